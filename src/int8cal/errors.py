@@ -1,0 +1,123 @@
+"""Every error that int8cal raises on purpose, each with the exit code of the command line.
+
+    Int8calError
+    ├── UsageError             2   wrong command line or argument
+    ├── SpecError              3   experiment spec: syntax, unknown field, value
+    ├── DataError              4   images, TFRecords, folders
+    │   ├── MissingDataError       a file or folder is not there      (FileNotFoundError)
+    │   ├── RecordError            a TFRecord is damaged              (ValueError)
+    │   └── ImageError             an image cannot be used            (ValueError)
+    ├── OutputError            5   writing the result
+    │   └── OutputExistsError      the final name is taken            (FileExistsError)
+    ├── TensorFileError        6   a tensorfile is unsound            (ValueError)
+    ├── UseError               7   quantise, compare, export, caches  (ValueError)
+    ├── UnavailableError       8   an extra, engine or command is absent
+    └── EngineFailedError      9   NVIDIA's own command failed
+
+    70 is a bug in int8cal (any other exception), 130 an interrupt, 143 a termination.
+
+A message says *what* is wrong; ``where`` names the place (``spec.txt:12:5``, ``file.tfrecord:+10432``, an image path);
+``hint`` says what to do. Errors are raised where they are found and turned into text by the command line alone.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class Int8calError(Exception):
+    """Base of all errors of int8cal.
+
+    Args:
+        message: what is wrong, one sentence, without the place.
+        where: the place: ``path:line:column``, ``path:+offset``, or a path.
+        hint: what the user can do about it, one sentence.
+    """
+
+    exit_code: ClassVar[int] = EXIT_BUG
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}\n{self.hint}" if self.hint else text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep ``where`` and ``hint`` when an error crosses a process border."""
+        return (_rebuild, (type(self), self.message, self.where, self.hint))
+
+
+def _rebuild(cls: type[Int8calError], message: str, where: str | None, hint: str | None) -> Int8calError:
+    return cls(message, where=where, hint=hint)
+
+
+class UsageError(Int8calError):
+    """The command line or an argument of the Python API is wrong."""
+
+    exit_code = 2
+
+
+class SpecError(Int8calError):
+    """The experiment spec cannot be read, or asks for something impossible."""
+
+    exit_code = 3
+
+
+class DataError(Int8calError):
+    """The data set that the spec names cannot be used as asked."""
+
+    exit_code = 4
+
+
+class MissingDataError(DataError, FileNotFoundError):
+    """A file or folder of the data set is not there."""
+
+
+class RecordError(DataError, ValueError):
+    """A TFRecord file is damaged, or a record lacks a feature."""
+
+
+class ImageError(DataError, ValueError):
+    """An image cannot be decoded, or not to the shape that is needed."""
+
+
+class OutputError(Int8calError):
+    """The result cannot be written."""
+
+    exit_code = 5
+
+
+class OutputExistsError(OutputError, FileExistsError):
+    """A file already has the final name."""
+
+
+class TensorFileError(Int8calError, ValueError):
+    """A tensorfile is damaged, incomplete or not a tensorfile."""
+
+    exit_code = 6
+
+
+class UseError(Int8calError, ValueError):
+    """A model, cache or export cannot be made from the tensorfile."""
+
+    exit_code = 7
+
+
+class UnavailableError(Int8calError):
+    """An optional dependency, engine or command is not installed."""
+
+    exit_code = 8
+
+
+class EngineFailedError(Int8calError):
+    """NVIDIA's own command was run and failed."""
+
+    exit_code = 9

@@ -1,0 +1,75 @@
+"""What a network is to int8cal: data and pure functions, no class tree. One file of this folder per network.
+
+A network file defines one module constant ``NETWORK`` of type `Network`. The registry (`int8cal.networks`) finds it by
+scanning this folder and the entry-point group ``int8cal.networks``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from int8cal.dataset.samples import Dataset, Sample
+from int8cal.spec.spec import Spec
+from int8cal.types import ImageCHW_f32, Message, SampleOrder, SplitName
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How one encoded image becomes one network input. Pure: no state, no I/O, safe to call from many threads.
+
+    Attributes:
+        name: stable name of the arithmetic, recorded in the manifest (``detectnet_v2.mode0``).
+        evidence: how well it is known to equal the reference: ``bit-exact``, ``exporter-equal`` or ``unverified``.
+        decode: (encoded bytes, sample) → decoded image; raises `ImageError`.
+        to_tensor: (decoded image, sample) → network input, CHW float32, C-contiguous; raises `ImageError`.
+        shape: sample → (channels, height, width) of its network input, from the recorded size alone.
+        options: whatever parameters decide the numbers, for the manifest (JSON types only).
+    """
+
+    name: str
+    evidence: str
+    decode: Callable[[bytes, Sample], Any]
+    to_tensor: Callable[[Any, Sample], ImageCHW_f32]
+    shape: Callable[[Sample], tuple[int, int, int]]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, encoded: bytes, sample: Sample) -> ImageCHW_f32:
+        """Encoded image file → network input."""
+        return self.to_tensor(self.decode(encoded, sample), sample)
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network: how its spec describes data, and its arithmetic.
+
+    Attributes:
+        name: the word on the command line (``detectnet_v2``).
+        aliases: other words for it.
+        title: one line for ``int8cal networks``.
+        root: full name of the protobuf message of its experiment spec.
+        detect: True when a spec of this message is of this network rather than of another with the same message.
+        default_max_batches: what ``-m`` means when absent (-1: all full batches).
+        check: checks beyond the tables beside the .proto; raises `SpecError` with a position.
+        seed: the spec's own seed, where the reference is seeded by it; else 42.
+        batch_size: images per batch that the spec asks for.
+        dataset: (spec, split, data root) → the samples of the split; raises `DataError`, `SpecError`.
+        order: (message, dataset, seed) → indexes into ``dataset.samples`` in the order of use, one epoch.
+        arithmetic: (spec, dataset) → `Arithmetic`; raises `SpecError`.
+        path_roles: field path → role of every path field, for path substitution (see `int8cal.spec.roles`).
+    """
+
+    name: str
+    title: str
+    root: str
+    seed: Callable[[Message], int]
+    batch_size: Callable[[Message], int]
+    dataset: Callable[[Spec, SplitName, str], Dataset]
+    order: Callable[[Message, Dataset, int], SampleOrder]
+    arithmetic: Callable[[Spec, Dataset], Arithmetic]
+    check: Callable[[Spec], None]
+    detect: Callable[[Message], bool]
+    path_roles: Mapping[str, str]
+    aliases: tuple[str, ...] = ()
+    default_max_batches: int = -1

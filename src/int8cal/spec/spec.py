@@ -1,0 +1,40 @@
+"""The experiment spec as the rest of the package sees it: a typed message that still knows where each value stood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from int8cal.types import Message
+
+if TYPE_CHECKING:
+    from int8cal.spec.text import SpecText
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A spec file that was read, parsed and checked.
+
+    Attributes:
+        path: where it was read from, as given by the user.
+        text: the lossless text with positions.
+        message: the protobuf message.
+        root: full name of the message's type (``int8cal.detectnet_v2.Experiment``).
+        warnings: legacy or (when allowed) unknown fields, each with its position: ``spec.txt:12:5: …``.
+    """
+
+    path: str
+    text: SpecText
+    message: Message
+    root: str
+    warnings: tuple[str, ...] = ()
+
+    def where(self, field_path: str) -> str:
+        """Position of a field for an error message: ``path:line:column``; the path alone when the field is absent.
+
+        Args:
+            field_path: e.g. ``dataset_config.data_sources[0].tfrecords_path``; repeated and map fields are indexed
+                from 0 in file order.
+        """
+        position = self.text.position(field_path)
+        return f"{self.path}:{position[0]}:{position[1]}" if position else self.path

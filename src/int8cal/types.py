@@ -1,0 +1,51 @@
+"""Array types with their layout in the name, and the few plain types that every stage shares. No functions."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+ImageHWC_u8: TypeAlias = npt.NDArray[np.uint8]
+"""Decoded image: height × width × channels (3: RGB, 1: grey), 0..255."""
+
+ImageHWC_f16: TypeAlias = npt.NDArray[np.float16]
+"""Image of half-precision values, height × width × channels."""
+
+ImageHWC_f32: TypeAlias = npt.NDArray[np.float32]
+"""Image of single-precision values, height × width × channels."""
+
+ImageCHW_f32: TypeAlias = npt.NDArray[np.float32]
+"""One network input: channels × height × width, C-contiguous."""
+
+BatchNCHW_f32: TypeAlias = npt.NDArray[np.float32]
+"""One calibration batch: images × channels × height × width, C-contiguous."""
+
+SampleOrder: TypeAlias = npt.NDArray[np.int64]
+"""Indexes into the samples of a split, in the order in which they are used."""
+
+SplitName: TypeAlias = Literal["training", "validation"]
+
+Message: TypeAlias = Any
+"""A protobuf message of a class built at run time from our descriptors; no static type exists for it."""
+
+
+class Size(NamedTuple):
+    """Height and width in pixels, in this order everywhere."""
+
+    height: int
+    width: int
+
+
+class Progress(Protocol):
+    """What the engine tells the outside about its work. Called from one thread only."""
+
+    def start(self, total_images: int) -> None:
+        """The work begins."""
+
+    def advance(self, images: int) -> None:
+        """So many more images are in the file."""
+
+    def finish(self) -> None:
+        """The work has ended, well or not."""
