@@ -1,1 +1,1 @@
-
+"""Is a tensorfile right? Rebuild and compare, and checks of sense."""

@@ -1,1 +1,1 @@
-
+"""The Azure ML, Kubeflow and docker entry: named inputs → updated spec → engine."""

@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the package: samples in record order, grouped by source. Nothing is decoded here."""
+"""What a data set is to the rest of the package: samples in record order, by source. Nothing is decoded here."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Dataset:
     Attributes:
         split: which split.
         sources: every source of the split in spec order, those without samples included.
-        validation_sources: the sources of the validation split where the arithmetic needs their recorded sizes; else None.
+        validation_sources: the validation split's sources where the arithmetic needs their recorded sizes; else None.
         counts: facts for the summary and the manifest, such as ``{"images without label": 3}``.
         warnings: what the user should know, one sentence each.
     """

@@ -1,1 +1,1 @@
-
+"""The driving-scene data set behind int8cal demo."""
