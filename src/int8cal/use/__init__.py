@@ -1,1 +1,1 @@
-"""What a tensorfile is for: INT8 models, caches, comparisons, exports. Builds on tensorfile alone."""
+"""What a tensorfile is for: INT8 models, caches, comparisons, exports. Of ours it imports tensorfile and errors only."""
