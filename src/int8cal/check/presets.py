@@ -1,0 +1,102 @@
+"""Normalisations that networks are trained with, and the one that a manifest states.
+
+A network input is made of pixels 0..255 by ``value = (pixel − mean) × scale``, per channel. Means are those of ImageNet
+as Caffe, PyTorch and Keras write them; the torch preset divides by 0.224 in all channels, as NVIDIA's TAO does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How pixels become values.
+
+    Attributes:
+        title: what people call it.
+        means: pixel value that becomes 0, per channel in the order of the file; one for all channels or one for each.
+        scales: value per pixel level, likewise.
+        largest: largest pixel value: 255, or 65535 for 16-bit grey.
+    """
+
+    title: str
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    largest: int = 255
+
+    @property
+    def low(self) -> npt.NDArray[np.float64]:
+        """Value of a pixel of 0, per channel."""
+        return self._value(0)
+
+    @property
+    def high(self) -> npt.NDArray[np.float64]:
+        """Value of the largest pixel, per channel."""
+        return self._value(self.largest)
+
+    def _value(self, pixel: int) -> npt.NDArray[np.float64]:
+        values: npt.NDArray[np.float64] = (pixel - np.array(self.means)) * np.array(self.scales)
+        return values
+
+    def contains(self, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> bool:
+        """Whether values of these ranges, per channel, can come out of it (up to rounding)."""
+        slack = 1e-3 * (self.high - self.low)
+        return bool((low >= self.low - slack).all() and (high <= self.high + slack).all())
+
+    @property
+    def range_text(self) -> str:
+        """Its range for people: ``-123.7..151.1``."""
+        return range_text(self.low.min(), self.high.max())
+
+
+def range_text(low: float, high: float) -> str:
+    """A range of values for people."""
+    return f"{low + 0.0:.4g}..{high + 0.0:.4g}"  # + 0.0: no negative zero
+
+
+UNIT = Normalisation("pixels / 255 (DetectNet_v2)", (0.0,), (1 / 255,))
+ANY_MEAN = Normalisation("pixels minus a mean, not scaled", (255.0,), (1.0,), 510)
+
+_TF = Normalisation("pixels / 127.5 - 1 (tf)", (127.5,), (1 / 127.5,))
+_COLOUR = (
+    UNIT,
+    _TF,
+    Normalisation(
+        "(pixels / 255 - mean) / 0.224 in RGB order (torch)", (123.675, 116.28, 103.53), (1 / (255 * 0.224),)
+    ),
+    Normalisation("pixels minus the ImageNet mean in BGR order (caffe)", (103.939, 116.779, 123.68), (1.0,)),
+)
+_GREY_TORCH, _GREY_CAFFE = "(pixels / 255 - 0.449) / 0.224 (torch)", "grey minus the ImageNet mean (caffe)"
+_GREY = (
+    UNIT,
+    _TF,
+    Normalisation(_GREY_TORCH, (0.449 * 255,), (1 / (255 * 0.224),)),
+    Normalisation(_GREY_CAFFE, (117.3786,), (1.0,)),
+)
+_GREY_16_BIT = tuple(
+    Normalisation(f"16-bit grey: {preset.title}", preset.means, preset.scales, 65535) for preset in _GREY[1:]
+)
+
+
+def resembling(low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> Normalisation | None:
+    """The known normalisation with the narrowest range that holds these ranges; None when there is none.
+
+    Args:
+        low: smallest value of each channel.
+        high: largest value of each channel.
+    """
+    grey = len(low) == 1
+    known = (*_GREY, ANY_MEAN, *_GREY_16_BIT) if grey else (*_COLOUR, ANY_MEAN)
+    return next((preset for preset in known if preset.contains(low, high)), None)
+
+
+def stated(manifest: Mapping[str, Any]) -> Normalisation | None:
+    """The normalisation that a manifest states; None when it states none that this version can read."""
+    arithmetic = manifest.get("arithmetic")
+    return None if not isinstance(arithmetic, dict) else None

@@ -1,0 +1,128 @@
+"""`verify`: every check of a tensorfile, in one pass over its batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from int8cal.check.presets import stated
+from int8cal.check.sense import sense
+from int8cal.check.statistics import Statistics
+from int8cal.errors import TensorFileError
+from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.findings import Finding, by_level
+from int8cal.tensorfile.layout import SKIPPED
+from int8cal.tensorfile.verify import ValueCheck, check_structure
+
+if TYPE_CHECKING:
+    from int8cal.types import BatchNCHW_f32, Progress
+
+
+class Watcher(Protocol):
+    """Something that looks at every image while the file is read once."""
+
+    def add(self, first: int, batch: BatchNCHW_f32) -> None:
+        """Images that follow each other in the file, the first of them with its number (NCHW, finite)."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Attributes:
+        path: the file.
+        batches: how many it says it has.
+        shape: (B, C, H, W) of its batches.
+        statistics: of its values.
+        findings: errors first.
+    """
+
+    path: str
+    batches: int
+    shape: tuple[int, int, int, int]
+    statistics: Statistics
+    findings: tuple[Finding, ...]
+
+    def count(self, level: str) -> int:
+        """Number of findings of a level."""
+        return sum(finding.level == level for finding in self.findings)
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is no error."""
+        return self.count("error") == 0
+
+    def require_sound(self) -> None:
+        """Raise what the findings amount to.
+
+        Raises:
+            TensorFileError: there is an error among them.
+        """
+        errors = [finding for finding in self.findings if finding.level == "error"]
+        if errors:
+            more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
+            raise TensorFileError(errors[0].message + more, where=self.path, hint=errors[0].hint)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON types."""
+        return {
+            "path": self.path,
+            "batches": self.batches,
+            "shape": list(self.shape),
+            "sound": self.sound,
+            "channels": self.statistics.channel_facts() if self.statistics.images else [],
+            "findings": [finding.to_json() for finding in self.findings],
+        }
+
+
+def verify(
+    path: str | os.PathLike[str], *, watchers: Iterable[Watcher] = (), progress: Progress | None = None
+) -> Verification:
+    """Check structure, values and sense of a tensorfile.
+
+    Args:
+        path: the file.
+        watchers: shown every usable image during the pass.
+        progress: told how far the pass is.
+
+    Returns:
+        The findings. Errors among them are not raised: see `Verification.require_sound`.
+
+    Raises:
+        TensorFileError: it cannot be opened as a tensorfile at all.
+    """
+    with TensorFile(path) as file:
+        structure = check_structure(file)
+        values, statistics = ValueCheck(file), Statistics(file.shape[1])
+        read_once(values, (statistics, *watchers), progress)
+        sources = None if any(finding.level == "error" for finding in structure) else _source_hashes(file)
+        expected = stated(file.manifest) if file.manifest else None
+        findings = [*structure, *values.findings, *sense(statistics, expected=expected, sources=sources)]
+        return Verification(file.path, len(file), file.shape, statistics, tuple(by_level(findings)))
+
+
+def read_once(values: ValueCheck, watchers: Iterable[Watcher], progress: Progress | None) -> None:
+    """Show every usable image to every watcher."""
+    listening = tuple(watchers)
+    if progress:
+        progress.start(len(values.file) * values.file.shape[0])
+    try:
+        for first, batch in values.images():
+            for watcher in listening:
+                watcher.add(first, batch)
+            if progress:
+                progress.advance(len(batch))
+    finally:
+        if progress:
+            progress.finish()
+
+
+def _source_hashes(file: TensorFile) -> list[bytes] | None:
+    """SHA-256 of the image file behind each image, where the sample table names it."""
+    table = file.samples
+    if table is None:
+        return None
+    used = table[table["batch"] != SKIPPED]
+    return [digest.tobytes() for digest in used["sha256"]]
