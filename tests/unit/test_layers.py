@@ -12,7 +12,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "int8cal"
 
-BASE = {"errors", "types"}
+BASE = {"errors", "text_safety", "types"}
 STAGES = BASE | {"spec", "dataset", "preprocess", "tensorfile"}
 RUN = STAGES | {"networks", "manifest", "engine", "pipeline"}
 EVERYTHING = RUN | {"component", "report", "check", "use", "demo", "cli"}
@@ -20,6 +20,7 @@ EVERYTHING = RUN | {"component", "report", "check", "use", "demo", "cli"}
 MAY_IMPORT = {
     "errors": set[str](),
     "types": set[str](),
+    "text_safety": set[str](),
     "spec": BASE,
     "dataset": BASE,
     "preprocess": BASE,
