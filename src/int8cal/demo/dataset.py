@@ -27,7 +27,7 @@ from int8cal.demo.experiment import experiment_spec
 from int8cal.demo.kitti import example, label, shard_name, tfrecord
 from int8cal.demo.scene import draw_scene
 from int8cal.errors import OutputError, OutputExistsError, UsageError
-from int8cal.types import ImageHWC_u8, Size
+from int8cal.types import ImageHWC_u8, Progress, Size
 
 ImageFormat = Literal["png", "jpg"]
 
@@ -77,7 +77,7 @@ def make_dataset(
     validation_split: bool = True,
     auto_resize: bool = False,
     overwrite: bool = False,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Progress | None = None,
 ) -> DemoDataset:
     """Draw a driving-scene data set. The folder is complete, or it is not there.
 
@@ -92,7 +92,7 @@ def make_dataset(
         validation_split: keep a quarter of the pictures for validation; False: the training split has all.
         auto_resize: the spec asks for resizing instead of padding and cropping.
         overwrite: replace a folder that an earlier call made; no other folder is ever replaced.
-        progress: called with the number of pictures drawn so far, from one thread.
+        progress: told how many pictures are drawn.
 
     Raises:
         UsageError: a number makes no sense.
@@ -161,12 +161,19 @@ def _refuse_taken(target: Path, *, overwrite: bool) -> None:
         )
 
 
-def _in_order(draw: Callable[[int], _Frame], images: int, progress: Callable[[int], None]) -> list[_Frame]:
+def _in_order(draw: Callable[[int], _Frame], images: int, progress: Progress | None) -> list[_Frame]:
     frames = []
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for frame in pool.map(draw, range(images)):
-            frames.append(frame)
-            progress(len(frames))
+    if progress:
+        progress.start(images)
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for frame in pool.map(draw, range(images)):
+                frames.append(frame)
+                if progress:
+                    progress.advance(1)
+    finally:
+        if progress:
+            progress.finish()
     return frames
 
 

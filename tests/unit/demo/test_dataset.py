@@ -102,12 +102,21 @@ def test_a_failed_run_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         make_dataset(tmp_path / "file" / "data", **SMALL)
     with pytest.raises(KeyboardInterrupt):
-        make_dataset(tmp_path / "data", progress=_interrupt, **SMALL)
+        make_dataset(tmp_path / "data", progress=Interrupting(), **SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def _interrupt(done: int) -> None:
-    raise KeyboardInterrupt
+class Interrupting:
+    """A user who presses Ctrl-C after the first picture."""
+
+    def start(self, total_images: int) -> None:
+        assert total_images == SMALL["images"]
+
+    def advance(self, images: int) -> None:
+        raise KeyboardInterrupt
+
+    def finish(self) -> None:
+        return
 
 
 @pytest.mark.parametrize("wrong", [{"images": 1}, {"network_size": (100, 160)}, {"network_size": (0, 160)}])
