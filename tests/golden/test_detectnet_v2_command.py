@@ -8,9 +8,9 @@ import json
 import h5py
 import numpy as np
 import pytest
+from tests.golden.cases import DATA, GoldenCase, load_cases
 
 import int8cal
-from tests.golden.cases import DATA, GoldenCase, load_cases
 
 COMMAND = ("detectnet_v2", "calibration_tensorfile")
 
