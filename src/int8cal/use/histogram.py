@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from int8cal.errors import UseError
-
 BINS = 2048
 _BLOCK = 1 << 15  # values per step: the temporaries stay in the processor's second-level cache
 _SMALLEST_EXPONENT = -100  # keeps BINS / range inside float32
+
+
+class NonFiniteError(ArithmeticError):
+    """An infinite or undefined value has no place in a histogram."""
 
 
 class Histogram:
@@ -40,14 +42,14 @@ class Histogram:
         """Count every value of a float array of any shape.
 
         Raises:
-            UseError: a value is infinite or not a number.
+            NonFiniteError: a value is infinite or not a number; nothing was counted.
         """
         flat = values.reshape(-1)
         if not flat.size:
             return
         amax = max(float(flat.max()), -float(flat.min()))
         if not math.isfinite(amax):
-            raise UseError("infinite or undefined values (inf, NaN)")
+            raise NonFiniteError
         self._reach(amax)
         if self.top == 0.0:
             self.counts[0] += flat.size

@@ -90,6 +90,7 @@ def _parse(onnx: Any, path: str) -> Any:
         raise _bad(path, f"cannot be read: {error.strerror}") from error
     except DecodeError as error:
         raise _bad(path, "is not an ONNX model, or is damaged") from error
+    del model.training_info[:]
     if not model.graph.node:
         raise _bad(path, "is not an ONNX model, or has no nodes")
     return model
@@ -190,15 +191,19 @@ def _item_bits(onnx: Any, data_type: int) -> int:
 def _check_operators(model: Any, path: str) -> None:
     if model.functions:
         raise _bad(path, "holds local functions", "inline them first: onnx.inliner.inline_local_functions(model)")
-    if model.graph.sparse_initializer:
-        raise _bad(path, "holds sparse tensors, which are not supported")
     for graph in _graphs(model.graph):
+        if graph.sparse_initializer or any(_has_sparse(node) for node in graph.node):
+            raise _bad(path, "holds sparse tensors, which are not supported")
         for node in graph.node:
             if node.domain not in DOMAINS or node.op_type.endswith(("_TRT", "_Plugin")):
                 hint = "export the model without it (for TensorRT plug-ins: end the model before that node)"
                 raise _bad(path, f"needs the custom operator {node.domain}::{node.op_type}", hint)
             if node.op_type in _UNBOUNDED_OPS:
                 raise _bad(path, f"holds a {node.op_type} node; only plain feed-forward models are supported")
+
+
+def _has_sparse(node: Any) -> bool:
+    return any(attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in node.attribute)
 
 
 def _check_activation_sizes(onnx: Any, model: Any, path: str) -> None:
