@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,6 +22,11 @@ class RecordRef:
     path: str
     offset: int
     crc: int
+
+    @property
+    def file_name(self) -> str:
+        """Base name of the TFRecord file: all that a tensorfile says about where it lay."""
+        return os.path.basename(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,13 @@ class Sample:
     width: int = 0
     record: RecordRef | None = None
     embedded: bool = False
+
+    @property
+    def location(self) -> str:
+        """Where the encoded image stands, for messages: ``image path``, or ``file.tfrecord:+offset``."""
+        if self.embedded and self.record:
+            return f"{self.record.path}:+{self.record.offset}"
+        return self.path
 
 
 @dataclass(frozen=True)
