@@ -122,7 +122,8 @@ def measure_agreement(
         reference: the float model, ``onnx.ModelProto``.
         other: the model to judge.
         batches: NCHW float32 batches.
-        input_name, layout: see `int8cal.use.session.bind_input`.
+        input_name: see `int8cal.use.session.bind_input`.
+        layout: see `int8cal.use.session.bind_input`.
         max_images: stop after the batch that reaches this number; None: all.
         progress: told about each batch.
 
@@ -153,7 +154,9 @@ def measure_agreement(
 
 def _add(agreement: TensorAgreement, first: _Array, second: _Array) -> None:
     if first.shape != second.shape:
-        raise UseError(f"tensor {agreement.name!r} has shape {first.shape} in one model and {second.shape} in the other")
+        raise UseError(
+            f"tensor {agreement.name!r} has shape {first.shape} in one model and {second.shape} in the other"
+        )
     agreement.add(first, second)
 
 

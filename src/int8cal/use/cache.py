@@ -1,9 +1,10 @@
 """TensorRT INT8 calibration caches (TensorRT 10 and older), read and written without TensorRT.
 
-A cache is text. The first line is ``TRT-<version>-<algorithm>``; each further line is ``<tensor name>: <8 hex digits>``,
-the big-endian float32 bits of the tensor's scale, ``amax / 127``. A name may hold anything but a line break, so a line
-is split at its last ``": "``. The version is a number: 8.5.1 is 8501, 10.3.0 is 100300; TensorRT silently ignores a
-cache of another version and calibrates again.
+A cache is text. The first line is ``TRT-<version>-<algorithm>``; each further line is ``<tensor name>: <8 hex
+digits>``, the big-endian float32 bits of the tensor's scale, ``amax / 127``. A name may hold anything but a line break,
+so a line is split at its last ``": "``. The version is a number: 8.5.1 is 8501, 10.3.0 is 100300; TensorRT silently
+ignores a cache of another version and calibrates again. It also wants its own calibrator's algorithm there:
+``EntropyCalibration2`` for trtexec, DeepStream and TAO Deploy, however the ranges were found.
 
 Sources: real cache files of TensorRT 8.5 and 10; ONNX Runtime's TensorRT execution provider (multiplies by 127).
 """
@@ -22,7 +23,6 @@ from int8cal.errors import UsageError, UseError
 from int8cal.use.ranges import STEPS
 
 ENTROPY_2 = "EntropyCalibration2"
-MINMAX = "MinMaxCalibration"
 MAX_BYTES = 64 << 20
 
 _HEADER = re.compile(r"TRT-(\d{4,7})-([A-Za-z0-9]{1,64})")

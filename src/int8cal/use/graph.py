@@ -104,7 +104,9 @@ def nodes_to_quantize(model: Any, exclude: Iterable[str] = ()) -> list[Any]:
             raise UseError(f"no node fits the exclusion {pattern!r}", hint=f"nodes are named like: {names}")
         chosen = [node for node in chosen if not fnmatch.fnmatchcase(node.name, pattern)]
     if not any(node.op_type in WEIGHTED_OPS for node in chosen):
-        raise UseError(f"there is nothing to quantise: no {', '.join(WEIGHTED_OPS)} with constant float weights is left")
+        raise UseError(
+            f"there is nothing to quantise: no {', '.join(WEIGHTED_OPS)} with constant float weights is left"
+        )
     return chosen
 
 
@@ -128,7 +130,7 @@ def _float_types(model: Any) -> set[str]:
 
 
 def quantized_inputs(model: Any, nodes: Sequence[Any]) -> list[str]:
-    """Names of the activations that get Q/DQ: the inputs of `nodes_to_quantize` that are no weights, without repeats."""
+    """Names of the activations that get Q/DQ: inputs of `nodes_to_quantize` that are no weights, without repeats."""
     weights = {initializer.name for initializer in model.graph.initializer}
     inputs = (name for node in nodes for name in node.input[:2])
     return list(dict.fromkeys(name for name in inputs if name not in weights))

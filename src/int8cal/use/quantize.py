@@ -1,7 +1,7 @@
 """An INT8 model (Q/DQ ONNX) and a TensorRT calibration cache from a float model and a tensorfile, on the CPU.
 
-The flow: read the model → prepare it (`int8cal.use.graph`) → run the calibration images once (`int8cal.use.calibrate`) →
-choose thresholds (`int8cal.use.ranges`) → insert Q/DQ (`int8cal.use.qdq`) → measure how far INT8 is from float
+The flow: read the model → prepare it (`int8cal.use.graph`) → run the calibration images once (`int8cal.use.calibrate`)
+→ choose thresholds (`int8cal.use.ranges`) → insert Q/DQ (`int8cal.use.qdq`) → measure how far INT8 is from float
 (`int8cal.use.agreement`) → write.
 """
 
@@ -11,17 +11,16 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
+from int8cal.files import OutputFile
 from int8cal.types import Progress
 from int8cal.use.agreement import Agreement, measure_agreement
 from int8cal.use.cache import CalibrationCache, dumps, version_number
-from int8cal.use.calibrate import Batches, Calibration, calibrate
+from int8cal.use.calibrate import Batches, calibrate
 from int8cal.use.graph import all_activations, nodes_to_quantize, opset, prepare, quantized_inputs
 from int8cal.use.onnx_file import MAX_BYTES, load_model
-from int8cal.use.output import check_free, written_whole
 from int8cal.use.qdq import insert_qdq
 from int8cal.use.ranges import Method, check_method
 from int8cal.use.session import InputBinding, Layout, bind_input
@@ -93,7 +92,8 @@ def quantize(
         fold_weights: store weights as INT8; see `int8cal.use.qdq.insert_qdq`.
         trt_cache: also write a calibration cache for TensorRT 10 or older here; lists every activation.
         trt_version: TensorRT release that will read the cache (``10.3.0``); required with ``trt_cache``.
-        input_name, layout: the model's input, where it cannot be found.
+        input_name: the model's input, where it cannot be found.
+        layout: layout of that input, where it cannot be told.
         evaluation: held-out images of the same preprocessing, to measure agreement on.
         agreement: measure agreement on the calibration images.
         overwrite: replace files that exist.
@@ -107,32 +107,34 @@ def quantize(
     """
     check_method(method, percentile)
     version = _cache_version(trt_cache, trt_version)
-    for path in (out, trt_cache):
-        if path is not None:
-            check_free(path, overwrite)
-
-    original = load_model(model)
-    binding = bind_input(original, batches.shape, name=input_name, layout=layout)
-    prepared = prepare(original)
-    nodes = nodes_to_quantize(prepared, exclude)
-    inputs = quantized_inputs(prepared, nodes)
-    measured = inputs if trt_cache is None else list(dict.fromkeys([*inputs, *all_activations(prepared)]))
-    calibration = calibrate(prepared, measured, batches, binding, progress)
-    amax = calibration.amax(method, percentile)
-    quantized = insert_qdq(prepared, nodes, {name: amax[name] for name in inputs}, fold_weights=fold_weights)
-
-    in_sample, held_out = (
-        measure_agreement(original, quantized, images, layout=binding.layout, max_images=limit, progress=progress)
-        if images is not None
-        else None
-        for images, limit in ((batches if agreement else None, IN_SAMPLE_IMAGES), (evaluation, None))
-    )
-    data = _serialized(quantized)
+    _refuse_same_file(batches, evaluation)
     with ExitStack() as files:
-        files.enter_context(written_whole(out, overwrite)).write_bytes(data)
-        if trt_cache is not None and version is not None:
-            text = dumps(CalibrationCache(_in_graph_order(amax, prepared), version))
-            files.enter_context(written_whole(trt_cache, overwrite)).write_text(text, encoding="utf-8", newline="\n")
+        model_file = files.enter_context(OutputFile(os.fspath(out), overwrite=overwrite))
+        cache_file = trt_cache and files.enter_context(OutputFile(os.fspath(trt_cache), overwrite=overwrite))
+
+        original = load_model(model)
+        binding = bind_input(original, batches.shape, name=input_name, layout=layout)
+        prepared = prepare(original)
+        nodes = nodes_to_quantize(prepared, exclude)
+        inputs = quantized_inputs(prepared, nodes)
+        measured = list(dict.fromkeys([*inputs, *(all_activations(prepared) if trt_cache else ())]))
+        calibration = calibrate(prepared, measured, batches, binding, progress)
+        amax = calibration.amax(method, percentile)
+        quantized = insert_qdq(prepared, nodes, {name: amax[name] for name in inputs}, fold_weights=fold_weights)
+
+        in_sample, held_out = (
+            measure_agreement(original, quantized, images, layout=binding.layout, max_images=limit, progress=progress)
+            if images is not None
+            else None
+            for images, limit in ((batches if agreement else None, IN_SAMPLE_IMAGES), (evaluation, None))
+        )
+        data = _serialized(quantized)
+        model_file.write(data)
+        if cache_file and version is not None:
+            cache = CalibrationCache({name: amax[name] for name in all_activations(prepared)}, version)
+            cache_file.write(dumps(cache).encode())
+            cache_file.commit()
+        model_file.commit()
     return QuantizeReport(
         method=method,
         percentile=percentile,
@@ -163,15 +165,22 @@ def _cache_version(trt_cache: object, trt_version: str | None) -> int | None:
     return version_number(trt_version)
 
 
+def _refuse_same_file(batches: Batches, evaluation: Batches | None) -> None:
+    """Held-out agreement measured on the calibration images would be a lie."""
+    first, second = (getattr(images, "path", None) for images in (batches, evaluation))
+    if evaluation is batches or (first and second and os.path.samefile(first, second)):
+        raise UsageError(
+            "the evaluation file is the calibration file",
+            where=first,
+            hint="make another tensorfile, e.g. with --use_validation_set",
+        )
+
+
 def _serialized(model: Any) -> bytes:
     if model.ByteSize() > MAX_BYTES:
         raise UseError(f"the INT8 model has {model.ByteSize()} bytes, more than an ONNX file can hold")
     data: bytes = model.SerializeToString(deterministic=True)
     return data
-
-
-def _in_graph_order(amax: dict[str, float], model: Any) -> dict[str, float]:
-    return {name: amax[name] for name in all_activations(model)}
 
 
 def _excluded(model: Any, nodes: Sequence[Any]) -> tuple[str, ...]:

@@ -33,7 +33,9 @@ class InputBinding:
     batch: int | None
 
 
-def bind_input(model: Any, shape: Sequence[int], *, name: str | None = None, layout: Layout | None = None) -> InputBinding:
+def bind_input(
+    model: Any, shape: Sequence[int], *, name: str | None = None, layout: Layout | None = None
+) -> InputBinding:
     """Find the input that takes images of a tensorfile, and its layout.
 
     Args:
@@ -165,7 +167,9 @@ class Runner:
             self._choose_part_size(sum(value.nbytes for value in values) // count)
         found = dict(zip(self._computed, values, strict=True))
         if count < len(fed):
-            found = {name: value[:count] if value.shape[:1] == fed.shape[:1] else value for name, value in found.items()}
+            found = {
+                name: value[:count] if value.shape[:1] == fed.shape[:1] else value for name, value in found.items()
+            }
         if self._binding.name in self.tensors:
             found[self._binding.name] = part
         return found
