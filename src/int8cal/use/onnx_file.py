@@ -79,9 +79,9 @@ def _parse(onnx: Any, path: str) -> Any:
     from google.protobuf.message import DecodeError
 
     try:
-        with Path(path).open("rb") as file:
-            size = _regular_size(file.fileno(), path)
-            if size == 0:
+        # not blocking: opening a named pipe must not wait for its writer
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            if _regular_size(file.fileno(), path, "the file") == 0:
                 raise _bad(path, "is empty")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 check_wire(data, onnx.ModelProto.DESCRIPTOR, path)
@@ -96,12 +96,12 @@ def _parse(onnx: Any, path: str) -> Any:
     return model
 
 
-def _regular_size(descriptor: int, path: str) -> int:
+def _regular_size(descriptor: int, path: str, what: str) -> int:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise _bad(path, "is not a regular file")
+        raise _bad(path, f"{what} is not a regular file")
     if status.st_size > MAX_BYTES:
-        raise _bad(path, f"has {status.st_size} bytes; protobuf and ONNX Runtime end at {MAX_BYTES}")
+        raise _bad(path, f"{what} has {status.st_size} bytes; protobuf and ONNX Runtime end at {MAX_BYTES}")
     return status.st_size
 
 
@@ -148,7 +148,7 @@ def _external_bytes(tensor: Any, folder: Path, limit: int, path: str) -> bytes:
     except OSError as error:
         raise _bad(path, f"external data {location!r} cannot be read: {error.strerror}") from error
     with open(descriptor, "rb") as file:
-        size = _regular_size(descriptor, str(folder / location))
+        size = _regular_size(descriptor, path, f"external data {location!r}")
         try:
             offset = int(entries.get("offset", "0"))
             length = int(entries.get("length", str(size - offset)))

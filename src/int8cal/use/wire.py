@@ -11,7 +11,7 @@ from typing import Any
 
 from int8cal.errors import UseError
 
-MAX_FIELDS = 1_000_000  # a ResNet-50 has 6 thousand, a large vision transformer 0.1 million
+MAX_FIELDS = 500_000  # a ResNet-50 has 6 thousand, a large vision transformer 0.1 million
 MAX_DEPTH = 40  # messages inside messages; a plain graph has 6, each If or Loop adds 3
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -31,7 +31,7 @@ def check_wire(data: mmap.mmap, descriptor: Any, path: str) -> None:
     walk = _Walk(data)
     try:
         walk.message(0, len(data), descriptor, MAX_DEPTH)
-    except (_MalformedError, IndexError):
+    except (_MalformedError, IndexError, UnicodeDecodeError):
         raise UseError("is not an ONNX model, or is damaged", where=path) from None
     if walk.fields_left < 0:
         raise UseError(f"is built of more than {MAX_FIELDS} fields, which no real model is", where=path)
@@ -45,13 +45,13 @@ class _Walk:
     def __init__(self, data: mmap.mmap) -> None:
         self.data = data
         self.fields_left = MAX_FIELDS
-        self._nested: dict[str, dict[int, Any]] = {}
+        self._fields: dict[str, dict[int, Any]] = {}
 
     def message(self, start: int, end: int, descriptor: Any, depth: int) -> None:
         """Walk the fields of one message; stops early once too many were seen."""
         if depth == 0:
             raise _MalformedError
-        nested = self._nested_of(descriptor)
+        fields = self._fields_of(descriptor)
         position = start
         while position < end and self.fields_left >= 0:
             self.fields_left -= 1
@@ -65,8 +65,7 @@ class _Walk:
                 size, position = self._varint(position)
                 if size > end - position:
                     raise _MalformedError
-                if field in nested:
-                    self.message(position, position + size, nested[field], depth - 1)
+                self._content(position, position + size, fields.get(field), depth)
                 position += size
             elif kind in (_FIXED32, _FIXED64):
                 position += 4 if kind == _FIXED32 else 8
@@ -89,10 +88,22 @@ class _Walk:
                 return value, position
         raise _MalformedError
 
-    def _nested_of(self, descriptor: Any) -> dict[int, Any]:
-        """Field number → descriptor of the message-typed fields."""
-        found = self._nested.get(descriptor.full_name)
+    def _content(self, start: int, end: int, field: Any, depth: int) -> None:
+        """What a field of known length holds: a message to walk, text to check, or bytes to pass over."""
+        if field is None:
+            return
+        if field.message_type:
+            self.message(start, end, field.message_type, depth - 1)
+        elif field.type == field.TYPE_STRING and start < end:
+            self.data[start:end].decode("utf-8")  # the parser would hand out bytes where everybody expects text
+
+    def _fields_of(self, descriptor: Any) -> dict[int, Any]:
+        """Field number → descriptor of the fields that are looked into."""
+        found = self._fields.get(descriptor.full_name)
         if found is None:
-            found = {field.number: field.message_type for field in descriptor.fields if field.message_type}
-            self._nested[descriptor.full_name] = found
+            looked_into = (
+                field for field in descriptor.fields if field.message_type or field.type == field.TYPE_STRING
+            )
+            found = {field.number: field for field in looked_into}
+            self._fields[descriptor.full_name] = found
         return found
