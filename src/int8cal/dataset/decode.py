@@ -104,5 +104,7 @@ def _describe(data: bytes) -> str:
         return "empty file"
     if data.startswith(_BMP_SIGNATURE):
         return "BMP"
-    start = "".join(chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\"\\" else f"\\{byte:03o}" for byte in data[:16])
+    start = "".join(
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\"\\" else f"\\{byte:03o}" for byte in data[:16]
+    )
     return f"unknown format starting with '{start}'"

@@ -162,7 +162,12 @@ def _stream(seed: int, seed2: int, count: int) -> _Words:
     """The first words of the generator (seed, seed2)."""
     blocks = np.arange(-(-count // 4), dtype=np.uint64)
     seed2_words = (np.uint64(seed2 & 0xFFFFFFFF), np.uint64(seed2 >> 32))
-    counter = (blocks & _LOW, blocks >> _HIGH_SHIFT, np.full_like(blocks, seed2_words[0]), np.full_like(blocks, seed2_words[1]))
+    counter = (
+        blocks & _LOW,
+        blocks >> _HIGH_SHIFT,
+        np.full_like(blocks, seed2_words[0]),
+        np.full_like(blocks, seed2_words[1]),
+    )
     return np.stack(_philox(counter, (seed & 0xFFFFFFFF, seed >> 32)), axis=1).reshape(-1)[:count]
 
 

@@ -96,7 +96,9 @@ def _load_foreign(entry_point: EntryPoint) -> Network:
     try:
         network = entry_point.load()
     except (ImportError, AttributeError) as error:
-        raise UnavailableError(f"The network {entry_point.name!r} ({entry_point.value}) cannot be loaded: {error}.") from error
+        raise UnavailableError(
+            f"The network {entry_point.name!r} ({entry_point.value}) cannot be loaded: {error}."
+        ) from error
     if not isinstance(network, Network):
         raise UnavailableError(f"{entry_point.value}, named as the network {entry_point.name!r}, is no Network.")
     return network

@@ -207,7 +207,9 @@ def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
     settings = _settings(spec.message)
 
     def paths(index: int, source: Message) -> SourcePaths:
-        pattern, image_dir = (os.path.join(data_root, path) for path in (source.tfrecords_path, source.image_directory_path))
+        pattern, image_dir = (
+            os.path.join(data_root, path) for path in (source.tfrecords_path, source.image_directory_path)
+        )
         return SourcePaths(index, pattern, image_dir, config.image_extension)
 
     split_type = config.WhichOneof("dataset_split_type")
@@ -287,10 +289,14 @@ def _decoder(settings: _Settings) -> Callable[[bytes, Sample], ImageHWC_u8 | Ima
 def _limited(settings: _Settings, sample: Sample) -> Size:
     """Size of the result with output_image_min; it depends on the recorded size, not on the file's."""
     if not (sample.height and sample.width):
-        raise ImageError("The record gives no image size, from which output_image_min needs.", where=sample_place(sample))
+        raise ImageError(
+            "The record gives no image size, from which output_image_min needs.", where=sample_place(sample)
+        )
     size = limited_size(Size(sample.height, sample.width), settings.shortest, settings.longest)
     if min(size) < 1:
-        raise ImageError(f"output dimensions must be positive, got {size.width}×{size.height}.", where=sample_place(sample))
+        raise ImageError(
+            f"output dimensions must be positive, got {size.width}×{size.height}.", where=sample_place(sample)
+        )
     if size.height * size.width > MAX_PIXELS:
         raise ImageError(f"The result would have {size.width}×{size.height} pixels.", where=sample_place(sample))
     return size
@@ -383,7 +389,9 @@ def _sampling_steps(spec: Spec, settings: _Settings, canvas: Size, dataset: Data
 def _require_steps(spec: Spec, steps: tuple[float, float]) -> None:
     for step, name in zip(steps, ("scale_width", "scale_height"), strict=True):
         if not 1 / _MAX_STEP <= step <= _MAX_STEP:
-            raise SpecError(f"{name} puts sample points {step:g} pixels apart.", where=_place(spec, f"{_PREPROCESSING}.{name}"))
+            raise SpecError(
+                f"{name} puts sample points {step:g} pixels apart.", where=_place(spec, f"{_PREPROCESSING}.{name}")
+            )
 
 
 def _default_matrix(settings: _Settings) -> Matrix3x3_f32:

@@ -17,7 +17,9 @@ from int8cal.types import ImageCHW_f32, ImageHWC_u8, ValueTable_f32
 
 _LEVELS = np.arange(256, dtype=np.float32)
 
-HALF_VALUES: ValueTable_f32 = (_LEVELS * np.float32(np.float16(1) / np.float16(255))).astype(np.float16).astype(np.float32)
+HALF_VALUES: ValueTable_f32 = (
+    (_LEVELS * np.float32(np.float16(1) / np.float16(255))).astype(np.float16).astype(np.float32)
+)
 """Value of each pixel level, half precision held in float32."""
 
 SINGLE_VALUES: ValueTable_f32 = _LEVELS * (np.float32(1) / np.float32(255))

@@ -11,6 +11,7 @@ Sources: real cache files of TensorRT 8.5 and 10; ONNX Runtime's TensorRT execut
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -18,6 +19,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from int8cal.errors import UsageError, UseError
 from int8cal.use.ranges import STEPS
@@ -133,7 +135,7 @@ def _entry(line: str, where: str) -> tuple[str, float]:
 
 
 def read_cache(path: str | os.PathLike[str]) -> CalibrationCache:
-    """Read a cache file.
+    """Read a cache file, TensorRT's text or our JSON.
 
     Raises:
         UseError: the file cannot be read, is too large, or is no cache.
@@ -150,7 +152,37 @@ def read_cache(path: str | os.PathLike[str]) -> CalibrationCache:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UseError(f"is no text: byte {error.start} is not UTF-8", where=name) from None
-    return loads(text, name)
+    return from_json(text, name) if text.lstrip().startswith("{") else loads(text, name)
+
+
+def to_json(cache: CalibrationCache) -> dict[str, Any]:
+    """The cache as JSON types: ``version``, ``release``, ``algorithm`` and ``amax``."""
+    return {
+        "version": cache.version,
+        "release": cache.release,
+        "algorithm": cache.algorithm,
+        "amax": dict(cache.amax),
+    }
+
+
+def from_json(text: str, where: str = "calibration cache") -> CalibrationCache:
+    """Read what `to_json` gave; ``release`` is not looked at.
+
+    Raises:
+        UseError: no JSON, or not of that form.
+    """
+    try:
+        content = json.loads(text)
+        cache = CalibrationCache({**content["amax"]}, content["version"], content["algorithm"])
+    except (ValueError, RecursionError, KeyError, TypeError):
+        raise UseError("is no calibration cache in JSON: it needs version, algorithm and amax", where=where) from None
+    numbers = all(isinstance(amax, int | float) and not isinstance(amax, bool) for amax in cache.amax.values())
+    if not isinstance(cache.version, int) or not numbers or not _HEADER.fullmatch(cache.header):
+        raise UseError("is no calibration cache in JSON: a value has the wrong type", where=where)
+    for name, amax in cache.amax.items():
+        if not math.isfinite(amax) or amax < 0.0:
+            raise UseError(f"tensor {name!r} has the impossible range {amax}", where=where)
+    return cache
 
 
 @dataclass(frozen=True)

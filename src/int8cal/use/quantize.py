@@ -44,6 +44,7 @@ class QuantizeReport:
         float_bytes, int8_bytes: sizes of the two models, external data included.
         in_sample: agreement on (the first images of) the calibration file itself; None when not measured.
         held_out: agreement on the evaluation file; None without one.
+        shared_images: evaluation images that are calibration images too, by their content; 0 where it is not known.
     """
 
     method: Method
@@ -59,6 +60,7 @@ class QuantizeReport:
     int8_bytes: int
     in_sample: Agreement | None
     held_out: Agreement | None
+    shared_images: int = 0
 
 
 def quantize(
@@ -149,6 +151,7 @@ def quantize(
         int8_bytes=len(data),
         in_sample=in_sample,
         held_out=held_out,
+        shared_images=_shared_images(batches, evaluation),
     )
 
 
@@ -174,6 +177,14 @@ def _refuse_same_file(batches: Batches, evaluation: Batches | None) -> None:
             where=first,
             hint="make another tensorfile, e.g. with --use_validation_set",
         )
+
+
+def _shared_images(batches: Batches, evaluation: Batches | None) -> int:
+    tables = [getattr(images, "samples", None) for images in (batches, evaluation)]
+    if any(table is None for table in tables):
+        return 0
+    first, second = ({bytes(row["sha256"]) for row in table if row["batch"] >= 0} for table in tables)
+    return len(first & second)
 
 
 def _serialized(model: Any) -> bytes:
