@@ -12,21 +12,25 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "int8cal"
 
-BASE = {"errors", "types"}
+BASE = {"errors", "files", "protos", "text_safety", "types"}
 STAGES = BASE | {"spec", "dataset", "preprocess", "tensorfile"}
-RUN = STAGES | {"networks", "manifest", "engine", "pipeline"}
+RUN = STAGES | {"networks", "plans", "engine", "manifest", "pipeline"}
 EVERYTHING = RUN | {"component", "report", "check", "use", "demo", "cli"}
 
 MAY_IMPORT = {
     "errors": set[str](),
     "types": set[str](),
+    "files": {"errors"},
+    "protos": {"types"},
+    "text_safety": set[str](),
     "spec": BASE,
     "dataset": BASE,
     "preprocess": BASE,
     "tensorfile": BASE,
     "networks": STAGES,
-    "manifest": RUN - {"engine", "pipeline"},
-    "engine": RUN - {"pipeline"},
+    "plans": STAGES | {"networks"},
+    "engine": STAGES | {"networks", "plans"},
+    "manifest": RUN - {"pipeline"},
     "pipeline": RUN,
     "component": RUN,
     "report": RUN,

@@ -1,1 +1,1 @@
-"""What a tensorfile is for: INT8 models, caches, comparisons, exports. Of ours it imports tensorfile and errors only."""
+"""What a tensorfile is for: INT8 models, caches, comparisons, exports. Imports the tensorfile stage only."""

@@ -1,0 +1,144 @@
+"""A spec file → typed message: parsed as ``google.protobuf.text_format.Merge`` does, with positions in every complaint.
+
+    file → bytes → SpecText → oddities (unknown and legacy fields) → the text without them → Merge → Spec
+
+Fields that the definition does not know never reach Merge: they are found first, all of them, and blanked out in a copy
+of the text in which every other character keeps its place.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from int8cal.errors import SpecError
+from int8cal.spec.oddities import Oddity, find_oddities
+from int8cal.spec.schema import COMMON_PACKAGE, Schema, new_message, schema_of
+from int8cal.spec.spec import Spec
+from int8cal.spec.text import SpecText, shown
+from int8cal.text_safety import printable
+from int8cal.types import Message
+
+MAX_BYTES = 16 * 1024 * 1024
+_MOST_NAMED = 3  # unknown fields that one error names beside the first
+
+
+def load(path: str, root: str, *, allow_unknown_fields: bool = False, strict: bool = False) -> Spec:
+    """Read a spec file.
+
+    Args:
+        path: the file.
+        root: full name of its message, e.g. ``int8cal.detectnet_v2.Experiment`` (see `int8cal.spec.find.find_root`).
+        allow_unknown_fields: unknown fields become warnings and are ignored.
+        strict: legacy fields are errors.
+
+    Raises:
+        SpecError: the file cannot be read, is no protobuf text of that message, or holds unknown fields.
+    """
+    return parse(read_text(path), path, root, allow_unknown_fields=allow_unknown_fields, strict=strict)
+
+
+def read_text(path: str) -> SpecText:
+    """Read a spec file as text, at most `MAX_BYTES` of it.
+
+    Raises:
+        SpecError: the file is not there, cannot be read or is too large.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise _unreadable(path, error) from None
+    if len(data) > MAX_BYTES:
+        raise SpecError(
+            f"the file is larger than {MAX_BYTES // 1024 // 1024} MB, which no spec is",
+            where=printable(path),
+            hint="Is this the spec file? Give the text file with the training configuration.",
+        )
+    return SpecText.from_bytes(data)
+
+
+def parse(text: SpecText, path: str, root: str, *, allow_unknown_fields: bool = False, strict: bool = False) -> Spec:
+    """Spec text → `Spec`; ``path`` is only for messages. See `load`."""
+    require_readable(text, path)
+    oddities = list(find_oddities(text, root))
+    refused = [odd for odd in oddities if (strict if odd.legacy else not allow_unknown_fields)]
+    if refused:
+        raise _refusal(text, path, refused)
+    known_text = text.with_edits(odd.patch for odd in oddities) if oddities else text
+    found = tuple(f"{text.place(path, odd.offset)}: {odd.warning}" for odd in oddities)
+    return Spec(path, text, _merge(known_text, path, root), root, found)
+
+
+def require_readable(text: SpecText, path: str) -> None:
+    """Refuse what is no UTF-8 or no protobuf text.
+
+    Raises:
+        SpecError: with the place where reading stops.
+    """
+    if bad := re.search("[\udc80-\udcff]", text.text):
+        byte = ord(bad.group()) - 0xDC00
+        where = text.place(path, bad.start())
+        raise SpecError(f"byte 0x{byte:02x} is no UTF-8 text", where=where, hint="Save the spec as UTF-8.")
+    if problem := text.problem:
+        hint = "Save the spec without a byte order mark." if text.text.startswith("\ufeff") else None
+        raise SpecError(problem.reason, where=text.place(path, problem.offset), hint=hint)
+
+
+def _refusal(text: SpecText, path: str, refused: Sequence[Oddity]) -> SpecError:
+    """One error for all oddities that are not allowed: the first in full, the others by name and place."""
+    first, others = refused[0], refused[1:]
+    hint = "Take it out, or run without --strict." if first.legacy else _spelling_hint(first)
+    if others:
+        named = [f'"{shown(odd.name, 60)}" at {text.place("", odd.offset)[1:]}' for odd in others[:_MOST_NAMED]]
+        more = f" and {len(others) - _MOST_NAMED} others" if len(others) > _MOST_NAMED else ""
+        hint += f" So are: {', '.join(named)}{more}."
+    return SpecError(first.reason, where=text.place(path, first.offset), hint=hint)
+
+
+def _spelling_hint(odd: Oddity) -> str:
+    close = difflib.get_close_matches(odd.name, odd.known, n=1, cutoff=0.6)
+    guess = f'Did you mean "{close[0]}"?' if close else "Is this the spec of another network?"
+    return f"{guess} --allow_unknown_fields ignores it."
+
+
+def _merge(text: SpecText, path: str, root: str) -> Message:
+    """Parse with google.protobuf; its complaint becomes ours."""
+    message = new_message(root)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # an unknown escape stands for itself: C:\data
+            text_format.Merge(text.text, message)
+    except text_format.ParseError as error:
+        raise _merge_error(text, path, schema_of(root), error) from None
+    except (ValueError, TypeError, OverflowError) as error:  # an enum number beyond 32 bits has no ParseError
+        raise SpecError(f"a value cannot be stored: {shown(str(error))}", where=printable(path)) from None
+    return message
+
+
+def _merge_error(text: SpecText, path: str, schema: Schema, error: text_format.ParseError) -> SpecError:
+    """``line:column : 'the whole line': reason`` → place and reason, with names as the .proto file has them."""
+    line, column = error.GetLine(), error.GetColumn()
+    if line is None or column is None:
+        return SpecError(shown(str(error), 300), where=printable(path))
+    reason = str(error).removeprefix(f"{line}:{column} : ").removeprefix(f"'{text.line(line)}': ")
+    for package in (schema.package, COMMON_PACKAGE):
+        reason = reason.replace(f"{package}.", "")
+    return SpecError(shown(reason, 300), where=f"{printable(path)}:{line}:{column}")
+
+
+def _unreadable(path: str, error: OSError | ValueError) -> SpecError:
+    reasons = {
+        errno.ENOENT: "there is no such spec file",
+        errno.EISDIR: "this is a folder, not a spec file",
+        errno.EACCES: "no permission to read the spec file",
+    }
+    code = error.errno if isinstance(error, OSError) else None
+    reason = reasons.get(code or 0) or f"the spec file cannot be read ({getattr(error, 'strerror', None) or error})"
+    return SpecError(reason, where=printable(path), hint="Check the path of the experiment spec.")
