@@ -6,6 +6,7 @@ as Caffe, PyTorch and Keras write them; the torch preset divides by 0.224 in all
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -97,6 +98,28 @@ def resembling(low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> N
 
 
 def stated(manifest: Mapping[str, Any]) -> Normalisation | None:
-    """The normalisation that a manifest states; None when it states none that this version can read."""
+    """The normalisation that a manifest states; None when it states none that this version can read.
+
+    Args:
+        manifest: its ``arithmetic.options`` hold ``mean`` (pixel levels, in the order of the file) and ``scale``, or
+            ``value_range``, the values of pixels 0 and 255. Grey pixels may be of 16 bit but for the latter.
+    """
     arithmetic = manifest.get("arithmetic")
-    return None if not isinstance(arithmetic, dict) else None
+    options = arithmetic.get("options") if isinstance(arithmetic, dict) else None
+    if not isinstance(arithmetic, dict) or not isinstance(options, dict):
+        return None
+    title = str(arithmetic.get("name"))
+    bounds, mean, scale = (_numbers(options.get(name)) for name in ("value_range", "mean", "scale"))
+    if len(bounds) == 2 and bounds[0] < bounds[1]:
+        step = (bounds[1] - bounds[0]) / 255
+        return Normalisation(title, (-bounds[0] / step,), (step,))
+    if mean and scale and min(scale) > 0:
+        return Normalisation(title, mean, scale, 65535 if len(mean) == 1 else 255)
+    return None
+
+
+def _numbers(value: object) -> tuple[float, ...]:
+    """One number or a list of them; nothing else."""
+    listed = value if isinstance(value, list) else [value]
+    numbers = [float(number) for number in listed if isinstance(number, int | float)]
+    return tuple(numbers) if len(numbers) == len(listed) and all(map(math.isfinite, numbers)) else ()

@@ -76,7 +76,7 @@ class Statistics:
             self.images.append(
                 ImageStatistics(
                     number=first + position,
-                    digest=hashlib.blake2b(image.data, digest_size=16).digest(),
+                    digest=digest_of(image),
                     low=float(low[position].min()),
                     high=float(high[position].max()),
                     means=tuple(float(mean) for mean in means[position]),
@@ -105,6 +105,11 @@ class Statistics:
             {"min": float(low), "max": float(high), "mean": float(mean), "std": float(deviation)}
             for low, high, mean, deviation in columns
         ]
+
+
+def digest_of(image: ImageCHW_f32) -> bytes:
+    """16 bytes that stand for the bits of an image."""
+    return hashlib.blake2b(image.data, digest_size=16).digest()
 
 
 def _smoothness(image: ImageCHW_f32) -> float:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from int8cal.check.presets import stated
+from int8cal.check.rebuild import InOrder, in_any_order, planned
 from int8cal.check.sense import sense
 from int8cal.check.statistics import Statistics
 from int8cal.errors import TensorFileError
@@ -17,6 +19,8 @@ from int8cal.tensorfile.layout import SKIPPED
 from int8cal.tensorfile.verify import ValueCheck, check_structure
 
 if TYPE_CHECKING:
+    from int8cal.check.rebuild import Origin
+    from int8cal.plans import Plan
     from int8cal.types import BatchNCHW_f32, Progress
 
 
@@ -78,13 +82,20 @@ class Verification:
 
 
 def verify(
-    path: str | os.PathLike[str], *, watchers: Iterable[Watcher] = (), progress: Progress | None = None
+    path: str | os.PathLike[str],
+    *,
+    origin: Origin | None = None,
+    watchers: Iterable[Watcher] = (),
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> Verification:
-    """Check structure, values and sense of a tensorfile.
+    """Check structure, values and sense of a tensorfile, and whether it is what a spec asks for.
 
     Args:
         path: the file.
+        origin: the spec to make its images from again; None: they are judged by themselves.
         watchers: shown every usable image during the pass.
+        workers: threads for making images; None: the processors that this process may use.
         progress: told how far the pass is.
 
     Returns:
@@ -92,18 +103,66 @@ def verify(
 
     Raises:
         TensorFileError: it cannot be opened as a tensorfile at all.
+        SpecError, DataError: its images cannot be made again.
     """
     with TensorFile(path) as file:
         structure = check_structure(file)
         values, statistics = ValueCheck(file), Statistics(file.shape[1])
-        read_once(values, (statistics, *watchers), progress)
+        rebuilt = _Rebuild(origin, file, workers)
+        with closing(rebuilt):
+            _read_once(values, (statistics, *rebuilt.watchers, *watchers), progress)
+        proof = rebuilt.findings(statistics, progress)
         sources = None if any(finding.level == "error" for finding in structure) else _source_hashes(file)
         expected = stated(file.manifest) if file.manifest else None
-        findings = [*structure, *values.findings, *sense(statistics, expected=expected, sources=sources)]
+        judged = sense(statistics, expected=expected, sources=sources)
+        findings = [*structure, *values.findings, *proof, *_in_the_light_of(proof, judged)]
         return Verification(file.path, len(file), file.shape, statistics, tuple(by_level(findings)))
 
 
-def read_once(values: ValueCheck, watchers: Iterable[Watcher], progress: Progress | None) -> None:
+class _Rebuild:
+    """The comparison with what a spec makes, if one is asked for: during the pass when in order, after it otherwise."""
+
+    def __init__(self, origin: Origin | None, file: TensorFile, workers: int | None) -> None:
+        self._file, self._workers = file, workers
+        self._plan: Plan | None = None
+        self._problems: list[Finding] = []
+        self._in_order: InOrder | None = None
+        if origin is None:
+            return
+        self._problems, self._plan = planned(origin, file)
+        if self._plan and not origin.any_order:
+            self._in_order = InOrder(self._plan, file, workers)
+
+    @property
+    def watchers(self) -> tuple[Watcher, ...]:
+        return (self._in_order,) if self._in_order else ()
+
+    def close(self) -> None:
+        if self._in_order:
+            self._in_order.close()
+
+    def findings(self, statistics: Statistics, progress: Progress | None) -> list[Finding]:
+        if self._in_order:
+            return self._in_order.findings
+        if self._plan:
+            return in_any_order(self._plan, self._file, statistics.images, workers=self._workers, progress=progress)
+        return self._problems
+
+
+def _in_the_light_of(proof: list[Finding], judged: list[Finding]) -> list[Finding]:
+    """What sense says once the file is proved to be what the spec makes: its content is the data's own then."""
+    if not any(finding.code == "rebuilt" for finding in proof):
+        return judged
+    return [
+        replace(finding, level="warning", hint="The data set itself is so: look at its images.")
+        if finding.level == "error"
+        else finding
+        for finding in judged
+        if finding.code not in ("cannot-see", "preset")
+    ]
+
+
+def _read_once(values: ValueCheck, watchers: Iterable[Watcher], progress: Progress | None) -> None:
     """Show every usable image to every watcher."""
     listening = tuple(watchers)
     if progress:

@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 import h5py
 import numpy as np
 import numpy.typing as npt
-
 from isal import isal_zlib
 
 from int8cal.errors import TensorFileError
@@ -235,7 +234,7 @@ def _inflate(data: bytes, size: int) -> bytes:
     inflater = isal_zlib.decompressobj()
     try:
         inflated: bytes = inflater.decompress(data, size + 1)
-    except isal_zlib.IsalError as reason:
+    except isal_zlib.error as reason:  # type: ignore[misc]  # the package's stub calls it a plain object
         raise ValueError(f"a chunk is no sound zlib stream: {reason}") from reason
     if len(inflated) <= size and not inflater.eof:
         raise ValueError("a chunk's zlib stream is cut off")
