@@ -63,15 +63,16 @@ def _content(statistics: Statistics, sources: list[bytes] | None) -> Iterator[Fi
     images = statistics.images
     constant = [image for image in images if image.is_constant]
     if len(constant) == len(images):
-        values = {image.low for image in images}
-        what = f"every value of the file is {values.pop():.6g}" if len(values) == 1 else "every image is of one value"
+        colours = {image.means for image in images}
+        values = ", ".join(f"{value:.6g}" for value in dict.fromkeys(images[0].means))
+        what = f"every value of the file is {values}" if len(colours) == 1 else "every image is of one colour"
         yield Finding("error", "blank", f"{what}: there is no picture in it", _REMAKE)
         return
     if constant:
         yield Finding(
             "warning" if 2 * len(constant) >= len(images) else "note",
             "blank-images",
-            f"{len(constant)} of {len(images)} images are of one value (the first is image {constant[0].number})",
+            f"{len(constant)} of {len(images)} images are of one colour (the first is image {constant[0].number})",
             "Look at them in the report; leave such frames out if the network never sees any.",
         )
     yield from _noise(statistics)

@@ -18,23 +18,17 @@ class ImageStatistics:
     Attributes:
         number: position in the file, counted from 0 over all batches.
         digest: 16 bytes; equal for images that are bit for bit the same.
-        low, high: smallest and largest value.
         means: mean of each channel.
+        is_constant: every channel is of one value.
         smoothness: how alike neighbouring pixels are: 1 for a plain slope, about 0 for noise; NaN where it has no
             meaning (an image of one value, or of one pixel).
     """
 
     number: int
     digest: bytes
-    low: float
-    high: float
     means: tuple[float, ...]
+    is_constant: bool
     smoothness: float
-
-    @property
-    def is_constant(self) -> bool:
-        """Whether all its values are one and the same."""
-        return self.low == self.high
 
 
 @dataclass
@@ -77,9 +71,8 @@ class Statistics:
                 ImageStatistics(
                     number=first + position,
                     digest=digest_of(image),
-                    low=float(low[position].min()),
-                    high=float(high[position].max()),
                     means=tuple(float(mean) for mean in means[position]),
+                    is_constant=bool((low[position] == high[position]).all()),
                     smoothness=_smoothness(image),
                 )
             )
