@@ -60,7 +60,9 @@ def make_all(case: GoldenCase) -> set[tuple[int, int, int]]:
 
 
 def test_every_failing_case_has_its_place() -> None:
-    assert {case.name for case in load_cases("detectnet_v2", "error", "empty")} == EXPECTED.keys() | DECIDED_LATER.keys()
+    assert {
+        case.name for case in load_cases("detectnet_v2", "error", "empty")
+    } == EXPECTED.keys() | DECIDED_LATER.keys()
 
 
 @pytest.mark.parametrize("case", [case for case in load_cases("detectnet_v2") if case.name in EXPECTED], ids=str)

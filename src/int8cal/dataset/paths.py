@@ -12,7 +12,7 @@ from int8cal.text_safety import printable
 
 
 def data_root(environment: Mapping[str, str]) -> str:
-    """Folder that relative paths of a spec are joined to: ``DATA_BASE_PATH``, else ``~/datasets`` (as the reference)."""
+    """Folder to which the relative paths of a spec are joined: ``DATA_BASE_PATH``, else ``~/datasets``."""
     return environment.get("DATA_BASE_PATH") or os.path.expanduser("~/datasets")  # noqa: PTH111
 
 
