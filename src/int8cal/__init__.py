@@ -1,3 +1,85 @@
-"""INT8 calibration data for NVIDIA TAO models, bit for bit as NVIDIA's own tool makes it."""
+"""INT8 calibration data for NVIDIA TAO models, bit for bit as NVIDIA's own tool makes it.
+
+    import int8cal
+
+    plan = int8cal.plan("spec.txt", max_batches=10)   # the dry run
+    manifest = int8cal.make(plan, "calibration.tensor")
+    with int8cal.TensorFile("calibration.tensor") as file:
+        for batch in file:                            # float32 (B, C, H, W)
+            ...
+
+Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from int8cal.errors import (
+        DataError,
+        EngineFailedError,
+        ImageError,
+        Int8calError,
+        MissingDataError,
+        OutputError,
+        OutputExistsError,
+        RecordError,
+        SpecError,
+        TensorFileError,
+        UnavailableError,
+        UsageError,
+        UseError,
+    )
+    from int8cal.manifest import Manifest
+    from int8cal.pipeline import make, plan, read_spec
+    from int8cal.plans import Plan
+    from int8cal.spec.spec import Spec
+    from int8cal.tensorfile import TensorFile
+
+_HOME = {
+    "Manifest": "manifest",
+    "Plan": "plans",
+    "Spec": "spec.spec",
+    "TensorFile": "tensorfile",
+    "make": "pipeline",
+    "plan": "pipeline",
+    "read_spec": "pipeline",
+}
+
+__all__ = [
+    "DataError",
+    "EngineFailedError",
+    "ImageError",
+    "Int8calError",
+    "Manifest",
+    "MissingDataError",
+    "OutputError",
+    "OutputExistsError",
+    "Plan",
+    "RecordError",
+    "Spec",
+    "SpecError",
+    "TensorFile",
+    "TensorFileError",
+    "UnavailableError",
+    "UsageError",
+    "UseError",
+    "__version__",
+    "make",
+    "plan",
+    "read_spec",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'int8cal' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"int8cal.{_HOME.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,6 +22,11 @@ class RecordRef:
     path: str
     offset: int
     crc: int
+
+    @property
+    def file_name(self) -> str:
+        """Base name of the TFRecord file: all that a tensorfile says about where it lay."""
+        return os.path.basename(self.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,5 @@
+"""``python -m int8cal``."""
+
+from int8cal.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""Everything that is printed goes through here: results to stdout, all else to stderr, nothing raw from data."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from int8cal.text_safety import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from int8cal.errors import Int8calError
+
+JSON_SCHEMA = 1
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """The one JSON object of a command called with ``--json``."""
+    click.echo(json.dumps({"schema": JSON_SCHEMA, **result}, ensure_ascii=True, indent=1))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Result for people, on stdout; control characters from data are shown, not sent."""
+    for line in lines:
+        click.echo(printable(line))
+
+
+def print_table(rows: Iterable[tuple[str, object]]) -> None:
+    """Name–value rows, aligned."""
+    listed = [(name, str(value)) for name, value in rows]
+    width = max((len(name) for name, _ in listed), default=0)
+    print_lines(f"{name:<{width}}  {value}" for name, value in listed)
+
+
+def note(text: str) -> None:
+    """One line on stderr."""
+    click.echo(f"int8cal: {printable(text)}", err=True)
+
+
+def print_two_lines(message: str, hint: str | None) -> None:
+    """An error: what and where on the first line, what to do on the second."""
+    click.echo(f"int8cal: error: {printable(' '.join(message.splitlines()))}", err=True)
+    if hint:
+        click.echo(f"  {printable(' '.join(hint.splitlines()))}", err=True)
+
+
+def print_error(error: Int8calError, *, as_json: bool) -> None:
+    """A user's error: two lines, or with ``--json`` one object on stdout."""
+    if as_json:
+        facts = {
+            "type": type(error).__name__,
+            "message": error.message,
+            "where": error.where,
+            "hint": error.hint,
+            "exit_code": error.exit_code,
+        }
+        print_json({"error": facts})
+    else:
+        print_two_lines(f"{error.where}: {error.message}" if error.where else error.message, error.hint)
+
+
+def print_bug(error: Exception, *, as_json: bool) -> None:
+    """An error that should not be: the traceback, and what a bug report needs."""
+    from int8cal.cli.doctor import facts
+
+    if as_json:
+        print_json({"error": {"type": "Bug", "message": f"{type(error).__name__}: {error}", "exit_code": 70}})
+    click.echo("".join(traceback.format_exception(error)), err=True)
+    note("this is a bug in int8cal; please report it with the lines above and these facts:")
+    for name, value in facts().items():
+        click.echo(f"  {name}: {printable(str(value))}", err=True)
+
+
+def configure_logging(*, verbose: bool = False, log_file: str | None = None) -> None:
+    """Log int8cal's messages to stderr (warnings; all with ``verbose``) and, appended, to ``log_file``."""
+    logger = logging.getLogger("int8cal")
+    logger.setLevel(logging.DEBUG)
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    stream.setFormatter(_Printable("int8cal: %(levelname)s: %(message)s"))
+    logger.addHandler(stream)
+    if log_file:
+        os.makedirs(os.path.dirname(os.path.abspath(log_file)), exist_ok=True)
+        file = logging.FileHandler(log_file, mode="a", encoding="utf-8")
+        file.setLevel(logging.DEBUG if verbose else logging.INFO)
+        file.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(file)
+
+
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))

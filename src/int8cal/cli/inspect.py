@@ -1,0 +1,102 @@
+"""``int8cal inspect``: what is in a tensorfile."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from int8cal.cli import console
+
+if TYPE_CHECKING:
+    from int8cal.tensorfile import TensorFile
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@click.option("--quick", is_flag=True, help="Leave out what needs reading all batches: value range and means.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def inspect(*, file: str, quick: bool, as_json: bool) -> None:
+    """Shape, batches, dtype, values, size, filters and manifest of a tensorfile, ours or NVIDIA's.
+
+    \b
+    Examples:
+      int8cal inspect calibration.tensor
+      int8cal inspect calibration.tensor --quick --json
+    """
+    from int8cal.tensorfile import TensorFile
+
+    with TensorFile(file) as tensorfile:
+        facts = _facts(tensorfile)
+        if not quick:
+            facts["channels"] = _statistics(tensorfile)
+        manifest = tensorfile.manifest
+    if as_json:
+        console.print_json({"tensorfile": facts, "manifest": manifest})
+    else:
+        console.print_table(_table(facts, manifest))
+
+
+def _facts(tensorfile: TensorFile) -> dict[str, Any]:
+    dtype, _ = tensorfile.storage(0)
+    size = os.path.getsize(tensorfile.path)
+    return {
+        "path": tensorfile.path,
+        "batches": len(tensorfile),
+        "shape": list(tensorfile.shape),
+        "images": len(tensorfile) * tensorfile.shape[0],
+        "dtype": dtype,
+        "filters": list(tensorfile.filters(0)),
+        "bytes": size,
+        "ratio": round(size / tensorfile.nbytes, 4),
+    }
+
+
+def _statistics(tensorfile: TensorFile) -> list[dict[str, float]]:
+    """Range, mean and standard deviation of each channel over the whole file, in float64."""
+    import numpy as np
+
+    channels = tensorfile.shape[1]
+    low, high = np.full(channels, np.inf), np.full(channels, -np.inf)
+    total, squares = np.zeros(channels), np.zeros(channels)
+    for batch in tensorfile:
+        low = np.minimum(low, batch.min(axis=(0, 2, 3)))
+        high = np.maximum(high, batch.max(axis=(0, 2, 3)))
+        total += batch.sum(axis=(0, 2, 3), dtype=np.float64)
+        squares += np.square(batch, dtype=np.float64).sum(axis=(0, 2, 3))
+    values = tensorfile.nbytes / 4 / channels
+    mean = total / values
+    deviation = np.sqrt(np.maximum(squares / values - mean**2, 0))
+    return [
+        {"min": float(low[c]), "max": float(high[c]), "mean": float(mean[c]), "std": float(deviation[c])}
+        for c in range(channels)
+    ]
+
+
+def _table(facts: dict[str, Any], manifest: dict[str, Any] | None) -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = [
+        ("tensorfile", facts["path"]),
+        ("batches", f"{facts['batches']} of shape {' x '.join(map(str, facts['shape']))} ({facts['images']} images)"),
+        ("stored as", f"{facts['dtype']}, filters: {', '.join(facts['filters']) or 'none'}"),
+        ("size", f"{facts['bytes'] / 1e6:,.1f} MB, {facts['ratio']:.1%} of the raw values"),
+    ]
+    for number, channel in enumerate(facts.get("channels", [])):
+        rows.append(
+            (f"channel {number}", "min {min:.6g}  max {max:.6g}  mean {mean:.6g}  std {std:.6g}".format(**channel))
+        )
+    if manifest is None:
+        rows.append(("manifest", "none: not made by int8cal"))
+        return rows
+    arithmetic = manifest.get("arithmetic", {})
+    rows += [
+        ("made by", f"int8cal {manifest.get('int8cal')}"),
+        ("network", manifest.get("network")),
+        ("split", f"{manifest.get('split')}, seed {manifest.get('seed')}"),
+        ("arithmetic", f"{arithmetic.get('name')} ({arithmetic.get('evidence')})"),
+        ("options", ", ".join(f"{name}={value}" for name, value in arithmetic.get("options", {}).items())),
+        ("skipped", manifest.get("skipped")),
+        ("plan", manifest.get("plan_sha256")),
+        ("spec", manifest.get("spec_sha256")),
+    ]
+    return rows

@@ -1,0 +1,310 @@
+"""``int8cal NETWORK calibration_tensorfile`` and ``int8cal NETWORK plan``: the main job and its dry run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from int8cal.cli import console, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from int8cal.manifest import Manifest
+    from int8cal.plans import Plan
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+def _decorated(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def apply(command: _Command) -> _Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return apply
+
+
+_spec_and_choice = _decorated(
+    click.option(
+        "-e",
+        "--experiment_spec_file",
+        "--experiment_spec",
+        "spec",
+        required=True,
+        metavar="SPEC",
+        help="Training experiment spec (protobuf text).",
+    ),
+    click.option(
+        "-m",
+        "--max_batches",
+        type=int,
+        metavar="N",
+        help="Batches to make; -1: all full ones.  [default: -1, classification 1]",
+    ),
+    click.option(
+        "--use_validation_set", is_flag=True, help="Take the samples from the validation split, not the training one."
+    ),
+    click.option("--seed", type=int, metavar="S", help="Seed of the sample order.  [default: the spec's random_seed]"),
+    click.option("--batch_size", type=int, metavar="B", help="Images per batch.  [default: the spec's]"),
+    click.option("--allow_unknown_fields", is_flag=True, help="Unknown spec fields are warnings, not errors."),
+    click.option("--strict", is_flag=True, help="Legacy spec fields are errors, not warnings."),
+    click.option("--strict_network", is_flag=True, help="A spec of another network is an error."),
+    click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
+)
+
+_output = _decorated(
+    click.option(
+        "-o", "--output_path", "--output", "out", required=True, metavar="FILE", help="The tensorfile to make."
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace existing output."),
+    click.option(
+        "--on_bad_image",
+        type=click.Choice(["fail", "skip"]),
+        default="fail",
+        show_default=True,
+        help="What to do about an image that cannot be used.",
+    ),
+    click.option(
+        "--max_skipped", type=int, default=0, metavar="N", help="With --on_bad_image skip: how many may be left out."
+    ),
+    click.option("--workers", type=int, metavar="N", help="Threads.  [default: the usable processors]"),
+    click.option(
+        "--compression",
+        type=click.Choice(["fast", "small", "none"]),
+        default="fast",
+        show_default=True,
+        help="fast: about 1/4 of the raw size; small: 10 % less, at 5x the time; none: for local, short-lived files.",
+    ),
+    click.option(
+        "--scratch_dir", metavar="DIR", help="Write here first, then copy to FILE: for slow or network targets."
+    ),
+    click.option("--engine", default="native", show_default=True, metavar="NAME", help="What makes the batches."),
+)
+
+_launcher = _decorated(
+    # Options of NVIDIA's launcher, so that its command lines work as they stand.
+    click.option("--gpus", type=int, hidden=True),
+    click.option("--gpu_index", type=int, multiple=True, hidden=True),
+    click.option("-np", "--num_processes", type=int, hidden=True),
+    click.option("--use_amp", is_flag=True, hidden=True),
+    click.option("--mpirun_arg", hidden=True),
+    click.option("--multi_node", is_flag=True, hidden=True),
+    click.option("--launch_cuda_blocking", is_flag=True, hidden=True),
+    click.option("--log_file", metavar="FILE", help="Also log to this file; appended to."),
+)
+
+_MAKE_HELP = """Make an INT8 calibration tensorfile from the {data} of an experiment spec.
+
+    The images are decoded and preprocessed exactly as the network was trained; batches are written in the order of
+    NVIDIA's own command. FILE has its name when it is complete, or does not exist; FILE.json holds the run's record.
+
+    \b
+    Examples:
+      int8cal {prefix}calibration_tensorfile -e spec.txt -o calibration.tensor -m 10
+      int8cal {prefix}calibration_tensorfile -e spec.txt -o val.tensor --use_validation_set
+      int8cal {prefix}calibration_tensorfile -e spec.txt -o c.tensor -m 50 --on_bad_image skip --max_skipped 3
+"""
+
+_PLAN_HELP = """Show what a run would do: samples, batches, shape, bytes, missing files. Decodes and writes nothing.
+
+    \b
+    Examples:
+      int8cal {prefix}plan -e spec.txt -m 10
+      int8cal {prefix}plan -e spec.txt --use_validation_set --json
+"""
+
+
+def network_group(name: str) -> click.Group | None:
+    """The commands of one network; None when there is no such network."""
+    from int8cal import networks
+
+    if name not in networks.names():
+        return None
+    network = networks.get(name)
+    return click.Group(
+        name,
+        commands={
+            "calibration_tensorfile": _make_command(name),
+            "plan": _plan_command(name),
+        },
+        help=f"{network.title}.",
+        short_help=network.title,
+    )
+
+
+def _make_command(network: str | None) -> click.Command:
+    @click.command("calibration_tensorfile", help=_help(_MAKE_HELP, network))
+    @_spec_and_choice
+    @_output
+    @_launcher
+    def command(
+        *,
+        out: str,
+        overwrite: bool,
+        on_bad_image: str,
+        max_skipped: int,
+        workers: int | None,
+        compression: str,
+        scratch_dir: str | None,
+        engine: str,
+        log_file: str | None,
+        as_json: bool,
+        verbose: bool,
+        gpus: int | None,
+        gpu_index: tuple[int, ...],
+        num_processes: int | None,
+        use_amp: bool,
+        mpirun_arg: str | None,
+        multi_node: bool,
+        launch_cuda_blocking: bool,
+        **choice: Any,
+    ) -> None:
+        console.configure_logging(verbose=verbose, log_file=log_file)
+        _launcher_options(gpus, num_processes, use_amp=use_amp)
+        if gpus or gpu_index or num_processes or mpirun_arg or multi_node or launch_cuda_blocking:
+            console.note("options of NVIDIA's launcher (--gpus, --gpu_index, …) have no effect: no GPU is used")
+        from int8cal.pipeline import make
+
+        manifest = make(
+            _planned(network, **choice),
+            out,
+            engine=engine,
+            overwrite=overwrite,
+            on_bad_image=on_bad_image,  # type: ignore[arg-type]  # click checked the choice
+            max_skipped=max_skipped,
+            workers=workers,
+            compression=compression,  # type: ignore[arg-type]  # click checked the choice
+            scratch_dir=scratch_dir,
+            progress=progress.on_stderr(),
+        )
+        if as_json:
+            console.print_json(manifest.to_json())
+        else:
+            console.print_table(summary(manifest))
+
+    return command
+
+
+def _plan_command(network: str | None) -> click.Command:
+    @click.command("plan", help=_help(_PLAN_HELP, network))
+    @_spec_and_choice
+    def command(*, as_json: bool, verbose: bool, **choice: Any) -> None:
+        console.configure_logging(verbose=verbose)
+        plan = _planned(network, **choice)
+        if as_json:
+            console.print_json({"plan": plan.to_json()})
+        else:
+            console.print_table(_plan_table(plan))
+
+    return command
+
+
+def _planned(
+    network: str | None,
+    *,
+    spec: str,
+    max_batches: int | None,
+    use_validation_set: bool,
+    seed: int | None,
+    batch_size: int | None,
+    allow_unknown_fields: bool,
+    strict: bool,
+    strict_network: bool,
+) -> Plan:
+    from int8cal.pipeline import plan, read_spec
+
+    read = read_spec(
+        spec, network, allow_unknown_fields=allow_unknown_fields, strict=strict, strict_network=strict_network
+    )
+    for warning in read.warnings:
+        console.note(f"warning: {warning}")
+    planned = plan(
+        read,
+        split="validation" if use_validation_set else "training",
+        max_batches=max_batches,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    for warning in planned.dataset.warnings:
+        console.note(f"warning: {warning}")
+    return planned
+
+
+def _launcher_options(gpus: int | None, num_processes: int | None, *, use_amp: bool) -> None:
+    """Refuse what NVIDIA's launcher refuses for this task."""
+    if gpus is not None and gpus != 1:
+        raise click.UsageError("use 1 GPU for this task (--gpus 1), as NVIDIA's launcher demands; none is used here")
+    if num_processes is not None and num_processes > 1:
+        raise click.UsageError("more than one process is for training (-np); threads are set by --workers")
+    if use_amp:
+        raise click.UsageError("AMP is supported for training only (--use_amp)")
+
+
+def summary(manifest: Manifest) -> list[tuple[str, object]]:
+    """What came out of a run, as name–value rows."""
+    facts = manifest.facts
+    batch_size, channels, height, width = manifest.shape
+    rows: list[tuple[str, object]] = [
+        ("tensorfile", manifest.path),
+        ("batches", f"{manifest.batches} of {batch_size} images, {channels} x {height} x {width} float32"),
+        ("split", facts["split"]),
+        ("order", f"seed {facts['seed']}"),
+        ("arithmetic", f"{facts['arithmetic']['name']} ({facts['arithmetic']['evidence']})"),
+    ]
+    rows += [(name, count) for name, count in facts["dataset"].items() if name != "sources"]
+    if manifest.skipped:
+        rows.append(("skipped", f"{len(manifest.skipped)} images:"))
+        rows += [("", f"{image.where}: {image.reason}") for image in manifest.skipped]
+    if "seconds" in manifest.run:
+        rows.append(("time", f"{manifest.run['seconds']:.1f} s, {manifest.run['images_per_second']:.1f} images/s"))
+    rows.append(("record", f"{manifest.path}.json"))
+    return rows
+
+
+def _plan_table(plan: Plan) -> list[tuple[str, object]]:
+    missing = plan.missing_images()
+    rows: list[tuple[str, object]] = [
+        ("network", f"{plan.network.name}: {plan.network.title}"),
+        ("split", f"{plan.split}, {len(plan.dataset.samples)} images in {len(plan.dataset.sources)} source(s)"),
+        ("batches", f"{plan.batches} of {plan.batch_size} images"),
+        ("shape", "{} x {} x {} x {} float32".format(*plan.shape)),
+        ("size", f"{plan.nbytes / 1e6:,.1f} MB uncompressed"),
+        ("order", f"seed {plan.seed}"),
+        ("arithmetic", f"{plan.arithmetic.name} ({plan.arithmetic.evidence})"),
+        ("plan", plan.sha256),
+    ]
+    rows += list(plan.dataset.counts.items())
+    rows += [("first samples", ", ".join(sample.frame_id for sample in plan.candidates(min(5, plan.images))))]
+    rows.append(("missing images", len(missing)))
+    rows += [("", path) for path in missing[:_MISSING_SHOWN]]
+    if len(missing) > _MISSING_SHOWN:
+        rows.append(("", f"and {len(missing) - _MISSING_SHOWN} more"))
+    return rows
+
+
+_MISSING_SHOWN = 20
+
+
+def _help(template: str, network: str | None) -> str:
+    return template.format(prefix=f"{network} " if network else "", data="data")
+
+
+any_network = _make_command(None)
+
+
+class _Networks(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from int8cal import networks
+
+        return list(networks.names())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return network_group(cmd_name)
+
+
+@click.group(cls=_Networks)
+def model() -> None:
+    """``int8cal model NETWORK …``: the spelling of TAO 5, the same as ``int8cal NETWORK …``."""

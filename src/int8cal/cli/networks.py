@@ -1,0 +1,38 @@
+"""``int8cal networks``: what is supported."""
+
+from __future__ import annotations
+
+import click
+
+from int8cal.cli import console
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def networks(*, as_json: bool) -> None:
+    """The networks that int8cal knows.
+
+    \b
+    Examples:
+      int8cal networks
+      int8cal networks --json
+    """
+    from int8cal.networks import all_networks
+
+    known = all_networks()
+    if as_json:
+        console.print_json(
+            {
+                "networks": [
+                    {
+                        "name": network.name,
+                        "aliases": list(network.aliases),
+                        "title": network.title,
+                        "default_max_batches": network.default_max_batches,
+                    }
+                    for network in known
+                ]
+            }
+        )
+        return
+    console.print_table((", ".join((network.name, *network.aliases)), network.title) for network in known)

@@ -1,0 +1,145 @@
+"""Results in order → full batches in the file, with the rule for bad images."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from int8cal.engine.work import EncodedSample, FailedSample
+from int8cal.errors import DataError
+from int8cal.tensorfile.layout import SKIPPED, SampleRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from int8cal.dataset.samples import Sample
+    from int8cal.tensorfile.writer import TensorFileWriter
+    from int8cal.types import Progress
+
+log = logging.getLogger(__name__)
+
+OnBadImage: TypeAlias = Literal["fail", "skip"]
+
+
+@dataclass
+class Assembled:
+    """What went into the file.
+
+    Attributes:
+        rows: one row per sample used or skipped, in the order of the run.
+        record_files: base names of the TFRecord files that the rows refer to.
+        skipped: the samples that were left out, and why.
+        batches: number of batches written.
+    """
+
+    rows: list[SampleRow] = field(default_factory=list)
+    record_files: dict[str, int] = field(default_factory=dict)
+    skipped: list[FailedSample] = field(default_factory=list)
+    batches: int = 0
+
+
+def assemble(
+    results: Iterable[EncodedSample | FailedSample],
+    writer: TensorFileWriter,
+    *,
+    batch_size: int,
+    batches: int | None,
+    max_skipped: int,
+    progress: Progress,
+) -> Assembled:
+    """Write full batches until ``batches`` are written or the results end.
+
+    Args:
+        results: images in order.
+        writer: the file.
+        batch_size: images per batch.
+        batches: how many to write; None for as many full ones as there are.
+        max_skipped: how many bad images may be left out; 0: the first one ends the run.
+        progress: told of every batch.
+
+    Raises:
+        DataError: a bad image too many, or not enough good ones.
+    """
+    done = Assembled()
+    batch: list[EncodedSample] = []
+    if batches == 0:
+        raise ValueError("batches must not be 0")
+    for result in results:
+        if isinstance(result, FailedSample):
+            _skip(result, done, max_skipped)
+            continue
+        batch.append(result)
+        if len(batch) == batch_size:
+            _write_batch(batch, writer, done)
+            progress.advance(batch_size)
+            batch.clear()
+            if done.batches == batches:
+                break
+    if done.batches < (batches or 1):
+        raise DataError(
+            f"{len(done.skipped)} images were skipped, and the rest fills {done.batches} of {batches or 1} batches",
+            hint="Ask for fewer batches (-m), or mend the images named above.",
+        )
+    return done
+
+
+def _write_batch(batch: list[EncodedSample], writer: TensorFileWriter, done: Assembled) -> None:
+    for position, result in enumerate(batch):
+        writer.append(result.chunk)
+        done.rows.append(
+            _row(
+                result.sample,
+                done,
+                batch=done.batches,
+                position=position,
+                height=result.height,
+                width=result.width,
+                encoded_bytes=result.encoded_bytes,
+                sha256=result.sha256,
+            )
+        )
+    done.batches += 1
+
+
+def _skip(failed: FailedSample, done: Assembled, max_skipped: int) -> None:
+    if max_skipped == 0:
+        raise failed.error
+    if len(done.skipped) == max_skipped:
+        raise DataError(
+            f"more than {max_skipped} images are bad; the last one: {failed.error.message}",
+            where=failed.error.where,
+            hint="Mend the images, or raise --max_skipped.",
+        ) from failed.error
+    log.warning("skipped %s: %s", failed.error.where, failed.error.message)
+    done.skipped.append(failed)
+    done.rows.append(
+        _row(failed.sample, done, batch=SKIPPED, position=SKIPPED, height=0, width=0, encoded_bytes=0, sha256=bytes(32))
+    )
+
+
+def _row(
+    sample: Sample,
+    done: Assembled,
+    *,
+    batch: int,
+    position: int,
+    height: int,
+    width: int,
+    encoded_bytes: int,
+    sha256: bytes,
+) -> SampleRow:
+    record = sample.record
+    return SampleRow(
+        batch=batch,
+        position=position,
+        source=sample.source,
+        frame_id=sample.frame_id.encode(errors="surrogateescape"),
+        record_file=done.record_files.setdefault(record.file_name, len(done.record_files)) if record else -1,
+        record_offset=record.offset if record else -1,
+        record_crc=record.crc if record else 0,
+        height=height,
+        width=width,
+        encoded_bytes=encoded_bytes,
+        sha256=sha256,
+    )

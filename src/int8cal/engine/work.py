@@ -1,0 +1,82 @@
+"""What is done for one image, from its file to its chunk. Every engine runs this very function."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from int8cal.dataset.encoded import read_encoded, sample_place
+from int8cal.errors import DataError, ImageError
+
+if TYPE_CHECKING:
+    from int8cal.dataset.samples import Sample
+    from int8cal.networks.network import Arithmetic
+    from int8cal.tensorfile.chunks import Compression
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSample:
+    """One image, ready to be written.
+
+    Attributes:
+        sample: what it is.
+        chunk: bytes of its HDF5 chunk.
+        height, width: size of the decoded image in pixels.
+        encoded_bytes: size of the image file.
+        sha256: SHA-256 of the image file.
+    """
+
+    sample: Sample
+    chunk: bytes
+    height: int
+    width: int
+    encoded_bytes: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FailedSample:
+    """One image that could not be used, and why."""
+
+    sample: Sample
+    error: DataError
+
+
+@dataclass(frozen=True)
+class Work:
+    """Image → chunk, for all images of a run. Free of state: safe on many threads.
+
+    Attributes:
+        arithmetic: the network's arithmetic.
+        shape: (C, H, W) that every image must have in the end.
+        compression: how its chunk is encoded.
+    """
+
+    arithmetic: Arithmetic
+    shape: tuple[int, int, int]
+    compression: Compression
+
+    def __call__(self, sample: Sample) -> EncodedSample | FailedSample:
+        """The image's chunk; a `FailedSample` when the image or its record cannot be used."""
+        try:
+            return self._encode(sample)
+        except DataError as error:
+            if error.where is None:
+                error.where = sample_place(sample)
+            return FailedSample(sample, error)
+
+    def _encode(self, sample: Sample) -> EncodedSample:
+        encoded = read_encoded(sample)
+        image = self.arithmetic.decode(encoded, sample)
+        tensor = self.arithmetic.to_tensor(image, sample)
+        if tensor.shape != self.shape:
+            raise ImageError(f"becomes {tensor.shape} (channels, height, width), the batches need {self.shape}")
+        return EncodedSample(
+            sample=sample,
+            chunk=self.compression.encode(tensor),
+            height=image.shape[0],
+            width=image.shape[1],
+            encoded_bytes=len(encoded),
+            sha256=hashlib.sha256(encoded).digest(),
+        )

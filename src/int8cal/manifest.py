@@ -1,0 +1,134 @@
+"""What a run was: plain data, kept inside the tensorfile and in ``<output>.json`` beside it.
+
+What is inside depends on the inputs, the seed and the package versions alone: no path, time or host name. What also
+depends on the day and the machine lies in the ``.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from int8cal import __version__
+from int8cal.dataset.encoded import sample_place
+
+if TYPE_CHECKING:
+    from int8cal.engine.assemble import Assembled
+    from int8cal.engine.work import FailedSample
+    from int8cal.plans import Plan
+    from int8cal.tensorfile.layout import SampleRow
+
+SCHEMA = 1
+"""Version of the manifest's layout, raised when a reader would have to change."""
+
+_MAX_RUN_FACTS_BYTES = 64 << 20
+
+_DECIDING_PACKAGES = ("h5py", "imagecodecs", "isal", "numpy", "pillow", "simplejpeg")
+"""Packages whose version can change arrays or bytes."""
+
+
+@dataclass(frozen=True)
+class SkippedImage:
+    """An image that was left out: its name in its source, where it lies, and why it could not be used."""
+
+    frame_id: str
+    source: int
+    where: str
+    reason: str
+
+    @classmethod
+    def of(cls, failed: FailedSample) -> SkippedImage:
+        """What the manifest keeps of a sample that failed."""
+        sample, error = failed.sample, failed.error
+        return cls(sample.frame_id, sample.source, error.where or sample_place(sample), error.message)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The record of one run.
+
+    Attributes:
+        path: the tensorfile.
+        facts: what lies inside the tensorfile (JSON types).
+        samples: one row per sample, used or skipped, in the order of the run.
+        skipped: the images that were left out.
+        run: what depends on day and machine: paths, times, workers, versions of Python and platform.
+        warnings: what the user should know.
+        reused: True when an earlier run's file was found complete and right, and no work was done.
+    """
+
+    path: str
+    facts: dict[str, Any]
+    samples: tuple[SampleRow, ...]
+    skipped: tuple[SkippedImage, ...] = ()
+    run: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    reused: bool = False
+
+    @property
+    def batches(self) -> int:
+        """Number of batches in the file."""
+        return int(self.facts["batches"])
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, C, H, W) of every batch."""
+        channels, height, width = self.facts["image_shape"]
+        return int(self.facts["batch_size"]), int(channels), int(height), int(width)
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``<output>.json`` and ``--json`` hold, without the sample table."""
+        return {
+            "schema": SCHEMA,
+            "tensorfile": self.path,
+            "batches": self.batches,
+            "shape": list(self.shape),
+            "manifest": self.facts,
+            "skipped": [asdict(image) for image in self.skipped],
+            "warnings": list(self.warnings),
+            "reused": self.reused,
+            "run": self.run,
+        }
+
+    def to_bytes(self) -> bytes:
+        """`to_json` as the text of ``<output>.json``; names that are no UTF-8 are escaped."""
+        return (json.dumps(self.to_json(), indent=1, ensure_ascii=True) + "\n").encode()
+
+
+def facts(plan: Plan, assembled: Assembled, compression: str) -> dict[str, Any]:
+    """The manifest that goes inside the tensorfile."""
+    return {
+        "schema": SCHEMA,
+        "int8cal": __version__,
+        **plan.facts(),
+        "batches": assembled.batches,
+        "skipped": len(assembled.skipped),
+        "dataset": {"sources": [len(source.samples) for source in plan.dataset.sources], **plan.dataset.counts},
+        "record_files": list(assembled.record_files),
+        "plan_sha256": plan.sha256,
+        "compression": compression,
+        "packages": {name: version(name) for name in _DECIDING_PACKAGES},
+    }
+
+
+def machine() -> dict[str, str]:
+    """The machine's part of the run facts."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "architecture": platform.machine(),
+        "host": platform.node(),
+    }
+
+
+def is_run_facts(path: str) -> bool:
+    """Whether ``path`` is the ``.json`` of an earlier run, which a new run may replace."""
+    try:
+        with open(path, "rb") as file:
+            content = json.loads(file.read(_MAX_RUN_FACTS_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"schema", "tensorfile", "manifest"} <= content.keys()

@@ -1,0 +1,307 @@
+"""The page to read first: how an experiment spec becomes a tensorfile.
+
+    read_spec ──► plan ──────────────────────────────────► make
+    text → typed  which samples, in which order, and the   decode → numbers → chunks on threads, one ordered writer,
+    message       arithmetic; nothing decoded or written   a file that gets its name when it is complete
+
+`plan` is the dry run; ``make(plan(spec), out)`` is the run.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, get_args
+
+from int8cal import manifest as manifests
+from int8cal import networks
+from int8cal.dataset.encoded import sample_place
+from int8cal.dataset.paths import data_root as default_data_root
+from int8cal.engine import engine_named
+from int8cal.engine.assemble import OnBadImage, assemble
+from int8cal.engine.cores import usable_cores
+from int8cal.engine.work import Work
+from int8cal.errors import DataError, SpecError, UsageError
+from int8cal.files import OutputFile, require_free_space, write_file
+from int8cal.manifest import Manifest, SkippedImage
+from int8cal.plans import Plan
+from int8cal.spec.find import find_root
+from int8cal.spec.load import load
+from int8cal.spec.spec import Spec
+from int8cal.tensorfile.chunks import Compression, CompressionName
+from int8cal.tensorfile.layout import MAX_BATCH_BYTES
+from int8cal.tensorfile.writer import TensorFileWriter
+
+if TYPE_CHECKING:
+    from int8cal.dataset.samples import Dataset
+    from int8cal.networks.network import Arithmetic, Network
+    from int8cal.types import Progress, SampleOrder, SplitName
+
+
+def read_spec(
+    path: str | os.PathLike[str],
+    network: str | None = None,
+    *,
+    allow_unknown_fields: bool = False,
+    strict: bool = False,
+    strict_network: bool = False,
+) -> Spec:
+    """Read, parse and check an experiment spec.
+
+    Args:
+        path: the spec file (protobuf text).
+        network: the network that it should be of; None: found from the spec itself.
+        allow_unknown_fields: unknown fields are warnings instead of errors.
+        strict: legacy fields, too, are errors.
+        strict_network: a spec of another network than ``network`` is an error; else it runs as what it is, and warns.
+
+    Returns:
+        The typed message with positions and warnings.
+
+    Raises:
+        SpecError: the file cannot be read, parsed, or fails a check; ``where`` is ``path:line:column``.
+        UsageError: ``network`` is unknown.
+    """
+    path = os.fspath(path)
+    asked = networks.get(network) if network else None
+    root = _root(path, asked)
+    spec = load(path, root, allow_unknown_fields=allow_unknown_fields, strict=strict)
+    found = networks.of_spec(spec)
+    if asked and asked is not found:
+        message = f"is a {found.name} spec, not {asked.name}"
+        if strict_network:
+            raise SpecError(message, where=path, hint=f"Run: int8cal {found.name} …")
+        spec = replace(spec, warnings=(*spec.warnings, f"{path}: {message}: runs as {found.name}"))
+    found.check(spec)
+    return spec
+
+
+def _root(path: str, asked: Network | None) -> str:
+    try:
+        return find_root(path)
+    except SpecError:
+        if asked is None:
+            raise
+        return asked.root  # loading it as what the user says gives the better message
+
+
+def plan(
+    spec: Spec | str | os.PathLike[str],
+    *,
+    split: SplitName = "training",
+    max_batches: int | None = None,
+    seed: int | None = None,
+    batch_size: int | None = None,
+    data_root: str | None = None,
+) -> Plan:
+    """Decide everything about a run. Reads the spec and the records; decodes nothing, writes nothing.
+
+    Args:
+        spec: a spec from `read_spec`, or the path of one.
+        split: which split to take samples from.
+        max_batches: number of batches; -1: all full ones; None: the network's default.
+        seed: seed of the sample order; None: the spec's.
+        batch_size: images per batch; None: the spec's.
+        data_root: folder that relative paths in the spec start from; None: ``$DATA_BASE_PATH`` or ``~/datasets``.
+
+    Raises:
+        UsageError: an argument is out of range.
+        SpecError: the spec asks for something impossible.
+        DataError: the data set cannot give what is asked for.
+    """
+    spec = spec if isinstance(spec, Spec) else read_spec(spec)
+    network = networks.of_spec(spec)
+    max_batches = network.default_max_batches if max_batches is None else max_batches
+    if max_batches == 0 or max_batches < -1:
+        raise UsageError(
+            f"{max_batches} batches cannot be made", hint="Give -m a positive number, or -1 for all full batches."
+        )
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"a batch cannot have {batch_size} images", hint="Give --batch_size a positive number.")
+    if seed is not None and not 0 <= seed < 1 << 32:
+        raise UsageError(f"seed {seed} is no unsigned 32-bit number", hint="Give --seed a number from 0 to 4294967295.")
+    batch_size = batch_size or network.batch_size(spec.message)
+    seed = network.seed(spec.message) if seed is None else seed
+
+    dataset = network.dataset(spec, split, data_root or default_data_root(os.environ))
+    batches = _batches(spec, dataset, batch_size, max_batches)
+    order = network.order(spec.message, dataset, seed)
+    arithmetic = network.arithmetic(spec, dataset)
+    return Plan(
+        spec=spec,
+        network=network,
+        split=split,
+        seed=seed,
+        batch_size=batch_size,
+        max_batches=max_batches,
+        batches=batches,
+        dataset=dataset,
+        order=order,
+        arithmetic=arithmetic,
+        image_shape=_common_shape(arithmetic, dataset, order[: batches * batch_size], batch_size),
+    )
+
+
+def _batches(spec: Spec, dataset: Dataset, batch_size: int, max_batches: int) -> int:
+    """Number of full batches to make; the reference's limits, and its silent empty files refused."""
+    images = len(dataset.samples)
+    available = images // batch_size
+    if max_batches > available:
+        raise DataError(
+            f"The dataset contains {available} minibatches, while the requested amount is {max_batches} "
+            f"({images} {dataset.split} images, {batch_size} per batch)",
+            where=spec.path,
+            hint=f"Ask for at most {available} (-m), or a smaller --batch_size.",
+        )
+    if available == 0:
+        raise DataError(
+            f"{images} {dataset.split} images do not fill one batch of {batch_size}",
+            where=spec.path,
+            hint=f"Use a --batch_size of at most {images}." if images else "Check the split and the data sources.",
+        )
+    return available if max_batches == -1 else max_batches
+
+
+def _common_shape(
+    arithmetic: Arithmetic, dataset: Dataset, order: SampleOrder, batch_size: int
+) -> tuple[int, int, int]:
+    """(C, H, W) that all chosen samples have in common."""
+    first = dataset.samples[order[0]]
+    shape = arithmetic.shape(first)
+    for sample in (dataset.samples[index] for index in order[1:]):
+        other = arithmetic.shape(sample)
+        if other != shape:
+            raise DataError(
+                f"{first.frame_id} becomes {shape} (channels, height, width), {sample.frame_id} becomes {other}; "
+                "a tensorfile holds one shape",
+                where=sample_place(sample),
+                hint="Set enable_auto_resize and no output_image_min, or keep images of one size.",
+            )
+    if math.prod(shape) * 4 * batch_size > MAX_BATCH_BYTES:
+        raise UsageError(
+            f"a batch of {batch_size} images of {shape} takes over {MAX_BATCH_BYTES >> 30} GiB",
+            hint="Use a smaller --batch_size.",
+        )
+    return shape
+
+
+def make(
+    plan: Plan,
+    out: str | os.PathLike[str],
+    *,
+    engine: str = "native",
+    overwrite: bool = False,
+    on_bad_image: OnBadImage = "fail",
+    max_skipped: int = 0,
+    workers: int | None = None,
+    compression: CompressionName = "fast",
+    scratch_dir: str | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Make the tensorfile of a plan. The file has its final name when it is complete, or does not exist.
+
+    Args:
+        plan: what to make.
+        out: path of the tensorfile; ``<out>.json`` is written beside it.
+        engine: ``native`` (threads of this process).
+        overwrite: replace existing output.
+        on_bad_image: ``fail`` ends the run at the first unusable image; ``skip`` leaves up to ``max_skipped`` out,
+            and later samples of the order move up.
+        max_skipped: how many images may be left out; needed with ``skip``, refused without.
+        workers: threads; None: the processors that this process may use.
+        compression: ``fast``, ``small`` or ``none``.
+        scratch_dir: write there and copy to ``out`` at the end; None: beside ``out``.
+        progress: told how far the work is.
+
+    Returns:
+        The record of the run.
+
+    Raises:
+        UsageError: an argument is wrong.
+        DataError: an image or record cannot be used.
+        OutputError: the file exists, another run is writing it, or it cannot be written.
+    """
+    out = os.fspath(out)
+    encoder = Compression.named(compression)
+    stream = engine_named(engine)
+    skipping = _checked_skipping(on_bad_image, max_skipped)
+    workers = usable_cores() if workers is None else workers
+    if workers < 1:
+        raise UsageError(f"{workers} workers cannot work", hint="Give --workers a positive number.")
+    progress = progress or _Silent()
+    started = datetime.now(UTC)
+    clock = time.perf_counter()
+
+    with OutputFile(out, overwrite=overwrite, scratch_dir=scratch_dir) as output:
+        require_free_space(os.path.dirname(os.path.abspath(output.scratch)), int(plan.nbytes * encoder.typical_ratio))
+        progress.start(plan.images)
+        try:
+            with TensorFileWriter(output.scratch, plan.shape, encoder) as writer:
+                work = Work(plan.arithmetic, plan.image_shape, encoder)
+                with closing(stream(work, plan.candidates(None if skipping else plan.images), workers)) as results:
+                    assembled = assemble(
+                        results,
+                        writer,
+                        batch_size=plan.batch_size,
+                        batches=None if skipping and plan.max_batches == -1 else plan.batches,
+                        max_skipped=max_skipped,
+                        progress=progress,
+                    )
+                facts = manifests.facts(plan, assembled, encoder.name)
+                writer.finish(facts, assembled.rows)
+        finally:
+            progress.finish()
+        seconds = time.perf_counter() - clock
+        manifest = Manifest(
+            path=out,
+            facts=facts,
+            samples=tuple(assembled.rows),
+            skipped=tuple(SkippedImage.of(failed) for failed in assembled.skipped),
+            warnings=(*plan.spec.warnings, *plan.dataset.warnings),
+            run={
+                "spec": os.path.abspath(plan.spec.path),
+                "engine": engine,
+                "workers": workers,
+                "started": started.isoformat(timespec="seconds"),
+                "seconds": round(seconds, 3),
+                "images_per_second": round(len(assembled.rows) / seconds, 2),
+                **manifests.machine(),
+            },
+        )
+        _write_run_facts(manifest, overwrite=overwrite)
+        output.commit()
+    return manifest
+
+
+def _checked_skipping(on_bad_image: str, max_skipped: int) -> bool:
+    if on_bad_image not in get_args(OnBadImage):
+        raise UsageError(f"on_bad_image {on_bad_image!r} is unknown", hint="Use fail or skip.")
+    if (on_bad_image == "skip") != (max_skipped > 0):
+        raise UsageError(
+            "skipping bad images needs both --on_bad_image skip and --max_skipped N with N > 0",
+            hint="Give both, or neither.",
+        )
+    return on_bad_image == "skip"
+
+
+def _write_run_facts(manifest: Manifest, *, overwrite: bool) -> None:
+    """``<output>.json``: replaced when it is an earlier run's, refused when it is something else."""
+    path = f"{manifest.path}.json"
+    write_file(path, manifest.to_bytes(), overwrite=overwrite or manifests.is_run_facts(path))
+
+
+class _Silent:
+    """Progress that nobody wants to see."""
+
+    def start(self, total_images: int) -> None:
+        return
+
+    def advance(self, images: int) -> None:
+        return
+
+    def finish(self) -> None:
+        return

@@ -1,0 +1,133 @@
+"""What a run will do: everything that decides the result, and nothing that does not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from int8cal.dataset.encoded import sample_place
+from int8cal.spec.roles import without_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from int8cal.dataset.samples import Dataset, Sample
+    from int8cal.networks.network import Arithmetic, Network
+    from int8cal.spec.spec import Spec
+    from int8cal.types import SampleOrder, SplitName
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that is decided and not yet done. Nothing was decoded or written to make it.
+
+    Attributes:
+        spec: the experiment spec.
+        network: the network whose arithmetic is applied.
+        split: which split of the data set.
+        seed: seed of the sample order.
+        batch_size: images per batch.
+        max_batches: batches asked for; -1: all full ones.
+        batches: batches that the run will write when no image is bad.
+        dataset: the samples of the split.
+        order: indexes into ``dataset.samples``, one epoch; the first ``batches * batch_size`` are used.
+        arithmetic: image file → network input.
+        image_shape: (C, H, W) of every image.
+    """
+
+    spec: Spec
+    network: Network
+    split: SplitName
+    seed: int
+    batch_size: int
+    max_batches: int
+    batches: int
+    dataset: Dataset
+    order: SampleOrder
+    arithmetic: Arithmetic
+    image_shape: tuple[int, int, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, C, H, W) of every batch."""
+        return (self.batch_size, *self.image_shape)
+
+    @property
+    def images(self) -> int:
+        """Images in the file when none is bad."""
+        return self.batches * self.batch_size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all batches as float32, uncompressed."""
+        channels, height, width = self.image_shape
+        return self.images * channels * height * width * 4
+
+    def samples(self) -> Iterator[Sample]:
+        """The samples that go into the file when none is bad, in order."""
+        return self.candidates(self.images)
+
+    def candidates(self, limit: int | None = None) -> Iterator[Sample]:
+        """Samples of the epoch in order, ``limit`` of them: with bad images left out, later ones move up."""
+        samples = self.dataset.samples
+        return (samples[index] for index in self.order[:limit])
+
+    def missing_images(self) -> list[str]:
+        """Image files of the chosen samples that are not there, each once."""
+        paths = dict.fromkeys(
+            sample.record.path if sample.embedded and sample.record else sample.path for sample in self.samples()
+        )
+        return [path for path in paths if not os.path.isfile(path)]
+
+    @cached_property
+    def spec_sha256(self) -> str:
+        """SHA-256 of the parsed spec with every path field cleared: the same wherever the data lie."""
+        cleared = without_paths(self.spec.message, self.network.path_roles)
+        return hashlib.sha256(cleared.SerializeToString(deterministic=True)).hexdigest()
+
+    def facts(self) -> dict[str, Any]:
+        """What decides the result, but for the samples, as JSON types."""
+        return {
+            "network": self.network.name,
+            "split": self.split,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "max_batches": self.max_batches,
+            "image_shape": list(self.image_shape),
+            "arithmetic": {
+                "name": self.arithmetic.name,
+                "evidence": self.arithmetic.evidence,
+                "options": dict(self.arithmetic.options),
+            },
+            "spec_sha256": self.spec_sha256,
+        }
+
+    @cached_property
+    def sha256(self) -> str:
+        """Name of the result: equal plans make equal arrays, as long as the image files do not change."""
+        digest = hashlib.sha256(json.dumps(self.facts(), sort_keys=True).encode())
+        for sample in self.candidates():
+            crc = sample.record.crc if sample.record else 0
+            digest.update(f"{sample.source}\0{sample.frame_id}\0{crc}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """The dry run's result, as JSON types."""
+        return {
+            **self.facts(),
+            "batches": self.batches,
+            "shape": list(self.shape),
+            "bytes": self.nbytes,
+            "plan_sha256": self.sha256,
+            "dataset": {"sources": [len(source.samples) for source in self.dataset.sources], **self.dataset.counts},
+            "samples": [
+                {"source": sample.source, "frame_id": sample.frame_id, "location": sample_place(sample)}
+                for sample in self.samples()
+            ],
+            "missing": self.missing_images(),
+            "warnings": [*self.spec.warnings, *self.dataset.warnings],
+        }

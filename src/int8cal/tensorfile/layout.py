@@ -1,0 +1,82 @@
+"""The tensorfile format on one page. Both the writer and the reader take every name and limit from here.
+
+A tensorfile is an HDF5 file (superblock 0, old-style groups: what ``libver="earliest"`` writes)::
+
+    /                                   attributes: count  int64 scalar, number of batches
+                                                    shape  int64[4], (B, C, H, W) of every batch; absent without batches
+                                                    int8cal  JSON text, the manifest (files of int8cal only)
+    /_tensorfile_array_key__<n>         group of batch n = 0, 1, … (two underscores before the number)
+        _tensorfile_array_key_          float32 little-endian (B, C, H, W)
+    /int8cal_samples                    one row per sample, see `SAMPLE_FIELDS` (files of int8cal only)
+
+Readers of NVIDIA's tools look groups up by name and see neither the manifest nor the sample table. Each image is one
+chunk (1, C, H, W), shuffled and deflated, so that chunks can be compressed on threads and written as they are.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+GROUP_PREFIX = "_tensorfile_array_key__"
+DATASET = "_tensorfile_array_key_"
+COUNT = "count"
+SHAPE = "shape"
+MANIFEST = "int8cal"
+SAMPLES = "int8cal_samples"
+
+MAX_BATCH_BYTES = 1 << 31
+"""Largest batch that is written or read, in bytes of float32: 2 GiB. Keeps hostile files from taking memory."""
+
+MAX_MANIFEST_BYTES = 60_000
+"""Largest manifest: HDF5 keeps an attribute in the object header, which holds at most 64 KiB."""
+
+SKIPPED = -1
+"""``batch`` of a sample that was left out."""
+
+
+class SampleRow(NamedTuple):
+    """One row of the sample table: where a sample went, and where it came from."""
+
+    batch: int
+    """Batch that holds the sample; -1 when it was skipped."""
+    position: int
+    """Position in the batch; -1 when it was skipped."""
+    source: int
+    """Index of the data source in the spec."""
+    frame_id: bytes
+    """Name of the sample in its source, UTF-8 (other bytes as they were)."""
+    record_file: int
+    """Index into ``record_files`` of the manifest; -1 without a TFRecord."""
+    record_offset: int
+    """Byte offset of the record in that file; -1 without a TFRecord."""
+    record_crc: int
+    """Masked CRC-32C of the record's payload; 0 without a TFRecord."""
+    height: int
+    """Height of the decoded image in pixels; 0 when it was skipped."""
+    width: int
+    """Width of the decoded image in pixels; 0 when it was skipped."""
+    encoded_bytes: int
+    """Size of the encoded image in bytes; 0 when it was skipped."""
+    sha256: bytes
+    """SHA-256 of the encoded image, 32 bytes; zeros when it was skipped."""
+
+
+SAMPLE_FIELDS: tuple[tuple[str, str], ...] = (
+    ("batch", "<i4"),
+    ("position", "<i4"),
+    ("source", "<i4"),
+    ("frame_id", "S"),  # as long as the longest one
+    ("record_file", "<i4"),
+    ("record_offset", "<i8"),
+    ("record_crc", "<u4"),
+    ("height", "<i4"),
+    ("width", "<i4"),
+    ("encoded_bytes", "<i8"),
+    ("sha256", "V32"),
+)
+"""Columns of the sample table with their NumPy types, in the order of `SampleRow`."""
+
+
+def group_name(batch: int) -> str:
+    """Name of the group of a batch."""
+    return f"{GROUP_PREFIX}{batch}"

@@ -1,0 +1,124 @@
+"""Writes a tensorfile from ready chunks, in order. Knows nothing of images, plans or final names."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Self
+
+import h5py
+import numpy as np
+
+from int8cal.errors import OutputError
+from int8cal.tensorfile import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from int8cal.tensorfile.chunks import Compression
+
+
+class TensorFileWriter:
+    """Writes batches of one shape, image by image, into an HDF5 file.
+
+    The file is complete only after `finish`; a writer that is left without it leaves a file without batches behind,
+    which is why callers write under a temporary name.
+
+    Args:
+        path: file to create; an existing one is replaced.
+        shape: (B, C, H, W) of every batch.
+        compression: how the chunks given to `append` were encoded.
+
+    Raises:
+        OutputError: the file cannot be created, or the disk is full.
+    """
+
+    def __init__(self, path: str, shape: tuple[int, int, int, int], compression: Compression) -> None:
+        self._path = path
+        self._shape = shape
+        self._level = compression.level
+        self._images = 0
+        self._dataset: h5py.Dataset | None = None
+        with self._output_errors():
+            # locking: the caller holds the lock; libver: the superblock that the oldest readers know.
+            self._file = h5py.File(path, "w", libver=("earliest", "v108"), locking=False)
+
+    def append(self, chunk: bytes) -> None:
+        """Write the chunk of the next image: batch 0 image 0, batch 0 image 1, and so on."""
+        batch, index = divmod(self._images, self._shape[0])
+        with self._output_errors():
+            if index == 0:
+                self._dataset = self._create_batch(batch)
+            if self._dataset is not None:
+                self._dataset.id.write_direct_chunk((index, 0, 0, 0), chunk)
+        self._images += 1
+
+    def finish(self, manifest: Mapping[str, Any], samples: Sequence[layout.SampleRow]) -> None:
+        """Write the counts, the manifest and the sample table, and close the file.
+
+        Raises:
+            OutputError: the last batch is not full, the manifest is too large, or writing fails.
+        """
+        batches, rest = divmod(self._images, self._shape[0])
+        if rest or not batches:
+            raise OutputError(f"{self._images} images are no whole number of batches of {self._shape[0]}")
+        text = json.dumps(manifest, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+        if len(text) > layout.MAX_MANIFEST_BYTES:
+            raise OutputError(f"the manifest has {len(text)} bytes, more than {layout.MAX_MANIFEST_BYTES}")
+        with self._output_errors():
+            attributes = self._file.attrs
+            attributes.create(layout.COUNT, np.int64(batches))
+            attributes.create(layout.SHAPE, np.array(self._shape, np.int64))
+            attributes.create(layout.MANIFEST, np.bytes_(text))
+            table = _sample_table(samples)
+            self._file.create_dataset(layout.SAMPLES, data=table, chunks=table.shape, compression=4, shuffle=True)
+            self._file.close()
+
+    def close(self) -> None:
+        """Close the file without making it complete; nothing to do after `finish`."""
+        try:
+            self._file.close()
+        except (OSError, RuntimeError):  # the disk is full: what was written is thrown away by the caller
+            self._file.id.close()
+
+    def _create_batch(self, batch: int) -> h5py.Dataset:
+        deflate = {"compression": "gzip", "compression_opts": self._level, "shuffle": True} if self._level else {}
+        return self._file.create_group(layout.group_name(batch)).create_dataset(
+            layout.DATASET, shape=self._shape, dtype="<f4", chunks=(1, *self._shape[1:]), track_times=False, **deflate
+        )
+
+    def _output_errors(self) -> _OutputErrors:
+        return _OutputErrors(self._path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.close()
+
+
+class _OutputErrors:
+    """Turns what HDF5 raises when it cannot write into an `OutputError` that names the file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, (OSError, RuntimeError)):
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise OutputError(
+                f"cannot write the tensorfile: {reason}",
+                where=self._path,
+                hint="Check free space, quota and permissions of the folder.",
+            ) from error
+
+
+def _sample_table(samples: Sequence[layout.SampleRow]) -> np.ndarray[Any, np.dtype[np.void]]:
+    longest = max((len(row.frame_id) for row in samples), default=1) or 1
+    dtype = np.dtype([(name, f"S{longest}" if kind == "S" else kind) for name, kind in layout.SAMPLE_FIELDS])
+    return np.array([tuple(row) for row in samples], dtype)
