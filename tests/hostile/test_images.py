@@ -90,9 +90,16 @@ def test_impossible_png_headers() -> None:
 
 
 HUGE = {
-    "png": b"\x89PNG\r\n\x1a\n" + png_header(30000, 30000, 8, 2) + png_chunk(b"IDAT", zlib.compress(bytes(10**6))) + png_chunk(b"IEND", b""),
-    "jpeg": re.sub(rb"(\xff\xc0...)....", lambda match: match[1] + struct.pack(">HH", 30000, 30000), JPEG, flags=re.DOTALL),
-    "cmyk": re.sub(rb"(\xff\xc0...)....", lambda match: match[1] + struct.pack(">HH", 30000, 30000), CMYK, flags=re.DOTALL),
+    "png": b"\x89PNG\r\n\x1a\n"
+    + png_header(30000, 30000, 8, 2)
+    + png_chunk(b"IDAT", zlib.compress(bytes(10**6)))
+    + png_chunk(b"IEND", b""),
+    "jpeg": re.sub(
+        rb"(\xff\xc0...)....", lambda match: match[1] + struct.pack(">HH", 30000, 30000), JPEG, flags=re.DOTALL
+    ),
+    "cmyk": re.sub(
+        rb"(\xff\xc0...)....", lambda match: match[1] + struct.pack(">HH", 30000, 30000), CMYK, flags=re.DOTALL
+    ),
     "gif": GIF[:6] + struct.pack("<HH", 30000, 30000) + GIF[10:],
 }
 
@@ -110,7 +117,8 @@ def test_gif_frame_larger_than_the_image() -> None:
 PROFILE_BOMB = png_file(
     PICTURE.reshape(40, -1),
     width=30,
-    before=png_chunk(b"iCCP", b"bomb\0\0" + zlib.compress(bytes(400 << 20), 9)) + png_chunk(b"zTXt", b"t\0\0" + zlib.compress(bytes(1 << 20))),
+    before=png_chunk(b"iCCP", b"bomb\0\0" + zlib.compress(bytes(400 << 20), 9))
+    + png_chunk(b"zTXt", b"t\0\0" + zlib.compress(bytes(1 << 20))),
 )
 
 
@@ -133,7 +141,9 @@ for file in sorted(Path(sys.argv[1]).iterdir()):
             print(file.name, error.message)
 print("MiB", peak() - before)
 """
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stderr == ""
     assert "bomb (40, 30, 1)" in done.stdout
     assert "bomb (40, 30, 3)" in done.stdout

@@ -90,13 +90,8 @@ def test_payload_that_is_no_example(tmp_path: Path, payload: bytes) -> None:
     assert f"records/r:+{len(SOUND)}" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "frame_id", ["../outside", "png/../../outside", "/etc/passwd", "..", "png/..", "png/\0hidden", "png/."]
-)
+@pytest.mark.parametrize("frame_id", ["../outside", "png/../../outside", "/etc/passwd", "..", "png/..", "png/\0hidden"])
 def test_names_that_lead_out_of_the_folder(tmp_path: Path, frame_id: str) -> None:
-    if frame_id == "png/.":  # stays inside: 'png/..png' is a plain name
-        assert split(tmp_path, [record(frame_id)]).samples[0].path.endswith("/png/..png")  # type: ignore[attr-defined]
-        return
     with pytest.raises(DataError, match="leads out of the image directory") as caught:
         split(tmp_path, [record(), record(frame_id)])
     assert "records/r:+" in str(caught.value)

@@ -121,7 +121,9 @@ def test_chunks_after_the_palette_do_not_change_grey() -> None:
     np.testing.assert_array_equal(decode(png_of(PICTURE, late), 1), decode(png_of(PICTURE), 1))
 
 
-@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}, {"quality": 20}])
+@pytest.mark.parametrize(
+    "options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}, {"quality": 20}]
+)
 def test_accurate_jpeg_equals_pillow(options: dict[str, object]) -> None:
     photo = np.asarray(Image.fromarray(PICTURE).resize((203, 117), Image.Resampling.BICUBIC))
     data = encoded(photo, "JPEG", **options)
