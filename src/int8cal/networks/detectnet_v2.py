@@ -254,7 +254,7 @@ def _arithmetic(spec: Spec, dataset: Dataset) -> Arithmetic:
     }
     size: Callable[[Sample], Size]
     if settings.mode != DataloaderMode.MULTISOURCE:
-        matrix = _default_matrix(settings)
+        matrix = _default_matrix(spec, settings)
         to_tensor, size = _default_tensor(settings, matrix), lambda sample: settings.output
         options |= {"sampling_matrix": matrix.tolist()}
     elif settings.shortest:
@@ -400,13 +400,14 @@ def _require_steps(spec: Spec, steps: tuple[float, float]) -> None:
             )
 
 
-def _default_matrix(settings: _Settings) -> Matrix3x3_f32:
+def _default_matrix(spec: Spec, settings: _Settings) -> Matrix3x3_f32:
     """S⁻¹ of modes 1 and 2, inverted with the reference's roundings."""
     left, top, right, bottom = settings.crop
     if not (right > left and bottom > top):
         left = top = 0
     both = settings.scale_width > 0 and settings.scale_height > 0
     across, down = (settings.scale_width, settings.scale_height) if both else (1.0, 1.0)
+    _require_steps(spec, (1 / across, 1 / down))
     return inverse_like_eigen(np.array([[across, 0, 0], [0, down, 0], [-left, -top, 1]], dtype=np.float32))
 
 

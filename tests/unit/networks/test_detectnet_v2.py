@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import io
-import re
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,11 @@ from int8cal.spec.text import SpecText
 from ...build import record, write_records
 
 PREPROCESSING = "output_image_width: 96 output_image_height: 64 output_image_channel: 3"
+EXTENSION = 'image_extension: "png"'
 SPATIAL = "zoom_min: 1 zoom_max: 1"
 
 
-def make_spec(preprocessing: str = "", spatial: str = SPATIAL, dataset: str = 'image_extension: "png"') -> Spec:
+def make_spec(preprocessing: str = "", spatial: str = SPATIAL, dataset: str = EXTENSION) -> Spec:
     text = f"""random_seed: 7
 dataset_config {{ data_sources {{ tfrecords_path: "records/*" image_directory_path: "images" }} {dataset} }}
 augmentation_config {{
@@ -76,6 +77,7 @@ def test_contract_of_an_arithmetic(odd_images: Path, mode: str, channels: int, p
     dataset = NETWORK.dataset(spec, "training", str(odd_images))
     arithmetic = NETWORK.arithmetic(spec, dataset)
     assert arithmetic.name == f"detectnet_v2.mode{['MULTISOURCE', 'LEGACY', 'DEFAULT'].index(mode)}"
+    assert json.loads(json.dumps(dict(arithmetic.options))) == dict(arithmetic.options)
     for sample in dataset.samples:
         encoded = read_encoded(sample)
         values = arithmetic(encoded, sample)
@@ -173,8 +175,11 @@ def test_recorded_size_that_leaves_no_image(tmp_path: Path, size: tuple[int, int
 
 
 def test_scale_that_would_need_a_huge_canvas_or_skip_all_pixels(odd_images: Path) -> None:
-    with pytest.raises(SpecError, match=re.escape("scale_width puts sample points")):
-        arithmetic_of(make_spec("scale_width: 1e-9"), odd_images)
+    for mode in ("MULTISOURCE", "DEFAULT"):
+        for scale in ("1e-9", "1e-45", "3e38"):
+            spec = make_spec(f"scale_width: {scale} scale_height: 1", dataset=f"dataloader_mode: {mode} {EXTENSION}")
+            with pytest.raises(SpecError, match="scale_width puts sample points"):
+                arithmetic_of(spec, odd_images)
     write_records(odd_images / "records" / "huge", [record("grey", 100_000, 100_000)])
     with pytest.raises(DataError, match="100000×100000 pixels"):
         arithmetic_of(make_spec("scale_width: 0.5"), odd_images)
@@ -188,7 +193,7 @@ def test_recorded_size_alone_takes_no_memory_without_scale(odd_images: Path) -> 
     assert values.shape == (3, 64, 96)
 
 
-def test_two_missing_factors_of_modes_1_and_2_are_no_scale(odd_images: Path) -> None:
+def test_one_factor_alone_is_no_scale_in_modes_1_and_2(odd_images: Path) -> None:
     mode = 'image_extension: "png" dataloader_mode: DEFAULT'
     plain, half = (
         arithmetic_of(make_spec(dataset=mode), odd_images),
