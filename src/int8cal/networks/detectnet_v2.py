@@ -293,9 +293,7 @@ def _decoder(settings: _Settings) -> Callable[[bytes, Sample], ImageHWC_u8 | Ima
 def _limited(settings: _Settings, sample: Sample) -> Size:
     """Size of the result with output_image_min; it depends on the recorded size, not on the file's."""
     if not (sample.height and sample.width):
-        raise ImageError(
-            "The record gives no image size, from which output_image_min needs.", where=sample_place(sample)
-        )
+        raise ImageError("The record gives no image size, which output_image_min needs.", where=sample_place(sample))
     size = limited_size(Size(sample.height, sample.width), settings.shortest, settings.longest)
     if min(size) < 1:
         raise ImageError(
