@@ -1,1 +1,0 @@
-"""The message definitions of the experiment specs, with their tables of checks and legacy fields."""
