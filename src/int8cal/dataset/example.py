@@ -1,60 +1,20 @@
-"""``tf.train.Example`` without TensorFlow: the message is described here and parsed by protobuf.
-
-The description has the field numbers and types of TensorFlow's public ``example.proto`` and ``feature.proto``; they are
-all that the wire format knows. It has a descriptor pool of its own, so that it never meets TensorFlow's.
-"""
+"""``tf.train.Example`` without TensorFlow: reading the features of a record."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from int8cal.dataset.schema import EXAMPLE
 from int8cal.errors import RecordError
+from int8cal.protos import message_class
 from int8cal.text_safety import printable
 from int8cal.types import Message
 
-_PACKAGE = "int8cal.record"
-_Field = descriptor_pb2.FieldDescriptorProto
-
-
-def _field(name: str, number: int, kind: int, *, repeated: bool = False, of: str = "") -> descriptor_pb2.FieldDescriptorProto:
-    label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
-    type_name = f".{_PACKAGE}.{of}" if of else None
-    return _Field(name=name, number=number, type=_Field.Type.ValueType(kind), label=label, type_name=type_name)
-
-
-def _build_example_class() -> type[Message]:
-    file = descriptor_pb2.FileDescriptorProto(name="int8cal/record.proto", package=_PACKAGE, syntax="proto3")
-    for name, kind in (("BytesList", _Field.TYPE_BYTES), ("FloatList", _Field.TYPE_FLOAT), ("Int64List", _Field.TYPE_INT64)):
-        file.message_type.add(name=name).field.append(_field("value", 1, kind, repeated=True))
-
-    feature = file.message_type.add(name="Feature")
-    feature.oneof_decl.add(name="kind")
-    for number, of in enumerate(("BytesList", "FloatList", "Int64List"), start=1):
-        member = _field(of.replace("List", "_list").lower(), number, _Field.TYPE_MESSAGE, of=of)
-        member.oneof_index = 0
-        feature.field.append(member)
-
-    features = file.message_type.add(name="Features")
-    features.field.append(_field("feature", 1, _Field.TYPE_MESSAGE, repeated=True, of="Features.FeatureEntry"))
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.options.map_entry = True
-    entry.field.append(_field("key", 1, _Field.TYPE_STRING))
-    entry.field.append(_field("value", 2, _Field.TYPE_MESSAGE, of="Feature"))
-
-    example = file.message_type.add(name="Example")
-    example.field.append(_field("features", 1, _Field.TYPE_MESSAGE, of="Features"))
-
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.Example"))
-
-
-Example = _build_example_class()
-"""The message class; `parse_features` reads it, the demo's generator and the tests write it."""
+Example = message_class(EXAMPLE)
+"""The message class, for those who write records."""
 
 
 def parse_features(payload: bytes, where: str) -> Mapping[str, Message]:

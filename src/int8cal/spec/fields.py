@@ -47,6 +47,13 @@ def is_map(field: FieldDescriptor) -> bool:
     return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
 
+def is_repeated(field: FieldDescriptor) -> bool:
+    """Is that a repeated or map field?"""
+    if hasattr(field, "is_repeated"):
+        return bool(field.is_repeated)
+    return bool(getattr(field, "label", None) == FieldDescriptor.LABEL_REPEATED)  # protobuf before 6
+
+
 def _visit(message: Message, kind: Descriptor, path: str, pattern: str, counts: dict[str, int]) -> Iterator[Visit]:
     """Values of one message; ``counts`` holds how many values each repeated field path had so far."""
     for field in message.fields:
@@ -57,7 +64,7 @@ def _visit(message: Message, kind: Descriptor, path: str, pattern: str, counts: 
             continue
         for value in field.values:
             value_path, value_pattern = field_path, _step_pattern(pattern, descriptor)
-            if descriptor.is_repeated:
+            if is_repeated(descriptor):
                 index = counts[field_path] = counts.get(field_path, -1) + 1
                 value_path = f"{field_path}[{index}]"
             yield Visit(value_path, value_pattern, field, value, descriptor, kind)
@@ -67,7 +74,7 @@ def _visit(message: Message, kind: Descriptor, path: str, pattern: str, counts: 
 
 def _step_pattern(parent_pattern: str, descriptor: FieldDescriptor) -> str:
     """Pattern of a field in a message: the value of a map entry is ``map{}``, its key ``map[].key``."""
-    in_map_entry = descriptor.containing_type.GetOptions().map_entry
-    if in_map_entry and descriptor.name == "value":
+    message = descriptor.containing_type
+    if descriptor.name == "value" and message is not None and message.GetOptions().map_entry:
         return f"{parent_pattern.removesuffix('[].')}{{}}"
-    return f"{parent_pattern}{descriptor.name}{'[]' if descriptor.is_repeated else ''}"
+    return f"{parent_pattern}{descriptor.name}{'[]' if is_repeated(descriptor) else ''}"

@@ -129,7 +129,7 @@ class SpecText:
         return self.text[part.start : part.end]
 
     def line_column(self, offset: int) -> tuple[int, int]:
-        """1-based line and column (in characters) of an offset, as text_format counts: only ``\\n`` ends a line."""
+        """1-based line and column (in characters) of an offset, as text_format counts: only a line feed ends a line."""
         line = bisect_left(self._line_ends, offset)
         line_start = self._line_ends[line - 1] + 1 if line else 0
         return line + 1, offset - line_start + 1
@@ -198,7 +198,9 @@ def quote(content: str) -> str:
 
 def printable(text: str, limit: int = 120) -> str:
     r"""Text from a file as it may stand in a message: control characters as ``\x1b``, not over ``limit`` characters."""
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text[:limit])
+    shown = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text[:limit]
+    )
     return shown if len(text) <= limit else shown + "…"
 
 
