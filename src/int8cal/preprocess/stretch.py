@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from int8cal.errors import ImageError
@@ -17,32 +15,16 @@ _PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
 _NOT_INTERPOLATED = ("1", "P")
 
 
-def nearest(image: npt.NDArray[np.generic], size: Size) -> npt.NDArray[np.generic]:
-    """Nearest neighbour.
+def nearest(picture: Image.Image, size: Size) -> Image.Image:
+    """Nearest neighbour; the picture itself when it already has the size.
 
     Args:
-        image: height × width (× channels), any type.
+        picture: any mode but the 16-bit ``I;16``, whose grid Pillow rounds otherwise than that of all others.
         size: height and width of the result.
-
-    Returns:
-        The same type and channels in the new size; the image itself when it already has it.
     """
-    height, width = image.shape[:2]
-    if (height, width) == tuple(size):
-        return image
-    rows, columns = _nearest_grid(height, size.height), _nearest_grid(width, size.width)
-    return image[rows][:, columns]
-
-
-def _nearest_grid(length: int, new_length: int) -> npt.NDArray[np.intp]:
-    """Which pixel each new one is taken from: the centre's coordinate, summed up step by step in double precision.
-
-    The sum's rounding decides where a centre falls between two pixels, so a product would not give the same.
-    """
-    step = length / new_length
-    steps = np.full(new_length, step)
-    steps[0] = step * 0.5
-    return np.minimum(np.cumsum(steps).astype(np.intp), length - 1)
+    if picture.size == (size.width, size.height):
+        return picture
+    return picture.resize((size.width, size.height), Image.Resampling.NEAREST)
 
 
 def interpolated(picture: Image.Image, size: Size, resample: Image.Resampling) -> Image.Image:
@@ -63,7 +45,7 @@ def interpolated(picture: Image.Image, size: Size, resample: Image.Resampling) -
     if picture.size == (size.width, size.height):
         return picture
     if picture.mode in _NOT_INTERPOLATED:
-        return picture.resize((size.width, size.height), Image.Resampling.NEAREST)
+        return nearest(picture, size)
     if size.width * picture.height > MAX_INTERMEDIATE_PIXELS:
         raise ImageError(
             f"{picture.width}×{picture.height} pixels cannot be stretched to {size.width}×{size.height}: "
