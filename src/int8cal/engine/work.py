@@ -6,7 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+<<<<<<< HEAD
 from int8cal.dataset.encoded import read_encoded
+=======
+from int8cal.dataset.encoded import read_encoded, sample_place
+>>>>>>> spec
 from int8cal.errors import DataError, ImageError
 
 if TYPE_CHECKING:
@@ -63,7 +67,7 @@ class Work:
             return self._encode(sample)
         except DataError as error:
             if error.where is None:
-                error.where = sample.location
+                error.where = sample_place(sample)
             return FailedSample(sample, error)
 
     def _encode(self, sample: Sample) -> EncodedSample:

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from int8cal.errors import UnavailableError, UsageError
+from int8cal.errors import SpecError, UnavailableError, UsageError
 from int8cal.networks.network import Network
+from int8cal.spec.spec import Spec
 
-__all__ = ["ENTRY_POINT_GROUP", "all_networks", "get"]
+__all__ = ["ENTRY_POINT_GROUP", "all_networks", "get", "names", "of_spec"]
 
 ENTRY_POINT_GROUP = "int8cal.networks"
 
@@ -48,6 +49,27 @@ def all_networks() -> tuple[Network, ...]:
     for network in (*_own_networks(), *_foreign_networks()):
         found.setdefault(network.name, network)
     return tuple(found[name] for name in sorted(found))
+
+
+def names() -> frozenset[str]:
+    """Every name and alias of a network."""
+    return frozenset(name for network in all_networks() for name in (network.name, *network.aliases))
+
+
+def of_spec(spec: Spec) -> Network:
+    """The network that a spec is of: the one with its message whose ``detect`` says yes.
+
+    Raises:
+        SpecError: no network has that message.
+    """
+    for network in all_networks():
+        if network.root == spec.root and network.detect(spec.message):
+            return network
+    raise SpecError(
+        f"is a {spec.root.removeprefix('int8cal.')}, not the training experiment of a network",
+        where=spec.path,
+        hint="Give the spec that the network was trained with.",
+    )
 
 
 @cache

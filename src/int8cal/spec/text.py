@@ -21,6 +21,7 @@ from functools import cached_property
 from google.protobuf import text_encoding
 
 MAX_DEPTH = 64
+MAX_PATH = 500  # characters of a path in a message
 MAX_FIELDS = 200_000  # real specs have a few hundred; bounds the memory that a hostile one can take
 
 _GAP = re.compile(r"(?:\s|#[^\n]*)+")
@@ -133,6 +134,16 @@ class SpecText:
         line = bisect_left(self._line_ends, offset)
         line_start = self._line_ends[line - 1] + 1 if line else 0
         return line + 1, offset - line_start + 1
+
+    def line(self, number: int) -> str:
+        """A line by its 1-based number, without its line feed."""
+        ends = [-1, *self._line_ends, len(self.text)]
+        return self.text[ends[number - 1] + 1 : ends[number]]
+
+    def place(self, path: str, offset: int) -> str:
+        """``path:line:column`` of an offset, for a message."""
+        line, column = self.line_column(offset)
+        return f"{printable(path, MAX_PATH)}:{line}:{column}"
 
     @cached_property
     def _line_ends(self) -> list[int]:
@@ -303,7 +314,7 @@ class _Reader:
             return self._read_message(depth + 1)
         if self._token.kind == "string":
             return self._read_strings()
-        if self._token.kind not in ("word", "number"):
+        if self._token.kind not in ("word", "number") or self._token.text in ("-", "+"):
             raise self._stop("a value")
         token = self._take()
         return Scalar(token.start, token.end)
