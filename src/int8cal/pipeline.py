@@ -30,6 +30,7 @@ from int8cal.errors import DataError, SpecError, UsageError
 from int8cal.files import OutputFile, require_free_space, write_file
 from int8cal.manifest import Manifest, SkippedImage
 from int8cal.plans import Plan
+from int8cal.spec.check import require_sound
 from int8cal.spec.find import find_root
 from int8cal.spec.load import load
 from int8cal.spec.spec import Spec
@@ -79,6 +80,7 @@ def read_spec(
         if strict_network:
             raise SpecError(message, where=path, hint=f"Run: int8cal {found.name} …")
         spec = replace(spec, warnings=(*spec.warnings, f"{path}: {message}: runs as {found.name}"))
+    require_sound(spec)
     found.check(spec)
     return spec
 

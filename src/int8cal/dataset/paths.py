@@ -12,8 +12,8 @@ from int8cal.text_safety import printable
 
 
 def data_root(environment: Mapping[str, str]) -> str:
-    """Folder to which relative paths of a spec are joined: ``DATA_BASE_PATH``, else ``~/datasets`` as in the reference."""
-    return environment.get("DATA_BASE_PATH") or os.path.expanduser("~/datasets")  # noqa: PTH111
+    """Folder that relative paths of a spec start from: ``DATA_BASE_PATH``, else ``~/datasets`` as in the reference."""
+    return environment.get("DATA_BASE_PATH") or os.path.expanduser("~/datasets")
 
 
 def working_directory(environment: Mapping[str, str]) -> str:
