@@ -41,6 +41,16 @@ _PICK_KEY = (0x3EC8F720, 0x02461E29)
 """Key with which TensorFlow's stateless random operations scramble their seed."""
 
 
+def permutation(count: int, seed: int) -> SampleOrder:
+    """Every sample once in random order, for references that draw without replacement and without a seed of their own.
+
+    Args:
+        count: number of samples.
+        seed: of NumPy's ``RandomState``, whose stream NumPy guarantees not to change.
+    """
+    return np.random.RandomState(seed).permutation(count).astype(np.int64)
+
+
 def sequential(count: int) -> SampleOrder:
     """Records as they stand: the order of a validation split with one source, or in modes 1 and 2."""
     return np.arange(count, dtype=np.int64)
@@ -121,9 +131,9 @@ def _interleave(
 def _picks(counts: Sequence[int], seed: int, seed2: int, *, uniform: bool) -> npt.NDArray[np.intp]:
     """Which source each sample comes from: ``tf.random.stateless_multinomial`` on the logarithms of the weights."""
     total = sum(counts)
-    sources = np.flatnonzero(counts)
+    sources = [source for source, count in enumerate(counts) if count]
     if len(sources) < 2:
-        return np.repeat(sources, total)
+        return np.repeat(np.array(sources, dtype=np.intp), total)
     weights = [1.0 if uniform else counts[source] / total for source in sources]
     # The C library's log and exp rather than NumPy's: the same bits on every processor.
     logits = [float(np.float32(math.log(np.float32(weight)))) for weight in weights]
@@ -135,7 +145,8 @@ def _picks(counts: Sequence[int], seed: int, seed2: int, *, uniform: bool) -> np
     low, high, *_ = _philox((zero, zero, mixed[2], mixed[3]), (mixed[0], mixed[1]))
     mantissa = (low & np.uint64(0xFFFFF)) << _HIGH_SHIFT | high
     uniforms = (np.uint64(1023) << np.uint64(52) | mantissa).view(np.float64) - 1.0
-    return sources[np.searchsorted(thresholds, uniforms * thresholds[-1], side="right")]
+    picks: npt.NDArray[np.intp] = np.searchsorted(thresholds, uniforms * thresholds[-1], side="right")
+    return np.array(sources, dtype=np.intp)[picks]
 
 
 def _shuffle(count: int, seed: int, seed2: int, *, buffer: int, draws: int) -> SampleOrder:

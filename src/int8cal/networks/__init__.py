@@ -1,7 +1,7 @@
 """The networks that int8cal knows, one file each, and the registry that finds them.
 
-A network is found when a module of this folder has a constant ``NETWORK``, or when an installed distribution names one in
-the entry-point group ``int8cal.networks``. Nothing is imported before it is asked for.
+A network is found when a module of this folder has a constant ``NETWORK``, or when an installed distribution names one
+in the entry-point group ``int8cal.networks``. Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
