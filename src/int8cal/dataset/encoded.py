@@ -12,6 +12,9 @@ from int8cal.dataset.tfrecord import read_record, record_place
 from int8cal.errors import ImageError, RecordError
 from int8cal.text_safety import printable
 
+ENCODED_FEATURE = "frame/encoded"
+"""Feature of a record that holds a whole image file."""
+
 
 def sample_place(sample: Sample) -> str:
     """How a sample is named in messages: its image file, or its record when the image is inside."""
@@ -36,7 +39,7 @@ def read_encoded(sample: Sample) -> bytes:
     record = read_record(sample.record.path, sample.record.offset)
     if record.crc != sample.record.crc:
         raise RecordError("The TFRecord file was changed while it was used.", where=where)
-    return bytes_feature(parse_features(record.payload, where), "frame/encoded", where)
+    return bytes_feature(parse_features(record.payload, where), ENCODED_FEATURE, where)
 
 
 def _read_file(path: str) -> bytes:

@@ -16,6 +16,12 @@ def data_root(environment: Mapping[str, str]) -> str:
     return environment.get("DATA_BASE_PATH") or os.path.expanduser("~/datasets")
 
 
+def working_directory(environment: Mapping[str, str]) -> str:
+    """For networks whose reference opens relative paths as they stand: nothing is joined to them."""
+    del environment
+    return ""
+
+
 def matching_files(pattern: str) -> tuple[str, ...]:
     """Paths that match a glob pattern, sorted (the reference takes them in directory order).
 

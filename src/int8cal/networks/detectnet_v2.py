@@ -27,7 +27,7 @@ the golden set, order of the samples included. On a GPU the reference's scaled r
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -242,7 +242,7 @@ def _order(message: Message, dataset: Dataset, seed: int) -> SampleOrder:
 # --- pixels ----------------------------------------------------------------------------------------------------------
 
 
-def _arithmetic(spec: Spec, dataset: Dataset) -> Arithmetic:
+def _arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
     settings = _settings(spec.message)
     options: dict[str, Any] = {
         "dataloader_mode": settings.mode.name,
@@ -451,4 +451,5 @@ NETWORK = Network(
     check=_check,
     detect=lambda message: True,
     path_roles=path_roles.DETECTNET_V2,
+    uses_recorded_sizes=True,
 )
