@@ -12,8 +12,8 @@ from int8cal.text_safety import printable
 
 
 def data_root(environment: Mapping[str, str]) -> str:
-    """Folder that relative paths of a spec start from: ``DATA_BASE_PATH``, else ``~/datasets`` as in the reference."""
-    return environment.get("DATA_BASE_PATH") or os.path.expanduser("~/datasets")
+    """Folder that relative paths of a spec are joined to: ``DATA_BASE_PATH``, else ``~/datasets`` (as the reference)."""
+    return environment.get("DATA_BASE_PATH") or os.path.expanduser("~/datasets")  # noqa: PTH111
 
 
 def working_directory(environment: Mapping[str, str]) -> str:
