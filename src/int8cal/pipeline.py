@@ -285,7 +285,7 @@ def make(
         require_free_space(os.path.dirname(os.path.abspath(output.scratch)), int(plan.nbytes * encoder.typical_ratio))
         progress.start(plan.images)
         try:
-            with TensorFileWriter(output.scratch, plan.shape, encoder) as writer:
+            with TensorFileWriter(output.scratch, plan.shape, encoder, name=out) as writer:
                 work = Work(plan.arithmetic, plan.image_shape, encoder)
                 with closing(stream(work, plan.candidates(None if skipping else plan.images), workers)) as results:
                     assembled = assemble(

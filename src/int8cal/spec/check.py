@@ -19,7 +19,8 @@ from int8cal.spec.fields import is_map, is_repeated
 from int8cal.spec.numbers import Numbers, parse_numbers
 from int8cal.spec.schema import Checks, schema_of
 from int8cal.spec.spec import Spec
-from int8cal.spec.text import MAX_PATH, Field, Message, Scalar, SpecText, printable
+from int8cal.spec.text import Field, Message, Scalar, SpecText, shown
+from int8cal.text_safety import printable
 from int8cal.types import Message as ProtoMessage
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -161,10 +162,10 @@ class _Walk:
         for item in value if is_repeated(field) else (value,):
             failed = next((words for words in (_failure(field.name, *test, item) for test in tests) if words), None)
             if failed:
-                yield Finding(where, place.child(field.name), printable(_PREFIX + failed, 400))
+                yield Finding(where, place.child(field.name), shown(_PREFIX + failed, 400))
 
     def _where(self, offset: int | None) -> str:
-        return printable(self.path, MAX_PATH) if offset is None else self.text.place(self.path, offset)
+        return printable(self.path) if offset is None else self.text.place(self.path, offset)
 
 
 def _place(path: str, written: list[tuple[Field, Scalar | Message]]) -> _Place:

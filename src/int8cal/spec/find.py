@@ -11,7 +11,8 @@ from int8cal.spec.fields import visit_fields
 from int8cal.spec.load import read_text, require_readable
 from int8cal.spec.oddities import find_oddities
 from int8cal.spec.schema import new_message, roots, schema_of, short_name
-from int8cal.spec.text import MAX_PATH, SpecText, printable
+from int8cal.spec.text import SpecText, shown
+from int8cal.text_safety import printable
 
 _MISSPELT = 0.8  # similarity from which an unknown name counts as a misspelt known one
 
@@ -35,17 +36,17 @@ def root_of_text(text: SpecText, path: str, network: str | None = None) -> str:
     require_readable(text, path)
     fits = sorted(_fits(text, network), key=lambda fit: (fit.unknown, -fit.known))
     if not fits:
-        names = ", ".join(dict.fromkeys(printable(field.name, 40) for field in text.root.fields[:4]))
+        names = ", ".join(dict.fromkeys(shown(field.name, 40) for field in text.root.fields[:4]))
         raise SpecError(
             "this fits no spec that int8cal knows",
-            where=printable(path, MAX_PATH),
+            where=printable(path),
             hint=f"Its first fields are: {names}. Is it the training spec?" if names else "It holds no field at all.",
         )
     best = [fit for fit in fits if (fit.unknown, fit.known) == (fits[0].unknown, fits[0].known)]
     if len(best) > 1:
         raise SpecError(
             f"this could be {' or '.join(describe_root(fit.root) for fit in best)}",
-            where=printable(path, MAX_PATH),
+            where=printable(path),
             hint="Name the network.",
         )
     return best[0].root
@@ -66,7 +67,7 @@ def roots_of_network(network: str) -> list[str]:
     found = [root for root in roots() if network in schema_of(root).networks]
     if not found:
         known = sorted({name for root in roots() for name in schema_of(root).networks})
-        raise UsageError(f"no network {printable(network, 40)}", hint=f"Known: {', '.join(known)}.")
+        raise UsageError(f"no network {shown(network, 40)}", hint=f"Known: {', '.join(known)}.")
     return found
 
 

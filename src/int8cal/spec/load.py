@@ -21,7 +21,8 @@ from int8cal.errors import SpecError
 from int8cal.spec.oddities import Oddity, find_oddities
 from int8cal.spec.schema import COMMON_PACKAGE, Schema, new_message, schema_of
 from int8cal.spec.spec import Spec
-from int8cal.spec.text import MAX_PATH, SpecText, printable
+from int8cal.spec.text import SpecText, shown
+from int8cal.text_safety import printable
 from int8cal.types import Message
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -57,7 +58,7 @@ def read_text(path: str) -> SpecText:
     if len(data) > MAX_BYTES:
         raise SpecError(
             f"the file is larger than {MAX_BYTES // 1024 // 1024} MB, which no spec is",
-            where=printable(path, MAX_PATH),
+            where=printable(path),
             hint="Is this the spec file? Give the text file with the training configuration.",
         )
     return SpecText.from_bytes(data)
@@ -95,7 +96,7 @@ def _refusal(text: SpecText, path: str, refused: Sequence[Oddity]) -> SpecError:
     first, others = refused[0], refused[1:]
     hint = "Take it out, or run without --strict." if first.legacy else _spelling_hint(first)
     if others:
-        named = [f'"{printable(odd.name, 60)}" at {text.place("", odd.offset)[1:]}' for odd in others[:_MOST_NAMED]]
+        named = [f'"{shown(odd.name, 60)}" at {text.place("", odd.offset)[1:]}' for odd in others[:_MOST_NAMED]]
         more = f" and {len(others) - _MOST_NAMED} others" if len(others) > _MOST_NAMED else ""
         hint += f" So are: {', '.join(named)}{more}."
     return SpecError(first.reason, where=text.place(path, first.offset), hint=hint)
@@ -117,7 +118,7 @@ def _merge(text: SpecText, path: str, root: str) -> Message:
     except text_format.ParseError as error:
         raise _merge_error(text, path, schema_of(root), error) from None
     except (ValueError, TypeError, OverflowError) as error:  # an enum number beyond 32 bits has no ParseError
-        raise SpecError(f"a value cannot be stored: {printable(str(error))}", where=printable(path, MAX_PATH)) from None
+        raise SpecError(f"a value cannot be stored: {shown(str(error))}", where=printable(path)) from None
     return message
 
 
@@ -125,11 +126,11 @@ def _merge_error(text: SpecText, path: str, schema: Schema, error: text_format.P
     """``line:column : 'the whole line': reason`` → place and reason, with names as the .proto file has them."""
     line, column = error.GetLine(), error.GetColumn()
     if line is None or column is None:
-        return SpecError(printable(str(error), 300), where=printable(path, MAX_PATH))
+        return SpecError(shown(str(error), 300), where=printable(path))
     reason = str(error).removeprefix(f"{line}:{column} : ").removeprefix(f"'{text.line(line)}': ")
     for package in (schema.package, COMMON_PACKAGE):
         reason = reason.replace(f"{package}.", "")
-    return SpecError(printable(reason, 300), where=f"{printable(path, MAX_PATH)}:{line}:{column}")
+    return SpecError(shown(reason, 300), where=f"{printable(path)}:{line}:{column}")
 
 
 def _unreadable(path: str, error: OSError | ValueError) -> SpecError:
@@ -140,4 +141,4 @@ def _unreadable(path: str, error: OSError | ValueError) -> SpecError:
     }
     code = error.errno if isinstance(error, OSError) else None
     reason = reasons.get(code or 0) or f"the spec file cannot be read ({getattr(error, 'strerror', None) or error})"
-    return SpecError(reason, where=printable(path, MAX_PATH), hint="Check the path of the experiment spec.")
+    return SpecError(reason, where=printable(path), hint="Check the path of the experiment spec.")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from int8cal.spec.fields import Visit, visit_fields
 from int8cal.spec.schema import LegacyFields, Schema, new_message, schema_of, short_name
-from int8cal.spec.text import Edit, Field, Message, Scalar, SpecText, printable
+from int8cal.spec.text import Edit, Field, Message, Scalar, SpecText, shown
 
 _FRACTION = re.compile(r"[+-]?[0-9.][0-9.eE+-]*f?")
 _SEPARATOR = re.compile(r"(?:\s|#[^\n]*)*[,;]")
@@ -70,7 +70,7 @@ def _unknown_field(text: SpecText, visit: Visit, schema: Schema) -> Iterator[Odd
     legacy = schema.legacy_fields.get(message, {})
     if visit.field.name not in legacy:
         place = f"in {visit.path.rpartition('.')[0]}" if "." in visit.path else "at the top level"
-        reason = f'unknown field "{printable(visit.field.name, 60)}" {place}'
+        reason = f'unknown field "{shown(visit.field.name, 60)}" {place}'
         known = tuple(field.name for field in visit.parent.fields)
         top = "." not in visit.path
         yield Oddity(visit.field.start, reason, False, patch, visit.field.name, known, top)
@@ -86,7 +86,7 @@ def _unknown_in_legacy(field: Field, path: str, legacy: LegacyFields) -> Iterato
         if inner.name in legacy:
             yield from _unknown_in_legacy(inner, f"{path}.{inner.name}", legacy[inner.name])
         else:
-            reason = f'unknown field "{printable(inner.name, 60)}" in {path}'
+            reason = f'unknown field "{shown(inner.name, 60)}" in {path}'
             nothing = Edit(field.start, field.start, "")
             yield Oddity(inner.start, reason, legacy=False, patch=nothing, name=inner.name, known=tuple(legacy))
 
@@ -97,10 +97,10 @@ def _legacy_value(text: SpecText, visit: Visit, value: Scalar, schema: Schema) -
     if visit.field.listed:
         return
     if name in schema.fraction_for_integer and _is_fraction(written):
-        reason = f"legacy value {printable(written, 40)} of the integer field {visit.path}, ignored"
+        reason = f"legacy value {shown(written, 40)} of the integer field {visit.path}, ignored"
         patch = _blank(text, visit.field.start, _end_with_separator(text, visit.field))
     elif name in schema.text_for_message and text.string(value) is not None:
-        reason = f"legacy text {printable(written, 40)} for the message {visit.path}, read as an empty message"
+        reason = f"legacy text {shown(written, 40)} for the message {visit.path}, read as an empty message"
         patch = Edit(value.start, value.end, "{}" + _blank(text, value.start + 2, value.end).replacement)
     else:
         return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from int8cal.spec.text import MAX_PATH, SpecText, printable
+from int8cal.spec.text import SpecText
+from int8cal.text_safety import printable
 from int8cal.types import Message
 
 
@@ -34,5 +35,5 @@ class Spec:
                 from 0 in file order.
         """
         position = self.text.position(field_path)
-        path = printable(self.path, MAX_PATH)
+        path = printable(self.path)
         return f"{path}:{position[0]}:{position[1]}" if position else path

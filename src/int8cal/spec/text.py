@@ -20,8 +20,9 @@ from functools import cached_property
 
 from google.protobuf import text_encoding
 
+from int8cal.text_safety import printable
+
 MAX_DEPTH = 64
-MAX_PATH = 500  # characters of a path in a message
 MAX_FIELDS = 200_000  # real specs have a few hundred; bounds the memory that a hostile one can take
 
 _GAP = re.compile(r"(?:\s|#[^\n]*)+")
@@ -143,7 +144,7 @@ class SpecText:
     def place(self, path: str, offset: int) -> str:
         """``path:line:column`` of an offset, for a message."""
         line, column = self.line_column(offset)
-        return f"{printable(path, MAX_PATH)}:{line}:{column}"
+        return f"{printable(path)}:{line}:{column}"
 
     @cached_property
     def _line_ends(self) -> list[int]:
@@ -207,12 +208,9 @@ def quote(content: str) -> str:
     return f'"{text_encoding.CEscape(as_bytes, as_utf8=content.isprintable())}"'
 
 
-def printable(text: str, limit: int = 120) -> str:
-    r"""Text from a file as it may stand in a message: control characters as ``\x1b``, not over ``limit`` characters."""
-    shown = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text[:limit]
-    )
-    return shown if len(text) <= limit else shown + "…"
+def shown(text: str, limit: int = 120) -> str:
+    """Text from a file as it may stand in a message: harmless, and not much over ``limit`` characters."""
+    return printable(text[:limit]) + ("…" if len(text) > limit else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +263,7 @@ class _Reader:
         return True
 
     def _stop(self, expected: str) -> _Stopped:
-        got = f"got {printable(self._token.text, 40)}" if self._token.text else "the file ends"
+        got = f"got {shown(self._token.text, 40)}" if self._token.text else "the file ends"
         return _Stopped(self._token.start, f"expected {expected}, {got}")
 
     def _read_fields(self, closing: _Token | None, depth: int) -> tuple[Field, ...]:

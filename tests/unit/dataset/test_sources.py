@@ -14,7 +14,9 @@ def source(root: Path, name: str, index: int = 0) -> SourcePaths:
     return SourcePaths(index, str(root / name / "records" / "*"), str(root / name), "png")
 
 
-def select(*sources: SourcePaths, mode: DataloaderMode = DataloaderMode.MULTISOURCE, **others: object) -> TFRecordSelection:
+def select(
+    *sources: SourcePaths, mode: DataloaderMode = DataloaderMode.MULTISOURCE, **others: object
+) -> TFRecordSelection:
     return TFRecordSelection(sources=sources, mode=mode, **others)  # type: ignore[arg-type]
 
 
