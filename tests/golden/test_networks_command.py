@@ -13,7 +13,7 @@ import int8cal
 NETWORKS = ("classification", "ssd", "dssd")
 
 JPEG_DIFFERENCE = {"caffe3_color_jpeg": (23.0, 0.6)}
-"""Largest and mean difference in levels that another JPEG library may make: libjpeg-turbo here, IJG libjpeg 9d there."""
+"""Largest and mean difference in levels that another JPEG library may make: turbo here, IJG 9d there."""
 
 REFUSED: dict[str, tuple[int, list[str]]] = {
     "exists": (5, ["already exists"]),

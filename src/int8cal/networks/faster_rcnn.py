@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -112,26 +113,27 @@ def _problems(message: Message) -> Iterator[tuple[str, str]]:
             yield f"{_INPUT}.size_min", "size_min.min should be > 0."
     elif not (size.height >= 1 and size.width >= 1 and size.height * size.width <= MAX_PIXELS):
         yield f"{_INPUT}.size_height_width", f"Images of {size.width}×{size.height} pixels cannot be made."
-    yield from _contradictions(message, size, channels)
 
 
-def _contradictions(message: Message, size: Size | None, channels: int) -> Iterator[tuple[str, str]]:
-    """The training loader goes by augmentation_config, the model by input_image_config: they must say the same."""
+def _contradictions(message: Message) -> Iterator[str]:
+    """What augmentation_config says about the network input, where input_image_config, which decides, says otherwise."""
     fields = message.augmentation_config.preprocessing
-    expected = {"output_image_channel": channels}
+    size = _fixed_size(message)
+    expected = {"output_image_channel": _channels(message)}
     if size is None:
         expected["output_image_min"] = _input(message).size_min.min
     else:
-        expected |= {"output_image_height": size.height, "output_image_width": size.width, "output_image_min": 0}
+        expected |= {"output_image_height": size.height, "output_image_width": size.width}
     for name, value in expected.items():
         written = getattr(fields, name)
         if written and written != value:
-            yield f"{_PREPROCESSING}.{name}", f"{name} is {written}, but {_INPUT} makes it {value}."
+            yield f"{_PREPROCESSING}.{name} is {written}, but {_INPUT}, which decides, makes it {value}."
 
 
 def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
     selection = tfrecord_selection(spec.message.dataset_config, DataloaderMode.MULTISOURCE, data_root)
-    return read_tfrecord_split(selection, split)
+    dataset = read_tfrecord_split(selection, split)
+    return replace(dataset, warnings=(*dataset.warnings, *_contradictions(spec.message)))
 
 
 def _arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
