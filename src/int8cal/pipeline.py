@@ -80,6 +80,7 @@ def read_spec(
         if strict_network:
             raise SpecError(message, where=path, hint=f"Run: int8cal {found.name} …")
         spec = replace(spec, warnings=(*spec.warnings, f"{path}: {message}: runs as {found.name}"))
+    found.refuse_outdated(spec)
     require_sound(spec)
     found.check(spec)
     return spec

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -207,8 +207,19 @@ def _pixel_problems(settings: _Settings) -> Iterator[tuple[str, str]]:
 
 
 def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
-    config = spec.message.dataset_config
     settings = _settings(spec.message)
+    selection = tfrecord_selection(spec.message.dataset_config, settings.mode, data_root)
+    return read_tfrecord_split(replace(selection, needs_validation_sizes=settings.pads and settings.scaled), split)
+
+
+def tfrecord_selection(config: Message, mode: DataloaderMode, data_root: str) -> TFRecordSelection:
+    """What a ``dataset_config`` of DetectNet_v2 or FasterRCNN says about its TFRecords.
+
+    Args:
+        config: the message.
+        mode: the reference's data loader whose rules apply.
+        data_root: folder to which relative paths are joined.
+    """
 
     def paths(index: int, source: Message) -> SourcePaths:
         pattern, image_dir = (
@@ -218,14 +229,12 @@ def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
 
     split_type = config.WhichOneof("dataset_split_type")
     has_source = split_type == "validation_data_source"
-    selection = TFRecordSelection(
+    return TFRecordSelection(
         sources=tuple(paths(index, source) for index, source in enumerate(config.data_sources)),
-        mode=settings.mode,
+        mode=mode,
         validation_fold=config.validation_fold if split_type == "validation_fold" else None,
         validation_source=paths(0, config.validation_data_source) if has_source else None,
-        needs_validation_sizes=settings.pads and settings.scaled,
     )
-    return read_tfrecord_split(selection, split)
 
 
 def _order(message: Message, dataset: Dataset, seed: int) -> SampleOrder:
