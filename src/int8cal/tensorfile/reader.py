@@ -17,6 +17,7 @@ import numpy as np
 
 from int8cal.errors import TensorFileError
 from int8cal.tensorfile import layout
+from int8cal.tensorfile.adapters import BatchSource
 from int8cal.tensorfile.storage import StoredArray, child, damaged, first_line
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _BATCH_TYPES = (
 """What NVIDIA's tools and ours write is float32; some of NVIDIA's exporters write float64."""
 
 
-class TensorFile:
+class TensorFile(BatchSource):
     """A tensorfile, opened for reading.
 
     Indexing and iterating give batches as float32 arrays (B, C, H, W), C-contiguous, whatever the file stores, again
