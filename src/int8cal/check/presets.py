@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+_LARGEST_GREY = 65535
+"""Largest pixel of 16-bit grey, which classification keeps."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,14 @@ class Normalisation:
 
     Attributes:
         title: what people call it.
+        channel_order: ``RGB``, ``BGR`` or ``grey``; empty when it says nothing.
         means: pixel value that becomes 0, per channel in the order of the file; one for all channels or one for each.
         scales: value per pixel level, likewise.
         largest: largest pixel value: 255, or 65535 for 16-bit grey.
     """
 
     title: str
+    channel_order: str
     means: tuple[float, ...]
     scales: tuple[float, ...]
     largest: int = 255
@@ -50,6 +55,11 @@ class Normalisation:
         slack = 1e-3 * (self.high - self.low)
         return bool((low >= self.low - slack).all() and (high <= self.high + slack).all())
 
+    def narrowed(self, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> Normalisation:
+        """Itself for 8-bit pixels, when these ranges can come out of those."""
+        eight_bit = replace(self, largest=255)
+        return eight_bit if eight_bit.contains(low, high) else self
+
     @property
     def range_text(self) -> str:
         """Its range for people: ``-123.7..151.1``."""
@@ -61,27 +71,25 @@ def range_text(low: float, high: float) -> str:
     return f"{low + 0.0:.4g}..{high + 0.0:.4g}"  # + 0.0: no negative zero
 
 
-UNIT = Normalisation("pixels / 255 (DetectNet_v2)", (0.0,), (1 / 255,))
-ANY_MEAN = Normalisation("pixels minus a mean, not scaled", (255.0,), (1.0,), 510)
+_UNIT = Normalisation("pixels / 255 (DetectNet_v2)", "", (0.0,), (1 / 255,))
+_TF = Normalisation("pixels / 127.5 - 1 (tf)", "", (127.5,), (1 / 127.5,))
+_ANY_MEAN = Normalisation("pixels minus a mean, not scaled", "", (255.0,), (1.0,), 510)
+_TORCH_SCALE = (1 / (255 * 0.224),)
 
-_TF = Normalisation("pixels / 127.5 - 1 (tf)", (127.5,), (1 / 127.5,))
 _COLOUR = (
-    UNIT,
+    _UNIT,
     _TF,
-    Normalisation(
-        "(pixels / 255 - mean) / 0.224 in RGB order (torch)", (123.675, 116.28, 103.53), (1 / (255 * 0.224),)
-    ),
-    Normalisation("pixels minus the ImageNet mean in BGR order (caffe)", (103.939, 116.779, 123.68), (1.0,)),
+    Normalisation("(pixels / 255 - mean) / 0.224, RGB (torch)", "RGB", (123.675, 116.28, 103.53), _TORCH_SCALE),
+    Normalisation("pixels minus the ImageNet mean, BGR (caffe)", "BGR", (103.939, 116.779, 123.68), (1.0,)),
 )
-_GREY_TORCH, _GREY_CAFFE = "(pixels / 255 - 0.449) / 0.224 (torch)", "grey minus the ImageNet mean (caffe)"
 _GREY = (
-    UNIT,
+    _UNIT,
     _TF,
-    Normalisation(_GREY_TORCH, (0.449 * 255,), (1 / (255 * 0.224),)),
-    Normalisation(_GREY_CAFFE, (117.3786,), (1.0,)),
+    Normalisation("(pixels / 255 - 0.449) / 0.224 (torch)", "grey", (114.495,), _TORCH_SCALE),
+    Normalisation("grey minus the ImageNet mean (caffe)", "grey", (117.3786,), (1.0,)),
 )
 _GREY_16_BIT = tuple(
-    Normalisation(f"16-bit grey: {preset.title}", preset.means, preset.scales, 65535) for preset in _GREY[1:]
+    replace(preset, title=f"16-bit grey, {preset.title}", largest=_LARGEST_GREY) for preset in _GREY[1:]
 )
 
 
@@ -93,7 +101,7 @@ def resembling(low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> N
         high: largest value of each channel.
     """
     grey = len(low) == 1
-    known = (*_GREY, ANY_MEAN, *_GREY_16_BIT) if grey else (*_COLOUR, ANY_MEAN)
+    known = (*_GREY, _ANY_MEAN, *_GREY_16_BIT) if grey else (*_COLOUR, _ANY_MEAN)
     return next((preset for preset in known if preset.contains(low, high)), None)
 
 
@@ -108,13 +116,13 @@ def stated(manifest: Mapping[str, Any]) -> Normalisation | None:
     options = arithmetic.get("options") if isinstance(arithmetic, dict) else None
     if not isinstance(arithmetic, dict) or not isinstance(options, dict):
         return None
-    title = str(arithmetic.get("name"))
+    title, order = str(arithmetic.get("name")), str(options.get("channel_order", ""))
     bounds, mean, scale = (_numbers(options.get(name)) for name in ("value_range", "mean", "scale"))
     if len(bounds) == 2 and bounds[0] < bounds[1]:
         step = (bounds[1] - bounds[0]) / 255
-        return Normalisation(title, (-bounds[0] / step,), (step,))
+        return Normalisation(title, order, (-bounds[0] / step,), (step,))
     if mean and scale and min(scale) > 0:
-        return Normalisation(title, mean, scale, 65535 if len(mean) == 1 else 255)
+        return Normalisation(title, order, mean, scale, _LARGEST_GREY if len(mean) == 1 else 255)
     return None
 
 

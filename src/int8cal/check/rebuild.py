@@ -49,6 +49,7 @@ class Origin:
         seed: seed of the sample order; None: what the manifest says, else the spec's.
         any_order: accept the images in any order, as a selection of the split.
         data_root: folder that relative paths in the spec start from; None: the network's default.
+        cal_image_dir: the folder that the images come from in place of the spec's data, if they do.
     """
 
     spec: Spec
@@ -56,6 +57,7 @@ class Origin:
     seed: int | None = None
     any_order: bool = False
     data_root: str | None = None
+    cal_image_dir: str | None = None
 
     def plan(self, file: TensorFile, *, batch_size: int, batches: int) -> Plan:
         """A run with the file's split and seed.
@@ -65,6 +67,7 @@ class Origin:
             DataError: the data set cannot be read, or has fewer images.
         """
         stated: Mapping[str, object] = file.manifest or {}
+        options = stated.get("options")
         seed = stated.get("seed") if self.seed is None else self.seed
         return plan(
             self.spec,
@@ -73,6 +76,9 @@ class Origin:
             batch_size=batch_size,
             max_batches=batches,
             data_root=self.data_root,
+            cal_image_dir=self.cal_image_dir,
+            recursive=stated.get("images") == "folder, recursive",
+            options=options if isinstance(options, dict) else None,
         )
 
 

@@ -130,6 +130,7 @@ def _explained(statistics: Statistics, sources: list[bytes]) -> bool:
 
 def _against(statistics: Statistics, expected: Normalisation) -> Iterator[Finding]:
     """The values against the arithmetic that the manifest states."""
+    expected = expected.narrowed(statistics.low, statistics.high)
     values = range_text(statistics.low.min(), statistics.high.max())
     if not expected.contains(statistics.low, statistics.high):
         yield Finding(

@@ -14,7 +14,7 @@ from int8cal.check.sense import sense
 from int8cal.check.statistics import Statistics
 from int8cal.errors import TensorFileError
 from int8cal.tensorfile import TensorFile
-from int8cal.tensorfile.findings import Finding, by_level
+from int8cal.tensorfile.findings import LEVELS, Finding, by_level
 from int8cal.tensorfile.layout import SKIPPED
 from int8cal.tensorfile.verify import ValueCheck, check_structure
 
@@ -52,6 +52,12 @@ class Verification:
     def count(self, level: str) -> int:
         """Number of findings of a level."""
         return sum(finding.level == level for finding in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        """How many findings of each level."""
+        counts = {level: self.count(level) for level in LEVELS}
+        return ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items())
 
     @property
     def sound(self) -> bool:

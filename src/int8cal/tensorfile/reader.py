@@ -18,22 +18,12 @@ import numpy as np
 from int8cal.errors import TensorFileError
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.adapters import BatchSource
-from int8cal.tensorfile.storage import StoredArray, child, damaged, first_line
+from int8cal.tensorfile.storage import StoredArray, child, damaged, hdf5_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from int8cal.types import BatchNCHW_f32
-
-_BATCH_TYPES = (
-    h5py.h5t.IEEE_F32LE,
-    h5py.h5t.IEEE_F64LE,
-    h5py.h5t.IEEE_F16LE,
-    h5py.h5t.IEEE_F32BE,
-    h5py.h5t.IEEE_F64BE,
-    h5py.h5t.IEEE_F16BE,
-)
-"""What NVIDIA's tools and ours write is float32; some of NVIDIA's exporters write float64."""
 
 
 class TensorFile(BatchSource):
@@ -66,11 +56,12 @@ class TensorFile(BatchSource):
                 hint="Make it again.",
             ) from error
         try:
-            self._root = h5py.h5g.open(self._file.id, b"/")
-            self._count = self._read_count()
-            self._shape = self._read_shape()
-            self.manifest = self._read_manifest()
-            """The manifest as a dictionary; None in files of other tools."""
+            with hdf5_errors(self.path, "the root group"):
+                self._root = h5py.h5g.open(self._file.id, b"/")
+                self._count = self._read_count()
+                self._shape = self._read_shape()
+                self.manifest = self._read_manifest()
+                """The manifest as a dictionary; None in files of other tools."""
         except BaseException:
             self._file.close()
             raise
@@ -92,8 +83,9 @@ class TensorFile(BatchSource):
         Raises:
             TensorFileError: the table is damaged or has other columns.
         """
-        if not self._root.links.exists(layout.SAMPLES.encode()):
-            return None
+        with hdf5_errors(self.path, "the list of its objects"):
+            if not self._root.links.exists(layout.SAMPLES.encode()):
+                return None
         stored = StoredArray.of(
             self._root,
             layout.SAMPLES,
@@ -113,10 +105,8 @@ class TensorFile(BatchSource):
             TensorFileError: the batch is no group, or the names cannot be read.
         """
         group = self._root if batch is None else self._group(batch)
-        try:
+        with hdf5_errors(self.path, "the list of its objects"):
             return [name.decode(errors="surrogateescape") for name in group]
-        except (OSError, RuntimeError) as error:
-            raise damaged(self.path, f"the names of its objects cannot be read: {first_line(error)}") from error
 
     def stored(self, batch: int) -> StoredArray:
         """How a batch is stored, checked: type, filters, size in the file.
@@ -130,7 +120,7 @@ class TensorFile(BatchSource):
         )
         if stored.shape != self._shape:
             raise damaged(self.path, f"{what} has shape {stored.shape}, the file says {self._shape}")
-        if stored.file_type not in _BATCH_TYPES:
+        if not stored.is_floating_point:
             raise damaged(self.path, f"{what} holds {stored.dtype}, not floating-point numbers")
         return stored
 
@@ -182,14 +172,7 @@ class TensorFile(BatchSource):
         return group
 
     def _attribute(self, name: str) -> Any:
-        """A root attribute that HDF5 can describe; None when it is absent."""
-        try:
-            if name not in self._file.attrs:
-                return None
-            attribute = self._file.attrs.get_id(name)
-            return attribute if attribute.dtype is not None else None
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise damaged(self.path, f"root attribute {name!r} cannot be read: {first_line(error)}") from error
+        return self._file.attrs.get_id(name) if name in self._file.attrs else None
 
     def _read_count(self) -> int:
         attribute = self._attribute(layout.COUNT)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, NoReturn
@@ -23,6 +24,7 @@ from int8cal.errors import TensorFileError
 
 _FILTERS = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle", h5py.h5z.FILTER_LZF: "lzf"}
 _PIPELINES = frozenset({(), ("shuffle",), ("deflate",), ("lzf",), ("shuffle", "deflate"), ("shuffle", "lzf")})
+_FLOATS = tuple(getattr(h5py.h5t, f"IEEE_F{bits}{order}") for bits in (16, 32, 64) for order in ("LE", "BE"))
 _MAX_EXPANSION = 1100
 """More than deflate can expand (1032); beyond it a dataset's declared size is a lie."""
 _MAX_CHUNKS = 1 << 20
@@ -50,16 +52,28 @@ def child(parent: h5py.h5g.GroupID, name: str, path: str) -> Any:
         TensorFileError: there is no such name, it is a link to another place, or it cannot be opened.
     """
     encoded = name.encode()
-    try:
+    with hdf5_errors(path, name):
         if not parent.links.exists(encoded):
             raise damaged(path, f"{name} is missing", hint="The file is incomplete; make it again.")
         if parent.links.get_info(encoded).type != h5py.h5l.TYPE_HARD:
             raise damaged(path, f"{name} is a link to another place, which a tensorfile never holds", hint=None)
         return h5py.h5o.open(parent, encoded)
-    except (KeyError, OSError, RuntimeError, ValueError) as reason:
-        if isinstance(reason, TensorFileError):
-            raise
-        raise damaged(path, f"cannot read {name}: {first_line(reason)}") from reason
+
+
+@contextmanager
+def hdf5_errors(path: str, what: str) -> Iterator[None]:
+    """Turn whatever HDF5 raises over a damaged file into an error that names the file and the part of it.
+
+    Raises:
+        TensorFileError: instead of every exception that h5py uses for HDF5's errors.
+    """
+    try:
+        yield
+    except TensorFileError:
+        raise
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as reason:
+        first_line = (str(reason).splitlines() or [type(reason).__name__])[0]
+        raise damaged(path, f"{what} cannot be read: {first_line}") from reason
 
 
 @dataclass(frozen=True)
@@ -86,9 +100,10 @@ class StoredArray:
     _id: h5py.h5d.DatasetID
 
     @property
-    def file_type(self) -> h5py.h5t.TypeID:
-        """The HDF5 type of its values."""
-        return self._id.get_type()
+    def is_floating_point(self) -> bool:
+        """Whether its values are IEEE numbers of 16, 32 or 64 bit; HDF5 knows many other types that NumPy has not."""
+        with hdf5_errors(self.path, self.what):
+            return self._id.get_type() in _FLOATS
 
     @classmethod
     def of(cls, parent: h5py.h5g.GroupID, name: str, *, path: str, what: str, max_bytes: int) -> StoredArray:
@@ -108,12 +123,8 @@ class StoredArray:
         dataset = child(parent, name, path)
         if not isinstance(dataset, h5py.h5d.DatasetID):
             raise damaged(path, f"{what} is no dataset")
-        try:
+        with hdf5_errors(path, what):
             return cls._described(dataset, path, what, max_bytes)
-        except (OSError, RuntimeError, TypeError, ValueError) as reason:
-            if isinstance(reason, TensorFileError):
-                raise
-            raise damaged(path, f"{what} cannot be read: {first_line(reason)}") from reason
 
     @classmethod
     def _described(cls, dataset: h5py.h5d.DatasetID, path: str, what: str, max_bytes: int) -> StoredArray:
@@ -171,17 +182,13 @@ class StoredArray:
             TensorFileError: a chunk is missing or damaged, or inflates to another size than it has.
         """
         values = np.empty(self.shape, self.dtype if dtype is None else dtype)
-        try:
+        with hdf5_errors(self.path, self.what), np.errstate(over="ignore"):  # float64 beyond float32 is infinite
             if self.chunks is None:
                 self._read_whole(values)
             else:
                 for place, chunk in self._chunks():
                     inside = tuple(slice(0, part.stop - part.start) for part in place)
                     values[place] = chunk[inside]
-        except (OSError, RuntimeError, ValueError) as reason:
-            if isinstance(reason, TensorFileError):
-                raise
-            raise damaged(self.path, f"{self.what} cannot be read: {first_line(reason)}") from reason
         return values
 
     def _read_whole(self, values: npt.NDArray[Any]) -> None:
@@ -248,8 +255,3 @@ def _inflate_lzf(data: bytes, size: int) -> bytes:
         return bytes(imagecodecs.lzf_decode(data, header=False, out=size))
     except RuntimeError as reason:  # what codec errors are
         raise ValueError(f"a chunk is no sound LZF stream: {reason}") from reason
-
-
-def first_line(reason: BaseException) -> str:
-    """The part of an HDF5 error that a person can read."""
-    return (str(reason).splitlines() or [type(reason).__name__])[0]

@@ -24,7 +24,8 @@ _NAMED = 5
 """How many of many alike are named."""
 _AGAIN = "The file is damaged or was edited; make it again."
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_COUNTS = ("batches", "batch_size", "skipped", "seed", "schema")
+_COUNTS = ("schema", "batches", "batch_size")
+_RUN_COUNTS = ("seed", "skipped")
 _HASHES = ("plan_sha256", "spec_sha256")
 
 
@@ -110,22 +111,29 @@ def _check_record(file: TensorFile) -> Iterator[Finding]:
         return
     problems = list(_manifest_problems(file, manifest))
     if table is None:
-        problems.append("there is no sample table beside it")
+        if _is_run(manifest):
+            problems.append("there is no sample table beside it")
     elif not problems:
         problems += _table_problems(file, manifest, table)
     for problem in problems:
         yield Finding("error", "manifest-wrong", f"the manifest does not fit the file: {problem}", _AGAIN)
 
 
+def _is_run(manifest: Mapping[str, Any]) -> bool:
+    """Whether it is the record of a run; else the file was copied from one without a manifest."""
+    return "network" in manifest or "rebatched" not in manifest
+
+
 def _manifest_problems(file: TensorFile, manifest: Mapping[str, Any]) -> Iterator[str]:
-    for name in _COUNTS:
+    is_run = _is_run(manifest)
+    for name in (*_COUNTS, *(_RUN_COUNTS if is_run else ())):
         if type(manifest.get(name)) is not int or manifest[name] < 0:
             yield f"its {name} is {_shown(manifest.get(name))}, not a number"
             return
-    for name in _HASHES:
+    for name in _HASHES if is_run else ():
         if not isinstance(manifest.get(name), str) or not _SHA256.fullmatch(manifest[name]):
             yield f"its {name} is {_shown(manifest.get(name))}, not a SHA-256"
-    for name in ("network", "split"):
+    for name in ("network", "split") if is_run else ():
         if not isinstance(manifest.get(name), str):
             yield f"its {name} is {_shown(manifest.get(name))}, not a name"
     if manifest["batches"] != len(file):

@@ -12,7 +12,7 @@ from int8cal import networks
 from int8cal.check.rebuild import Origin
 from int8cal.check.verify import verify
 
-CASES = [case for name in networks.names() for case in load_cases(name, "ok")]
+CASES = [case for name in sorted(networks.names()) for case in load_cases(name, "ok")]
 
 
 def alarms(found):
