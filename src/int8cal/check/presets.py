@@ -39,14 +39,15 @@ class Normalisation:
     @property
     def low(self) -> npt.NDArray[np.float64]:
         """Value of a pixel of 0, per channel."""
-        return self._value(0)
+        return self.value(0)
 
     @property
     def high(self) -> npt.NDArray[np.float64]:
         """Value of the largest pixel, per channel."""
-        return self._value(self.largest)
+        return self.value(self.largest)
 
-    def _value(self, pixel: int) -> npt.NDArray[np.float64]:
+    def value(self, pixel: float) -> npt.NDArray[np.float64]:
+        """The value of a pixel, per channel."""
         values: npt.NDArray[np.float64] = (pixel - np.array(self.means)) * np.array(self.scales)
         return values
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from int8cal.pipeline import plan
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.findings import Finding
 from int8cal.text_safety import printable
+from int8cal.types import Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -106,6 +107,18 @@ def _of_other_data(message: str) -> Finding:
     return Finding("error", "differs", message, "The file is of another spec, split or data set.")
 
 
+class MadeFrom(NamedTuple):
+    """What an image of a file was made from, proved by making it again.
+
+    Attributes:
+        sample: the sample.
+        size: of its decoded image, in pixels.
+    """
+
+    sample: Sample
+    size: Size
+
+
 @dataclass(frozen=True)
 class Difference:
     """Where an image of the file and the image made again differ first, and how much in all.
@@ -166,11 +179,13 @@ class InOrder:
         planned: the run that should have made the file.
         file: the file; its batches are not read here.
         workers: threads; None: the processors that this process may use.
+        made_from: image number → what it was made from, of the images that are equal.
     """
 
     planned: Plan
     file: TensorFile
     workers: int | None = None
+    made_from: dict[int, MadeFrom] = field(default_factory=dict)
     _different: int = 0
     _first: str = ""
     _compared: int = 0
@@ -194,6 +209,7 @@ class InOrder:
             made = image_of(self.planned, result)
             difference = Difference.between(image, made)
             if difference is None:
+                self.made_from[number] = _made_from(result)
                 continue
             self._found.add(digest_of(image))
             self._made.add(digest_of(made))
@@ -252,7 +268,7 @@ def in_any_order(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
-) -> list[Finding]:
+) -> tuple[list[Finding], dict[int, MadeFrom]]:
     """Compare the images of a file with all images that the split can give, whatever the order.
 
     Args:
@@ -263,10 +279,14 @@ def in_any_order(
         progress: told of every image made.
 
     Returns:
-        One finding: all are there, or how many are not, with the nearest image to the first of these.
+        One finding (all are there; or how many are not, with the nearest image to the first of these), and image number
+        → what it was made from, of the images that are there.
     """
-    missing = {image.digest: image.number for image in reversed(images)}
-    wanted = len(missing)
+    numbers: dict[bytes, list[int]] = {}
+    for image in images:
+        numbers.setdefault(image.digest, []).append(image.number)
+    missing = dict(numbers)
+    made_from: dict[int, MadeFrom] = {}
     samples = [planned.dataset.samples[index] for index in dict.fromkeys(planned.order.tolist())]
     fields: list[tuple[Sample, npt.NDArray[np.float32]]] = []
     if progress:
@@ -276,7 +296,8 @@ def in_any_order(
             for result in results:
                 if isinstance(result, EncodedSample):
                     made = image_of(planned, result)
-                    missing.pop(digest_of(made), None)
+                    for number in missing.pop(digest_of(made), ()):
+                        made_from[number] = _made_from(result)
                     fields.append((result.sample, _fields(made)))
                 if progress:
                     progress.advance(1)
@@ -286,26 +307,24 @@ def in_any_order(
         if progress:
             progress.finish()
     if len(images) < len(file) * file.shape[0]:
-        return [_incomplete(len(images))]
+        return [_incomplete(len(images))], made_from
     if missing:
-        number = min(missing.values())
-        return [
-            Finding(
-                "error",
-                "differs",
-                f"{len(missing)} of {wanted} different images are not what the spec makes from any image of the split. "
-                f"The first, and the image that is nearest: {_nearest(planned, file, number, fields)}",
-                "The file is of another spec, split or data set, or an image was changed.",
-            )
-        ]
-    return [
-        Finding(
+        number = min(places[0] for places in missing.values())
+        finding = Finding(
+            "error",
+            "differs",
+            f"{len(missing)} of {len(numbers)} different images are not what the spec makes of any image of the split. "
+            f"The first, and the image that is nearest: {_nearest(planned, file, number, fields)}",
+            "The file is of another spec, split or data set, or an image was changed.",
+        )
+    else:
+        finding = Finding(
             "note",
             "rebuilt",
             f"all {len(images)} images are among those made from spec and data: equal in every bit, in any order",
             "Nothing: the file is what the spec asks for.",
         )
-    ]
+    return [finding], made_from
 
 
 def _nearest(
@@ -326,6 +345,10 @@ def _fields(image: ImageCHW_f32) -> npt.NDArray[np.float32]:
     rows = np.array_split(image, min(_GRID, image.shape[1]), axis=1)
     cells = [cell for row in rows for cell in np.array_split(row, min(_GRID, image.shape[2]), axis=2)]
     return np.array([cell.mean(axis=(1, 2)) for cell in cells], np.float32)
+
+
+def _made_from(result: EncodedSample) -> MadeFrom:
+    return MadeFrom(result.sample, Size(result.height, result.width))
 
 
 def _incomplete(compared: int) -> Finding:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from int8cal.check.presets import Normalisation, range_text, resembling
-from int8cal.check.statistics import Statistics
+from int8cal.check.statistics import ImageStatistics, Statistics
 from int8cal.tensorfile.findings import Finding
 
 USUAL_IMAGES = 100
@@ -79,9 +79,14 @@ def _content(statistics: Statistics, sources: list[bytes] | None) -> Iterator[Fi
     yield from _copies(statistics, sources)
 
 
+def is_noise(image: ImageStatistics) -> bool:
+    """Whether neighbouring pixels of an image have nothing to do with each other."""
+    return image.smoothness < _NOISE
+
+
 def _noise(statistics: Statistics) -> Iterator[Finding]:
     judged = [image for image in statistics.images if not np.isnan(image.smoothness)]
-    noisy = [image for image in judged if image.smoothness < _NOISE]
+    noisy = [image for image in judged if is_noise(image)]
     if 2 * len(noisy) > len(judged):
         yield Finding(
             "error",

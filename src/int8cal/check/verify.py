@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from int8cal.check.presets import stated
@@ -19,7 +19,7 @@ from int8cal.tensorfile.layout import SKIPPED
 from int8cal.tensorfile.verify import ValueCheck, check_structure
 
 if TYPE_CHECKING:
-    from int8cal.check.rebuild import Origin
+    from int8cal.check.rebuild import MadeFrom, Origin
     from int8cal.plans import Plan
     from int8cal.types import BatchNCHW_f32, Progress
 
@@ -41,6 +41,8 @@ class Verification:
         shape: (B, C, H, W) of its batches.
         statistics: of its values.
         findings: errors first.
+        plan: the run that should have made it; None without a spec.
+        made_from: image number → what it was made from, where the spec proves it.
     """
 
     path: str
@@ -48,6 +50,8 @@ class Verification:
     shape: tuple[int, int, int, int]
     statistics: Statistics
     findings: tuple[Finding, ...]
+    plan: Plan | None = None
+    made_from: Mapping[int, MadeFrom] = field(default_factory=dict)
 
     def count(self, level: str) -> int:
         """Number of findings of a level."""
@@ -117,12 +121,21 @@ def verify(
         rebuilt = _Rebuild(origin, file, workers)
         with closing(rebuilt):
             _read_once(values, (statistics, *rebuilt.watchers, *watchers), progress)
-        proof = rebuilt.findings(statistics, progress)
+        rebuilt.conclude(statistics, progress)
+        proof = rebuilt.findings
         sources = None if any(finding.level == "error" for finding in structure) else _source_hashes(file)
         expected = stated(file.manifest) if file.manifest else None
         judged = sense(statistics, expected=expected, sources=sources)
         findings = [*structure, *values.findings, *proof, *_in_the_light_of(proof, judged)]
-        return Verification(file.path, len(file), file.shape, statistics, tuple(by_level(findings)))
+        return Verification(
+            path=file.path,
+            batches=len(file),
+            shape=file.shape,
+            statistics=statistics,
+            findings=tuple(by_level(findings)),
+            plan=rebuilt.plan,
+            made_from=rebuilt.made_from,
+        )
 
 
 class _Rebuild:
@@ -130,14 +143,15 @@ class _Rebuild:
 
     def __init__(self, origin: Origin | None, file: TensorFile, workers: int | None) -> None:
         self._file, self._workers = file, workers
-        self._plan: Plan | None = None
-        self._problems: list[Finding] = []
+        self.plan: Plan | None = None
+        self.findings: list[Finding] = []
+        self.made_from: Mapping[int, MadeFrom] = {}
         self._in_order: InOrder | None = None
         if origin is None:
             return
-        self._problems, self._plan = planned(origin, file)
-        if self._plan and not origin.any_order:
-            self._in_order = InOrder(self._plan, file, workers)
+        self.findings, self.plan = planned(origin, file)
+        if self.plan and not origin.any_order:
+            self._in_order = InOrder(self.plan, file, workers)
 
     @property
     def watchers(self) -> tuple[Watcher, ...]:
@@ -147,12 +161,14 @@ class _Rebuild:
         if self._in_order:
             self._in_order.close()
 
-    def findings(self, statistics: Statistics, progress: Progress | None) -> list[Finding]:
+    def conclude(self, statistics: Statistics, progress: Progress | None) -> None:
+        """Come to ``findings`` and ``made_from``, once the pass is over."""
         if self._in_order:
-            return self._in_order.findings
-        if self._plan:
-            return in_any_order(self._plan, self._file, statistics.images, workers=self._workers, progress=progress)
-        return self._problems
+            self.findings, self.made_from = self._in_order.findings, self._in_order.made_from
+        elif self.plan:
+            self.findings, self.made_from = in_any_order(
+                self.plan, self._file, statistics.images, workers=self._workers, progress=progress
+            )
 
 
 def _in_the_light_of(proof: list[Finding], judged: list[Finding]) -> list[Finding]:
