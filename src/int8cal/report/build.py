@@ -12,7 +12,7 @@ from int8cal.errors import TensorFileError
 from int8cal.files import write_file
 from int8cal.report import charts
 from int8cal.report.objects import Placements, objects_of
-from int8cal.report.page import Outline, Page, Picture, Sample, commands, manifest_rows
+from int8cal.report.page import Outline, Page, Picture, Sample, commands, manifest_groups
 from int8cal.report.survey import survey
 from int8cal.report.viewing import ContactSheet, LevelCounts, Thumbnail, View, evenly, view_of
 from int8cal.tensorfile import TensorFile
@@ -104,7 +104,7 @@ def build_page(
         survey=surveyed,
         brightness=charts.brightness(surveyed) if surveyed else None,
         classes=tuple(charts.classes(surveyed)) if surveyed else (),
-        manifest=tuple(manifest_rows(manifest)) if manifest else (),
+        manifest=tuple(manifest_groups(manifest)) if manifest else (),
         samples=tuple(_sample(number, rows[number], found) for number in list(rows)[:_MAX_SAMPLES]),
         commands=commands(found, _network(found, manifest or {}), origin.spec.path if origin else None),
     )
@@ -125,7 +125,7 @@ def _facts(found: Verification, manifest: Mapping[str, Any]) -> list[tuple[str, 
     if "split" in manifest:
         rows.append(("Split", f"{manifest['split']}, seed {manifest.get('seed')}"))
     if isinstance(arithmetic, dict):
-        rows.append(("Arithmetic", f"{arithmetic.get('name')} ({arithmetic.get('evidence')})"))
+        rows += [("Arithmetic", str(arithmetic.get("name"))), ("Evidence", str(arithmetic.get("evidence")))]
     if manifest.get("skipped"):
         rows.append(("Left out", f"{manifest['skipped']} bad images"))
     return rows

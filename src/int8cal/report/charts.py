@@ -121,18 +121,17 @@ def histograms(counts: LevelCounts, facts: Sequence[dict[str, float]]) -> list[H
 
 def brightness(found: Survey) -> Outlines:
     """Mean brightness of the chosen images against that of the split."""
-    split, chosen = (
-        np.histogram(levels, _BRIGHTNESS_BARS, (0, LEVELS))[0] / max(len(levels), 1)
-        for levels in (found.split_brightness, found.chosen_brightness)
-    )
+    both = (found.split_brightness, found.chosen_brightness)
+    low, high = _range_around([level for levels in both for level in levels])
+    split, chosen = (np.histogram(levels, _BRIGHTNESS_BARS, (low, high))[0] / max(len(levels), 1) for levels in both)
     top = float(max(split.max(), chosen.max(), 1e-9))
-    means = [float(np.mean(levels)) if levels else 0.0 for levels in (found.split_brightness, found.chosen_brightness)]
+    means = [float(np.mean(levels)) if levels else 0.0 for levels in both]
     return Outlines(
         split=_steps(split / top, closed=True),
         chosen=_steps(chosen / top, closed=False),
-        split_mean=_place(means[0]),
-        chosen_mean=_place(means[1]),
-        ticks=tuple(Tick(_place(level), str(level)) for level in (0, 64, 128, 192, 255)),
+        split_mean=_place(means[0], low, high),
+        chosen_mean=_place(means[1], low, high),
+        ticks=tuple(Tick(_place(level, low, high), str(level)) for level in range(low, high + 1, (high - low) // 4)),
         summary=f"Mean brightness of the chosen images {means[1]:.0f}, of the split {means[0]:.0f}, of 255.",
     )
 
@@ -141,7 +140,9 @@ def classes(found: Survey) -> list[ClassShare]:
     """The most frequent classes of the split, the rest as one."""
     names = [name for name, _ in found.split_classes.most_common()]
     names += sorted(found.chosen_classes.keys() - found.split_classes.keys())
-    rows = [(name, found.chosen_classes[name], found.split_classes[name]) for name in names[:_MAX_CLASSES]]
+    rows: list[tuple[str, int, int]] = [
+        (name, found.chosen_classes[name], found.split_classes[name]) for name in names[:_MAX_CLASSES]
+    ]
     if rest := names[_MAX_CLASSES:]:
         rows.append(
             (
@@ -150,7 +151,8 @@ def classes(found: Survey) -> list[ClassShare]:
                 sum(found.split_classes[name] for name in rest),
             )
         )
-    all_chosen, all_split = (max(sum(row[column] for row in rows), 1) for column in (1, 2))
+    all_chosen = max(sum(chosen for _, chosen, _ in rows), 1)
+    all_split = max(sum(split for _, _, split in rows), 1)
     longest = max((max(chosen / all_chosen, split / all_split) for _, chosen, split in rows), default=1.0) or 1.0
     return [
         ClassShare(
@@ -181,8 +183,15 @@ def _steps(heights: npt.NDArray[np.float64], *, closed: bool) -> str:
     return f"M0 {HEIGHT}{path}V{HEIGHT}" + ("Z" if closed else "")
 
 
-def _place(level: float) -> float:
-    return round(min(max(level / (LEVELS - 1), 0.0), 1.0) * WIDTH, 2)
+def _range_around(levels: Sequence[float]) -> tuple[int, int]:
+    """A range of whole numbers that holds these pixel levels with some room, a multiple of 4 wide."""
+    low = int(max(min(levels, default=0), 0)) // 16 * 16 - 16
+    high = -(-int(min(max(levels, default=LEVELS), LEVELS)) // 16) * 16 + 16
+    return max(low, 0), min(max(high, low + 80), LEVELS)
+
+
+def _place(level: float, low: float = 0, high: float = LEVELS - 1) -> float:
+    return round(min(max((level - low) / (high - low), 0.0), 1.0) * WIDTH, 2)
 
 
 def _level(view: View, channel: int, value: float) -> float:

@@ -65,6 +65,14 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Group:
+    """A part of the manifest: its name, and name–value rows."""
+
+    name: str
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Command:
     """Something to type, and what it is for."""
 
@@ -87,7 +95,7 @@ class Page:
         survey: the chosen images against the split; None without spec.
         brightness: chart of it.
         classes: chart of it.
-        manifest: rows of the manifest; empty without one.
+        manifest: its parts; empty without one.
         samples: rows of the sample table.
         commands: to use the file next.
     """
@@ -101,7 +109,7 @@ class Page:
     survey: Survey | None = None
     brightness: Outlines | None = None
     classes: tuple[ClassShare, ...] = ()
-    manifest: tuple[tuple[str, str], ...] = ()
+    manifest: tuple[Group, ...] = ()
     samples: tuple[Sample, ...] = ()
     commands: tuple[Command, ...] = field(default=())
 
@@ -129,13 +137,24 @@ class Page:
         return html.encode("utf-8", errors="backslashreplace")
 
 
-def manifest_rows(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """A nested manifest as flat name–value rows, in the order of its names."""
-    if isinstance(value, Mapping) and value:
-        for key in sorted(value, key=str):
-            yield from manifest_rows(value[key], f"{name}.{key}" if name else str(key))
-    else:
-        yield name, value if isinstance(value, str) else json.dumps(value)
+def manifest_groups(manifest: Mapping[str, Any]) -> Iterator[Group]:
+    """A nested manifest as groups of flat rows: first what stands at its top, then one group per part."""
+    parts = {name: value for name, value in sorted(manifest.items()) if isinstance(value, Mapping) and value}
+    yield Group("run", tuple((name, _shown(manifest[name])) for name in sorted(manifest) if name not in parts))
+    for name, part in parts.items():
+        yield Group(name, tuple(_rows(part)))
+
+
+def _rows(part: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in sorted(part.items()):
+        if isinstance(value, Mapping) and value:
+            yield from _rows(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _shown(value)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def commands(found: Verification, network: str | None, spec: str | None) -> tuple[Command, ...]:
@@ -160,7 +179,8 @@ def commands(found: Verification, network: str | None, spec: str | None) -> tupl
         Command(
             "Calibration cache for TensorRT 8 to 10 and DeepStream",
             (
-                f"int8cal quantize model.onnx {file} -o model.int8.onnx --trt_cache cal.bin --trt_version 10.3.0",
+                f"int8cal quantize model.onnx {file} -o model.int8.onnx \\",
+                "    --trt_cache cal.bin --trt_version 10.3.0",
                 "trtexec --onnx=model.onnx --int8 --calib=cal.bin --saveEngine=model.engine",
             ),
             "The cache goes with the float model; give the version that will read it.",
@@ -172,8 +192,8 @@ def commands(found: Verification, network: str | None, spec: str | None) -> tupl
                 f"    --cal_data_file {file} --cal_cache_file cal.bin \\",
                 f"    {counts} --engine_file model.engine",
             ),
-            f"Give exactly {counts}: a larger batch is refused, a smaller one drops the rest of each batch, more batches "
-            "than the file has end in an error. An old cal.bin is used without a look at this file: remove it first.",
+            f"Give exactly {counts}: a larger batch is refused, a smaller one drops the rest of each batch, more "
+            "batches than the file has end in an error. An old cal.bin is used without a look at this file: remove it.",
         ),
     )
 
