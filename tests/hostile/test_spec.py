@@ -67,8 +67,8 @@ def test_very_many_fields(tmp_path: Path) -> None:
 
 
 def test_very_many_unknown_fields_are_counted(tmp_path: Path) -> None:
-    error = refusal("".join(f"unknown_{number}: 1\n" for number in range(20_000)), tmp_path)
-    assert "and 19996 others" in str(error.hint)
+    error = refusal("".join(f"unknown_{number}: 1\n" for number in range(5_000)), tmp_path)
+    assert "and 4996 others" in str(error.hint)
 
 
 @pytest.mark.parametrize(

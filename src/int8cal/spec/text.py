@@ -23,7 +23,7 @@ from google.protobuf import text_encoding
 from int8cal.text_safety import printable
 
 MAX_DEPTH = 64
-MAX_FIELDS = 200_000  # real specs have a few hundred; bounds the memory that a hostile one can take
+MAX_FIELDS = 50_000  # real specs have a few hundred; bounds the memory that a hostile one can take
 
 _GAP = re.compile(r"(?:\s|#[^\n]*)+")
 _TOKEN = re.compile(
