@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from int8cal.cli import console, progress
+from int8cal.cli.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,6 +194,7 @@ def _make_command(network: str | None) -> click.Command:
             console.note("options of NVIDIA's launcher (--gpus, --gpu_index, …) have no effect: no GPU is used")
         from int8cal.pipeline import make
 
+        keep_freed_memory()
         manifest = make(
             _planned(network, **choice),
             out,
