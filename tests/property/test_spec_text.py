@@ -20,9 +20,8 @@ ROOTS = sorted(roots())
 
 gaps = st.sampled_from([" ", "\n", "\r\n", "\t", " # a: 1 }\n", "\u00a0", "\n\n  "])
 tokens = st.sampled_from(
-    ["random_seed", "dataset_config", "data_sources", "training_config", "optimizer", "adam", "key", "value"]
-    + ["{", "}", "<", ">", "[", "]", ":", ",", ";", "1", "-1", "0.5", "1e3", "0x1F", "010", "True", "inf", "L1", "-"]
-    + ['"a"', "'b'", '"\\n"', '"\\x"', '"', "\\", "é", "$", "\x00", "/"]
+    """random_seed dataset_config data_sources training_config optimizer adam key value { } < > [ ] : , ; 1 -1 0.5 1e3
+    0x1F 010 True inf L1 - "a" 'b' "\\n" "\\x" " \\ é $ \x00 /""".split()
 )
 token_soup = st.lists(st.tuples(tokens, gaps)).map(lambda pairs: "".join(token + gap for token, gap in pairs))
 
@@ -131,7 +130,7 @@ def test_values_are_found_under_their_paths(data: st.DataObject) -> None:
 
 
 def _value_at(message: Any, path: str) -> object:
-    """The value of a message at a field path; None inside maps, whose entries have no order, and where it was cleared."""
+    """The value of a message at a field path; None inside maps, which have no order, and where it was cleared."""
     for step in path.split("."):
         name, _, index = step.partition("[")
         field = message.DESCRIPTOR.fields_by_name[name]
