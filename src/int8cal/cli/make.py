@@ -285,7 +285,7 @@ def summary(manifest: Manifest) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [
         ("tensorfile", manifest.path),
         ("batches", f"{manifest.batches} of {batch_size} images, {channels} x {height} x {width} float32"),
-        ("split", facts["split"]),
+        ("images", _images(facts["images"], facts["split"])),
         ("order", f"seed {facts['seed']}"),
         ("arithmetic", f"{facts['arithmetic']['name']} ({facts['arithmetic']['evidence']})"),
     ]
@@ -303,7 +303,8 @@ def _plan_table(plan: Plan) -> list[tuple[str, object]]:
     missing = plan.missing_images()
     rows: list[tuple[str, object]] = [
         ("network", f"{plan.network.name}: {plan.network.title}"),
-        ("split", f"{plan.split}, {len(plan.dataset.samples)} images in {len(plan.dataset.sources)} source(s)"),
+        ("images", f"{len(plan.dataset.samples)} {_images(plan.images_from, plan.split)}"),
+        ("sources", len(plan.dataset.sources)),
         ("batches", f"{plan.batches} of {plan.batch_size} images"),
         ("shape", "{} x {} x {} x {} float32".format(*plan.shape)),
         ("size", f"{plan.nbytes / 1e6:,.1f} MB uncompressed"),
@@ -321,6 +322,10 @@ def _plan_table(plan: Plan) -> list[tuple[str, object]]:
 
 
 _MISSING_SHOWN = 20
+
+
+def _images(images_from: str, split: str | None) -> str:
+    return f"of the {split} split" if images_from == "data set" else f"of a {images_from}"
 
 
 def _help(template: str, network: str | None) -> str:
