@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
+from int8cal.dataset.encoded import sample_place
 
 if TYPE_CHECKING:
     from int8cal.engine.assemble import Assembled
@@ -42,7 +43,7 @@ class SkippedImage:
     def of(cls, failed: FailedSample) -> SkippedImage:
         """What the manifest keeps of a sample that failed."""
         sample, error = failed.sample, failed.error
-        return cls(sample.frame_id, sample.source, error.where or sample.location, error.message)
+        return cls(sample.frame_id, sample.source, error.where or sample_place(sample), error.message)
 
 
 @dataclass(frozen=True)

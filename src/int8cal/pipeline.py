@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, get_args
 
 from int8cal import manifest as manifests
 from int8cal import networks
+from int8cal.dataset.encoded import sample_place
 from int8cal.dataset.paths import data_root as default_data_root
 from int8cal.engine import engine_named
 from int8cal.engine.assemble import OnBadImage, assemble
@@ -28,7 +29,8 @@ from int8cal.errors import DataError, SpecError, UsageError
 from int8cal.files import OutputFile, require_free_space, write_file
 from int8cal.manifest import Manifest, SkippedImage
 from int8cal.plans import Plan
-from int8cal.spec.load import find_root, load
+from int8cal.spec.find import find_root
+from int8cal.spec.load import load
 from int8cal.spec.spec import Spec
 from int8cal.tensorfile.chunks import Compression, CompressionName
 from int8cal.tensorfile.layout import MAX_BATCH_BYTES
@@ -176,7 +178,7 @@ def _common_shape(
             raise DataError(
                 f"{first.frame_id} becomes {shape} (channels, height, width), {sample.frame_id} becomes {other}; "
                 "a tensorfile holds one shape",
-                where=sample.location,
+                where=sample_place(sample),
                 hint="Set enable_auto_resize and no output_image_min, or keep images of one size.",
             )
     if math.prod(shape) * 4 * batch_size > MAX_BATCH_BYTES:

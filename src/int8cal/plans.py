@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from int8cal.dataset.encoded import sample_place
 from int8cal.spec.roles import without_paths
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Plan:
             "plan_sha256": self.sha256,
             "dataset": {"sources": [len(source.samples) for source in self.dataset.sources], **self.dataset.counts},
             "samples": [
-                {"source": sample.source, "frame_id": sample.frame_id, "location": sample.location}
+                {"source": sample.source, "frame_id": sample.frame_id, "location": sample_place(sample)}
                 for sample in self.samples()
             ],
             "missing": self.missing_images(),

@@ -22,6 +22,12 @@ ImageCHW_f32: TypeAlias = npt.NDArray[np.float32]
 BatchNCHW_f32: TypeAlias = npt.NDArray[np.float32]
 """One calibration batch: images × channels × height × width, C-contiguous."""
 
+ValueTable_f32: TypeAlias = npt.NDArray[np.float32]
+"""Value of each of the 256 pixel levels."""
+
+Matrix3x3_f32: TypeAlias = npt.NDArray[np.float32]
+"""Projective transform of the plane, for row vectors."""
+
 SampleOrder: TypeAlias = npt.NDArray[np.int64]
 """Indexes into the samples of a split, in the order in which they are used."""
 

@@ -183,7 +183,7 @@ def _make_command(network: str | None) -> click.Command:
         if as_json:
             console.print_json(manifest.to_json())
         else:
-            console.print_table(_summary(manifest))
+            console.print_table(summary(manifest))
 
     return command
 
@@ -243,7 +243,8 @@ def _launcher_options(gpus: int | None, num_processes: int | None, *, use_amp: b
         raise click.UsageError("AMP is supported for training only (--use_amp)")
 
 
-def _summary(manifest: Manifest) -> list[tuple[str, object]]:
+def summary(manifest: Manifest) -> list[tuple[str, object]]:
+    """What came out of a run, as name–value rows."""
     facts = manifest.facts
     batch_size, channels, height, width = manifest.shape
     rows: list[tuple[str, object]] = [

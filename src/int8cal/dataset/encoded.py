@@ -1,57 +1,66 @@
-"""The bytes of a sample's image file, as they lie on the disk or inside its record."""
+"""The encoded bytes of a sample, from its file or from its record."""
 
 from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from int8cal.dataset.example import bytes_feature, parse_features
-from int8cal.dataset.tfrecord import read_record
-from int8cal.errors import ImageError, MissingDataError
-
-if TYPE_CHECKING:
-    from int8cal.dataset.samples import RecordRef, Sample
-
-MAX_ENCODED_BYTES = 1 << 30
-"""Largest image file that is read: 1 GiB."""
-
-ENCODED_FEATURE = "frame/encoded"
-"""Feature of a record that holds a whole image file."""
+from int8cal.dataset.limits import MAX_ENCODED_BYTES
+from int8cal.dataset.samples import Sample
+from int8cal.dataset.tfrecord import read_record, record_place
+from int8cal.errors import ImageError, MissingDataError, RecordError
+from int8cal.text_safety import printable
 
 
-def encoded_image(sample: Sample) -> bytes:
-    """Read the image file of a sample.
+def sample_place(sample: Sample) -> str:
+    """How a sample is named in messages: its image file, or its record when the image is inside."""
+    if sample.embedded and sample.record is not None:
+        return record_place(sample.record.path, sample.record.offset)
+    return printable(sample.path)
+
+
+def read_encoded(sample: Sample) -> bytes:
+    """Read the encoded image of a sample.
 
     Raises:
         MissingDataError: the file is not there.
-        ImageError: it cannot be read, is no regular file, or is larger than `MAX_ENCODED_BYTES`.
-        RecordError: the record that should hold it is damaged.
+        ImageError: it is no regular file, larger than `MAX_ENCODED_BYTES`, or cannot be read.
+        RecordError: the record that holds the image is damaged, or another one than when the samples were listed.
     """
-    if sample.embedded and sample.record:
-        return _from_record(sample.record, sample.location)
-    return _from_file(sample.path)
+    if not sample.embedded:
+        return _read_file(sample.path)
+    where = sample_place(sample)
+    if sample.record is None:
+        raise RecordError(f"The image {printable(sample.frame_id)} has no record to be read from.")
+    record = read_record(sample.record.path, sample.record.offset)
+    if record.crc != sample.record.crc:
+        raise RecordError("The TFRecord file was changed while it was used.", where=where)
+    return bytes_feature(parse_features(record.payload, where), "frame/encoded", where)
 
 
-def _from_record(record: RecordRef, where: str) -> bytes:
-    payload = read_record(record.path, record.offset).payload
-    return bytes_feature(parse_features(payload, where), ENCODED_FEATURE, where)
-
-
-def _from_file(path: str) -> bytes:
+def _read_file(path: str) -> bytes:
+    """Read a regular file whole; a pipe or device behind the name is never waited for."""
     try:
-        # O_NONBLOCK: a pipe in the place of an image must not hang the run.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError("is no regular file", where=path)
-            if status.st_size > MAX_ENCODED_BYTES:
-                raise ImageError(f"has {status.st_size} bytes, more than {MAX_ENCODED_BYTES}", where=path)
-            return file.read(MAX_ENCODED_BYTES)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise MissingDataError(
-            "no such image file", where=path, hint="Check image_directory_path and image_extension in the spec."
-        ) from error
-    except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror or error}", where=path) from error
+        raise MissingDataError("No such file or directory.", where=printable(path)) from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"The image file cannot be opened: {_reason(error)}.", where=printable(path)) from error
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("Not a regular file, so no image.", where=printable(path))
+        if status.st_size > MAX_ENCODED_BYTES:
+            raise ImageError(
+                f"The image file has {status.st_size} bytes; at most {MAX_ENCODED_BYTES} are read.",
+                where=printable(path),
+            )
+        try:
+            return file.read()
+        except OSError as error:
+            raise ImageError(f"The image file cannot be read: {_reason(error)}.", where=printable(path)) from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -51,13 +51,6 @@ class Sample:
     record: RecordRef | None = None
     embedded: bool = False
 
-    @property
-    def location(self) -> str:
-        """Where the encoded image stands, for messages: ``image path``, or ``file.tfrecord:+offset``."""
-        if self.embedded and self.record:
-            return f"{self.record.path}:+{self.record.offset}"
-        return self.path
-
 
 @dataclass(frozen=True)
 class Source:

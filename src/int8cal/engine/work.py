@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from int8cal.dataset.encoded import encoded_image
+from int8cal.dataset.encoded import read_encoded, sample_place
 from int8cal.errors import DataError, ImageError
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ class Work:
             return self._encode(sample)
         except DataError as error:
             if error.where is None:
-                error.where = sample.location
+                error.where = sample_place(sample)
             return FailedSample(sample, error)
 
     def _encode(self, sample: Sample) -> EncodedSample:
-        encoded = encoded_image(sample)
+        encoded = read_encoded(sample)
         image = self.arithmetic.decode(encoded, sample)
         tensor = self.arithmetic.to_tensor(image, sample)
         if tensor.shape != self.shape:

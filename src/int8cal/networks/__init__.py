@@ -1,1 +1,102 @@
-"""The networks that int8cal knows, one file each, and the registry that finds them."""
+"""The networks that int8cal knows, one file each, and the registry that finds them.
+
+A network is found when a module of this folder has a constant ``NETWORK``, or when an installed distribution names one in
+the entry-point group ``int8cal.networks``. Nothing is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from int8cal.errors import SpecError, UnavailableError, UsageError
+from int8cal.networks.network import Network
+from int8cal.spec.spec import Spec
+
+__all__ = ["ENTRY_POINT_GROUP", "all_networks", "get", "names", "of_spec"]
+
+ENTRY_POINT_GROUP = "int8cal.networks"
+
+
+def get(name: str) -> Network:
+    """The network of a name or alias.
+
+    Raises:
+        UsageError: no network has it.
+        UnavailableError: a network of another distribution cannot be loaded.
+    """
+    own = _load_own(name) if name in _own_modules() else None
+    if own is not None:
+        return own
+    networks = all_networks()
+    for network in networks:
+        if name == network.name or name in network.aliases:
+            return network
+    known = ", ".join(network.name for network in networks)
+    raise UsageError(f"There is no network {name!r}.", hint=f"Known networks: {known}.")
+
+
+def all_networks() -> tuple[Network, ...]:
+    """Every network, sorted by name; int8cal's own goes before another of the same name.
+
+    Raises:
+        UnavailableError: a network of another distribution cannot be loaded.
+    """
+    found: dict[str, Network] = {}
+    for network in (*_own_networks(), *_foreign_networks()):
+        found.setdefault(network.name, network)
+    return tuple(found[name] for name in sorted(found))
+
+
+def names() -> frozenset[str]:
+    """Every name and alias of a network."""
+    return frozenset(name for network in all_networks() for name in (network.name, *network.aliases))
+
+
+def of_spec(spec: Spec) -> Network:
+    """The network that a spec is of: the one with its message whose ``detect`` says yes.
+
+    Raises:
+        SpecError: no network has that message.
+    """
+    for network in all_networks():
+        if network.root == spec.root and network.detect(spec.message):
+            return network
+    raise SpecError(
+        f"is a {spec.root.removeprefix('int8cal.')}, not the training experiment of a network",
+        where=spec.path,
+        hint="Give the spec that the network was trained with.",
+    )
+
+
+@cache
+def _own_modules() -> frozenset[str]:
+    return frozenset(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def _own_networks() -> Iterator[Network]:
+    return filter(None, map(_load_own, _own_modules()))
+
+
+@cache
+def _load_own(module: str) -> Network | None:
+    """The network that a module of this folder defines; None for a helper module."""
+    network = getattr(importlib.import_module(f"{__name__}.{module}"), "NETWORK", None)
+    return network if isinstance(network, Network) else None
+
+
+def _foreign_networks() -> Iterator[Network]:
+    return map(_load_foreign, entry_points(group=ENTRY_POINT_GROUP))
+
+
+def _load_foreign(entry_point: EntryPoint) -> Network:
+    try:
+        network = entry_point.load()
+    except (ImportError, AttributeError) as error:
+        raise UnavailableError(f"The network {entry_point.name!r} ({entry_point.value}) cannot be loaded: {error}.") from error
+    if not isinstance(network, Network):
+        raise UnavailableError(f"{entry_point.value}, named as the network {entry_point.name!r}, is no Network.")
+    return network

@@ -1,1 +1,1 @@
-"""What a tensorfile is for: INT8 models, caches, comparisons, exports. Builds on tensorfile alone."""
+"""What a tensorfile is for: INT8 models, caches, comparisons, exports. Imports the tensorfile stage only."""

@@ -1,0 +1,83 @@
+# Every target does its own set-up: a .venv from the hash lock, then the project itself, editable.
+# Needs a Python >= 3.11 with venv, and pip's access to packages. No compiler: wheels only.
+#
+#   make demo           draw a small data set, make a tensorfile from it, show what came out
+#   make test           lint, types, tests (what .ci/run runs)
+#   make test-extended  the tests that need minutes or other people's tools
+#   make bench          speed and memory against a baseline measured in the same run
+#   make docs           the documentation as HTML, warnings are errors
+#   make generate       the generated pages of the documentation
+#   make format         format and fix what can be fixed
+#   make wheel          wheel and sdist in dist/
+#   make lock           solve the dependencies anew (needs uv)
+#   make clean          remove everything that make made
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# The first of these that is >= 3.11 and can make an environment. Choose one yourself: make PYTHON=python3.13 …
+PYTHON ?= $(shell tools/find_python.sh)
+
+DEMO_OUT := demo-out
+
+.PHONY: all demo test test-extended bench docs generate format wheel lock clean
+all: test
+
+# A changed lock makes the environment anew, so that nothing of the old one is left in it.
+$(VENV)/.lock-installed: requirements/dev.txt
+	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 with the venv module was found; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "make: building $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(INSTALL) --require-hashes --no-deps --only-binary :all: -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.project-installed: $(VENV)/.lock-installed pyproject.toml
+	@$(INSTALL) --no-deps --no-index --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.docs-installed: requirements/docs.txt $(VENV)/.project-installed
+	@$(INSTALL) --require-hashes --no-deps --only-binary :all: -r requirements/docs.txt
+	@touch $@
+
+demo: $(VENV)/.project-installed
+	$(BIN)/int8cal demo --output_dir $(DEMO_OUT) --overwrite
+
+test: $(VENV)/.project-installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 -m "not extended"
+
+test-extended: $(VENV)/.project-installed
+	$(BIN)/pytest -m extended --timeout 1500
+
+bench: $(VENV)/.project-installed
+	$(BIN)/python benchmarks/bench.py --json benchmarks/results.json
+
+docs: generate $(VENV)/.docs-installed
+	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+generate: $(VENV)/.project-installed
+	$(BIN)/python tools/generate_docs.py
+
+format: $(VENV)/.project-installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+wheel: $(VENV)/.project-installed
+	$(BIN)/hatchling build -d dist
+
+COMPILE := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock" pyproject.toml
+lock:
+	@command -v uv > /dev/null || { echo "make: 'make lock' needs uv (pip install uv)" >&2; exit 1; }
+	$(COMPILE) --extra quantize --extra report --group dev -o requirements/dev.txt
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command "make lock" --constraints requirements/dev.txt --group docs -o requirements/docs.txt
+
+clean:
+	rm -rf $(VENV) dist build docs/_build $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

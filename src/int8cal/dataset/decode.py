@@ -1,0 +1,108 @@
+"""Encoded image → pixels as the reference's decoder gives them; together with its helpers the only place that opens images.
+
+The reference looks at the bytes, not at the file name: JPEG, PNG and one-frame GIF are accepted whatever a file is
+called, and nothing else is. No EXIF rotation is applied. Which library reproduces which case exactly was found by
+comparing with the reference's output on the golden set.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+from PIL import Image
+
+from int8cal.dataset.jpeg import decode_jpeg
+from int8cal.dataset.limits import check_pixels
+from int8cal.dataset.png import SIGNATURE, read_png
+from int8cal.dataset.png_pixels import decode_png
+from int8cal.errors import ImageError
+from int8cal.types import ImageHWC_f16, ImageHWC_u8
+
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+_GIF_SIGNATURE = b"GIF8"
+_BMP_SIGNATURE = b"BM"
+
+
+def decode_image(data: bytes, channels: int, *, fast_dct: bool, where: str) -> ImageHWC_u8:
+    """Decode a JPEG, PNG or one-frame GIF file.
+
+    Args:
+        data: the encoded file.
+        channels: 3 (RGB) or 1 (grey).
+        fast_dct: the inverse DCT that the reference uses for JPEG: the fast integer one, or the accurate one.
+        where: name of the image for messages.
+
+    Returns:
+        Pixels 0..255, height × width × channels, RGB order.
+
+    Raises:
+        ImageError: anything that keeps the image from being decoded exactly; nothing else is raised.
+    """
+    if data.startswith(_JPEG_SIGNATURE):
+        return decode_jpeg(data, channels, fast_dct=fast_dct, where=where)
+    if data.startswith(SIGNATURE):
+        return decode_png(read_png(data, where), channels, where)
+    if data.startswith(_GIF_SIGNATURE):
+        return _decode_gif(data, channels, where)
+    raise ImageError(f"Expected image (JPEG, PNG, or GIF), got {_describe(data)}.", where=where)
+
+
+def decode_raw_half(data: bytes, channels: int, height: int, width: int, *, where: str) -> ImageHWC_f16:
+    """Read a raw float16 image: little-endian, channels × height × width, values already 0..1.
+
+    Args:
+        data: the file.
+        channels, height, width: its shape, as the record gives it.
+        where: name of the image for messages.
+
+    Returns:
+        The values, height × width × channels (a view of the file's bytes).
+
+    Raises:
+        ImageError: the size is not recorded or is another one, or a value is no finite number.
+    """
+    check_pixels(height, width, where)
+    expected = 2 * channels * height * width
+    if len(data) != expected:
+        raise ImageError(
+            f"The raw float16 image has {len(data)} bytes, but {channels}×{height}×{width} values need {expected}.",
+            where=where,
+        )
+    image = np.frombuffer(data, dtype="<f2").reshape(channels, height, width)
+    if not np.isfinite(image).all():
+        raise ImageError("The raw float16 image has values that are no finite numbers.", where=where)
+    return image.transpose(1, 2, 0)
+
+
+def _decode_gif(data: bytes, channels: int, where: str) -> ImageHWC_u8:
+    if channels != 3:
+        raise ImageError(f"channels must be 0 or 3 for GIF, got {channels}.", where=where)
+    if len(data) >= 10:
+        width, height = struct.unpack_from("<HH", data, 6)
+        check_pixels(height, width, where)
+    try:
+        with Image.open(io.BytesIO(data), formats=["GIF"]) as image:
+            frame = image.tile[0].extents if image.tile else None
+            if frame != (0, 0, *image.size):
+                raise ImageError("The GIF's first frame does not fill the image; this is not supported.", where=where)
+            image.info.pop("transparency", None)  # transparency does not change the reference's pixels
+            pixels = np.asarray(image.convert("RGB"))
+            if getattr(image, "is_animated", False):
+                raise ImageError("The GIF is animated; only one-frame GIFs can be used.", where=where)
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError("Invalid GIF data.", where=where) from error
+    return pixels
+
+
+def _describe(data: bytes) -> str:
+    """What the bytes are, in the words of the reference."""
+    if not data:
+        return "empty file"
+    if data.startswith(_BMP_SIGNATURE):
+        return "BMP"
+    start = "".join(chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\"\\" else f"\\{byte:03o}" for byte in data[:16])
+    return f"unknown format starting with '{start}'"

@@ -1,0 +1,83 @@
+"""``tf.train.Example`` without TensorFlow: reading the features of a record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from google.protobuf.message import DecodeError
+
+from int8cal.dataset.schema import EXAMPLE
+from int8cal.errors import RecordError
+from int8cal.protos import message_class
+from int8cal.text_safety import printable
+from int8cal.types import Message
+
+Example = message_class(EXAMPLE)
+"""The message class, for those who write records."""
+
+
+def parse_features(payload: bytes, where: str) -> Mapping[str, Message]:
+    """Features of one record by name.
+
+    Args:
+        payload: a serialised ``tf.train.Example``.
+        where: place of the record, for the error message.
+
+    Raises:
+        RecordError: the payload is no ``tf.train.Example``.
+    """
+    try:
+        features: Mapping[str, Message] = Example.FromString(payload).features.feature
+    except DecodeError as error:
+        raise RecordError("The record is no tf.train.Example.", where=where) from error
+    return features
+
+
+def text_feature(features: Mapping[str, Message], name: str, where: str) -> str:
+    """The only value of a bytes feature, as a file name: bytes that are no UTF-8 become surrogate escapes.
+
+    Raises:
+        RecordError: the feature is absent, of another kind, or has not exactly one value.
+    """
+    return os.fsdecode(bytes_feature(features, name, where))
+
+
+def bytes_feature(features: Mapping[str, Message], name: str, where: str) -> bytes:
+    """The only value of a bytes feature.
+
+    Raises:
+        RecordError: the feature is absent, of another kind, or has not exactly one value.
+    """
+    values = features[name].bytes_list.value if name in features else ()
+    if len(values) != 1:
+        raise _unusable(features, name, "one byte string", where)
+    value: bytes = values[0]
+    return value
+
+
+def integer_feature(features: Mapping[str, Message], name: str, where: str, *, default: int | None = None) -> int:
+    """The only value of an integer feature.
+
+    Args:
+        features: features of the record.
+        name: feature name.
+        where: place of the record, for the error message.
+        default: what an absent feature counts as; None: it must be there.
+
+    Raises:
+        RecordError: the feature is of another kind, has not exactly one value, or is absent without a default.
+    """
+    if default is not None and name not in features:
+        return default
+    values = features[name].int64_list.value if name in features else ()
+    if len(values) != 1:
+        raise _unusable(features, name, "one integer", where)
+    return int(values[0])
+
+
+def _unusable(features: Mapping[str, Message], name: str, expected: str, where: str) -> RecordError:
+    if name in features:
+        return RecordError(f"The record's feature {name!r} does not hold {expected}.", where=where)
+    known = printable(", ".join(sorted(features))[:200]) or "none"
+    return RecordError(f"The record has no feature {name!r} (it has: {known}).", where=where)

@@ -1,0 +1,98 @@
+"""JPEG → pixels with the libjpeg flags that the reference uses; the wrong ones cost up to 20 levels.
+
+============  ==========================================  ===================================================
+\\             accurate inverse DCT                        fast inverse DCT
+============  ==========================================  ===================================================
+RGB           libjpeg-turbo defaults (= Pillow)           ``fastdct`` with smooth upsampling
+grey          the Y plane                                 the Y plane
+CMYK → RGB    Pillow (libjpeg-turbo's own is 1 level off)  not established: refused
+CMYK → grey   refused, as in the reference                 refused, as in the reference
+============  ==========================================  ===================================================
+
+Evidence: the JPEG cases of the golden set (4:4:4, 4:2:2, 4:2:0, progressive, restart markers, odd sizes, grey, CMYK).
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from int8cal.dataset.limits import check_pixels
+from int8cal.errors import ImageError
+from int8cal.types import ImageHWC_u8
+
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
+_CMYK_COMPONENTS = 4
+
+
+def decode_jpeg(data: bytes, channels: int, *, fast_dct: bool, where: str) -> ImageHWC_u8:
+    """Decode a JPEG file; EXIF orientation and bytes after its end are ignored.
+
+    Args:
+        data: the file.
+        channels: 3 (RGB) or 1 (grey: the Y plane).
+        fast_dct: use the fast integer inverse DCT rather than the accurate one.
+        where: name of the image for messages.
+
+    Returns:
+        Pixels 0..255, height × width × channels, RGB order.
+
+    Raises:
+        ImageError: the file is damaged or cut off, too large, or of a kind whose exact pixels are not known.
+    """
+    height, width, components = _frame_header(data, where)
+    check_pixels(height, width, where)
+    if components == _CMYK_COMPONENTS:
+        return _decode_cmyk(data, channels, fast_dct=fast_dct, where=where)
+    try:
+        pixels: ImageHWC_u8 = simplejpeg.decode_jpeg(
+            data, "RGB" if channels == 3 else "GRAY", fastdct=fast_dct, fastupsample=False, strict=True
+        )
+    except (ValueError, MemoryError) as error:
+        raise _invalid(data, str(error), where) from error
+    return pixels
+
+
+def _decode_cmyk(data: bytes, channels: int, *, fast_dct: bool, where: str) -> ImageHWC_u8:
+    if channels != 3:
+        raise _invalid(data, "a CMYK image cannot become grey", where)
+    if fast_dct:
+        raise ImageError(
+            "CMYK JPEG: which pixels the reference gets with the fast DCT is not established.",
+            where=where,
+            hint="Convert the image to RGB, or use dataloader_mode MULTISOURCE with the extension jpg.",
+        )
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
+        raise _invalid(data, str(error), where) from error
+
+
+def _frame_header(data: bytes, where: str) -> tuple[int, int, int]:
+    """Height, width and number of components from the start-of-frame segment."""
+    offset = 2
+    while offset + 4 <= len(data):
+        if data[offset] != 0xFF:
+            offset += 1  # libjpeg, too, skips stray bytes between segments
+            continue
+        marker = data[offset + 1]
+        if marker == 0xFF or marker in _WITHOUT_LENGTH:
+            offset += 1 if marker == 0xFF else 2
+            continue
+        (length,) = struct.unpack_from(">H", data, offset + 2)
+        if marker in _START_OF_FRAME and offset + 10 <= len(data):
+            height, width, components = struct.unpack_from(">HHB", data, offset + 5)
+            return height, width, components
+        offset += 2 + length
+    raise _invalid(data, "it has no frame header", where)
+
+
+def _invalid(data: bytes, reason: str, where: str) -> ImageError:
+    message = f"Invalid JPEG data or crop window, data size {len(data)}"
+    return ImageError(f"{message}: {reason}." if reason else f"{message}.", where=where)

@@ -1,0 +1,25 @@
+"""How large an image may be: known from its header, checked before memory is taken."""
+
+from __future__ import annotations
+
+from int8cal.errors import ImageError
+
+MAX_PIXELS = 1 << 26
+"""Largest image that is decoded: 67 megapixels (8192 × 8192), 200 MB as RGB. Below the size from which Pillow warns."""
+
+MAX_ENCODED_BYTES = 1 << 28
+"""Largest image file that is read (256 MiB): more than `MAX_PIXELS` RGB pixels without any compression."""
+
+
+def check_pixels(height: int, width: int, where: str) -> None:
+    """Make sure that an image of this size may be decoded.
+
+    Raises:
+        ImageError: it has no pixels, or more than `MAX_PIXELS`.
+    """
+    if height < 1 or width < 1:
+        raise ImageError(f"The image has no pixels: height {height}, width {width}.", where=where)
+    if height * width > MAX_PIXELS:
+        raise ImageError(
+            f"The image is too large: {width}×{height} pixels; at most {MAX_PIXELS} are decoded.", where=where
+        )

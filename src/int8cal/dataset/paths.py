@@ -1,0 +1,66 @@
+"""From the paths that specs and records name to files on disk."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping
+
+from int8cal.errors import DataError, MissingDataError
+from int8cal.text_safety import printable
+
+
+def data_root(environment: Mapping[str, str]) -> str:
+    """Folder to which relative paths of a spec are joined: ``DATA_BASE_PATH``, or ``~/datasets`` as in the reference."""
+    return environment.get("DATA_BASE_PATH") or os.path.expanduser("~/datasets")
+
+
+def matching_files(pattern: str) -> tuple[str, ...]:
+    """Paths that match a glob pattern, sorted (the reference takes them in directory order).
+
+    Raises:
+        MissingDataError: there is none.
+    """
+    paths = tuple(sorted(glob.glob(pattern)))
+    if not paths:
+        raise MissingDataError(
+            f"No files match pattern {printable(pattern)}.",
+            hint="Relative paths are joined to DATA_BASE_PATH (else ~/datasets).",
+        )
+    return paths
+
+
+def require_folder(path: str, what: str) -> None:
+    """Make sure that a folder is there.
+
+    Raises:
+        MissingDataError: it is not, and ``what`` (such as ``dataset image directory``) names it.
+    """
+    if not os.path.isdir(path):
+        raise MissingDataError(
+            f"No {what} found at path: '{printable(path)}'.",
+            hint="Relative paths are joined to DATA_BASE_PATH (else ~/datasets).",
+        )
+
+
+def path_inside(folder: str, name: str, where: str) -> str:
+    """Path of a file that data names, which must not leave its folder.
+
+    Args:
+        folder: with or without a slash at the end.
+        name: relative path of the file.
+        where: place of the record that names it, for the message.
+
+    Returns:
+        Folder and name joined as plain strings, as the reference does.
+
+    Raises:
+        DataError: the name is absolute, climbs with ``..``, or has a NUL character.
+    """
+    if name.startswith("/") or "\0" in name or ".." in name.split("/"):
+        raise DataError(
+            f"The image name '{printable(name)}' leads out of the image directory.",
+            where=where,
+            hint="Names must be relative to image_directory_path, without '..'.",
+        )
+    return f"{folder}{name}" if folder.endswith("/") else f"{folder}/{name}"

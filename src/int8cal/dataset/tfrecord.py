@@ -1,0 +1,135 @@
+"""TFRecord framing: records by offset, both checksums verified, nothing read on the word of a damaged length.
+
+A file is a sequence of records (TensorFlow, ``tensorflow/core/lib/io/record_writer.h``), all numbers little-endian::
+
+    uint64  length
+    uint32  masked CRC-32C of the 8 length bytes
+    byte    payload[length]
+    uint32  masked CRC-32C of the payload
+
+    masked(c) = ((c >> 15 | c << 17) + 0xa282ead8) mod 2^32
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+import google_crc32c
+
+from int8cal.errors import MissingDataError, RecordError
+from int8cal.text_safety import printable
+
+MAX_RECORD_BYTES = 1 << 28
+"""Largest payload that is read (256 MiB): a record holds the labels of one image, and perhaps the image."""
+
+_HEADER = struct.Struct("<QI")
+_LENGTH = struct.Struct("<Q")
+_CRC = struct.Struct("<I")
+_MASK_DELTA = 0xA282EAD8
+
+
+class Record(NamedTuple):
+    """One record.
+
+    Attributes:
+        offset: byte offset of its framing in the file.
+        crc: masked CRC-32C of the payload, as stored (and verified).
+        payload: the record's bytes.
+    """
+
+    offset: int
+    crc: int
+    payload: bytes
+
+
+def iterate_records(path: str) -> Iterator[Record]:
+    """Records of a file in file order, one at a time.
+
+    Raises:
+        MissingDataError: the file is not there.
+        RecordError: it is no regular file, cannot be read, is cut off, or a checksum is wrong.
+    """
+    with _open(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        offset = 0
+        while offset < size:
+            record = _read(file, path, offset, size)
+            yield record
+            offset += _HEADER.size + len(record.payload) + _CRC.size
+
+
+def read_record(path: str, offset: int) -> Record:
+    """The record whose framing begins at a byte offset.
+
+    Raises:
+        MissingDataError: the file is not there.
+        RecordError: as for `iterate_records`, or no record begins there.
+    """
+    with _open(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(offset)
+        return _read(file, path, offset, size)
+
+
+def frame_record(payload: bytes) -> bytes:
+    """A payload in its framing, ready to be appended to a TFRecord file."""
+    length = _LENGTH.pack(len(payload))
+    return length + _CRC.pack(_masked_crc(length)) + payload + _CRC.pack(_masked_crc(payload))
+
+
+def record_place(path: str, offset: int) -> str:
+    """How a record is named in messages: ``file.tfrecord:+10432``."""
+    return f"{printable(path)}:+{offset}"
+
+
+def _open(path: str) -> BinaryIO:
+    """Open a regular file; a pipe or device behind the name is never waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise MissingDataError("No dataset tfrecords file found.", where=printable(path)) from error
+    except OSError as error:
+        raise RecordError(f"The TFRecord file cannot be opened: {error.strerror}.", where=printable(path)) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise RecordError("Not a regular file, so no TFRecord file.", where=printable(path))
+    return os.fdopen(descriptor, "rb", buffering=1 << 17)
+
+
+def _read(file: BinaryIO, path: str, offset: int, size: int) -> Record:
+    """The record at the file's position, which is ``offset``."""
+    try:
+        header = file.read(_HEADER.size)
+        if len(header) != _HEADER.size:
+            raise _damaged("The TFRecord file is cut off inside a record's length.", path, offset)
+        length, length_crc = _HEADER.unpack(header)
+        if _masked_crc(header[: _LENGTH.size]) != length_crc:
+            raise _damaged("The checksum of the record's length is wrong: the file is damaged or no TFRecord file.", path, offset)
+        remaining = size - offset - _HEADER.size - _CRC.size
+        if length > remaining:
+            raise _damaged(f"The record claims {length} bytes, but the file has only {max(remaining, 0)} left.", path, offset)
+        if length > MAX_RECORD_BYTES:
+            raise _damaged(f"The record claims {length} bytes; at most {MAX_RECORD_BYTES} are read.", path, offset)
+        payload = file.read(length)
+        trailer = file.read(_CRC.size)
+    except OSError as error:
+        raise _damaged(f"The TFRecord file cannot be read: {error.strerror}.", path, offset) from error
+    if len(payload) != length or len(trailer) != _CRC.size:
+        raise _damaged("The TFRecord file became shorter while it was read.", path, offset)
+    (crc,) = _CRC.unpack(trailer)
+    if _masked_crc(payload) != crc:
+        raise _damaged("The checksum of the record's data is wrong: the file is damaged.", path, offset)
+    return Record(offset, crc, payload)
+
+
+def _masked_crc(data: bytes) -> int:
+    crc: int = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def _damaged(message: str, path: str, offset: int) -> RecordError:
+    return RecordError(message, where=record_place(path, offset), hint="Make the TFRecords again with dataset_convert.")

@@ -1,0 +1,44 @@
+"""Pixels 0..255 → values 0..1 by a table of 256 entries, and channels first.
+
+The tables hold the reference's arithmetic, whose graph optimiser turns a division by 255 into a multiplication with the
+rounded reciprocal, in the precision of the graph::
+
+    HALF_VALUES[u]   = h(u · h(1)/h(255))      h(): rounded to float16; factor 0.003921509 (bits 0x1C04); DetectNet_v2 mode 0
+    SINGLE_VALUES[u] = f(u · f(1/255))         f(): float32; factor bits 0x3B808081; modes 1 and 2
+
+Ten of the 256 half values differ from h(u/255) by one unit in the last place. Evidence: golden set.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from int8cal.types import ImageCHW_f32, ImageHWC_u8, ValueTable_f32
+
+_LEVELS = np.arange(256, dtype=np.float32)
+
+HALF_VALUES: ValueTable_f32 = (_LEVELS * np.float32(np.float16(1) / np.float16(255))).astype(np.float16).astype(np.float32)
+"""Value of each pixel level, half precision held in float32."""
+
+SINGLE_VALUES: ValueTable_f32 = _LEVELS * (np.float32(1) / np.float32(255))
+"""Value of each pixel level, single precision."""
+
+
+def look_up(image: ImageHWC_u8, table: ValueTable_f32, out: ImageCHW_f32 | None = None) -> ImageCHW_f32:
+    """Replace each pixel by its value.
+
+    Args:
+        image: height × width × channels, 0..255.
+        table: 256 values.
+        out: where the result goes: channels × height × width, may be a window of a larger array.
+
+    Returns:
+        ``out``, or a new C-contiguous array.
+    """
+    height, width, channels = image.shape
+    if out is None:
+        out = np.empty((channels, height, width), dtype=np.float32)
+    for channel in range(channels):
+        # A uint8 index is always inside the table; "wrap" spares the check and a buffer.
+        np.take(table, image[:, :, channel], out=out[channel], mode="wrap")
+    return out

@@ -1,0 +1,348 @@
+r"""Protobuf text, read without loss: every byte is kept, and every field and value knows where it stands.
+
+    bytes → SpecText.from_bytes → fields with offsets → edits → SpecText → to_bytes
+
+The grammar is that of ``google.protobuf.text_format``; types are not looked at (`int8cal.spec.load` does that). Reading
+never fails: what stops the reader is kept as ``problem``, and the text around it is kept all the same.
+
+A *field path* names a value: ``dataset_config.data_sources[0].tfrecords_path``. An index counts the values of that name
+in file order, over all places where the enclosing field is written; without an index all of them are meant.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from google.protobuf import text_encoding
+
+MAX_DEPTH = 64
+MAX_FIELDS = 200_000  # real specs have a few hundred; bounds the memory that a hostile one can take
+
+_GAP = re.compile(r"(?:\s|#[^\n]*)+")
+_TOKEN = re.compile(
+    r"""(?P<word>[a-zA-Z_][0-9a-zA-Z_+-]*)
+      | (?P<number>(?:[0-9+-]|\.[0-9])[0-9a-zA-Z_.+-]*)
+      | (?P<string>"[^"\n\\]*(?:(?:\\.)+[^"\n\\]*)*(?:"|\\?(?=\n|\Z))
+                 | '[^'\n\\]*(?:(?:\\.)+[^'\n\\]*)*(?:'|\\?(?=\n|\Z)))
+      | (?P<mark>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_NAME = re.compile(r"\w")
+_PATH_STEP = re.compile(r"(?P<name>[^.\[\]]+)(?:\[(?P<index>\d+)\])?(?:\.|\Z)")
+_CLOSING = {"{": "}", "<": ">"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A value that is no message: ``text[start:end]``, from its first token to its last (strings may be several)."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message value with its braces: ``text[start:end]``; the root message is the whole text."""
+
+    start: int
+    end: int
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field as written: ``name: value``, ``name { … }`` or ``name: [value, …]``.
+
+    Attributes:
+        name: as written.
+        start, end: offsets of the whole field, without a separator after it.
+        values: one, or the elements of the list.
+        listed: True for the list form.
+    """
+
+    name: str
+    start: int
+    end: int
+    values: tuple[Scalar | Message, ...]
+    listed: bool
+
+    def value_start(self, value: Scalar | Message) -> int:
+        """Where to point for a value: at the field's name; for an element of a list at the element itself."""
+        return value.start if self.listed else self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why the text could not be read to its end: offset and reason."""
+
+    offset: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A change of the text: ``text[start:end]`` becomes ``replacement`` (equal offsets: an insertion)."""
+
+    start: int
+    end: int
+    replacement: str
+
+
+@dataclass(frozen=True)
+class SpecText:
+    """A protobuf text file.
+
+    Attributes:
+        text: the characters; bytes that are no UTF-8 are kept as surrogate escapes.
+        root: the top-level fields; empty when there is a ``problem``.
+        problem: what stopped the reader, if anything did.
+    """
+
+    text: str
+    root: Message
+    problem: Problem | None = None
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> SpecText:
+        """Read the content of a file. Never fails; see ``problem``."""
+        return cls.from_str(data.decode("utf-8", "surrogateescape"))
+
+    @classmethod
+    def from_str(cls, text: str) -> SpecText:
+        """Read text that is already decoded."""
+        try:
+            return cls(text, Message(0, len(text), _Reader(text).read()))
+        except _Stopped as stop:
+            return cls(text, Message(0, len(text), ()), stop.problem)
+
+    def to_bytes(self) -> bytes:
+        """The file content; the very bytes that were read unless edits were made."""
+        return self.text.encode("utf-8", "surrogateescape")
+
+    def __getitem__(self, part: Scalar | Message | Field) -> str:
+        """The characters of a part."""
+        return self.text[part.start : part.end]
+
+    def line_column(self, offset: int) -> tuple[int, int]:
+        """1-based line and column (in characters) of an offset, as text_format counts: only a line feed ends a line."""
+        line = bisect_left(self._line_ends, offset)
+        line_start = self._line_ends[line - 1] + 1 if line else 0
+        return line + 1, offset - line_start + 1
+
+    @cached_property
+    def _line_ends(self) -> list[int]:
+        return [match.start() for match in re.finditer("\n", self.text)]
+
+    def find(self, field_path: str) -> list[tuple[Field, Scalar | Message]]:
+        """All values that a field path means, in file order; empty when there is none."""
+        messages = [self.root]
+        found: list[tuple[Field, Scalar | Message]] = []
+        for name, index in _path_steps(field_path):
+            fields = (field for message in messages for field in message.fields if field.name == name)
+            found = [(field, value) for field in fields for value in field.values]
+            if index is not None:
+                found = found[index : index + 1]
+            messages = [value for _, value in found if isinstance(value, Message)]
+        return found
+
+    def position(self, field_path: str) -> tuple[int, int] | None:
+        """1-based (line, column) of the field's name, of the last one that counts; None when it is not there."""
+        found = self.find(field_path)
+        if not found:
+            return None
+        field, value = found[-1]
+        return self.line_column(field.value_start(value))
+
+    def string(self, value: Scalar) -> str | None:
+        """The content of a string value, adjacent strings joined; None when it is no (well-formed) string.
+
+        Bytes that are no UTF-8 come as surrogate escapes.
+        """
+        pieces = [token.text for token in _tokens(self.text, value.start, value.end)]
+        if not pieces or not all(_is_whole_string(piece) for piece in pieces):
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # an unknown escape stands for itself: C:\data
+            try:
+                content = b"".join(text_encoding.CUnescape(_utf8_only(piece[1:-1])) for piece in pieces)
+            except ValueError:
+                return None
+        return content.decode("utf-8", "surrogateescape")
+
+    def with_edits(self, edits: Iterable[Edit]) -> SpecText:
+        """The text with the changes made, everything else as it was, read again.
+
+        Raises:
+            ValueError: two edits overlap, or one lies outside the text.
+        """
+        pieces: list[str] = []
+        done = 0
+        for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
+            if not done <= edit.start <= edit.end <= len(self.text):
+                raise ValueError(f"edit {edit.start}..{edit.end} overlaps another or lies outside the text")
+            pieces += [self.text[done : edit.start], edit.replacement]
+            done = edit.end
+        return SpecText.from_str("".join([*pieces, self.text[done:]]))
+
+
+def quote(content: str) -> str:
+    """A string as protobuf text writes it, in double quotes; printable characters stay as they are."""
+    as_bytes = content.encode("utf-8", "surrogateescape")
+    return f'"{text_encoding.CEscape(as_bytes, as_utf8=content.isprintable())}"'
+
+
+def printable(text: str, limit: int = 120) -> str:
+    r"""Text from a file as it may stand in a message: control characters as ``\x1b``, not over ``limit`` characters."""
+    shown = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text[:limit]
+    )
+    return shown if len(text) <= limit else shown + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+class _Stopped(Exception):  # noqa: N818 - internal signal, never leaves this module
+    def __init__(self, offset: int, reason: str) -> None:
+        super().__init__(reason)
+        self.problem = Problem(offset, reason)
+
+
+def _tokens(text: str, start: int = 0, end: int | None = None) -> Iterator[_Token]:
+    """Tokens between two offsets; white space and comments belong to none."""
+    end = len(text) if end is None else end
+    position = start
+    while True:
+        if gap := _GAP.match(text, position):
+            position = gap.end()
+        if position >= end or not (match := _TOKEN.match(text, position)):
+            return
+        position = match.end()
+        yield _Token(match.lastgroup or "mark", match.group(), match.start(), position)
+
+
+class _Reader:
+    """Recursive descent over the tokens, one of look-ahead; at most `MAX_DEPTH` deep."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens = _tokens(text)
+        self._end = _Token("end", "", len(text), len(text))
+        self._token = next(self._tokens, self._end)
+        self._fields = 0
+
+    def read(self) -> tuple[Field, ...]:
+        return self._read_fields(closing=None, depth=0)
+
+    def _take(self) -> _Token:
+        taken, self._token = self._token, next(self._tokens, self._end)
+        return taken
+
+    def _take_if(self, mark: str) -> bool:
+        if self._token.text != mark:
+            return False
+        self._take()
+        return True
+
+    def _stop(self, expected: str) -> _Stopped:
+        got = f"got {printable(self._token.text, 40)}" if self._token.text else "the file ends"
+        return _Stopped(self._token.start, f"expected {expected}, {got}")
+
+    def _read_fields(self, closing: _Token | None, depth: int) -> tuple[Field, ...]:
+        """Fields up to the closing brace (not taken), or to the end of the text."""
+        fields: list[Field] = []
+        end = _CLOSING[closing.text] if closing else ""
+        while self._token.text != end:
+            if closing and self._token.kind == "end":
+                raise _Stopped(closing.start, f"this {closing.text} is never closed")
+            fields.append(self._read_field(depth))
+        return tuple(fields)
+
+    def _read_field(self, depth: int) -> Field:
+        self._fields += 1
+        if self._fields > MAX_FIELDS:
+            raise _Stopped(self._token.start, f"more than {MAX_FIELDS} fields")
+        if self._token.kind == "string" or not _NAME.match(self._token.text):
+            raise self._stop("a field name")
+        name = self._take()
+        colon = self._take_if(":")
+        listed = self._token.text == "["
+        values, end = self._read_list(depth) if listed else self._read_single(colon, depth)
+        if not self._take_if(","):
+            self._take_if(";")
+        return Field(name.text, name.start, end, values, listed)
+
+    def _read_single(self, colon: bool, depth: int) -> tuple[tuple[Scalar | Message, ...], int]:
+        if not colon and self._token.text not in _CLOSING:
+            raise self._stop('":"')
+        value = self._read_value(depth)
+        return (value,), value.end
+
+    def _read_list(self, depth: int) -> tuple[tuple[Scalar | Message, ...], int]:
+        self._take()
+        values: list[Scalar | Message] = []
+        if self._token.text != "]":
+            values.append(self._read_value(depth))
+            while self._take_if(","):
+                values.append(self._read_value(depth))
+        if self._token.text != "]":
+            raise self._stop('"]"')
+        return tuple(values), self._take().end
+
+    def _read_value(self, depth: int) -> Scalar | Message:
+        if self._token.text in _CLOSING:
+            return self._read_message(depth + 1)
+        if self._token.kind == "string":
+            return self._read_strings()
+        if self._token.kind not in ("word", "number"):
+            raise self._stop("a value")
+        token = self._take()
+        return Scalar(token.start, token.end)
+
+    def _read_message(self, depth: int) -> Message:
+        if depth > MAX_DEPTH:
+            raise _Stopped(self._token.start, f"nested more than {MAX_DEPTH} deep")
+        opening = self._take()
+        fields = self._read_fields(opening, depth)
+        return Message(opening.start, self._take().end, fields)
+
+    def _read_strings(self) -> Scalar:
+        start = self._token.start
+        end = start
+        while self._token.kind == "string":
+            if not _is_whole_string(self._token.text):
+                raise _Stopped(self._token.start, "this string has no closing quote on its line")
+            end = self._take().end
+        return Scalar(start, end)
+
+
+def _is_whole_string(token: str) -> bool:
+    return len(token) >= 2 and token[0] in "\"'" and token[-1] == token[0]
+
+
+def _utf8_only(text: str) -> str:
+    """Surrogate escapes written as octal escapes, since the unescaper takes UTF-8 only."""
+    return "".join(f"\\{ord(char) - 0xDC00:03o}" if 0xDC80 <= ord(char) <= 0xDCFF else char for char in text)
+
+
+def _path_steps(field_path: str) -> Iterator[tuple[str, int | None]]:
+    """``a.b[2]`` → (a, None), (b, 2).
+
+    Raises:
+        ValueError: that is no field path.
+    """
+    position = 0
+    while position < len(field_path) or not position:
+        if not (step := _PATH_STEP.match(field_path, position)):
+            raise ValueError(f"no field path: {field_path!r}")
+        yield step["name"], None if step["index"] is None else int(step["index"])
+        position = step.end()

@@ -1,0 +1,72 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from int8cal.demo.dataset import DemoDataset, make_dataset
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Turn a skip into a failure: a test that does not run proves nothing, so what it needs is a requirement."""
+    report = yield
+    if report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: tests are not skipped here (what was missing: {report.longrepr})"
+    return report
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A process that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def repository() -> Path:
+    """Root of the source tree."""
+    return REPOSITORY
+
+
+@pytest.fixture
+def run_cli(tmp_path: Path) -> Callable[..., Finished]:
+    """Run ``python -m int8cal ARGUMENTS`` as a process of its own, in ``tmp_path`` unless ``cwd`` says otherwise."""
+
+    def run(
+        *arguments: str | os.PathLike[str],
+        cwd: Path = tmp_path,
+        env: dict[str, str] | None = None,
+        timeout: float = 60,
+    ) -> Finished:
+        process = subprocess.run(
+            [sys.executable, "-m", "int8cal", *map(os.fspath, arguments)],
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Finished(process.returncode, process.stdout, process.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> DemoDataset:
+    """A DetectNet_v2 data set of 12 small pictures with spec. Shared by the session: do not write into its folder."""
+    return make_dataset(tmp_path_factory.mktemp("tiny") / "data", images=12, size=(96, 320), network_size=(96, 160))

@@ -1,0 +1,143 @@
+"""The engine: order, bounded window, and the rule for bad images."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from int8cal.dataset.samples import RecordRef, Sample
+from int8cal.engine.assemble import assemble
+from int8cal.engine.native import encoded_in_order
+from int8cal.engine.work import EncodedSample, FailedSample
+from int8cal.errors import DataError, ImageError
+
+
+def sample(number: int) -> Sample:
+    return Sample(0, f"id/{number}", f"/data/{number}.png", 4, 4, RecordRef("/x/fold-000", number * 10, number))
+
+
+def good(number: int) -> EncodedSample:
+    return EncodedSample(sample(number), bytes([number]), 4, 4, 100, bytes(32))
+
+
+def bad(number: int) -> FailedSample:
+    return FailedSample(sample(number), ImageError("is no image", where=f"/data/{number}.png"))
+
+
+class Writer:
+    def __init__(self):
+        self.chunks = []
+
+    def append(self, chunk):
+        self.chunks.append(chunk[0])
+
+
+class Progress:
+    def __init__(self):
+        self.images = 0
+
+    def advance(self, images):
+        self.images += images
+
+
+def run(results, *, batch_size=2, batches=None, max_skipped=0):
+    writer, progress = Writer(), Progress()
+    done = assemble(
+        iter(results), writer, batch_size=batch_size, batches=batches, max_skipped=max_skipped, progress=progress
+    )
+    assert progress.images == len(writer.chunks)
+    return writer.chunks, done
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_results_come_in_order_whatever_finishes_first(workers):
+    def work(item):
+        time.sleep(0.002 * (item.record.crc % 3))
+        return item
+
+    samples = [sample(number) for number in range(30)]
+    assert list(encoded_in_order(work, samples, workers)) == samples
+
+
+def test_window_is_bounded():
+    taken = 0
+
+    def counted():
+        nonlocal taken
+        for number in range(1000):
+            taken += 1
+            yield sample(number)
+
+    results = encoded_in_order(lambda item: item, counted(), 3)
+    for _ in range(5):
+        next(results)
+    assert taken <= 5 + 2 * 3
+    results.close()
+    assert taken <= 5 + 2 * 3
+
+
+def test_closing_early_leaves_no_thread():
+    before = threading.active_count()
+    results = encoded_in_order(lambda item: item, (sample(n) for n in range(100)), 4)
+    next(results)
+    results.close()
+    assert threading.active_count() == before
+
+
+def test_bugs_are_not_taken_for_bad_images():
+    def broken(item):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(encoded_in_order(broken, [sample(0)], 2))
+
+
+def test_full_batches_only():
+    chunks, done = run([good(n) for n in range(5)])
+    assert chunks == [0, 1, 2, 3]
+    assert done.batches == 2
+    assert [(row.batch, row.position) for row in done.rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_stops_at_the_batches_asked_for():
+    chunks, done = run([good(n) for n in range(9)], batches=1)
+    assert (chunks, done.batches) == ([0, 1], 1)
+
+
+def test_first_bad_image_ends_the_run():
+    with pytest.raises(ImageError, match="is no image") as caught:
+        run([good(0), bad(1)], batches=1)
+    assert caught.value.where == "/data/1.png"
+
+
+def test_skipping_moves_later_samples_up():
+    chunks, done = run([good(0), bad(1), good(2), good(3), bad(4), good(5)], batches=2, max_skipped=2)
+    assert chunks == [0, 2, 3, 5]
+    assert [failed.sample.frame_id for failed in done.skipped] == ["id/1", "id/4"]
+    assert [row.frame_id for row in done.rows if row.batch == -1] == [b"id/1", b"id/4"]
+
+
+def test_skipping_counts_the_batches_again():
+    chunks, done = run([good(0), bad(1), good(2), good(3), good(4), bad(5)], max_skipped=9)
+    assert (chunks, done.batches) == ([0, 2, 3, 4], 2)
+
+
+def test_too_many_bad_images():
+    with pytest.raises(DataError, match="more than 1 images are bad") as caught:
+        run([bad(0), bad(1), good(2), good(3)], max_skipped=1)
+    assert "--max_skipped" in caught.value.hint
+
+
+def test_not_enough_good_images():
+    with pytest.raises(DataError, match="fills 0 of 2 batches"):
+        run([good(0), bad(1)], batches=2, max_skipped=5)
+    with pytest.raises(DataError, match="fills 0 of 1"):
+        run([good(0), bad(1)], max_skipped=5)
+
+
+def test_record_files_are_named_without_their_folder():
+    _, done = run([good(0), good(1)])
+    assert done.record_files == {"fold-000": 0}
+    assert done.rows[1].record_offset == 10
