@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
+from int8cal.files import write_file
 from int8cal.dataset.encoded import sample_place
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Manifest:
         run: what depends on day and machine: paths, times, workers, versions of Python and platform.
         warnings: what the user should know.
         reused: True when an earlier run's file was found complete and right, and no work was done.
+        record: what else ``<output>.json`` should say, by name: what the component was asked for.
     """
 
     path: str
@@ -67,6 +69,7 @@ class Manifest:
     run: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     reused: bool = False
+    record: dict[str, Any] = field(default_factory=dict)
 
     @property
     def batches(self) -> int:
@@ -91,6 +94,7 @@ class Manifest:
             "warnings": list(self.warnings),
             "reused": self.reused,
             "run": self.run,
+            **self.record,
         }
 
     def to_bytes(self) -> bytes:
@@ -122,6 +126,16 @@ def machine() -> dict[str, str]:
         "architecture": platform.machine(),
         "host": platform.node(),
     }
+
+
+def write_run_facts(manifest: Manifest, *, overwrite: bool) -> None:
+    """``<output>.json``: replaced when it is an earlier run's, refused when it is something else.
+
+    Raises:
+        OutputError: it is something else, or cannot be written.
+    """
+    path = f"{manifest.path}.json"
+    write_file(path, manifest.to_bytes(), overwrite=overwrite or is_run_facts(path))
 
 
 def is_run_facts(path: str) -> bool:

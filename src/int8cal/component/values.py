@@ -17,7 +17,8 @@ _TRUE = frozenset({"true", "1", "yes"})
 _FALSE = frozenset({"false", "0", "no"})
 _WHOLE_NUMBER = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?")  # Azure ML sends the number 10 as 10.0
 _LINE = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)=(.*)", re.DOTALL)
-_MAX_INPUT_CHARACTERS = 1 << 20
+MAX_INPUT_BYTES = 1 << 20
+"""Longest text of inputs that is read."""
 
 
 def read_lines(text: str, where: str) -> dict[str, str]:
@@ -30,8 +31,8 @@ def read_lines(text: str, where: str) -> dict[str, str]:
     Raises:
         UsageError: a line is something else, a name is unknown or repeated, or the text is too long.
     """
-    if len(text) > _MAX_INPUT_CHARACTERS:
-        raise UsageError(f"has more than {_MAX_INPUT_CHARACTERS} characters", where=where)
+    if len(text) > MAX_INPUT_BYTES:
+        raise UsageError(f"has more than {MAX_INPUT_BYTES} characters", where=where)
     found: dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.removesuffix("\r")
