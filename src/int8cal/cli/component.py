@@ -107,6 +107,6 @@ def _summary(outcome: Outcome) -> list[tuple[str, object]]:
         rows.insert(0, ("already there", "the finished result of this request; no work was done"))
     rows.append(("updated spec", outcome.request.updated_spec))
     rows += [
-        (f"  line {edit.line}", f"{edit.field}: {edit.old} -> {edit.new}") for edit in outcome.updated.edits
+        (f"  line {change.line}", f"{change.field}: {change.old} -> {change.new}") for change in outcome.updated.changes
     ]
     return rows

@@ -87,7 +87,7 @@ MAPPINGS: Final = (
         needed=False,
     ),
     FolderMapping(
-        "training_images",
+        "training_data",
         "training data",
         "training_data_dir",
         "training_data_subdir",
@@ -101,7 +101,7 @@ MAPPINGS: Final = (
         "specfile_reference_training_tf_records_dir",
     ),
     FolderMapping(
-        "validation_images",
+        "validation_data",
         "validation data",
         "validation_data_dir",
         "validation_data_subdir",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Substitution:
+class RunPath:
     """One reference of the spec and what takes its place.
 
     Attributes:
@@ -45,7 +45,7 @@ class Request:
     """What the component was asked to do, checked as far as the inputs alone allow. Nothing was read yet.
 
     Attributes:
-        substitutions: the references to replace.
+        run_paths: the references to replace.
         not_used: inputs without effect.
         folders: every input folder that was given, by input name: nothing is written there.
         spec_path: the original spec.
@@ -64,7 +64,7 @@ class Request:
         values: the typed value of every input, for the record.
     """
 
-    substitutions: tuple[Substitution, ...]
+    run_paths: tuple[RunPath, ...]
     not_used: tuple[NotUsed, ...]
     folders: dict[str, str]
     spec_path: str
@@ -111,7 +111,7 @@ def parse(texts: Mapping[str, str]) -> Request:
     results = os.path.join(output_dir, app)
     subfolder = _relative("output_subfolder", value["output_subfolder"])
     request = Request(
-        substitutions=_substitutions(value, app),
+        run_paths=_run_paths(value, app),
         not_used=tuple(_not_used(value)),
         folders={item.name: value[item.name] for item in INPUTS if item.type == "uri_folder" and value[item.name]},
         spec_path=os.path.join(value["original_specs"], specs_file),
@@ -138,7 +138,7 @@ def parse(texts: Mapping[str, str]) -> Request:
     return request
 
 
-def _substitutions(value: Mapping[str, Any], app: str) -> tuple[Substitution, ...]:
+def _run_paths(value: Mapping[str, Any], app: str) -> tuple[RunPath, ...]:
     found = []
     for mapping in MAPPINGS:
         folder, reference = value[mapping.folder], value[mapping.reference]
@@ -151,7 +151,7 @@ def _substitutions(value: Mapping[str, Any], app: str) -> tuple[Substitution, ..
             )
         subfolder = _subfolder(mapping.subfolder, value[mapping.subfolder])
         parts = (folder, app, subfolder) if mapping.under_app else (folder, subfolder)
-        found.append(Substitution(mapping, reference, os.path.join(*filter(None, parts))))
+        found.append(RunPath(mapping, reference, os.path.join(*filter(None, parts))))
     return tuple(found)
 
 

@@ -25,7 +25,7 @@ from int8cal.errors import MissingDataError, OutputError, SpecError, UsageError
 from int8cal.files import OutputFile
 from int8cal.pipeline import make, plan, read_spec
 from int8cal.spec.roles import without_paths
-from int8cal.spec.update import Reference, update
+from int8cal.spec.update import Substitution, update_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from int8cal.manifest import Manifest
     from int8cal.plans import Plan
     from int8cal.spec.spec import Spec
-    from int8cal.spec.update import Updated
+    from int8cal.spec.update import Update
     from int8cal.types import Progress
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Outcome:
 
     request: Request
     manifest: Manifest
-    updated: Updated
+    updated: Update
     notes: tuple[str, ...]
     seconds: dict[str, float]
 
@@ -153,26 +153,26 @@ def _is_below(path: str, folder: str) -> bool:
 def _missing(request: Request) -> list[str]:
     """Notes on missing data that the tensorfile can do without; an error for the others."""
     notes = []
-    for substitution in request.substitutions:
-        mapping = substitution.mapping
-        if os.path.exists(substitution.path):
+    for place in request.run_paths:
+        mapping = place.mapping
+        if os.path.exists(place.path):
             continue
         if mapping.needed:
             raise MissingDataError(
                 f"the {mapping.title} of this run are not there",
-                where=substitution.path,
+                where=place.path,
                 hint=f"Check the inputs {mapping.folder} and {mapping.subfolder}.",
             )
-        notes.append(f"the {mapping.title} is not there: {substitution.path}; the tensorfile does not need it")
+        notes.append(f"the {mapping.title} is not there: {place.path}; the tensorfile does not need it")
     return notes
 
 
-def _updated(request: Request) -> Updated:
+def _updated(request: Request) -> Update:
     spec = read_spec(request.spec_path, request.network)
     for warning in spec.warnings:
         log.warning("%s", warning)
-    references = [Reference(item.mapping.role, item.reference, item.path) for item in request.substitutions]
-    return update(spec, networks.of_spec(spec), references, num_epochs=request.num_epochs)
+    substitutions = [Substitution(place.mapping.role, place.reference, place.path) for place in request.run_paths]
+    return update_spec(spec, networks.of_spec(spec).path_roles, substitutions, num_epochs=request.num_epochs)
 
 
 def _is_ours(path: str, planned: Plan) -> bool:
@@ -186,12 +186,12 @@ def _is_ours(path: str, planned: Plan) -> bool:
 
 
 def _component_facts(
-    request: Request, updated: Updated, notes: list[str] | tuple[str, ...], seconds: dict[str, float]
+    request: Request, updated: Update, notes: list[str] | tuple[str, ...], seconds: dict[str, float]
 ) -> dict[str, Any]:
     return {
         "inputs": {name: value for name, value in request.values.items() if value is not None},
         "updated_spec": request.updated_spec,
-        "edits": [asdict(edit) for edit in updated.edits],
+        "edits": [asdict(change) for change in updated.changes],
         "not_used": [asdict(item) for item in request.not_used],
         "notes": list(notes),
         "seconds": dict(seconds),
@@ -211,7 +211,7 @@ def _tell_mlflow(outcome: Outcome) -> None:
             "batches": manifest.batches,
             "images": manifest.batches * manifest.shape[0],
             "skipped": int(manifest.facts["skipped"]),
-            "spec_edits": len(outcome.updated.edits),
+            "spec_edits": len(outcome.updated.changes),
             **{f"seconds_{stage}": seconds for stage, seconds in outcome.seconds.items()},
         },
         tags={
