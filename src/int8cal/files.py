@@ -76,6 +76,18 @@ class OutputFile:
                 os.unlink(leftover)
         os.close(self._lock)
 
+    def write(self, content: bytes) -> None:
+        """Make ``content`` all that the file holds, for results that are in memory.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        try:
+            with open(self.scratch, "wb") as file:
+                file.write(content)
+        except OSError as error:
+            raise self._cannot("write", error) from error
+
     def commit(self) -> None:
         """Give the file its final name, once every byte of it is on the disk.
 
@@ -122,11 +134,7 @@ class OutputFile:
 def write_file(path: str, content: bytes, *, overwrite: bool = False) -> None:
     """Write a small file whole, or not at all. Errors as `OutputFile`."""
     with OutputFile(path, overwrite=overwrite) as output:
-        try:
-            with open(output.scratch, "wb") as file:
-                file.write(content)
-        except OSError as error:
-            raise OutputError(f"cannot write: {error.strerror or error}", where=path) from error
+        output.write(content)
         output.commit()
 
 

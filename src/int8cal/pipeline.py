@@ -29,6 +29,7 @@ from int8cal.errors import DataError, SpecError, UsageError
 from int8cal.files import OutputFile, require_free_space
 from int8cal.manifest import Manifest, SkippedImage
 from int8cal.plans import Plan
+from int8cal.spec.check import require_sound
 from int8cal.spec.find import find_root
 from int8cal.spec.load import load
 from int8cal.spec.spec import Spec
@@ -78,6 +79,7 @@ def read_spec(
         if strict_network:
             raise SpecError(message, where=path, hint=f"Run: int8cal {found.name} …")
         spec = replace(spec, warnings=(*spec.warnings, f"{path}: {message}: runs as {found.name}"))
+    require_sound(spec)
     found.check(spec)
     return spec
 
@@ -252,7 +254,7 @@ def make(
         require_free_space(os.path.dirname(os.path.abspath(output.scratch)), int(plan.nbytes * encoder.typical_ratio))
         progress.start(plan.images)
         try:
-            with TensorFileWriter(output.scratch, plan.shape, encoder) as writer:
+            with TensorFileWriter(output.scratch, plan.shape, encoder, name=out) as writer:
                 work = Work(plan.arithmetic, plan.image_shape, encoder)
                 with closing(stream(work, plan.candidates(None if skipping else plan.images), workers)) as results:
                     assembled = assemble(

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from int8cal.dataset.encoded import sample_place
-from int8cal.spec.roles import without_paths
+from int8cal.spec.clear import without_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +86,7 @@ class Plan:
     @cached_property
     def spec_sha256(self) -> str:
         """SHA-256 of the parsed spec with every path field cleared: the same wherever the data lie."""
-        cleared = without_paths(self.spec.message, self.network.path_roles)
+        cleared = without_fields(self.spec.message, self.network.path_roles)
         return hashlib.sha256(cleared.SerializeToString(deterministic=True)).hexdigest()
 
     def facts(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 _HARMFUL_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Control, format (bidirectional overrides among them), surrogate, private, unassigned, line and paragraph separator."""
+"""Control, format (bidirectional overrides among them), surrogate, private, unassigned, line and paragraph breaks."""
 
 
 def printable(text: str) -> str:
@@ -15,7 +15,7 @@ def printable(text: str) -> str:
         text: any string; undecodable bytes may be present as surrogate escapes.
 
     Returns:
-        The same text with control, bidirectional, unassigned and surrogate characters as ``\x1b``, ``\u202e`` and so on.
+        The same text with control, bidirectional, unassigned and surrogate characters as ``\x1b``, ``\u202e`` etc.
         Backslashes stay as they are: the result is for reading, not for parsing.
     """
     if text.isascii() and text.isprintable():

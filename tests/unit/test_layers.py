@@ -12,7 +12,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "int8cal"
 
-BASE = {"errors", "files", "text_safety", "types"}
+BASE = {"errors", "files", "protos", "text_safety", "types"}
 STAGES = BASE | {"spec", "dataset", "preprocess", "tensorfile"}
 RUN = STAGES | {"networks", "plans", "engine", "manifest", "pipeline"}
 EVERYTHING = RUN | {"component", "report", "check", "use", "demo", "cli"}
@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "errors": set[str](),
     "types": set[str](),
     "files": {"errors"},
+    "protos": {"types"},
     "text_safety": set[str](),
     "spec": BASE,
     "dataset": BASE,

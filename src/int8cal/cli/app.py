@@ -42,6 +42,11 @@ _SETTINGS = {
     "token_normalize_func": lambda token: token.replace("-", "_"),
 }
 
+_STOPPING: dict[int, tuple[str, int]] = {
+    signal.SIGINT: ("interrupted", EXIT_INTERRUPTED),
+    signal.SIGTERM: ("terminated", EXIT_TERMINATED),
+}
+
 _EPILOG = """\b
 Examples:
   int8cal demo
@@ -86,8 +91,13 @@ def cli() -> None:
     """
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived. Not an `Exception`, so that nothing but clean-up happens on its way."""
+class Stopped(BaseException):
+    """A signal asks the program to end. Not an `Exception`, so that nothing but clean-up happens on its way."""
+
+    def __init__(self, how: str, exit_code: int) -> None:
+        super().__init__(how)
+        self.how = how
+        self.exit_code = exit_code
 
 
 def run(arguments: list[str]) -> int:
@@ -96,7 +106,8 @@ def run(arguments: list[str]) -> int:
     Returns:
         The exit code: 0, one of `int8cal.errors`, 130 or 143.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in _STOPPING:
+        signal.signal(number, _stop)
     as_json = "--json" in arguments
     try:
         cli.main(arguments, prog_name="int8cal", standalone_mode=False)
@@ -107,12 +118,9 @@ def run(arguments: list[str]) -> int:
     except Int8calError as error:
         console.print_error(error, as_json=as_json)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        console.note("interrupted; nothing was left under the final name")
-        return EXIT_INTERRUPTED
-    except Terminated:
-        console.note("terminated; nothing was left under the final name")
-        return EXIT_TERMINATED
+    except Stopped as stopped:
+        console.note(f"{stopped.how}; nothing was left under the final name")
+        return stopped.exit_code
     except BrokenPipeError:  # the reader of a pipe has seen enough: not an error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -132,5 +140,5 @@ def _usage(error: click.ClickException, *, as_json: bool) -> int:
     return 2
 
 
-def _terminate(number: int, frame: FrameType | None) -> Any:
-    raise Terminated
+def _stop(number: int, frame: FrameType | None) -> Any:
+    raise Stopped(*_STOPPING[number])

@@ -244,6 +244,7 @@ def _launcher_options(gpus: int | None, num_processes: int | None, *, use_amp: b
 
 
 def summary(manifest: Manifest) -> list[tuple[str, object]]:
+    """What came out, as name–value rows."""
     """What came out of a run, as name–value rows."""
     facts = manifest.facts
     batch_size, channels, height, width = manifest.shape

@@ -1,4 +1,4 @@
-"""Encoded image → pixels as the reference's decoder gives them; together with its helpers the only place that opens images.
+"""Encoded image → pixels as the reference's decoder gives them; with its helpers the only place that opens images.
 
 The reference looks at the bytes, not at the file name: JPEG, PNG and one-frame GIF are accepted whatever a file is
 called, and nothing else is. No EXIF rotation is applied. Which library reproduces which case exactly was found by
@@ -54,7 +54,9 @@ def decode_raw_half(data: bytes, channels: int, height: int, width: int, *, wher
 
     Args:
         data: the file.
-        channels, height, width: its shape, as the record gives it.
+        channels: 3 or 1.
+        height: in pixels, as the record gives it.
+        width: likewise.
         where: name of the image for messages.
 
     Returns:
@@ -104,5 +106,7 @@ def _describe(data: bytes) -> str:
         return "empty file"
     if data.startswith(_BMP_SIGNATURE):
         return "BMP"
-    start = "".join(chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\"\\" else f"\\{byte:03o}" for byte in data[:16])
+    start = "".join(
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\"\\" else f"\\{byte:03o}" for byte in data[:16]
+    )
     return f"unknown format starting with '{start}'"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from google.protobuf.message import DecodeError
 
@@ -49,11 +49,10 @@ def bytes_feature(features: Mapping[str, Message], name: str, where: str) -> byt
     Raises:
         RecordError: the feature is absent, of another kind, or has not exactly one value.
     """
-    values = features[name].bytes_list.value if name in features else ()
+    values: Sequence[bytes] = features[name].bytes_list.value if name in features else ()
     if len(values) != 1:
         raise _unusable(features, name, "one byte string", where)
-    value: bytes = values[0]
-    return value
+    return values[0]
 
 
 def integer_feature(features: Mapping[str, Message], name: str, where: str, *, default: int | None = None) -> int:
@@ -70,10 +69,10 @@ def integer_feature(features: Mapping[str, Message], name: str, where: str, *, d
     """
     if default is not None and name not in features:
         return default
-    values = features[name].int64_list.value if name in features else ()
+    values: Sequence[int] = features[name].int64_list.value if name in features else ()
     if len(values) != 1:
         raise _unusable(features, name, "one integer", where)
-    return int(values[0])
+    return values[0]
 
 
 def _unusable(features: Mapping[str, Message], name: str, expected: str, where: str) -> RecordError:

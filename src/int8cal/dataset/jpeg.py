@@ -1,13 +1,13 @@
 """JPEG → pixels with the libjpeg flags that the reference uses; the wrong ones cost up to 20 levels.
 
-============  ==========================================  ===================================================
-\\             accurate inverse DCT                        fast inverse DCT
-============  ==========================================  ===================================================
-RGB           libjpeg-turbo defaults (= Pillow)           ``fastdct`` with smooth upsampling
-grey          the Y plane                                 the Y plane
-CMYK → RGB    Pillow (libjpeg-turbo's own is 1 level off)  not established: refused
-CMYK → grey   refused, as in the reference                 refused, as in the reference
-============  ==========================================  ===================================================
+============  =================================  ==================================
+result        accurate inverse DCT               fast inverse DCT
+============  =================================  ==================================
+RGB           libjpeg-turbo, smooth upsampling   the same with ``fastdct``
+grey          the Y plane                        the Y plane
+RGB of CMYK   Pillow (simplejpeg: 1 level off)   not established: refused
+grey of CMYK  refused, as in the reference       refused, as in the reference
+============  =================================  ==================================
 
 Evidence: the JPEG cases of the golden set (4:4:4, 4:2:2, 4:2:0, progressive, restart markers, odd sizes, grey, CMYK).
 """

@@ -121,9 +121,9 @@ def _interleave(
 def _picks(counts: Sequence[int], seed: int, seed2: int, *, uniform: bool) -> npt.NDArray[np.intp]:
     """Which source each sample comes from: ``tf.random.stateless_multinomial`` on the logarithms of the weights."""
     total = sum(counts)
-    sources = np.flatnonzero(counts)
+    sources = [source for source, count in enumerate(counts) if count]
     if len(sources) < 2:
-        return np.repeat(sources, total)
+        return np.repeat(np.array(sources, dtype=np.intp), total)
     weights = [1.0 if uniform else counts[source] / total for source in sources]
     # The C library's log and exp rather than NumPy's: the same bits on every processor.
     logits = [float(np.float32(math.log(np.float32(weight)))) for weight in weights]
@@ -135,7 +135,8 @@ def _picks(counts: Sequence[int], seed: int, seed2: int, *, uniform: bool) -> np
     low, high, *_ = _philox((zero, zero, mixed[2], mixed[3]), (mixed[0], mixed[1]))
     mantissa = (low & np.uint64(0xFFFFF)) << _HIGH_SHIFT | high
     uniforms = (np.uint64(1023) << np.uint64(52) | mantissa).view(np.float64) - 1.0
-    return sources[np.searchsorted(thresholds, uniforms * thresholds[-1], side="right")]
+    picks: npt.NDArray[np.intp] = np.searchsorted(thresholds, uniforms * thresholds[-1], side="right")
+    return np.array(sources, dtype=np.intp)[picks]
 
 
 def _shuffle(count: int, seed: int, seed2: int, *, buffer: int, draws: int) -> SampleOrder:
@@ -162,7 +163,12 @@ def _stream(seed: int, seed2: int, count: int) -> _Words:
     """The first words of the generator (seed, seed2)."""
     blocks = np.arange(-(-count // 4), dtype=np.uint64)
     seed2_words = (np.uint64(seed2 & 0xFFFFFFFF), np.uint64(seed2 >> 32))
-    counter = (blocks & _LOW, blocks >> _HIGH_SHIFT, np.full_like(blocks, seed2_words[0]), np.full_like(blocks, seed2_words[1]))
+    counter = (
+        blocks & _LOW,
+        blocks >> _HIGH_SHIFT,
+        np.full_like(blocks, seed2_words[0]),
+        np.full_like(blocks, seed2_words[1]),
+    )
     return np.stack(_philox(counter, (seed & 0xFFFFFFFF, seed >> 32)), axis=1).reshape(-1)[:count]
 
 

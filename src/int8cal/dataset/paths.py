@@ -5,14 +5,15 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from int8cal.errors import DataError, MissingDataError
 from int8cal.text_safety import printable
 
 
 def data_root(environment: Mapping[str, str]) -> str:
-    """Folder to which relative paths of a spec are joined: ``DATA_BASE_PATH``, or ``~/datasets`` as in the reference."""
-    return environment.get("DATA_BASE_PATH") or os.path.expanduser("~/datasets")
+    """Folder that relative paths of a spec are joined to: ``DATA_BASE_PATH``, else ``~/datasets`` (as the reference)."""
+    return environment.get("DATA_BASE_PATH") or os.path.expanduser("~/datasets")  # noqa: PTH111
 
 
 def matching_files(pattern: str) -> tuple[str, ...]:
@@ -21,7 +22,7 @@ def matching_files(pattern: str) -> tuple[str, ...]:
     Raises:
         MissingDataError: there is none.
     """
-    paths = tuple(sorted(glob.glob(pattern)))
+    paths = () if "\0" in pattern else tuple(sorted(glob.glob(pattern)))
     if not paths:
         raise MissingDataError(
             f"No files match pattern {printable(pattern)}.",
@@ -36,7 +37,7 @@ def require_folder(path: str, what: str) -> None:
     Raises:
         MissingDataError: it is not, and ``what`` (such as ``dataset image directory``) names it.
     """
-    if not os.path.isdir(path):
+    if not Path(path).is_dir():
         raise MissingDataError(
             f"No {what} found at path: '{printable(path)}'.",
             hint="Relative paths are joined to DATA_BASE_PATH (else ~/datasets).",

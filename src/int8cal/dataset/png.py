@@ -1,9 +1,9 @@
 """PNG container: chunks walked and checked by us, so that a decoder sees only what decides pixels.
 
-Decoders differ in what they forgive: Pillow and libspng accept a wrong IDAT checksum, libpng prints warnings about colour
-profiles, text chunks may inflate without bound. Here every checksum is verified, sizes are checked before memory is
-taken, and ancillary chunks are read for the one thing that matters (the gamma of a colour-to-grey conversion) and then
-left out of what the decoder gets.
+Decoders differ in what they forgive: Pillow and libspng accept a wrong IDAT checksum, libpng prints warnings about
+colour profiles, text chunks may inflate without bound. Here every checksum is verified, sizes are checked before memory
+is taken, and ancillary chunks are read for the one thing that matters (the gamma of a colour-to-grey conversion) and
+then left out of what the decoder gets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _BIT_DEPTHS = {GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), RGB_ALPHA: (8, 16)}
 _GAMMA_RANGE = range(16, 625_000_001)  # libpng ignores a gAMA chunk outside
 
-_SRGB_PROFILES = {  # length of a profile that libpng knows as sRGB → its (Adler-32, CRC-32) pairs (png.c, png_sRGB_checks)
+_SRGB_PROFILES = {
     3024: {(0xA054D762, 0x5D5129CE)},
     3048: {(0x0A3FD9F6, 0x3B8772B9)},
     3052: {(0x4909E5E1, 0x427EBB21)},
@@ -38,6 +38,7 @@ _SRGB_PROFILES = {  # length of a profile that libpng knows as sRGB → its (Adl
     60960: {(0x209C35D2, 0xBBEF7812)},
     60988: {(0xFD2144A1, 0x306FD8AE)},
 }
+"""Profiles that libpng takes for sRGB (png.c, png_sRGB_checks): length → Adler-32 and CRC-32 of the profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Png:
     """What a PNG file says about itself.
 
     Attributes:
+        size: bytes of the file.
         height, width: size in pixels.
         bit_depth: bits per channel.
         colour_type: as in the PNG specification.
@@ -53,6 +55,7 @@ class Png:
         critical: the file with its critical chunks only, for the decoder.
     """
 
+    size: int
     height: int
     width: int
     bit_depth: int
@@ -96,7 +99,14 @@ def read_png(data: bytes, where: str) -> Png:
         _invalid(len(data), "it has no pixel data", where)
     width, height, bit_depth, colour_type, interlaced = header
     return Png(
-        height, width, bit_depth, colour_type, bool(interlaced), SRGB_GAMMA if is_srgb else gamma, b"".join(kept)
+        len(data),
+        height,
+        width,
+        bit_depth,
+        colour_type,
+        bool(interlaced),
+        SRGB_GAMMA if is_srgb else gamma,
+        b"".join(kept),
     )
 
 

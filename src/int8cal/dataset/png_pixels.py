@@ -58,7 +58,7 @@ def decode_png(png: Png, channels: int, where: str) -> ImageHWC_u8:
     except _DECODER_ERRORS as error:
         if isinstance(error, ImageError):
             raise
-        raise ImageError(f"Invalid PNG data, size {len(png.critical)}: {error}.", where=where) from error
+        raise ImageError(f"Invalid PNG data, size {png.size}: {error}.", where=where) from error
     if pixels.ndim == 2:
         plane = pixels[:, :, np.newaxis]
         return plane if channels == 1 else np.repeat(plane, 3, axis=2)
@@ -82,21 +82,24 @@ def _grey(pixels: npt.NDArray[np.uint8], gamma: int | None) -> ImageHWC_u8:
         return (_luminance(pixels) >> 15).astype(np.uint8)[:, :, np.newaxis]
     to_linear, from_linear = _gamma_tables(gamma)
     red, green, blue = (pixels[:, :, channel] for channel in range(3))
-    mixed = from_linear[(_luminance(to_linear[pixels[:, :, :3]]) + 16384) >> 15]
+    mixed = from_linear.take((_luminance(to_linear.take(pixels[:, :, :3])) + 16384) >> 15)
     return np.where((red == green) & (red == blue), red, mixed)[:, :, np.newaxis]
 
 
-def _luminance(pixels: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.uint32]:
+def _luminance(pixels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint32]:
     """Weighted sum of the colours × 32768; fits in 32 bits for 8- and 16-bit colours."""
-    total = pixels[:, :, 0] * np.uint32(_RED)
-    total += pixels[:, :, 1] * np.uint32(_GREEN)
-    total += pixels[:, :, 2] * np.uint32(_BLUE)
-    return total
+    red, green, blue = (pixels[:, :, channel].astype(np.uint32) for channel in range(3))
+    red *= _RED
+    green *= _GREEN
+    blue *= _BLUE
+    red += green
+    red += blue
+    return red
 
 
 @functools.lru_cache(maxsize=16)
 def _gamma_tables(gamma: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """libpng's 8-bit tables file values → linear light → file values (png.c, png_build_gamma_table)."""
+    """The 8-bit tables of libpng: file values → linear light → file values (png.c, png_build_gamma_table)."""
     inverse = int(1e10 / gamma + 0.5)
     return _gamma_table(inverse), _gamma_table(int(1e10 / inverse + 0.5))
 

@@ -167,13 +167,15 @@ def _find_files(
     if selection.validation_source is None:
         return sources, [], []
     source = selection.validation_source
+    validation: list[_SourceFiles] = []
     try:
-        validation = _SourceFiles(source, matching_files(source.pattern))
+        validation = [_SourceFiles(source, matching_files(source.pattern))]
+        require_folder(source.image_dir, "dataset image directory")
     except MissingDataError as error:
-        if split == "validation" or selection.needs_validation_sizes:
+        if split == "validation" or (selection.needs_validation_sizes and not validation):
             raise
-        return sources, [], [f"validation_data_source: {error.message} It decides no number of the training split."]
-    return sources, [validation], []
+        return sources, validation, [f"validation_data_source: {error.message} The training split does not need it."]
+    return sources, validation, []
 
 
 def _keep(sources: Iterable[_SourceFiles], belongs: Callable[[str], bool]) -> list[_SourceFiles]:

@@ -108,10 +108,14 @@ def _read(file: BinaryIO, path: str, offset: int, size: int) -> Record:
             raise _damaged("The TFRecord file is cut off inside a record's length.", path, offset)
         length, length_crc = _HEADER.unpack(header)
         if _masked_crc(header[: _LENGTH.size]) != length_crc:
-            raise _damaged("The checksum of the record's length is wrong: the file is damaged or no TFRecord file.", path, offset)
+            raise _damaged(
+                "The checksum of the record's length is wrong: the file is damaged or no TFRecord file.", path, offset
+            )
         remaining = size - offset - _HEADER.size - _CRC.size
         if length > remaining:
-            raise _damaged(f"The record claims {length} bytes, but the file has only {max(remaining, 0)} left.", path, offset)
+            raise _damaged(
+                f"The record claims {length} bytes, but the file has only {max(remaining, 0)} left.", path, offset
+            )
         if length > MAX_RECORD_BYTES:
             raise _damaged(f"The record claims {length} bytes; at most {MAX_RECORD_BYTES} are read.", path, offset)
         payload = file.read(length)

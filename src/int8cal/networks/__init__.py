@@ -1,7 +1,7 @@
 """The networks that int8cal knows, one file each, and the registry that finds them.
 
-A network is found when a module of this folder has a constant ``NETWORK``, or when an installed distribution names one in
-the entry-point group ``int8cal.networks``. Nothing is imported before it is asked for.
+A network is found when a module of this folder has a constant ``NETWORK``, or when an installed distribution names one
+in the entry-point group ``int8cal.networks``. Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def _load_foreign(entry_point: EntryPoint) -> Network:
     try:
         network = entry_point.load()
     except (ImportError, AttributeError) as error:
-        raise UnavailableError(f"The network {entry_point.name!r} ({entry_point.value}) cannot be loaded: {error}.") from error
+        raise UnavailableError(
+            f"The network {entry_point.name!r} ({entry_point.value}) cannot be loaded: {error}."
+        ) from error
     if not isinstance(network, Network):
         raise UnavailableError(f"{entry_point.value}, named as the network {entry_point.name!r}, is no Network.")
     return network

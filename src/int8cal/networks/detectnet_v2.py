@@ -1,7 +1,7 @@
 """DetectNet_v2: what NVIDIA's ``detectnet_v2 calibration_tensorfile`` of TAO (TensorFlow 1.15) writes, bit for bit.
 
-``dataset_config.dataloader_mode`` selects one of two arithmetics. u is a pixel 0..255, h() rounds to float16, everything
-is computed in float32; no augmentation takes part.
+``dataset_config.dataloader_mode`` selects one of two arithmetics. u is a pixel 0..255, h() rounds to float16,
+everything is computed in float32; no augmentation takes part.
 
 **Mode 0 (MULTISOURCE)**, file ``.jpg``/``.jpeg``: accurate inverse DCT, any other extension: fast::
 
@@ -130,7 +130,7 @@ def _settings(message: Message) -> _Settings:
     )
 
 
-# --- checks of the spec ------------------------------------------------------------------------------------------------
+# --- checks of the spec ----------------------------------------------------------------------------------------------
 
 
 def _check(spec: Spec) -> None:
@@ -183,7 +183,10 @@ def _pixel_problems(settings: _Settings) -> Iterator[tuple[str, str]]:
         size = settings.output
     elif settings.shortest:
         if not settings.longest:
-            yield f"{_PREPROCESSING}.output_image_max", "output_image_min needs output_image_max, which is not set."
+            yield (
+                f"{_PREPROCESSING}.output_image_max",
+                "output dimensions must be positive: output_image_min needs output_image_max, which is not set.",
+            )
         return
     else:
         left, top, right, bottom = settings.window
@@ -199,7 +202,7 @@ def _pixel_problems(settings: _Settings) -> Iterator[tuple[str, str]]:
         yield f"{_PREPROCESSING}", problem
 
 
-# --- samples -----------------------------------------------------------------------------------------------------------
+# --- samples ---------------------------------------------------------------------------------------------------------
 
 
 def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
@@ -207,7 +210,9 @@ def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
     settings = _settings(spec.message)
 
     def paths(index: int, source: Message) -> SourcePaths:
-        pattern, image_dir = (os.path.join(data_root, path) for path in (source.tfrecords_path, source.image_directory_path))
+        pattern, image_dir = (
+            os.path.join(data_root, path) for path in (source.tfrecords_path, source.image_directory_path)
+        )
         return SourcePaths(index, pattern, image_dir, config.image_extension)
 
     split_type = config.WhichOneof("dataset_split_type")
@@ -233,7 +238,7 @@ def _order(message: Message, dataset: Dataset, seed: int) -> SampleOrder:
     return order.sequential(sum(counts))
 
 
-# --- pixels ------------------------------------------------------------------------------------------------------------
+# --- pixels ----------------------------------------------------------------------------------------------------------
 
 
 def _arithmetic(spec: Spec, dataset: Dataset) -> Arithmetic:
@@ -287,10 +292,14 @@ def _decoder(settings: _Settings) -> Callable[[bytes, Sample], ImageHWC_u8 | Ima
 def _limited(settings: _Settings, sample: Sample) -> Size:
     """Size of the result with output_image_min; it depends on the recorded size, not on the file's."""
     if not (sample.height and sample.width):
-        raise ImageError("The record gives no image size, from which output_image_min needs.", where=sample_place(sample))
+        raise ImageError(
+            "The record gives no image size, from which output_image_min needs.", where=sample_place(sample)
+        )
     size = limited_size(Size(sample.height, sample.width), settings.shortest, settings.longest)
     if min(size) < 1:
-        raise ImageError(f"output dimensions must be positive, got {size.width}×{size.height}.", where=sample_place(sample))
+        raise ImageError(
+            f"output dimensions must be positive, got {size.width}×{size.height}.", where=sample_place(sample)
+        )
     if size.height * size.width > MAX_PIXELS:
         raise ImageError(f"The result would have {size.width}×{size.height} pixels.", where=sample_place(sample))
     return size
@@ -364,8 +373,10 @@ def _canvas(sources: Iterable[Source], settings: _Settings) -> Size:
 
 
 def _sampling_steps(spec: Spec, settings: _Settings, canvas: Size, dataset: Dataset) -> tuple[np.float32, np.float32]:
-    """Distance of neighbouring sample points, across and down. The reference relates the scale to the canvas of the
-    validation split, whichever split is written."""
+    """Distance of neighbouring sample points, across and down.
+
+    The reference relates the scale to the canvas of the validation split, whichever split is written.
+    """
     if canvas.height * canvas.width > MAX_PIXELS:
         raise DataError(
             f"The largest image recorded in the split has {canvas.width}×{canvas.height} pixels; "
@@ -383,7 +394,9 @@ def _sampling_steps(spec: Spec, settings: _Settings, canvas: Size, dataset: Data
 def _require_steps(spec: Spec, steps: tuple[float, float]) -> None:
     for step, name in zip(steps, ("scale_width", "scale_height"), strict=True):
         if not 1 / _MAX_STEP <= step <= _MAX_STEP:
-            raise SpecError(f"{name} puts sample points {step:g} pixels apart.", where=_place(spec, f"{_PREPROCESSING}.{name}"))
+            raise SpecError(
+                f"{name} puts sample points {step:g} pixels apart.", where=_place(spec, f"{_PREPROCESSING}.{name}")
+            )
 
 
 def _default_matrix(settings: _Settings) -> Matrix3x3_f32:
@@ -401,18 +414,24 @@ def _default_tensor(settings: _Settings, matrix: Matrix3x3_f32) -> _ToTensor:
     window = Window(left, top, left + settings.output.width, top + settings.output.height)
     whole_pixels = np.array_equal(matrix, [[1, 0, 0], [0, 1, 0], [left, top, 1]])
 
-    def to_tensor(image: ImageHWC_u8 | ImageHWC_f16, sample: Sample) -> ImageCHW_f32:
+    def cut(image: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
         size = Size(image.shape[0], image.shape[1])
-        if whole_pixels and not settings.raw_half:
-            return cut_pixels(image, SINGLE_VALUES, window, size, background=0.0)
-        surface = make_canvas(settings.channels, size, background=0.0)
-        if settings.raw_half:
-            surface.inner[...] = image.transpose(2, 0, 1)
-        else:
-            look_up(image, SINGLE_VALUES, surface.inner)
+        return cut_pixels(image, SINGLE_VALUES, window, size, background=0.0)
+
+    def warped(image: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
+        return sampled(look_up(image, SINGLE_VALUES))
+
+    def raw(image: ImageHWC_f16, sample: Sample) -> ImageCHW_f32:
+        return sampled(image.transpose(2, 0, 1).astype(np.float32))
+
+    def sampled(values: ImageCHW_f32) -> ImageCHW_f32:
+        surface = make_canvas(settings.channels, Size(*values.shape[1:]), background=0.0)
+        surface.inner[...] = values
         return _clip_colour(warp(surface, matrix, settings.output))
 
-    return to_tensor
+    if settings.raw_half:
+        return raw
+    return cut if whole_pixels else warped
 
 
 def _clip_colour(values: ImageCHW_f32) -> ImageCHW_f32:

@@ -16,8 +16,8 @@ def round_to_half(values: npt.NDArray[np.float32]) -> None:
     """Round to the nearest half-precision value, ties to even, in place: ``float32(float16(values))``.
 
     A half has 11 significant bits, so that a value of exponent e is rounded to a multiple of 2^(e-10), and below the
-    smallest normal half to a multiple of 2^-24. Adding 1.5 · 2^(e+13) leaves single precision with just that spacing; the
-    addition rounds, the subtraction is exact. Four times as fast as NumPy's conversion there and back.
+    smallest normal half to a multiple of 2^-24. Adding 1.5 · 2^(e+13) leaves single precision with just that spacing;
+    the addition rounds, the subtraction is exact. Four times as fast as NumPy's conversion there and back.
 
     Args:
         values: finite and of magnitude below 65520, C-contiguous; changed in place. -0 becomes +0.

@@ -3,8 +3,8 @@
 The tables hold the reference's arithmetic, whose graph optimiser turns a division by 255 into a multiplication with the
 rounded reciprocal, in the precision of the graph::
 
-    HALF_VALUES[u]   = h(u · h(1)/h(255))      h(): rounded to float16; factor 0.003921509 (bits 0x1C04); DetectNet_v2 mode 0
-    SINGLE_VALUES[u] = f(u · f(1/255))         f(): float32; factor bits 0x3B808081; modes 1 and 2
+    HALF_VALUES[u]   = h(u · h(h(1)/h(255)))   h(): rounded to float16; the factor is 0.003921509 (bits 0x1C04)
+    SINGLE_VALUES[u] = f(u · f(1/255))         f(): rounded to float32; the factor has the bits 0x3B808081
 
 Ten of the 256 half values differ from h(u/255) by one unit in the last place. Evidence: golden set.
 """
@@ -17,7 +17,9 @@ from int8cal.types import ImageCHW_f32, ImageHWC_u8, ValueTable_f32
 
 _LEVELS = np.arange(256, dtype=np.float32)
 
-HALF_VALUES: ValueTable_f32 = (_LEVELS * np.float32(np.float16(1) / np.float16(255))).astype(np.float16).astype(np.float32)
+HALF_VALUES: ValueTable_f32 = (
+    (_LEVELS * np.float32(np.float16(1) / np.float16(255))).astype(np.float16).astype(np.float32)
+)
 """Value of each pixel level, half precision held in float32."""
 
 SINGLE_VALUES: ValueTable_f32 = _LEVELS * (np.float32(1) / np.float32(255))

@@ -89,7 +89,7 @@ def _axis(n_in: int, n_out: int) -> _Axis:
 def _interpolate(
     first: npt.NDArray[np.float32], second: npt.NDArray[np.float32], fraction: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """first + (second - first) · fraction, in the memory of the two."""
+    """Value at a fraction of the way: first + (second - first) · fraction, in the memory of the two."""
     second -= first
     second *= fraction
     first += second

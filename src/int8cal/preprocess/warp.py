@@ -49,8 +49,8 @@ def inverse_like_eigen(matrix: Matrix3x3_f32) -> Matrix3x3_f32:
     """Inverse in float32 with the roundings of TensorFlow's ``matrix_inverse``.
 
     That is Eigen's PartialPivLU (row-major, unblocked), then substitution of the identity: forward with the sum of the
-    products subtracted at once, backward with one subtraction per product and the reciprocal of the diagonal. The result
-    is not exactly the analytic inverse, and these last bits move sample points.
+    products subtracted at once, backward with one subtraction per product and the reciprocal of the diagonal. The
+    result is not exactly the analytic inverse, and these last bits move sample points.
 
     Args:
         matrix: invertible.
@@ -94,7 +94,7 @@ def warp(canvas: Canvas, matrix: Matrix3x3_f32, size: Size) -> ImageCHW_f32:
 
 
 class _Taps(NamedTuple):
-    """For each sample point along an axis the two pixels beside it, counted in the bordered canvas, and their weights."""
+    """For each sample point along an axis the pixels beside it, counted in the bordered canvas, and their weights."""
 
     first: npt.NDArray[np.intp]
     second: npt.NDArray[np.intp]

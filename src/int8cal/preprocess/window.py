@@ -1,7 +1,7 @@
 """A window cut from a canvas in whole pixels: crop, padding and background, nothing interpolated.
 
-This is what the reference's bilinear warp amounts to when there is no scale: every sample point falls on a pixel, so that
-the interpolation is an exact copy.
+This is what the reference's bilinear warp amounts to when there is no scale: every sample point falls on a pixel, so
+that the interpolation is an exact copy.
 """
 
 from __future__ import annotations

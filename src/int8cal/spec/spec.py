@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from int8cal.spec.text import SpecText
+from int8cal.text_safety import printable
 from int8cal.types import Message
-
-if TYPE_CHECKING:
-    from int8cal.spec.text import SpecText
 
 
 @dataclass(frozen=True)
@@ -37,4 +35,5 @@ class Spec:
                 from 0 in file order.
         """
         position = self.text.position(field_path)
-        return f"{self.path}:{position[0]}:{position[1]}" if position else self.path
+        path = printable(self.path)
+        return f"{path}:{position[0]}:{position[1]}" if position else path

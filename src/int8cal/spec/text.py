@@ -20,6 +20,8 @@ from functools import cached_property
 
 from google.protobuf import text_encoding
 
+from int8cal.text_safety import printable
+
 MAX_DEPTH = 64
 MAX_FIELDS = 200_000  # real specs have a few hundred; bounds the memory that a hostile one can take
 
@@ -134,6 +136,16 @@ class SpecText:
         line_start = self._line_ends[line - 1] + 1 if line else 0
         return line + 1, offset - line_start + 1
 
+    def line(self, number: int) -> str:
+        """A line by its 1-based number, without its line feed."""
+        ends = [-1, *self._line_ends, len(self.text)]
+        return self.text[ends[number - 1] + 1 : ends[number]]
+
+    def place(self, path: str, offset: int) -> str:
+        """``path:line:column`` of an offset, for a message."""
+        line, column = self.line_column(offset)
+        return f"{printable(path)}:{line}:{column}"
+
     @cached_property
     def _line_ends(self) -> list[int]:
         return [match.start() for match in re.finditer("\n", self.text)]
@@ -196,12 +208,9 @@ def quote(content: str) -> str:
     return f'"{text_encoding.CEscape(as_bytes, as_utf8=content.isprintable())}"'
 
 
-def printable(text: str, limit: int = 120) -> str:
-    r"""Text from a file as it may stand in a message: control characters as ``\x1b``, not over ``limit`` characters."""
-    shown = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text[:limit]
-    )
-    return shown if len(text) <= limit else shown + "…"
+def shown(text: str, limit: int = 120) -> str:
+    """Text from a file as it may stand in a message: harmless, and not much over ``limit`` characters."""
+    return printable(text[:limit]) + ("…" if len(text) > limit else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +263,7 @@ class _Reader:
         return True
 
     def _stop(self, expected: str) -> _Stopped:
-        got = f"got {printable(self._token.text, 40)}" if self._token.text else "the file ends"
+        got = f"got {shown(self._token.text, 40)}" if self._token.text else "the file ends"
         return _Stopped(self._token.start, f"expected {expected}, {got}")
 
     def _read_fields(self, closing: _Token | None, depth: int) -> tuple[Field, ...]:
@@ -303,7 +312,7 @@ class _Reader:
             return self._read_message(depth + 1)
         if self._token.kind == "string":
             return self._read_strings()
-        if self._token.kind not in ("word", "number"):
+        if self._token.kind not in ("word", "number") or self._token.text in ("-", "+"):
             raise self._stop("a value")
         token = self._take()
         return Scalar(token.start, token.end)

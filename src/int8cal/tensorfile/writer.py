@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any, Self
 
 import h5py
@@ -26,6 +27,7 @@ class TensorFileWriter:
 
     Args:
         path: file to create; an existing one is replaced.
+        name: what messages call the file, when ``path`` is temporary.
         shape: (B, C, H, W) of every batch.
         compression: how the chunks given to `append` were encoded.
 
@@ -33,8 +35,10 @@ class TensorFileWriter:
         OutputError: the file cannot be created, or the disk is full.
     """
 
-    def __init__(self, path: str, shape: tuple[int, int, int, int], compression: Compression) -> None:
-        self._path = path
+    def __init__(
+        self, path: str, shape: tuple[int, int, int, int], compression: Compression, *, name: str = ""
+    ) -> None:
+        self._name = name or path
         self._shape = shape
         self._level = compression.level
         self._images = 0
@@ -88,7 +92,7 @@ class TensorFileWriter:
         )
 
     def _output_errors(self) -> _OutputErrors:
-        return _OutputErrors(self._path)
+        return _OutputErrors(self._name)
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +114,8 @@ class _OutputErrors:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, (OSError, RuntimeError)):
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            number = getattr(error, "errno", None)
+            reason = os.strerror(number) if number else str(error).partition("\n")[0]
             raise OutputError(
                 f"cannot write the tensorfile: {reason}",
                 where=self._path,

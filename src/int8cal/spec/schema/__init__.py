@@ -7,6 +7,7 @@ The table file::
 
     {
       "package": "int8cal.ssd",                  protobuf package of the messages
+      "networks": ["ssd", "dssd"],               words for the networks with these specs
       "roots": {                                 messages that a whole spec file can be, each with its checks
         "Experiment": {
           "required": ["a or b", …],             message fields that must be there
@@ -37,6 +38,9 @@ from typing import Any, TypeAlias
 from int8cal import protos
 from int8cal.types import Message
 
+COMMON_PACKAGE = "int8cal.common"
+"""Protobuf package of the messages that several networks share."""
+
 LegacyFields: TypeAlias = "Mapping[str, LegacyFields]"
 """Names of legacy fields, each with the names inside it (empty for a scalar)."""
 
@@ -57,6 +61,7 @@ class Schema:
 
     Attributes:
         package: protobuf package of its messages (``int8cal.detectnet_v2``).
+        networks: words for the networks that have these specs.
         checks: by full name of the root message.
         legacy_fields: by message name without the package.
         fraction_for_integer: integer fields (``Message.field``) in which older specs hold a fraction.
@@ -64,6 +69,7 @@ class Schema:
     """
 
     package: str
+    networks: tuple[str, ...]
     checks: Mapping[str, Checks]
     legacy_fields: Mapping[str, LegacyFields]
     fraction_for_integer: frozenset[str]
@@ -109,14 +115,14 @@ def new_message(root: str) -> Message:
 
 def short_name(full_name: str, schema: Schema) -> str:
     """Name of a message or enum without its package: ``int8cal.ssd.DataSource`` → ``DataSource``."""
-    common = f"{schema.package.rpartition('.')[0]}.common."
-    return full_name.removeprefix(f"{schema.package}.").removeprefix(common)
+    return full_name.removeprefix(f"{schema.package}.").removeprefix(f"{COMMON_PACKAGE}.")
 
 
 def _schema_from_tables(tables: Mapping[str, Any]) -> Schema:
     package, legacy = tables["package"], tables.get("legacy", {})
     return Schema(
         package=package,
+        networks=tuple(tables["networks"]),
         checks={f"{package}.{root}": _checks(table) for root, table in tables["roots"].items()},
         legacy_fields=legacy.get("fields", {}),
         fraction_for_integer=frozenset(legacy.get("fraction_for_integer", ())),

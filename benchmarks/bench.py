@@ -1,0 +1,80 @@
+"""Run the benchmarks and print their tables: ``make bench``.
+
+    python benchmarks/bench.py [QUESTION …] [--quick] [--json FILE]
+
+Everything is measured in one run on one machine, the programs taking turns, and reported as medians: the ratios are
+the result, the absolute figures say what machine it was. Nothing here fails because it is slow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import memory
+import speed
+import startup
+import threads
+from helper import QUICK_WORKLOADS, WORKLOADS, Settings, machine
+
+QUESTIONS = {"speed": speed, "threads": threads, "memory": memory, "startup": startup}
+
+
+def main() -> None:
+    """Measure, print, write."""
+    arguments = _arguments()
+    result = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+        "load_before": os.getloadavg()[0],
+    }
+    with tempfile.TemporaryDirectory(prefix="int8cal-bench-", dir=arguments.folder) as folder:
+        settings = _settings(Path(folder), quick=arguments.quick, repetitions=arguments.repetitions)
+        print(f"{machine()['processor']}, {machine()['cores']} cores, Python {machine()['python']}")
+        print(f"{settings.images} images each, {settings.repetitions} repetitions, medians")
+        for name in arguments.questions or QUESTIONS:
+            rows = QUESTIONS[name].measure(settings)
+            result[name] = rows
+            print(f"\n{QUESTIONS[name].__doc__.splitlines()[0]}")
+            _print_table(QUESTIONS[name].table(rows))
+    result["load_after"] = os.getloadavg()[0]
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        print(f"\n{arguments.json}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("questions", nargs="*", metavar="QUESTION", help=f"some of: {', '.join(QUESTIONS)}")
+    parser.add_argument("--quick", action="store_true", help="tiny data, once: to see that the benchmarks work")
+    parser.add_argument("--repetitions", type=int, help="of each measurement (3)")
+    parser.add_argument("--folder", type=Path, help="where data and output go (the system's temporary folder)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
+    arguments = parser.parse_args()
+    unknown = set(arguments.questions) - set(QUESTIONS)
+    if unknown:
+        parser.error(f"no such question: {', '.join(sorted(unknown))}")
+    return arguments
+
+
+def _settings(folder: Path, *, quick: bool, repetitions: int | None) -> Settings:
+    if quick:
+        return Settings(QUICK_WORKLOADS, 4, 2, repetitions or 1, (1, 4), folder)
+    return Settings(WORKLOADS, 160, 16, repetitions or 3, (10, 50, 100), folder)
+
+
+def _print_table(rows: list[list[object]]) -> None:
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*texts, strict=True)]
+    for number, row in enumerate(texts):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        if number == 0:
+            print("  ".join("-" * width for width in widths))
+
+
+if __name__ == "__main__":
+    main()

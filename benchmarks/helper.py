@@ -1,0 +1,185 @@
+"""What all benchmarks share: workloads drawn on the spot, and processes whose cost is measured from outside.
+
+This module imports nothing large: a child's peak memory is counted from that of the process that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+HERE = Path(__file__).parent
+PYTHON = sys.executable
+INT8CAL = (PYTHON, "-m", "int8cal")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A data set to draw.
+
+    Attributes:
+        name: in tables.
+        image_format: ``jpg`` (quality 90) or ``png``.
+        size: height and width of the pictures.
+        network_size: height and width of the network's input.
+        auto_resize: resize instead of padding and cropping.
+    """
+
+    name: str
+    image_format: str
+    size: tuple[int, int]
+    network_size: tuple[int, int] = (544, 960)
+    auto_resize: bool = False
+
+
+WORKLOADS = (
+    Workload("JPEG 960x544", "jpg", (544, 960)),
+    Workload("PNG 1242x375", "png", (375, 1242)),
+    Workload("JPEG 1920x1080 resized", "jpg", (1080, 1920), auto_resize=True),
+)
+
+QUICK_WORKLOADS = (
+    Workload("JPEG", "jpg", (96, 160), network_size=(96, 160)),
+    Workload("PNG", "png", (80, 192), network_size=(96, 160)),
+    Workload("JPEG resized", "jpg", (180, 320), network_size=(96, 160), auto_resize=True),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured.
+
+    Attributes:
+        workloads: the data sets.
+        images: pictures of each.
+        batch_size: images per batch.
+        repetitions: of each measurement; medians are reported.
+        batches: file lengths for the memory benchmark, in batches.
+        folder: for data and output.
+    """
+
+    workloads: tuple[Workload, ...]
+    images: int
+    batch_size: int
+    repetitions: int
+    batches: tuple[int, ...]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process took: user + system CPU seconds of it and its children, wall seconds, peak resident MB."""
+
+    cpu: float
+    wall: float
+    rss: float
+
+
+def run(*command: str | os.PathLike[str]) -> Cost:
+    """Run a program to its end and measure it; its output is shown only when it fails."""
+    with tempfile.TemporaryFile() as output:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=HERE.parent
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            text = output.read().decode(errors="replace")
+            raise SystemExit(f"{' '.join(map(str, command))}\nended with {process.returncode}:\n{text}")
+    return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024)
+
+
+def median_cost(costs: list[Cost]) -> Cost:
+    """Median of each part; of memory, the largest."""
+    return Cost(median(c.cpu for c in costs), median(c.wall for c in costs), max(c.rss for c in costs))
+
+
+def plain_read(*arguments: str | os.PathLike[str]) -> float:
+    """The number that ``plain_read.py`` prints."""
+    command = [PYTHON, HERE / "plain_read.py", *arguments]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def spec_of(workload: Workload, settings: Settings) -> Path:
+    """Experiment spec of a workload, whose data set is drawn when it is not there yet. No validation split."""
+    folder = settings.folder / re.sub(r"\W+", "-", workload.name)
+    if not folder.exists():
+        arguments = {
+            "folder": str(folder),
+            "images": settings.images,
+            "image_format": workload.image_format,
+            "size": workload.size,
+            "network_size": workload.network_size,
+            "batch_size": settings.batch_size,
+            "validation_split": False,
+            "auto_resize": workload.auto_resize,
+        }
+        code = (
+            "import json, sys; from int8cal.demo.dataset import make_dataset; make_dataset(**json.loads(sys.argv[1]))"
+        )
+        run(PYTHON, "-c", code, json.dumps(arguments))
+    return folder / "experiment_spec.txt"
+
+
+def plan_of(spec: Path) -> Path:
+    """The plan of a spec as JSON, for programs that must make the same file."""
+    path = spec.with_name("plan.json")
+    if not path.exists():
+        command = [*INT8CAL, "detectnet_v2", "plan", "-e", spec, "--json"]
+        path.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
+    return path
+
+
+def make(spec: Path, out: Path, *options: str) -> Cost:
+    """Run int8cal's main job on a spec; an earlier file of that name goes."""
+    remove(out)
+    return run(*INT8CAL, "detectnet_v2", "calibration_tensorfile", "-e", spec, "-o", out, *options)
+
+
+def remove(out: Path) -> None:
+    """Remove a tensorfile and its record."""
+    out.unlink(missing_ok=True)
+    out.with_name(f"{out.name}.json").unlink(missing_ok=True)
+
+
+@cache
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    model = ""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        found = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+        model = found[1] if found else ""
+    except OSError:
+        pass  # another operating system
+    return {
+        "processor": model or platform.processor() or platform.machine(),
+        "architecture": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "packages": {
+            name: version(name) for name in ("h5py", "imagecodecs", "int8cal", "isal", "numpy", "pillow", "simplejpeg")
+        },
+    }
+
+
+def rounded(cost: Cost) -> dict[str, float]:
+    """For JSON."""
+    return {name: round(value, 3) for name, value in asdict(cost).items()}

@@ -1,0 +1,90 @@
+"""How much CPU does a tensorfile cost, against the baseline? And: its size, and the time to read it back."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+from helper import (
+    HERE,
+    PYTHON,
+    Cost,
+    Settings,
+    Workload,
+    make,
+    median_cost,
+    plain_read,
+    plan_of,
+    remove,
+    rounded,
+    run,
+    spec_of,
+)
+
+TARGETS = {"JPEG 960x544": 6.5, "PNG 1242x375": 5.0, "JPEG 1920x1080 resized": 4.5}
+
+
+def measure(settings: Settings) -> list[dict[str, Any]]:
+    """One row per workload; the two programs take turns."""
+    return [_measure_one(workload, settings) for workload in settings.workloads]
+
+
+def _measure_one(workload: Workload, settings: Settings) -> dict[str, Any]:
+    spec = spec_of(workload, settings)
+    plan = plan_of(spec)
+    reference, ours = settings.folder / "baseline.h5", settings.folder / "ours.tensorfile"
+    costs: dict[str, list[Cost]] = {"baseline": [], "int8cal": []}
+    reading: dict[str, list[float]] = {"baseline": [], "int8cal": []}
+    for _ in range(settings.repetitions):
+        reference.unlink(missing_ok=True)
+        costs["baseline"].append(run(PYTHON, HERE / "baseline.py", plan, reference))
+        costs["int8cal"].append(make(spec, ours))
+        reading["baseline"].append(plain_read("time", reference))
+        reading["int8cal"].append(plain_read("time", ours))
+    differing = plain_read("compare", reference, ours)
+    if differing:
+        raise SystemExit(f"{workload.name}: {differing:.0f} values differ from the baseline's")
+    sizes = reference.stat().st_size, ours.stat().st_size
+    reference.unlink()
+    remove(ours)
+    base, new = median_cost(costs["baseline"]), median_cost(costs["int8cal"])
+    return {
+        "workload": workload.name,
+        "images": settings.images,
+        "baseline": rounded(base),
+        "int8cal": rounded(new),
+        "baseline_cpu_ms_per_image": round(1000 * base.cpu / settings.images, 2),
+        "cpu_ms_per_image": round(1000 * new.cpu / settings.images, 2),
+        "cpu_ratio": round(base.cpu / new.cpu, 2),
+        "cpu_ratio_range": [
+            round(pick(b.cpu / n.cpu for b, n in zip(costs["baseline"], costs["int8cal"], strict=True)), 2)
+            for pick in (min, max)
+        ],
+        "cpu_ratio_target": TARGETS.get(workload.name),
+        "wall_ratio": round(base.wall / new.wall, 2),
+        "file_mb": round(sizes[1] / 1e6, 1),
+        "file_size_ratio": round(sizes[1] / sizes[0], 3),
+        "read_time_ratio": round(median(reading["int8cal"]) / median(reading["baseline"]), 3),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> list[list[object]]:
+    """For people."""
+    head = ["data", "CPU ms/image", "baseline", "ratio", "(target)", "file MB", "of baseline", "read time", "peak MB"]
+    return [
+        head,
+        *(
+            [
+                row["workload"],
+                row["cpu_ms_per_image"],
+                row["baseline_cpu_ms_per_image"],
+                f"{row['cpu_ratio']}x",
+                row["cpu_ratio_target"] or "",
+                row["file_mb"],
+                f"{row['file_size_ratio']:.2f}x",
+                f"{row['read_time_ratio']:.2f}x",
+                round(row["int8cal"]["rss"]),
+            ]
+            for row in rows
+        ),
+    ]

@@ -1,0 +1,50 @@
+"""How agreement between two models is shown, by ``quantize`` and ``compare`` alike."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from int8cal.use.agreement import Agreement, TensorAgreement
+
+_HEADINGS = ("SQNR dB", "cosine", "max error", "top-1")
+
+
+def as_json(agreement: Agreement) -> dict[str, Any]:
+    """Figures of one comparison; ``sqnr_db`` is null where there is no difference at all."""
+    return {
+        "images": agreement.images,
+        "outputs": [_facts(tensor) for tensor in agreement.outputs],
+        "layers": [_facts(tensor) for tensor in agreement.layers],
+    }
+
+
+def as_lines(agreement: Agreement, title: str) -> list[str]:
+    """A table of the outputs and one of the worst layers."""
+    lines = [f"{title}, {agreement.images} images:", *_table("output", agreement.outputs)]
+    worst = agreement.worst_layers()
+    return [*lines, *_table("worst layers", worst)] if worst else lines
+
+
+def _facts(tensor: TensorAgreement) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "sqnr_db": tensor.sqnr_db if math.isfinite(tensor.sqnr_db) else None,
+        "cosine": tensor.cosine,
+        "max_error": tensor.max_error,
+        "top1": tensor.top1,
+    }
+
+
+def _table(heading: str, tensors: Iterable[TensorAgreement]) -> list[str]:
+    rows = [(heading, *_HEADINGS), *((tensor.name, *_cells(tensor)) for tensor in tensors)]
+    width = max(len(row[0]) for row in rows)
+    return [f"  {row[0]:<{width}}" + "".join(f"  {cell:>9}" for cell in row[1:]) for row in rows]
+
+
+def _cells(tensor: TensorAgreement) -> tuple[str, str, str, str]:
+    sqnr = "identical" if tensor.sqnr_db == math.inf else f"{tensor.sqnr_db:.1f}"
+    return sqnr, f"{tensor.cosine:.5f}", f"{tensor.max_error:.3g}", "" if tensor.top1 is None else f"{tensor.top1:.2%}"

@@ -1,0 +1,118 @@
+"""``int8cal cache``: TensorRT calibration caches, read and written without TensorRT."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from int8cal.cli import console
+
+
+@click.group()
+def cache() -> None:
+    """Show, convert and compare INT8 calibration caches of TensorRT 10 and older.
+
+    \b
+    Examples:
+      int8cal cache show cal.bin
+      int8cal cache convert cal.bin cal.json
+      int8cal cache convert cal.bin cal_10.bin --trt_version 10.3.0
+      int8cal cache diff old.bin new.bin
+    """
+
+
+@cache.command()
+@click.argument("file", metavar="CACHE")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def show(*, file: str, as_json: bool) -> None:
+    """Version, algorithm and the range of every tensor.
+
+    \b
+    Examples:
+      int8cal cache show cal.bin
+    """
+    from int8cal.use.cache import read_cache, to_json
+
+    content = read_cache(file)
+    if as_json:
+        console.print_json({"cache": to_json(content)})
+        return
+    rows: list[tuple[str, object]] = [
+        ("header", content.header),
+        ("for", f"TensorRT {content.release} only; other versions ignore it without a word"),
+        ("tensors", len(content.amax)),
+    ]
+    console.print_table([*rows, *((name, f"±{amax:.6g}") for name, amax in content.amax.items())])
+
+
+@cache.command()
+@click.argument("source", metavar="CACHE")
+@click.argument("output", metavar="OUT")
+@click.option("--trt_version", metavar="X.Y.Z", help="Header for this TensorRT release instead of the one in CACHE.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def convert(*, source: str, output: str, trt_version: str | None, overwrite: bool, as_json: bool) -> None:
+    """Between the text of TensorRT and JSON (a name ending in .json); or to the header of another TensorRT release.
+
+    Ranges made for one release serve another as well as the layers are fused alike, which nobody promises: the header
+    is changed only when --trt_version asks for it.
+
+    \b
+    Examples:
+      int8cal cache convert cal.bin cal.json
+      int8cal cache convert cal.json cal.bin
+      int8cal cache convert cal_8.bin cal_10.bin --trt_version 10.3.0
+    """
+    from dataclasses import replace
+
+    from int8cal.files import write_file
+    from int8cal.use.cache import dumps, read_cache, to_json, version_number
+
+    content = read_cache(source)
+    if trt_version:
+        content = replace(content, version=version_number(trt_version))
+    text = json.dumps(to_json(content), indent=1) + "\n" if output.endswith(".json") else dumps(content)
+    write_file(output, text.encode(), overwrite=overwrite)
+    if as_json:
+        console.print_json({"cache": {"output": output, "header": content.header, "tensors": len(content.amax)}})
+    else:
+        console.print_lines([f"{output}: {content.header}, {len(content.amax)} tensors"])
+
+
+@cache.command()
+@click.argument("first", metavar="CACHE1")
+@click.argument("second", metavar="CACHE2")
+@click.option("--tolerance", type=float, default=1e-6, show_default=True, help="Relative difference that is none.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def diff(*, first: str, second: str, tolerance: float, as_json: bool) -> None:
+    """What differs between two caches: headers, tensors, ranges.
+
+    \b
+    Examples:
+      int8cal cache diff old.bin new.bin
+    """
+    from int8cal.use.cache import diff as compare
+    from int8cal.use.cache import read_cache
+
+    found = compare(read_cache(first), read_cache(second), tolerance)
+    if as_json:
+        facts = {
+            "equal": found.equal,
+            "headers": list(found.headers),
+            "only_first": list(found.only_first),
+            "only_second": list(found.only_second),
+            "changed": {name: list(pair) for name, pair in found.changed.items()},
+            "same": found.same,
+        }
+        console.print_json({"diff": facts})
+        return
+    lines = [f"header: {found.headers[0]} and {found.headers[1]}"] if found.headers[0] != found.headers[1] else []
+    lines += [f"only in {first}: {name}" for name in found.only_first]
+    lines += [f"only in {second}: {name}" for name in found.only_second]
+    lines += [f"{name}: {_change(*pair)}" for name, pair in found.changed.items()]
+    console.print_lines([*lines, f"{found.same} tensors agree"])
+
+
+def _change(old: float, new: float) -> str:
+    return f"±{old:.6g} and ±{new:.6g}" + (f" ({new / old - 1:+.2%})" if old else "")

@@ -1,0 +1,69 @@
+"""``int8cal compare``: how far apart the outputs of two models are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from int8cal.cli import agreement, console, progress
+
+if TYPE_CHECKING:
+    from int8cal.use.session import Layout
+
+
+@click.command()
+@click.argument("reference", metavar="FLOAT.onnx")
+@click.argument("other", metavar="INT8.onnx")
+@click.argument("file", metavar="FILE")
+@click.option("--max_images", type=click.IntRange(min=1), help="Stop after this many images.  [default: all]")
+@click.option("--input", "input_name", metavar="NAME", help="Name of the models' input, to be sure of it.")
+@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Layout of that input, if it cannot be told.")
+@click.option("--html", metavar="PAGE.html", help="Also draw it: a self-contained page.")
+@click.option("--overwrite", is_flag=True, help="Replace the page if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def compare(
+    *,
+    reference: str,
+    other: str,
+    file: str,
+    max_images: int | None,
+    input_name: str | None,
+    layout: Layout | None,
+    html: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Run FLOAT.onnx and INT8.onnx on the images in the tensorfile FILE and compare outputs and layers.
+
+    SQNR is the signal to quantisation noise ratio; top-1 is how often two classifiers choose the same class. Use images
+    that calibration has not seen.
+
+    \b
+    Examples:
+      int8cal compare model.onnx model.int8.onnx validation.tensor
+      int8cal compare model.onnx model.int8.onnx validation.tensor --html compare.html
+    """
+    from int8cal.tensorfile import TensorFile
+    from int8cal.use import compare as work
+
+    with TensorFile(file) as images:
+        result = work.compare(
+            reference,
+            other,
+            images,
+            input_name=input_name,
+            layout=layout,
+            max_images=max_images,
+            progress=progress.on_stderr(),
+        )
+    if html:
+        from int8cal.use.compare_page import write_page
+
+        write_page(result, html, title=f"{other} against {reference}", overwrite=overwrite)
+    if as_json:
+        facts = {"bytes": {"float": result.float_bytes, "int8": result.int8_bytes}}
+        console.print_json({"compare": facts | agreement.as_json(result.agreement)})
+    else:
+        sizes = f"{result.float_bytes / 1e6:.3f} MB and {result.int8_bytes / 1e6:.3f} MB"
+        console.print_lines(agreement.as_lines(result.agreement, f"{reference} and {other} ({sizes})"))

@@ -1,0 +1,143 @@
+"""``int8cal quantize``: a Q/DQ INT8 model and a calibration cache from a tensorfile."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from int8cal.cli import agreement, console, progress
+
+if TYPE_CHECKING:
+    from int8cal.use.quantize import QuantizeReport
+    from int8cal.use.ranges import Method
+    from int8cal.use.session import Layout
+
+
+@click.command()
+@click.argument("model", metavar="MODEL.onnx")
+@click.argument("file", metavar="FILE")
+@click.option("-o", "--output", required=True, metavar="OUT.onnx", help="INT8 model to write.")
+@click.option(
+    "--method",
+    type=click.Choice(["entropy", "percentile", "mse", "minmax"]),
+    default="entropy",
+    show_default=True,
+    help="How the range of each activation is chosen.",
+)
+@click.option(
+    "--percentile",
+    type=float,
+    default=99.99,
+    show_default=True,
+    help="Share of values in percent that the range holds, for --method percentile.",
+)
+@click.option("--trt_cache", metavar="CAL.bin", help="Also write a calibration cache for TensorRT 10 or older.")
+@click.option("--trt_version", metavar="X.Y.Z", help="TensorRT release that will read the cache, e.g. 10.3.0.")
+@click.option("--exclude", multiple=True, metavar="NODE", help="Node (or pattern such as 'head/*') that stays float.")
+@click.option("--eval", "evaluation", metavar="FILE2", help="Tensorfile of held-out images to measure agreement on.")
+@click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
+@click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
+@click.option("--input", "input_name", metavar="NAME", help="Name of the model's input, to be sure of it.")
+@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Layout of that input, if it cannot be told.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def quantize(
+    *,
+    model: str,
+    file: str,
+    output: str,
+    method: Method,
+    percentile: float,
+    trt_cache: str | None,
+    trt_version: str | None,
+    exclude: tuple[str, ...],
+    evaluation: str | None,
+    no_agreement: bool,
+    fold_weights: bool,
+    input_name: str | None,
+    layout: Layout | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Make an INT8 model (Q/DQ ONNX) of MODEL.onnx, calibrated with the images in the tensorfile FILE. CPU only.
+
+    The result is for TensorRT (11 takes nothing else), ONNX Runtime and OpenVINO. For TensorRT 10 and older and
+    DeepStream, --trt_cache writes a calibration cache to use with the float model.
+
+    \b
+    Examples:
+      int8cal quantize model.onnx calibration.tensor -o model.int8.onnx
+      int8cal quantize model.onnx calibration.tensor -o model.int8.onnx --eval validation.tensor
+      int8cal quantize model.onnx calibration.tensor -o model.int8.onnx --trt_cache cal.bin --trt_version 10.3.0
+    """
+    from int8cal.tensorfile import TensorFile
+    from int8cal.use import quantize as work
+
+    with ExitStack() as files:
+        images = files.enter_context(TensorFile(file))
+        held_out = files.enter_context(TensorFile(evaluation)) if evaluation else None
+        report = work.quantize(
+            model,
+            images,
+            output,
+            method=method,
+            percentile=percentile,
+            exclude=exclude,
+            fold_weights=fold_weights,
+            trt_cache=trt_cache,
+            trt_version=trt_version,
+            input_name=input_name,
+            layout=layout,
+            evaluation=held_out,
+            agreement=not no_agreement,
+            overwrite=overwrite,
+            progress=progress.on_stderr(),
+        )
+    if as_json:
+        console.print_json({"quantize": _facts(report, output, trt_cache)})
+    else:
+        console.print_lines(_lines(report, output, trt_cache))
+
+
+def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[str, Any]:
+    return {
+        "output": output,
+        "trt_cache": trt_cache,
+        "method": report.method,
+        "percentile": report.percentile if report.method == "percentile" else None,
+        "input": {"name": report.input.name, "layout": report.input.layout},
+        "images": report.images,
+        "nodes": report.nodes,
+        "excluded": list(report.excluded),
+        "opset": {"float": report.opset[0], "int8": report.opset[1]},
+        "bytes": {"float": report.float_bytes, "int8": report.int8_bytes},
+        "amax": report.amax,
+        "inactive": list(report.inactive),
+        "in_sample": agreement.as_json(report.in_sample) if report.in_sample else None,
+        "held_out": agreement.as_json(report.held_out) if report.held_out else None,
+        "shared_images": report.shared_images,
+    }
+
+
+def _lines(report: QuantizeReport, output: str, trt_cache: str | None) -> list[str]:
+    how = f"percentile {report.percentile:g}" if report.method == "percentile" else report.method
+    opset = "" if report.opset[0] == report.opset[1] else f", opset {report.opset[0]} → {report.opset[1]}"
+    sizes = f"{report.int8_bytes / 1e6:.3f} MB (float: {report.float_bytes / 1e6:.3f} MB)"
+    lines = [
+        f"{output}: {report.nodes} nodes in INT8, {sizes}{opset}",
+        f"ranges by {how} from {report.images} images into {report.input.name!r} ({report.input.layout.upper()})",
+    ]
+    if trt_cache:
+        lines.append(f"{trt_cache}: calibration cache, to use with the float model and that TensorRT version only")
+    if report.excluded:
+        lines.append(f"left in float: {', '.join(report.excluded)}")
+    if report.inactive:
+        lines.append(f"always 0 on these images, range unknown: {', '.join(report.inactive)}")
+    if report.in_sample:
+        lines += agreement.as_lines(report.in_sample, "agreement with float, in-sample (images used to calibrate)")
+    if report.held_out:
+        shared = f", {report.shared_images} of them used to calibrate" if report.shared_images else ""
+        lines += agreement.as_lines(report.held_out, f"agreement with float, held-out{shared}")
+    return lines

@@ -1,0 +1,225 @@
+"""TensorRT INT8 calibration caches (TensorRT 10 and older), read and written without TensorRT.
+
+A cache is text. The first line is ``TRT-<version>-<algorithm>``; each further line is ``<tensor name>: <8 hex
+digits>``, the big-endian float32 bits of the tensor's scale, ``amax / 127``. A name may hold anything but a line break,
+so a line is split at its last ``": "``. The version is a number: 8.5.1 is 8501, 10.3.0 is 100300; TensorRT silently
+ignores a cache of another version and calibrates again. It also wants its own calibrator's algorithm there:
+``EntropyCalibration2`` for trtexec, DeepStream and TAO Deploy, however the ranges were found.
+
+Sources: real cache files of TensorRT 8.5 and 10; ONNX Runtime's TensorRT execution provider (multiplies by 127).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from int8cal.errors import UsageError, UseError
+from int8cal.use.ranges import STEPS
+
+ENTROPY_2 = "EntropyCalibration2"
+MAX_BYTES = 64 << 20
+
+_HEADER = re.compile(r"TRT-(\d{4,7})-([A-Za-z0-9]{1,64})")
+_VALUE = re.compile(r"[0-9A-Fa-f]{8}")
+_VERSION = re.compile(r"(\d{1,2})(?:\.(\d{1,2}))?(?:\.(\d{1,2}))?(?:\.\d{1,4})?")
+
+
+@dataclass(frozen=True)
+class CalibrationCache:
+    """One calibration cache.
+
+    Attributes:
+        amax: tensor name → magnitude at which it saturates in INT8 (127 × the scale in the file), in file order.
+        version: TensorRT version as the number in the header (8501, 100300).
+        algorithm: e.g. ``EntropyCalibration2``.
+    """
+
+    amax: Mapping[str, float]
+    version: int
+    algorithm: str = ENTROPY_2
+
+    @property
+    def header(self) -> str:
+        """The first line: ``TRT-100300-EntropyCalibration2``."""
+        return f"TRT-{self.version}-{self.algorithm}"
+
+    @property
+    def release(self) -> str:
+        """The version in dotted form: ``10.3.0``."""
+        major, rest = divmod(self.version, 10000 if self.version >= 100000 else 1000)
+        return f"{major}.{rest // 100}.{rest % 100}"
+
+
+def version_number(release: str) -> int:
+    """``8.5.1`` → 8501, ``10.3.0`` → 100300: the number in the header of that TensorRT release's caches.
+
+    Args:
+        release: ``MAJOR[.MINOR[.PATCH[.BUILD]]]``.
+
+    Raises:
+        UsageError: no such form, or a release that has no calibration caches (11 and later).
+    """
+    match = _VERSION.fullmatch(release)
+    if match is None:
+        raise UsageError(f"{release!r} is no TensorRT version", hint="like 8.5.1 or 10.3.0")
+    major, minor, patch = (int(part or 0) for part in match.groups())
+    if major > 10:
+        raise UsageError(f"TensorRT {major} has no calibration caches", hint="give it the Q/DQ model instead")
+    if major < 10 and minor > 9:
+        raise UsageError(f"{release!r} is no TensorRT version: there is no minor version {minor} of {major}")
+    return major * (10000 if major >= 10 else 1000) + minor * 100 + patch
+
+
+def dumps(cache: CalibrationCache) -> str:
+    """The text of a cache. Tensors with ``amax`` 0 are left out: a scale of 0 is no scale.
+
+    Raises:
+        UseError: a name holds a line break, or a magnitude is negative, infinite or too small for float32.
+    """
+    lines = [cache.header]
+    for name, amax in cache.amax.items():
+        if name.splitlines() != [name]:
+            raise UseError(f"tensor name {name!r} cannot be written into a calibration cache")
+        if amax != 0.0:
+            lines.append(f"{name}: {_bits(name, amax)}")
+    return "\n".join(lines) + "\n"
+
+
+def _bits(name: str, amax: float) -> str:
+    try:
+        bits = struct.pack(">f", amax / STEPS)
+    except OverflowError:
+        bits = b""
+    if not bits or not math.isfinite(amax) or amax < 0.0 or bits == b"\0\0\0\0":
+        raise UseError(f"tensor {name!r} has no usable range: {amax}")
+    return bits.hex()
+
+
+def loads(text: str, where: str = "calibration cache") -> CalibrationCache:
+    """Read the text of a cache.
+
+    Raises:
+        UseError: no cache, or a damaged line (named with its number).
+    """
+    lines = text.split("\n")
+    header = _HEADER.fullmatch(lines[0].rstrip("\r"))
+    if header is None:
+        raise UseError("is no TensorRT calibration cache: the first line is not TRT-<version>-<algorithm>", where=where)
+    amax: dict[str, float] = {}
+    for number, raw in enumerate(lines[1:], start=2):
+        line = raw.rstrip("\r")
+        if line:
+            name, value = _entry(line, f"{where}:{number}")
+            if name in amax:
+                raise UseError(f"tensor {name!r} is listed twice", where=f"{where}:{number}")
+            amax[name] = value
+    return CalibrationCache(amax, int(header[1]), header[2])
+
+
+def _entry(line: str, where: str) -> tuple[str, float]:
+    name, separator, digits = line.rpartition(": ")
+    if not separator or not name or not _VALUE.fullmatch(digits):
+        raise UseError("the line is not '<tensor name>: <8 hex digits>'", where=where)
+    (scale,) = struct.unpack(">f", bytes.fromhex(digits))
+    if not math.isfinite(scale) or scale < 0.0:
+        raise UseError(f"tensor {name!r} has the impossible scale {scale}", where=where)
+    return name, scale * STEPS
+
+
+def read_cache(path: str | os.PathLike[str]) -> CalibrationCache:
+    """Read a cache file, TensorRT's text or our JSON.
+
+    Raises:
+        UseError: the file cannot be read, is too large, or is no cache.
+    """
+    name = os.fspath(path)
+    try:
+        with Path(name).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UseError(f"cannot be read: {error.strerror}", where=name) from error
+    if len(data) > MAX_BYTES:
+        raise UseError(f"has more than {MAX_BYTES} bytes: no calibration cache", where=name)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UseError(f"is no text: byte {error.start} is not UTF-8", where=name) from None
+    return from_json(text, name) if text.lstrip().startswith("{") else loads(text, name)
+
+
+def to_json(cache: CalibrationCache) -> dict[str, Any]:
+    """The cache as JSON types: ``version``, ``release``, ``algorithm`` and ``amax``."""
+    return {
+        "version": cache.version,
+        "release": cache.release,
+        "algorithm": cache.algorithm,
+        "amax": dict(cache.amax),
+    }
+
+
+def from_json(text: str, where: str = "calibration cache") -> CalibrationCache:
+    """Read what `to_json` gave; ``release`` is not looked at.
+
+    Raises:
+        UseError: no JSON, or not of that form.
+    """
+    try:
+        content = json.loads(text)
+        cache = CalibrationCache({**content["amax"]}, content["version"], content["algorithm"])
+    except (ValueError, RecursionError, KeyError, TypeError):
+        raise UseError("is no calibration cache in JSON: it needs version, algorithm and amax", where=where) from None
+    numbers = all(isinstance(amax, int | float) and not isinstance(amax, bool) for amax in cache.amax.values())
+    if not isinstance(cache.version, int) or not numbers or not _HEADER.fullmatch(cache.header):
+        raise UseError("is no calibration cache in JSON: a value has the wrong type", where=where)
+    for name, amax in cache.amax.items():
+        if not math.isfinite(amax) or amax < 0.0:
+            raise UseError(f"tensor {name!r} has the impossible range {amax}", where=where)
+    return cache
+
+
+@dataclass(frozen=True)
+class CacheDiff:
+    """How two caches differ.
+
+    Attributes:
+        headers: the two first lines.
+        only_first, only_second: tensors that the other cache lacks.
+        changed: tensor → (amax in the first, amax in the second), where they differ by more than the tolerance.
+        same: how many tensors agree.
+    """
+
+    headers: tuple[str, str]
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+    changed: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    same: int = 0
+
+    @property
+    def equal(self) -> bool:
+        """True when headers, tensors and ranges agree."""
+        return not (self.only_first or self.only_second or self.changed) and self.headers[0] == self.headers[1]
+
+
+def diff(first: CalibrationCache, second: CalibrationCache, tolerance: float = 1e-6) -> CacheDiff:
+    """Compare two caches; ``tolerance`` is relative."""
+    shared = [name for name in first.amax if name in second.amax]
+    changed = {
+        name: (first.amax[name], second.amax[name])
+        for name in shared
+        if not math.isclose(first.amax[name], second.amax[name], rel_tol=tolerance)
+    }
+    return CacheDiff(
+        headers=(first.header, second.header),
+        only_first=tuple(name for name in first.amax if name not in second.amax),
+        only_second=tuple(name for name in second.amax if name not in first.amax),
+        changed=changed,
+        same=len(shared) - len(changed),
+    )

@@ -1,0 +1,74 @@
+"""Histogram of magnitudes that never needs to know the range beforehand.
+
+The range is always the smallest power of two above every value seen. When a value falls outside, neighbouring bins are
+added up and the range doubles. Scaling by a power of two is exact in binary floating point, so the result depends
+neither on the order of the values nor on how they were cut into pieces.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+BINS = 2048
+_BLOCK = 1 << 15  # values per step: the temporaries stay in the processor's second-level cache
+_SMALLEST_EXPONENT = -100  # keeps BINS / range inside float32
+
+
+class NonFiniteError(ArithmeticError):
+    """An infinite or undefined value has no place in a histogram."""
+
+
+class Histogram:
+    """Counts of ``|x|`` in `BINS` equal bins over ``[0, top)``.
+
+    Attributes:
+        counts: int64, shape (BINS,).
+        top: upper end of the range, a power of two; 0.0 while nothing but zeros was seen.
+        amax: the largest magnitude seen.
+    """
+
+    __slots__ = ("amax", "counts", "top")
+
+    def __init__(self) -> None:
+        self.counts: npt.NDArray[np.int64] = np.zeros(BINS, np.int64)
+        self.top = 0.0
+        self.amax = 0.0
+
+    def add(self, values: npt.NDArray[Any]) -> None:
+        """Count every value of a float array of any shape.
+
+        Raises:
+            NonFiniteError: a value is infinite or not a number; nothing was counted.
+        """
+        flat = values.reshape(-1)
+        if not flat.size:
+            return
+        amax = max(float(flat.max()), -float(flat.min()))
+        if not math.isfinite(amax):
+            raise NonFiniteError
+        self._reach(amax)
+        if self.top == 0.0:
+            self.counts[0] += flat.size
+            return
+        bins_per_unit = np.float32(BINS / self.top)
+        for start in range(0, flat.size, _BLOCK):
+            magnitudes = np.abs(flat[start : start + _BLOCK], dtype=np.float32)
+            magnitudes *= bins_per_unit
+            self.counts += np.bincount(magnitudes.astype(np.intp), minlength=BINS)
+
+    def _reach(self, amax: float) -> None:
+        """Widen the range until it holds ``amax``."""
+        self.amax = max(self.amax, amax)
+        if amax == 0.0 or amax < self.top:
+            return
+        top = 2.0 ** max(math.frexp(amax)[1], _SMALLEST_EXPONENT)
+        if self.top:
+            doublings = min(round(math.log2(top / self.top)), BINS.bit_length() - 1)
+            merged = self.counts.reshape(-1, 1 << doublings).sum(axis=1)
+            self.counts = np.zeros(BINS, np.int64)
+            self.counts[: merged.size] = merged
+        self.top = top

@@ -1,0 +1,215 @@
+"""Reading ONNX files that nobody vouches for.
+
+Refused before anything is computed: other formats (with the way to ONNX), files above protobuf's limit, structures that
+blow up when parsed, external data anywhere but in plain sibling files, tensors whose declared size is not the size of
+their data, operators outside the standard, functions, loops, and activations of absurd size.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from int8cal.errors import UseError
+from int8cal.use import extras
+from int8cal.use.wire import check_wire
+
+MAX_BYTES = 2**31 - 1  # protobuf's own limit; external data counts, for the model is put together in memory
+MAX_ACTIVATION_BYTES = 2**32  # of one tensor at batch size 1
+DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+_UNBOUNDED_OPS = frozenset({"Loop", "Scan", "SequenceMap"})
+_TAO_SUFFIXES = frozenset({".etlt", ".tlt", ".hdf5", ".h5", ".pth"})
+_ENGINE_SUFFIXES = frozenset({".engine", ".plan", ".trt"})
+_DYNAMIC_DIM = 1  # what an unknown dimension is taken for when sizes are estimated
+
+
+def load_model(path: str | os.PathLike[str]) -> Any:
+    """Read and check an ONNX model; external data is taken in.
+
+    Args:
+        path: the ``.onnx`` file.
+
+    Returns:
+        The ``onnx.ModelProto``, complete in memory.
+
+    Raises:
+        UseError: the file is no ONNX model, is damaged, or holds what is not allowed (see the module).
+        UnavailableError: the extra ``quantize`` is not installed.
+    """
+    name = os.fspath(path)
+    _refuse_other_formats(name)
+    onnx = extras.onnx()
+    model = _parse(onnx, name)
+    _take_in_external_data(onnx, model, name)
+    for tensor in _tensors(model.graph):
+        _check_tensor(onnx, tensor, name)
+    _check_operators(model, name)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        _check_activation_sizes(onnx, model, name)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
+        raise _bad(name, f"is not a valid ONNX model: {_first_line(error)}") from error
+    return model
+
+
+def _bad(path: str, message: str, hint: str | None = None) -> UseError:
+    return UseError(message, where=path, hint=hint)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _refuse_other_formats(path: str) -> None:
+    suffix = Path(path).suffix.lower()
+    if suffix in _TAO_SUFFIXES:
+        hint = "export it first: tao model NETWORK export -m MODEL -o MODEL.onnx (TAO 4 and older: tao NETWORK export)"
+        raise _bad(path, f"a {suffix} file is TAO's own model format, not ONNX", hint)
+    if suffix in _ENGINE_SUFFIXES:
+        hint = "use the ONNX file that the engine was built from (tao model NETWORK export writes it)"
+        raise _bad(path, "a TensorRT engine is compiled for one GPU and cannot be quantised any more", hint)
+
+
+def _parse(onnx: Any, path: str) -> Any:
+    from google.protobuf.message import DecodeError
+
+    try:
+        # not blocking: opening a named pipe must not wait for its writer
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            if _regular_size(file.fileno(), path, "the file") == 0:
+                raise _bad(path, "is empty")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                check_wire(data, onnx.ModelProto.DESCRIPTOR, path)
+                model = onnx.ModelProto.FromString(data[:])
+    except OSError as error:
+        raise _bad(path, f"cannot be read: {error.strerror}") from error
+    except DecodeError as error:
+        raise _bad(path, "is not an ONNX model, or is damaged") from error
+    del model.training_info[:]
+    if not model.graph.node:
+        raise _bad(path, "is not an ONNX model, or has no nodes")
+    return model
+
+
+def _regular_size(descriptor: int, path: str, what: str) -> int:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise _bad(path, f"{what} is not a regular file")
+    if status.st_size > MAX_BYTES:
+        raise _bad(path, f"{what} has {status.st_size} bytes; protobuf and ONNX Runtime end at {MAX_BYTES}")
+    return status.st_size
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """A graph and every graph inside its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _graphs(inner)
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    for part in _graphs(graph):
+        yield from part.initializer
+        for node in part.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
+
+
+def _take_in_external_data(onnx: Any, model: Any, path: str) -> None:
+    """Read tensors stored in sibling files, within the size that one model may have."""
+    folder = Path(path).resolve().parent
+    left = MAX_BYTES
+    for tensor in _tensors(model.graph):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        tensor.raw_data = _external_bytes(tensor, folder, left, path)
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+        left -= len(tensor.raw_data)
+
+
+def _external_bytes(tensor: Any, folder: Path, limit: int, path: str) -> bytes:
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    if location in ("", ".", "..") or "/" in location or "\\" in location or "\0" in location:
+        hint = "external data must lie in a file beside the model, named without any folder"
+        raise _bad(path, f"tensor {tensor.name!r} refers to data in {location!r}", hint)
+    try:
+        descriptor = os.open(folder / location, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise _bad(path, f"external data {location!r} cannot be read: {error.strerror}") from error
+    with open(descriptor, "rb") as file:
+        size = _regular_size(descriptor, path, f"external data {location!r}")
+        try:
+            offset = int(entries.get("offset", "0"))
+            length = int(entries.get("length", str(size - offset)))
+        except ValueError:
+            raise _bad(path, f"tensor {tensor.name!r} has an external offset or length that is no number") from None
+        if offset < 0 or length < 0 or offset + length > size or length > limit:
+            raise _bad(path, f"tensor {tensor.name!r} lies outside its external file {location!r}")
+        file.seek(offset)
+        return file.read(length)
+
+
+def _check_tensor(onnx: Any, tensor: Any, path: str) -> None:
+    """The declared shape and the stored data must agree, or something later allocates what the shape declares."""
+    if any(dim < 0 for dim in tensor.dims):
+        raise _bad(path, f"tensor {tensor.name!r} has a negative dimension")
+    count = prod(tensor.dims)
+    if tensor.data_type == onnx.TensorProto.STRING:
+        stored, needed = len(tensor.string_data), count
+    else:
+        try:
+            item_bits = _item_bits(onnx, tensor.data_type)
+        except KeyError:
+            raise _bad(path, f"tensor {tensor.name!r} has an unknown data type") from None
+        if tensor.HasField("raw_data"):
+            stored, needed = len(tensor.raw_data), -(-count * item_bits // 8)
+        else:
+            field = getattr(tensor, onnx.helper.tensor_dtype_to_field(tensor.data_type))
+            per_value = 2 if tensor.data_type in (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128) else 1
+            stored, needed = len(field), -(-count * item_bits // 8) if item_bits < 8 else count * per_value
+    if stored != needed:
+        raise _bad(path, f"tensor {tensor.name!r} declares the shape {list(tensor.dims)}, but its data do not fill it")
+
+
+def _item_bits(onnx: Any, data_type: int) -> int:
+    if data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
+        return 4
+    return int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize) * 8
+
+
+def _check_operators(model: Any, path: str) -> None:
+    if model.functions:
+        raise _bad(path, "holds local functions", "inline them first: onnx.inliner.inline_local_functions(model)")
+    for graph in _graphs(model.graph):
+        if graph.sparse_initializer or any(_has_sparse(node) for node in graph.node):
+            raise _bad(path, "holds sparse tensors, which are not supported")
+        for node in graph.node:
+            if node.domain not in DOMAINS or node.op_type.endswith(("_TRT", "_Plugin")):
+                hint = "export the model without it (for TensorRT plug-ins: end the model before that node)"
+                raise _bad(path, f"needs the custom operator {node.domain}::{node.op_type}", hint)
+            if node.op_type in _UNBOUNDED_OPS:
+                raise _bad(path, f"holds a {node.op_type} node; only plain feed-forward models are supported")
+
+
+def _has_sparse(node: Any) -> bool:
+    return any(attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in node.attribute)
+
+
+def _check_activation_sizes(onnx: Any, model: Any, path: str) -> None:
+    """Refuse models whose nodes make huge tensors from tiny constants (ConstantOfShape, Expand, Tile, Resize …)."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    for info in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output):
+        dims = [d.dim_value if d.HasField("dim_value") else _DYNAMIC_DIM for d in info.type.tensor_type.shape.dim]
+        if 4 * prod(dims) > MAX_ACTIVATION_BYTES:
+            raise _bad(path, f"tensor {info.name!r} has the shape {dims}, too large to compute")

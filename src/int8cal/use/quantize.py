@@ -1,0 +1,199 @@
+"""An INT8 model (Q/DQ ONNX) and a TensorRT calibration cache from a float model and a tensorfile, on the CPU.
+
+The flow: read the model → prepare it (`int8cal.use.graph`) → run the calibration images once (`int8cal.use.calibrate`)
+→ choose thresholds (`int8cal.use.ranges`) → insert Q/DQ (`int8cal.use.qdq`) → measure how far INT8 is from float
+(`int8cal.use.agreement`) → write.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from int8cal.errors import UsageError, UseError
+from int8cal.files import OutputFile
+from int8cal.types import Progress
+from int8cal.use.agreement import Agreement, measure_agreement
+from int8cal.use.cache import CalibrationCache, dumps, version_number
+from int8cal.use.calibrate import Batches, calibrate
+from int8cal.use.graph import all_activations, nodes_to_quantize, opset, prepare, quantized_inputs
+from int8cal.use.onnx_file import MAX_BYTES, load_model
+from int8cal.use.qdq import insert_qdq
+from int8cal.use.ranges import Method, check_method
+from int8cal.use.session import InputBinding, Layout, bind_input
+
+IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
+
+
+@dataclass(frozen=True)
+class QuantizeReport:
+    """What `quantize` did.
+
+    Attributes:
+        method, percentile: how thresholds were chosen.
+        input: how the images got into the model.
+        images: number of calibration images.
+        nodes: how many nodes were quantised.
+        excluded: names of quantisable nodes left in float on request.
+        opset: (of the float model, of the INT8 model).
+        amax: quantised activation → threshold.
+        inactive: quantised activations that were 0 on every image; their scale is arbitrary.
+        float_bytes, int8_bytes: sizes of the two models, external data included.
+        in_sample: agreement on (the first images of) the calibration file itself; None when not measured.
+        held_out: agreement on the evaluation file; None without one.
+        shared_images: evaluation images that are calibration images too, by their content; 0 where it is not known.
+    """
+
+    method: Method
+    percentile: float
+    input: InputBinding
+    images: int
+    nodes: int
+    excluded: tuple[str, ...]
+    opset: tuple[int, int]
+    amax: dict[str, float]
+    inactive: tuple[str, ...]
+    float_bytes: int
+    int8_bytes: int
+    in_sample: Agreement | None
+    held_out: Agreement | None
+    shared_images: int = 0
+
+
+def quantize(
+    model: str | os.PathLike[str],
+    batches: Batches,
+    out: str | os.PathLike[str],
+    *,
+    method: Method = "entropy",
+    percentile: float = 99.99,
+    exclude: Sequence[str] = (),
+    fold_weights: bool = False,
+    trt_cache: str | os.PathLike[str] | None = None,
+    trt_version: str | None = None,
+    input_name: str | None = None,
+    layout: Layout | None = None,
+    evaluation: Batches | None = None,
+    agreement: bool = True,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> QuantizeReport:
+    """Make an INT8 model from a float model and calibration images.
+
+    Args:
+        model: float ONNX file.
+        batches: calibration images, e.g. an open `int8cal.tensorfile.TensorFile`; NCHW float32, preprocessed as in
+            training.
+        out: the INT8 model to write.
+        method: how each activation's threshold is chosen, see `int8cal.use.ranges`.
+        percentile: for the method ``percentile``.
+        exclude: names or shell patterns of nodes that stay float.
+        fold_weights: store weights as INT8; see `int8cal.use.qdq.insert_qdq`.
+        trt_cache: also write a calibration cache for TensorRT 10 or older here; lists every activation.
+        trt_version: TensorRT release that will read the cache (``10.3.0``); required with ``trt_cache``.
+        input_name: the model's input, where it cannot be found.
+        layout: layout of that input, where it cannot be told.
+        evaluation: held-out images of the same preprocessing, to measure agreement on.
+        agreement: measure agreement on the calibration images.
+        overwrite: replace files that exist.
+        progress: told about each pass over images.
+
+    Raises:
+        UsageError: wrong arguments.
+        UseError: the model cannot be read or quantised, or does not fit the images.
+        OutputError: a result cannot be written, or exists already.
+        UnavailableError: the extra ``quantize`` is not installed.
+    """
+    check_method(method, percentile)
+    version = _cache_version(trt_cache, trt_version)
+    _refuse_same_file(batches, evaluation)
+    with ExitStack() as files:
+        model_file = files.enter_context(OutputFile(os.fspath(out), overwrite=overwrite))
+        cache_file = trt_cache and files.enter_context(OutputFile(os.fspath(trt_cache), overwrite=overwrite))
+
+        original = load_model(model)
+        binding = bind_input(original, batches.shape, name=input_name, layout=layout)
+        prepared = prepare(original)
+        nodes = nodes_to_quantize(prepared, exclude)
+        inputs = quantized_inputs(prepared, nodes)
+        measured = list(dict.fromkeys([*inputs, *(all_activations(prepared) if trt_cache else ())]))
+        calibration = calibrate(prepared, measured, batches, binding, progress)
+        amax = calibration.amax(method, percentile)
+        quantized = insert_qdq(prepared, nodes, {name: amax[name] for name in inputs}, fold_weights=fold_weights)
+
+        in_sample, held_out = (
+            measure_agreement(original, quantized, images, layout=binding.layout, max_images=limit, progress=progress)
+            if images is not None
+            else None
+            for images, limit in ((batches if agreement else None, IN_SAMPLE_IMAGES), (evaluation, None))
+        )
+        data = _serialized(quantized)
+        model_file.write(data)
+        if cache_file and version is not None:
+            cache = CalibrationCache({name: amax[name] for name in all_activations(prepared)}, version)
+            cache_file.write(dumps(cache).encode())
+            cache_file.commit()
+        model_file.commit()
+    return QuantizeReport(
+        method=method,
+        percentile=percentile,
+        input=binding,
+        images=calibration.images,
+        nodes=len(nodes),
+        excluded=_excluded(prepared, nodes),
+        opset=(opset(original), opset(quantized)),
+        amax={name: amax[name] for name in inputs},
+        inactive=tuple(name for name in inputs if amax[name] == 0.0),
+        float_bytes=original.ByteSize(),
+        int8_bytes=len(data),
+        in_sample=in_sample,
+        held_out=held_out,
+        shared_images=_shared_images(batches, evaluation),
+    )
+
+
+def _cache_version(trt_cache: object, trt_version: str | None) -> int | None:
+    if trt_cache is None and trt_version is not None:
+        raise UsageError("a TensorRT version is of use only with a calibration cache", hint="add --trt_cache FILE")
+    if trt_cache is None:
+        return None
+    if trt_version is None:
+        raise UsageError(
+            "a calibration cache is valid for one TensorRT version only",
+            hint="add --trt_version, the release that will read the cache, e.g. 10.3.0",
+        )
+    return version_number(trt_version)
+
+
+def _refuse_same_file(batches: Batches, evaluation: Batches | None) -> None:
+    """Held-out agreement measured on the calibration images would be a lie."""
+    first, second = (getattr(images, "path", None) for images in (batches, evaluation))
+    if evaluation is batches or (first and second and os.path.samefile(first, second)):
+        raise UsageError(
+            "the evaluation file is the calibration file",
+            where=first,
+            hint="make another tensorfile, e.g. with --use_validation_set",
+        )
+
+
+def _shared_images(batches: Batches, evaluation: Batches | None) -> int:
+    tables = [getattr(images, "samples", None) for images in (batches, evaluation)]
+    if any(table is None for table in tables):
+        return 0
+    first, second = ({bytes(row["sha256"]) for row in table if row["batch"] >= 0} for table in tables)
+    return len(first & second)
+
+
+def _serialized(model: Any) -> bytes:
+    if model.ByteSize() > MAX_BYTES:
+        raise UseError(f"the INT8 model has {model.ByteSize()} bytes, more than an ONNX file can hold")
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _excluded(model: Any, nodes: Sequence[Any]) -> tuple[str, ...]:
+    chosen = {node.name for node in nodes}
+    return tuple(node.name for node in nodes_to_quantize(model) if node.name not in chosen)

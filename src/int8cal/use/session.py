@@ -1,0 +1,234 @@
+"""Running ONNX models: on the CPU, node by node as written, fed with batches of a tensorfile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from int8cal.errors import UseError
+from int8cal.types import BatchNCHW_f32
+from int8cal.use import extras
+
+Layout: TypeAlias = Literal["nchw", "nhwc"]
+
+_CHUNK_BYTES = 96 << 20  # outputs held at a time; one image is the least
+
+
+@dataclass(frozen=True)
+class InputBinding:
+    """How batches get into a model.
+
+    Attributes:
+        name: the model's input.
+        layout: order of the input's dimensions; batches are NCHW and are transposed for ``nhwc``.
+        batch: the input's fixed batch size; None when it is free.
+    """
+
+    name: str
+    layout: Layout
+    batch: int | None
+
+
+def bind_input(
+    model: Any, shape: Sequence[int], *, name: str | None = None, layout: Layout | None = None
+) -> InputBinding:
+    """Find the input that takes images of a tensorfile, and its layout.
+
+    Args:
+        model: ``onnx.ModelProto``.
+        shape: (B, C, H, W) of the tensorfile.
+        name: the input, if the caller knows it.
+        layout: the layout, if the caller knows it.
+
+    Raises:
+        UseError: no input, or more than one, is possible; the shapes do not agree; the layout cannot be told.
+    """
+    inputs = _real_inputs(model)
+    if name is not None and name not in inputs:
+        raise UseError(f"the model has no input {name!r}", hint=f"its inputs: {_listed(inputs)}")
+    if len(inputs) != 1:
+        raise UseError(
+            f"the model has {len(inputs)} inputs ({_listed(inputs)}), a tensorfile feeds one",
+            hint="make the other inputs constants of the model",
+        )
+    name, value = next(iter(inputs.items()))
+    tensor = value.type.tensor_type
+    if tensor.elem_type != extras.onnx().TensorProto.FLOAT:
+        raise UseError(f"input {name!r} is not float32", hint="export the model in float32")
+    dims = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim]
+    return InputBinding(name, _layout(name, dims, tuple(shape[1:]), layout), dims[0])
+
+
+def _real_inputs(model: Any) -> dict[str, Any]:
+    constants = {initializer.name for initializer in model.graph.initializer}
+    return {value.name: value for value in model.graph.input if value.name not in constants}
+
+
+def _listed(names: Sequence[str] | dict[str, Any]) -> str:
+    return ", ".join(repr(name) for name in names) or "none"
+
+
+def _layout(name: str, dims: list[int | None], chw: tuple[int, ...], wanted: Layout | None) -> Layout:
+    channels, height, width = chw
+    candidates: dict[Layout, tuple[int, int, int]] = {
+        "nchw": (channels, height, width),
+        "nhwc": (height, width, channels),
+    }
+    shown = "×".join("?" if dim is None else str(dim) for dim in dims)
+    fitting = [
+        layout
+        for layout, extents in candidates.items()
+        if len(dims) == 4 and all(dim in (None, extent) for dim, extent in zip(dims[1:], extents, strict=True))
+    ]
+    if not fitting or wanted not in (None, *fitting):
+        asked = f" as {wanted.upper()}" if wanted else ""
+        raise UseError(
+            f"input {name!r} takes {shown}, which does not fit samples of {channels}×{height}×{width} (C×H×W){asked}",
+            hint="the tensorfile must be made for the size the model was exported with",
+        )
+    if wanted is None and len(fitting) == 2 and dims[1:] != list(chw):
+        raise UseError(
+            f"input {name!r} takes {shown}: its layout cannot be told",
+            hint="say it: --layout nchw or --layout nhwc",
+        )
+    return wanted or fitting[0]
+
+
+class Runner:
+    """A model ready to run on the CPU, giving the values of chosen tensors.
+
+    Graph optimisations are off, so that every tensor exists under its own name and has the value that the file says.
+
+    Args:
+        model: ``onnx.ModelProto``.
+        tensors: names to give, activations or outputs; the model's input is allowed.
+        binding: see `bind_input`.
+
+    Raises:
+        UseError: ONNX Runtime cannot load the model.
+    """
+
+    def __init__(self, model: Any, tensors: Sequence[str], binding: InputBinding) -> None:
+        self.tensors = tuple(tensors)
+        self._binding = binding
+        self._computed = [tensor for tensor in self.tensors if tensor != binding.name]
+        self._session = _session(_with_outputs(model, self._computed))
+        self._images_at_once = binding.batch or 1
+        self._measured = binding.batch is not None
+
+    def run(self, batch: BatchNCHW_f32) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+        """Values of the chosen tensors for one batch, a part of the batch at a time.
+
+        Args:
+            batch: NCHW float32.
+
+        Yields:
+            Tensor name → values; the parts follow each other in the order of the images.
+
+        Raises:
+            UseError: the model fails on these data.
+        """
+        images = batch if self._binding.layout == "nchw" else batch.transpose(0, 2, 3, 1)
+        start = 0
+        while start < len(images):
+            part = np.ascontiguousarray(images[start : start + self._images_at_once])
+            start += len(part)
+            yield self._run_part(part)
+
+    def values(self, batch: BatchNCHW_f32) -> dict[str, npt.NDArray[np.float32]]:
+        """Values of the chosen tensors for all images of one batch together.
+
+        Raises:
+            UseError: the model fails on these data, or a tensor has no batch dimension.
+        """
+        parts = list(self.run(batch))
+        if len(parts) == 1:
+            return parts[0]
+        for tensor in self.tensors:
+            if sum(part[tensor].shape[0] if part[tensor].ndim else 0 for part in parts) != len(batch):
+                raise UseError(f"tensor {tensor!r} has no batch dimension")
+        return {tensor: np.concatenate([part[tensor] for part in parts]) for tensor in self.tensors}
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The batch size that the model insists on, if any."""
+        return self._binding.batch
+
+    def _run_part(self, part: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        count, fed = len(part), part
+        if count < self._images_at_once and self._measured and self._binding.batch:
+            fed = np.concatenate([part, np.repeat(part[-1:], self._binding.batch - count, axis=0)])
+        values = _run(self._session, self._computed, {self._binding.name: fed})
+        if not self._measured:
+            self._choose_part_size(sum(value.nbytes for value in values) // count)
+        found = dict(zip(self._computed, values, strict=True))
+        if count < len(fed):
+            found = {
+                name: value[:count] if value.shape[:1] == fed.shape[:1] else value for name, value in found.items()
+            }
+        if self._binding.name in self.tensors:
+            found[self._binding.name] = part
+        return found
+
+    def _choose_part_size(self, bytes_per_image: int) -> None:
+        self._images_at_once = max(1, _CHUNK_BYTES // max(bytes_per_image, 1))
+        self._measured = True
+
+
+def _with_outputs(model: Any, tensors: Sequence[str]) -> Any:
+    onnx = extras.onnx()
+    extended = onnx.ModelProto()
+    extended.CopyFrom(model)
+    present = {output.name for output in extended.graph.output}
+    extended.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in tensors if tensor not in present)
+    return extended
+
+
+def _session(model: Any) -> Any:
+    runtime = extras.onnxruntime()
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return open_session(model, options)
+
+
+def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str] = ()) -> Any:
+    """An ``onnxruntime.InferenceSession`` on the CPU.
+
+    Raises:
+        UseError: ONNX Runtime cannot load the model.
+    """
+    runtime = extras.onnxruntime()
+    options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False  # memory goes back at once; the peak stays that of one part of a batch
+    try:
+        return runtime.InferenceSession(
+            model.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=list(disabled_optimizers),
+        )
+    except _ort_errors() as error:
+        raise UseError(f"ONNX Runtime cannot load the model: {_reason(error)}") from error
+
+
+def _run(session: Any, outputs: Sequence[str], feed: dict[str, npt.NDArray[np.float32]]) -> list[Any]:
+    if not outputs:
+        return []
+    try:
+        return list(session.run(list(outputs), feed))
+    except _ort_errors() as error:
+        raise UseError(f"the model fails on the samples: {_reason(error)}") from error
+
+
+def _ort_errors() -> tuple[type[Exception], ...]:
+    state = extras.need("onnxruntime.capi.onnxruntime_pybind11_state", "quantize")
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
+    return (*(getattr(state, name) for name in names), ValueError, RuntimeError)
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

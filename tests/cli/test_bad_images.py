@@ -1,0 +1,124 @@
+"""A bad image ends the run, or is left out by name; never anything in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from int8cal.tensorfile import TensorFile
+
+COMMAND = ("detectnet_v2", "calibration_tensorfile")
+
+
+@pytest.fixture
+def dataset(tiny_dataset, tmp_path):
+    """A copy of the tiny data set that a test may damage: (root, spec, names of its images in order of use)."""
+    root = tmp_path / "data"
+    shutil.copytree(tiny_dataset.root, root)
+    spec = root / tiny_dataset.spec.name
+    spec.write_text(spec.read_text().replace(str(tiny_dataset.root), str(root)))
+    return root, spec
+
+
+@pytest.fixture
+def run(run_cli, dataset, tmp_path):
+    def make(out: str, *options: str):
+        return run_cli(*COMMAND, "-e", dataset[1], "-o", tmp_path / out, *options), tmp_path / out
+
+    return make
+
+
+def order(path) -> list[str]:
+    with TensorFile(path) as file:
+        return [name.decode() for name in file.samples["frame_id"]]
+
+
+DAMAGES = {
+    "truncated": lambda content: content[: len(content) // 2],
+    "wrong CRC": lambda content: content[:60] + bytes([content[60] ^ 1]) + content[61:],
+    "no image": lambda content: b"this is a text, not an image\n" * 10,
+    "empty": lambda content: b"",
+    "huge header": lambda content: content[:16] + (30000).to_bytes(4, "big") * 2 + content[24:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_bad_image_ends_the_run(run, dataset, tmp_path, damage):
+    _, whole = run("whole")
+    name = order(whole)[1]
+    image = dataset[0] / "training" / f"{name}.png"
+    image.write_bytes(DAMAGES[damage](image.read_bytes()))
+    done, out = run("out")
+    assert done.code == 4
+    assert str(image) in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+    assert not out.exists()
+    assert not os.path.exists(f"{out}.json")
+
+
+def test_missing_image(run, dataset, run_cli):
+    _, whole = run("whole")
+    name = order(whole)[0]
+    (dataset[0] / "training" / f"{name}.png").unlink()
+    done, out = run("out")
+    assert done.code == 4
+    assert f"{name}.png: No such file or directory" in done.stderr
+    assert not out.exists()
+    plan = json.loads(run_cli("detectnet_v2", "plan", "-e", dataset[1], "--json").stdout)["plan"]
+    assert [os.path.basename(path) for path in plan["missing"]] == [f"{os.path.basename(name)}.png"]
+
+
+def test_skipping_equals_the_same_order_without_the_bad_ones(run, dataset):
+    _, whole = run("whole")
+    names = order(whole)
+    for name in (names[1], names[4]):
+        (dataset[0] / "training" / f"{name}.png").write_bytes(b"broken")
+    done, out = run("out", "-m", "1", "--on_bad_image", "skip", "--max_skipped", "2")
+    assert done.code == 0, done.stderr
+    assert names[1] in done.stdout
+    with TensorFile(whole) as first, TensorFile(out) as second:
+        images = np.concatenate(list(first))
+        expected = [images[position] for position, name in enumerate(names) if name not in (names[1], names[4])][:4]
+        np.testing.assert_array_equal(second[0], np.stack(expected))
+        skipped = second.samples[second.samples["batch"] == -1]
+        assert [name.decode() for name in skipped["frame_id"]] == [names[1], names[4]]
+        assert second.manifest["skipped"] == 2
+    record = json.loads((out.parent / "out.json").read_text())
+    assert [image["frame_id"] for image in record["skipped"]] == [names[1], names[4]]
+
+
+def test_all_full_batches_are_counted_again(run, dataset):
+    _, whole = run("whole")
+    for name in order(whole)[:3]:
+        (dataset[0] / "training" / f"{name}.png").write_bytes(b"broken")
+    done, out = run("out", "--on_bad_image", "skip", "--max_skipped", "9")
+    assert done.code == 0, done.stderr
+    with TensorFile(out) as file:
+        assert len(file) == 1
+
+
+def test_more_bad_images_than_allowed(run, dataset):
+    _, whole = run("whole")
+    for name in order(whole)[:3]:
+        (dataset[0] / "training" / f"{name}.png").write_bytes(b"broken")
+    done, out = run("out", "--on_bad_image", "skip", "--max_skipped", "2")
+    assert done.code == 4
+    assert "more than 2 images are bad" in done.stderr
+    assert not out.exists()
+
+
+def test_record_that_was_changed(run, dataset):
+    for record in (dataset[0] / "tfrecords").iterdir():
+        content = bytearray(record.read_bytes())
+        if content:
+            content[20] ^= 1
+            record.write_bytes(content)
+    done, out = run("out")
+    assert done.code == 4
+    assert ":+0" in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+    assert not out.exists()

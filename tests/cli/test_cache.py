@@ -1,0 +1,89 @@
+"""``int8cal cache`` as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TEXT = "TRT-8501-EntropyCalibration2\ninput_1: 3c010204\n(Unnamed Layer* 64) [Shuffle]_output: 0: 3f800000\n"
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    path = tmp_path / "cal.bin"
+    path.write_text(TEXT)
+    return path
+
+
+def test_show_names_release_and_ranges(run_cli: Any, cache: Path) -> None:
+    done = run_cli("cache", "show", cache)
+
+    assert done.code == 0
+    assert "TensorRT 8.5.1 only" in done.stdout
+    assert "(Unnamed Layer* 64) [Shuffle]_output: 0  ±127" in done.stdout
+
+    facts = json.loads(run_cli("cache", "show", cache, "--json").stdout)["cache"]
+    assert facts["amax"]["input_1"] == pytest.approx(1.0, rel=1e-6)
+
+
+def test_convert_to_json_and_back_gives_the_same_bytes(run_cli: Any, cache: Path, tmp_path: Path) -> None:
+    assert run_cli("cache", "convert", cache, "cal.json").code == 0
+    assert run_cli("cache", "convert", "cal.json", "again.bin").code == 0
+
+    assert (tmp_path / "again.bin").read_text() == TEXT
+
+
+@pytest.mark.parametrize("option", ["--trt_version", "--trt-version"])
+def test_header_changes_only_when_asked_for(run_cli: Any, cache: Path, tmp_path: Path, option: str) -> None:
+    run_cli("cache", "convert", cache, "same.bin")
+    run_cli("cache", "convert", cache, "ten.bin", option, "10.3.0")
+
+    assert (tmp_path / "same.bin").read_text() == TEXT
+    assert (tmp_path / "ten.bin").read_text() == TEXT.replace("8501", "100300")
+    assert run_cli("cache", "convert", cache, "ten.bin", option, "10.3.0").code == 5
+    assert run_cli("cache", "convert", cache, "eleven.bin", option, "11.0.0").code == 2
+
+
+def test_diff_says_what_changed(run_cli: Any, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.bin").write_text(TEXT.replace("3f800000", "3f000000").replace("input_1", "image"))
+
+    done = run_cli("cache", "diff", cache, "new.bin")
+
+    assert done.code == 0
+    assert "output: 0: ±127 and ±63.5 (-50.00%)" in done.stdout
+    assert "only in new.bin: image" in done.stdout
+    assert json.loads(run_cli("cache", "diff", cache, cache, "--json").stdout)["diff"]["equal"] is True
+
+
+def test_hostile_names_reach_the_terminal_harmless(run_cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "cal.bin").write_text("TRT-8501-EntropyCalibration2\n\x1b[2J<script>\u202e: 3f800000\n")
+
+    done = run_cli("cache", "show", "cal.bin")
+
+    assert done.code == 0
+    assert "\x1b" not in done.stdout
+    assert r"\x1b[2J<script>\u202e" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe",
+        b"{",
+        b'{"version": 8501, "algorithm": "x", "amax": {"a": "b"}}',
+        b"[" * 100_000,
+        b"{" * 100_000,
+    ],
+)
+def test_what_is_no_cache_is_an_error_with_its_place(run_cli: Any, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "cal.bin").write_bytes(content)
+
+    done = run_cli("cache", "show", "cal.bin")
+
+    assert done.code == 7
+    assert "cal.bin" in done.stderr
+    assert "Traceback" not in done.stderr

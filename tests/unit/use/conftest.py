@@ -1,0 +1,120 @@
+"""Small ONNX models with everything that INT8 placement has to get right, and images to calibrate them with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+SHAPE = (4, 3, 16, 24)
+
+
+@dataclass
+class Images:
+    """Re-iterable batches of uniform noise in [0, 1), the same at every pass."""
+
+    batches: int = 4
+    shape: tuple[int, int, int, int] = SHAPE
+    seed: int = 0
+    scale: float = 1.0
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        generator = np.random.default_rng(self.seed)
+        for _ in range(self.batches):
+            yield generator.random(self.shape, dtype=np.float32) * np.float32(self.scale)
+
+
+class Builder:
+    """Collects nodes and weights; every tensor is named by its caller."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.weights: dict[str, np.ndarray] = {}
+        self.random = np.random.default_rng(7)
+
+    def weight(self, name: str, *shape: int) -> str:
+        fan_in = int(np.prod(shape[1:])) or 1
+        self.weights[name] = (self.random.standard_normal(shape) / np.sqrt(fan_in)).astype(np.float32)
+        return name
+
+    def node(self, op: str, inputs: list[str], output: str, name: str | None = None, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
+        return output
+
+    def conv_bn_relu(self, source: str, name: str, channels: tuple[int, int], stride: int = 1) -> str:
+        kernel = self.weight(f"{name}.w", channels[1], channels[0], 3, 3)
+        conv = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [stride, stride]}
+        self.node("Conv", [source, kernel], f"{name}.raw", f"{name}/conv", **conv)
+        for part in ("scale", "bias", "mean", "var"):
+            self.weight(f"{name}.{part}", channels[1])
+        self.weights[f"{name}.var"] = np.abs(self.weights[f"{name}.var"]) + 0.5
+        statistics = [f"{name}.{part}" for part in ("scale", "bias", "mean", "var")]
+        self.node("BatchNormalization", [f"{name}.raw", *statistics], f"{name}.norm", f"{name}/bn")
+        return self.node("Relu", [f"{name}.norm"], name, f"{name}/relu")
+
+
+def build(
+    *, opset: int = 17, batch: int | str | None = "N", layout: str = "nchw", shape: Any = None
+) -> onnx.ModelProto:
+    """A residual net; outputs: ``up`` of a transposed convolution, ``prob`` of two dense layers."""
+    net = Builder()
+    image = "image"
+    if layout == "nhwc":
+        image = net.node("Transpose", ["image"], "image.nchw", perm=[0, 3, 1, 2])
+    first = net.conv_bn_relu(image, "first", (3, 8), stride=2)
+    second = net.conv_bn_relu(first, "second", (8, 8))
+    joined = net.node("Add", [first, second], "joined")
+    net.node("ConvTranspose", [joined, net.weight("up.w", 8, 5, 2, 2)], "up", strides=[2, 2])
+    pooled = net.node("GlobalAveragePool", [joined], "pooled")
+    flat = net.node("Flatten", [pooled], "flat")
+    dense = [flat, net.weight("dense.w", 6, 8), net.weight("dense.b", 6)]
+    hidden = net.node("Gemm", dense, "hidden", "dense", transB=1)
+    product = net.node("MatMul", [hidden, net.weight("head.w", 6, 4)], "product", "head")
+    scores = net.node("Add", [product, net.weight("head.b", 4)], "scores", "head/bias")
+    net.node("Softmax", [scores], "prob", axis=1)
+
+    dims = shape or {"nchw": list(SHAPE[1:]), "nhwc": [SHAPE[2], SHAPE[3], SHAPE[1]]}[layout]
+    up = [batch, 5, SHAPE[2], SHAPE[3]]
+    graph = helper.make_graph(
+        net.nodes,
+        "small",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, *dims])],
+        [
+            helper.make_tensor_value_info("up", TensorProto.FLOAT, up),
+            helper.make_tensor_value_info("prob", TensorProto.FLOAT, [batch, 4]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in net.weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+@pytest.fixture
+def images() -> type[Images]:
+    """Makes `Images`."""
+    return Images
+
+
+@pytest.fixture
+def make_model(tmp_path: Path) -> Callable[..., Path]:
+    """Write a variant of the small model (see `build`) and give its path; ``change`` may edit it first."""
+
+    def make(
+        name: str = "float.onnx", change: Callable[[onnx.ModelProto], object] | None = None, **options: Any
+    ) -> Path:
+        model = build(**options)
+        if change:
+            change(model)
+        path = tmp_path / name
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return make

@@ -1,0 +1,268 @@
+"""From a float model and images to an INT8 model: placement as TensorRT wants it, and numbers that are right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from int8cal.errors import OutputExistsError, UsageError, UseError
+from int8cal.use.cache import read_cache
+from int8cal.use.quantize import quantize
+from int8cal.use.ranges import METHODS
+
+MakeModel = Callable[..., Path]
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+
+
+def producer(model: onnx.ModelProto) -> dict[str, Any]:
+    return {output: node for node in model.graph.node for output in node.output}
+
+
+@pytest.mark.parametrize("fold_weights", [False, True])
+@pytest.mark.parametrize("opset", [11, 17])
+def test_q_dq_stands_where_tensorrt_wants_it(
+    make_model: MakeModel, images: Any, tmp_path: Path, opset: int, fold_weights: bool
+) -> None:
+    out = tmp_path / "int8.onnx"
+
+    report = quantize(make_model(opset=opset), images(), out, fold_weights=fold_weights)
+
+    model = onnx.load(out)
+    onnx.checker.check_model(model, full_check=True)
+    values, made_by = constants(model), producer(model)
+    assert report.opset == (opset, max(opset, 13))
+    assert [entry.domain for entry in model.opset_import] == [""]
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+
+    pairs = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    for node in pairs:
+        zero_point = values[node.input[2]]
+        assert zero_point.dtype == np.int8
+        assert not zero_point.any()
+        assert (values[node.input[1]] > 0).all()
+
+    axes = {"Conv": (0, 8), "ConvTranspose": (1, 5), "Gemm": (0, 6), "MatMul": (1, 4)}
+    weighted = [node for node in model.graph.node if node.op_type in axes]
+    assert sorted(node.op_type for node in weighted) == ["Conv", "Conv", "ConvTranspose", "Gemm", "MatMul"]
+    for node in weighted:
+        axis, channels = axes[node.op_type]
+        dequantize = made_by[node.input[1]]
+        assert dequantize.op_type == made_by[node.input[0]].op_type == "DequantizeLinear"
+        assert {a.name: a.i for a in dequantize.attribute}["axis"] == axis
+        assert values[dequantize.input[1]].shape == (channels,)
+        assert (dequantize.input[0] in values) == fold_weights
+        for bias in node.input[2:]:
+            assert values[bias].dtype == np.float32
+        if node.op_type == "Conv":  # TensorRT fuses the ReLU; a pair in between would prevent it
+            readers = [reader.op_type for reader in model.graph.node if node.output[0] in reader.input]
+            assert readers == ["Relu"]
+
+    residual = next(node for node in model.graph.node if node.output[0] == "joined")
+    assert [made_by[name].op_type for name in residual.input] == ["DequantizeLinear"] * 2
+    bias_add = next(node for node in model.graph.node if node.name == "head/bias")
+    assert made_by[bias_add.input[0]].op_type == "MatMul"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_int8_outputs_are_close_to_float_with_every_method(
+    make_model: MakeModel, images: Any, tmp_path: Path, method: Any
+) -> None:
+    report = quantize(
+        make_model(), images(), tmp_path / "int8.onnx", method=method, evaluation=images(batches=2, seed=99)
+    )
+
+    assert report.held_out is not None
+    assert report.in_sample is not None
+    assert (report.images, report.in_sample.images, report.held_out.images) == (16, 16, 8)
+    assert [output.name for output in report.held_out.outputs] == ["up", "prob"]
+    for output in report.held_out.outputs:
+        assert output.sqnr_db > 25.0
+        assert output.cosine > 0.998
+    assert report.held_out.outputs[1].top1 == 1.0
+    assert report.held_out.outputs[0].top1 is None
+    assert {layer.name for layer in report.in_sample.layers} == {"first.norm", "second.norm", "hidden", "product"}
+    assert report.in_sample.worst_layers(1)[0].sqnr_db == min(layer.sqnr_db for layer in report.in_sample.layers)
+
+
+def test_reported_agreement_is_that_of_the_written_file(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+    source, out, held_out = make_model(), tmp_path / "int8.onnx", images(batches=1, seed=5)
+
+    report = quantize(source, images(), out, evaluation=held_out)
+
+    batch = next(iter(held_out))
+    first, second = (
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(["up"], {"image": batch})[0]
+        for path in (source, out)
+    )
+    expected = 10 * np.log10((first**2).sum() / ((first - second) ** 2).sum())
+    assert report.held_out is not None
+    assert report.held_out.outputs[0].sqnr_db == pytest.approx(expected, abs=0.2)
+    assert (report.float_bytes, report.int8_bytes) == (source.stat().st_size, out.stat().st_size)
+
+
+def test_minmax_scales_are_the_largest_activation_over_127(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+    source, out = make_model(), tmp_path / "int8.onnx"
+
+    report = quantize(source, images(), out, method="minmax")
+
+    model = onnx.load(source)
+    model.graph.output.extend([onnx.ValueInfoProto(name="first")])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    largest = max(np.abs(session.run(["first"], {"image": batch})[0]).max() for batch in images())
+    assert report.amax["first"] == pytest.approx(largest, rel=1e-5)
+    assert constants(onnx.load(out))["first_scale"] == pytest.approx(largest / 127, rel=1e-5)
+
+
+def test_result_depends_on_neither_batch_size_nor_fixed_batch(
+    make_model: MakeModel, images: Any, tmp_path: Path
+) -> None:
+    class Split:
+        """The same images in other batches."""
+
+        def __init__(self, size: int) -> None:
+            self.all = np.concatenate(list(images()))
+            self.shape = (size, *self.all.shape[1:])
+
+        def __len__(self) -> int:
+            return len(self.all) // self.shape[0]
+
+        def __iter__(self) -> Any:
+            return iter(self.all.reshape(-1, *self.shape))
+
+    ranges = [
+        quantize(make_model(f"{batch}.onnx", batch=batch), Split(size), tmp_path / f"{batch}-{size}.onnx").amax
+        for batch, size in (("N", 4), ("N", 1), ("N", 16), (1, 4), (3, 4), (16, 2))
+    ]
+
+    for other in ranges[1:]:
+        assert other == pytest.approx(ranges[0], rel=1e-5)
+
+
+def test_nhwc_model_gives_the_ranges_of_its_nchw_twin(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+    first = quantize(make_model("a.onnx"), images(), tmp_path / "a8.onnx")
+    second = quantize(make_model("b.onnx", layout="nhwc"), images(), tmp_path / "b8.onnx")
+
+    assert (first.input.layout, second.input.layout) == ("nchw", "nhwc")
+    assert second.amax["first"] == pytest.approx(first.amax["first"], rel=1e-6)
+
+
+def test_cache_lists_every_activation_in_order_with_the_header_asked_for(
+    make_model: MakeModel, images: Any, tmp_path: Path
+) -> None:
+    report = quantize(
+        make_model(), images(), tmp_path / "int8.onnx", trt_cache=tmp_path / "cal.bin", trt_version="8.6.1"
+    )
+
+    cache = read_cache(tmp_path / "cal.bin")
+    assert cache.header == "TRT-8601-EntropyCalibration2"
+    assert next(iter(cache.amax)) == "image"
+    assert {"first", "joined", "up", "prob"} <= cache.amax.keys()
+    assert not {"first.w", "head.b"} & cache.amax.keys()
+    assert {name: cache.amax[name] for name in report.amax} == pytest.approx(report.amax, rel=1e-6)
+
+
+def test_excluded_nodes_stay_float(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+    report = quantize(make_model(), images(), tmp_path / "int8.onnx", exclude=["second/*", "head"])
+
+    model = onnx.load(tmp_path / "int8.onnx")
+    assert report.excluded == ("second/conv", "head")
+    by_name = {node.name: node for node in model.graph.node}
+    made_by = producer(model)
+    assert by_name["head"].input[1] == "head.w"
+    assert made_by[by_name["head"].input[0]].op_type == "Gemm"
+
+
+def test_same_inputs_give_the_same_bytes(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        quantize(make_model(), images(), tmp_path / name, agreement=False)
+
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_black_images_are_reported_as_inactive(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+    report = quantize(make_model(), images(scale=0.0), tmp_path / "int8.onnx")
+
+    assert report.inactive == ("image",)
+    assert constants(onnx.load(tmp_path / "int8.onnx"))["image_scale"] == 1.0
+
+
+class TestRefusals:
+    def test_existing_output_is_kept(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        (tmp_path / "int8.onnx").write_text("precious")
+        with pytest.raises(OutputExistsError):
+            quantize(make_model(), images(), tmp_path / "int8.onnx")
+        assert (tmp_path / "int8.onnx").read_text() == "precious"
+
+        quantize(make_model(), images(), tmp_path / "int8.onnx", overwrite=True)
+        onnx.checker.check_model(tmp_path / "int8.onnx")
+
+    def test_failure_leaves_nothing_behind(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        source = make_model()
+        with pytest.raises(UseError, match=r"takes infinite or undefined values"):
+            quantize(source, images(scale=np.inf), tmp_path / "int8.onnx", trt_cache=tmp_path / "c", trt_version="10.3")
+        assert list(tmp_path.iterdir()) == [source]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"method": "best"}, "unknown calibration method"),
+            ({"percentile": 0}, "percentile"),
+            ({"trt_cache": "c"}, "one TensorRT version only"),
+            ({"trt_version": "10.3.0"}, "only with a calibration cache"),
+            ({"trt_cache": "c", "trt_version": "11.4.0"}, "TensorRT 11 has no calibration caches"),
+        ],
+    )
+    def test_wrong_arguments(
+        self, make_model: MakeModel, images: Any, tmp_path: Path, arguments: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(UsageError, match=message):
+            quantize(make_model(), images(), tmp_path / "int8.onnx", **arguments)
+
+    def test_evaluating_on_the_calibration_images(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        same = images()
+        with pytest.raises(UsageError, match="evaluation file is the calibration file"):
+            quantize(make_model(), same, tmp_path / "int8.onnx", evaluation=same)
+
+    def test_model_that_is_int8_already(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        quantize(make_model(), images(), tmp_path / "int8.onnx")
+        with pytest.raises(UseError, match="quantised already"):
+            quantize(tmp_path / "int8.onnx", images(), tmp_path / "again.onnx")
+
+    def test_exclusion_that_fits_nothing_or_everything(
+        self, make_model: MakeModel, images: Any, tmp_path: Path
+    ) -> None:
+        with pytest.raises(UseError, match=r"no node fits the exclusion 'frist/\*'\nnodes are named like: first/conv"):
+            quantize(make_model(), images(), tmp_path / "int8.onnx", exclude=["frist/*"])
+        with pytest.raises(UseError, match="nothing to quantise"):
+            quantize(make_model(), images(), tmp_path / "int8.onnx", exclude=["*"])
+
+    def test_images_of_another_size(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        with pytest.raises(UseError, match=r"takes \?×3×16×24, which does not fit samples of 3×32×24"):
+            quantize(make_model(), images(shape=(1, 3, 32, 24)), tmp_path / "int8.onnx")
+
+    def test_layout_that_cannot_be_told_is_asked_for(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        source = make_model(shape=["a", "b", "c"])
+        with pytest.raises(UseError, match=r"layout cannot be told\nsay it: --layout"):
+            quantize(source, images(), tmp_path / "int8.onnx")
+        assert quantize(source, images(), tmp_path / "int8.onnx", layout="nchw").input.layout == "nchw"
+
+    def test_input_that_is_not_there_or_not_alone(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        with pytest.raises(UseError, match=r"no input 'input_1'\nits inputs: 'image'"):
+            quantize(make_model(), images(), tmp_path / "int8.onnx", input_name="input_1")
+
+        def second_input(model: onnx.ModelProto) -> None:
+            model.graph.input.append(onnx.helper.make_tensor_value_info("size", onnx.TensorProto.FLOAT, [2]))
+
+        with pytest.raises(UseError, match="2 inputs"):
+            quantize(make_model(change=second_input), images(), tmp_path / "int8.onnx")
