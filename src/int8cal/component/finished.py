@@ -7,7 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from int8cal.dataset.encoded import encoded_image
+from int8cal.dataset.encoded import read_encoded, sample_place
 from int8cal.engine.cores import usable_cores
 from int8cal.engine.work import FailedSample, Work
 from int8cal.errors import DataError, OutputExistsError, TensorFileError
@@ -59,7 +59,7 @@ def finished(plan: Plan, path: str, *, max_skipped: int) -> Manifest | None:
     changed = _first_changed(plan, rows)
     if changed is not None:
         raise OutputExistsError(
-            f"already exists, and was made before {changed.location} changed", where=path, hint=_HINT
+            f"already exists, and was made before {sample_place(changed)} changed", where=path, hint=_HINT
         )
     return Manifest(path=path, facts=facts, samples=(), reused=True)
 
@@ -73,7 +73,7 @@ def _first_changed(plan: Plan, rows: np.ndarray[Any, Any]) -> Sample | None:
         if row["batch"] == SKIPPED:  # it could not be used: it must not have become usable
             return isinstance(work(sample), FailedSample)
         try:
-            content = encoded_image(sample)
+            content = read_encoded(sample)
         except DataError:
             return False
         return hashlib.sha256(content).digest() == row["sha256"].tobytes()

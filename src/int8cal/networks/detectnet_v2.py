@@ -41,6 +41,7 @@ from int8cal.dataset.samples import Dataset, Sample, Source
 from int8cal.dataset.sources import DataloaderMode, SourcePaths, TFRecordSelection, read_tfrecord_split
 from int8cal.errors import DataError, ImageError, SpecError
 from int8cal.networks.network import Arithmetic, Network
+from int8cal.networks.path_roles import DETECTNET_V2
 from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES, look_up
 from int8cal.preprocess.resample import limited_size, resize_bilinear_legacy
@@ -450,5 +451,5 @@ NETWORK = Network(
     arithmetic=_arithmetic,
     check=_check,
     detect=lambda message: True,
-    path_roles={},
+    path_roles=DETECTNET_V2,
 )
