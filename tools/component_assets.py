@@ -1,4 +1,4 @@
-"""Texts that are made from the component's table of inputs (`int8cal.component.inputs`): YAML, README tables, Kubeflow."""
+"""Texts made from the component's table of inputs (`int8cal.component.inputs`): YAML, README tables, Kubeflow."""
 
 from __future__ import annotations
 

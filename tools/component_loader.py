@@ -48,7 +48,7 @@ class LoadedComponent:
         if facts["type"] in ("integer", "number", "boolean"):
             try:
                 self.entity.inputs[name]._parse_and_validate(text)
-            except Exception as error:  # noqa: BLE001 - the SDK raises whatever its parsers raise
+            except Exception as error:  # the SDK raises whatever its parsers raise
                 raise ValueError(f"input {name}: {text!r} is refused: {error}") from error
         if facts.get("enum") and text not in facts["enum"]:
             raise ValueError(f"input {name}: {text!r} is none of {', '.join(facts['enum'])}")

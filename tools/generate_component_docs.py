@@ -1,7 +1,7 @@
 """Write, or check, everything that is made from the component's table of inputs.
 
-    python tools/generate_component_docs.py           write
-    python tools/generate_component_docs.py --check   exit 1 and name the files that are out of date
+python tools/generate_component_docs.py           write
+python tools/generate_component_docs.py --check   exit 1 and name the files that are out of date
 """
 
 from __future__ import annotations
@@ -47,9 +47,11 @@ def _with_tables(page: Path, tables: dict[str, str]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the files, or with ``--check`` compare them."""
-    stale = [path for path, text in generated().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    stale = [
+        path for path, text in generated().items() if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
     for path in stale:
-        print(f"{path.relative_to(ROOT)} {'is out of date' if '--check' in arguments else 'written'}")  # noqa: T201
+        print(f"{path.relative_to(ROOT)} {'is out of date' if '--check' in arguments else 'written'}")
         if "--check" not in arguments:
             path.write_text(generated()[path], encoding="utf-8")
     return int(bool(stale) and "--check" in arguments)

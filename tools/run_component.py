@@ -1,7 +1,7 @@
-"""Run an Azure ML command component here, with no account: the shipped YAML, its own command line, real files.
+r"""Run an Azure ML command component here, with no account: the shipped YAML, its own command line, real files.
 
-    python tools/run_component.py azureml/components/int8cal_calibration_tensorfile/spec.yaml \\
-        -i model_app_name=streets -i training_data_dir=data -i specfile_reference_training_data_dir=/workspace/data \\
+    python tools/run_component.py azureml/components/int8cal_calibration_tensorfile/spec.yaml \
+        -i model_app_name=streets -i training_data_dir=data -i specfile_reference_training_data_dir=/workspace/data \
         -i original_specs=specs -i specs_file=spec.txt -o output_dir=out
 
 As the service does: azure-ai-ml reads and validates the YAML; defaults are the texts that it would send; values are put

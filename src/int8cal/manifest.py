@@ -13,8 +13,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
-from int8cal.files import write_file
 from int8cal.dataset.encoded import sample_place
+from int8cal.files import write_file
 
 if TYPE_CHECKING:
     from int8cal.engine.assemble import Assembled
@@ -118,6 +118,20 @@ def facts(plan: Plan, assembled: Assembled, compression: str) -> dict[str, Any]:
     }
 
 
+def reference_facts(plan: Plan) -> dict[str, Any]:
+    """The manifest of a file that NVIDIA's command made: it lies in ``<output>.json`` alone."""
+    return {
+        "schema": SCHEMA,
+        "int8cal": __version__,
+        **plan.facts(),
+        "arithmetic": {"name": f"nvidia.{plan.network.name}", "evidence": "reference", "options": {}},
+        "batches": plan.batches,
+        "skipped": 0,
+        "dataset": {"sources": [len(source.samples) for source in plan.dataset.sources], **plan.dataset.counts},
+        "plan_sha256": plan.sha256,
+    }
+
+
 def machine() -> dict[str, str]:
     """The machine's part of the run facts."""
     return {
@@ -140,9 +154,16 @@ def write_run_facts(manifest: Manifest, *, overwrite: bool) -> None:
 
 def is_run_facts(path: str) -> bool:
     """Whether ``path`` is the ``.json`` of an earlier run, which a new run may replace."""
+    return read_run_facts(path) is not None
+
+
+def read_run_facts(path: str) -> dict[str, Any] | None:
+    """The content of the ``.json`` of an earlier run; None when ``path`` is something else, or not there."""
     try:
         with open(path, "rb") as file:
             content = json.loads(file.read(_MAX_RUN_FACTS_BYTES))
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and {"schema", "tensorfile", "manifest"} <= content.keys()
+        return None
+    if isinstance(content, dict) and {"schema", "tensorfile", "manifest"} <= content.keys():
+        return content
+    return None

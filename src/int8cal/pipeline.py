@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
@@ -25,7 +25,7 @@ from int8cal.engine import engine_named
 from int8cal.engine.assemble import OnBadImage, assemble
 from int8cal.engine.cores import usable_cores
 from int8cal.engine.work import Work
-from int8cal.errors import DataError, SpecError, UsageError
+from int8cal.errors import DataError, EngineFailedError, OutputError, SpecError, UsageError
 from int8cal.files import OutputFile, require_free_space
 from int8cal.manifest import Manifest, SkippedImage
 from int8cal.plans import Plan
@@ -237,11 +237,9 @@ def make(
     encoder = Compression.named(compression)
     skipping = _checked_skipping(on_bad_image, max_skipped)
     if engine == "tao":
-        from int8cal.engine import tao  # needed by few
-
         if skipping:
             raise UsageError("NVIDIA's command cannot leave bad images out", hint="Use on_bad_image fail.")
-        return tao.make(plan, out, overwrite=overwrite, scratch_dir=scratch_dir, record=record)
+        return _made_by_nvidia(plan, out, overwrite=overwrite, scratch_dir=scratch_dir, record=dict(record or {}))
     stream = engine_named(engine)
     workers = usable_cores() if workers is None else workers
     if workers < 1:
@@ -286,6 +284,50 @@ def make(
                 **manifests.machine(),
             },
             record=dict(record or {}),
+        )
+        manifests.write_run_facts(manifest, overwrite=overwrite)
+        output.commit()
+    return manifest
+
+
+def _made_by_nvidia(
+    plan: Plan, out: str, *, overwrite: bool, scratch_dir: str | None, record: dict[str, Any]
+) -> Manifest:
+    """Engine ``tao``. The record is written whatever the command came to: it holds its exit code."""
+    from int8cal.engine import tao  # needed by few
+
+    command = tao.command_of(plan)
+    started = datetime.now(UTC)
+    clock = time.perf_counter()
+    with tao.safe_folder(scratch_dir) as folder, OutputFile(out, overwrite=overwrite, scratch_dir=folder) as output:
+        result = tao.run(command, plan, output.scratch, folder)
+        seconds = time.perf_counter() - clock
+        if result.problem:
+            record |= {"error": {"message": result.problem, "exit_code": EngineFailedError.exit_code}}
+        manifest = Manifest(
+            path=out,
+            facts=manifests.reference_facts(plan),
+            samples=(),
+            warnings=(*plan.spec.warnings, *plan.dataset.warnings),
+            run={
+                "spec": os.path.abspath(plan.spec.path),
+                "engine": "tao",
+                "command": list(result.arguments),
+                "exit_code": result.exit_code,
+                "started": started.isoformat(timespec="seconds"),
+                "seconds": round(seconds, 3),
+                "images_per_second": round(plan.images / seconds, 2),
+                **manifests.machine(),
+            },
+            record=record,
+        )
+        if result.problem:
+            with suppress(OutputError):  # the failure itself is what the user must hear of
+                manifests.write_run_facts(manifest, overwrite=overwrite)
+            raise EngineFailedError(result.problem, hint="Its own messages are in the log above.")
+        manifest.run.update(
+            tensorfile_sha256=tao.file_sha256(output.scratch),
+            images_sha256=tao.images_sha256(plan),
         )
         manifests.write_run_facts(manifest, overwrite=overwrite)
         output.commit()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from int8cal.cli import console, progress
-from int8cal.component.inputs import BY_NAME, INPUTS, OUTPUT_DESCRIPTION, OUTPUT_DIR, ComponentInput
+from int8cal.component.inputs import INPUTS, OUTPUT_DESCRIPTION, OUTPUT_DIR, ComponentInput
 from int8cal.component.values import MAX_INPUT_BYTES, read_lines
 from int8cal.errors import UsageError
 
@@ -44,7 +44,7 @@ def _help(item: ComponentInput) -> str:
 @click.option(
     "--inputs_from",
     metavar="FILE",
-    help="Read inputs as lines of name=value from FILE; -: from standard input. No quoting: a value is the rest of its line.",
+    help="Read lines of name=value from FILE; -: from standard input. No quoting: a value is the rest of its line.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the result of another request.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")

@@ -7,8 +7,10 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from int8cal import manifest as manifests
 from int8cal.dataset.encoded import read_encoded, sample_place
 from int8cal.engine.cores import usable_cores
+from int8cal.engine.tao import file_sha256, images_sha256
 from int8cal.engine.work import FailedSample, Work
 from int8cal.errors import DataError, OutputExistsError, TensorFileError
 from int8cal.manifest import Manifest
@@ -25,12 +27,13 @@ if TYPE_CHECKING:
 _HINT = "Add --overwrite to replace it, or choose another output_subfolder or output_filename."
 
 
-def finished(plan: Plan, path: str, *, max_skipped: int) -> Manifest | None:
+def finished(plan: Plan, path: str, *, engine: str, max_skipped: int) -> Manifest | None:
     """The finished result of the same request, read whole and held against today's source images.
 
     Args:
         plan: the request.
         path: where its tensorfile goes.
+        engine: what should make it.
         max_skipped: how many images the request lets be left out.
 
     Returns:
@@ -39,29 +42,46 @@ def finished(plan: Plan, path: str, *, max_skipped: int) -> Manifest | None:
     Raises:
         OutputExistsError: something else is there: another request's result, an unsound file, or one of images that
             have changed since.
-        DataError: a source image cannot be read any more.
     """
     if not os.path.lexists(path):
         return None
     try:
         with TensorFile(path) as file:
-            facts = file.manifest
-            rows = file.samples
+            facts, rows = file.manifest, file.samples
             for _ in file:  # every value can be read
                 pass
     except TensorFileError as error:
-        raise OutputExistsError(f"already exists, and is unsound: {error.message}", where=path, hint=_HINT) from error
-    if facts is None or rows is None:
-        raise OutputExistsError("already exists, and int8cal did not make it", where=path, hint=_HINT)
+        raise _taken(path, f"is unsound: {error.message}") from error
+    if facts is not None and rows is not None and engine != "tao":
+        _require_same(plan, path, facts, rows, max_skipped)
+        return Manifest(path=path, facts=facts, samples=(), reused=True)
+    facts = _facts_of_nvidias_file(plan, path) if facts is None and engine == "tao" else None
+    if facts is None:
+        raise _taken(path, "is not the result of this request")
+    return Manifest(path=path, facts=facts, samples=(), reused=True)
+
+
+def _taken(path: str, why: str) -> OutputExistsError:
+    return OutputExistsError(f"already exists, and {why}", where=path, hint=_HINT)
+
+
+def _require_same(plan: Plan, path: str, facts: dict[str, Any], rows: np.ndarray[Any, Any], max_skipped: int) -> None:
     skipped = int((rows["batch"] == SKIPPED).sum())
     if facts.get("plan_sha256") != plan.sha256 or skipped > max_skipped or len(rows) > len(plan.order):
-        raise OutputExistsError("already exists, and is the result of another request", where=path, hint=_HINT)
+        raise _taken(path, "is the result of another request")
     changed = _first_changed(plan, rows)
     if changed is not None:
-        raise OutputExistsError(
-            f"already exists, and was made before {sample_place(changed)} changed", where=path, hint=_HINT
-        )
-    return Manifest(path=path, facts=facts, samples=(), reused=True)
+        raise _taken(path, f"was made before {sample_place(changed)} changed")
+
+
+def _facts_of_nvidias_file(plan: Plan, path: str) -> dict[str, Any] | None:
+    """What ``<path>.json`` says of a file that NVIDIA's command made for this plan; None when it is another one's."""
+    record = manifests.read_run_facts(f"{path}.json") or {}
+    facts, run = record.get("manifest"), record.get("run")
+    if not isinstance(facts, dict) or not isinstance(run, dict) or facts.get("plan_sha256") != plan.sha256:
+        return None
+    same = run.get("tensorfile_sha256") == file_sha256(path) and run.get("images_sha256") == images_sha256(plan)
+    return facts if same else None
 
 
 def _first_changed(plan: Plan, rows: np.ndarray[Any, Any]) -> Sample | None:
@@ -76,7 +96,7 @@ def _first_changed(plan: Plan, rows: np.ndarray[Any, Any]) -> Sample | None:
             content = read_encoded(sample)
         except DataError:
             return False
-        return hashlib.sha256(content).digest() == row["sha256"].tobytes()
+        return bool(hashlib.sha256(content).digest() == row["sha256"].tobytes())
 
     samples = list(plan.candidates(len(rows)))
     with ThreadPoolExecutor(usable_cores()) as pool:

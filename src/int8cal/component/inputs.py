@@ -1,5 +1,7 @@
-"""The component's inputs and outputs as data. The Azure ML YAML, the Kubeflow component, the tables of the READMEs and the
-command line are all made from, or checked against, the tables of this file.
+"""The component's inputs and outputs as data.
+
+The Azure ML YAML, the Kubeflow component, the tables of the READMEs and the command line are all made from the tables
+of this file, or checked against them.
 
 The first 22 names, their order and their meaning are those of ``tao_detectnet_v2_calibration_tensorfile``, which this
 component replaces; the others are ours.
@@ -130,7 +132,9 @@ def _text(name: str, what: str, *, required: bool = False, default: str | None =
 
 
 INPUTS: Final = (
-    _text("model_app_name", "Name of the application; the folder below output_dir that the results go to.", required=True),
+    _text(
+        "model_app_name", "Name of the application; the folder below output_dir that the results go to.", required=True
+    ),
     _folder("training_data_dir", "Folder with the training images.", required=True),
     _text("training_data_subdir", _SUBFOLDER.format("training_data_dir")),
     _text(
@@ -180,7 +184,9 @@ INPUTS: Final = (
         "true, 1 or yes: take the samples from the validation set. false, 0, no or ND: from the training set.",
         default=NOT_DEFINED,
     ),
-    _text("output_subfolder", "Folder of the tensorfile below output_dir/model_app_name.", default="experiment_dir_final"),
+    _text(
+        "output_subfolder", "Folder of the tensorfile below output_dir/model_app_name.", default="experiment_dir_final"
+    ),
     _text("output_filename", "Name of the tensorfile.", default="calibration.tensor"),
     ComponentInput(
         "network", "string", "Network of the spec, such as detectnet_v2. Left out: found from the spec.", original=False
@@ -196,7 +202,7 @@ INPUTS: Final = (
     ComponentInput(
         "engine",
         "string",
-        "native: int8cal makes the batches. tao: the updated spec is given to NVIDIA's own command, where it is installed.",
+        "native: int8cal makes the batches. tao: NVIDIA's own command, where it is installed, gets the updated spec.",
         default="native",
         choices=("native", "tao"),
         original=False,
@@ -218,7 +224,12 @@ INPUTS: Final = (
         original=False,
     ),
     ComponentInput(
-        "max_skipped", "integer", "How many images may be left out with on_bad_image skip.", default=0, minimum=0, original=False
+        "max_skipped",
+        "integer",
+        "How many images may be left out with on_bad_image skip.",
+        default=0,
+        minimum=0,
+        original=False,
     ),
     ComponentInput(
         "log_report",

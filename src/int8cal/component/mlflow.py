@@ -64,7 +64,7 @@ def log_run(
     # A file, not a pipe, takes what the child says: it may leave processes behind that keep a pipe open.
     with tempfile.TemporaryFile() as messages:
         try:
-            code = subprocess.run(  # noqa: S603 - our own module, a list of arguments, no shell
+            code = subprocess.run(
                 [sys.executable, "-P", "-m", "int8cal.component.mlflow_log"],
                 input=json.dumps(facts).encode(),
                 stdout=messages,

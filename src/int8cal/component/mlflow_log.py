@@ -10,12 +10,12 @@ import tempfile
 import time
 from typing import Any
 
-import mlflow
-from mlflow.entities import Metric, Param, RunTag
-
 
 def main() -> None:
     """Log to the run of the environment (``MLFLOW_RUN_ID``), or to a new one."""
+    import mlflow
+    from mlflow.entities import Metric, Param, RunTag
+
     facts: dict[str, Any] = json.load(sys.stdin)
     now = int(time.time() * 1000)
     with mlflow.start_run() as run:

@@ -21,7 +21,7 @@ from int8cal import networks
 from int8cal.component import mlflow
 from int8cal.component.finished import finished
 from int8cal.component.inputs import INPUTS
-from int8cal.errors import MissingDataError, OutputError, SpecError, UsageError
+from int8cal.errors import MissingDataError, SpecError, UsageError
 from int8cal.files import OutputFile
 from int8cal.pipeline import make, plan, read_spec
 from int8cal.spec.roles import without_paths
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from int8cal.component.request import Request
     from int8cal.manifest import Manifest
     from int8cal.plans import Plan
-    from int8cal.spec.spec import Spec
     from int8cal.spec.update import Update
     from int8cal.types import Progress
 
@@ -98,13 +97,13 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
         ) as spec_file,
     ):
         with stages.timed("make"):
-            manifest = None if overwrite else finished(planned, request.tensorfile, max_skipped=request.max_skipped)
+            manifest = None if overwrite else _finished(planned, request)
             manifest = manifest or make(
                 planned,
                 request.tensorfile,
                 engine=request.engine,
                 overwrite=overwrite,
-                on_bad_image=request.on_bad_image,
+                on_bad_image=request.on_bad_image,  # type: ignore[arg-type]  # the table of inputs has the choices
                 max_skipped=request.max_skipped,
                 scratch_dir=scratch,
                 progress=progress,
@@ -116,6 +115,10 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
     outcome = Outcome(request, manifest, updated, tuple(notes), stages.seconds)
     _tell_mlflow(outcome)
     return outcome
+
+
+def _finished(planned: Plan, request: Request) -> Manifest | None:
+    return finished(planned, request.tensorfile, engine=request.engine, max_skipped=request.max_skipped)
 
 
 @dataclass

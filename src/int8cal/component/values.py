@@ -1,4 +1,4 @@
-"""Texts → typed values: what ``ND``, an empty string, ``10.0`` and ``True`` mean, and nothing about what they are for."""
+"""Texts → typed values: what ``ND``, an empty text, ``10.0`` and ``True`` mean, and nothing about what they are for."""
 
 from __future__ import annotations
 

@@ -1,14 +1,16 @@
 """The engine that makes nothing itself: it hands the spec to NVIDIA's own command, where that is installed.
 
-Inside the TAO container the command is on PATH (``detectnet_v2``, ``classification`` or ``classification_tf1``); elsewhere the
-launcher ``tao`` starts the container. The command gets a list of arguments and no shell; but since NVIDIA's launcher puts
-its arguments together to an unquoted line, only paths of a temporary folder are in that list: a copy of the spec, and the
-output, which is given its final name after it was read and found whole, since a failing run leaves a partial file behind.
+Inside the TAO container the command is on PATH (``detectnet_v2``, ``classification`` or ``classification_tf1``);
+elsewhere the launcher ``tao`` starts the container. The command gets a list of arguments and no shell; but since
+NVIDIA's launcher puts its arguments together to an unquoted line, only paths of a temporary folder are in that list: a
+copy of the spec, and the output. That gets its final name after it was read and found whole: a failing run leaves a
+partial file behind.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import re
@@ -16,23 +18,19 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from int8cal import __version__
-from int8cal import manifest as manifests
-from int8cal.errors import EngineFailedError, OutputError, TensorFileError, UnavailableError, UsageError
-from int8cal.files import OutputFile, write_file
-from int8cal.manifest import Manifest
+from int8cal.dataset.encoded import read_encoded
+from int8cal.errors import TensorFileError, UnavailableError, UsageError
+from int8cal.files import write_file
 from int8cal.tensorfile import TensorFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from int8cal.plans import Plan
 
@@ -68,68 +66,91 @@ COMMANDS = {
 """The networks for which NVIDIA has the command."""
 
 
-def make(
-    plan: Plan,
-    out: str,
-    *,
-    overwrite: bool = False,
-    scratch_dir: str | None = None,
-    record: Mapping[str, Any] | None = None,
-) -> Manifest:
-    """Have NVIDIA's command make the tensorfile of a plan.
+@dataclass(frozen=True)
+class Result:
+    """What the command came to.
 
-    Args:
-        plan: what to make; its count and shape are what the result is checked against.
-        out: path of the tensorfile; ``<out>.json`` is written beside it, with the command's exit code if it fails.
-        overwrite: replace existing output.
-        scratch_dir: where the temporary folder is made; None: the system's. The launcher's container must see it.
-        record: what else ``<out>.json`` should say.
+    Attributes:
+        arguments: its command line.
+        exit_code: its exit code; negative: the signal that ended it.
+        problem: why its file cannot be used; None when it is what was asked for.
+    """
+
+    arguments: tuple[str, ...]
+    exit_code: int
+    problem: str | None
+
+
+def command_of(plan: Plan) -> Command:
+    """NVIDIA's command for a plan.
 
     Raises:
-        UsageError: the plan has a seed or batch size of its own, for which NVIDIA's command has no option.
-        UnavailableError: NVIDIA has no such command for the network, or it is not installed.
-        EngineFailedError: it failed, or what it made is not what was asked for.
-        OutputError: the file exists, another run is writing it, or it cannot be written.
+        UnavailableError: NVIDIA has no such command for the network.
+        UsageError: the plan has a seed or batch size of its own, for which the command has no option.
     """
-    command = _command(plan)
-    program = find_program(command)
-    started = datetime.now(UTC)
-    clock = time.perf_counter()
-    with (
-        tempfile.TemporaryDirectory(prefix="int8cal-tao-", dir=_safe_parent(scratch_dir)) as folder,
-        OutputFile(out, overwrite=overwrite, scratch_dir=folder) as output,
-    ):
-        spec = os.path.join(folder, "spec.txt")
-        write_file(spec, plan.spec.text.to_bytes())
-        arguments = [*program, *_arguments(command, plan, spec, output.scratch)]
-        code = _run(arguments)
-        seconds = time.perf_counter() - clock
-        manifest = Manifest(
-            path=out,
-            facts=_facts(plan),
-            samples=(),
-            warnings=(*plan.spec.warnings, *plan.dataset.warnings),
-            run={
-                "spec": os.path.abspath(plan.spec.path),
-                "engine": "tao",
-                "command": arguments,
-                "exit_code": code,
-                "started": started.isoformat(timespec="seconds"),
-                "seconds": round(seconds, 3),
-                "images_per_second": round(plan.images / seconds, 2),
-                **manifests.machine(),
-            },
-            record=dict(record or {}),
+    if plan.network.name not in COMMANDS:
+        raise UnavailableError(
+            f"NVIDIA has no calibration_tensorfile command for {plan.network.name}",
+            hint=f"Use the engine native; NVIDIA's command exists for {' and '.join(COMMANDS)}.",
         )
-        try:
-            _require_success(code)
-            _require_whole(output.scratch, plan)
-        except EngineFailedError as error:
-            _write_failure(manifest, error, overwrite=overwrite)
-            raise
-        manifests.write_run_facts(manifest, overwrite=overwrite)
-        output.commit()
-    return manifest
+    message = plan.spec.message
+    if plan.seed != plan.network.seed(message) or plan.batch_size != plan.network.batch_size(message):
+        raise UsageError(
+            "NVIDIA's command has no option for the seed or the batch size",
+            hint="Leave them out, set them in the spec, or use the engine native.",
+        )
+    return COMMANDS[plan.network.name]
+
+
+def safe_folder(parent: str | None) -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder whose path survives an unquoted command line.
+
+    Args:
+        parent: where to make it; None: the system's place. Where its path does not survive: ``/tmp``.
+    """
+    parent = parent or tempfile.gettempdir()
+    safe = parent if _SAFE_PATH.fullmatch(parent) else "/tmp"  # noqa: S108 - only the parent of a private folder
+    return tempfile.TemporaryDirectory(prefix="int8cal-tao-", dir=safe)
+
+
+def run(command: Command, plan: Plan, out: str, folder: str) -> Result:
+    """Have NVIDIA's command make the tensorfile of a plan, and look at what it made.
+
+    Args:
+        command: see `command_of`.
+        plan: what to make; its count and shape are what the result is held against.
+        out: the file to make, in ``folder``.
+        folder: see `safe_folder`; the launcher's container must see it.
+
+    Raises:
+        UnavailableError: the command is not installed, or cannot be started.
+    """
+    spec = os.path.join(folder, "spec.txt")
+    write_file(spec, plan.spec.text.to_bytes())
+    arguments = [*find_program(command), command.spec_option, spec, command.output_option, out]
+    arguments += ["--max_batches", str(plan.max_batches)]
+    if plan.split == "validation":
+        arguments.append("--use_validation_set")
+    code = _exit_code(arguments)
+    return Result(tuple(arguments), code, _failure(code) or _unsoundness(out, plan))
+
+
+def file_sha256(path: str) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def images_sha256(plan: Plan) -> str:
+    """One SHA-256 over those of all image files of a plan, in order: what the ``.json`` of this engine knows of them.
+
+    Raises:
+        DataError: an image file cannot be read.
+    """
+    total = hashlib.sha256()
+    for sample in plan.samples():
+        total.update(hashlib.sha256(read_encoded(sample)).digest())
+    return total.hexdigest()
 
 
 def find_program(command: Command) -> list[str]:
@@ -151,26 +172,6 @@ def find_program(command: Command) -> list[str]:
     )
 
 
-def _command(plan: Plan) -> Command:
-    if plan.network.name not in COMMANDS:
-        raise UnavailableError(
-            f"NVIDIA has no calibration_tensorfile command for {plan.network.name}",
-            hint=f"Use the engine native; NVIDIA's command exists for {' and '.join(COMMANDS)}.",
-        )
-    message = plan.spec.message
-    if plan.seed != plan.network.seed(message) or plan.batch_size != plan.network.batch_size(message):
-        raise UsageError(
-            "NVIDIA's command has no option for the seed or the batch size",
-            hint="Leave them out, set them in the spec, or use the engine native.",
-        )
-    return COMMANDS[plan.network.name]
-
-
-def _arguments(command: Command, plan: Plan, spec: str, out: str) -> list[str]:
-    arguments = [command.spec_option, spec, command.output_option, out, "--max_batches", str(plan.max_batches)]
-    return [*arguments, "--use_validation_set"] if plan.split == "validation" else arguments
-
-
 def _groups_tasks(launcher: str) -> bool:
     """Whether this launcher wants ``tao model NETWORK`` (TAO 5) rather than ``tao NETWORK``."""
     try:
@@ -189,13 +190,7 @@ def _groups_tasks(launcher: str) -> bool:
     return re.search(rb"\bmodel\b", answer.stdout) is not None
 
 
-def _safe_parent(folder: str | None) -> str:
-    """A folder for temporary folders whose path survives an unquoted command line."""
-    folder = folder or tempfile.gettempdir()
-    return folder if _SAFE_PATH.fullmatch(folder) else "/tmp"  # noqa: S108 - only the parent of a private folder
-
-
-def _run(arguments: Sequence[str]) -> int:
+def _exit_code(arguments: Sequence[str]) -> int:
     """Run the command, with its output in the log, and give its exit code; what ends us ends it."""
     log.info("running: %s", " ".join(arguments))
     try:
@@ -232,52 +227,22 @@ def _end(process: subprocess.Popen[str]) -> None:
             return
 
 
-def _require_success(code: int) -> None:
-    if code:
-        raise EngineFailedError(
-            f"NVIDIA's command was ended by signal {-code}" if code < 0 else f"NVIDIA's command failed with exit code {code}",
-            hint="Its own messages are above.",
-        )
+def _failure(code: int) -> str | None:
+    if code < 0:
+        return f"NVIDIA's command was ended by signal {-code}"
+    return f"NVIDIA's command failed with exit code {code}" if code else None
 
 
-def _require_whole(path: str, plan: Plan) -> None:
-    """Read the whole file: NVIDIA's command leaves partial ones behind, and its launcher may hide a failure."""
+def _unsoundness(path: str, plan: Plan) -> str | None:
+    """Why a file is not what was asked for. It is read whole: NVIDIA's launcher may hide a failure of its command."""
+    ended = "NVIDIA's command ended with exit code 0, but"
     try:
         with TensorFile(path) as file:
             found = (len(file), *file.shape)
             finite = all(bool(np.isfinite(batch).all()) for batch in file)
     except TensorFileError as error:
-        raise EngineFailedError(
-            f"NVIDIA's command ended with exit code 0, but made no sound tensorfile: {error.message}",
-            hint="Its own messages are above.",
-        ) from error
+        return f"{ended} made no sound tensorfile: {error.message}"
     wanted = (plan.batches, *plan.shape)
-    if found != wanted or not finite:
-        raise EngineFailedError(
-            "NVIDIA's command ended with exit code 0, but its file "
-            + (f"is {found} (batches, B, C, H, W), not {wanted}" if found != wanted else "holds values that are no numbers"),
-            hint="Its own messages are above.",
-        )
-
-
-def _facts(plan: Plan) -> dict[str, Any]:
-    """The manifest of a file that NVIDIA's command made; it lies in ``<out>.json`` alone."""
-    return {
-        "schema": manifests.SCHEMA,
-        "int8cal": __version__,
-        **plan.facts(),
-        "arithmetic": {"name": f"nvidia.{plan.network.name}", "evidence": "reference", "options": {}},
-        "batches": plan.batches,
-        "skipped": 0,
-        "dataset": {"sources": [len(source.samples) for source in plan.dataset.sources], **plan.dataset.counts},
-        "plan_sha256": plan.sha256,
-    }
-
-
-def _write_failure(manifest: Manifest, error: EngineFailedError, *, overwrite: bool) -> None:
-    """Leave the command's exit code in ``<out>.json``; a problem with that must not hide the failure itself."""
-    failed = replace(manifest, record={**manifest.record, "error": {"message": error.message, "exit_code": error.exit_code}})
-    try:
-        manifests.write_run_facts(failed, overwrite=overwrite)
-    except OutputError as problem:
-        log.warning("the record of the failure could not be written: %s", problem)
+    if found != wanted:
+        return f"{ended} its file is {found} (batches, B, C, H, W), not {wanted}"
+    return None if finite else f"{ended} its file holds values that are no numbers"
