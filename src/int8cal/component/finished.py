@@ -67,9 +67,12 @@ def _taken(path: str, why: str) -> OutputExistsError:
 
 def _require_same(plan: Plan, path: str, facts: dict[str, Any], rows: np.ndarray[Any, Any], max_skipped: int) -> None:
     skipped = int((rows["batch"] == SKIPPED).sum())
-    if facts.get("plan_sha256") != plan.sha256 or skipped > max_skipped or len(rows) > len(plan.order):
+    if facts.get("plan_sha256") != plan.sha256 or skipped > max_skipped:
         raise _taken(path, "is the result of another request")
-    changed = _first_changed(plan, rows)
+    try:
+        changed = _first_changed(plan, rows, [*facts["record_files"], ""])
+    except (KeyError, IndexError) as error:
+        raise _taken(path, "its sample table is not that of this request") from error
     if changed is not None:
         raise _taken(path, f"was made before {sample_place(changed)} changed")
 
@@ -84,9 +87,11 @@ def _facts_of_nvidias_file(plan: Plan, path: str) -> dict[str, Any] | None:
     return facts if same else None
 
 
-def _first_changed(plan: Plan, rows: np.ndarray[Any, Any]) -> Sample | None:
+def _first_changed(plan: Plan, rows: np.ndarray[Any, Any], record_files: list[str]) -> Sample | None:
     """The first sample whose source image is not what the file was made from."""
     work = Work(plan.arithmetic, plan.image_shape, Compression.named("none"))
+    samples = {_key_of_sample(sample): sample for sample in plan.candidates()}
+    pairs = [(samples[_key_of_row(row, record_files)], row) for row in rows]  # equal plans have equal samples
 
     def unchanged(pair: tuple[Sample, Any]) -> bool:
         sample, row = pair
@@ -98,7 +103,16 @@ def _first_changed(plan: Plan, rows: np.ndarray[Any, Any]) -> Sample | None:
             return False
         return bool(hashlib.sha256(content).digest() == row["sha256"].tobytes())
 
-    samples = list(plan.candidates(len(rows)))
     with ThreadPoolExecutor(usable_cores()) as pool:
-        verdicts = pool.map(unchanged, zip(samples, rows, strict=True))
-        return next((sample for sample, same in zip(samples, verdicts, strict=True) if not same), None)
+        verdicts = pool.map(unchanged, pairs)
+        return next((sample for (sample, _), same in zip(pairs, verdicts, strict=True) if not same), None)
+
+
+def _key_of_sample(sample: Sample) -> tuple[int, bytes, str, int]:
+    frame_id = sample.frame_id.encode(errors="surrogateescape")
+    record = sample.record
+    return (sample.source, frame_id, record.file_name, record.offset) if record else (sample.source, frame_id, "", -1)
+
+
+def _key_of_row(row: Any, record_files: list[str]) -> tuple[int, bytes, str, int]:
+    return int(row["source"]), bytes(row["frame_id"]), record_files[row["record_file"]], int(row["record_offset"])
