@@ -247,7 +247,7 @@ def test_failed_run_leaves_nothing_behind(site, monkeypatch):
 
 
 def test_target_that_cannot_rename_or_seek(site, monkeypatch):
-    """Nothing is made in the output folder: files arrive there whole, written forwards, where no name can be changed."""
+    """Nothing is made in the output folder: files arrive there whole, where no name can change."""
     written = []
     real_writer = pipeline.TensorFileWriter
 
