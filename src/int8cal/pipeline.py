@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from int8cal import manifest as manifests
 from int8cal import networks
 from int8cal.dataset.encoded import sample_place
-from int8cal.dataset.paths import data_root as default_data_root
+from int8cal.dataset.folder import ImageFolder, read_folder
+from int8cal.dataset.order import permutation
 from int8cal.engine import engine_named
 from int8cal.engine.assemble import OnBadImage, assemble
 from int8cal.engine.cores import usable_cores
@@ -79,6 +80,7 @@ def read_spec(
         if strict_network:
             raise SpecError(message, where=path, hint=f"Run: int8cal {found.name} …")
         spec = replace(spec, warnings=(*spec.warnings, f"{path}: {message}: runs as {found.name}"))
+    found.refuse_outdated(spec)
     require_sound(spec)
     found.check(spec)
     return spec
@@ -101,6 +103,9 @@ def plan(
     seed: int | None = None,
     batch_size: int | None = None,
     data_root: str | None = None,
+    cal_image_dir: str | os.PathLike[str] | None = None,
+    recursive: bool = False,
+    options: Mapping[str, str] | None = None,
 ) -> Plan:
     """Decide everything about a run. Reads the spec and the records; decodes nothing, writes nothing.
 
@@ -110,7 +115,10 @@ def plan(
         max_batches: number of batches; -1: all full ones; None: the network's default.
         seed: seed of the sample order; None: the spec's.
         batch_size: images per batch; None: the spec's.
-        data_root: folder that relative paths in the spec start from; None: ``$DATA_BASE_PATH`` or ``~/datasets``.
+        data_root: folder that relative paths in the spec start from; None: what the network's reference does.
+        cal_image_dir: take images from this folder, at random and without replacement, in place of the spec's data.
+        recursive: with ``cal_image_dir``: from the folders below it, too.
+        options: choices that this network offers beside its spec (`Network.options`); those not given have their default.
 
     Raises:
         UsageError: an argument is out of range.
@@ -131,10 +139,17 @@ def plan(
     batch_size = batch_size or network.batch_size(spec.message)
     seed = network.seed(spec.message) if seed is None else seed
 
-    dataset = network.dataset(spec, split, data_root or default_data_root(os.environ))
+    options = _checked_options(network, options or {})
+    folder = _image_folder(cal_image_dir, split, recursive=recursive)
+    if folder:
+        dataset = read_folder(folder, split, sizes=network.uses_recorded_sizes)
+        order = permutation(len(dataset.samples), seed)
+        arithmetic = (network.folder_arithmetic or network.arithmetic)(spec, dataset, options)
+    else:
+        dataset = network.dataset(spec, split, network.data_root(os.environ) if data_root is None else data_root)
+        order = network.order(spec.message, dataset, seed)
+        arithmetic = network.arithmetic(spec, dataset, options)
     batches = _batches(spec, dataset, batch_size, max_batches)
-    order = network.order(spec.message, dataset, seed)
-    arithmetic = network.arithmetic(spec, dataset)
     return Plan(
         spec=spec,
         network=network,
@@ -146,8 +161,34 @@ def plan(
         dataset=dataset,
         order=order,
         arithmetic=arithmetic,
+        options=options,
+        folder=folder,
         image_shape=_common_shape(arithmetic, dataset, order[: batches * batch_size], batch_size),
     )
+
+
+def _checked_options(network: Network, options: Mapping[str, str]) -> dict[str, str]:
+    """The value of every option of the network."""
+    known = {option.name: option for option in network.options}
+    for name, value in options.items():
+        if name not in known:
+            raise UsageError(f"{network.name} has no option {name!r}", hint=f"It has: {', '.join(known) or 'none'}.")
+        if value not in known[name].choices:
+            raise UsageError(f"{name} cannot be {value!r}", hint=f"Use one of {', '.join(known[name].choices)}.")
+    return {name: options.get(name, option.default) for name, option in known.items()}
+
+
+def _image_folder(path: str | os.PathLike[str] | None, split: SplitName, *, recursive: bool) -> ImageFolder | None:
+    if path is None:
+        if recursive:
+            raise UsageError("--recursive is for images from a folder", hint="Give --cal_image_dir, too.")
+        return None
+    if split != "training":
+        raise UsageError(
+            "images from a folder belong to no split of the spec",
+            hint="Give either --cal_image_dir or --use_validation_set.",
+        )
+    return ImageFolder(os.fspath(path), recursive)
 
 
 def _batches(spec: Spec, dataset: Dataset, batch_size: int, max_batches: int) -> int:
@@ -183,7 +224,7 @@ def _common_shape(
                 f"{first.frame_id} becomes {shape} (channels, height, width), {sample.frame_id} becomes {other}; "
                 "a tensorfile holds one shape",
                 where=sample_place(sample),
-                hint="Set enable_auto_resize and no output_image_min, or keep images of one size.",
+                hint="Let the spec resize to one fixed size, or keep images of one size.",
             )
     if math.prod(shape) * 4 * batch_size > MAX_BATCH_BYTES:
         raise UsageError(

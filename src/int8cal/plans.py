@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,9 @@ from int8cal.dataset.encoded import sample_place
 from int8cal.spec.clear import without_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from int8cal.dataset.folder import ImageFolder
     from int8cal.dataset.samples import Dataset, Sample
     from int8cal.networks.network import Arithmetic, Network
     from int8cal.spec.spec import Spec
@@ -37,6 +38,8 @@ class Plan:
         order: indexes into ``dataset.samples``, one epoch; the first ``batches * batch_size`` are used.
         arithmetic: image file → network input.
         image_shape: (C, H, W) of every image.
+        options: the network's choices beside the spec.
+        folder: where the images come from in place of the spec's data; None: from the spec's data.
     """
 
     spec: Spec
@@ -50,6 +53,8 @@ class Plan:
     order: SampleOrder
     arithmetic: Arithmetic
     image_shape: tuple[int, int, int]
+    options: Mapping[str, str] = field(default_factory=dict)
+    folder: ImageFolder | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -66,6 +71,13 @@ class Plan:
         """Bytes of all batches as float32, uncompressed."""
         channels, height, width = self.image_shape
         return self.images * channels * height * width * 4
+
+    @property
+    def images_from(self) -> str:
+        """``data set``, ``folder`` or ``folder, recursive``."""
+        if self.folder is None:
+            return "data set"
+        return "folder, recursive" if self.folder.recursive else "folder"
 
     def samples(self) -> Iterator[Sample]:
         """The samples that go into the file when none is bad, in order."""
@@ -94,6 +106,8 @@ class Plan:
         return {
             "network": self.network.name,
             "split": self.split,
+            "images": self.images_from,
+            "options": dict(self.options),
             "seed": self.seed,
             "batch_size": self.batch_size,
             "max_batches": self.max_batches,

@@ -54,7 +54,7 @@ def make_all(case: GoldenCase) -> set[tuple[int, int, int]]:
     spec = load(str(case.spec), network.root)
     network.check(spec)
     dataset = network.dataset(spec, case.split, data_root(case.environment))
-    arithmetic = network.arithmetic(spec, dataset)
+    arithmetic = network.arithmetic(spec, dataset, {})
     order = network.order(spec.message, dataset, network.seed(spec.message))
     return {arithmetic(read_encoded(sample), sample).shape for sample in (dataset.samples[index] for index in order)}
 
@@ -80,5 +80,5 @@ def test_mixed_shapes_are_known_before_an_image_is_read() -> None:
     network = networks.get(case.network)
     spec = load(str(case.spec), network.root)
     dataset = network.dataset(spec, case.split, data_root(case.environment))
-    shapes = {network.arithmetic(spec, dataset).shape(sample) for sample in dataset.samples}
+    shapes = {network.arithmetic(spec, dataset, {}).shape(sample) for sample in dataset.samples}
     assert {(3, 64, 106), (3, 64, 96)} < shapes == make_all(case)

@@ -41,6 +41,16 @@ _PICK_KEY = (0x3EC8F720, 0x02461E29)
 """Key with which TensorFlow's stateless random operations scramble their seed."""
 
 
+def permutation(count: int, seed: int) -> SampleOrder:
+    """Every sample once in random order, for references that draw without replacement and without a seed of their own.
+
+    Args:
+        count: number of samples.
+        seed: of NumPy's ``RandomState``, whose stream NumPy guarantees not to change.
+    """
+    return np.random.RandomState(seed).permutation(count).astype(np.int64)
+
+
 def sequential(count: int) -> SampleOrder:
     """Records as they stand: the order of a validation split with one source, or in modes 1 and 2."""
     return np.arange(count, dtype=np.int64)

@@ -12,8 +12,14 @@ from int8cal.text_safety import printable
 
 
 def data_root(environment: Mapping[str, str]) -> str:
-    """Folder that relative paths of a spec are joined to: ``DATA_BASE_PATH``, else ``~/datasets`` (as the reference)."""
-    return environment.get("DATA_BASE_PATH") or os.path.expanduser("~/datasets")  # noqa: PTH111
+    """Folder to which the relative paths of a spec are joined: ``DATA_BASE_PATH``, else ``~/datasets``."""
+    return environment.get("DATA_BASE_PATH") or os.path.expanduser("~/datasets")
+
+
+def working_directory(environment: Mapping[str, str]) -> str:
+    """For networks whose reference opens relative paths as they stand: nothing is joined to them."""
+    del environment
+    return ""
 
 
 def matching_files(pattern: str) -> tuple[str, ...]:
@@ -44,24 +50,26 @@ def require_folder(path: str, what: str) -> None:
         )
 
 
-def path_inside(folder: str, name: str, where: str) -> str:
+def path_inside(folder: str, name: str, extension: str, where: str) -> str:
     """Path of a file that data names, which must not leave its folder.
 
     Args:
         folder: with or without a slash at the end.
-        name: relative path of the file.
+        name: relative path of the file, without its extension.
+        extension: without the dot.
         where: place of the record that names it, for the message.
 
     Returns:
-        Folder and name joined as plain strings, as the reference does.
+        Folder, name and extension joined as plain strings, as the reference does.
 
     Raises:
         DataError: the name is absolute, climbs with ``..``, or has a NUL character.
     """
-    if name.startswith("/") or "\0" in name or ".." in name.split("/"):
+    file_name = f"{name}.{extension}"
+    if name.startswith("/") or "\0" in file_name or ".." in (*name.split("/"), *file_name.split("/")):
         raise DataError(
             f"The image name '{printable(name)}' leads out of the image directory.",
             where=where,
             hint="Names must be relative to image_directory_path, without '..'.",
         )
-    return f"{folder}{name}" if folder.endswith("/") else f"{folder}/{name}"
+    return f"{folder}{file_name}" if folder.endswith("/") else f"{folder}/{file_name}"

@@ -69,14 +69,15 @@ class Work:
     def _encode(self, sample: Sample) -> EncodedSample:
         encoded = read_encoded(sample)
         image = self.arithmetic.decode(encoded, sample)
+        size = self.arithmetic.size(image)
         tensor = self.arithmetic.to_tensor(image, sample)
         if tensor.shape != self.shape:
             raise ImageError(f"becomes {tensor.shape} (channels, height, width), the batches need {self.shape}")
         return EncodedSample(
             sample=sample,
             chunk=self.compression.encode(tensor),
-            height=image.shape[0],
-            width=image.shape[1],
+            height=size.height,
+            width=size.width,
             encoded_bytes=len(encoded),
             sha256=hashlib.sha256(encoded).digest(),
         )

@@ -8,11 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
+from int8cal.dataset.paths import data_root
 from int8cal.dataset.samples import Dataset, Sample
 from int8cal.spec.spec import Spec
-from int8cal.types import ImageCHW_f32, Message, SampleOrder, SplitName
+from int8cal.types import ImageCHW_f32, Message, SampleOrder, Size, SplitName
+
+
+def array_size(image: Any) -> Size:
+    """Size of a decoded image that is an array, height × width (× channels)."""
+    return Size(*image.shape[:2])
+
+
+@dataclass(frozen=True)
+class Option:
+    """A choice that one network offers beside its spec, on the command line ``--name`` and in ``plan(options=…)``.
+
+    Attributes:
+        name: a Python identifier.
+        help: one sentence for ``--help``.
+        choices: the allowed values.
+        default: the one that equals the reference.
+    """
+
+    name: str
+    help: str
+    choices: tuple[str, ...]
+    default: str
 
 
 @dataclass(frozen=True)
@@ -26,6 +49,7 @@ class Arithmetic:
         to_tensor: (decoded image, sample) → network input, CHW float32, C-contiguous; raises `ImageError`.
         shape: sample → (channels, height, width) of its network input, from the recorded size alone.
         options: whatever parameters decide the numbers, for the manifest (JSON types only).
+        size: decoded image → its height and width.
     """
 
     name: str
@@ -34,10 +58,14 @@ class Arithmetic:
     to_tensor: Callable[[Any, Sample], ImageCHW_f32]
     shape: Callable[[Sample], tuple[int, int, int]]
     options: Mapping[str, Any] = field(default_factory=dict)
+    size: Callable[[Any], Size] = array_size
 
     def __call__(self, encoded: bytes, sample: Sample) -> ImageCHW_f32:
         """Encoded image file → network input."""
         return self.to_tensor(self.decode(encoded, sample), sample)
+
+
+_MakeArithmetic: TypeAlias = Callable[[Spec, Dataset, Mapping[str, str]], Arithmetic]
 
 
 @dataclass(frozen=True)
@@ -46,18 +74,26 @@ class Network:
 
     Attributes:
         name: the word on the command line (``detectnet_v2``).
-        aliases: other words for it.
         title: one line for ``int8cal networks``.
         root: full name of the protobuf message of its experiment spec.
         detect: True when a spec of this message is of this network rather than of another with the same message.
-        default_max_batches: what ``-m`` means when absent (-1: all full batches).
         check: checks beyond the tables beside the .proto; raises `SpecError` with a position.
         seed: the spec's own seed, where the reference is seeded by it; else 42.
         batch_size: images per batch that the spec asks for.
         dataset: (spec, split, data root) → the samples of the split; raises `DataError`, `SpecError`.
         order: (message, dataset, seed) → indexes into ``dataset.samples`` in the order of use, one epoch.
-        arithmetic: (spec, dataset) → `Arithmetic`; raises `SpecError`.
+        arithmetic: (spec, dataset, value of each of ``options``) → `Arithmetic`; raises `SpecError`.
         path_roles: field path → role of every path field, for path substitution (see `int8cal.spec.roles`).
+        aliases: other words for it.
+        default_max_batches: what ``-m`` means when absent (-1: all full batches).
+        refuse_outdated: raises `SpecError`, with what to change, for a spec in a form that only older releases
+            understand; asked before the tables are applied.
+        options: choices beside the spec.
+        folder_arithmetic: the same as ``arithmetic`` for images from a folder, where the reference's exporter has an
+            arithmetic of its own; None: ``arithmetic`` itself.
+        uses_recorded_sizes: the arithmetic depends on the sizes in the records; for images from a folder they are read
+            from the images.
+        data_root: environment → folder to which relative paths of the spec are joined.
     """
 
     name: str
@@ -67,9 +103,14 @@ class Network:
     batch_size: Callable[[Message], int]
     dataset: Callable[[Spec, SplitName, str], Dataset]
     order: Callable[[Message, Dataset, int], SampleOrder]
-    arithmetic: Callable[[Spec, Dataset], Arithmetic]
+    arithmetic: _MakeArithmetic
     check: Callable[[Spec], None]
     detect: Callable[[Message], bool]
     path_roles: Mapping[str, str]
     aliases: tuple[str, ...] = ()
     default_max_batches: int = -1
+    refuse_outdated: Callable[[Spec], None] = lambda spec: None
+    options: tuple[Option, ...] = ()
+    folder_arithmetic: _MakeArithmetic | None = None
+    uses_recorded_sizes: bool = False
+    data_root: Callable[[Mapping[str, str]], str] = data_root

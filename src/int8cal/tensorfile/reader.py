@@ -15,6 +15,7 @@ import numpy as np
 
 from int8cal.errors import TensorFileError
 from int8cal.tensorfile import layout
+from int8cal.tensorfile.adapters import BatchSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ _MAX_EXPANSION = 1100
 """More than deflate can expand (1032); beyond it a dataset's declared size is a lie."""
 
 
-class TensorFile:
+class TensorFile(BatchSource):
     """A tensorfile, opened for reading.
 
     Indexing and iterating give batches as float32 arrays (B, C, H, W), C-contiguous, whatever the file stores, again

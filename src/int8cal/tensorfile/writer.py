@@ -74,8 +74,9 @@ class TensorFileWriter:
             attributes.create(layout.COUNT, np.int64(batches))
             attributes.create(layout.SHAPE, np.array(self._shape, np.int64))
             attributes.create(layout.MANIFEST, np.bytes_(text))
-            table = _sample_table(samples)
-            self._file.create_dataset(layout.SAMPLES, data=table, chunks=table.shape, compression=4, shuffle=True)
+            if samples:  # unknown for images that came from another tool's file
+                table = _sample_table(samples)
+                self._file.create_dataset(layout.SAMPLES, data=table, chunks=table.shape, compression=4, shuffle=True)
             self._file.close()
 
     def close(self) -> None:

@@ -180,11 +180,14 @@ def _refuse_same_file(batches: Batches, evaluation: Batches | None) -> None:
 
 
 def _shared_images(batches: Batches, evaluation: Batches | None) -> int:
-    tables = [getattr(images, "samples", None) for images in (batches, evaluation)]
-    if any(table is None for table in tables):
-        return 0
-    first, second = ({bytes(row["sha256"]) for row in table if row["batch"] >= 0} for table in tables)
+    first, second = (_hashes(images) for images in (batches, evaluation))
     return len(first & second)
+
+
+def _hashes(images: Batches | None) -> set[bytes]:
+    """SHA-256 of each encoded image, as far as the file records them."""
+    table = getattr(images, "samples", None)
+    return set() if table is None else {bytes(row["sha256"]) for row in table if row["batch"] >= 0}
 
 
 def _serialized(model: Any) -> bytes:

@@ -1,0 +1,85 @@
+"""``int8cal export``: a tensorfile in the forms that other quantisers read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from int8cal.cli import console, progress
+
+if TYPE_CHECKING:
+    from int8cal.use.export import Format
+    from int8cal.use.session import Layout
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--to",
+    required=True,
+    type=click.Choice(["npz", "npy", "raw", "polygraphy", "tensorfile"]),
+    help="npz: ModelOpt; npy: one array; raw: a file per image with a list (SNPE, QNN); polygraphy: a data loader "
+    "script; tensorfile: another batch size.",
+)
+@click.option("-o", "--output", required=True, metavar="OUT", help="File to write; with --to raw a folder to make.")
+@click.option("--name", default="input_1", show_default=True, help="The model's input, for npz and polygraphy.")
+@click.option(
+    "--layout",
+    type=click.Choice(["nchw", "nhwc"]),
+    default="nchw",
+    show_default=True,
+    help="Order of dimensions in npz, npy and raw.",
+)
+@click.option(
+    "--rebatch", type=click.IntRange(min=1), metavar="N", help="Images per batch, for polygraphy, tensorfile."
+)
+@click.option("--drop_remainder", is_flag=True, help="Leave out the last images if they do not fill a batch.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists (a file; never a folder).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def export(
+    *,
+    file: str,
+    to: Format,
+    output: str,
+    name: str,
+    layout: Layout,
+    rebatch: int | None,
+    drop_remainder: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write the batches of the tensorfile FILE in another form.
+
+    TAO Deploy silently uses only the first images of each batch when it is asked for smaller batches than the file has:
+    --to tensorfile --rebatch N makes a file with the right ones.
+
+    \b
+    Examples:
+      int8cal export calibration.tensor --to npz -o calibration.npz --name input_1
+      int8cal export calibration.tensor --to raw --layout nhwc -o calibration_raw
+      int8cal export calibration.tensor --to tensorfile --rebatch 8 -o calibration_8.tensor
+    """
+    from int8cal.tensorfile import TensorFile
+    from int8cal.use import export as work
+
+    with TensorFile(file) as tensorfile:
+        done = work.export(
+            tensorfile,
+            output,
+            to,
+            name=name,
+            layout=layout,
+            rebatch=rebatch,
+            drop_remainder=drop_remainder,
+            overwrite=overwrite,
+            progress=progress.on_stderr(),
+        )
+    if as_json:
+        facts = {"output": done.path, "format": done.format, "shape": list(done.shape)}
+        console.print_json({"export": facts | {"images": done.images, "dropped": done.dropped}})
+        return
+    lines = [f"{done.path}: {done.images} images, {done.format}, {' x '.join(map(str, done.shape))}"]
+    if done.dropped:
+        lines.append(f"the last {done.dropped} images were left out: they do not fill a batch of {rebatch}")
+    console.print_lines(lines)

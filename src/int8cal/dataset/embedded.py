@@ -1,0 +1,57 @@
+"""TFRecords that hold whole image files (feature ``frame/encoded``) → samples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from int8cal.dataset.encoded import ENCODED_FEATURE
+from int8cal.dataset.example import bytes_feature, integer_feature, parse_features, text_feature
+from int8cal.dataset.paths import matching_files
+from int8cal.dataset.samples import RecordRef, Sample, Source
+from int8cal.dataset.tfrecord import iterate_records, record_place
+from int8cal.errors import MissingDataError
+from int8cal.text_safety import printable
+from int8cal.types import Message
+
+INDEX_PREFIX = "idx-"
+"""Name prefix of the index files that lie beside the records and match the same patterns."""
+
+_FRAME_ID = "frame/id"
+
+
+def read_embedded_images(index: int, pattern: str) -> Source:
+    """Records of one data source: files in sorted order, records in file order.
+
+    Args:
+        index: index of the source in the spec.
+        pattern: glob pattern of the TFRecord files; index files among them are left out.
+
+    Raises:
+        MissingDataError: no TFRecord file matches.
+        RecordError: a file is damaged, or a record holds no image file.
+    """
+    files = [path for path in matching_files(pattern) if not os.path.basename(path).startswith(INDEX_PREFIX)]
+    if not files:
+        raise MissingDataError(f"Only index files ({INDEX_PREFIX}*) match pattern {printable(pattern)}.")
+    return Source(index, pattern, tuple(sample for path in files for sample in _samples(index, path)))
+
+
+def _samples(index: int, path: str) -> Iterator[Sample]:
+    for number, record in enumerate(iterate_records(path)):
+        where = record_place(path, record.offset)
+        features = parse_features(record.payload, where)
+        bytes_feature(features, ENCODED_FEATURE, where)
+        yield Sample(
+            source=index,
+            frame_id=_frame_id(features, where) or f"{os.path.basename(path)}#{number}",
+            path=path,
+            height=integer_feature(features, "frame/height", where, default=0),
+            width=integer_feature(features, "frame/width", where, default=0),
+            record=RecordRef(path, record.offset, record.crc),
+            embedded=True,
+        )
+
+
+def _frame_id(features: Mapping[str, Message], where: str) -> str:
+    return text_feature(features, _FRAME_ID, where) if _FRAME_ID in features else ""

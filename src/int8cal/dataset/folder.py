@@ -1,0 +1,69 @@
+"""All images of a folder → samples, as NVIDIA's exporters take them (``--cal_image_dir``)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+from int8cal.dataset.encoded import read_encoded
+from int8cal.dataset.labelled_images import IMAGE_EXTENSIONS
+from int8cal.dataset.listing import files_below, names_in
+from int8cal.dataset.pictures import picture_size
+from int8cal.dataset.samples import Dataset, Sample, Source
+from int8cal.errors import DataError, ImageError
+from int8cal.text_safety import printable
+from int8cal.types import SplitName
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFolder:
+    """Where images are taken from in place of the spec's data.
+
+    Attributes:
+        path: the folder.
+        recursive: folders below it, too; links to folders are not followed.
+    """
+
+    path: str
+    recursive: bool = False
+
+
+def read_folder(folder: ImageFolder, split: SplitName, *, sizes: bool) -> Dataset:
+    """Images of a folder by their extension (``.jpg``, ``.jpeg``, ``.png``, lower case), sorted.
+
+    Args:
+        folder: which.
+        split: what the result is called.
+        sizes: read the size of every image from its header, for arithmetic that needs recorded sizes. Images whose
+            header cannot be read have size 0 here, and fail when they are decoded.
+
+    Raises:
+        MissingDataError: the folder is not there.
+        DataError: it cannot be read, or no image is in it.
+    """
+    what = "folder of calibration images"
+    names = list(files_below(folder.path, what)) if folder.recursive else names_in(folder.path, what)
+    samples = [
+        Sample(source=0, frame_id=name, path=os.path.join(folder.path, name))
+        for name in names
+        if os.path.splitext(name)[1] in IMAGE_EXTENSIONS
+    ]
+    if not samples:
+        below = "" if folder.recursive else ", or --recursive for those in folders below it"
+        raise DataError(
+            f"No image is in the folder, among {len(names)} files.",
+            where=printable(folder.path),
+            hint=f"Images are files named {', '.join(sorted(IMAGE_EXTENSIONS))} (lower case){below}.",
+        )
+    if sizes:
+        samples = [_with_size(sample) for sample in samples]
+    source = Source(0, folder.path, tuple(samples))
+    return Dataset(split, (source,), counts={"files of other kinds": len(names) - len(samples)})
+
+
+def _with_size(sample: Sample) -> Sample:
+    try:
+        height, width = picture_size(read_encoded(sample), sample.path)
+    except ImageError:
+        return sample
+    return replace(sample, height=height, width=width)

@@ -1,0 +1,14 @@
+"""DSSD: an SSD spec with ``dssd_config`` in place of ``ssd_config``; data and arithmetic are those of SSD."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from int8cal.networks import ssd
+
+NETWORK = replace(
+    ssd.NETWORK,
+    name="dssd",
+    title="DSSD object detection: equal to what NVIDIA's exporter computes",
+    detect=lambda message: not ssd.NETWORK.detect(message),
+)

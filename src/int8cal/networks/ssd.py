@@ -1,0 +1,124 @@
+"""SSD: the numbers that the exporter of NVIDIA's TAO (TensorFlow 1.15) feeds to TensorRT.
+
+TAO's own tensorfile command for SSD does not exist. The arithmetic is that of `int8cal.networks.exporter`, with the
+channels blue, green, red, and the mean from image_mean, or 103.939, 116.779, 123.68 (grey: 117.3786).
+
+No augmentation takes part. Samples: images that have a label file, sorted by name, or TFRecords with embedded images;
+one permutation with a seed (the exporter draws without one).
+
+Evidence: equal in every bit to the exporter (Pillow 8.4.0) on the golden set; colour JPEGs excepted, as there.
+The exporter takes a missing channel of image_mean for 0; here it is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+
+from int8cal.dataset.embedded import read_embedded_images
+from int8cal.dataset.labelled_images import read_labelled_images
+from int8cal.dataset.limits import MAX_PIXELS
+from int8cal.dataset.order import permutation
+from int8cal.dataset.paths import working_directory
+from int8cal.dataset.samples import Dataset, Source
+from int8cal.errors import DataError, SpecError
+from int8cal.networks import path_roles
+from int8cal.networks.exporter import exporter_arithmetic
+from int8cal.networks.image_mean import image_mean
+from int8cal.networks.network import Arithmetic, Network
+from int8cal.preprocess.imagenet import CAFFE_MEAN_BGR, CAFFE_MEAN_GREY
+from int8cal.spec.spec import Spec
+from int8cal.types import Message, Size, SplitName
+
+_AUGMENTATION = "augmentation_config"
+
+
+def _mean(spec: Spec) -> tuple[float, ...]:
+    config = spec.message.augmentation_config
+    default = CAFFE_MEAN_BGR if config.output_channel == 3 else CAFFE_MEAN_GREY
+    return image_mean(spec, config, f"{_AUGMENTATION}.image_mean", config.output_channel) or default
+
+
+def _check(spec: Spec) -> None:
+    config = spec.message.augmentation_config
+    if config.output_channel not in (1, 3):
+        raise SpecError(
+            f"output_channel is {config.output_channel}, not 1 or 3.",
+            where=spec.where(f"{_AUGMENTATION}.output_channel"),
+        )
+    for name in ("output_height", "output_width"):
+        if getattr(config, name) < 1:
+            raise SpecError(f"{name} should be > 32.", where=spec.where(f"{_AUGMENTATION}.{name}"))
+    size = Size(config.output_height, config.output_width)
+    if size.height * size.width > MAX_PIXELS:
+        raise SpecError(
+            f"Images of {size.width}×{size.height} pixels are too large; at most {MAX_PIXELS} are made.",
+            where=spec.where(_AUGMENTATION),
+        )
+    _mean(spec)
+
+
+def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
+    config = spec.message.dataset_config
+    name = "data_sources" if split == "training" else "validation_data_sources"
+    sources: list[Source] = []
+    counts: Counter[str] = Counter()
+    for index, fields in enumerate(getattr(config, name)):
+        where = spec.where(f"dataset_config.{name}[{index}]")
+        source, left_out = _read_source(index, fields, data_root, where)
+        sources.append(source)
+        counts.update(left_out)
+    if not any(source.samples for source in sources):
+        raise DataError(
+            f"No image is in the {len(sources)} {name}.",
+            where=spec.where("dataset_config"),
+            hint="Images are named .jpg, .jpeg or .png (lower case) and have a .txt file in the label folder.",
+        )
+    return Dataset(split, tuple(sources), counts=dict(counts))
+
+
+def _read_source(index: int, fields: Message, data_root: str, where: str) -> tuple[Source, dict[str, int]]:
+    if fields.tfrecords_path:
+        return read_embedded_images(index, os.path.join(data_root, fields.tfrecords_path)), {}
+    if not (fields.image_directory_path and fields.label_directory_path):
+        raise SpecError(
+            "A data source needs image_directory_path and label_directory_path, or tfrecords_path.", where=where
+        )
+    return read_labelled_images(
+        index,
+        os.path.join(data_root, fields.image_directory_path),
+        os.path.join(data_root, fields.label_directory_path),
+    )
+
+
+def _arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
+    config = spec.message.augmentation_config
+    return exporter_arithmetic(
+        f"{_network_of(spec.message)}.exporter",
+        evidence="exporter-equal",
+        size=Size(config.output_height, config.output_width),
+        mean=_mean(spec),
+        reverse=True,
+    )
+
+
+def _network_of(message: Message) -> str:
+    """``ssd`` or ``dssd``, by the field that is set."""
+    return "dssd" if message.WhichOneof("network") == "dssd_config" else "ssd"
+
+
+NETWORK = Network(
+    name="ssd",
+    title="SSD object detection: equal to what NVIDIA's exporter computes",
+    root="int8cal.ssd.Experiment",
+    seed=lambda message: 42,
+    batch_size=lambda message: int(message.training_config.batch_size_per_gpu),
+    dataset=_read_split,
+    order=lambda message, dataset, seed: permutation(len(dataset.samples), seed),
+    arithmetic=_arithmetic,
+    check=_check,
+    detect=lambda message: _network_of(message) == "ssd",
+    path_roles=path_roles.SSD,
+    data_root=working_directory,
+)

@@ -1,0 +1,69 @@
+"""Pillow image in its file's mode → RGB or grey, the same with every version of Pillow.
+
+Alpha is dropped, not composited. What versions of Pillow do differently is done here by hand: 16-bit grey images open
+as ``I`` or ``I;16`` and convert by clipping or by shifting; palette to grey is truncated or rounded. The reference's
+(Pillow 8.4) way is kept: clipped, truncated.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from int8cal.errors import ImageError
+
+_WIDE = "I;16"
+_LUMA_PER_MILLE = np.array([299, 587, 114], dtype=np.int64)
+
+
+def unified_depth(picture: Image.Image) -> Image.Image:
+    """16-bit grey as Pillow's 32-bit ``I``; every other mode as it is."""
+    return _converted(picture, "I") if picture.mode.startswith(_WIDE) else picture
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Mode ``RGB``; values above 255 of 16-bit images are clipped.
+
+    Raises:
+        ImageError: Pillow knows no conversion from the picture's mode.
+    """
+    return _converted(unified_depth(picture), "RGB")
+
+
+def to_grey(picture: Image.Image) -> Image.Image:
+    """Mode ``L``: (299 R + 587 G + 114 B) / 1000, truncated for palettes, else by Pillow's 16-bit fixed point.
+
+    Raises:
+        ImageError: Pillow knows no conversion from the picture's mode.
+    """
+    if picture.mode == "P":
+        return _palette_to_grey(picture)
+    return _converted(unified_depth(picture), "L")
+
+
+def to_grey_keeping_depth(picture: Image.Image) -> Image.Image:
+    """Mode ``I`` with values 0..65535 for 16-bit grey images, else as `to_grey`.
+
+    Raises:
+        ImageError: Pillow knows no conversion from the picture's mode.
+    """
+    if picture.mode == _WIDE:
+        return unified_depth(picture)
+    return picture if picture.mode == "I" else to_grey(picture)
+
+
+def _converted(picture: Image.Image, mode: str) -> Image.Image:
+    if picture.mode == mode:
+        return picture
+    try:
+        return picture.convert(mode)
+    except (ValueError, OSError) as error:
+        raise ImageError(f"An image of Pillow mode {picture.mode} cannot become {mode}.") from error
+
+
+def _palette_to_grey(picture: Image.Image) -> Image.Image:
+    colours = np.tile(np.arange(256), (3, 1)).T  # entries that the file leaves out are a grey ramp
+    palette = np.array(picture.getpalette("RGB"), dtype=np.int64).reshape(-1, 3)
+    colours[: len(palette)] = palette
+    grey = (colours @ _LUMA_PER_MILLE // 1000).astype(np.uint8)
+    return Image.fromarray(grey[np.asarray(picture)])

@@ -1,0 +1,61 @@
+"""Resizing as Pillow 8.4 does it, whatever version is installed. Sizes are stretched: the aspect ratio is not kept."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from int8cal.errors import ImageError
+from int8cal.preprocess.colour import unified_depth
+from int8cal.types import Size
+
+MAX_INTERMEDIATE_PIXELS = 1 << 28
+"""Largest image between the two passes: a very tall image stretched to a very wide one is refused."""
+
+_PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
+_NOT_INTERPOLATED = ("1", "P")
+
+
+def nearest(picture: Image.Image, size: Size) -> Image.Image:
+    """Nearest neighbour; the picture itself when it already has the size.
+
+    Args:
+        picture: any mode but the 16-bit ``I;16``, whose grid Pillow rounds otherwise than that of all others.
+        size: height and width of the result.
+    """
+    if picture.size == (size.width, size.height):
+        return picture
+    return picture.resize((size.width, size.height), Image.Resampling.NEAREST)
+
+
+def interpolated(picture: Image.Image, size: Size, resample: Image.Resampling) -> Image.Image:
+    """Interpolate in the picture's own mode, rows first, then columns (Pillow chooses the order by version).
+
+    Args:
+        picture: any mode; ``1`` and ``P`` are nearest neighbour, alpha is premultiplied, 16-bit grey becomes ``I``.
+        size: height and width of the result.
+        resample: the filter; its support grows with the reduction (antialiasing).
+
+    Returns:
+        A picture of the same mode (``I`` for 16-bit grey); the picture itself when it already has the size.
+
+    Raises:
+        ImageError: the mode cannot be interpolated, or the image between the two passes would be too large.
+    """
+    picture = unified_depth(picture)
+    if picture.size == (size.width, size.height):
+        return picture
+    if picture.mode in _NOT_INTERPOLATED:
+        return nearest(picture, size)
+    if size.width * picture.height > MAX_INTERMEDIATE_PIXELS:
+        raise ImageError(
+            f"{picture.width}×{picture.height} pixels cannot be stretched to {size.width}×{size.height}: "
+            f"a pass needs more than {MAX_INTERMEDIATE_PIXELS} pixels."
+        )
+    mode = picture.mode
+    try:
+        premultiplied = picture.convert(_PREMULTIPLIED[mode]) if mode in _PREMULTIPLIED else picture
+        rows = premultiplied.resize((size.width, picture.height), resample)
+        both = rows.resize((size.width, size.height), resample)
+    except ValueError as error:
+        raise ImageError(f"An image of Pillow mode {mode} cannot be resized.") from error
+    return both.convert(mode) if mode in _PREMULTIPLIED else both

@@ -1,0 +1,272 @@
+"""A tensorfile in the forms that other quantisers read. Streaming: one batch is in memory, whatever the file's size."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from int8cal import __version__
+from int8cal.errors import OutputError, OutputExistsError, UsageError
+from int8cal.files import OutputFile, require_free_space
+from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.adapters import BatchSource, Rebatched
+from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.layout import SampleRow
+from int8cal.tensorfile.writer import TensorFileWriter
+from int8cal.types import BatchNCHW_f32, Progress
+from int8cal.use.progress import watched
+from int8cal.use.session import Layout
+
+Format: TypeAlias = Literal["npz", "npy", "raw", "polygraphy", "tensorfile"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_WITH_BATCHES = frozenset({"polygraphy", "tensorfile"})
+_INPUT_LIST = "input_list.txt"
+
+_POLYGRAPHY_SCRIPT = '''\
+"""Polygraphy data loader made by int8cal: polygraphy … --data-loader-script this_file.py"""
+
+import os
+
+from int8cal import TensorFile
+
+
+def load_data():
+    file = TensorFile(os.path.join(os.path.dirname(os.path.abspath(__file__)), {path}))
+    return file{rebatch}.polygraphy({name})
+'''
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export` wrote.
+
+    Attributes:
+        path: file or folder.
+        format: one of `FORMATS`.
+        shape: of one batch where the format keeps batches, else of the whole array; in the layout asked for.
+        images: how many are in it.
+        dropped: how many at the end were left out, as allowed by ``drop_remainder``.
+    """
+
+    path: str
+    format: Format
+    shape: tuple[int, ...]
+    images: int
+    dropped: int = 0
+
+
+def export(
+    file: TensorFile,
+    out: str | os.PathLike[str],
+    to: Format,
+    *,
+    name: str = "input_1",
+    layout: Layout = "nchw",
+    rebatch: int | None = None,
+    drop_remainder: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write the batches of a tensorfile in another form.
+
+    Args:
+        file: the open tensorfile.
+        out: file to write; for ``raw`` a folder to make.
+        to: ``npz``: one array of all images under ``name`` (ModelOpt). ``npy``: the same without name. ``raw``: a file
+            of float32 values per image with ``input_list.txt`` (SNPE, QNN and alike; the list holds plain names: run
+            the tool inside the folder). ``polygraphy``: a data loader script that reads the tensorfile where it lies.
+            ``tensorfile``: a new tensorfile, for another batch size.
+        name: the model's input, for ``npz`` and ``polygraphy``.
+        layout: order of dimensions in npz, npy and raw.
+        rebatch: images per batch, for ``polygraphy`` and ``tensorfile``.
+        drop_remainder: leave out the last images when their number does not fill a batch.
+        overwrite: replace an existing file (never a folder).
+        progress: told about each batch.
+
+    Raises:
+        UsageError: options that do not fit together, or images that do not fill the last batch.
+        OutputError: the result cannot be written, or exists already.
+        TensorFileError: the tensorfile is unsound.
+    """
+    path = os.fspath(out)
+    _check_options(to, layout, rebatch, overwrite)
+    source: BatchSource = file if rebatch is None else file.rebatch(rebatch, drop_remainder=drop_remainder)
+    if to == "polygraphy":
+        return _polygraphy(file, source, path, name, rebatch, overwrite)
+    if to == "tensorfile":
+        return _tensorfile(file, source, path, overwrite, progress)
+    if to == "raw":
+        return _raw(source, path, layout, progress)
+    return _array(source, path, to, name, layout, overwrite, progress)
+
+
+def _check_options(to: str, layout: str, rebatch: int | None, overwrite: bool) -> None:
+    if to not in FORMATS:
+        raise UsageError(f"unknown format {to!r}", hint=f"one of: {', '.join(FORMATS)}")
+    if rebatch is not None and to not in _WITH_BATCHES:
+        raise UsageError(f"{to} holds single images: there is nothing to re-batch")
+    if layout != "nchw" and to in _WITH_BATCHES:
+        raise UsageError(f"{to} holds batches as they are, NCHW", hint="use npz, npy or raw for NHWC")
+    if overwrite and to == "raw":
+        raise UsageError("a folder is never overwritten", hint="delete it first, or choose another name")
+
+
+def _laid_out(source: BatchSource, layout: Layout, progress: Progress | None) -> Iterator[BatchNCHW_f32]:
+    """Batches as little-endian float32 in the wanted order of dimensions, C-contiguous."""
+    with watched(progress, source.images) as advance:
+        for batch in source:
+            yield np.ascontiguousarray(batch if layout == "nchw" else batch.transpose(0, 2, 3, 1), "<f4")
+            advance(len(batch))
+
+
+def _image_shape(source: BatchSource, layout: Layout) -> tuple[int, int, int]:
+    _, channels, height, width = source.shape
+    return (channels, height, width) if layout == "nchw" else (height, width, channels)
+
+
+def _bytes(source: BatchSource) -> int:
+    return source.images * int(np.prod(source.shape[1:])) * 4
+
+
+def _array(
+    source: BatchSource, path: str, to: Format, name: str, layout: Layout, overwrite: bool, progress: Progress | None
+) -> Exported:
+    shape = (source.images, *_image_shape(source, layout))
+    with OutputFile(path, overwrite=overwrite) as output:
+        require_free_space(os.path.dirname(os.path.abspath(path)), _bytes(source))
+        with _writing(path), open(output.scratch, "wb") as file:
+            if to == "npy":
+                _write_npy(file, shape, _laid_out(source, layout, progress))
+            else:
+                with (
+                    zipfile.ZipFile(file, "w") as archive,
+                    archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member,
+                ):
+                    _write_npy(member, shape, _laid_out(source, layout, progress))
+        output.commit()
+    return Exported(path, to, shape, source.images)
+
+
+def _write_npy(file: IO[bytes], shape: tuple[int, ...], batches: Iterator[BatchNCHW_f32]) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    for batch in batches:
+        file.write(batch.data)
+
+
+def _raw(source: BatchSource, path: str, layout: Layout, progress: Progress | None) -> Exported:
+    shape = _image_shape(source, layout)
+    with _new_folder(path) as folder, _writing(path):
+        require_free_space(folder, _bytes(source))
+        names: list[str] = []
+        for batch in _laid_out(source, layout, progress):
+            for image in batch:
+                names.append(f"{len(names):08d}.raw")
+                image.tofile(os.path.join(folder, names[-1]))
+        with open(os.path.join(folder, _INPUT_LIST), "w", encoding="ascii", newline="\n") as listing:
+            listing.writelines(f"{name}\n" for name in names)
+    return Exported(path, "raw", shape, source.images)
+
+
+@contextmanager
+def _new_folder(path: str) -> Iterator[str]:
+    """A folder that gets its final name when the block ends well, and is removed when it does not."""
+    if os.path.lexists(path):
+        raise OutputExistsError("already exists", where=path, hint="Delete it, or choose another name.")
+    parent, name = os.path.split(os.path.abspath(path))
+    part = os.path.join(parent, f".{name}.part")
+    try:
+        os.makedirs(parent, exist_ok=True)
+        os.mkdir(part)
+    except FileExistsError as error:
+        raise OutputError("another run is writing this folder, or left it behind", where=part) from error
+    except OSError as error:
+        raise OutputError(f"cannot make the folder: {error.strerror or error}", where=path) from error
+    try:
+        yield part
+        try:
+            os.rename(part, path)
+        except OSError as error:
+            raise OutputExistsError(f"cannot take its final name: {error.strerror}", where=path) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _polygraphy(
+    file: TensorFile, source: BatchSource, path: str, name: str, rebatch: int | None, overwrite: bool
+) -> Exported:
+    dropped = source.dropped if isinstance(source, Rebatched) else 0
+    drop = ", drop_remainder=True" if dropped else ""
+    script = _POLYGRAPHY_SCRIPT.format(
+        path=ascii(os.path.relpath(file.path, os.path.dirname(os.path.abspath(path)))),
+        rebatch=f".rebatch({rebatch}{drop})" if rebatch else "",
+        name=ascii(name),
+    )
+    with OutputFile(path, overwrite=overwrite) as output:
+        output.write(script.encode())
+        output.commit()
+    return Exported(path, "polygraphy", source.shape, source.images, dropped)
+
+
+def _tensorfile(
+    file: TensorFile, source: BatchSource, path: str, overwrite: bool, progress: Progress | None
+) -> Exported:
+    compression = Compression.named("fast")
+    with OutputFile(path, overwrite=overwrite) as output:
+        with TensorFileWriter(output.scratch, source.shape, compression) as writer:
+            for batch in _laid_out(source, "nchw", progress):
+                for image in batch:
+                    writer.append(compression.encode(image))
+            writer.finish(_manifest(file, source), _samples(file, source))
+        output.commit()
+    dropped = source.dropped if isinstance(source, Rebatched) else 0
+    return Exported(path, "tensorfile", source.shape, source.images, dropped)
+
+
+def _manifest(file: TensorFile, source: BatchSource) -> dict[str, Any]:
+    """The manifest of the original with the new batches, and a note of what was done."""
+    return {
+        "schema": 1,
+        "int8cal": __version__,
+        **(file.manifest or {}),
+        "batches": len(source),
+        "batch_size": source.shape[0],
+        "image_shape": list(source.shape[1:]),
+        "rebatched": {"batches": len(file), "batch_size": file.shape[0], "dropped": file.images - source.images},
+    }
+
+
+def _samples(file: TensorFile, source: BatchSource) -> list[SampleRow]:
+    """The sample table with the new places; rows of images that were left out go."""
+    if file.samples is None:
+        return []
+    rows = []
+    for row in file.samples.tolist():
+        sample = SampleRow(*row)
+        place = sample.batch * file.shape[0] + sample.position
+        if sample.batch >= 0 and place >= source.images:
+            continue
+        if sample.batch >= 0:
+            batch, position = divmod(place, source.shape[0])
+            sample = sample._replace(batch=batch, position=position)
+        rows.append(sample)
+    return rows
+
+
+@contextmanager
+def _writing(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(
+            f"cannot be written: {error.strerror or error}", where=path, hint="Check free space, quota and permissions."
+        ) from error
