@@ -28,19 +28,20 @@ export_samples = load_component(HERE / "export.yml")
 @dsl.pipeline(display_name="INT8 calibration", default_compute="cpu-cluster")
 def calibrate() -> dict[str, object]:
     """From a data set and its training spec to a calibration tensorfile, and on to another tool's form."""
-    prepared = prepare_data()
-    calibrated = calibration_tensorfile(
+    prepare = prepare_data()
+    calibration = calibration_tensorfile(
         model_app_name="streets",
-        training_data_dir=prepared.outputs.data,
+        training_data_dir=prepare.outputs.data,
         training_data_subdir="streets",
         specfile_reference_training_data_dir="/data/streets",
-        training_tf_records_dir=prepared.outputs.data,
+        training_tf_records_dir=prepare.outputs.data,
         training_tf_records_subdir="streets",
         specfile_reference_training_tf_records_dir="/data/streets",
-        original_specs=prepared.outputs.specs,
+        original_specs=prepare.outputs.specs,
         specs_file="streets.txt",
         max_batches=4,
     )
-    calibrated.environment_variables = MOUNT_SETTINGS
-    export_samples(calibration=calibrated.outputs.output_dir)
-    return {"calibration": calibrated.outputs.output_dir}
+    calibration.environment_variables = MOUNT_SETTINGS
+    export = export_samples(calibration=calibration.outputs.output_dir)
+    export.display_name = "export"
+    return {"calibration": calibration.outputs.output_dir}
