@@ -188,7 +188,8 @@ def _make_command(network: str | None) -> click.Command:
         launch_cuda_blocking: bool,
         **choice: Any,
     ) -> None:
-        console.configure_logging(verbose=verbose, log_file=log_file)
+        # The output of NVIDIA's own command is part of the log.
+        console.configure_logging(verbose=verbose or engine == "tao", log_file=log_file)
         _launcher_options(gpus, num_processes, use_amp=use_amp)
         if gpus or gpu_index or num_processes or mpirun_arg or multi_node or launch_cuda_blocking:
             console.note("options of NVIDIA's launcher (--gpus, --gpu_index, …) have no effect: no GPU is used")
