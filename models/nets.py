@@ -42,14 +42,14 @@ class Detector(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.stem = conv_bn_relu(3, 16, stride=2)
-        self.block1 = Residual(16, 24, stride=2)
-        self.block2 = nn.Sequential(Residual(24, 40, stride=2), Residual(40, 40))
-        self.block3 = nn.Sequential(Residual(40, 64, stride=2), Residual(64, 64))
-        self.up = nn.Sequential(nn.ConvTranspose2d(64, 40, 2, 2, bias=True), nn.ReLU(inplace=True))
-        self.join = Residual(40, 40)
-        self.cov = nn.Conv2d(40, classes, 1)
-        self.bbox = nn.Conv2d(40, 4, 1)
+        self.stem = conv_bn_relu(3, 12, stride=2)
+        self.block1 = Residual(12, 16, stride=2)
+        self.block2 = nn.Sequential(Residual(16, 32, stride=2), Residual(32, 32))
+        self.block3 = Residual(32, 48, stride=2)
+        self.up = nn.Sequential(nn.ConvTranspose2d(48, 32, 2, 2), nn.ReLU(inplace=True))
+        self.join = conv_bn_relu(32, 32)
+        self.cov = nn.Conv2d(32, classes, 1)
+        self.bbox = nn.Conv2d(32, 4, 1)
         nn.init.constant_(self.cov.bias, -4.0)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

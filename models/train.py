@@ -38,6 +38,7 @@ from int8cal.preprocess import imagenet
 DETECTOR_INPUT, DETECTOR_OUTPUTS = "input_1:0", ["output_cov/Sigmoid:0", "output_bbox/BiasAdd:0"]
 CLASSIFIER_INPUT, CLASSIFIER_OUTPUT = "input_1", "predictions/Softmax"
 SMALLEST = 9.0  # objects lower than this are neither shown nor denied to the detector
+BAND = slice(48, 160)  # rows of the picture in which all objects lie; training needs no sky
 CENTRE = 0.35  # share of a box around its middle whose cells belong to the object
 
 
@@ -54,7 +55,8 @@ def as_classifier_input(image: np.ndarray) -> np.ndarray:
 def draw_training_scene(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(picture, coverage target, its weight, edge target) of one training scene."""
     scene = draw_scene(np.random.default_rng((TRAINING_SEED, index)), SCENE_SIZE)
-    return (scene.image, *targets(scene.objects))
+    rows = slice(BAND.start // STRIDE, BAND.stop // STRIDE)
+    return (scene.image[BAND], *(part[..., rows, :] for part in targets(scene.objects)))
 
 
 def targets(objects: tuple[SceneObject, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -195,8 +197,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=["detector", "classifier"])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--pictures", type=int, default=3000)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--pictures", type=int, default=2500)
+    parser.add_argument("--epochs", type=int, default=12)
     options = parser.parse_args()
     torch.manual_seed(0)
     if options.model == "detector":
