@@ -201,6 +201,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12)
     options = parser.parse_args()
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # the same numbers at every run
     if options.model == "detector":
         model = train_detector(options.pictures, options.epochs)
         axes = {0: "N", 2: "height", 3: "width"}

@@ -24,7 +24,7 @@ Predict: TypeAlias = Callable[[BatchNCHW_f32], tuple[Values, ...]]
 DETECTOR = Path(__file__).with_name("models") / "detector.onnx"
 CLASSIFIER = Path(__file__).with_name("models") / "classifier.onnx"
 
-TRAINING_SEED, TEST_SEED = 1_000_001, 1_000_002
+TRAINING_SEED, TEST_SEED = 1001, 1002
 SCENE_SIZE = Size(192, 320)
 PICTURE_SIZE = Size(64, 64)
 
