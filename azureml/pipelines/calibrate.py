@@ -1,10 +1,10 @@
 """The pipeline of ``calibrate.yml``, written with the SDK.
 
-    from azure.ai.ml import MLClient
-    from azure.identity import DefaultAzureCredential
+from azure.ai.ml import MLClient
+from azure.identity import DefaultAzureCredential
 
-    client = MLClient.from_config(DefaultAzureCredential())
-    client.jobs.create_or_update(calibrate())
+client = MLClient.from_config(DefaultAzureCredential())
+client.jobs.create_or_update(calibrate())
 """
 
 from pathlib import Path

@@ -105,7 +105,7 @@ _launcher = _decorated(
     click.option("--log_file", metavar="FILE", help="Also log to this file; appended to."),
 )
 
-_MAKE_HELP = """Make an INT8 calibration tensorfile from the {data} of an experiment spec.
+_MAKE_HELP = """Make an INT8 calibration tensorfile from the data of an experiment spec.
 
     The images are decoded and preprocessed exactly as the network was trained; batches are written in the order of
     NVIDIA's own command. FILE has its name when it is complete, or does not exist; FILE.json holds the run's record.
@@ -279,7 +279,6 @@ def _launcher_options(gpus: int | None, num_processes: int | None, *, use_amp: b
 
 
 def summary(manifest: Manifest) -> list[tuple[str, object]]:
-    """What came out, as name–value rows."""
     """What came out of a run, as name–value rows."""
     facts = manifest.facts
     batch_size, channels, height, width = manifest.shape
@@ -330,7 +329,7 @@ def _images(images_from: str, split: str | None) -> str:
 
 
 def _help(template: str, network: str | None) -> str:
-    return template.format(prefix=f"{network} " if network else "", data="data")
+    return template.format(prefix=f"{network} " if network else "")
 
 
 any_network = _make_command(None)

@@ -77,7 +77,9 @@ def pictures(seed: int, count: int, size: Size = PICTURE_SIZE) -> Iterator[tuple
         yield draw_object(np.random.default_rng((seed, index)), CLASSES[label], size), label
 
 
-def score_detector(predict: Predict, normalise: Callable[[ImageHWC_u8], ImageCHW_f32], of: Iterable[Scene]) -> DetectorScore:
+def score_detector(
+    predict: Predict, normalise: Callable[[ImageHWC_u8], ImageCHW_f32], of: Iterable[Scene]
+) -> DetectorScore:
     """Match detections with objects: same class, IoU of at least 0.5, best coverage first.
 
     Objects lower than 16 pixels, mostly covered or mostly outside need not be found; what lies on them is not counted.
