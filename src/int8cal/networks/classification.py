@@ -32,6 +32,7 @@ from int8cal.dataset.paths import working_directory
 from int8cal.dataset.pictures import open_picture, size_of
 from int8cal.dataset.samples import Dataset, Sample
 from int8cal.errors import SpecError
+from int8cal.networks import path_roles
 from int8cal.networks.image_mean import image_mean
 from int8cal.networks.network import Arithmetic, Network, Option
 from int8cal.preprocess import imagenet
@@ -143,7 +144,7 @@ NETWORK = Network(
     arithmetic=_arithmetic,
     check=_check,
     detect=lambda message: True,
-    path_roles={},
+    path_roles=path_roles.CLASSIFICATION,
     default_max_batches=1,
     options=(_RESIZE,),
     data_root=working_directory,

@@ -34,6 +34,7 @@ from int8cal.dataset.order import permutation
 from int8cal.dataset.samples import Dataset, Sample
 from int8cal.dataset.sources import DataloaderMode, read_tfrecord_split
 from int8cal.errors import ImageError, SpecError
+from int8cal.networks import path_roles
 from int8cal.networks.detectnet_v2 import tfrecord_selection
 from int8cal.networks.exporter import exporter_arithmetic
 from int8cal.networks.image_mean import image_mean
@@ -116,7 +117,7 @@ def _problems(message: Message) -> Iterator[tuple[str, str]]:
 
 
 def _contradictions(message: Message) -> Iterator[str]:
-    """What augmentation_config says about the network input, where input_image_config, which decides, says otherwise."""
+    """What augmentation_config says of the network input where input_image_config, which decides, says otherwise."""
     fields = message.augmentation_config.preprocessing
     size = _fixed_size(message)
     expected = {"output_image_channel": _channels(message)}
@@ -231,7 +232,7 @@ NETWORK = Network(
     arithmetic=_arithmetic,
     check=_check,
     detect=lambda message: True,
-    path_roles={},
+    path_roles=path_roles.FASTER_RCNN,
     refuse_outdated=_refuse_outdated,
     folder_arithmetic=_folder_arithmetic,
 )

@@ -23,6 +23,7 @@ from int8cal.dataset.order import permutation
 from int8cal.dataset.paths import working_directory
 from int8cal.dataset.samples import Dataset, Source
 from int8cal.errors import DataError, SpecError
+from int8cal.networks import path_roles
 from int8cal.networks.exporter import exporter_arithmetic
 from int8cal.networks.image_mean import image_mean
 from int8cal.networks.network import Arithmetic, Network
@@ -118,6 +119,6 @@ NETWORK = Network(
     arithmetic=_arithmetic,
     check=_check,
     detect=lambda message: _network_of(message) == "ssd",
-    path_roles={},
+    path_roles=path_roles.SSD,
     data_root=working_directory,
 )

@@ -55,7 +55,7 @@ def odd_images(tmp_path: Path) -> Path:
 
 
 def arithmetic_of(spec: Spec, root: Path) -> Arithmetic:
-    return NETWORK.arithmetic(spec, NETWORK.dataset(spec, "training", str(root)))
+    return NETWORK.arithmetic(spec, NETWORK.dataset(spec, "training", str(root)), {})
 
 
 @pytest.mark.parametrize("mode", ["MULTISOURCE", "LEGACY", "DEFAULT"])
@@ -75,7 +75,7 @@ def test_contract_of_an_arithmetic(odd_images: Path, mode: str, channels: int, p
     spec.message.augmentation_config.preprocessing.output_image_channel = channels
     NETWORK.check(spec)
     dataset = NETWORK.dataset(spec, "training", str(odd_images))
-    arithmetic = NETWORK.arithmetic(spec, dataset)
+    arithmetic = NETWORK.arithmetic(spec, dataset, {})
     assert arithmetic.name == f"detectnet_v2.mode{['MULTISOURCE', 'LEGACY', 'DEFAULT'].index(mode)}"
     assert json.loads(json.dumps(dict(arithmetic.options))) == dict(arithmetic.options)
     for sample in dataset.samples:
@@ -147,7 +147,7 @@ def test_size_with_limited_sides_comes_from_the_record(odd_images: Path) -> None
     spec = make_spec("output_image_min: 40 output_image_max: 60")
     NETWORK.check(spec)
     dataset = NETWORK.dataset(spec, "training", str(odd_images))
-    arithmetic = NETWORK.arithmetic(spec, dataset)
+    arithmetic = NETWORK.arithmetic(spec, dataset, {})
     shapes = {sample.frame_id: arithmetic.shape(sample) for sample in dataset.samples if sample.frame_id != "wide"}
     assert shapes == {
         "grey": (3, 40, 56),
@@ -171,7 +171,7 @@ def test_recorded_size_that_leaves_no_image(tmp_path: Path, size: tuple[int, int
     spec = make_spec("output_image_min: 40 output_image_max: 60")
     dataset = NETWORK.dataset(spec, "training", str(tmp_path))
     with pytest.raises(ImageError, match=problem):
-        NETWORK.arithmetic(spec, dataset).shape(dataset.samples[0])
+        NETWORK.arithmetic(spec, dataset, {}).shape(dataset.samples[0])
 
 
 def test_scale_that_would_need_a_huge_canvas_or_skip_all_pixels(odd_images: Path) -> None:
@@ -189,7 +189,7 @@ def test_recorded_size_alone_takes_no_memory_without_scale(odd_images: Path) -> 
     write_records(odd_images / "records" / "huge", [record("grey", 2**31 - 1, 2**31 - 1)])
     spec = make_spec()
     dataset = NETWORK.dataset(spec, "training", str(odd_images))
-    values = NETWORK.arithmetic(spec, dataset)(read_encoded(dataset.samples[0]), dataset.samples[0])
+    values = NETWORK.arithmetic(spec, dataset, {})(read_encoded(dataset.samples[0]), dataset.samples[0])
     assert values.shape == (3, 64, 96)
 
 

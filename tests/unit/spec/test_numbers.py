@@ -21,10 +21,11 @@ def test_numbers_and_lists_of_them(text: str, numbers: object) -> None:
     assert parse_numbers(text) == numbers
 
 
+HOSTILE = ("-" * 1900 + "1", "(" * 1900, "1+" * 900 + "x", "1" * 2001, "1e999*0 if 1 else 2", "9**9**9", "\0")
+
+
 @pytest.mark.parametrize(
-    "text",
-    ["", "a", "True", "'1'", "1/0", "9**9**9", "[1,", "print(1)", "[x for x in (1,)]", "1j", "-" * 1900 + "1"]
-    + ["(" * 1900, "1+" * 900 + "x", "1" * 2001, "1e999*0 if 1 else 2", "\0"],
+    "text", ["", "a", "True", "'1'", "1/0", "[1,", "print(1)", "[x for x in (1,)]", "1j", *HOSTILE]
 )
 def test_everything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):

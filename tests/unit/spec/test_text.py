@@ -82,6 +82,7 @@ def test_columns_count_characters_and_lines_end_with_line_feeds_only() -> None:
         ("word", None),
         ("12", None),
         (r'"\x"', None),
+        ("'raw byte \udcff'", None),
     ],
 )
 def test_strings_are_read_as_protobuf_reads_them(written: str, content: str | None) -> None:
