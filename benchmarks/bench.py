@@ -34,6 +34,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory(prefix="int8cal-bench-", dir=arguments.folder) as folder:
         settings = _settings(Path(folder), quick=arguments.quick, repetitions=arguments.repetitions)
+        result |= {"images": settings.images, "repetitions": settings.repetitions}
         print(f"{machine()['processor']}, {machine()['cores']} cores, Python {machine()['python']}")
         print(f"{settings.images} images each, {settings.repetitions} repetitions, medians")
         for name in arguments.questions or QUESTIONS:
@@ -63,8 +64,8 @@ def _arguments() -> argparse.Namespace:
 
 def _settings(folder: Path, *, quick: bool, repetitions: int | None) -> Settings:
     if quick:
-        return Settings(QUICK_WORKLOADS, 4, 2, repetitions or 1, (1, 4), folder)
-    return Settings(WORKLOADS, 160, 16, repetitions or 3, (10, 50, 100), folder)
+        return Settings(QUICK_WORKLOADS, 4, 2, repetitions or 1, 1, (1, 4), folder)
+    return Settings(WORKLOADS, 160, 16, repetitions or 3, 21, (10, 50, 100), folder)
 
 
 def _print_table(rows: list[list[object]]) -> None:

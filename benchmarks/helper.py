@@ -66,6 +66,7 @@ class Settings:
         images: pictures of each.
         batch_size: images per batch.
         repetitions: of each measurement; medians are reported.
+        startup_rounds: starts of the command in the start-up benchmark.
         batches: file lengths for the memory benchmark, in batches.
         folder: for data and output.
     """
@@ -74,6 +75,7 @@ class Settings:
     images: int
     batch_size: int
     repetitions: int
+    startup_rounds: int
     batches: tuple[int, ...]
     folder: Path
 

@@ -7,13 +7,10 @@ from typing import Any
 
 from helper import INT8CAL, PYTHON, Settings, run
 
-ROUNDS = 7
-
 
 def measure(settings: Settings) -> list[dict[str, Any]]:
     """CPU seconds of ``int8cal --help`` and of an empty program, taking turns."""
-    rounds = ROUNDS * settings.repetitions
-    pairs = [(run(PYTHON, "-c", "pass").cpu, run(*INT8CAL, "--help").cpu) for _ in range(rounds)]
+    pairs = [(run(PYTHON, "-c", "pass").cpu, run(*INT8CAL, "--help").cpu) for _ in range(settings.startup_rounds)]
     bare, helped = (median(values) for values in zip(*pairs, strict=True))
     return [{"bare_python": round(bare, 3), "int8cal_help": round(helped, 3), "difference": round(helped - bare, 3)}]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,3 +71,17 @@ def run_cli(tmp_path: Path) -> Callable[..., Finished]:
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> DemoDataset:
     """A DetectNet_v2 data set of 12 small pictures with spec. Shared by the session: do not write into its folder."""
     return make_dataset(tmp_path_factory.mktemp("tiny") / "data", images=12, size=(96, 320), network_size=(96, 160))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say of each module of golden tests how many cases were run, and how many came out as the reference's."""
+    run: Counter[str] = Counter()
+    passed: Counter[str] = Counter()
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.getreports(outcome):
+            module, _, test = report.nodeid.partition("::")
+            if module.startswith("tests/golden/") and "[" in test:
+                run[module] += 1
+                passed[module] += outcome == "passed"
+    for module in sorted(run):
+        terminalreporter.write_line(f"golden cases of {module}: {run[module]} run, {passed[module]} passed")

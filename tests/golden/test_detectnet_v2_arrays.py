@@ -23,7 +23,7 @@ def test_arrays_are_equal_in_every_bit_and_in_order(case: GoldenCase) -> None:
     network.check(spec)
     dataset = network.dataset(spec, case.split, data_root(case.environment))
     order = network.order(spec.message, dataset, network.seed(spec.message))
-    arithmetic = network.arithmetic(spec, dataset)
+    arithmetic = network.arithmetic(spec, dataset, {})
     batches, images, *shape = case.shape
     assert network.batch_size(spec.message) == images
     assert (batches if case.max_batches < 0 else case.max_batches) == batches <= len(order) // images

@@ -54,13 +54,15 @@ def make_all(case: GoldenCase) -> set[tuple[int, int, int]]:
     spec = load(str(case.spec), network.root)
     network.check(spec)
     dataset = network.dataset(spec, case.split, data_root(case.environment))
-    arithmetic = network.arithmetic(spec, dataset)
+    arithmetic = network.arithmetic(spec, dataset, {})
     order = network.order(spec.message, dataset, network.seed(spec.message))
     return {arithmetic(read_encoded(sample), sample).shape for sample in (dataset.samples[index] for index in order)}
 
 
 def test_every_failing_case_has_its_place() -> None:
-    assert {case.name for case in load_cases("detectnet_v2", "error", "empty")} == EXPECTED.keys() | DECIDED_LATER.keys()
+    assert {
+        case.name for case in load_cases("detectnet_v2", "error", "empty")
+    } == EXPECTED.keys() | DECIDED_LATER.keys()
 
 
 @pytest.mark.parametrize("case", [case for case in load_cases("detectnet_v2") if case.name in EXPECTED], ids=str)
@@ -78,5 +80,5 @@ def test_mixed_shapes_are_known_before_an_image_is_read() -> None:
     network = networks.get(case.network)
     spec = load(str(case.spec), network.root)
     dataset = network.dataset(spec, case.split, data_root(case.environment))
-    shapes = {network.arithmetic(spec, dataset).shape(sample) for sample in dataset.samples}
+    shapes = {network.arithmetic(spec, dataset, {}).shape(sample) for sample in dataset.samples}
     assert {(3, 64, 106), (3, 64, 96)} < shapes == make_all(case)

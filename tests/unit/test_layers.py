@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "errors": set[str](),
     "types": set[str](),
     "files": {"errors"},
-    "protos": {"types"},
+    "protos": {"errors", "types"},
     "text_safety": set[str](),
     "spec": BASE,
     "dataset": BASE,

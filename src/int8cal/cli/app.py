@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -108,11 +109,10 @@ def run(arguments: list[str]) -> int:
     """
     for number in _STOPPING:
         signal.signal(number, _stop)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata in images: nothing that changes pixels
     as_json = "--json" in arguments
     try:
-        cli.main(arguments, prog_name="int8cal", standalone_mode=False)
-    except click.exceptions.Exit as finished:
-        return finished.exit_code
+        finished = cli.main(arguments, prog_name="int8cal", standalone_mode=False)
     except click.ClickException as error:
         return _usage(error, as_json=as_json)
     except Int8calError as error:
@@ -127,7 +127,7 @@ def run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is shown whole, with the facts to report it
         console.print_bug(error, as_json=as_json)
         return EXIT_BUG
-    return 0
+    return finished if isinstance(finished, int) else 0  # a code where a command called ctx.exit
 
 
 def _usage(error: click.ClickException, *, as_json: bool) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from int8cal.cli import console, progress
+from int8cal.cli.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,15 @@ _spec_and_choice = _decorated(
     click.option(
         "--use_validation_set", is_flag=True, help="Take the samples from the validation split, not the training one."
     ),
-    click.option("--seed", type=int, metavar="S", help="Seed of the sample order.  [default: the spec's random_seed]"),
+    click.option(
+        "--cal_image_dir",
+        metavar="DIR",
+        help="Take images from this folder, chosen at random, in place of the spec's data.",
+    ),
+    click.option("--recursive", is_flag=True, help="With --cal_image_dir: from the folders below it, too."),
+    click.option(
+        "--seed", type=int, metavar="S", help="Seed of the sample order.  [default: the spec's random_seed, or 42]"
+    ),
     click.option("--batch_size", type=int, metavar="B", help="Images per batch.  [default: the spec's]"),
     click.option("--allow_unknown_fields", is_flag=True, help="Unknown spec fields are warnings, not errors."),
     click.option("--strict", is_flag=True, help="Legacy spec fields are errors, not warnings."),
@@ -135,9 +144,26 @@ def network_group(name: str) -> click.Group | None:
     )
 
 
+def _network_options(network: str | None) -> Callable[[_Command], _Command]:
+    """The options that only this network has."""
+    from int8cal import networks
+
+    options = networks.get(network).options if network else ()
+    decorators: list[Callable[[_Command], _Command]] = [
+        click.option(
+            f"--{option.name}",
+            type=click.Choice(option.choices),
+            help=f"{option.help}  [default: {option.default}]",
+        )
+        for option in options
+    ]
+    return _decorated(*decorators)
+
+
 def _make_command(network: str | None) -> click.Command:
     @click.command("calibration_tensorfile", help=_help(_MAKE_HELP, network))
     @_spec_and_choice
+    @_network_options(network)
     @_output
     @_launcher
     def command(
@@ -162,12 +188,14 @@ def _make_command(network: str | None) -> click.Command:
         launch_cuda_blocking: bool,
         **choice: Any,
     ) -> None:
-        console.configure_logging(verbose=verbose, log_file=log_file)
+        # The output of NVIDIA's own command is part of the log.
+        console.configure_logging(verbose=verbose or engine == "tao", log_file=log_file)
         _launcher_options(gpus, num_processes, use_amp=use_amp)
         if gpus or gpu_index or num_processes or mpirun_arg or multi_node or launch_cuda_blocking:
             console.note("options of NVIDIA's launcher (--gpus, --gpu_index, …) have no effect: no GPU is used")
         from int8cal.pipeline import make
 
+        keep_freed_memory()
         manifest = make(
             _planned(network, **choice),
             out,
@@ -191,6 +219,7 @@ def _make_command(network: str | None) -> click.Command:
 def _plan_command(network: str | None) -> click.Command:
     @click.command("plan", help=_help(_PLAN_HELP, network))
     @_spec_and_choice
+    @_network_options(network)
     def command(*, as_json: bool, verbose: bool, **choice: Any) -> None:
         console.configure_logging(verbose=verbose)
         plan = _planned(network, **choice)
@@ -210,9 +239,12 @@ def _planned(
     use_validation_set: bool,
     seed: int | None,
     batch_size: int | None,
+    cal_image_dir: str | None,
+    recursive: bool,
     allow_unknown_fields: bool,
     strict: bool,
     strict_network: bool,
+    **options: str | None,
 ) -> Plan:
     from int8cal.pipeline import plan, read_spec
 
@@ -227,6 +259,9 @@ def _planned(
         max_batches=max_batches,
         seed=seed,
         batch_size=batch_size,
+        cal_image_dir=cal_image_dir,
+        recursive=recursive,
+        options={name: value for name, value in options.items() if value is not None},
     )
     for warning in planned.dataset.warnings:
         console.note(f"warning: {warning}")
@@ -251,7 +286,7 @@ def summary(manifest: Manifest) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [
         ("tensorfile", manifest.path),
         ("batches", f"{manifest.batches} of {batch_size} images, {channels} x {height} x {width} float32"),
-        ("split", facts["split"]),
+        ("images", _images(facts["images"], facts["split"])),
         ("order", f"seed {facts['seed']}"),
         ("arithmetic", f"{facts['arithmetic']['name']} ({facts['arithmetic']['evidence']})"),
     ]
@@ -269,7 +304,8 @@ def _plan_table(plan: Plan) -> list[tuple[str, object]]:
     missing = plan.missing_images()
     rows: list[tuple[str, object]] = [
         ("network", f"{plan.network.name}: {plan.network.title}"),
-        ("split", f"{plan.split}, {len(plan.dataset.samples)} images in {len(plan.dataset.sources)} source(s)"),
+        ("images", f"{len(plan.dataset.samples)} {_images(plan.images_from, plan.split)}"),
+        ("sources", len(plan.dataset.sources)),
         ("batches", f"{plan.batches} of {plan.batch_size} images"),
         ("shape", "{} x {} x {} x {} float32".format(*plan.shape)),
         ("size", f"{plan.nbytes / 1e6:,.1f} MB uncompressed"),
@@ -287,6 +323,10 @@ def _plan_table(plan: Plan) -> list[tuple[str, object]]:
 
 
 _MISSING_SHOWN = 20
+
+
+def _images(images_from: str, split: str | None) -> str:
+    return f"of the {split} split" if images_from == "data set" else f"of a {images_from}"
 
 
 def _help(template: str, network: str | None) -> str:

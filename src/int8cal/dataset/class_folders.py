@@ -17,9 +17,9 @@ IMAGE_ENDINGS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
 def read_class_folders(root: str, split: SplitName) -> Dataset:
     """Images of a classification data set.
 
-    Classes are the folders in ``root`` (links to folders too) in sorted order, whether they hold images or not. Inside a
-    class, folders are walked in the order of their paths, links to folders are not followed, names are sorted. Files that
-    lie directly in ``root``, and files that are no images by their name, are left out and counted.
+    Classes are the folders in ``root`` (links to folders too) in sorted order, whether they hold images or not. Inside
+    a class, folders are walked in the order of their paths, links to folders are not followed, names are sorted. Files
+    that lie directly in ``root``, and files that are no images by their name, are left out and counted.
 
     Args:
         root: the folder of class folders.

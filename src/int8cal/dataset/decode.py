@@ -7,21 +7,16 @@ comparing with the reference's output on the golden set.
 
 from __future__ import annotations
 
-import io
-import struct
-
 import numpy as np
-from PIL import Image
 
+from int8cal.dataset import gif, png
 from int8cal.dataset.jpeg import decode_jpeg
 from int8cal.dataset.limits import check_pixels
-from int8cal.dataset.png import SIGNATURE, read_png
 from int8cal.dataset.png_pixels import decode_png
 from int8cal.errors import ImageError
 from int8cal.types import ImageHWC_f16, ImageHWC_u8
 
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
-_GIF_SIGNATURE = b"GIF8"
 _BMP_SIGNATURE = b"BM"
 
 
@@ -42,10 +37,10 @@ def decode_image(data: bytes, channels: int, *, fast_dct: bool, where: str) -> I
     """
     if data.startswith(_JPEG_SIGNATURE):
         return decode_jpeg(data, channels, fast_dct=fast_dct, where=where)
-    if data.startswith(SIGNATURE):
-        return decode_png(read_png(data, where), channels, where)
-    if data.startswith(_GIF_SIGNATURE):
-        return _decode_gif(data, channels, where)
+    if data.startswith(png.SIGNATURE):
+        return decode_png(png.read_png(data, where), channels, where)
+    if data.startswith(gif.SIGNATURE):
+        return gif.decode_gif(data, channels, where)
     raise ImageError(f"Expected image (JPEG, PNG, or GIF), got {_describe(data)}.", where=where)
 
 
@@ -76,28 +71,6 @@ def decode_raw_half(data: bytes, channels: int, height: int, width: int, *, wher
     if not np.isfinite(image).all():
         raise ImageError("The raw float16 image has values that are no finite numbers.", where=where)
     return image.transpose(1, 2, 0)
-
-
-def _decode_gif(data: bytes, channels: int, where: str) -> ImageHWC_u8:
-    if channels != 3:
-        raise ImageError(f"channels must be 0 or 3 for GIF, got {channels}.", where=where)
-    if len(data) >= 10:
-        width, height = struct.unpack_from("<HH", data, 6)
-        check_pixels(height, width, where)
-    try:
-        with Image.open(io.BytesIO(data), formats=["GIF"]) as image:
-            frame = image.tile[0].extents if image.tile else None
-            if frame != (0, 0, *image.size):
-                raise ImageError("The GIF's first frame does not fill the image; this is not supported.", where=where)
-            image.info.pop("transparency", None)  # transparency does not change the reference's pixels
-            pixels = np.asarray(image.convert("RGB"))
-            if getattr(image, "is_animated", False):
-                raise ImageError("The GIF is animated; only one-frame GIFs can be used.", where=where)
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError("Invalid GIF data.", where=where) from error
-    return pixels
 
 
 def _describe(data: bytes) -> str:

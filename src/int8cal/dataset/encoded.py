@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 
 from int8cal.dataset.example import bytes_feature, parse_features
+from int8cal.dataset.files import open_regular
 from int8cal.dataset.limits import MAX_ENCODED_BYTES
 from int8cal.dataset.samples import Sample
 from int8cal.dataset.tfrecord import read_record, record_place
-from int8cal.errors import ImageError, MissingDataError, RecordError
+from int8cal.errors import ImageError, RecordError
 from int8cal.text_safety import printable
 
 ENCODED_FEATURE = "frame/encoded"
@@ -43,27 +43,12 @@ def read_encoded(sample: Sample) -> bytes:
 
 
 def _read_file(path: str) -> bytes:
-    """Read a regular file whole; a pipe or device behind the name is never waited for."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError as error:
-        raise MissingDataError("No such file or directory.", where=printable(path)) from error
-    except (OSError, ValueError) as error:
-        raise ImageError(f"The image file cannot be opened: {_reason(error)}.", where=printable(path)) from error
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError("Not a regular file, so no image.", where=printable(path))
-        if status.st_size > MAX_ENCODED_BYTES:
-            raise ImageError(
-                f"The image file has {status.st_size} bytes; at most {MAX_ENCODED_BYTES} are read.",
-                where=printable(path),
-            )
+    where = printable(path)
+    with open_regular(path, "image file", ImageError, buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_ENCODED_BYTES:
+            raise ImageError(f"The image file has {size} bytes; at most {MAX_ENCODED_BYTES} are read.", where=where)
         try:
             return file.read()
         except OSError as error:
-            raise ImageError(f"The image file cannot be read: {_reason(error)}.", where=printable(path)) from error
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+            raise ImageError(f"The image file cannot be read: {error.strerror}.", where=where) from error

@@ -1,4 +1,4 @@
-"""All images of a folder, without a spec's word on them → samples, as NVIDIA's exporters take them (``--cal_image_dir``)."""
+"""All images of a folder → samples, as NVIDIA's exporters take them (``--cal_image_dir``)."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def read_folder(folder: ImageFolder, split: SplitName, *, sizes: bool) -> Datase
     Args:
         folder: which.
         split: what the result is called.
-        sizes: read the size of every image from its header, for arithmetic that needs recorded sizes. Images whose header
-            cannot be read have size 0 here, and fail when they are decoded.
+        sizes: read the size of every image from its header, for arithmetic that needs recorded sizes. Images whose
+            header cannot be read have size 0 here, and fail when they are decoded.
 
     Raises:
         MissingDataError: the folder is not there.

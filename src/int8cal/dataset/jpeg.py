@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -26,7 +28,9 @@ from int8cal.errors import ImageError
 from int8cal.types import ImageHWC_u8
 
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_START_OF_SCAN = 0xDA
 _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
+_METADATA = frozenset((*range(0xE1, 0xEE), 0xEF, 0xFE))  # not APP0 (JFIF) and APP14 (Adobe), which decide colours
 _CMYK_COMPONENTS = 4
 
 
@@ -68,29 +72,53 @@ def _decode_cmyk(data: bytes, channels: int, *, fast_dct: bool, where: str) -> I
             hint="Convert the image to RGB, or use dataloader_mode MULTISOURCE with the extension jpg.",
         )
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        with Image.open(io.BytesIO(_without_metadata(data)), formats=["JPEG"]) as image:
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
         raise _invalid(data, str(error), where) from error
 
 
-def _frame_header(data: bytes, where: str) -> tuple[int, int, int]:
-    """Height, width and number of components from the start-of-frame segment."""
+class _Segment(NamedTuple):
+    """A marker segment before the pixels: where it begins, and where the next one does."""
+
+    marker: int
+    begin: int
+    end: int
+
+
+def _segments(data: bytes) -> Iterator[_Segment]:
+    """Marker segments up to and with the first start of scan."""
     offset = 2
     while offset + 4 <= len(data):
-        if data[offset] != 0xFF:
-            offset += 1  # libjpeg, too, skips stray bytes between segments
-            continue
         marker = data[offset + 1]
-        if marker == 0xFF or marker in _WITHOUT_LENGTH:
-            offset += 1 if marker == 0xFF else 2
+        if data[offset] != 0xFF or marker == 0xFF:
+            offset += 1  # libjpeg, too, skips fill and stray bytes between segments
             continue
-        (length,) = struct.unpack_from(">H", data, offset + 2)
-        if marker in _START_OF_FRAME and offset + 10 <= len(data):
-            height, width, components = struct.unpack_from(">HHB", data, offset + 5)
-            return height, width, components
+        length = 0 if marker in _WITHOUT_LENGTH else int.from_bytes(data[offset + 2 : offset + 4], "big")
+        yield _Segment(marker, offset, offset + 2 + length)
+        if marker == _START_OF_SCAN:
+            return
         offset += 2 + length
+
+
+def _frame_header(data: bytes, where: str) -> tuple[int, int, int]:
+    """Height, width and number of components."""
+    for segment in _segments(data):
+        if segment.marker in _START_OF_FRAME and segment.begin + 10 <= len(data):
+            height, width, components = struct.unpack_from(">HHB", data, segment.begin + 5)
+            return height, width, components
     raise _invalid(data, "it has no frame header", where)
+
+
+def _without_metadata(data: bytes) -> bytes:
+    """The file without EXIF, profiles and comments, about which Pillow would warn when they are damaged."""
+    kept = [data[:2]]
+    rest = 2
+    for segment in _segments(data):
+        if segment.marker not in _METADATA:
+            kept.append(data[segment.begin : segment.end])
+        rest = segment.end
+    return b"".join((*kept, data[rest:]))
 
 
 def _invalid(data: bytes, reason: str, where: str) -> ImageError:

@@ -10,10 +10,13 @@ from pathlib import Path
 from int8cal.errors import DataError, MissingDataError
 from int8cal.text_safety import printable
 
+DATA_ROOT_HINT = "Relative paths are joined to DATA_BASE_PATH (else ~/datasets)."
+WORKING_DIRECTORY_HINT = "Relative paths start from the working directory."
+
 
 def data_root(environment: Mapping[str, str]) -> str:
-    """Folder that relative paths of a spec are joined to: ``DATA_BASE_PATH``, else ``~/datasets`` (as the reference)."""
-    return environment.get("DATA_BASE_PATH") or os.path.expanduser("~/datasets")  # noqa: PTH111
+    """Folder to which the relative paths of a spec are joined: ``DATA_BASE_PATH``, else ``~/datasets``."""
+    return environment.get("DATA_BASE_PATH") or os.path.expanduser("~/datasets")
 
 
 def working_directory(environment: Mapping[str, str]) -> str:
@@ -22,8 +25,12 @@ def working_directory(environment: Mapping[str, str]) -> str:
     return ""
 
 
-def matching_files(pattern: str) -> tuple[str, ...]:
+def matching_files(pattern: str, *, hint: str = DATA_ROOT_HINT) -> tuple[str, ...]:
     """Paths that match a glob pattern, sorted (the reference takes them in directory order).
+
+    Args:
+        pattern: the pattern.
+        hint: what to say when nothing matches.
 
     Raises:
         MissingDataError: there is none.
@@ -32,7 +39,7 @@ def matching_files(pattern: str) -> tuple[str, ...]:
     if not paths:
         raise MissingDataError(
             f"No files match pattern {printable(pattern)}.",
-            hint="Relative paths are joined to DATA_BASE_PATH (else ~/datasets).",
+            hint=hint,
         )
     return paths
 
@@ -46,28 +53,30 @@ def require_folder(path: str, what: str) -> None:
     if not Path(path).is_dir():
         raise MissingDataError(
             f"No {what} found at path: '{printable(path)}'.",
-            hint="Relative paths are joined to DATA_BASE_PATH (else ~/datasets).",
+            hint=DATA_ROOT_HINT,
         )
 
 
-def path_inside(folder: str, name: str, where: str) -> str:
+def path_inside(folder: str, name: str, extension: str, where: str) -> str:
     """Path of a file that data names, which must not leave its folder.
 
     Args:
         folder: with or without a slash at the end.
-        name: relative path of the file.
+        name: relative path of the file, without its extension.
+        extension: without the dot.
         where: place of the record that names it, for the message.
 
     Returns:
-        Folder and name joined as plain strings, as the reference does.
+        Folder, name and extension joined as plain strings, as the reference does.
 
     Raises:
         DataError: the name is absolute, climbs with ``..``, or has a NUL character.
     """
-    if name.startswith("/") or "\0" in name or ".." in name.split("/"):
+    file_name = f"{name}.{extension}"
+    if name.startswith("/") or "\0" in file_name or ".." in (*name.split("/"), *file_name.split("/")):
         raise DataError(
             f"The image name '{printable(name)}' leads out of the image directory.",
             where=where,
             hint="Names must be relative to image_directory_path, without '..'.",
         )
-    return f"{folder}{name}" if folder.endswith("/") else f"{folder}/{name}"
+    return f"{folder}{file_name}" if folder.endswith("/") else f"{folder}/{file_name}"

@@ -1,7 +1,7 @@
 """Image file → Pillow image in the file's own mode, for networks whose reference resizes or converts with Pillow.
 
-The content decides the format, not the name. Colour JPEGs take the direct way through libjpeg-turbo, which gives the pixels
-that Pillow gives in half the time. EXIF orientation is ignored, and so is a palette's transparency: the
+The content decides the format, not the name. Colour JPEGs take the direct way through libjpeg-turbo, which gives the
+pixels that Pillow gives in half the time. EXIF orientation is ignored, and so is a palette's transparency: the
 reference drops it. Nothing is taken for the pixels before the header's size was checked.
 """
 
@@ -58,8 +58,8 @@ def open_picture(encoded: bytes, where: str) -> Image.Image:
         without transparency information.
 
     Raises:
-        ImageError: the format is not one of JPEG, PNG, BMP, TIFF, GIF and PPM, the file is damaged or cut off, or it has
-            more than `int8cal.dataset.limits.MAX_PIXELS` pixels.
+        ImageError: the format is not one of JPEG, PNG, BMP, TIFF, GIF and PPM, the file is damaged or cut off, or it
+            has more than `int8cal.dataset.limits.MAX_PIXELS` pixels.
     """
     picture = _read_header(encoded, where)
     check_pixels(picture.height, picture.width, where)

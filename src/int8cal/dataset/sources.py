@@ -207,7 +207,7 @@ def _sample(
     return Sample(
         source=source.index,
         frame_id=frame_id,
-        path=path_inside(source.image_dir, f"{frame_id}.{source.image_extension}", where),
+        path=path_inside(source.image_dir, frame_id, source.image_extension, where),
         height=height,
         width=width,
         record=RecordRef(path, record.offset, record.crc),

@@ -13,19 +13,20 @@ A file is a sequence of records (TensorFlow, ``tensorflow/core/lib/io/record_wri
 from __future__ import annotations
 
 import os
-import stat
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 import google_crc32c
 
-from int8cal.errors import MissingDataError, RecordError
+from int8cal.dataset.files import open_regular
+from int8cal.errors import RecordError
 from int8cal.text_safety import printable
 
 MAX_RECORD_BYTES = 1 << 28
 """Largest payload that is read (256 MiB): a record holds the labels of one image, and perhaps the image."""
 
+_BUFFER_BYTES = 1 << 17
 _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
@@ -87,17 +88,7 @@ def record_place(path: str, offset: int) -> str:
 
 
 def _open(path: str) -> BinaryIO:
-    """Open a regular file; a pipe or device behind the name is never waited for."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError as error:
-        raise MissingDataError("No dataset tfrecords file found.", where=printable(path)) from error
-    except OSError as error:
-        raise RecordError(f"The TFRecord file cannot be opened: {error.strerror}.", where=printable(path)) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise RecordError("Not a regular file, so no TFRecord file.", where=printable(path))
-    return os.fdopen(descriptor, "rb", buffering=1 << 17)
+    return open_regular(path, "TFRecord file", RecordError, buffering=_BUFFER_BYTES)
 
 
 def _read(file: BinaryIO, path: str, offset: int, size: int) -> Record:

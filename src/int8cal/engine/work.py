@@ -6,11 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-<<<<<<< HEAD
-from int8cal.dataset.encoded import read_encoded
-=======
 from int8cal.dataset.encoded import read_encoded, sample_place
->>>>>>> spec
 from int8cal.errors import DataError, ImageError
 
 if TYPE_CHECKING:

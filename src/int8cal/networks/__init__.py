@@ -11,10 +11,13 @@ import pkgutil
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, TypeGuard
 
 from int8cal.errors import SpecError, UnavailableError, UsageError
-from int8cal.networks.network import Network
-from int8cal.spec.spec import Spec
+
+if TYPE_CHECKING:
+    from int8cal.networks.network import Network
+    from int8cal.spec.spec import Spec
 
 __all__ = ["ENTRY_POINT_GROUP", "all_networks", "get", "names", "of_spec"]
 
@@ -85,7 +88,7 @@ def _own_networks() -> Iterator[Network]:
 def _load_own(module: str) -> Network | None:
     """The network that a module of this folder defines; None for a helper module."""
     network = getattr(importlib.import_module(f"{__name__}.{module}"), "NETWORK", None)
-    return network if isinstance(network, Network) else None
+    return network if _is_network(network) else None
 
 
 def _foreign_networks() -> Iterator[Network]:
@@ -99,6 +102,12 @@ def _load_foreign(entry_point: EntryPoint) -> Network:
         raise UnavailableError(
             f"The network {entry_point.name!r} ({entry_point.value}) cannot be loaded: {error}."
         ) from error
-    if not isinstance(network, Network):
+    if not _is_network(network):
         raise UnavailableError(f"{entry_point.value}, named as the network {entry_point.name!r}, is no Network.")
     return network
+
+
+def _is_network(value: object) -> TypeGuard[Network]:
+    from int8cal.networks.network import Network  # late: it needs NumPy
+
+    return isinstance(value, Network)

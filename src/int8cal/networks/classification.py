@@ -12,8 +12,8 @@ Crops, flips and colour augmentation take no part. The option ``resize: training
 interpolation (antialiased bilinear or bicubic) instead: those are the pixels that the network was trained on.
 
 Samples: class folders as Keras lists them; the reference's order is a permutation without a seed, here with one.
-Evidence: equal in every bit to the reference (Keras 2.2.4 with NVIDIA's patches, Pillow 8.4.0) on the golden set, but for
-colour JPEGs: the reference's Pillow decodes them with another JPEG library.
+Evidence: equal in every bit to the reference (Keras 2.2.4 with NVIDIA's patches, Pillow 8.4.0) on the golden set, but
+for colour JPEGs: the reference's Pillow decodes them with another JPEG library.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ import numpy as np
 from PIL import Image
 
 from int8cal.dataset.class_folders import read_class_folders
+from int8cal.dataset.encoded import sample_place
 from int8cal.dataset.limits import MAX_PIXELS
 from int8cal.dataset.order import permutation
 from int8cal.dataset.paths import working_directory
 from int8cal.dataset.pictures import open_picture, size_of
 from int8cal.dataset.samples import Dataset, Sample
 from int8cal.errors import SpecError
+from int8cal.networks import path_roles
 from int8cal.networks.image_mean import image_mean
 from int8cal.networks.network import Arithmetic, Network, Option
 from int8cal.preprocess import imagenet
@@ -45,7 +47,7 @@ _SMALLEST_SIDE = 16
 
 _RESIZE = Option(
     name="resize",
-    help="nearest: nearest neighbour, as NVIDIA's command does; training: with the spec's interpolation, as in training.",
+    help="nearest: nearest neighbour, as NVIDIA's command; training: the spec's interpolation, as in training.",
     choices=("nearest", "training"),
     default="nearest",
 )
@@ -110,7 +112,7 @@ def _arithmetic(spec: Spec, dataset: Dataset, options: Mapping[str, str]) -> Ari
     return Arithmetic(
         name=f"classification.{mode}",
         evidence="unverified" if as_trained else "bit-exact",
-        decode=lambda encoded, sample: open_picture(encoded, sample.location),
+        decode=lambda encoded, sample: open_picture(encoded, sample_place(sample)),
         to_tensor=to_tensor,
         shape=lambda sample: (channels, height, width),
         options={
@@ -140,7 +142,7 @@ NETWORK = Network(
     arithmetic=_arithmetic,
     check=_check,
     detect=lambda message: True,
-    path_roles={},
+    path_roles=path_roles.CLASSIFICATION,
     default_max_batches=1,
     options=(_RESIZE,),
     data_root=working_directory,

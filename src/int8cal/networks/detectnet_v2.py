@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ from int8cal.dataset.limits import MAX_PIXELS
 from int8cal.dataset.samples import Dataset, Sample, Source
 from int8cal.dataset.sources import DataloaderMode, SourcePaths, TFRecordSelection, read_tfrecord_split
 from int8cal.errors import DataError, ImageError, SpecError
+from int8cal.networks import path_roles
 from int8cal.networks.network import Arithmetic, Network
 from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES, look_up
@@ -206,8 +207,19 @@ def _pixel_problems(settings: _Settings) -> Iterator[tuple[str, str]]:
 
 
 def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
-    config = spec.message.dataset_config
     settings = _settings(spec.message)
+    selection = tfrecord_selection(spec.message.dataset_config, settings.mode, data_root)
+    return read_tfrecord_split(replace(selection, needs_validation_sizes=settings.pads and settings.scaled), split)
+
+
+def tfrecord_selection(config: Message, mode: DataloaderMode, data_root: str) -> TFRecordSelection:
+    """What a ``dataset_config`` of DetectNet_v2 or FasterRCNN says about its TFRecords.
+
+    Args:
+        config: the message.
+        mode: the reference's data loader whose rules apply.
+        data_root: folder to which relative paths are joined.
+    """
 
     def paths(index: int, source: Message) -> SourcePaths:
         pattern, image_dir = (
@@ -217,14 +229,12 @@ def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
 
     split_type = config.WhichOneof("dataset_split_type")
     has_source = split_type == "validation_data_source"
-    selection = TFRecordSelection(
+    return TFRecordSelection(
         sources=tuple(paths(index, source) for index, source in enumerate(config.data_sources)),
-        mode=settings.mode,
+        mode=mode,
         validation_fold=config.validation_fold if split_type == "validation_fold" else None,
         validation_source=paths(0, config.validation_data_source) if has_source else None,
-        needs_validation_sizes=settings.pads and settings.scaled,
     )
-    return read_tfrecord_split(selection, split)
 
 
 def _order(message: Message, dataset: Dataset, seed: int) -> SampleOrder:
@@ -253,7 +263,7 @@ def _arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmeti
     }
     size: Callable[[Sample], Size]
     if settings.mode != DataloaderMode.MULTISOURCE:
-        matrix = _default_matrix(settings)
+        matrix = _default_matrix(spec, settings)
         to_tensor, size = _default_tensor(settings, matrix), lambda sample: settings.output
         options |= {"sampling_matrix": matrix.tolist()}
     elif settings.shortest:
@@ -292,9 +302,7 @@ def _decoder(settings: _Settings) -> Callable[[bytes, Sample], ImageHWC_u8 | Ima
 def _limited(settings: _Settings, sample: Sample) -> Size:
     """Size of the result with output_image_min; it depends on the recorded size, not on the file's."""
     if not (sample.height and sample.width):
-        raise ImageError(
-            "The record gives no image size, from which output_image_min needs.", where=sample_place(sample)
-        )
+        raise ImageError("The record gives no image size, which output_image_min needs.", where=sample_place(sample))
     size = limited_size(Size(sample.height, sample.width), settings.shortest, settings.longest)
     if min(size) < 1:
         raise ImageError(
@@ -399,13 +407,14 @@ def _require_steps(spec: Spec, steps: tuple[float, float]) -> None:
             )
 
 
-def _default_matrix(settings: _Settings) -> Matrix3x3_f32:
+def _default_matrix(spec: Spec, settings: _Settings) -> Matrix3x3_f32:
     """S⁻¹ of modes 1 and 2, inverted with the reference's roundings."""
     left, top, right, bottom = settings.crop
     if not (right > left and bottom > top):
         left = top = 0
     both = settings.scale_width > 0 and settings.scale_height > 0
     across, down = (settings.scale_width, settings.scale_height) if both else (1.0, 1.0)
+    _require_steps(spec, (1 / across, 1 / down))
     return inverse_like_eigen(np.array([[across, 0, 0], [0, down, 0], [-left, -top, 1]], dtype=np.float32))
 
 
@@ -450,6 +459,6 @@ NETWORK = Network(
     arithmetic=_arithmetic,
     check=_check,
     detect=lambda message: True,
-    path_roles={},
+    path_roles=path_roles.DETECTNET_V2,
     uses_recorded_sizes=True,
 )

@@ -86,6 +86,8 @@ class Network:
         path_roles: field path → role of every path field, for path substitution (see `int8cal.spec.roles`).
         aliases: other words for it.
         default_max_batches: what ``-m`` means when absent (-1: all full batches).
+        refuse_outdated: raises `SpecError`, with what to change, for a spec in a form that only older releases
+            understand; asked before the tables are applied.
         options: choices beside the spec.
         folder_arithmetic: the same as ``arithmetic`` for images from a folder, where the reference's exporter has an
             arithmetic of its own; None: ``arithmetic`` itself.
@@ -107,6 +109,7 @@ class Network:
     path_roles: Mapping[str, str]
     aliases: tuple[str, ...] = ()
     default_max_batches: int = -1
+    refuse_outdated: Callable[[Spec], None] = lambda spec: None
     options: tuple[Option, ...] = ()
     folder_arithmetic: _MakeArithmetic | None = None
     uses_recorded_sizes: bool = False

@@ -1,15 +1,12 @@
-"""SSD: the numbers that NVIDIA's exporter of TAO (TensorFlow 1.15) feeds to TensorRT; it has no tensorfile command for SSD.
+"""SSD: the numbers that the exporter of NVIDIA's TAO (TensorFlow 1.15) feeds to TensorRT.
 
-The image is stretched by Lanczos in the file's own mode (palettes and 1-bit images by nearest neighbour), then converted
-to RGB or grey; u is a pixel 0..255 of the result::
+TAO's own tensorfile command for SSD does not exist. The arithmetic is that of `int8cal.networks.exporter`, with the
+channels blue, green, red, and the mean from image_mean, or 103.939, 116.779, 123.68 (grey: 117.3786).
 
-    x = float32(float64(u) - mean)      channels reversed: blue, green, red; mean from image_mean, or 103.939, 116.779,
-                                        123.68 (grey: 117.3786)
+No augmentation takes part. Samples: images that have a label file, sorted by name, or TFRecords with embedded images;
+one permutation with a seed (the exporter draws without one).
 
-No augmentation takes part. Samples: images that have a label file, sorted by name, or TFRecords with embedded images; one
-permutation with a seed (the exporter draws without one).
-
-Evidence: equal in every bit to the exporter (Pillow 8.4.0) on the golden set, colour JPEGs excepted as for classification.
+Evidence: equal in every bit to the exporter (Pillow 8.4.0) on the golden set; colour JPEGs excepted, as there.
 The exporter takes a missing channel of image_mean for 0; here it is an error.
 """
 
@@ -19,25 +16,20 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 
-import numpy as np
-from PIL import Image
-
 from int8cal.dataset.embedded import read_embedded_images
 from int8cal.dataset.labelled_images import read_labelled_images
 from int8cal.dataset.limits import MAX_PIXELS
 from int8cal.dataset.order import permutation
 from int8cal.dataset.paths import working_directory
-from int8cal.dataset.pictures import open_picture, size_of
-from int8cal.dataset.samples import Dataset, Sample, Source
+from int8cal.dataset.samples import Dataset, Source
 from int8cal.errors import DataError, SpecError
+from int8cal.networks import path_roles
+from int8cal.networks.exporter import exporter_arithmetic
 from int8cal.networks.image_mean import image_mean
 from int8cal.networks.network import Arithmetic, Network
-from int8cal.preprocess.colour import to_grey, to_rgb
 from int8cal.preprocess.imagenet import CAFFE_MEAN_BGR, CAFFE_MEAN_GREY
-from int8cal.preprocess.stretch import interpolated
-from int8cal.preprocess.tables import look_up, mean_subtracted
 from int8cal.spec.spec import Spec
-from int8cal.types import ImageCHW_f32, Message, Size, SplitName
+from int8cal.types import Message, Size, SplitName
 
 _AUGMENTATION = "augmentation_config"
 
@@ -58,9 +50,10 @@ def _check(spec: Spec) -> None:
     for name in ("output_height", "output_width"):
         if getattr(config, name) < 1:
             raise SpecError(f"{name} should be > 32.", where=spec.where(f"{_AUGMENTATION}.{name}"))
-    if config.output_height * config.output_width > MAX_PIXELS:
+    size = Size(config.output_height, config.output_width)
+    if size.height * size.width > MAX_PIXELS:
         raise SpecError(
-            f"Images of {config.output_width}×{config.output_height} pixels are too large; at most {MAX_PIXELS} are made.",
+            f"Images of {size.width}×{size.height} pixels are too large; at most {MAX_PIXELS} are made.",
             where=spec.where(_AUGMENTATION),
         )
     _mean(spec)
@@ -101,52 +94,12 @@ def _read_source(index: int, fields: Message, data_root: str, where: str) -> tup
 
 def _arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
     config = spec.message.augmentation_config
-    mean = _mean(spec)
     return exporter_arithmetic(
         f"{_network_of(spec.message)}.exporter",
         evidence="exporter-equal",
         size=Size(config.output_height, config.output_width),
-        mean=mean,
+        mean=_mean(spec),
         reverse=True,
-    )
-
-
-def exporter_arithmetic(
-    name: str, *, evidence: str, size: Size, mean: tuple[float, ...], reverse: bool, scale: float = 1.0
-) -> Arithmetic:
-    """What NVIDIA's exporters do with the images of ``--cal_image_dir``: stretch by Lanczos, convert, subtract the mean.
-
-    Args:
-        name: of the result.
-        evidence: of the result.
-        size: height and width of the network input.
-        mean: one number per channel, in the order of the result's channels.
-        reverse: the channels are blue, green, red; else red, green, blue (grey has no order).
-        scale: factor after the subtraction, in float32.
-    """
-    channels = len(mean)
-    tables = mean_subtracted(mean, scale)
-    convert = to_rgb if channels == 3 else to_grey
-
-    def to_tensor(picture: Image.Image, sample: Sample) -> ImageCHW_f32:
-        stretched = interpolated(picture, size, Image.Resampling.LANCZOS)
-        pixels = np.atleast_3d(np.asarray(convert(stretched)))
-        return look_up(tables, pixels[..., ::-1] if reverse else pixels)
-
-    return Arithmetic(
-        name=name,
-        evidence=evidence,
-        decode=lambda encoded, sample: open_picture(encoded, sample.location),
-        to_tensor=to_tensor,
-        shape=lambda sample: (channels, size.height, size.width),
-        options={
-            "channels": channels,
-            "channel_order": "grey" if channels == 1 else "BGR" if reverse else "RGB",
-            "mean": list(mean),
-            "scale": scale,
-            "resize": "lanczos",
-        },
-        size=size_of,
     )
 
 
@@ -166,6 +119,6 @@ NETWORK = Network(
     arithmetic=_arithmetic,
     check=_check,
     detect=lambda message: _network_of(message) == "ssd",
-    path_roles={},
+    path_roles=path_roles.SSD,
     data_root=working_directory,
 )

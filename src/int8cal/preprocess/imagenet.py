@@ -30,7 +30,7 @@ def channels_first(pixels: npt.NDArray[np.generic]) -> ImageCHW_f32:
 
 
 def caffe(planes: ImageCHW_f32, mean: Sequence[float]) -> ImageCHW_f32:
-    """x − mean, in place.
+    """X − mean, in place.
 
     Args:
         planes: values 0..255, channels in the order of ``mean`` (blue, green, red).
@@ -49,7 +49,7 @@ def torch(planes: ImageCHW_f32) -> ImageCHW_f32:
 
 
 def tf(planes: ImageCHW_f32) -> ImageCHW_f32:
-    """x / 127.5 − 1, in place; values 0..255 become −1..1."""
+    """X / 127.5 − 1, in place; values 0..255 become −1..1."""
     planes /= np.float32(127.5)
     planes -= np.float32(1)
     return planes

@@ -14,7 +14,7 @@ LevelTables_f32 = npt.NDArray[np.float32]
 
 
 def mean_subtracted(mean: Sequence[float], scale: float = 1.0) -> LevelTables_f32:
-    """(x − mean) · scale for every level: the difference in double precision, rounded to float32, then scaled in float32.
+    """(x − mean) · scale for every level: the difference in double precision and rounded, the product in float32.
 
     Args:
         mean: one number per channel, on the scale 0..255.

@@ -23,7 +23,7 @@ from google.protobuf import text_encoding
 from int8cal.text_safety import printable
 
 MAX_DEPTH = 64
-MAX_FIELDS = 200_000  # real specs have a few hundred; bounds the memory that a hostile one can take
+MAX_FIELDS = 50_000  # real specs have a few hundred; bounds the memory that a hostile one can take
 
 _GAP = re.compile(r"(?:\s|#[^\n]*)+")
 _TOKEN = re.compile(
@@ -171,9 +171,9 @@ class SpecText:
         return self.line_column(field.value_start(value))
 
     def string(self, value: Scalar) -> str | None:
-        """The content of a string value, adjacent strings joined; None when it is no (well-formed) string.
+        """The content of a string value, adjacent strings joined; None when it is no well-formed string of UTF-8.
 
-        Bytes that are no UTF-8 come as surrogate escapes.
+        Escapes may still make bytes that are no UTF-8; they come as surrogate escapes.
         """
         pieces = [token.text for token in _tokens(self.text, value.start, value.end)]
         if not pieces or not all(_is_whole_string(piece) for piece in pieces):
@@ -181,7 +181,7 @@ class SpecText:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # an unknown escape stands for itself: C:\data
             try:
-                content = b"".join(text_encoding.CUnescape(_utf8_only(piece[1:-1])) for piece in pieces)
+                content = b"".join(text_encoding.CUnescape(piece[1:-1]) for piece in pieces)
             except ValueError:
                 return None
         return content.decode("utf-8", "surrogateescape")
@@ -204,8 +204,9 @@ class SpecText:
 
 def quote(content: str) -> str:
     """A string as protobuf text writes it, in double quotes; printable characters stay as they are."""
-    as_bytes = content.encode("utf-8", "surrogateescape")
-    return f'"{text_encoding.CEscape(as_bytes, as_utf8=content.isprintable())}"'
+    if content.isprintable():
+        return f'"{text_encoding.CEscape(content, as_utf8=True)}"'
+    return f'"{text_encoding.CEscape(content.encode("utf-8", "surrogateescape"), as_utf8=False)}"'
 
 
 def shown(text: str, limit: int = 120) -> str:
@@ -336,11 +337,6 @@ class _Reader:
 
 def _is_whole_string(token: str) -> bool:
     return len(token) >= 2 and token[0] in "\"'" and token[-1] == token[0]
-
-
-def _utf8_only(text: str) -> str:
-    """Surrogate escapes written as octal escapes, since the unescaper takes UTF-8 only."""
-    return "".join(f"\\{ord(char) - 0xDC00:03o}" if 0xDC80 <= ord(char) <= 0xDCFF else char for char in text)
 
 
 def _path_steps(field_path: str) -> Iterator[tuple[str, int | None]]:

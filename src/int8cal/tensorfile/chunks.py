@@ -73,5 +73,7 @@ def _shuffled(image: ImageCHW_f32) -> memoryview:
     planes: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None = getattr(_scratch, "planes", None)
     if planes is None or planes.shape[1] != image.size:
         planes = _scratch.planes = np.empty((4, image.size), np.uint8)
-    np.copyto(planes, image.reshape(-1).view(np.uint8).reshape(-1, 4).T)
+    bits = image.reshape(-1).view(np.uint32)
+    for significance, plane in enumerate(planes):  # a shift and a cast cost half of a strided copy
+        np.right_shift(bits, np.uint32(8 * significance), out=plane, casting="unsafe")
     return planes.data

@@ -53,7 +53,9 @@ def test_validation_of_mode_0_runs_each_source_in_record_order() -> None:
 
 def test_seed_is_taken_modulo_a_mersenne_prime() -> None:
     for large, small in ((4294967295, 1), (2147483649, 2), (2147483647, 0)):
-        assert order.multisource_training([50, 20], large).tolist() == order.multisource_training([50, 20], small).tolist()
+        assert (
+            order.multisource_training([50, 20], large).tolist() == order.multisource_training([50, 20], small).tolist()
+        )
         assert order.concatenated_training(50, 1, large).tolist() == order.concatenated_training(50, 1, small).tolist()
 
 

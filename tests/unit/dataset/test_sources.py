@@ -14,7 +14,9 @@ def source(root: Path, name: str, index: int = 0) -> SourcePaths:
     return SourcePaths(index, str(root / name / "records" / "*"), str(root / name), "png")
 
 
-def select(*sources: SourcePaths, mode: DataloaderMode = DataloaderMode.MULTISOURCE, **others: object) -> TFRecordSelection:
+def select(
+    *sources: SourcePaths, mode: DataloaderMode = DataloaderMode.MULTISOURCE, **others: object
+) -> TFRecordSelection:
     return TFRecordSelection(sources=sources, mode=mode, **others)  # type: ignore[arg-type]
 
 
@@ -95,7 +97,7 @@ def test_legacy_mode_has_no_validation_fold(folds: Path) -> None:
 
 def test_image_folder_must_be_there(folds: Path) -> None:
     lost = SourcePaths(0, source(folds, "a").pattern, str(folds / "nowhere"), "png")
-    with pytest.raises(MissingDataError, match="No dataset image directory found at path: '.*nowhere'"):
+    with pytest.raises(MissingDataError, match=r"No dataset image directory found at path: '.*nowhere'"):
         read_tfrecord_split(select(lost), "training")
 
 

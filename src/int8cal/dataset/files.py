@@ -1,0 +1,36 @@
+"""Opening the files of a data set, whatever lies behind their names."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import BinaryIO
+
+from int8cal.errors import DataError, MissingDataError
+from int8cal.text_safety import printable
+
+
+def open_regular(path: str, what: str, error: type[DataError], *, buffering: int = -1) -> BinaryIO:
+    """Open a regular file for reading; a pipe or device behind the name is never waited for.
+
+    Args:
+        path: the file.
+        what: what it should be, for messages: ``TFRecord file``.
+        error: class of the error when it cannot be opened.
+        buffering: as for `open`.
+
+    Raises:
+        MissingDataError: there is no such file.
+        DataError: of the class given: it is no regular file, or cannot be opened.
+    """
+    where = printable(path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as missing:
+        raise MissingDataError(f"No such file or directory: the {what} is missing.", where=where) from missing
+    except OSError as problem:
+        raise error(f"The {what} cannot be opened: {problem.strerror}.", where=where) from problem
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise error(f"Not a regular file, so no {what}.", where=where)
+    return os.fdopen(descriptor, "rb", buffering)

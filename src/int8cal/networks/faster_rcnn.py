@@ -1,0 +1,238 @@
+"""FasterRCNN: the numbers of its own training loader without augmentation, from the formulas.
+
+u is a pixel 0..255, h() rounds to float16, everything else is float32::
+
+    v = h(u · 0.003921509)                              as DetectNet_v2's mode 0 (preprocess.normalise)
+    size_height_width:  v = h(resize(v, size))          unless the image has that size
+    size_min:           v = h(resize(v, limited size))  shorter side size_min.min, aspect ratio kept, longer side at
+                                                        most output_image_max where the spec sets it
+    x = v · 255                                         channels reversed when image_channel_order is "bgr"
+    y = (x - image_channel_mean) / image_scaling_factor
+
+``resize`` is TensorFlow 1's bilinear (preprocess.resample). Samples: the TFRecords of ``dataset_config``, read as for
+DetectNet_v2; one permutation with the spec's ``random_seed``.
+
+Images from a folder go the way of NVIDIA's exporter instead: Lanczos, mean in double precision, a product with the
+reciprocal of the scaling factor; see `int8cal.networks.exporter`.
+
+Evidence: none from the reference; the formulas are tested against a second implementation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from int8cal.dataset.decode import decode_image
+from int8cal.dataset.encoded import sample_place
+from int8cal.dataset.limits import MAX_PIXELS
+from int8cal.dataset.order import permutation
+from int8cal.dataset.samples import Dataset, Sample
+from int8cal.dataset.sources import DataloaderMode, read_tfrecord_split
+from int8cal.errors import ImageError, SpecError
+from int8cal.networks import path_roles
+from int8cal.networks.detectnet_v2 import tfrecord_selection
+from int8cal.networks.exporter import exporter_arithmetic
+from int8cal.networks.image_mean import image_mean
+from int8cal.networks.network import Arithmetic, Network
+from int8cal.preprocess.half import round_to_half
+from int8cal.preprocess.normalise import HALF_VALUES, look_up
+from int8cal.preprocess.resample import limited_size, resize_bilinear_legacy
+from int8cal.spec.spec import Spec
+from int8cal.types import ImageCHW_f32, ImageHWC_u8, Message, Size, SplitName
+
+_INPUT = "model_config.input_image_config"
+_PREPROCESSING = "augmentation_config.preprocessing"
+_ORDERS = {3: ("rgb", "bgr"), 1: ("l",)}
+_NO_LIMIT = 1 << 24
+"""Length of the longer side where the spec sets no limit: no image comes near it, and float32 holds it exactly."""
+
+
+def _input(message: Message) -> Message:
+    return message.model_config.input_image_config
+
+
+def _channels(message: Message) -> int:
+    return 1 if _input(message).image_type else 3
+
+
+def _fixed_size(message: Message) -> Size | None:
+    """Height and width of the network input; None when only the shorter side is fixed."""
+    config = _input(message)
+    if config.WhichOneof("image_size_config") == "size_min":
+        return None
+    return Size(config.size_height_width.height, config.size_height_width.width)
+
+
+def _mean(spec: Spec) -> tuple[float, ...]:
+    """Mean in the order of the network input's channels."""
+    field_path = f"{_INPUT}.image_channel_mean"
+    config = _input(spec.message)
+    mean = image_mean(spec, config, field_path, _channels(spec.message))
+    if mean is None:
+        raise SpecError("image_channel_mean should be set in experiment spec file.", where=spec.where(_INPUT))
+    if not all(0 < value < 255 for value in mean):
+        raise SpecError("image_channel_mean should be > 0 and < 255.", where=spec.where(f"{field_path}[0]"))
+    return mean if config.image_channel_order != "rgb" else mean[::-1]
+
+
+def _refuse_outdated(spec: Spec) -> None:
+    if any(field.name == "network_config" for field in spec.text.root.fields):
+        raise SpecError(
+            "network_config is the form of TLT 1.0, which TAO no longer reads.",
+            where=spec.where("network_config"),
+            hint="Rename network_config to model_config and its feature_extractor to arch; move training_config's "
+            "kitti_data_config to dataset_config and its data_augmentation to augmentation_config; set "
+            "training_config.batch_size_per_gpu.",
+        )
+
+
+def _check(spec: Spec) -> None:
+    for field_path, problem in _problems(spec.message):
+        raise SpecError(problem, where=spec.where(field_path))
+    _mean(spec)
+
+
+def _problems(message: Message) -> Iterator[tuple[str, str]]:
+    config = _input(message)
+    channels = _channels(message)
+    if config.image_channel_order not in _ORDERS[channels]:
+        allowed = " or ".join(map(repr, _ORDERS[channels]))
+        yield (
+            f"{_INPUT}.image_channel_order",
+            f"image_channel_order is {config.image_channel_order!r}; images with {channels} channels need {allowed}.",
+        )
+    if not 0 < config.image_scaling_factor < math.inf:
+        yield f"{_INPUT}.image_scaling_factor", "image_scaling_factor should be > 0."
+    size = _fixed_size(message)
+    if size is None:
+        if config.size_min.min < 1:
+            yield f"{_INPUT}.size_min", "size_min.min should be > 0."
+    elif not (size.height >= 1 and size.width >= 1 and size.height * size.width <= MAX_PIXELS):
+        yield f"{_INPUT}.size_height_width", f"Images of {size.width}×{size.height} pixels cannot be made."
+
+
+def _contradictions(message: Message) -> Iterator[str]:
+    """What augmentation_config says of the network input where input_image_config, which decides, says otherwise."""
+    fields = message.augmentation_config.preprocessing
+    size = _fixed_size(message)
+    expected = {"output_image_channel": _channels(message)}
+    if size is None:
+        expected["output_image_min"] = _input(message).size_min.min
+    else:
+        expected |= {"output_image_height": size.height, "output_image_width": size.width}
+    for name, value in expected.items():
+        written = getattr(fields, name)
+        if written and written != value:
+            yield f"{_PREPROCESSING}.{name} is {written}, but {_INPUT}, which decides, makes it {value}."
+
+
+def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
+    selection = tfrecord_selection(spec.message.dataset_config, DataloaderMode.MULTISOURCE, data_root)
+    dataset = read_tfrecord_split(selection, split)
+    return replace(dataset, warnings=(*dataset.warnings, *_contradictions(spec.message)))
+
+
+def _arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
+    message = spec.message
+    config = _input(message)
+    channels, mean, factor = _channels(message), _mean(spec), config.image_scaling_factor
+    size_of = _target_size(message)
+    subtract = np.array(mean, dtype=np.float32)[:, None, None]
+    divide = np.float32(factor)
+    reverse = config.image_channel_order == "bgr"
+    accurate = message.dataset_config.image_extension in ("jpg", "jpeg")
+
+    def decode(encoded: bytes, sample: Sample) -> ImageHWC_u8:
+        image = decode_image(encoded, channels, fast_dct=not accurate, where=sample_place(sample))
+        return image[..., ::-1] if reverse else image
+
+    def to_tensor(image: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
+        size = size_of(sample)
+        if image.shape[:2] == size:
+            values = look_up(image, HALF_VALUES)
+        else:
+            values = resize_bilinear_legacy(image, HALF_VALUES, size)
+            round_to_half(values)
+        values *= np.float32(255)
+        values -= subtract
+        values /= divide
+        return values
+
+    return Arithmetic(
+        name="faster_rcnn.loader",
+        evidence="unverified",
+        decode=decode,
+        to_tensor=to_tensor,
+        shape=lambda sample: (channels, *size_of(sample)),
+        options=_facts(message, mean) | {"jpeg_dct": "accurate" if accurate else "fast"},
+    )
+
+
+def _facts(message: Message, mean: tuple[float, ...]) -> dict[str, Any]:
+    config = _input(message)
+    return {
+        "channels": len(mean),
+        "channel_order": {"l": "grey"}.get(config.image_channel_order, config.image_channel_order.upper()),
+        "mean": list(mean),
+        "scaling_factor": config.image_scaling_factor,
+        "shortest_side": config.size_min.min or None,
+    }
+
+
+def _target_size(message: Message) -> Callable[[Sample], Size]:
+    fixed = _fixed_size(message)
+    if fixed is not None:
+        return lambda sample: fixed
+    shortest = _input(message).size_min.min
+    longest = message.augmentation_config.preprocessing.output_image_max or _NO_LIMIT
+
+    def limited(sample: Sample) -> Size:
+        if not (sample.height and sample.width):
+            raise ImageError("The record gives no image size, which size_min needs.", where=sample_place(sample))
+        size = limited_size(Size(sample.height, sample.width), shortest, longest)
+        if min(size) < 1 or size.height * size.width > MAX_PIXELS:
+            raise ImageError(f"The result would have {size.width}×{size.height} pixels.", where=sample_place(sample))
+        return size
+
+    return limited
+
+
+def _folder_arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
+    size = _fixed_size(spec.message)
+    if size is None:
+        raise SpecError(
+            "size_min gives no fixed size, which images from a folder need.",
+            where=spec.where(f"{_INPUT}.size_min"),
+            hint="Set size_height_width, or use the spec's data.",
+        )
+    config = _input(spec.message)
+    return exporter_arithmetic(
+        "faster_rcnn.exporter",
+        evidence="unverified",
+        size=size,
+        mean=_mean(spec),
+        reverse=config.image_channel_order == "bgr",
+        scale=1.0 / config.image_scaling_factor,
+    )
+
+
+NETWORK = Network(
+    name="faster_rcnn",
+    title="FasterRCNN object detection: from the formulas, not verified against NVIDIA",
+    root="int8cal.faster_rcnn.Experiment",
+    seed=lambda message: int(message.random_seed),
+    batch_size=lambda message: int(message.training_config.batch_size_per_gpu),
+    dataset=_read_split,
+    order=lambda message, dataset, seed: permutation(len(dataset.samples), seed),
+    arithmetic=_arithmetic,
+    check=_check,
+    detect=lambda message: True,
+    path_roles=path_roles.FASTER_RCNN,
+    refuse_outdated=_refuse_outdated,
+    folder_arithmetic=_folder_arithmetic,
+)

@@ -1,0 +1,114 @@
+"""Networks on the command line: aliases, their own options, images from a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.pictures import encode, pixels
+from tests.specs import CLASSIFICATION, FASTER_RCNN, SSD, changed
+
+from int8cal.tensorfile import TensorFile
+
+JOB = "calibration_tensorfile"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.png", "b.jpg", "c.png", "d.jpeg", "below/e.png"):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(pixels(180, 190, seed=ord(path.stem)), "PNG" if name.endswith("png") else "JPEG"))
+    for name, text in (("classification", CLASSIFICATION), ("ssd", SSD), ("faster_rcnn", FASTER_RCNN)):
+        (tmp_path / f"{name}.txt").write_text(text)
+    return tmp_path
+
+
+def record(done, out: Path) -> dict:
+    assert done.code == 0, done.stderr
+    return json.loads(Path(f"{out}.json").read_text())
+
+
+@pytest.mark.parametrize("network", ["classification", "ssd", "faster_rcnn", "detectnet_v2"])
+def test_images_from_a_folder(network, folder, run_cli, tiny_dataset):
+    spec = tiny_dataset.spec if network == "detectnet_v2" else folder / f"{network}.txt"
+    arguments = (network, JOB, "-e", spec, "--cal_image_dir", "images", "--batch_size", "2")
+    written = record(run_cli(*arguments, "-m", "2", "-o", folder / "out"), folder / "out")
+    facts = written["manifest"]
+    assert facts["images"] == "folder"
+    assert facts["batches"] == 2
+    arithmetic = {"ssd": "ssd.exporter", "faster_rcnn": "faster_rcnn.exporter", "detectnet_v2": "detectnet_v2.mode0"}
+    assert facts["arithmetic"]["name"] == arithmetic.get(network, "classification.caffe")
+    with TensorFile(folder / "out") as file:
+        names = [row["frame_id"].decode() for row in file.samples]
+    listed = ["a.png", "b.jpg", "c.png", "d.jpeg"]
+    assert names == [listed[index] for index in np.random.RandomState(facts["seed"]).permutation(4)]
+    assert str(folder) not in json.dumps(facts)
+
+    deeper = run_cli(*arguments, "--recursive", "-m", "2", "-o", folder / "deeper")
+    assert record(deeper, folder / "deeper")["manifest"]["images"] == "folder, recursive"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--cal_image_dir", "nowhere"], 4, "There is no such folder of calibration images"),
+        (["--cal_image_dir", "."], 4, "No image is in the folder"),
+        (["--cal_image_dir", "images", "-m", "3"], 4, "contains 2 minibatches, while the requested amount is 3"),
+        (["--cal_image_dir", "images", "--use_validation_set"], 2, "--use_validation_set"),
+        (["--recursive"], 2, "--cal_image_dir"),
+    ],
+)
+def test_folders_that_cannot_be_used(options, code, said, folder, run_cli):
+    done = run_cli("ssd", JOB, "-e", "ssd.txt", "-o", "out", *options)
+    assert done.code == code
+    assert said in done.stderr
+    assert not (folder / "out").exists()
+
+
+def test_resize_is_an_option_of_classification_alone(folder, run_cli):
+    done = run_cli(
+        "classification",
+        JOB,
+        "-e",
+        "classification.txt",
+        "-o",
+        "out",
+        "--cal_image_dir",
+        "images",
+        "--resize",
+        "training",
+    )
+    facts = record(done, folder / "out")["manifest"]
+    assert facts["options"] == {"resize": "training"}
+    assert facts["arithmetic"]["evidence"] == "unverified"
+    assert run_cli("ssd", JOB, "-e", "ssd.txt", "-o", "o", "--resize", "training").code == 2
+    assert run_cli("classification", JOB, "-e", "classification.txt", "-o", "o", "--resize", "cubic").code == 2
+    assert "--resize [nearest|training]" in run_cli("classification", "plan", "--help").stdout
+    assert "--resize" not in run_cli("ssd", "plan", "--help").stdout
+
+
+def test_dssd_runs_either_spec_as_what_it_is(folder, run_cli):
+    (folder / "dssd.txt").write_text(changed(SSD, ("ssd_config", "dssd_config")))
+    for spec, network in (("ssd.txt", "ssd"), ("dssd.txt", "dssd")):
+        done = run_cli("dssd", "plan", "-e", spec, "--cal_image_dir", "images", "--json")
+        assert json.loads(done.stdout)["plan"]["network"] == network
+        assert ("runs as ssd" in done.stderr) == (network == "ssd")
+    assert run_cli("dssd", "plan", "-e", "ssd.txt", "--strict_network").code == 3
+
+
+def test_bad_image_is_named(folder, run_cli):
+    (folder / "images" / "a.png").write_bytes(b"no image")
+    command = ("ssd", JOB, "-e", "ssd.txt", "-o", "out", "--cal_image_dir", "images")
+    done = run_cli(*command)
+    assert done.code == 4
+    assert "images/a.png" in done.stderr
+    done = run_cli(*command, "-m", "1", "--on_bad_image", "skip", "--max_skipped", "1")
+    assert done.code == 0, done.stderr
+
+
+def test_networks_are_listed(run_cli):
+    names = [network["name"] for network in json.loads(run_cli("networks", "--json").stdout)["networks"]]
+    assert names == ["classification", "detectnet_v2", "dssd", "faster_rcnn", "ssd"]

@@ -1,0 +1,74 @@
+"""Every command and every Python example of the pages is run, in order, in a folder of the page's own.
+
+In a ``console`` block the lines after ``$ `` are commands; the others are output that must come, where ``…`` stands for
+anything. A block that cannot be run says why in a comment above it: ``<!-- not run: reason -->``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .markdown import PAGES, REPOSITORY, Block, blocks
+
+RUNNABLE = {"console", "bash", "python"}
+KNOWN = RUNNABLE | {"text", "json", "toml", "yaml"}
+
+PAGES_THAT_RUN = [
+    page for page in PAGES if any(block.language in RUNNABLE and not block.reason for block in blocks(page))
+]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(REPOSITORY))
+
+
+def run(command: list[str], folder: Path, place: str) -> str:
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
+    finished = subprocess.run(
+        command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, f"{place}: exit code {finished.returncode}\n{finished.stdout}{finished.stderr}"
+    return finished.stdout + finished.stderr
+
+
+def run_console(block: Block, folder: Path, place: str) -> None:
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        command, _, expected = part.partition("\n")
+        output = squeezed(run(["bash", "-euo", "pipefail", "-c", command], folder, place))
+        for line in expected.splitlines():
+            pattern = ".*".join(map(re.escape, squeezed(line).split("…")))
+            assert re.search(pattern, output), f"{place}: {command}\nno line {line!r} in:\n{output}"
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"[ \t]+", " ", text)
+
+
+@pytest.mark.parametrize("page", PAGES_THAT_RUN, ids=name_of)
+def test_examples(page: Path, tmp_path: Path) -> None:
+    for block in blocks(page):
+        place = f"{name_of(page)}:{block.line}"
+        if block.reason or block.language not in RUNNABLE:
+            continue
+        if block.language == "console":
+            run_console(block, tmp_path, place)
+        elif block.language == "bash":
+            run(["bash", "-euo", "pipefail", "-c", block.text], tmp_path, place)
+        else:
+            run([sys.executable, "-W", "error", "-c", block.text], tmp_path, place)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_blocks_are_of_a_known_language(page: Path) -> None:
+    assert {block.language for block in blocks(page)} <= KNOWN
+    assert page.read_text(encoding="utf-8").count("\n```") % 2 == 0
+
+
+def test_the_readme_and_the_tutorial_are_among_the_pages_that_run() -> None:
+    assert {"README.md", "docs/tutorial.md"} <= {name_of(page) for page in PAGES_THAT_RUN}

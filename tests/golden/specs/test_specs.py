@@ -1,0 +1,94 @@
+"""Specs as people have them: told apart, read, checked, shown and written back."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from int8cal import networks
+from int8cal.networks import path_roles
+from int8cal.spec.check import check
+from int8cal.spec.find import find_root
+from int8cal.spec.load import load, parse
+from int8cal.spec.roles import path_values
+from int8cal.spec.show import as_dict, as_text
+from int8cal.spec.text import SpecText
+from int8cal.spec.update import Substitution, update_spec
+
+HERE = Path(__file__).parent
+
+
+class Case(NamedTuple):
+    path: Path
+    root: str
+    warns: bool
+
+
+with (HERE / "index.csv").open(newline="") as index:
+    CASES = [Case(HERE / row["file"], row["root"], bool(row["warnings"])) for row in csv.DictReader(index)]
+
+each_spec = pytest.mark.parametrize("case", CASES, ids=[str(case.path.relative_to(HERE)) for case in CASES])
+
+
+def test_every_file_is_in_the_index() -> None:
+    assert {case.path for case in CASES} == set(HERE.glob("*/*.txt"))
+
+
+@each_spec
+def test_the_message_is_found_from_the_fields(case: Case) -> None:
+    assert find_root(str(case.path)) == case.root
+
+
+@each_spec
+def test_the_text_comes_back_byte_for_byte(case: Case) -> None:
+    data = case.path.read_bytes()
+    assert SpecText.from_bytes(data).to_bytes() == data
+
+
+@each_spec
+def test_it_loads_and_warns_only_of_legacy_fields(case: Case) -> None:
+    spec = load(str(case.path), case.root)
+    assert bool(spec.warnings) is case.warns
+    assert all(warning.startswith(f"{case.path}:") and "legacy" in warning for warning in spec.warnings)
+
+
+@each_spec
+def test_only_the_missing_preprocess_mode_is_found_wrong(case: Case) -> None:
+    """NVIDIA's older classification specs leave preprocess_mode out, which its own validator refuses."""
+    expected = {"train_config.preprocess_mode"} if b"preprocess_mode" not in case.path.read_bytes() else set()
+    findings = check(load(str(case.path), case.root))
+    assert {finding.field for finding in findings} == (expected if "classification" in case.root else set())
+
+
+@each_spec
+def test_the_normal_form_says_the_same(case: Case) -> None:
+    spec = load(str(case.path), case.root)
+    assert parse(SpecText.from_str(as_text(spec)), "normal form", case.root).message == spec.message
+    assert json.loads(json.dumps(as_dict(spec)))["message"] == case.root.rpartition(".")[2]
+
+
+@each_spec
+def test_an_update_changes_the_paths_of_the_role_and_nothing_else(case: Case) -> None:
+    spec = load(str(case.path), case.root)
+    table = path_roles.ALL[case.root.rpartition(".")[0]]
+    paths = list(path_values(spec, table))
+    for role in {path.role for path in paths}:
+        reference = "/".join(next(path.content for path in paths if path.role == role).split("/")[:3])
+        updated = update_spec(spec, table, [Substitution(role, reference, "/mnt/new place")]).spec
+        before, after = spec.text.text.split("\n"), updated.text.text.split("\n")
+        changed = [number for number, (old, new) in enumerate(zip(before, after, strict=True), 1) if old != new]
+        hit = [path for path in paths if path.role == role and f"{path.content}/".startswith(f"{reference}/")]
+        assert changed == sorted({spec.text.line_column(path.value.start)[0] for path in hit})
+        by_field = {path.path: path.content for path in path_values(updated, table)}
+        expected = {path.path: path.content for path in paths}
+        expected |= {path.path: f"/mnt/new place{path.content.removeprefix(reference)}" for path in hit}
+        assert by_field == expected
+
+
+def test_every_network_goes_by_the_table_of_its_package() -> None:
+    for network in networks.all_networks():
+        assert network.path_roles == path_roles.ALL[network.root.rpartition(".")[0]], network.name

@@ -1,0 +1,140 @@
+"""Hostile specs: each ends with a short error that names the place, in bounded time and memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from int8cal.errors import Int8calError, SpecError
+from int8cal.spec.check import check
+from int8cal.spec.find import find_root
+from int8cal.spec.load import MAX_BYTES, load, parse
+from int8cal.spec.text import MAX_FIELDS, SpecText
+
+DETECTNET = "int8cal.detectnet_v2.Experiment"
+
+
+def refusal(data: bytes | str, tmp_path: Path, reader: Callable[[str], object] | None = None) -> Int8calError:
+    """The error of a file with that content; its text must be fit for a terminal."""
+    path = tmp_path / "spec.txt"
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    with pytest.raises(SpecError) as caught:
+        (reader or (lambda name: load(name, DETECTNET)))(str(path))
+    error = caught.value
+    assert error.exit_code == 3
+    assert len(str(error).splitlines()) <= 2
+    assert len(str(error)) < 1000
+    assert all(line.isprintable() for line in str(error).splitlines())
+    assert str(error.where).startswith(str(path))
+    return error
+
+
+@pytest.mark.parametrize("opening", ["a {", "dataset_config {", "dataset_config <", "a: [{", "a"])
+def test_endless_nesting(tmp_path: Path, opening: str) -> None:
+    assert (
+        "nested more than 64 deep" in refusal("a {" * 3 + opening + " b {" * 100_000, tmp_path).message
+        or opening == "a"
+    )
+
+
+def test_nesting_that_is_closed_again(tmp_path: Path) -> None:
+    assert refusal("a {" * 65 + "}" * 65, tmp_path).where == f"{tmp_path}/spec.txt:1:195"
+
+
+def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "spec.txt"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(SpecError, match="larger than 16 MB"):
+        load(str(path), DETECTNET)
+    with pytest.raises(SpecError, match="larger than 16 MB"):
+        load("/dev/zero", DETECTNET)
+
+
+def test_a_file_of_the_largest_size_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "spec.txt"
+    path.write_bytes(b"random_seed: 5 #".ljust(MAX_BYTES, b"x"))
+    assert load(str(path), DETECTNET).message.random_seed == 5
+
+
+def test_very_many_fields(tmp_path: Path) -> None:
+    assert "more than" in refusal("a:1 " * (MAX_FIELDS + 1), tmp_path).message
+
+
+def test_very_many_unknown_fields_are_counted(tmp_path: Path) -> None:
+    error = refusal("".join(f"unknown_{number}: 1\n" for number in range(5_000)), tmp_path)
+    assert "and 4996 others" in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"' * 100_000,
+        "'\\" * 100_000,
+        "#" * 1_000_000 + "\n}",
+        "a" * 1_000_000 + ": 1",
+        f"random_seed: {'9' * 100_000}",
+        f"random_seed: {'x' * 1_000_000}",
+        f"model_config {{ arch: {'y' * 1_000_000} }}",
+        f"dataset_config {{ image_extension: {'a ' * 100_000} }}",
+        "random_seed: 1 \x1b]0;owned\x07",
+        "\x1b[2J: 1",
+        "dataset_config { \u202eevil\u202c: 1 }",
+        "training_config { regularizer { type: \x9b31m } }",
+        'dataset_config { image_extension: "\\377\\376" }',
+        'dataset_config { image_extension: "\\U0011ffff" }',
+        "[type.googleapis.com/google.protobuf.Any] { }",
+        "random_seed: 1 {",
+    ],
+    ids=lambda text: repr(text[:20]),
+)
+def test_text_made_to_break_the_reader(tmp_path: Path, text: str) -> None:
+    refusal(text, tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0", b"\x7fELF", b"\x1f\x8b\x08", b"PK\x03\x04", bytes(4096)])
+def test_binary_files(tmp_path: Path, data: bytes) -> None:
+    refusal(data, tmp_path)
+    refusal(data, tmp_path, find_root)
+
+
+def test_a_path_with_control_characters_is_shown_harmlessly(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(str(tmp_path / "\x1b[2J.txt"), DETECTNET)
+    assert "\x1b" not in str(caught.value)
+    assert "\\x1b[2J.txt" in str(caught.value)
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / "spec.txt"
+    path.touch()
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(SpecError, match="no permission to read"):
+        load(str(path), DETECTNET)
+
+
+def test_a_spec_that_comes_through_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"random_seed: 5",))
+    writer.start()
+    assert load(str(pipe), DETECTNET).message.random_seed == 5
+    writer.join()
+
+
+@pytest.mark.parametrize(
+    "numbers", ["(" * 1500, "-" * 1500 + "1", "1" + "+1" * 700, "[" * 1500, "9**9**9**9", "x" * 100_000]
+)
+def test_numbers_made_to_break_the_evaluator(numbers: str) -> None:
+    text = SpecText.from_str(f"ssd_config {{ variances: '{numbers}' }}")
+    found = {one.field: one.message for one in check(parse(text, "s", "int8cal.ssd.Experiment"))}
+    assert "variances" in found["ssd_config.variances"]
+    assert len(found["ssd_config.variances"]) < 500

@@ -1,0 +1,144 @@
+"""``int8cal spec show｜check｜update`` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from int8cal.cli.app import run
+
+SPECS = Path(__file__).parents[2] / "golden" / "specs"
+SOUND = str(SPECS / "detectnet_v2" / "default_spec.txt")
+LEGACY = str(SPECS / "own" / "detectnet_v2_windows.txt")
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def spec(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run ``int8cal spec ARGUMENTS`` → exit code, stdout, stderr."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # the test run keeps its own handlers
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        code = run(["spec", *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
+def test_show_prints_the_normal_form(spec: Command) -> None:
+    code, out, err = spec("show", SOUND)
+    assert (code, err) == (0, "")
+    assert out.startswith("random_seed: 42\ndataset_config {\n  data_sources {\n    tfrecords_path: ")
+
+
+def test_show_as_json_is_one_object(spec: Command) -> None:
+    code, out, err = spec("show", "--json", LEGACY)
+    shown = json.loads(out)
+    assert (code, err) == (0, "")
+    assert shown["message"] == "Experiment"
+    assert shown["networks"] == ["detectnet_v2"]
+    assert shown["spec"]["training_config"]["num_epochs"] == 8
+    assert len(shown["warnings"]) == 1
+
+
+def test_check_of_a_sound_spec(spec: Command) -> None:
+    assert spec("check", SOUND) == (0, f"{SOUND}: detectnet_v2 Experiment: sound\n", "")
+
+
+def test_check_warns_of_legacy_fields_and_refuses_them_when_strict(spec: Command) -> None:
+    code, out, err = spec("check", LEGACY)
+    assert code == 0
+    assert out.endswith(": sound\n")
+    assert f"{LEGACY}:12:45: legacy value 0.05" in err
+    code, out, err = spec("check", "--strict", LEGACY)
+    assert (code, out) == (3, "")
+    assert len(err.splitlines()) == 2
+
+
+def test_check_lists_every_finding_and_ends_with_3(spec: Command, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.txt"
+    path.write_text(
+        Path(SOUND).read_text().replace("output_image_width: 1248", "output_image_width: 95").replace("120", "0")
+    )
+    code, out, err = spec("check", str(path))
+    assert (code, err) == (3, "")
+    assert "output_image_width should % 16. Wrong value: 95" in out
+    assert out.splitlines()[-1] == f"{path}: detectnet_v2 Experiment: {len(out.splitlines()) - 1} findings"
+    code, out, _ = spec("check", "--json", str(path))
+    result = json.loads(out)
+    assert code == 3
+    assert result["sound"] is False
+    fields = {finding["field"] for finding in result["findings"]}
+    assert fields == {"augmentation_config.preprocessing.output_image_width", "training_config.num_epochs"}
+
+
+def test_a_misspelt_field_is_two_lines_on_stderr(spec: Command, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.txt"
+    path.write_text(Path(SOUND).read_text().replace("num_epochs", "num_epoch"))
+    code, out, err = spec("check", str(path))
+    assert (code, out) == (3, "")
+    first, second = err.splitlines()
+    assert 'unknown field "num_epoch" in training_config' in first
+    assert 'Did you mean "num_epochs"?' in second
+    assert spec("check", "--allow-unknown-fields", str(path))[0] == 3  # num_epochs is 0 then
+    assert spec("show", "--allow_unknown_fields", str(path))[0] == 0
+
+
+def test_update_writes_the_spec_and_says_what_changed(spec: Command, tmp_path: Path) -> None:
+    out_path = tmp_path / "new" / "spec.txt"
+    old = Path(SOUND).read_text()
+    reference = "/workspace/tao-experiments"
+    code, out, err = spec(
+        "update", SOUND, "-o", str(out_path), "--training_data", reference, "/mnt/my data", "--num-epochs", "3"
+    )
+    assert code == 0, err
+    assert "dataset_config.data_sources[0].image_directory_path" in out
+    assert "num_epochs: 120 -> 3" in out
+    new = out_path.read_text()
+    changed = [(a, b) for a, b in zip(old.split("\n"), new.split("\n"), strict=True) if a != b]
+    assert all("image_directory_path" in a or "num_epochs" in a for a, _ in changed)
+    code, _, err = spec("update", SOUND, "-o", str(out_path), "--num_epochs", "4")
+    assert code == 5
+    assert out_path.read_text() == new
+    assert spec("update", SOUND, "-o", str(out_path), "--num_epochs", "4", "--overwrite")[0] == 0
+    assert "num_epochs: 4" in out_path.read_text()
+
+
+def test_a_dry_run_prints_the_diff_and_writes_nothing(spec: Command, tmp_path: Path) -> None:
+    out_path = tmp_path / "spec.txt"
+    code, out, _ = spec("update", SOUND, "-o", str(out_path), "--dry-run", "--num_epochs", "3")
+    assert code == 0
+    assert "-  num_epochs: 120\n+  num_epochs: 3\n" in out
+    assert not out_path.exists()
+
+
+def test_the_edits_as_json(spec: Command) -> None:
+    code, out, _ = spec("update", SOUND, "--dry_run", "--json", "--map", "/workspace", "/mnt")
+    edits = json.loads(out)["edits"]
+    assert code == 0
+    assert json.loads(out)["written"] is None
+    assert {"field", "line", "old", "new"} == set(edits[0])
+    assert all(edit["old"].startswith("/workspace/") and edit["new"].startswith("/mnt/") for edit in edits)
+
+
+def test_mistakes_of_the_user_have_their_exit_codes(spec: Command, tmp_path: Path) -> None:
+    assert spec("update", SOUND)[0] == 2
+    assert spec("update", SOUND, "--dry_run", "--training_data", "/nowhere", "/x")[0] == 3
+    assert spec("update", SOUND, "--dry_run", "--training_data", "", "/x")[0] == 2
+    assert spec("show", str(tmp_path / "missing.txt"))[0] == 3
+    assert spec("show", SOUND, "--network", "yolo")[0] == 2
+    code, out, err = spec("show", "--json", str(tmp_path / "missing.txt"))
+    assert (code, err) == (3, "")
+    assert json.loads(out)["error"]["exit_code"] == 3
+
+
+@pytest.mark.parametrize("command", [[], ["show"], ["check"], ["update"]])
+def test_every_help_has_examples(spec: Command, command: list[str]) -> None:
+    code, out, _ = spec(*command, "--help")
+    assert code == 0
+    assert "Examples:\n" in out

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from int8cal.dataset.paths import data_root, matching_files, path_inside, require_folder
+from int8cal.errors import MissingDataError
+
+
+def test_data_root_is_the_environment_s_or_a_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert data_root({"DATA_BASE_PATH": "/data"}) == "/data"
+    assert data_root({}) == data_root({"DATA_BASE_PATH": ""}) == "/home/ada/datasets"
+
+
+def test_matching_files_are_sorted(tmp_path: Path) -> None:
+    for name in ("b", "a", "c"):
+        (tmp_path / name).touch()
+    assert matching_files(f"{tmp_path}/*") == tuple(f"{tmp_path}/{name}" for name in "abc")
+
+
+@pytest.mark.parametrize("pattern", ["none*", "no\0thing", ""])
+def test_pattern_without_a_match(tmp_path: Path, pattern: str) -> None:
+    with pytest.raises(MissingDataError, match="No files match pattern") as caught:
+        matching_files(f"{tmp_path}/{pattern}/x")
+    assert "\0" not in str(caught.value)
+    assert "DATA_BASE_PATH" in str(caught.value)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    require_folder(str(tmp_path), "folder")
+    with pytest.raises(MissingDataError, match=r"No image directory found at path: '.*file'"):
+        require_folder(f"{tmp_path}/file", "image directory")
+
+
+@pytest.mark.parametrize(
+    ("folder", "joined"), [("/d", "/d/png/a.b.jpg"), ("/d/", "/d/png/a.b.jpg"), ("", "/png/a.b.jpg")]
+)
+def test_names_are_joined_as_strings(folder: str, joined: str) -> None:
+    assert path_inside(folder, "png/a.b", "jpg", "here") == joined

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.metadata import EntryPoint, EntryPoints
+
+import pytest
+
+from int8cal import networks
+from int8cal.errors import UnavailableError, UsageError
+from int8cal.networks.detectnet_v2 import NETWORK
+
+PLUGIN = replace(NETWORK, name="yolo_v9", aliases=("yolo",))
+
+
+def install(monkeypatch: pytest.MonkeyPatch, *entries: EntryPoint) -> None:
+    monkeypatch.setattr(networks, "entry_points", lambda group: EntryPoints(entries).select(group=group))
+
+
+def entry(name: str, value: str) -> EntryPoint:
+    return EntryPoint(name, value, networks.ENTRY_POINT_GROUP)
+
+
+def test_own_network_is_found_by_its_name() -> None:
+    assert networks.get("detectnet_v2") is NETWORK
+    assert NETWORK in networks.all_networks()
+
+
+def test_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="detectnet_v3") as caught:
+        networks.get("detectnet_v3")
+    assert "detectnet_v2" in str(caught.value)
+
+
+def test_helper_modules_are_no_networks() -> None:
+    with pytest.raises(UsageError):
+        networks.get("network")
+
+
+def test_installed_network_is_found_by_name_and_alias(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, entry("yolo_v9", "elsewhere:PLUGIN"))
+    monkeypatch.setattr(EntryPoint, "load", lambda self: PLUGIN)
+    assert networks.get("yolo_v9") is networks.get("yolo") is PLUGIN
+
+
+def test_own_network_goes_before_an_installed_one_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, entry("detectnet_v2", "elsewhere:NETWORK"))
+    monkeypatch.setattr(EntryPoint, "load", lambda self: replace(NETWORK, title="another"))
+    assert NETWORK in networks.all_networks()
+    assert networks.get("detectnet_v2") is NETWORK
+
+
+@pytest.mark.parametrize("value", ["no_such_module:NETWORK", "os:no_such_name", "os:sep"])
+def test_broken_installed_network_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    install(monkeypatch, entry("broken", value))
+    with pytest.raises(UnavailableError, match="broken"):
+        networks.all_networks()
+
+
+def test_the_registry_alone_imports_nothing_heavy() -> None:
+    script = "import sys, int8cal.networks; print(sorted({'numpy', 'PIL', 'google.protobuf'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,60 @@
+"""Resizing in two explicit passes, and its limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.pictures import all_kinds, pixels
+
+from int8cal.dataset.pictures import open_picture
+from int8cal.errors import ImageError
+from int8cal.preprocess.stretch import interpolated, nearest
+from int8cal.types import Size
+
+LANCZOS = Image.Resampling.LANCZOS
+
+
+def test_rows_go_before_columns():
+    picture = Image.fromarray(pixels(90, 20))
+    expected = picture.resize((31, 90), LANCZOS).resize((31, 33), LANCZOS)
+    np.testing.assert_array_equal(np.asarray(interpolated(picture, Size(33, 31), LANCZOS)), np.asarray(expected))
+
+
+@pytest.mark.parametrize("mode", ["1", "P"])
+def test_indexes_are_not_interpolated(mode):
+    picture = Image.fromarray(pixels(20, 20)).convert(mode)
+    result = interpolated(picture, Size(9, 7), LANCZOS)
+    np.testing.assert_array_equal(np.asarray(result), np.asarray(nearest(picture, Size(9, 7))))
+
+
+def test_transparent_colour_does_not_bleed():
+    rgba = np.zeros((8, 8, 4), np.uint8)
+    rgba[:, :4] = (200, 10, 30, 255)
+    rgba[:, 4:, :3] = 255  # white, but wholly transparent
+    result = np.asarray(interpolated(Image.fromarray(rgba), Size(8, 3), LANCZOS))
+    green, alpha = result[..., 1], result[..., 3]
+    assert green[alpha > 128].max() <= 12
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (64, 64)])
+@pytest.mark.parametrize("kind", all_kinds())
+def test_every_kind_gets_the_size(kind, size):
+    result = interpolated(open_picture(all_kinds()[kind], ""), Size(*size), LANCZOS)
+    assert result.size == size[::-1]
+
+
+def test_same_size_is_untouched():
+    picture = Image.fromarray(pixels(5, 6))
+    assert interpolated(picture, Size(5, 6), LANCZOS) is picture
+    assert nearest(picture, Size(5, 6)) is picture
+
+
+def test_nearest_takes_pixels_at_the_centres():
+    row = np.arange(10, dtype=np.uint8)[None]
+    assert np.asarray(nearest(Image.fromarray(row), Size(1, 4))).tolist() == [[1, 3, 6, 8]]
+
+
+def test_huge_passes_are_refused():
+    with pytest.raises(ImageError, match="a pass needs more than"):
+        interpolated(Image.new("L", (1, 60000)), Size(33, 60000), LANCZOS)

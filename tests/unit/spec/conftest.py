@@ -1,0 +1,32 @@
+"""Specs to take apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from int8cal.spec.load import parse
+from int8cal.spec.spec import Spec
+from int8cal.spec.text import SpecText
+
+SPECS = Path(__file__).parents[2] / "golden" / "specs"
+
+DETECTNET = "int8cal.detectnet_v2.Experiment"
+
+
+@pytest.fixture(scope="session")
+def sound_text() -> str:
+    """A sound DetectNet_v2 training spec."""
+    return (SPECS / "detectnet_v2" / "default_spec.txt").read_text()
+
+
+@pytest.fixture
+def read() -> Callable[..., Spec]:
+    """Spec text → `Spec`, as if it stood in ``s.txt``."""
+
+    def read(text: str, root: str = DETECTNET, **options: bool) -> Spec:
+        return parse(SpecText.from_str(text), "s.txt", root, **options)
+
+    return read

@@ -1,0 +1,66 @@
+"""Whose spec is this?"""
+
+from __future__ import annotations
+
+import pytest
+
+from int8cal.errors import SpecError, UsageError
+from int8cal.spec.find import describe_root, root_of_text
+from int8cal.spec.text import SpecText
+
+
+def find(text: str, network: str | None = None) -> str:
+    return root_of_text(SpecText.from_str(text), "s.txt", network)
+
+
+def test_a_misspelt_name_does_not_hide_whose_spec_it_is(sound_text: str) -> None:
+    for wrong in (sound_text.replace("bbox_rasterizer_config", "bbox_rasteriser_config"), sound_text + "x: 1"):
+        expected = "int8cal.detectnet_v2.Experiment"
+        if wrong.endswith("x: 1"):
+            with pytest.raises(SpecError, match="fits no spec"):
+                find(wrong)
+        else:
+            assert find(wrong) == expected
+
+
+def test_the_same_names_on_top_are_told_apart_by_what_is_inside() -> None:
+    assert find("model_config { arch: 'resnet' num_layers: 18 }") == "int8cal.detectnet_v2.Experiment"
+    assert find("model_config { arch: 'resnet:18' rpn_stride: 16 }") == "int8cal.faster_rcnn.Experiment"
+    assert find("model_config { arch: 'resnet' n_layers: 18 }") == "int8cal.classification.Experiment"
+
+
+def test_what_fits_two_networks_is_refused_and_decided_by_naming_one() -> None:
+    with pytest.raises(SpecError, match="this could be detectnet_v2 Experiment or faster_rcnn Experiment") as caught:
+        find("dataset_config { image_extension: 'png' }")
+    assert caught.value.where == "s.txt"
+    assert find("dataset_config { image_extension: 'png' }", "faster_rcnn") == "int8cal.faster_rcnn.Experiment"
+
+
+def test_a_spec_of_an_unknown_network_says_which_fields_it_has() -> None:
+    with pytest.raises(SpecError, match="this fits no spec") as caught:
+        find("yolov3_config { arch: 'darknet' } training_config { num_epochs: 1 }")
+    assert caught.value.hint == "Its first fields are: yolov3_config, training_config. Is it the training spec?"
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n"])
+def test_an_empty_spec_is_nobodys(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        find(text)
+    assert caught.value.hint == "It holds no field at all."
+
+
+def test_text_that_cannot_be_read_is_refused_with_its_place() -> None:
+    with pytest.raises(SpecError) as caught:
+        find("model_config {")
+    assert caught.value.where == "s.txt:1:14"
+
+
+def test_dssd_and_ssd_share_a_message() -> None:
+    assert find("dssd_config { arch: 'resnet' }", "dssd") == find("ssd_config { arch: 'resnet' }", "ssd")
+    assert describe_root("int8cal.ssd.Experiment") == "ssd/dssd Experiment"
+
+
+def test_an_unknown_network_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="no network yolo") as caught:
+        find("random_seed: 1", "yolo")
+    assert caught.value.hint == "Known: classification, detectnet_v2, dssd, faster_rcnn, ssd."
