@@ -63,7 +63,7 @@ def score(predict: Predict, *objects: SceneObject) -> DetectorScore:
 
 
 def test_boxes_come_back_from_the_grid_and_neighbours_are_one() -> None:
-    predict = drawn(("car", (20, 8, 60, 40), 0.9), ("car", (21, 9, 70, 41), 0.8), ("cyclist", (70, 20, 80, 44), 0.7))
+    predict = drawn(("car", (20, 8, 60, 40), 0.9), ("car", (28, 9, 70, 41), 0.8), ("cyclist", (70, 20, 80, 44), 0.7))
 
     found = detections(*(output[0] for output in predict(np.zeros((1, 3, 64, 96), np.float32))))
 
