@@ -56,7 +56,8 @@ def nvinfer_keys(manifest: Mapping[str, Any] | None, *, calibration_cache: str =
 
 def _linear(name: str, options: Mapping[str, Any]) -> tuple[float, Sequence[float]]:
     """(factor, offsets) with value = factor · (pixel - offset)."""
-    scale, mean = options.get("scale"), options.get("mean") or ()
+    scale: Any = options.get("scale")
+    mean: Any = options.get("mean") or ()
     if scale is None and options.get("value_range") == [0.0, 1.0]:
         scale = 1.0 / 255.0
     if scale is None and name.endswith(".caffe"):
