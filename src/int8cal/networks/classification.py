@@ -29,7 +29,7 @@ from int8cal.dataset.encoded import sample_place
 from int8cal.dataset.limits import MAX_PIXELS
 from int8cal.dataset.order import permutation
 from int8cal.dataset.paths import working_directory
-from int8cal.dataset.pictures import open_picture, size_of
+from int8cal.dataset.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
 from int8cal.dataset.samples import Dataset, Sample
 from int8cal.errors import SpecError
 from int8cal.networks import path_roles
@@ -120,6 +120,7 @@ def _arithmetic(spec: Spec, dataset: Dataset, options: Mapping[str, str]) -> Ari
             "channel_order": _channel_order(channels, reversed_channels=reversed_channels),
             "mean": list(mean) if mode == "caffe" else None,
             "resize": resample.name.lower() if as_trained else "nearest",
+            "colour_jpeg_decoder": COLOUR_JPEG_DECODER,
         },
         size=size_of,
     )
