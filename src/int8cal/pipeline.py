@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 import os
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from int8cal import manifest as manifests
 from int8cal import networks
@@ -26,8 +26,8 @@ from int8cal.engine import engine_named
 from int8cal.engine.assemble import OnBadImage, assemble
 from int8cal.engine.cores import usable_cores
 from int8cal.engine.work import Work
-from int8cal.errors import DataError, SpecError, UsageError
-from int8cal.files import OutputFile, require_free_space, write_file
+from int8cal.errors import DataError, EngineFailedError, OutputError, SpecError, UsageError
+from int8cal.files import OutputFile, require_free_space
 from int8cal.manifest import Manifest, SkippedImage
 from int8cal.plans import Plan
 from int8cal.spec.check import require_sound
@@ -248,13 +248,15 @@ def make(
     compression: CompressionName = "fast",
     scratch_dir: str | None = None,
     progress: Progress | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Make the tensorfile of a plan. The file has its final name when it is complete, or does not exist.
 
     Args:
         plan: what to make.
         out: path of the tensorfile; ``<out>.json`` is written beside it.
-        engine: ``native`` (threads of this process).
+        engine: ``native`` (threads of this process), or ``tao`` (NVIDIA's own command, where it is installed; workers,
+            compression and progress do not concern it).
         overwrite: replace existing output.
         on_bad_image: ``fail`` ends the run at the first unusable image; ``skip`` leaves up to ``max_skipped`` out,
             and later samples of the order move up.
@@ -263,6 +265,7 @@ def make(
         compression: ``fast``, ``small`` or ``none``.
         scratch_dir: write there and copy to ``out`` at the end; None: beside ``out``.
         progress: told how far the work is.
+        record: what else ``<out>.json`` should say, by name.
 
     Returns:
         The record of the run.
@@ -271,11 +274,16 @@ def make(
         UsageError: an argument is wrong.
         DataError: an image or record cannot be used.
         OutputError: the file exists, another run is writing it, or it cannot be written.
+        UnavailableError, EngineFailedError: engine ``tao``: NVIDIA's command is not there, or failed.
     """
     out = os.fspath(out)
     encoder = Compression.named(compression)
-    stream = engine_named(engine)
     skipping = _checked_skipping(on_bad_image, max_skipped)
+    if engine == "tao":
+        if skipping:
+            raise UsageError("NVIDIA's command cannot leave bad images out", hint="Use on_bad_image fail.")
+        return _made_by_nvidia(plan, out, overwrite=overwrite, scratch_dir=scratch_dir, record=dict(record or {}))
+    stream = engine_named(engine)
     workers = usable_cores() if workers is None else workers
     if workers < 1:
         raise UsageError(f"{workers} workers cannot work", hint="Give --workers a positive number.")
@@ -318,8 +326,53 @@ def make(
                 "images_per_second": round(len(assembled.rows) / seconds, 2),
                 **manifests.machine(),
             },
+            record=dict(record or {}),
         )
-        _write_run_facts(manifest, overwrite=overwrite)
+        manifests.write_run_facts(manifest, overwrite=overwrite)
+        output.commit()
+    return manifest
+
+
+def _made_by_nvidia(
+    plan: Plan, out: str, *, overwrite: bool, scratch_dir: str | None, record: dict[str, Any]
+) -> Manifest:
+    """Engine ``tao``. The record is written whatever the command came to: it holds its exit code."""
+    from int8cal.engine import tao  # needed by few
+
+    command = tao.command_of(plan)
+    started = datetime.now(UTC)
+    clock = time.perf_counter()
+    with tao.safe_folder(scratch_dir) as folder, OutputFile(out, overwrite=overwrite, scratch_dir=folder) as output:
+        result = tao.run(command, plan, output.scratch, folder)
+        seconds = time.perf_counter() - clock
+        if result.problem:
+            record |= {"error": {"message": result.problem, "exit_code": EngineFailedError.exit_code}}
+        manifest = Manifest(
+            path=out,
+            facts=manifests.reference_facts(plan),
+            samples=(),
+            warnings=(*plan.spec.warnings, *plan.dataset.warnings),
+            run={
+                "spec": os.path.abspath(plan.spec.path),
+                "engine": "tao",
+                "command": list(result.arguments),
+                "exit_code": result.exit_code,
+                "started": started.isoformat(timespec="seconds"),
+                "seconds": round(seconds, 3),
+                "images_per_second": round(plan.images / seconds, 2),
+                **manifests.machine(),
+            },
+            record=record,
+        )
+        if result.problem:
+            with suppress(OutputError):  # the failure itself is what the user must hear of
+                manifests.write_run_facts(manifest, overwrite=overwrite)
+            raise EngineFailedError(result.problem, hint="Its own messages are in the log above.")
+        manifest.run.update(
+            tensorfile_sha256=tao.file_sha256(output.scratch),
+            images_sha256=tao.images_sha256(plan),
+        )
+        manifests.write_run_facts(manifest, overwrite=overwrite)
         output.commit()
     return manifest
 
@@ -333,12 +386,6 @@ def _checked_skipping(on_bad_image: str, max_skipped: int) -> bool:
             hint="Give both, or neither.",
         )
     return on_bad_image == "skip"
-
-
-def _write_run_facts(manifest: Manifest, *, overwrite: bool) -> None:
-    """``<output>.json``: replaced when it is an earlier run's, refused when it is something else."""
-    path = f"{manifest.path}.json"
-    write_file(path, manifest.to_bytes(), overwrite=overwrite or manifests.is_run_facts(path))
 
 
 class _Silent:

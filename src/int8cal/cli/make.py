@@ -105,7 +105,7 @@ _launcher = _decorated(
     click.option("--log_file", metavar="FILE", help="Also log to this file; appended to."),
 )
 
-_MAKE_HELP = """Make an INT8 calibration tensorfile from the {data} of an experiment spec.
+_MAKE_HELP = """Make an INT8 calibration tensorfile from the data of an experiment spec.
 
     The images are decoded and preprocessed as NVIDIA's own tool does it, and written in its order; the summary says how
     well that is known. FILE has its name when it is complete, or does not exist; FILE.json holds the run's record.
@@ -188,7 +188,8 @@ def _make_command(network: str | None) -> click.Command:
         launch_cuda_blocking: bool,
         **choice: Any,
     ) -> None:
-        console.configure_logging(verbose=verbose, log_file=log_file)
+        # The output of NVIDIA's own command is part of the log.
+        console.configure_logging(verbose=verbose or engine == "tao", log_file=log_file)
         _launcher_options(gpus, num_processes, use_amp=use_amp)
         if gpus or gpu_index or num_processes or mpirun_arg or multi_node or launch_cuda_blocking:
             console.note("options of NVIDIA's launcher (--gpus, --gpu_index, …) have no effect: no GPU is used")
@@ -278,7 +279,6 @@ def _launcher_options(gpus: int | None, num_processes: int | None, *, use_amp: b
 
 
 def summary(manifest: Manifest) -> list[tuple[str, object]]:
-    """What came out, as name–value rows."""
     """What came out of a run, as name–value rows."""
     facts = manifest.facts
     batch_size, channels, height, width = manifest.shape
@@ -329,7 +329,7 @@ def _images(images_from: str, split: str | None) -> str:
 
 
 def _help(template: str, network: str | None) -> str:
-    return template.format(prefix=f"{network} " if network else "", data="data")
+    return template.format(prefix=f"{network} " if network else "")
 
 
 any_network = _make_command(None)

@@ -21,5 +21,5 @@ ENGINES: dict[str, Stream] = {"native": encoded_in_order}
 def engine_named(name: str) -> Stream:
     """The engine of that name; `UsageError` for an unknown one."""
     if name not in ENGINES:
-        raise UsageError(f"unknown engine {name!r}", hint=f"Use one of: {', '.join(ENGINES)}.")
+        raise UsageError(f"unknown engine {name!r}", hint=f"Use one of: {', '.join(ENGINES)}, tao.")
     return ENGINES[name]
