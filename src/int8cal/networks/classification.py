@@ -29,7 +29,7 @@ from int8cal.dataset.encoded import sample_place
 from int8cal.dataset.limits import MAX_PIXELS
 from int8cal.dataset.order import permutation
 from int8cal.dataset.paths import working_directory
-from int8cal.dataset.pictures import open_picture, size_of
+from int8cal.dataset.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
 from int8cal.dataset.samples import Dataset, Sample
 from int8cal.errors import SpecError
 from int8cal.networks import path_roles
@@ -122,6 +122,7 @@ def _arithmetic(spec: Spec, dataset: Dataset, options: Mapping[str, str]) -> Ari
             "mean": pixel_mean,
             "scale": scale,
             "resize": resample.name.lower() if as_trained else "nearest",
+            "colour_jpeg_decoder": COLOUR_JPEG_DECODER,
         },
         size=size_of,
     )
