@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "manifest": RUN - {"pipeline"},
     "pipeline": RUN,
     "component": RUN,
-    "report": RUN,
+    "report": RUN | {"check"},
     "check": RUN,
     "use": BASE | {"tensorfile"},
     "demo": BASE | {"dataset", "preprocess"},

@@ -153,13 +153,6 @@ class ContactSheet:
                 self.thumbnails.append(_thumbnail(number, self.view.picture(image)))
 
 
-def evenly(count: int, wanted: int) -> list[int]:
-    """At most ``wanted`` of the numbers 0 … ``count`` - 1, spread evenly, the first and the last among them."""
-    if wanted >= count:
-        return list(range(count))
-    return sorted({round(index * (count - 1) / max(wanted - 1, 1)) for index in range(wanted)})
-
-
 def _thumbnail(number: int, pixels: ImageHWC_u8) -> Thumbnail:
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
