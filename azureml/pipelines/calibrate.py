@@ -1,10 +1,14 @@
 """The pipeline of ``calibrate.yml``, written with the SDK.
 
+Submit it with:
+
     from azure.ai.ml import MLClient
     from azure.identity import DefaultAzureCredential
 
     client = MLClient.from_config(DefaultAzureCredential())
     client.jobs.create_or_update(calibrate())
+
+in a folder with the ``config.json`` of the workspace.
 """
 
 from pathlib import Path
