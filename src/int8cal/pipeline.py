@@ -87,6 +87,8 @@ def read_spec(
 
 
 def _root(path: str, asked: Network | None) -> str:
+    if asked is None:
+        networks.all_networks()  # networks of other distributions make their messages known when they are loaded
     try:
         return find_root(path)
     except SpecError:
@@ -118,7 +120,7 @@ def plan(
         data_root: folder that relative paths in the spec start from; None: what the network's reference does.
         cal_image_dir: take images from this folder, at random and without replacement, in place of the spec's data.
         recursive: with ``cal_image_dir``: from the folders below it, too.
-        options: choices that this network offers beside its spec (`Network.options`); those not given have their default.
+        options: choices that this network offers beside its spec (`Network.options`); the rest have their default.
 
     Raises:
         UsageError: an argument is out of range.

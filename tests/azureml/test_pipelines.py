@@ -21,11 +21,8 @@ from int8cal.tensorfile import TensorFile
 
 REPOSITORY = Path(__file__).parents[2]
 AZUREML = REPOSITORY / "azureml"
-COMPONENTS = [
-    *sorted(AZUREML.glob("components/*/spec.yaml")),
-    AZUREML / "pipelines/prepare.yml",
-    AZUREML / "pipelines/export.yml",
-]
+SHIPPED_COMPONENTS = sorted(AZUREML.glob("components/*/spec.yaml"))
+SAMPLE_COMPONENTS = [AZUREML / "pipelines" / name for name in ("prepare.yml", "export.yml")]
 SHIPPED = AZUREML / "pipelines" / "calibrate.yml"
 ORIGINAL_WIRING = Path(__file__).parent / "pipelines" / "original_wiring.yml"
 PARENT = re.compile(r"\$\{\{parent\.(?:jobs\.(\w+)\.outputs|inputs|outputs)\.(\w+)\}\}")
