@@ -43,7 +43,7 @@ def calibrate() -> dict[str, object]:
         specfile_reference_training_tf_records_dir="/data/streets",
         original_specs=prepare.outputs.specs,
         specs_file="streets.txt",
-        max_batches=4,
+        max_batches=2,
     )
     calibration.environment_variables = MOUNT_SETTINGS
     export = export_samples(calibration=calibration.outputs.output_dir)

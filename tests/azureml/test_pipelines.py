@@ -143,7 +143,7 @@ def run_pipeline(path, folder, inputs):
 
 
 @pytest.mark.parametrize(
-    ("path", "batches"), [(SHIPPED, 4), (ORIGINAL_WIRING, 2)], ids=lambda value: getattr(value, "stem", "")
+    ("path", "batches"), [(SHIPPED, 2), (ORIGINAL_WIRING, 3)], ids=lambda value: getattr(value, "stem", "")
 )
 def test_pipelines_run(path, batches, tmp_path, int8cal_on_path):
     (tmp_path / "dummy").mkdir()

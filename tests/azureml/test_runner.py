@@ -207,21 +207,15 @@ def undisturbed(tmp_path_factory, streets):
     return out.read_bytes()
 
 
-NAMES = [value for value in HOSTILE if value.strip() == value]
-
-
-@pytest.mark.parametrize("value", NAMES)
-def test_hostile_names_everywhere_at_once(component, site, tmp_path, int8cal_on_path, value, undisturbed):
-    """Folders of data, specs and output, references and file names: each is taken literally, and the run succeeds."""
-    site.write_spec(f"{value}/{value}.txt", data="DATA", records="RECORDS/*")
-    spec = site.specs / value / f"{value}.txt"
+def hostile_names(site, value):
+    """Inputs of a run in which folders, files, outputs and references all have a hostile name."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    spec.write_text(spec.read_text().replace('"DATA"', f'"/ref/{escaped}"').replace("RECORDS", f"/rec/{escaped}/x"))
-    inputs = {
+    site.write_spec(f"{value}/{value}.txt", data=f"/ref/{escaped}/x", records=f"/rec/{escaped}/x/*")
+    return {
         "model_app_name": value,
         "training_data_dir": site.pictures(f"{value}/d/{value}").parent,
         "training_data_subdir": value,
-        "specfile_reference_training_data_dir": f"/ref/{value}",
+        "specfile_reference_training_data_dir": f"/ref/{value}/x",
         "training_tf_records_dir": site.records(f"{value}/r/{value}").parent,
         "training_tf_records_subdir": value,
         "specfile_reference_training_tf_records_dir": f"/rec/{value}/x",
@@ -230,12 +224,26 @@ def test_hostile_names_everywhere_at_once(component, site, tmp_path, int8cal_on_
         "output_filename": value,
         "output_dir": site.root / f"out {value}",
     }
-    done, log = run(component, site, tmp_path, inputs=inputs, work_dir=tmp_path / value)
+
+
+@pytest.mark.parametrize("value", [value for value in HOSTILE if value.strip() == value])
+def test_hostile_names_everywhere_at_once(site, value, undisturbed, monkeypatch):
+    """Each is taken literally, and the run succeeds."""
+    monkeypatch.chdir(site.root)
+    site.run(**hostile_names(site, value))
+    assert (site.root / f"out {value}" / value / value / value).read_bytes() == undisturbed
+    assert not pwned(site.root)
+
+
+@pytest.mark.parametrize(
+    "value", ["a'; touch PWNED; '", "$(touch PWNED)", '"`touch PWNED`"', "* ? -rf", "映像 100%,:&"]
+)
+def test_hostile_names_in_the_shipped_yaml(component, site, tmp_path, int8cal_on_path, value, undisturbed):
+    done, log = run(component, site, tmp_path, inputs=hostile_names(site, value), work_dir=tmp_path / value)
     assert done.code == 0, log
     assert done.changed_inputs == ()
+    assert (site.root / f"out {value}" / value / value / value).read_bytes() == undisturbed
     assert not pwned(tmp_path)
-    made = site.root / f"out {value}" / value / value / value
-    assert made.read_bytes() == undisturbed
 
 
 @pytest.mark.parametrize(
@@ -311,13 +319,13 @@ def test_termination_is_insisted_on(component, site, tmp_path):
 def test_preemption_and_restart(component, site, tmp_path, program_on_path, int8cal_on_path):
     """SIGTERM reaches the program itself, since the command is exec; the next run gives the undisturbed bytes."""
     slow = "import sys, time\nfrom int8cal.engine import work\nreal = work.read_encoded\n"
-    slow += "work.read_encoded = lambda sample: (time.sleep(0.5), real(sample))[1]\n"
+    slow += "work.read_encoded = lambda sample: (time.sleep(2), real(sample))[1]\n"
     slow += f"open({str(tmp_path / 'pid')!r}, 'w').write(str(__import__('os').getpid()))\n"
     slow += "from int8cal.cli.app import run\nsys.exit(run(sys.argv[1:]))\n"
     (tmp_path / "slow.py").write_text(slow)
     script = int8cal_on_path.read_text()
     int8cal_on_path.write_text(script.replace("-m int8cal", str(tmp_path / "slow.py")))
-    done, log = run(component, site, tmp_path, inputs={"max_batches": "-1"}, terminate_after=3.0, grace=20.0)
+    done, log = run(component, site, tmp_path, inputs={"max_batches": "-1"}, terminate_after=4.0, grace=20.0)
     assert done.code == 143, log
     assert not site.tensorfile.exists()
     int8cal_on_path.write_text(script)
