@@ -16,12 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import memory
+import quantize
 import speed
 import startup
 import threads
 from helper import QUICK_WORKLOADS, WORKLOADS, Settings, machine
 
-QUESTIONS = {"speed": speed, "threads": threads, "memory": memory, "startup": startup}
+QUESTIONS = {"speed": speed, "threads": threads, "memory": memory, "startup": startup, "quantize": quantize}
 
 
 def main() -> None:
@@ -64,8 +65,8 @@ def _arguments() -> argparse.Namespace:
 
 def _settings(folder: Path, *, quick: bool, repetitions: int | None) -> Settings:
     if quick:
-        return Settings(QUICK_WORKLOADS, 4, 2, repetitions or 1, 1, (1, 4), folder)
-    return Settings(WORKLOADS, 160, 16, repetitions or 3, 21, (10, 50, 100), folder)
+        return Settings(QUICK_WORKLOADS, 4, 2, repetitions or 1, 1, (1, 4), (1, 2), folder)
+    return Settings(WORKLOADS, 160, 16, repetitions or 3, 21, (10, 50, 100), (2, 8, 32), folder)
 
 
 def _print_table(rows: list[list[object]]) -> None:

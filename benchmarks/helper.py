@@ -68,6 +68,7 @@ class Settings:
         repetitions: of each measurement; medians are reported.
         startup_rounds: starts of the command in the start-up benchmark.
         batches: file lengths for the memory benchmark, in batches.
+        quantize_batches: the same for the quantise benchmark.
         folder: for data and output.
     """
 
@@ -77,6 +78,7 @@ class Settings:
     repetitions: int
     startup_rounds: int
     batches: tuple[int, ...]
+    quantize_batches: tuple[int, ...]
     folder: Path
 
 

@@ -18,13 +18,13 @@ def measure(settings: Settings) -> list[dict[str, Any]]:
         peaks = []
         for batches in settings.batches:
             sources = -(-batches * settings.batch_size // settings.images)
-            peaks.append(round(make(_with_sources(spec, sources), out, "-m", str(batches)).rss))
+            peaks.append(round(make(with_sources(spec, sources), out, "-m", str(batches)).rss))
         remove(out)
         rows.append({"workload": workload.name, "batches": list(settings.batches), "peak_mb": peaks})
     return rows
 
 
-def _with_sources(spec: Path, count: int) -> Path:
+def with_sources(spec: Path, count: int) -> Path:
     """The spec with its data source named ``count`` times, so that few pictures make a long file."""
     text = spec.read_text(encoding="utf-8")
     source = re.search(r"  data_sources \{.*?\n  \}\n", text, re.DOTALL)

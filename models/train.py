@@ -27,29 +27,20 @@ from int8cal.demo.evaluate import (
     SCENE_SIZE,
     TEST_SEED,
     TRAINING_SEED,
+    as_classifier_input,
+    as_detector_input,
     pictures,
     scenes,
     score_classifier,
     score_detector,
 )
 from int8cal.demo.scene import CLASSES, SceneObject, draw_object, draw_scene
-from int8cal.preprocess import imagenet
 
 DETECTOR_INPUT, DETECTOR_OUTPUTS = "input_1:0", ["output_cov/Sigmoid:0", "output_bbox/BiasAdd:0"]
 CLASSIFIER_INPUT, CLASSIFIER_OUTPUT = "input_1", "predictions/Softmax"
 SMALLEST = 9.0  # objects lower than this are neither shown nor denied to the detector
 BAND = slice(48, 160)  # rows of the picture in which all objects lie; training needs no sky
 CENTRE = 0.35  # share of a box around its middle whose cells belong to the object
-
-
-def as_detector_input(image: np.ndarray) -> np.ndarray:
-    """RGB 0..1, CHW: the numbers of a DetectNet_v2 tensorfile of pictures that need no resizing."""
-    return np.ascontiguousarray(image.transpose(2, 0, 1), np.float32) / np.float32(255)
-
-
-def as_classifier_input(image: np.ndarray) -> np.ndarray:
-    """The numbers of a classification tensorfile in mode ``torch``."""
-    return imagenet.torch(imagenet.channels_first(image))
 
 
 def draw_training_scene(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

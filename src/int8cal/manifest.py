@@ -111,7 +111,6 @@ def facts(plan: Plan, assembled: Assembled, compression: str) -> dict[str, Any]:
         "batches": assembled.batches,
         "skipped": len(assembled.skipped),
         "dataset": {"sources": [len(source.samples) for source in plan.dataset.sources], **plan.dataset.counts},
-        "record_files": list(assembled.record_files),
         "plan_sha256": plan.sha256,
         "compression": compression,
         "packages": {name: version(name) for name in _DECIDING_PACKAGES},

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "report": RUN,
     "check": RUN,
     "use": BASE | {"tensorfile"},
-    "demo": BASE | {"dataset"},
+    "demo": BASE | {"dataset", "preprocess"},
     "cli": EVERYTHING,
     "__init__": EVERYTHING - {"cli"},
     "__main__": {"cli"},

@@ -107,8 +107,8 @@ _launcher = _decorated(
 
 _MAKE_HELP = """Make an INT8 calibration tensorfile from the data of an experiment spec.
 
-    The images are decoded and preprocessed exactly as the network was trained; batches are written in the order of
-    NVIDIA's own command. FILE has its name when it is complete, or does not exist; FILE.json holds the run's record.
+    The images are decoded and preprocessed as NVIDIA's own tool does it, and written in its order; the summary says how
+    well that is known. FILE has its name when it is complete, or does not exist; FILE.json holds the run's record.
 
     \b
     Examples:

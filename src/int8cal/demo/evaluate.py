@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.demo.scene import CLASSES, Box, Scene, SceneObject, draw_object, draw_scene
+from int8cal.preprocess import imagenet
 from int8cal.types import BatchNCHW_f32, ImageCHW_f32, ImageHWC_u8, Size
 
 Values: TypeAlias = npt.NDArray[np.float32]
@@ -75,6 +76,16 @@ def pictures(seed: int, count: int, size: Size = PICTURE_SIZE) -> Iterator[tuple
     for index in range(count):
         label = index % len(CLASSES)
         yield draw_object(np.random.default_rng((seed, index)), CLASSES[label], size), label
+
+
+def as_detector_input(image: ImageHWC_u8) -> ImageCHW_f32:
+    """RGB 0..1: the numbers of a DetectNet_v2 tensorfile of pictures that need no resizing."""
+    return imagenet.channels_first(image) / np.float32(255)
+
+
+def as_classifier_input(image: ImageHWC_u8) -> ImageCHW_f32:
+    """The numbers of a classification tensorfile in mode ``torch``."""
+    return imagenet.torch(imagenet.channels_first(image))
 
 
 def score_detector(

@@ -30,6 +30,13 @@ MAX_BATCH_BYTES = 1 << 31
 MAX_MANIFEST_BYTES = 60_000
 """Largest manifest: HDF5 keeps an attribute in the object header, which holds at most 64 KiB."""
 
+MAX_SAMPLES_BYTES = 1 << 30
+"""Largest sample table that is read, uncompressed."""
+
+MAX_SAMPLES_EXPANSION = 64
+"""How many times larger than the whole file the sample table may be: a third of each row are hashes, which no
+compression makes smaller."""
+
 SKIPPED = -1
 """``batch`` of a sample that was left out."""
 
@@ -45,8 +52,8 @@ class SampleRow(NamedTuple):
     """Index of the data source in the spec."""
     frame_id: bytes
     """Name of the sample in its source, UTF-8 (other bytes as they were)."""
-    record_file: int
-    """Index into ``record_files`` of the manifest; -1 without a TFRecord."""
+    record_file: bytes
+    """Base name of the TFRecord file; empty without one."""
     record_offset: int
     """Byte offset of the record in that file; -1 without a TFRecord."""
     record_crc: int
@@ -65,8 +72,8 @@ SAMPLE_FIELDS: tuple[tuple[str, str], ...] = (
     ("batch", "<i4"),
     ("position", "<i4"),
     ("source", "<i4"),
-    ("frame_id", "S"),  # as long as the longest one
-    ("record_file", "<i4"),
+    ("frame_id", "S"),  # text is as long as the longest one
+    ("record_file", "S"),
     ("record_offset", "<i8"),
     ("record_crc", "<u4"),
     ("height", "<i4"),

@@ -125,6 +125,8 @@ class _OutputErrors:
 
 
 def _sample_table(samples: Sequence[layout.SampleRow]) -> np.ndarray[Any, np.dtype[np.void]]:
-    longest = max((len(row.frame_id) for row in samples), default=1) or 1
-    dtype = np.dtype([(name, f"S{longest}" if kind == "S" else kind) for name, kind in layout.SAMPLE_FIELDS])
+    def width(column: str) -> int:
+        return max((len(getattr(row, column)) for row in samples), default=1) or 1
+
+    dtype = np.dtype([(name, f"S{width(name)}" if kind == "S" else kind) for name, kind in layout.SAMPLE_FIELDS])
     return np.array([tuple(row) for row in samples], dtype)

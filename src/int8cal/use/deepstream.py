@@ -56,21 +56,23 @@ def nvinfer_keys(manifest: Mapping[str, Any] | None, *, calibration_cache: str =
 
 def _linear(name: str, options: Mapping[str, Any]) -> tuple[float, Sequence[float]]:
     """(factor, offsets) with value = factor · (pixel - offset)."""
-    scale, mean = options.get("scale"), options.get("mean") or ()
+    scale: Any = options.get("scale")
+    mean: Any = options.get("mean") or ()
     if scale is None and options.get("value_range") == [0.0, 1.0]:
         scale = 1.0 / 255.0
     if scale is None and name.endswith(".caffe"):
         scale = 1.0
-    factors = scale if isinstance(scale, list) else [scale]
-    numbers = [*factors, *mean]
-    if not all(isinstance(number, int | float) for number in numbers):
-        raise UseError(f"how {name} scales pixels is not in the manifest")
+    try:
+        factors = [float(factor) for factor in (scale if isinstance(scale, list) else [scale])]
+        offsets = [float(value) for value in mean]
+    except (TypeError, ValueError) as error:
+        raise UseError(f"how {name} scales pixels is not in the manifest") from error
     if len(set(factors)) != 1:
         raise UseError(
             f"{name} divides each channel by another number, which nvinfer cannot do",
             hint="put the normalisation into the model, or use the nvdspreprocess plug-in",
         )
-    return float(factors[0]), [float(value) for value in mean]
+    return factors[0], offsets
 
 
 def _number(value: float) -> str:

@@ -17,6 +17,7 @@ before the last batch.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -43,7 +44,7 @@ def __getattr__(name: str) -> Any:
 
 def _tensorrt() -> ModuleType:
     try:
-        import tensorrt
+        tensorrt = importlib.import_module("tensorrt")
     except ImportError as error:
         raise UnavailableError(
             f"TensorRT cannot be imported ({error})",
@@ -54,8 +55,7 @@ def _tensorrt() -> ModuleType:
             f"TensorRT {tensorrt.__version__} has no INT8 calibrators any more",
             hint="Make a Q/DQ model instead: int8cal quantize MODEL.onnx FILE -o OUT.onnx",
         )
-    module: ModuleType = tensorrt
-    return module
+    return tensorrt
 
 
 class _DeviceMemory:
