@@ -15,7 +15,7 @@ train_config {
 """
 
 SSD = """
-ssd_config { aspect_ratios_global: "[1.0]" scales: "[0.1]" variances: "[0.1, 0.1, 0.2, 0.2]" arch: "resnet" nlayers: 18 }
+ssd_config { aspect_ratios_global: "[1.0]" scales: "[0.1]" variances: "[0.1, 0.1, 0.2, 0.2]" arch: "resnet" }
 training_config {
   batch_size_per_gpu: 2 num_epochs: 2 regularizer { type: L1 weight: 3e-9 }
   learning_rate { soft_start_annealing_schedule { min_learning_rate: 5e-5 max_learning_rate: 4e-2 soft_start: 0.1

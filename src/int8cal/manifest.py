@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
 from int8cal.dataset.encoded import sample_place
+from int8cal.files import write_file
 
 if TYPE_CHECKING:
     from int8cal.engine.assemble import Assembled
@@ -58,6 +59,7 @@ class Manifest:
         run: what depends on day and machine: paths, times, workers, versions of Python and platform.
         warnings: what the user should know.
         reused: True when an earlier run's file was found complete and right, and no work was done.
+        record: what else ``<output>.json`` should say, by name: what the component was asked for.
     """
 
     path: str
@@ -67,6 +69,7 @@ class Manifest:
     run: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     reused: bool = False
+    record: dict[str, Any] = field(default_factory=dict)
 
     @property
     def batches(self) -> int:
@@ -91,6 +94,7 @@ class Manifest:
             "warnings": list(self.warnings),
             "reused": self.reused,
             "run": self.run,
+            **self.record,
         }
 
     def to_bytes(self) -> bytes:
@@ -124,6 +128,20 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in _DECIDING_PACKAGES}
 
 
+def reference_facts(plan: Plan) -> dict[str, Any]:
+    """The manifest of a file that NVIDIA's command made: it lies in ``<output>.json`` alone."""
+    return {
+        "schema": SCHEMA,
+        "int8cal": __version__,
+        **plan.facts(),
+        "arithmetic": {"name": f"nvidia.{plan.network.name}", "evidence": "reference", "options": {}},
+        "batches": plan.batches,
+        "skipped": 0,
+        "dataset": {"sources": [len(source.samples) for source in plan.dataset.sources], **plan.dataset.counts},
+        "plan_sha256": plan.sha256,
+    }
+
+
 def machine() -> dict[str, str]:
     """The machine's part of the run facts."""
     return {
@@ -134,11 +152,28 @@ def machine() -> dict[str, str]:
     }
 
 
+def write_run_facts(manifest: Manifest, *, overwrite: bool) -> None:
+    """``<output>.json``: replaced when it is an earlier run's, refused when it is something else.
+
+    Raises:
+        OutputError: it is something else, or cannot be written.
+    """
+    path = f"{manifest.path}.json"
+    write_file(path, manifest.to_bytes(), overwrite=overwrite or is_run_facts(path))
+
+
 def is_run_facts(path: str) -> bool:
     """Whether ``path`` is the ``.json`` of an earlier run, which a new run may replace."""
+    return read_run_facts(path) is not None
+
+
+def read_run_facts(path: str) -> dict[str, Any] | None:
+    """The content of the ``.json`` of an earlier run; None when ``path`` is something else, or not there."""
     try:
         with open(path, "rb") as file:
             content = json.loads(file.read(_MAX_RUN_FACTS_BYTES))
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and {"schema", "tensorfile", "manifest"} <= content.keys()
+        return None
+    if isinstance(content, dict) and {"schema", "tensorfile", "manifest"} <= content.keys():
+        return content
+    return None

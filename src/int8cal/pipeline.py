@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 import os
 import time
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from int8cal import manifest as manifests
 from int8cal import networks
@@ -27,8 +27,8 @@ from int8cal.engine.assemble import OnBadImage, assemble
 from int8cal.engine.journal import Journal, journal_path
 from int8cal.engine.resume import resumed
 from int8cal.engine.work import Work
-from int8cal.errors import DataError, SpecError, UsageError
-from int8cal.files import require_free_space, write_file
+from int8cal.errors import DataError, EngineFailedError, OutputError, SpecError, UsageError
+from int8cal.files import OutputFile, require_free_space
 from int8cal.manifest import Manifest, SkippedImage
 from int8cal.plans import Plan
 from int8cal.spec.check import require_sound
@@ -88,6 +88,8 @@ def read_spec(
 
 
 def _root(path: str, asked: Network | None) -> str:
+    if asked is None:
+        networks.all_networks()  # networks of other distributions make their messages known when they are loaded
     try:
         return find_root(path)
     except SpecError:
@@ -119,7 +121,7 @@ def plan(
         data_root: folder that relative paths in the spec start from; None: what the network's reference does.
         cal_image_dir: take images from this folder, at random and without replacement, in place of the spec's data.
         recursive: with ``cal_image_dir``: from the folders below it, too.
-        options: choices that this network offers beside its spec (`Network.options`); those not given have their default.
+        options: choices that this network offers beside its spec (`Network.options`); the rest have their default.
 
     Raises:
         UsageError: an argument is out of range.
@@ -250,13 +252,15 @@ def make(
     resume: bool = False,
     scratch_dir: str | None = None,
     progress: Progress | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Make the tensorfile of a plan. The file has its final name when it is complete, or does not exist.
 
     Args:
         plan: what to make.
         out: path of the tensorfile; ``<out>.json`` is written beside it.
-        engine: ``native`` (threads of this process), or ``ray`` (a Ray cluster).
+        engine: ``native`` (threads of this process), ``ray`` (a Ray cluster), or ``tao`` (NVIDIA's own command, where
+            it is installed; workers, compression and progress do not concern it).
         ray_address: of the cluster, for engine ``ray``; None: ``RAY_ADDRESS`` of the environment, or else a cluster of
             this machine alone, for the time of the run.
         overwrite: replace existing output.
@@ -270,6 +274,7 @@ def make(
             plan kept, as far as the images have not changed since.
         scratch_dir: write there and copy to ``out`` at the end; None: beside ``out``.
         progress: told how far the work is.
+        record: what else ``<out>.json`` should say, by name.
 
     Returns:
         The record of the run.
@@ -278,11 +283,18 @@ def make(
         UsageError: an argument is wrong.
         DataError: an image or record cannot be used.
         OutputError: the file exists, another run is writing it, or it cannot be written.
+        UnavailableError, EngineFailedError: engine ``tao``: NVIDIA's command is not there, or failed.
     """
     out = os.fspath(out)
     encoder = Compression.named(compression)
-    stream = engine_named(engine, ray_address=ray_address)
     skipping = _checked_skipping(on_bad_image, max_skipped)
+    if engine == "tao":
+        if skipping:
+            raise UsageError("NVIDIA's command cannot leave bad images out", hint="Use on_bad_image fail.")
+        if resume or shards or ray_address:
+            raise UsageError("NVIDIA's command knows nothing of resume, shards and Ray", hint="Leave them out.")
+        return _made_by_nvidia(plan, out, overwrite=overwrite, scratch_dir=scratch_dir, record=dict(record or {}))
+    stream = engine_named(engine, ray_address=ray_address)
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers cannot work", hint="Give --workers a positive number.")
     progress = progress or _Silent()
@@ -290,28 +302,25 @@ def make(
     started = datetime.now(UTC)
     clock = time.perf_counter()
 
-    with TensorFileOutput(out, shards=shards, overwrite=overwrite, scratch_dir=scratch_dir) as output:
+    with (
+        TensorFileOutput(out, shards=shards, overwrite=overwrite, scratch_dir=scratch_dir) as output,
+        _journal(plan, out, encoder, nbytes) if resume else nullcontext() as journal,
+    ):
         require_free_space(os.path.dirname(os.path.abspath(output.scratch)), nbytes)
+        work = Work(plan.arithmetic, plan.image_shape, encoder)
+        samples = plan.candidates(None if skipping else plan.images)
+        results = resumed(stream, journal, work, samples, workers) if journal else stream(work, samples, workers)
         progress.start(plan.images)
         try:
-            with (
-                _journal(plan, out, encoder, nbytes) if resume else nullcontext() as journal,
-                output.writer(plan.shape, encoder, plan.batches) as writer,
-            ):
-                work = Work(plan.arithmetic, plan.image_shape, encoder)
-                samples = plan.candidates(None if skipping else plan.images)
-                results = (
-                    resumed(stream, journal, work, samples, workers) if journal else stream(work, samples, workers)
+            with output.writer(plan.shape, encoder, plan.batches) as writer, closing(results):
+                assembled = assemble(
+                    results,
+                    writer,
+                    batch_size=plan.batch_size,
+                    batches=None if skipping and plan.max_batches == -1 else plan.batches,
+                    max_skipped=max_skipped,
+                    progress=progress,
                 )
-                with closing(results):
-                    assembled = assemble(
-                        results,
-                        writer,
-                        batch_size=plan.batch_size,
-                        batches=None if skipping and plan.max_batches == -1 else plan.batches,
-                        max_skipped=max_skipped,
-                        progress=progress,
-                    )
                 facts = writer.finish(manifests.facts(plan, assembled, encoder.name), assembled.rows)
         finally:
             progress.finish()
@@ -332,8 +341,9 @@ def make(
                 **({"images_reused": journal.reused, "images_changed": journal.changed} if journal else {}),
                 **manifests.machine(),
             },
+            record=dict(record or {}),
         )
-        _write_run_facts(manifest, overwrite=overwrite)
+        manifests.write_run_facts(manifest, overwrite=overwrite)
         output.commit()
         if journal:
             journal.remove()
@@ -345,12 +355,52 @@ def _journal(plan: Plan, out: str, compression: Compression, nbytes: int) -> Jou
     path = journal_path(out, plan.sha256)
     kept = os.path.getsize(path) if os.path.exists(path) else 0
     require_free_space(os.path.dirname(path), 2 * nbytes - kept)  # the output grows beside it
-    identity = {
-        "plan_sha256": plan.sha256,
-        "compression": compression.name,
-        **manifests.encoder_facts(),
-    }
+    identity = {"plan_sha256": plan.sha256, "compression": compression.name, **manifests.encoder_facts()}
     return Journal(path, identity, len(plan.order), plan.batch_size)
+
+
+def _made_by_nvidia(
+    plan: Plan, out: str, *, overwrite: bool, scratch_dir: str | None, record: dict[str, Any]
+) -> Manifest:
+    """Engine ``tao``. The record is written whatever the command came to: it holds its exit code."""
+    from int8cal.engine import tao  # needed by few
+
+    command = tao.command_of(plan)
+    started = datetime.now(UTC)
+    clock = time.perf_counter()
+    with tao.safe_folder(scratch_dir) as folder, OutputFile(out, overwrite=overwrite, scratch_dir=folder) as output:
+        result = tao.run(command, plan, output.scratch, folder)
+        seconds = time.perf_counter() - clock
+        if result.problem:
+            record |= {"error": {"message": result.problem, "exit_code": EngineFailedError.exit_code}}
+        manifest = Manifest(
+            path=out,
+            facts=manifests.reference_facts(plan),
+            samples=(),
+            warnings=(*plan.spec.warnings, *plan.dataset.warnings),
+            run={
+                "spec": os.path.abspath(plan.spec.path),
+                "engine": "tao",
+                "command": list(result.arguments),
+                "exit_code": result.exit_code,
+                "started": started.isoformat(timespec="seconds"),
+                "seconds": round(seconds, 3),
+                "images_per_second": round(plan.images / seconds, 2),
+                **manifests.machine(),
+            },
+            record=record,
+        )
+        if result.problem:
+            with suppress(OutputError):  # the failure itself is what the user must hear of
+                manifests.write_run_facts(manifest, overwrite=overwrite)
+            raise EngineFailedError(result.problem, hint="Its own messages are in the log above.")
+        manifest.run.update(
+            tensorfile_sha256=tao.file_sha256(output.scratch),
+            images_sha256=tao.images_sha256(plan),
+        )
+        manifests.write_run_facts(manifest, overwrite=overwrite)
+        output.commit()
+    return manifest
 
 
 def _checked_skipping(on_bad_image: str, max_skipped: int) -> bool:
@@ -362,12 +412,6 @@ def _checked_skipping(on_bad_image: str, max_skipped: int) -> bool:
             hint="Give both, or neither.",
         )
     return on_bad_image == "skip"
-
-
-def _write_run_facts(manifest: Manifest, *, overwrite: bool) -> None:
-    """``<output>.json``: replaced when it is an earlier run's, refused when it is something else."""
-    path = f"{manifest.path}.json"
-    write_file(path, manifest.to_bytes(), overwrite=overwrite or manifests.is_run_facts(path))
 
 
 class _Silent:

@@ -105,7 +105,7 @@ class Plan:
         """What decides the result, but for the samples, as JSON types."""
         return {
             "network": self.network.name,
-            "split": self.split,
+            "split": None if self.folder else self.split,
             "images": self.images_from,
             "options": dict(self.options),
             "seed": self.seed,

@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -108,6 +109,7 @@ def run(arguments: list[str]) -> int:
     """
     for number in _STOPPING:
         signal.signal(number, _stop)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata in images: nothing that changes pixels
     as_json = "--json" in arguments
     try:
         finished = cli.main(arguments, prog_name="int8cal", standalone_mode=False)

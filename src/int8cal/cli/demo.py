@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,12 @@ _TENSORFILE = "calibration.tensorfile"
     metavar="DIR",
     help="Folder to make; must not exist, or be empty.",
 )
-@click.option("--images", type=int, default=64, show_default=True, metavar="N", help="Pictures to draw.")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="Seed of the pictures.")
+@click.option(
+    "--images", type=click.IntRange(min=8), default=64, show_default=True, metavar="N", help="Pictures to draw."
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="S", help="Seed of the pictures."
+)
 @click.option("--overwrite", is_flag=True, help="Replace DIR if an earlier demo made it; no other folder is replaced.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def demo(*, output_dir: str, images: int, seed: int, overwrite: bool, as_json: bool) -> None:
@@ -59,9 +64,15 @@ def demo(*, output_dir: str, images: int, seed: int, overwrite: bool, as_json: b
             *summary(manifest),
         ]
     )
-    console.print_lines(["", "Look at it:", f"  int8cal inspect {manifest.path}", "The same by hand:"])
+    spec, tensorfile = (shlex.quote(str(path)) for path in (folder / dataset.spec.name, manifest.path))
     console.print_lines(
-        [f"  int8cal detectnet_v2 calibration_tensorfile -e {folder / dataset.spec.name} -o again.tensorfile -m 4"]
+        [
+            "",
+            "Look at it:",
+            f"  int8cal inspect {tensorfile}",
+            "The same by hand:",
+            f"  int8cal detectnet_v2 calibration_tensorfile -e {spec} -o again.tensorfile",
+        ]
     )
 
 

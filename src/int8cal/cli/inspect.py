@@ -92,7 +92,7 @@ def _table(facts: dict[str, Any], manifest: dict[str, Any] | None) -> list[tuple
     rows += [
         ("made by", f"int8cal {manifest.get('int8cal')}"),
         ("network", manifest.get("network")),
-        ("split", f"{manifest.get('split')}, seed {manifest.get('seed')}"),
+        ("split", f"{manifest.get('split') or 'none: images of a folder'}, seed {manifest.get('seed')}"),
         ("arithmetic", f"{arithmetic.get('name')} ({arithmetic.get('evidence')})"),
         ("options", ", ".join(f"{name}={value}" for name, value in arithmetic.get("options", {}).items())),
         ("skipped", manifest.get("skipped")),

@@ -105,7 +105,7 @@ _launcher = _decorated(
     click.option("--log_file", metavar="FILE", help="Also log to this file; appended to."),
 )
 
-_MAKE_HELP = """Make an INT8 calibration tensorfile from the {data} of an experiment spec.
+_MAKE_HELP = """Make an INT8 calibration tensorfile from the data of an experiment spec.
 
     The images are decoded and preprocessed exactly as the network was trained; batches are written in the order of
     NVIDIA's own command. FILE has its name when it is complete, or does not exist; FILE.json holds the run's record.
@@ -188,7 +188,8 @@ def _make_command(network: str | None) -> click.Command:
         launch_cuda_blocking: bool,
         **choice: Any,
     ) -> None:
-        console.configure_logging(verbose=verbose, log_file=log_file)
+        # The output of NVIDIA's own command is part of the log.
+        console.configure_logging(verbose=verbose or engine == "tao", log_file=log_file)
         _launcher_options(gpus, num_processes, use_amp=use_amp)
         if gpus or gpu_index or num_processes or mpirun_arg or multi_node or launch_cuda_blocking:
             console.note("options of NVIDIA's launcher (--gpus, --gpu_index, …) have no effect: no GPU is used")
@@ -278,14 +279,13 @@ def _launcher_options(gpus: int | None, num_processes: int | None, *, use_amp: b
 
 
 def summary(manifest: Manifest) -> list[tuple[str, object]]:
-    """What came out, as name–value rows."""
     """What came out of a run, as name–value rows."""
     facts = manifest.facts
     batch_size, channels, height, width = manifest.shape
     rows: list[tuple[str, object]] = [
         ("tensorfile", manifest.path),
         ("batches", f"{manifest.batches} of {batch_size} images, {channels} x {height} x {width} float32"),
-        ("split", facts["split"]),
+        ("images", _images(facts["images"], facts["split"])),
         ("order", f"seed {facts['seed']}"),
         ("arithmetic", f"{facts['arithmetic']['name']} ({facts['arithmetic']['evidence']})"),
     ]
@@ -303,7 +303,8 @@ def _plan_table(plan: Plan) -> list[tuple[str, object]]:
     missing = plan.missing_images()
     rows: list[tuple[str, object]] = [
         ("network", f"{plan.network.name}: {plan.network.title}"),
-        ("split", f"{plan.split}, {len(plan.dataset.samples)} images in {len(plan.dataset.sources)} source(s)"),
+        ("images", f"{len(plan.dataset.samples)} {_images(plan.images_from, plan.split)}"),
+        ("sources", len(plan.dataset.sources)),
         ("batches", f"{plan.batches} of {plan.batch_size} images"),
         ("shape", "{} x {} x {} x {} float32".format(*plan.shape)),
         ("size", f"{plan.nbytes / 1e6:,.1f} MB uncompressed"),
@@ -323,8 +324,12 @@ def _plan_table(plan: Plan) -> list[tuple[str, object]]:
 _MISSING_SHOWN = 20
 
 
+def _images(images_from: str, split: str | None) -> str:
+    return f"of the {split} split" if images_from == "data set" else f"of a {images_from}"
+
+
 def _help(template: str, network: str | None) -> str:
-    return template.format(prefix=f"{network} " if network else "", data="data")
+    return template.format(prefix=f"{network} " if network else "")
 
 
 any_network = _make_command(None)

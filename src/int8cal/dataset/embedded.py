@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from int8cal.dataset.encoded import ENCODED_FEATURE
 from int8cal.dataset.example import bytes_feature, integer_feature, parse_features, text_feature
-from int8cal.dataset.paths import matching_files
+from int8cal.dataset.paths import WORKING_DIRECTORY_HINT, matching_files
 from int8cal.dataset.samples import RecordRef, Sample, Source
 from int8cal.dataset.tfrecord import iterate_records, record_place
 from int8cal.errors import MissingDataError
@@ -31,7 +31,11 @@ def read_embedded_images(index: int, pattern: str) -> Source:
         MissingDataError: no TFRecord file matches.
         RecordError: a file is damaged, or a record holds no image file.
     """
-    files = [path for path in matching_files(pattern) if not os.path.basename(path).startswith(INDEX_PREFIX)]
+    files = [
+        path
+        for path in matching_files(pattern, hint=WORKING_DIRECTORY_HINT)
+        if not os.path.basename(path).startswith(INDEX_PREFIX)
+    ]
     if not files:
         raise MissingDataError(f"Only index files ({INDEX_PREFIX}*) match pattern {printable(pattern)}.")
     return Source(index, pattern, tuple(sample for path in files for sample in _samples(index, path)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from int8cal.dataset.paths import WORKING_DIRECTORY_HINT
 from int8cal.errors import DataError, MissingDataError
 from int8cal.text_safety import printable
 
@@ -47,8 +48,6 @@ def files_below(folder: str, what: str) -> Iterator[str]:
 def _unreadable(folder: str, what: str, error: OSError | ValueError) -> DataError:
     where = printable(folder)
     if isinstance(error, FileNotFoundError):
-        return MissingDataError(
-            f"There is no such {what}.", where=where, hint="Relative paths start from the working directory."
-        )
+        return MissingDataError(f"There is no such {what}.", where=where, hint=WORKING_DIRECTORY_HINT)
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return DataError(f"The {what} cannot be read: {reason}.", where=where)

@@ -10,6 +10,9 @@ from pathlib import Path
 from int8cal.errors import DataError, MissingDataError
 from int8cal.text_safety import printable
 
+DATA_ROOT_HINT = "Relative paths are joined to DATA_BASE_PATH (else ~/datasets)."
+WORKING_DIRECTORY_HINT = "Relative paths start from the working directory."
+
 
 def data_root(environment: Mapping[str, str]) -> str:
     """Folder to which the relative paths of a spec are joined: ``DATA_BASE_PATH``, else ``~/datasets``."""
@@ -22,8 +25,12 @@ def working_directory(environment: Mapping[str, str]) -> str:
     return ""
 
 
-def matching_files(pattern: str) -> tuple[str, ...]:
+def matching_files(pattern: str, *, hint: str = DATA_ROOT_HINT) -> tuple[str, ...]:
     """Paths that match a glob pattern, sorted (the reference takes them in directory order).
+
+    Args:
+        pattern: the pattern.
+        hint: what to say when nothing matches.
 
     Raises:
         MissingDataError: there is none.
@@ -32,7 +39,7 @@ def matching_files(pattern: str) -> tuple[str, ...]:
     if not paths:
         raise MissingDataError(
             f"No files match pattern {printable(pattern)}.",
-            hint="Relative paths are joined to DATA_BASE_PATH (else ~/datasets).",
+            hint=hint,
         )
     return paths
 
@@ -46,7 +53,7 @@ def require_folder(path: str, what: str) -> None:
     if not Path(path).is_dir():
         raise MissingDataError(
             f"No {what} found at path: '{printable(path)}'.",
-            hint="Relative paths are joined to DATA_BASE_PATH (else ~/datasets).",
+            hint=DATA_ROOT_HINT,
         )
 
 

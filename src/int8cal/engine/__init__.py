@@ -48,5 +48,5 @@ def engine_named(name: str, *, ray_address: str | None = None) -> Stream:
     if ray_address is not None:
         raise UsageError(f"an address is for --engine ray, not for {name}", hint="Add --engine ray.")
     if name not in ENGINES:
-        raise UsageError(f"unknown engine {name!r}", hint=f"Use one of: {', '.join(ENGINES)}.")
+        raise UsageError(f"unknown engine {name!r}", hint=f"Use one of: {', '.join(ENGINES)}, tao.")
     return map_on_threads

@@ -117,7 +117,7 @@ def _problems(message: Message) -> Iterator[tuple[str, str]]:
 
 
 def _contradictions(message: Message) -> Iterator[str]:
-    """What augmentation_config says about the network input, where input_image_config, which decides, says otherwise."""
+    """What augmentation_config says of the network input where input_image_config, which decides, says otherwise."""
     fields = message.augmentation_config.preprocessing
     size = _fixed_size(message)
     expected = {"output_image_channel": _channels(message)}

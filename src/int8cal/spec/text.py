@@ -204,8 +204,9 @@ class SpecText:
 
 def quote(content: str) -> str:
     """A string as protobuf text writes it, in double quotes; printable characters stay as they are."""
-    as_bytes = content.encode("utf-8", "surrogateescape")
-    return f'"{text_encoding.CEscape(as_bytes, as_utf8=content.isprintable())}"'
+    if content.isprintable():
+        return f'"{text_encoding.CEscape(content, as_utf8=True)}"'
+    return f'"{text_encoding.CEscape(content.encode("utf-8", "surrogateescape"), as_utf8=False)}"'
 
 
 def shown(text: str, limit: int = 120) -> str:

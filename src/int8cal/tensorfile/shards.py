@@ -1,7 +1,7 @@
 """A tensorfile in several files: parts that hold the batches, and a small head that any reader opens as one file.
 
 The groups of the head are HDF5 external links to its siblings ``<name>-00000-of-00004`` …, each of which is a
-tensorfile of its own with batches numbered from 0. The head's manifest declares the parts (`int8cal.tensorfile.layout`),
+tensorfile of its own with batches numbered from 0. The head's manifest declares them (`layout.Part`),
 so that a missing or changed one is noticed; virtual datasets, which read a missing part as zeros, are never used.
 """
 

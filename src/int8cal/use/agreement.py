@@ -54,7 +54,7 @@ class TensorAgreement:
         self._images += len(reference)
         if _is_class_scores(reference):
             self.classes = reference.shape[1]
-            scores = reference.reshape(len(reference), -1), other.reshape(len(other), -1)
+            scores = [values.reshape(len(values), self.classes) for values in (reference, other)]
             self._same_class += int((scores[0].argmax(axis=1) == scores[1].argmax(axis=1)).sum())
 
     @property

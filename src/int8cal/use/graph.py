@@ -13,6 +13,7 @@ from int8cal.use import extras
 from int8cal.use.session import open_session
 
 MIN_OPSET = 13  # the first with per-channel QuantizeLinear
+_MIN_IR_VERSION = 7  # what opset 13 goes with; below 4 weights had to be inputs
 WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _LOW_PRECISION_OPS = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
 
@@ -31,9 +32,22 @@ def prepare(model: Any) -> Any:
     """
     if any(node.op_type in _LOW_PRECISION_OPS for node in model.graph.node):
         raise UseError("the model is quantised already", hint="give the float model")
-    folded = _fold(_raise_opset(model))
+    folded = _fold(_raise_opset(_with_constant_weights(model)))
     _name_nodes(folded.graph)
     return extras.onnx().shape_inference.infer_shapes(folded)
+
+
+def _with_constant_weights(model: Any) -> Any:
+    """A copy whose weights are no inputs: older exporters list them there, which makes them variable."""
+    copy = extras.onnx().ModelProto()
+    copy.CopyFrom(model)
+    weights = {initializer.name for initializer in copy.graph.initializer}
+    inputs = [value for value in copy.graph.input if value.name not in weights]
+    if len(inputs) != len(copy.graph.input):
+        del copy.graph.input[:]
+        copy.graph.input.extend(inputs)
+    copy.ir_version = max(copy.ir_version, _MIN_IR_VERSION)
+    return copy
 
 
 def opset(model: Any) -> int:

@@ -15,7 +15,7 @@ from int8cal.use import extras
 
 Layout: TypeAlias = Literal["nchw", "nhwc"]
 
-_CHUNK_BYTES = 96 << 20  # outputs held at a time; one image is the least
+_PART_BYTES = 96 << 20  # outputs held at a time; one image is the least
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,7 @@ class Runner:
         self._binding = binding
         self._computed = [tensor for tensor in self.tensors if tensor != binding.name]
         self._session = _session(_with_outputs(model, self._computed))
-        self._images_at_once = binding.batch or 1
-        self._measured = binding.batch is not None
+        self._part_size = binding.batch  # None: one image first, then as many as their outputs' size allows
 
     def run(self, batch: BatchNCHW_f32) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
         """Values of the chosen tensors for one batch, a part of the batch at a time.
@@ -135,7 +134,7 @@ class Runner:
         images = batch if self._binding.layout == "nchw" else batch.transpose(0, 2, 3, 1)
         start = 0
         while start < len(images):
-            part = np.ascontiguousarray(images[start : start + self._images_at_once])
+            part = np.ascontiguousarray(images[start : start + (self._part_size or 1)])
             start += len(part)
             yield self._run_part(part)
 
@@ -160,11 +159,11 @@ class Runner:
 
     def _run_part(self, part: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
         count, fed = len(part), part
-        if count < self._images_at_once and self._measured and self._binding.batch:
+        if self._binding.batch and count < self._binding.batch:
             fed = np.concatenate([part, np.repeat(part[-1:], self._binding.batch - count, axis=0)])
         values = _run(self._session, self._computed, {self._binding.name: fed})
-        if not self._measured:
-            self._choose_part_size(sum(value.nbytes for value in values) // count)
+        if self._part_size is None:
+            self._part_size = max(1, _PART_BYTES // max(sum(value.nbytes for value in values) // count, 1))
         found = dict(zip(self._computed, values, strict=True))
         if count < len(fed):
             found = {
@@ -173,10 +172,6 @@ class Runner:
         if self._binding.name in self.tensors:
             found[self._binding.name] = part
         return found
-
-    def _choose_part_size(self, bytes_per_image: int) -> None:
-        self._images_at_once = max(1, _CHUNK_BYTES // max(bytes_per_image, 1))
-        self._measured = True
 
 
 def _with_outputs(model: Any, tensors: Sequence[str]) -> Any:

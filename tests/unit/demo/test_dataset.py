@@ -119,7 +119,9 @@ class Interrupting:
         return
 
 
-@pytest.mark.parametrize("wrong", [{"images": 1}, {"network_size": (100, 160)}, {"network_size": (0, 160)}])
+@pytest.mark.parametrize(
+    "wrong", [{"images": 1}, {"seed": -1}, {"network_size": (100, 160)}, {"network_size": (0, 160)}]
+)
 def test_senseless_numbers_are_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         make_dataset(tmp_path / "data", **{**SMALL, **wrong})  # type: ignore[arg-type]

@@ -157,6 +157,21 @@ def test_nhwc_model_gives_the_ranges_of_its_nchw_twin(make_model: MakeModel, ima
     assert second.amax["first"] == pytest.approx(first.amax["first"], rel=1e-6)
 
 
+def test_weights_listed_as_inputs_are_weights_all_the_same(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+    def as_old_exporters_do(model: onnx.ModelProto) -> None:
+        model.ir_version = 3
+        for item in model.graph.initializer:
+            model.graph.input.append(onnx.helper.make_tensor_value_info(item.name, item.data_type, item.dims))
+
+    old = quantize(make_model("a.onnx", change=as_old_exporters_do, opset=11), images(), tmp_path / "a8.onnx")
+    new = quantize(make_model("b.onnx"), images(), tmp_path / "b8.onnx")
+
+    model = onnx.load(tmp_path / "a8.onnx")
+    assert [value.name for value in model.graph.input] == ["image"]
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    assert (old.nodes, old.amax) == (new.nodes, pytest.approx(new.amax, rel=1e-5))
+
+
 def test_cache_lists_every_activation_in_order_with_the_header_asked_for(
     make_model: MakeModel, images: Any, tmp_path: Path
 ) -> None:

@@ -1,0 +1,112 @@
+"""``int8cal component``: what Azure ML, Kubeflow and docker call. One option per input of the component."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from int8cal.cli import console, progress
+from int8cal.component.inputs import INPUTS, OUTPUT_DESCRIPTION, OUTPUT_DIR, ComponentInput
+from int8cal.component.values import MAX_INPUT_BYTES, read_lines
+from int8cal.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from int8cal.component.run import Outcome
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+def _input_options(command: _Command) -> _Command:
+    for item in reversed(INPUTS):
+        command = _option(item.name, _help(item), "DIR" if item.type == "uri_folder" else "VALUE")(command)
+    return command
+
+
+def _option(name: str, text: str, metavar: str) -> Callable[[_Command], _Command]:
+    # Every value is text here: what ND, 10.0 and True mean is decided in one place for all hosts. Taken as often as it
+    # is given, so that a second one is an error instead of the winner.
+    return click.option(f"--{name}", name, multiple=True, metavar=metavar, help=text)
+
+
+def _help(item: ComponentInput) -> str:
+    if item.required:
+        return f"{item.description}  [required]"
+    return item.description if item.default is None else f"{item.description}  [default: {item.default}]"
+
+
+@click.command()
+@_input_options
+@_option(OUTPUT_DIR, f"{OUTPUT_DESCRIPTION}  [required]", "DIR")
+@click.option(
+    "--inputs_from",
+    metavar="FILE",
+    help="Read lines of name=value from FILE; -: from standard input. No quoting: a value is the rest of its line.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the result of another request.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def component(*, inputs_from: str | None, overwrite: bool, as_json: bool, **options: tuple[str, ...]) -> None:
+    """Put a run's paths into a spec and make the tensorfile: the Azure ML, Kubeflow and docker entry.
+
+    ND and an empty value mean "not given". Running again over the same output finds the finished result.
+
+    \b
+    Examples:
+      int8cal component --model_app_name streets --original_specs specs --specs_file spec.txt \\
+        --training_data_dir data --specfile_reference_training_data_dir /workspace/data --output_dir out
+      int8cal component --inputs_from inputs.txt
+    """
+    console.configure_logging(verbose=True)
+    from int8cal.component.request import parse
+    from int8cal.component.run import run
+
+    request = parse(_texts(options, inputs_from))
+    outcome = run(request, overwrite=overwrite, progress=progress.on_stderr())
+    if as_json:
+        console.print_json(outcome.to_json())
+    else:
+        console.print_table(_summary(outcome))
+
+
+def _texts(options: dict[str, tuple[str, ...]], inputs_from: str | None) -> dict[str, str]:
+    """Input name → text, from options and file together."""
+    texts = read_lines(_read(inputs_from), _file_name(inputs_from)) if inputs_from else {}
+    for name, values in options.items():
+        if len(values) + (name in texts) > 1:
+            raise UsageError(f"input {name} is given twice")
+        if values:
+            texts[name] = values[0]
+    return texts
+
+
+def _read(path: str) -> str:
+    try:
+        if path == "-":
+            content = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+        else:
+            with open(path, "rb") as file:
+                content = file.read(MAX_INPUT_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot be read: {reason}", where=_file_name(path)) from error
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _file_name(path: str | None) -> str:
+    return "standard input" if path in (None, "-") else str(path)
+
+
+def _summary(outcome: Outcome) -> list[tuple[str, object]]:
+    from int8cal.cli.make import summary
+
+    rows = summary(outcome.manifest)
+    if outcome.manifest.reused:
+        rows.insert(0, ("already there", "the finished result of this request; no work was done"))
+    rows.append(("updated spec", outcome.request.updated_spec))
+    rows += [
+        (f"  line {change.line}", f"{change.field}: {change.old} -> {change.new}") for change in outcome.updated.changes
+    ]
+    return rows

@@ -1,0 +1,118 @@
+"""Is the tensorfile of a request there already? Asked by a job that is started again over the same output."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from int8cal import manifest as manifests
+from int8cal.dataset.encoded import read_encoded, sample_place
+from int8cal.engine.cores import usable_cores
+from int8cal.engine.tao import file_sha256, images_sha256
+from int8cal.engine.work import FailedSample, Work
+from int8cal.errors import DataError, OutputExistsError, TensorFileError
+from int8cal.manifest import Manifest
+from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.layout import SKIPPED
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from int8cal.dataset.samples import Sample
+    from int8cal.plans import Plan
+
+_HINT = "Add --overwrite to replace it, or choose another output_subfolder or output_filename."
+
+
+def finished(plan: Plan, path: str, *, engine: str, max_skipped: int) -> Manifest | None:
+    """The finished result of the same request, read whole and held against today's source images.
+
+    Args:
+        plan: the request.
+        path: where its tensorfile goes.
+        engine: what should make it.
+        max_skipped: how many images the request lets be left out.
+
+    Returns:
+        The record of the earlier run; None when nothing has that name.
+
+    Raises:
+        OutputExistsError: something else is there: another request's result, an unsound file, or one of images that
+            have changed since.
+    """
+    if not os.path.lexists(path):
+        return None
+    try:
+        with TensorFile(path) as file:
+            facts, rows = file.manifest, file.samples
+            for _ in file:  # every value can be read
+                pass
+    except TensorFileError as error:
+        raise _taken(path, f"is unsound: {error.message}") from error
+    if facts is not None and rows is not None and engine != "tao":
+        _require_same(plan, path, facts, rows, max_skipped)
+        return Manifest(path=path, facts=facts, samples=(), reused=True)
+    facts = _facts_of_nvidias_file(plan, path) if facts is None and engine == "tao" else None
+    if facts is None:
+        raise _taken(path, "is not the result of this request")
+    return Manifest(path=path, facts=facts, samples=(), reused=True)
+
+
+def _taken(path: str, why: str) -> OutputExistsError:
+    return OutputExistsError(f"already exists, and {why}", where=path, hint=_HINT)
+
+
+def _require_same(plan: Plan, path: str, facts: dict[str, Any], rows: np.ndarray[Any, Any], max_skipped: int) -> None:
+    skipped = int((rows["batch"] == SKIPPED).sum())
+    if facts.get("plan_sha256") != plan.sha256 or skipped > max_skipped:
+        raise _taken(path, "is the result of another request")
+    try:
+        changed = _first_changed(plan, rows, [*facts["record_files"], ""])
+    except (KeyError, IndexError) as error:
+        raise _taken(path, "its sample table is not that of this request") from error
+    if changed is not None:
+        raise _taken(path, f"was made before {sample_place(changed)} changed")
+
+
+def _facts_of_nvidias_file(plan: Plan, path: str) -> dict[str, Any] | None:
+    """What ``<path>.json`` says of a file that NVIDIA's command made for this plan; None when it is another one's."""
+    record = manifests.read_run_facts(f"{path}.json") or {}
+    facts, run = record.get("manifest"), record.get("run")
+    if not isinstance(facts, dict) or not isinstance(run, dict) or facts.get("plan_sha256") != plan.sha256:
+        return None
+    same = run.get("tensorfile_sha256") == file_sha256(path) and run.get("images_sha256") == images_sha256(plan)
+    return facts if same else None
+
+
+def _first_changed(plan: Plan, rows: np.ndarray[Any, Any], record_files: list[str]) -> Sample | None:
+    """The first sample whose source image is not what the file was made from."""
+    work = Work(plan.arithmetic, plan.image_shape, Compression.named("none"))
+    samples = {_key_of_sample(sample): sample for sample in plan.candidates()}
+    pairs = [(samples[_key_of_row(row, record_files)], row) for row in rows]  # equal plans have equal samples
+
+    def unchanged(pair: tuple[Sample, Any]) -> bool:
+        sample, row = pair
+        if row["batch"] == SKIPPED:  # it could not be used: it must not have become usable
+            return isinstance(work(sample), FailedSample)
+        try:
+            content = read_encoded(sample)
+        except DataError:
+            return False
+        return bool(hashlib.sha256(content).digest() == row["sha256"].tobytes())
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        verdicts = pool.map(unchanged, pairs)
+        return next((sample for (sample, _), same in zip(pairs, verdicts, strict=True) if not same), None)
+
+
+def _key_of_sample(sample: Sample) -> tuple[int, bytes, str, int]:
+    frame_id = sample.frame_id.encode(errors="surrogateescape")
+    record = sample.record
+    return (sample.source, frame_id, record.file_name, record.offset) if record else (sample.source, frame_id, "", -1)
+
+
+def _key_of_row(row: Any, record_files: list[str]) -> tuple[int, bytes, str, int]:
+    return int(row["source"]), bytes(row["frame_id"]), record_files[row["record_file"]], int(row["record_offset"])

@@ -1,0 +1,226 @@
+"""The component as one function: request → updated spec → plan → tensorfile, and the record of it all.
+
+    Request ──► update ──► plan ──► the engine, or the finished result of an earlier run ──► updated spec, MLflow
+
+Nothing is written before the plan stands, and every file is made in scratch space first: the output may lie on a mount
+that can neither seek nor rename. The tensorfile gets its name before the updated spec does, so that whatever ends a run
+early leaves either nothing that stands in the way of the next one, or a finished result that it finds.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from int8cal import networks
+from int8cal.component import mlflow
+from int8cal.component.finished import finished
+from int8cal.component.inputs import INPUTS
+from int8cal.errors import MissingDataError, SpecError, UsageError
+from int8cal.files import OutputFile
+from int8cal.pipeline import make, plan, read_spec
+from int8cal.spec.roles import without_paths
+from int8cal.spec.update import Substitution, update_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from int8cal.component.request import Request
+    from int8cal.manifest import Manifest
+    from int8cal.plans import Plan
+    from int8cal.spec.update import Update
+    from int8cal.types import Progress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of the component came to.
+
+    Attributes:
+        request: what was asked for.
+        manifest: the record of the tensorfile; ``reused`` when an earlier run had finished it.
+        updated: the updated spec and the edits made to it.
+        notes: what the user should know.
+        seconds: stage → seconds.
+    """
+
+    request: Request
+    manifest: Manifest
+    updated: Update
+    notes: tuple[str, ...]
+    seconds: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {
+            **self.manifest.to_json(),
+            "component": _component_facts(self.request, self.updated, self.notes, self.seconds),
+        }
+
+
+def run(request: Request, *, overwrite: bool = False, progress: Progress | None = None) -> Outcome:
+    """Do what the component was asked for.
+
+    Args:
+        request: see `int8cal.component.request.parse`.
+        overwrite: replace what another request left in the output.
+        progress: told how far the work is.
+
+    Raises:
+        UsageError: an output would lie in an input folder, or outside ``output_dir``; or inputs do not fit the spec.
+        SpecError: the spec cannot be read, or a reference is not in it.
+        DataError: data are missing or cannot be used.
+        OutputError: the output cannot be written, or holds something else.
+        UnavailableError, EngineFailedError: engine ``tao``: NVIDIA's command is not there, or failed.
+    """
+    _require_separate_folders(request)
+    stages = _Stages()
+    notes = [f"{item.name} is not used: {item.reason}" for item in request.not_used]
+    notes += _missing(request)
+    for note in notes:
+        log.warning("%s", note)
+    with stages.timed("update"):
+        updated = _updated(request)
+    with stages.timed("plan"):
+        planned = plan(updated.spec, split=request.split, max_batches=request.max_batches, seed=request.seed)
+    with (
+        tempfile.TemporaryDirectory(prefix="int8cal-") as scratch,
+        OutputFile(
+            request.updated_spec, overwrite=overwrite or _is_ours(request.updated_spec, planned), scratch_dir=scratch
+        ) as spec_file,
+    ):
+        with stages.timed("make"):
+            manifest = None if overwrite else _finished(planned, request)
+            manifest = manifest or make(
+                planned,
+                request.tensorfile,
+                engine=request.engine,
+                overwrite=overwrite,
+                on_bad_image=request.on_bad_image,  # type: ignore[arg-type]  # the table of inputs has the choices
+                max_skipped=request.max_skipped,
+                scratch_dir=scratch,
+                progress=progress,
+                record={"component": _component_facts(request, updated, notes, stages.seconds)},
+            )
+        with open(spec_file.scratch, "wb") as file:
+            file.write(updated.spec.text.to_bytes())
+        spec_file.commit()
+    outcome = Outcome(request, manifest, updated, tuple(notes), stages.seconds)
+    _tell_mlflow(outcome)
+    return outcome
+
+
+def _finished(planned: Plan, request: Request) -> Manifest | None:
+    return finished(planned, request.tensorfile, engine=request.engine, max_skipped=request.max_skipped)
+
+
+@dataclass
+class _Stages:
+    """Seconds of every stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - started, 3)
+
+
+def _require_separate_folders(request: Request) -> None:
+    """All output below ``output_dir``, whatever links lie there; none in an input folder."""
+    for path in (request.tensorfile, request.record, request.updated_spec):
+        if not _is_below(path, request.output_dir):
+            raise UsageError("a link leads out of output_dir", where=path, hint="Remove the link.")
+        for name, folder in request.folders.items():
+            if _is_below(path, folder):
+                raise UsageError(
+                    f"would be written into the input folder {name}",
+                    where=path,
+                    hint="Give output_dir a folder outside the input folders.",
+                )
+
+
+def _is_below(path: str, folder: str) -> bool:
+    real = os.path.realpath(folder)
+    return os.path.commonpath((os.path.realpath(path), real)) == real
+
+
+def _missing(request: Request) -> list[str]:
+    """Notes on missing data that the tensorfile can do without; an error for the others."""
+    notes = []
+    for place in request.run_paths:
+        mapping = place.mapping
+        if os.path.exists(place.path):
+            continue
+        if mapping.needed:
+            raise MissingDataError(
+                f"the {mapping.title} of this run are not there",
+                where=place.path,
+                hint=f"Check the inputs {mapping.folder} and {mapping.subfolder}.",
+            )
+        notes.append(f"the {mapping.title} is not there: {place.path}; the tensorfile does not need it")
+    return notes
+
+
+def _updated(request: Request) -> Update:
+    spec = read_spec(request.spec_path, request.network)
+    for warning in spec.warnings:
+        log.warning("%s", warning)
+    substitutions = [Substitution(place.mapping.role, place.reference, place.path) for place in request.run_paths]
+    return update_spec(spec, networks.of_spec(spec).path_roles, substitutions, num_epochs=request.num_epochs)
+
+
+def _is_ours(path: str, planned: Plan) -> bool:
+    """Whether ``path`` is the updated spec of an earlier run of this request: the same but for the run's paths."""
+    try:
+        earlier = read_spec(path, planned.network.name)
+    except SpecError:
+        return False
+    roles = planned.network.path_roles
+    return bool(without_paths(earlier.message, roles) == without_paths(planned.spec.message, roles))
+
+
+def _component_facts(
+    request: Request, updated: Update, notes: list[str] | tuple[str, ...], seconds: dict[str, float]
+) -> dict[str, Any]:
+    return {
+        "inputs": {name: value for name, value in request.values.items() if value is not None},
+        "updated_spec": request.updated_spec,
+        "edits": [asdict(change) for change in updated.changes],
+        "not_used": [asdict(item) for item in request.not_used],
+        "notes": list(notes),
+        "seconds": dict(seconds),
+    }
+
+
+def _tell_mlflow(outcome: Outcome) -> None:
+    request, manifest = outcome.request, outcome.manifest
+    if not mlflow.wanted():
+        if request.log_report:
+            log.warning("log_report: there is no MLflow to log a report to (MLFLOW_TRACKING_URI)")
+        return
+    folders = {item.name for item in INPUTS if item.type == "uri_folder"}  # their paths change at every run
+    mlflow.log_run(
+        params={name: value for name, value in request.values.items() if value is not None and name not in folders},
+        metrics={
+            "batches": manifest.batches,
+            "images": manifest.batches * manifest.shape[0],
+            "skipped": int(manifest.facts["skipped"]),
+            "spec_edits": len(outcome.updated.changes),
+            **{f"seconds_{stage}": seconds for stage, seconds in outcome.seconds.items()},
+        },
+        tags={
+            "int8cal.version": str(manifest.facts["int8cal"]),
+            "int8cal.plan_sha256": str(manifest.facts["plan_sha256"]),
+            "int8cal.reused": str(manifest.reused),
+        },
+        files={"updated_spec.txt": request.updated_spec, "tensorfile.json": request.record},
+    )

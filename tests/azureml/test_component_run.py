@@ -1,0 +1,320 @@
+"""The component as one function: what it writes, where, and what a second run finds."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from int8cal import pipeline
+from int8cal.errors import MissingDataError, OutputError, OutputExistsError, SpecError, UsageError
+from int8cal.tensorfile import TensorFile
+
+RECORD_KEYS = {"inputs", "updated_spec", "edits", "not_used", "notes", "seconds"}
+
+
+def record_of(site):
+    return json.loads(Path(f"{site.tensorfile}.json").read_text())
+
+
+def files_below(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_tensorfile_is_that_of_the_direct_command(site, run_cli, tmp_path):
+    site.run(max_batches="3")
+    by_hand = tmp_path / "by_hand.txt"
+    text = (site.specs / "spec.txt").read_text()
+    text = text.replace('"/home/jupyter/data/training"', f'"{site.dataset.root}/training"')
+    text = text.replace('"/home/jupyter/data/tfrecords/kitti_trainval/*"', f'"{site.dataset.root}/tfrecords/*"')
+    by_hand.write_text(text)
+    done = run_cli("detectnet_v2", "calibration_tensorfile", "-e", by_hand, "-o", "direct.tensor", "-m", "3")
+    assert done.code == 0, done.stderr
+    assert (tmp_path / "direct.tensor").read_bytes() == site.tensorfile.read_bytes()
+
+
+def test_what_is_written(site):
+    dummy = site.root / "dummy"
+    dummy.mkdir()
+    outcome = site.run(validation_data_dir=dummy, num_epochs="7")
+    assert files_below(site.out) == {
+        "app/experiment_dir_final/calibration.tensor",
+        "app/experiment_dir_final/calibration.tensor.json",
+        "app/specs/spec.txt",
+    }
+    record = record_of(site)
+    component = record["component"]
+    assert set(component) == RECORD_KEYS
+    assert component["inputs"]["max_batches"] == 1
+    assert component["not_used"] == [
+        {"name": "validation_data_dir", "reason": "specfile_reference_validation_data_dir is not given"}
+    ]
+    assert [edit["field"] for edit in component["edits"]] == [
+        "dataset_config.data_sources[0].tfrecords_path",
+        "dataset_config.data_sources[0].image_directory_path",
+        "training_config.num_epochs",
+    ]
+    assert component["edits"][1]["old"] == "/home/jupyter/data/training"
+    assert component["edits"][1]["new"] == str(site.dataset.root / "training")
+    assert set(component["seconds"]) == {"update", "plan"}
+    assert record["run"]["seconds"] >= 0
+    assert record["manifest"]["packages"]["numpy"]
+    assert record["manifest"]["plan_sha256"] == outcome.manifest.facts["plan_sha256"]
+    assert "num_epochs: 7" in (site.out / "app" / "specs" / "spec.txt").read_text()
+
+
+def test_inputs_stay_as_they_were(site):
+    def state():
+        return {
+            str(path): (path.lstat().st_mtime_ns, path.lstat().st_size, path.lstat().st_mode)
+            for folder in (site.specs, site.dataset.root)
+            for path in (folder, *folder.rglob("*"))
+        }
+
+    for path in site.specs.iterdir():
+        path.chmod(stat.S_IRUSR)
+    before = state()
+    site.run()
+    assert state() == before
+
+
+def test_folder_links_of_the_user_are_followed(site):
+    (site.root / "mnt").mkdir()
+    (site.root / "mnt" / "link").symlink_to(site.dataset.root)
+    site.run(training_data_dir=site.root / "mnt", training_data_subdir="link/training")
+    assert site.paths()["dataset_config.data_sources[0].image_directory_path"] == str(
+        site.root / "mnt" / "link" / "training"
+    )
+
+
+def test_the_same_request_again_finds_the_result(site, caplog):
+    site.run()
+    before = {path: path.stat().st_mtime_ns for path in site.tensorfile.parent.iterdir()}
+    again = site.run()
+    assert again.manifest.reused
+    assert {path: path.stat().st_mtime_ns for path in site.tensorfile.parent.iterdir()} == before
+
+
+def test_the_same_request_at_other_places_finds_the_result_and_updates_the_spec(site):
+    site.run()
+    moved = site.pictures("elsewhere")
+    assert site.run(training_data_dir=moved).manifest.reused
+    assert site.paths()["dataset_config.data_sources[0].image_directory_path"] == str(moved)
+
+
+def test_random_input_paths_do_not_reach_the_tensorfile(site):
+    site.run(max_batches="2")
+    first = site.tensorfile.read_bytes()
+    site.run(
+        max_batches="2",
+        output_dir=site.root / "out2",
+        training_data_dir=site.pictures("cap/4f1e/INPUT_training_data_dir"),
+        training_tf_records_dir=site.records("cap/77aa/INPUT_training_tf_records_dir"),
+    )
+    assert (site.root / "out2" / "app" / "experiment_dir_final" / "calibration.tensor").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    "other", [{"max_batches": "2"}, {"seed": "5"}, {"use_validation_set": "true"}, {"num_epochs": "3"}]
+)
+def test_another_request_is_refused_without_overwrite(site, other):
+    site.run()
+    before = {path: path.read_bytes() for path in site.out.rglob("*") if path.is_file()}
+    with pytest.raises(OutputExistsError) as caught:
+        site.run(**other)
+    assert "--overwrite" in str(caught.value)
+    assert {path: path.read_bytes() for path in site.out.rglob("*") if path.is_file()} == before
+    assert not site.run(overwrite=True, **other).manifest.reused
+
+
+def test_changed_source_image_is_noticed(site):
+    pictures = site.pictures("mine")
+    site.run(training_data_dir=pictures, max_batches="-1")
+    images = pictures / "image_2"
+    originals = sorted(images.resolve().iterdir())
+    images.unlink()
+    images.mkdir()
+    for original in originals:
+        (images / original.name).write_bytes(originals[0].read_bytes())
+    with pytest.raises(OutputExistsError, match=r"was made before .*\.png changed"):
+        site.run(training_data_dir=pictures, max_batches="-1")
+
+
+def test_damaged_result_is_not_taken_for_finished(site):
+    site.run()
+    site.tensorfile.write_bytes(site.tensorfile.read_bytes()[:-5000])
+    with pytest.raises(OutputExistsError, match="unsound"):
+        site.run()
+
+
+def test_skipped_images(site):
+    pictures = site.pictures("mine")
+    images = pictures / "image_2"
+    originals = sorted(images.resolve().iterdir())
+    images.unlink()
+    images.mkdir()
+    for number, original in enumerate(originals):
+        (images / original.name).write_bytes(b"no image" if number % 4 == 0 else original.read_bytes())
+    inputs = {"training_data_dir": pictures, "max_batches": "-1"}
+    skipping = {**inputs, "on_bad_image": "skip", "max_skipped": "5"}
+    outcome = site.run(**skipping)
+    assert outcome.manifest.facts["skipped"] > 0
+    assert site.run(**skipping).manifest.reused
+    with pytest.raises(OutputExistsError):  # a request that allows none to be left out is another one
+        site.run(**inputs)
+    for original in originals:
+        (images / original.name).write_bytes(original.read_bytes())
+    with pytest.raises(OutputExistsError, match="changed"):  # what was unusable is usable now
+        site.run(**skipping)
+
+
+def test_foreign_file_in_place_of_the_updated_spec(site):
+    spec = site.out / "app" / "specs" / "spec.txt"
+    spec.parent.mkdir(parents=True)
+    spec.write_text("precious")
+    with pytest.raises(OutputExistsError):
+        site.run()
+    assert spec.read_text() == "precious"
+    assert not site.tensorfile.exists()
+
+
+@pytest.mark.parametrize("inside", ["specs", "data"])
+def test_output_in_an_input_folder_is_refused(site, inside):
+    folder = site.specs if inside == "specs" else site.pictures("data")
+    inputs = {} if inside == "specs" else {"training_data_dir": folder}
+    with pytest.raises(UsageError, match="input folder"):
+        site.run(output_dir=folder / "out", **inputs)
+    assert not (folder / "out").exists()
+
+
+def test_link_that_leads_out_of_the_output_is_refused(site):
+    elsewhere = site.root / "elsewhere"
+    elsewhere.mkdir()
+    site.out.mkdir()
+    (site.out / "app").symlink_to(elsewhere)
+    with pytest.raises(UsageError, match="leads out of output_dir"):
+        site.run()
+    assert not list(elsewhere.iterdir())
+
+
+def test_output_dir_may_be_a_link(site):
+    real = site.root / "real"
+    real.mkdir()
+    site.out.symlink_to(real)
+    site.run()
+    assert (real / "app" / "specs" / "spec.txt").is_file()
+
+
+def test_missing_base_model_is_a_note(site, caplog):
+    site.write_spec(model="/home/jupyter/data/model/x.hdf5")
+    models = site.root / "models"
+    models.mkdir()
+    outcome = site.run(base_model_dir=models, specfile_reference_model_dir="/home/jupyter/data/model")
+    assert any("base model is not there" in note for note in outcome.notes)
+    assert any("base model is not there" in message for message in caplog.messages)
+
+
+def test_missing_data_are_an_error(site):
+    with pytest.raises(MissingDataError, match="training TFRecords"):
+        site.run(training_tf_records_subdir="gone")
+
+
+def test_role_that_the_spec_does_not_have(site):
+    with pytest.raises(SpecError, match="validation_data"):
+        site.run(validation_data_dir=site.pictures("v"), specfile_reference_validation_data_dir="/home/jupyter/v")
+
+
+def test_unknown_network(site):
+    with pytest.raises(UsageError, match="yolo"):
+        site.run(network="yolo")
+
+
+def test_failed_run_leaves_nothing_behind(site, monkeypatch):
+    pictures = site.pictures("mine")
+    (pictures / "image_2").unlink()
+    (pictures / "image_2").mkdir()
+    with pytest.raises(MissingDataError):
+        site.run(training_data_dir=pictures)
+    assert not files_below(site.out)
+
+
+def test_target_that_cannot_rename_or_seek(site, monkeypatch):
+    """Nothing is made in the output folder: files arrive there whole, where no name can change."""
+    written = []
+    real_writer = pipeline.TensorFileWriter
+
+    def writer(path, *arguments, **options):
+        written.append(path)
+        return real_writer(path, *arguments, **options)
+
+    def refused(*arguments, **options):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(pipeline, "TensorFileWriter", writer)
+    for name in ("link", "rename", "replace"):
+        monkeypatch.setattr(os, name, refused)
+    site.run()
+    assert written
+    assert not any(path.startswith(str(site.out)) for path in written)
+    with TensorFile(site.tensorfile) as file:
+        assert len(file) == 1
+    assert files_below(site.out) == {
+        "app/experiment_dir_final/calibration.tensor",
+        "app/experiment_dir_final/calibration.tensor.json",
+        "app/specs/spec.txt",
+    }
+
+
+def test_read_only_output(site, monkeypatch):
+    def refused(path, *arguments, **options):
+        raise OSError(errno.EROFS, "Read-only file system", path)
+
+    monkeypatch.setattr(os, "makedirs", refused)
+    with pytest.raises(OutputError, match="Read-only file system"):
+        site.run()
+
+
+KILLED = """
+import sys, time
+from int8cal.engine import work
+real, calls = work.read_encoded, []
+def stuck(sample):
+    calls.append(sample)
+    if len(calls) > 3:
+        open(sys.argv[1], "w").close()
+        time.sleep(1)
+    return real(sample)
+work.read_encoded = stuck
+from int8cal.cli.app import run
+sys.exit(run(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)], ids=["kill", "term"])
+def test_ended_in_the_middle_and_run_again(site, tmp_path, run_cli, number, code):
+    site.run(max_batches="-1", output_dir=site.root / "undisturbed")
+    options = [part for name, value in site.inputs(max_batches="-1").items() for part in (f"--{name}", value)]
+    marker = tmp_path / "in the middle"
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(marker), "component", *options],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as process:
+        end = time.monotonic() + 30
+        while not marker.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert marker.exists()
+        process.send_signal(number)
+        assert process.wait(30) == code
+    assert not site.tensorfile.exists()
+    done = run_cli("component", *options)
+    assert done.code == 0, done.stderr
+    undisturbed = site.root / "undisturbed" / "app" / "experiment_dir_final" / "calibration.tensor"
+    assert site.tensorfile.read_bytes() == undisturbed.read_bytes()

@@ -1,0 +1,140 @@
+"""``int8cal quantize`` and ``compare`` as a user types them, on the demo's models."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from int8cal.demo.evaluate import CLASSIFIER, DETECTOR, pictures
+from int8cal.preprocess import imagenet
+from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.writer import TensorFileWriter
+
+MODEL = str(CLASSIFIER)
+
+
+def write_tensorfile(path: Path, seed: int, count: int = 8) -> str:
+    compression = Compression.named("fast")
+    with TensorFileWriter(str(path), (4, 3, 64, 64), compression) as writer:
+        for image, _ in pictures(seed, count):
+            writer.append(compression.encode(imagenet.torch(imagenet.channels_first(image))))
+        writer.finish({}, [])
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def tensor(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_tensorfile(tmp_path_factory.mktemp("cal") / "cal.tensor", seed=5)
+
+
+@pytest.fixture(scope="session")
+def held_out(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_tensorfile(tmp_path_factory.mktemp("cal") / "eval.tensor", seed=6)
+
+
+def test_model_cache_and_agreement(run_cli: Any, tensor: str, held_out: str, tmp_path: Path) -> None:
+    done = run_cli(
+        "quantize",
+        MODEL,
+        tensor,
+        "-o",
+        "int8.onnx",
+        "--eval",
+        held_out,
+        "--trt-cache",
+        "cal.bin",
+        "--trt_version",
+        "10.3",
+    )
+
+    assert done.code == 0, done.stderr
+    onnx.checker.check_model(tmp_path / "int8.onnx", full_check=True)
+    assert (tmp_path / "cal.bin").read_text().startswith("TRT-100300-EntropyCalibration2\ninput_1: ")
+    assert "in-sample (images used to calibrate), 8 images" in done.stdout
+    assert "held-out, 8 images" in done.stdout
+    assert "worst layers" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cal.bin", "int8.onnx"]
+
+
+def test_json_holds_everything(run_cli: Any, tensor: str, held_out: str) -> None:
+    arguments = ["--method", "percentile", "--percentile", "99.9", "--exclude", "/predictions/*", "--eval", held_out]
+    done = run_cli("quantize", MODEL, tensor, "-o", "int8.onnx", *arguments, "--json")
+
+    facts = json.loads(done.stdout)["quantize"]
+    assert (facts["method"], facts["percentile"], facts["images"]) == ("percentile", 99.9, 8)
+    assert facts["excluded"] == ["/predictions/Gemm"]
+    assert facts["input"] == {"name": "input_1", "layout": "nchw"}
+    assert facts["held_out"]["outputs"][0]["name"] == "predictions/Softmax"
+    assert facts["held_out"]["outputs"][0]["top1"] == 1.0
+    assert facts["bytes"]["float"] == os.path.getsize(MODEL)
+
+
+def test_compare_prints_and_draws(run_cli: Any, tensor: str, held_out: str, tmp_path: Path) -> None:
+    run_cli("quantize", MODEL, tensor, "-o", "int8.onnx", "--no_agreement")
+
+    done = run_cli("compare", MODEL, "int8.onnx", held_out, "--html", "page.html")
+
+    assert done.code == 0, done.stderr
+    assert "predictions/Softmax" in done.stdout
+    assert "100.00%" in done.stdout
+    assert "predictions/Softmax" in (tmp_path / "page.html").read_text()
+    facts = json.loads(run_cli("compare", MODEL, MODEL, held_out, "--max-images", "3", "--json").stdout)["compare"]
+    assert facts["images"] == 4
+    assert facts["outputs"][0]["sqnr_db"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["quantize", "model.etlt", "TENSOR", "-o", "o"], 7, "tao model NETWORK export"),
+        (["quantize", MODEL, "TENSOR"], 2, "Missing option"),
+        (["quantize", MODEL, "TENSOR", "-o", "o", "--trt_cache", "c"], 2, "--trt_version"),
+        (["quantize", MODEL, "TENSOR", "-o", "o", "--eval", "TENSOR"], 2, "evaluation file is the calibration file"),
+        (["quantize", MODEL, "TENSOR", "-o", "o", "--exclude", "nosuch"], 7, "no node fits"),
+        (["quantize", MODEL, "nosuch.tensor", "-o", "o"], 6, "no such file"),
+        (["quantize", "TENSOR", "TENSOR", "-o", "o"], 7, "not an ONNX model"),
+        (["compare", MODEL, str(DETECTOR), "TENSOR"], 7, "different outputs"),
+    ],
+)
+def test_user_errors_are_two_lines_with_the_right_code(
+    run_cli: Any, tensor: str, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    done = run_cli(*[tensor if argument == "TENSOR" else argument for argument in arguments])
+
+    assert done.code == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_without_the_extra_the_pip_line_is_given(run_cli: Any, tensor: str, tmp_path: Path, package: str) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / f"{package}.py").write_text("raise ImportError('blocked')\n")
+    search = os.pathsep.join([str(blocked), *filter(None, sys.path)])
+
+    done = run_cli("quantize", MODEL, tensor, "-o", "int8.onnx", env={"PYTHONPATH": search})
+
+    assert done.code == 8
+    assert "pip install 'int8cal[quantize]'" in done.stderr
+
+
+def test_nan_in_a_tensorfile_is_found(run_cli: Any, tmp_path: Path) -> None:
+    compression = Compression.named("none")
+    with TensorFileWriter(str(tmp_path / "nan.tensor"), (1, 3, 64, 64), compression) as writer:
+        writer.append(compression.encode(np.full((3, 64, 64), np.nan, np.float32)))
+        writer.finish({}, [])
+
+    done = run_cli("quantize", MODEL, "nan.tensor", "-o", "int8.onnx")
+
+    assert done.code == 7
+    assert "infinite or undefined" in done.stderr

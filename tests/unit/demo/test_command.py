@@ -1,0 +1,51 @@
+"""``int8cal demo`` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import int8cal
+
+
+def test_it_makes_a_data_set_and_a_tensorfile(run_cli: Callable[..., object], tmp_path: Path) -> None:
+    finished = run_cli("demo", "--output_dir", "streets", "--images", "8", "--seed", "3", "--json")
+    assert finished.code == 0, finished.stderr
+    result = json.loads(finished.stdout)
+    assert result["dataset"]["pictures"] == 8
+    assert result["shape"] == [4, 3, 544, 960]
+    with int8cal.TensorFile(tmp_path / "streets" / "calibration.tensorfile") as file:
+        assert len(file) == 1  # 6 training pictures, batches of 4
+        assert file[0].max() == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["streets"]
+
+
+def test_what_it_prints_can_be_typed(run_cli: Callable[..., object], tmp_path: Path) -> None:
+    finished = run_cli("demo", "-o", "a b", "--images", "8")
+    assert finished.code == 0, finished.stderr
+    (typed,) = (line for line in finished.stdout.splitlines() if "calibration_tensorfile -e" in line)
+    assert "'a b/experiment_spec.txt'" in typed
+
+
+def test_it_never_replaces_a_folder_that_is_not_its_own(run_cli: Callable[..., object], tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "work.txt").write_text("mine")
+    finished = run_cli("demo", "-o", "mine", "--images", "8", "--overwrite")
+    assert finished.code == 5
+    assert len(finished.stderr.splitlines()) <= 2
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["work.txt"]
+
+
+def test_it_can_be_repeated_with_overwrite(run_cli: Callable[..., object]) -> None:
+    arguments = ("demo", "-o", "streets", "--images", "8")
+    assert run_cli(*arguments).code == 0
+    assert run_cli(*arguments).code == 5
+    assert run_cli(*arguments, "--overwrite").code == 0
+
+
+def test_senseless_numbers_are_usage_errors(run_cli: Callable[..., object], tmp_path: Path) -> None:
+    for arguments in (("--images", "7"), ("--seed", "-1"), ("--seed", "4294967296")):
+        finished = run_cli("demo", "-o", "x", *arguments)
+        assert finished.code == 2, finished.stderr
+    assert not (tmp_path / "x").exists()
