@@ -179,7 +179,7 @@ def _facts(message: Message, mean: tuple[float, ...]) -> dict[str, Any]:
         "channels": len(mean),
         "channel_order": {"l": "grey"}.get(config.image_channel_order, config.image_channel_order.upper()),
         "mean": list(mean),
-        "scaling_factor": config.image_scaling_factor,
+        "scale": 1.0 / config.image_scaling_factor,
         "shortest_side": config.size_min.min or None,
     }
 

@@ -38,6 +38,13 @@ MAX_BATCH_BYTES = 1 << 31
 MAX_MANIFEST_BYTES = 60_000
 """Largest manifest: HDF5 keeps an attribute in the object header, which holds at most 64 KiB."""
 
+MAX_SAMPLES_BYTES = 1 << 30
+"""Largest sample table that is read, uncompressed."""
+
+MAX_SAMPLES_EXPANSION = 64
+"""How many times larger than the whole file the sample table may be: a third of each row are hashes, which no
+compression makes smaller."""
+
 SKIPPED = -1
 """``batch`` of a sample that was left out."""
 
