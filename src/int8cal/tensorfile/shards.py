@@ -111,17 +111,20 @@ class _ShardedWriter(TensorFileWriter):
         batches: int,
     ) -> None:
         super().__init__(head.scratch, shape, compression, name=head.path)
+        smallest, larger = divmod(batches, len(parts))
         self._outputs = iter(parts)
+        self._room = (shape[0] * (smallest + (part < larger)) for part in range(len(parts)))
+        self._left = 0
         self._compression = compression
-        self._images_per_part = -(-batches // len(parts)) * shape[0]
         self._part: TensorFileWriter | None = None
         self._part_output = head
         self._declared: list[layout.Part] = []
 
     def append(self, chunk: bytes) -> None:
         """As `TensorFileWriter.append`."""
-        if self._images % self._images_per_part == 0:
+        if not self._left:
             self._finish_part()
+            self._left = next(self._room)
             self._part_output = next(self._outputs)
             self._part = TensorFileWriter(
                 self._part_output.scratch, self._shape, self._compression, name=self._part_output.path
@@ -129,6 +132,7 @@ class _ShardedWriter(TensorFileWriter):
         if self._part:
             self._part.append(chunk)
         self._images += 1
+        self._left -= 1
 
     def finish(self, manifest: Mapping[str, Any] | None, samples: Sequence[layout.SampleRow]) -> dict[str, Any]:
         """As `TensorFileWriter.finish`; the manifest declares the parts."""
