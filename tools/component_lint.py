@@ -9,7 +9,10 @@ from typing import Any
 from component_command import here_documents, optional_blocks, outside_optional_blocks, references
 
 _TOP = frozenset(
-    ["$schema", "type", "name", "version", "display_name", "description", "tags", "is_deterministic", "inputs", "outputs", "code", "environment", "command", "resources", "distribution"]
+    [
+        *("$schema", "type", "name", "version", "display_name", "description", "tags", "is_deterministic"),
+        *("inputs", "outputs", "code", "environment", "command", "resources", "distribution"),
+    ]
 )
 _INPUT = frozenset(["type", "mode", "optional", "default", "min", "max", "enum", "description"])
 _OUTPUT = frozenset(["type", "mode", "description"])
