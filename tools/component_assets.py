@@ -211,6 +211,7 @@ def kubeflow_component() -> str:
         "    kfp dsl compile --py int8cal_calibration_tensorfile.py --output int8cal_calibration_tensorfile.yaml",
         '"""',
         "",
+        "# ruff: noqa: UP045  # kfp reads typing.Optional, and not the newer spelling",
         "from typing import Optional",
         "",
         "from kfp import dsl",
@@ -225,14 +226,14 @@ def kubeflow_component() -> str:
         '    """Put the run\'s paths into a TAO training spec and make its INT8 calibration tensorfile.',
         "",
         "    Args:",
-        f"        {OUTPUT_DIR}: {OUTPUT_DESCRIPTION}",
-        *(f"        {item.name}: {item.description}" for item in INPUTS),
+        *_kfp_description(OUTPUT_DIR, OUTPUT_DESCRIPTION),
+        *(line for item in INPUTS for line in _kfp_description(item.name, item.description)),
         '    """',
         "    return dsl.ContainerSpec(",
         f'        image="{IMAGE}",',
         '        command=["int8cal", "component"],',
         "        args=[",
-        *(f"            {_kfp_argument(item)}," for item in INPUTS),
+        *(f"            {line}" for item in INPUTS for line in _kfp_argument(item)),
         f'            "--{OUTPUT_DIR}",',
         f"            {OUTPUT_DIR}.path,",
         "        ],",
@@ -246,8 +247,17 @@ def _kfp_parameter(item: ComponentInput) -> str:
     return f"Optional[{kind}] = None" if item.optional else f"{kind} = {item.default!r}".replace("'", '"')
 
 
-def _kfp_argument(item: ComponentInput) -> str:
+def _kfp_description(name: str, text: str) -> list[str]:
+    return textwrap.wrap(f"{name}: {text}", 112, initial_indent=" " * 8, subsequent_indent=" " * 12)
+
+
+def _kfp_argument(item: ComponentInput) -> list[str]:
     value = f"{item.name}.path" if item.type == "uri_folder" else item.name
     if not item.optional:
-        return f'"--{item.name}", {value}'
-    return f'dsl.IfPresentPlaceholder(input_name="{item.name}", then=["--{item.name}", {value}])'
+        return [f'"--{item.name}",', f"{value},"]
+    return [
+        "dsl.IfPresentPlaceholder(",
+        f'    input_name="{item.name}",',
+        f'    then=["--{item.name}", {value}],',
+        "),",
+    ]

@@ -9,11 +9,13 @@ from typing import Any
 from component_command import here_documents, optional_blocks, outside_optional_blocks, references
 
 _TOP = frozenset(
-    "$schema type name version display_name description tags is_deterministic inputs outputs code environment command "
-    "resources distribution".split()
+    [
+        *("$schema", "type", "name", "version", "display_name", "description", "tags", "is_deterministic"),
+        *("inputs", "outputs", "code", "environment", "command", "resources", "distribution"),
+    ]
 )
-_INPUT = frozenset("type mode optional default min max enum description".split())
-_OUTPUT = frozenset("type mode description".split())
+_INPUT = frozenset(["type", "mode", "optional", "default", "min", "max", "enum", "description"])
+_OUTPUT = frozenset(["type", "mode", "description"])
 _INPUT_MODES = frozenset({"ro_mount", "download", "direct"})
 _OUTPUT_MODES = frozenset({"rw_mount", "upload", "direct"})
 _NUMBERS = frozenset({"integer", "number"})

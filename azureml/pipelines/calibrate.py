@@ -1,10 +1,14 @@
 """The pipeline of ``calibrate.yml``, written with the SDK.
 
+Submit it with:
+
     from azure.ai.ml import MLClient
     from azure.identity import DefaultAzureCredential
 
     client = MLClient.from_config(DefaultAzureCredential())
     client.jobs.create_or_update(calibrate())
+
+in a folder with the ``config.json`` of the workspace.
 """
 
 from pathlib import Path
@@ -39,7 +43,7 @@ def calibrate() -> dict[str, object]:
         specfile_reference_training_tf_records_dir="/data/streets",
         original_specs=prepare.outputs.specs,
         specs_file="streets.txt",
-        max_batches=4,
+        max_batches=2,
     )
     calibration.environment_variables = MOUNT_SETTINGS
     export = export_samples(calibration=calibration.outputs.output_dir)

@@ -318,3 +318,30 @@ def test_ended_in_the_middle_and_run_again(site, tmp_path, run_cli, number, code
     assert done.code == 0, done.stderr
     undisturbed = site.root / "undisturbed" / "app" / "experiment_dir_final" / "calibration.tensor"
     assert site.tensorfile.read_bytes() == undisturbed.read_bytes()
+
+
+def test_mlflow_is_told_and_no_picture_leaves(site, monkeypatch):
+    told = {}
+    monkeypatch.setattr("int8cal.component.mlflow.wanted", lambda: True)
+    monkeypatch.setattr("int8cal.component.mlflow.log_run", lambda **facts: told.update(facts))
+    site.run(max_batches="2")
+    assert told["params"]["max_batches"] == 2
+    assert not {"training_data_dir", "training_tf_records_dir", "original_specs"} & set(told["params"])  # random paths
+    assert told["metrics"]["images"] == 4
+    assert set(told["metrics"]) >= {
+        "batches",
+        "skipped",
+        "spec_edits",
+        "seconds_update",
+        "seconds_plan",
+        "seconds_make",
+    }
+    assert told["tags"]["int8cal.reused"] == "False"
+    assert set(told["files"]) == {"updated_spec.txt", "tensorfile.json"}
+
+
+def test_mlflow_that_fails_does_not_fail_the_run(site, monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr("int8cal.component.mlflow.find_spec", lambda name: True)
+    assert site.run().manifest.batches == 1
+    assert "not logged to MLflow" in caplog.text

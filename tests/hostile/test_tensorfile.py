@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from tests.memory import PEAK_MIB
 
+from int8cal.check.verify import verify
 from int8cal.errors import TensorFileError
 from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.layout import SAMPLE_FIELDS
 
 GROUP, DATASET = "_tensorfile_array_key__0", "_tensorfile_array_key_"
 
@@ -104,25 +110,215 @@ def test_refused_shape(tmp_path, shape):
         TensorFile(make(tmp_path / "f", shape=shape))
 
 
-def bomb(file):
+# --- files that are refused by every command, within a second and without taking memory ------------------------------
+
+LARGE = (1, 3, 416, 416)  # 2 MB: what a bomb's compressed bytes hide behind
+
+
+def declared_only(file):
     """Half a gigabyte that no bytes back."""
     file.create_group(GROUP).create_dataset(DATASET, shape=(1, 1, 11000, 11000), dtype="<f4", chunks=True)
 
 
-def test_declared_size_takes_no_memory(tmp_path):
-    path = make(tmp_path / "f", shape=(1, 1, 11000, 11000), fill=bomb)
-    program = (
-        "import resource, sys\n"
-        "from int8cal.errors import TensorFileError\n"
-        "from int8cal.tensorfile import TensorFile\n"
-        "try:\n"
-        f"    TensorFile({os.fspath(path)!r})[0]\n"
-        "except TensorFileError as error:\n"
-        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+def chunk_bomb(compressed, **filters):
+    """A chunk of 2 MB by its description, which inflates to hundreds of megabytes."""
+
+    def fill(file):
+        dataset = file.create_group(GROUP).create_dataset(DATASET, LARGE, "<f4", chunks=LARGE, **filters)
+        dataset.id.write_direct_chunk((0, 0, 0, 0), compressed)
+
+    return fill
+
+
+def zeros_deflated(size):
+    compressor = zlib.compressobj(9)
+    return b"".join(compressor.compress(bytes(1 << 20)) for _ in range(size >> 20)) + compressor.flush()
+
+
+def lzf_zeros():
+    """LZF of zeros, as long as a chunk may be: about 180 MB."""
+    literal, back_reference = b"\x00\x00", b"\xe0\xff\x00"
+    return literal + back_reference * 650_000
+
+
+def sample_table_bomb(file):
+    """A sample table of 4 GB."""
+    sound(file)
+    row = np.dtype([(name, "S4000" if kind == "S" else kind) for name, kind in SAMPLE_FIELDS])
+    file.create_dataset("int8cal_samples", shape=(1_000_000,), dtype=row, chunks=(1000,), compression="gzip")
+    file["int8cal_samples"][:1000] = np.zeros(1000, row)
+
+
+def sample_chunk_bomb(file):
+    """A sample table of one row, whose chunk inflates to hundreds of megabytes."""
+    sound(file)
+    row = np.dtype([(name, "S60000" if kind == "S" else kind) for name, kind in SAMPLE_FIELDS])
+    table = file.create_dataset("int8cal_samples", shape=(1,), dtype=row, chunks=(1,), compression="gzip")
+    table.id.write_direct_chunk((0,), zeros_deflated(100 << 20))
+
+
+def sample_pointers(file):
+    """A sample table whose names are pointers to variable-length strings."""
+    sound(file)
+    row = np.dtype([(name, h5py.string_dtype() if kind == "S" else kind) for name, kind in SAMPLE_FIELDS])
+    file.create_dataset("int8cal_samples", shape=(1,), dtype=row)
+
+
+def sound(file):
+    file.create_group(GROUP).create_dataset(DATASET, data=np.random.default_rng(0).random((1, 1, 4, 4), np.float32))
+
+
+def cycle(file):
+    file[GROUP] = file["/"]
+
+
+def unknown_filter(file):
+    file.create_group(GROUP).create_dataset(
+        DATASET, (1, 1, 4, 4), "<f4", chunks=(1, 1, 4, 4), compression=32008, allow_unknown_filter=True
+    ).id.write_direct_chunk((0, 0, 0, 0), bytes(64))
+
+
+def checksum_filter(file):
+    file.create_group(GROUP).create_dataset(DATASET, data=np.zeros((1, 1, 4, 4), np.float32), fletcher32=True)
+
+
+def missing_chunk(file):
+    dataset = file.create_group(GROUP).create_dataset(DATASET, (2, 1, 4, 4), "<f4", chunks=(1, 1, 4, 4))
+    dataset[0] = np.random.default_rng(0).random((1, 4, 4))
+
+
+def cut_chunk(file):
+    chunk_bomb(zlib.compress(np.random.default_rng(0).bytes(2_076_672))[:1_000_000], compression="gzip")(file)
+
+
+def garbage_chunk(file):
+    chunk_bomb(b"garbage" * 1000, compression="gzip")(file)
+
+
+def short_chunk(file):
+    chunk_bomb(zlib.compress(np.random.default_rng(0).bytes(1_000_000)), compression="gzip")(file)
+
+
+def no_values(file):
+    file.create_group(GROUP).create_dataset(DATASET, data=h5py.Empty("<f4"))
+
+
+def pointers(file):
+    file.create_group(GROUP).create_dataset(DATASET, (1, 1, 4, 4), h5py.vlen_dtype(np.float32))
+
+
+def endless_virtual(file):
+    """A virtual dataset whose extent is that of other files, which are opened when someone asks for its shape."""
+    layout = h5py.VirtualLayout((1, 1, 4, 4), "<f4", maxshape=(None, 1, 4, 4))
+    source = h5py.VirtualSource("/dev/zero", "x", (1, 1, 4, 4), maxshape=(None, 1, 4, 4))
+    layout[: h5py.h5s.UNLIMITED :, :, :, :] = source[: h5py.h5s.UNLIMITED :, :, :, :]
+    file.create_group(GROUP).create_virtual_dataset(DATASET, layout)
+
+
+REFUSED = {
+    "soft link": (soft_link, (1, 1, 4, 4)),
+    "soft group": (soft_group, (1, 1, 4, 4)),
+    "external link": (external_link, (1, 1, 4, 4)),
+    "external storage": (external_storage, (1, 1, 4, 4)),
+    "virtual": (virtual, (1, 1, 4, 4)),
+    "endless virtual": (endless_virtual, (1, 1, 4, 4)),
+    "lying shape": (other_shape, (1, 1, 4, 4)),
+    "cycle": (cycle, (1, 1, 4, 4)),
+    "declared only": (declared_only, (1, 1, 11000, 11000)),
+    "huge dimensions": (sound, (1, 3, 1 << 20, 1 << 20)),
+    "deflate bomb": (chunk_bomb(zeros_deflated(600 << 20), compression="gzip"), LARGE),
+    "shuffled bomb": (chunk_bomb(zeros_deflated(600 << 20), compression="gzip", shuffle=True), LARGE),
+    "LZF bomb": (chunk_bomb(lzf_zeros(), compression="lzf"), LARGE),
+    "sample table bomb": (sample_table_bomb, (1, 1, 4, 4)),
+    "sample chunk bomb": (sample_chunk_bomb, (1, 1, 4, 4)),
+    "sample pointers": (sample_pointers, (1, 1, 4, 4)),
+    "unknown filter": (unknown_filter, (1, 1, 4, 4)),
+    "checksum filter": (checksum_filter, (1, 1, 4, 4)),
+    "strange filter": (strange_filter, (1, 1, 4, 4)),
+    "missing chunk": (missing_chunk, (2, 1, 4, 4)),
+    "cut chunk": (cut_chunk, LARGE),
+    "garbage chunk": (garbage_chunk, LARGE),
+    "short chunk": (short_chunk, LARGE),
+    "no values": (no_values, (1, 1, 4, 4)),
+    "pointers": (pointers, (1, 1, 4, 4)),
+}
+
+VERIFY_EACH = (
+    PEAK_MIB
+    + """
+import contextlib, io, json, sys, time
+from int8cal.cli.app import run
+
+import h5py, numpy, imagecodecs, isal, int8cal.check.verify
+for path in sys.argv[1:]:
+    said, started = io.StringIO(), time.process_time()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = run(["verify", path])
+    print(json.dumps([code, time.process_time() - started, peak_mib(), said.getvalue()]))
+"""
+)
+
+
+def test_refused_in_time_and_memory(tmp_path):
+    """One process reads them all, so the peak of its memory is the largest of any."""
+    paths = [make(tmp_path / name, shape=shape, count=1, fill=fill) for name, (fill, shape) in REFUSED.items()]
+    done = subprocess.run(
+        [sys.executable, "-c", VERIFY_EACH, *paths], capture_output=True, text=True, timeout=60, check=True
     )
-    limit = 200_000  # kB
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < limit
+    for name, line in zip(REFUSED, done.stdout.splitlines(), strict=True):
+        code, seconds, megabytes, said = json.loads(line)
+        assert code == 6, f"{name}: {said}"
+        assert "Traceback" not in said
+        assert seconds < 1, name
+        assert megabytes < 200, name
+
+
+def test_plugins_are_never_loaded(tmp_path):
+    """The dynamic linker itself is asked what it loads."""
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    library = next(Path(sys.modules["numpy"].__file__).parent.rglob("*.so"))
+    (plugins / "libh5bait.so").write_bytes(library.read_bytes())
+    path = make(tmp_path / "f", fill=unknown_filter)
+    environment = {**os.environ, "HDF5_PLUGIN_PATH": str(plugins), "LD_DEBUG": "files"}
+
+    def loads(program):
+        command = [sys.executable, "-c", program, path]
+        said = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False).stderr
+        return "libh5bait.so" in said
+
+    plain = "import h5py, sys; h5py.File(sys.argv[1])['_tensorfile_array_key__0/_tensorfile_array_key_'][()]"
+    assert loads(plain), "HDF5 itself does load it: the test can fail"
+    assert not loads("import sys; from int8cal.cli.app import run; run(['verify', sys.argv[1]])")
+    assert not loads("import sys; from int8cal.cli.app import run; run(['inspect', sys.argv[1]])")
+
+
+@pytest.mark.parametrize(
+    "attribute", [np.bytes_(b" " * 65_000), "text", np.zeros(100_000, "S1"), h5py.Empty("S1")], ids=str
+)
+def test_root_attributes_of_every_kind(tmp_path, attribute):
+    for name in ("count", "shape", "int8cal"):
+        path = tmp_path / name
+        with h5py.File(path, "w", libver="latest") as file:  # the newer format has room for large attributes
+            sound(file)
+            file.attrs.update({"count": 1, "shape": (1, 1, 4, 4), name: attribute})
+        with pytest.raises(TensorFileError) as caught:
+            TensorFile(path)
+        assert caught.value.where == str(path)
+
+
+def test_damaged_at_any_byte(tmp_path):
+    """Whatever is flipped, it is read, or refused as unsound; nothing else."""
+    whole = bytearray(Path(make(tmp_path / "whole", fill=sound)).read_bytes())
+    random = np.random.default_rng(0)
+    path = tmp_path / "damaged"
+    for _ in range(300):
+        damaged = whole.copy()
+        for place in random.integers(0, len(damaged), 3):
+            damaged[place] ^= 1 << random.integers(8)
+        path.write_bytes(damaged)
+        with contextlib.suppress(TensorFileError):
+            verify(path)
 
 
 @pytest.mark.parametrize("manifest", [np.bytes_(b"{"), np.bytes_(b"[1]"), 7, "text", np.bytes_(b"[" * 50_000)])

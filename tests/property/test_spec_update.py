@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from int8cal.errors import SpecError, UsageError
 from int8cal.networks.path_roles import DETECTNET_V2, SSD
+from int8cal.spec.clear import without_fields
 from int8cal.spec.load import parse
-from int8cal.spec.roles import GLOB_ROLES, path_values, without_paths
+from int8cal.spec.roles import GLOB_ROLES, path_values
 from int8cal.spec.text import SpecText, quote
 from int8cal.spec.update import Substitution, update_spec
 
@@ -114,7 +115,7 @@ def test_each_role_gets_its_own_and_nothing_else_changes(case: tuple[str, list[V
     result = update_spec(spec, DETECTNET_V2, substitutions)
     wanted = [(role, expected_path(role, path, rules)) for role, path in values]
     assert [(path.role, path.content) for path in path_values(result.spec, DETECTNET_V2)] == wanted
-    assert without_paths(result.spec.message, DETECTNET_V2) == without_paths(spec.message, DETECTNET_V2)
+    assert without_fields(result.spec.message, DETECTNET_V2) == without_fields(spec.message, DETECTNET_V2)
     assert _frame(result.spec.text, [quote(path) for _, path in wanted]) == _frame(
         spec.text, [quote(path) for _, path in values]
     )

@@ -75,21 +75,37 @@ def check(*, path: str, network: str | None, allow_unknown_fields: bool, strict:
       int8cal spec check spec.txt --strict --json
     """
     from int8cal.errors import SpecError
-    from int8cal.spec.check import check as check_tables
     from int8cal.spec.find import describe_root
 
     read = _read(path, network, allow_unknown_fields=allow_unknown_fields, strict=strict)
-    findings = check_tables(read)
+    findings = _findings(read)
     if as_json:
-        listed = [{"where": one.where, "field": one.field, "message": one.message} for one in findings]
+        listed = [{"where": where, "message": message} for where, message in findings]
         facts = {"file": path, "message": describe_root(read.root), "sound": not findings}
         console.print_json({**facts, "findings": listed, "warnings": list(read.warnings)})
     else:
         _note_warnings(read)
-        console.print_lines(f"{one.where}: {one.message}" for one in findings)
+        console.print_lines(f"{where}: {message}" for where, message in findings)
         console.print_lines([f"{path}: {describe_root(read.root)}: {_verdict(len(findings))}"])
     if findings:
         click.get_current_context().exit(SpecError.exit_code)
+
+
+def _findings(read: Spec) -> list[tuple[str, str]]:
+    """Place and message of what the tables find; when they find nothing, of what the network itself refuses first."""
+    from int8cal import networks
+    from int8cal.errors import SpecError
+    from int8cal.spec.check import check as check_tables
+
+    findings = [(finding.where, finding.message) for finding in check_tables(read)]
+    network = networks.find(read)
+    if findings or not network:
+        return findings
+    try:
+        network.check(read)
+    except SpecError as error:
+        return [(error.where or read.path, error.message)]
+    return []
 
 
 def _verdict(findings: int) -> str:

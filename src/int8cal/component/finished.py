@@ -70,7 +70,7 @@ def _require_same(plan: Plan, path: str, facts: dict[str, Any], rows: np.ndarray
     if facts.get("plan_sha256") != plan.sha256 or skipped > max_skipped:
         raise _taken(path, "is the result of another request")
     try:
-        changed = _first_changed(plan, rows, [*facts["record_files"], ""])
+        changed = _first_changed(plan, rows)
     except (KeyError, IndexError) as error:
         raise _taken(path, "its sample table is not that of this request") from error
     if changed is not None:
@@ -87,11 +87,11 @@ def _facts_of_nvidias_file(plan: Plan, path: str) -> dict[str, Any] | None:
     return facts if same else None
 
 
-def _first_changed(plan: Plan, rows: np.ndarray[Any, Any], record_files: list[str]) -> Sample | None:
+def _first_changed(plan: Plan, rows: np.ndarray[Any, Any]) -> Sample | None:
     """The first sample whose source image is not what the file was made from."""
     work = Work(plan.arithmetic, plan.image_shape, Compression.named("none"))
     samples = {_key_of_sample(sample): sample for sample in plan.candidates()}
-    pairs = [(samples[_key_of_row(row, record_files)], row) for row in rows]  # equal plans have equal samples
+    pairs = [(samples[_key_of_row(row)], row) for row in rows]  # equal plans have equal samples
 
     def unchanged(pair: tuple[Sample, Any]) -> bool:
         sample, row = pair
@@ -108,11 +108,11 @@ def _first_changed(plan: Plan, rows: np.ndarray[Any, Any], record_files: list[st
         return next((sample for (sample, _), same in zip(pairs, verdicts, strict=True) if not same), None)
 
 
-def _key_of_sample(sample: Sample) -> tuple[int, bytes, str, int]:
+def _key_of_sample(sample: Sample) -> tuple[int, bytes, bytes, int]:
     frame_id = sample.frame_id.encode(errors="surrogateescape")
-    record = sample.record
-    return (sample.source, frame_id, record.file_name, record.offset) if record else (sample.source, frame_id, "", -1)
+    file_name = os.fsencode(sample.record.file_name) if sample.record else b""
+    return sample.source, frame_id, file_name, sample.record.offset if sample.record else -1
 
 
-def _key_of_row(row: Any, record_files: list[str]) -> tuple[int, bytes, str, int]:
-    return int(row["source"]), bytes(row["frame_id"]), record_files[row["record_file"]], int(row["record_offset"])
+def _key_of_row(row: Any) -> tuple[int, bytes, bytes, int]:
+    return int(row["source"]), bytes(row["frame_id"]), bytes(row["record_file"]), int(row["record_offset"])

@@ -24,7 +24,7 @@ from int8cal.component.inputs import INPUTS
 from int8cal.errors import MissingDataError, SpecError, UsageError
 from int8cal.files import OutputFile
 from int8cal.pipeline import make, plan, read_spec
-from int8cal.spec.roles import without_paths
+from int8cal.spec.clear import without_fields
 from int8cal.spec.update import Substitution, update_spec
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _is_ours(path: str, planned: Plan) -> bool:
     except SpecError:
         return False
     roles = planned.network.path_roles
-    return bool(without_paths(earlier.message, roles) == without_paths(planned.spec.message, roles))
+    return bool(without_fields(earlier.message, roles) == without_fields(planned.spec.message, roles))
 
 
 def _component_facts(

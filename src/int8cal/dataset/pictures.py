@@ -19,6 +19,9 @@ from int8cal.dataset.limits import check_pixels
 from int8cal.errors import ImageError
 from int8cal.types import Size
 
+COLOUR_JPEG_DECODER = "libjpeg-turbo"
+"""What decodes colour JPEGs. NVIDIA's Pillow 8.4 has IJG libjpeg 9d, which upsamples colour in another way."""
+
 _OPENERS: tuple[tuple[tuple[bytes, ...], Callable[[io.BytesIO], Image.Image]], ...] = (
     ((b"\xff\xd8\xff",), JpegImagePlugin.JpegImageFile),
     ((b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -28,13 +29,11 @@ class Assembled:
 
     Attributes:
         rows: one row per sample used or skipped, in the order of the run.
-        record_files: base names of the TFRecord files that the rows refer to.
         skipped: the samples that were left out, and why.
         batches: number of batches written.
     """
 
     rows: list[SampleRow] = field(default_factory=list)
-    record_files: dict[str, int] = field(default_factory=dict)
     skipped: list[FailedSample] = field(default_factory=list)
     batches: int = 0
 
@@ -90,7 +89,6 @@ def _write_batch(batch: list[EncodedSample], writer: TensorFileWriter, done: Ass
         done.rows.append(
             _row(
                 result.sample,
-                done,
                 batch=done.batches,
                 position=position,
                 height=result.height,
@@ -114,13 +112,12 @@ def _skip(failed: FailedSample, done: Assembled, max_skipped: int) -> None:
     log.warning("skipped %s: %s", failed.error.where, failed.error.message)
     done.skipped.append(failed)
     done.rows.append(
-        _row(failed.sample, done, batch=SKIPPED, position=SKIPPED, height=0, width=0, encoded_bytes=0, sha256=bytes(32))
+        _row(failed.sample, batch=SKIPPED, position=SKIPPED, height=0, width=0, encoded_bytes=0, sha256=bytes(32))
     )
 
 
 def _row(
     sample: Sample,
-    done: Assembled,
     *,
     batch: int,
     position: int,
@@ -135,7 +132,7 @@ def _row(
         position=position,
         source=sample.source,
         frame_id=sample.frame_id.encode(errors="surrogateescape"),
-        record_file=done.record_files.setdefault(record.file_name, len(done.record_files)) if record else -1,
+        record_file=os.fsencode(record.file_name) if record else b"",
         record_offset=record.offset if record else -1,
         record_crc=record.crc if record else 0,
         height=height,

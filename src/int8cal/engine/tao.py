@@ -86,7 +86,8 @@ def command_of(plan: Plan) -> Command:
 
     Raises:
         UnavailableError: NVIDIA has no such command for the network.
-        UsageError: the plan has a seed or batch size of its own, for which the command has no option.
+        UsageError: the plan has what the command has no option for: a seed or batch size of its own, another source of
+            images, or another choice than the network's default.
     """
     if plan.network.name not in COMMANDS:
         raise UnavailableError(
@@ -94,10 +95,17 @@ def command_of(plan: Plan) -> Command:
             hint=f"Use the engine native; NVIDIA's command exists for {' and '.join(COMMANDS)}.",
         )
     message = plan.spec.message
-    if plan.seed != plan.network.seed(message) or plan.batch_size != plan.network.batch_size(message):
+    chosen = {
+        "seed": plan.seed != plan.network.seed(message),
+        "batch_size": plan.batch_size != plan.network.batch_size(message),
+        "cal_image_dir": plan.folder is not None,
+        **{option.name: plan.options.get(option.name) != option.default for option in plan.network.options},
+    }
+    if any(chosen.values()):
+        named = ", ".join(name for name, is_chosen in chosen.items() if is_chosen)
         raise UsageError(
-            "NVIDIA's command has no option for the seed or the batch size",
-            hint="Leave them out, set them in the spec, or use the engine native.",
+            f"NVIDIA's command has no option {named}",
+            hint="Leave it out, set it in the spec, or use the engine native.",
         )
     return COMMANDS[plan.network.name]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from int8cal.networks.network import Network
     from int8cal.spec.spec import Spec
 
-__all__ = ["ENTRY_POINT_GROUP", "all_networks", "get", "names", "of_spec"]
+__all__ = ["ENTRY_POINT_GROUP", "all_networks", "find", "get", "names", "of_spec"]
 
 ENTRY_POINT_GROUP = "int8cal.networks"
 
@@ -59,15 +59,21 @@ def names() -> frozenset[str]:
     return frozenset(name for network in all_networks() for name in (network.name, *network.aliases))
 
 
+def find(spec: Spec) -> Network | None:
+    """The network that a spec is the training experiment of: the one with its message whose ``detect`` says yes."""
+    matching = (one for one in all_networks() if one.root == spec.root and one.detect(spec.message))
+    return next(matching, None)
+
+
 def of_spec(spec: Spec) -> Network:
-    """The network that a spec is of: the one with its message whose ``detect`` says yes.
+    """The network that a spec is the training experiment of.
 
     Raises:
-        SpecError: no network has that message.
+        SpecError: of none, such as an inference spec.
     """
-    for network in all_networks():
-        if network.root == spec.root and network.detect(spec.message):
-            return network
+    network = find(spec)
+    if network:
+        return network
     raise SpecError(
         f"is a {spec.root.removeprefix('int8cal.')}, not the training experiment of a network",
         where=spec.path,

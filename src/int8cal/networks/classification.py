@@ -29,7 +29,7 @@ from int8cal.dataset.encoded import sample_place
 from int8cal.dataset.limits import MAX_PIXELS
 from int8cal.dataset.order import permutation
 from int8cal.dataset.paths import working_directory
-from int8cal.dataset.pictures import open_picture, size_of
+from int8cal.dataset.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
 from int8cal.dataset.samples import Dataset, Sample
 from int8cal.errors import SpecError
 from int8cal.networks import path_roles
@@ -99,6 +99,7 @@ def _arithmetic(spec: Spec, dataset: Dataset, options: Mapping[str, str]) -> Ari
     as_trained = options[_RESIZE.name] == "training"
     resample = _FILTERS[spec.message.model_config.resize_interpolation_method]
     reversed_channels = mode == "caffe" and channels == 3
+    pixel_mean, scale = imagenet.pixel_terms(mode, mean, channels)
 
     def to_tensor(picture: Image.Image, sample: Sample) -> ImageCHW_f32:
         converted = to_rgb(picture) if channels == 3 else to_grey_keeping_depth(picture)
@@ -118,8 +119,10 @@ def _arithmetic(spec: Spec, dataset: Dataset, options: Mapping[str, str]) -> Ari
         options={
             "channels": channels,
             "channel_order": _channel_order(channels, reversed_channels=reversed_channels),
-            "mean": list(mean) if mode == "caffe" else None,
+            "mean": pixel_mean,
+            "scale": scale,
             "resize": resample.name.lower() if as_trained else "nearest",
+            "colour_jpeg_decoder": COLOUR_JPEG_DECODER,
         },
         size=size_of,
     )

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from int8cal.dataset.encoded import sample_place
-from int8cal.dataset.pictures import open_picture, size_of
+from int8cal.dataset.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
 from int8cal.dataset.samples import Sample
 from int8cal.networks.network import Arithmetic
 from int8cal.preprocess.colour import to_grey, to_rgb
@@ -58,6 +58,7 @@ def exporter_arithmetic(
             "mean": list(mean),
             "scale": scale,
             "resize": "lanczos",
+            "colour_jpeg_decoder": COLOUR_JPEG_DECODER,
         },
         size=size_of,
     )

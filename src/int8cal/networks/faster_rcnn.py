@@ -106,14 +106,17 @@ def _problems(message: Message) -> Iterator[tuple[str, str]]:
             f"{_INPUT}.image_channel_order",
             f"image_channel_order is {config.image_channel_order!r}; images with {channels} channels need {allowed}.",
         )
-    if not 0 < config.image_scaling_factor < math.inf:
-        yield f"{_INPUT}.image_scaling_factor", "image_scaling_factor should be > 0."
+    if math.isinf(config.image_scaling_factor):
+        yield f"{_INPUT}.image_scaling_factor", "image_scaling_factor is no finite number."
+    if config.WhichOneof("image_size_config") is None:
+        yield _INPUT, "size_height_width or size_min should be set in experiment spec file."
     size = _fixed_size(message)
     if size is None:
         if config.size_min.min < 1:
             yield f"{_INPUT}.size_min", "size_min.min should be > 0."
-    elif not (size.height >= 1 and size.width >= 1 and size.height * size.width <= MAX_PIXELS):
-        yield f"{_INPUT}.size_height_width", f"Images of {size.width}×{size.height} pixels cannot be made."
+    elif size.height * size.width > MAX_PIXELS:
+        problem = f"Images of {size.width}×{size.height} pixels are too large; at most {MAX_PIXELS} are made."
+        yield f"{_INPUT}.size_height_width", problem
 
 
 def _contradictions(message: Message) -> Iterator[str]:
@@ -179,7 +182,7 @@ def _facts(message: Message, mean: tuple[float, ...]) -> dict[str, Any]:
         "channels": len(mean),
         "channel_order": {"l": "grey"}.get(config.image_channel_order, config.image_channel_order.upper()),
         "mean": list(mean),
-        "scaling_factor": config.image_scaling_factor,
+        "scale": 1.0 / config.image_scaling_factor,
         "shortest_side": config.size_min.min or None,
     }
 

@@ -42,14 +42,6 @@ def _mean(spec: Spec) -> tuple[float, ...]:
 
 def _check(spec: Spec) -> None:
     config = spec.message.augmentation_config
-    if config.output_channel not in (1, 3):
-        raise SpecError(
-            f"output_channel is {config.output_channel}, not 1 or 3.",
-            where=spec.where(f"{_AUGMENTATION}.output_channel"),
-        )
-    for name in ("output_height", "output_width"):
-        if getattr(config, name) < 1:
-            raise SpecError(f"{name} should be > 32.", where=spec.where(f"{_AUGMENTATION}.{name}"))
     size = Size(config.output_height, config.output_width)
     if size.height * size.width > MAX_PIXELS:
         raise SpecError(

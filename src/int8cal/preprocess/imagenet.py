@@ -23,6 +23,21 @@ _TORCH_STD = 0.224
 """One for all channels: the reference's array code knows no other, although its unused symbolic code has three."""
 
 
+def pixel_terms(mode: PreprocessMode, mean: Sequence[float], channels: int) -> tuple[list[float], float]:
+    """(mean per channel, scale) with value = (pixel − mean) · scale, for the record; the functions below round.
+
+    Args:
+        mode: which of them.
+        mean: what `caffe` is given; not used in the other modes.
+        channels: 3 or 1.
+    """
+    if mode == "caffe":
+        return list(mean), 1.0
+    if mode == "torch":
+        return [255 * value for value in _TORCH_MEAN[channels]], 1 / (255 * _TORCH_STD)
+    return [127.5] * channels, 1 / 127.5
+
+
 def channels_first(pixels: npt.NDArray[np.generic]) -> ImageCHW_f32:
     """Height × width (× channels) of any type → channels × height × width, float32, C-contiguous, a new array."""
     planes = pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

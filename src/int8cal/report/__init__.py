@@ -1,1 +1,1 @@
-"""One self-contained HTML page about a tensorfile."""
+"""One self-contained HTML page about a tensorfile; its template and style lie beside it."""

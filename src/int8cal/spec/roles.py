@@ -6,15 +6,12 @@ for. Patterns are those of `int8cal.spec.fields`: ``dataset_config.data_sources[
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from google.protobuf.descriptor import FieldDescriptor
-
-from int8cal.spec.fields import is_repeated, visit_fields
+from int8cal.spec.fields import visit_fields
 from int8cal.spec.spec import Spec
 from int8cal.spec.text import Scalar
-from int8cal.types import Message
 
 ROLES = ("training_data", "training_tfrecords", "validation_data", "validation_tfrecords", "base_model")
 """The roles that exist, in the order in which the command line names them."""
@@ -50,37 +47,3 @@ def path_values(spec: Spec, path_roles: Mapping[str, str]) -> Iterator[PathValue
             continue
         if content := spec.text.string(visit.value):
             yield PathValue(role, visit.path, visit.value, content)
-
-
-def without_paths(message: Message, path_roles: Mapping[str, str]) -> Message:
-    """A copy of a spec message in which every path field, with or without a role, is unset.
-
-    Two runs of one spec on data at different places have equal copies.
-    """
-    copy = type(message)()
-    copy.CopyFrom(message)
-    for pattern in path_roles:
-        _clear(copy, pattern.split("."))
-    return copy
-
-
-def _clear(message: Message, steps: Sequence[str]) -> None:
-    """Unset the field that the steps of a pattern lead to, wherever it is."""
-    name = steps[0].removesuffix("[]").removesuffix("{}")
-    field = message.DESCRIPTOR.fields_by_name.get(name)
-    if field is None:  # a pattern of another root message, or of a legacy field
-        return
-    if len(steps) == 1:
-        message.ClearField(name)
-        return
-    for inner in _inner_messages(message, field, steps[0]):
-        _clear(inner, steps[1:])
-
-
-def _inner_messages(message: Message, field: FieldDescriptor, step: str) -> Iterator[Message]:
-    if step.endswith("{}"):
-        yield from getattr(message, field.name).values()
-    elif is_repeated(field):
-        yield from getattr(message, field.name)
-    elif field.message_type is not None and message.HasField(field.name):
-        yield getattr(message, field.name)

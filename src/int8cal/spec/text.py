@@ -205,7 +205,8 @@ class SpecText:
 def quote(content: str) -> str:
     """A string as protobuf text writes it, in double quotes; printable characters stay as they are."""
     if content.isprintable():
-        return f'"{text_encoding.CEscape(content, as_utf8=True)}"'
+        escaped = content.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
     return f'"{text_encoding.CEscape(content.encode("utf-8", "surrogateescape"), as_utf8=False)}"'
 
 

@@ -11,6 +11,9 @@ A tensorfile is an HDF5 file (superblock 0, old-style groups: what ``libver="ear
 
 Readers of NVIDIA's tools look groups up by name and see neither the manifest nor the sample table. Each image is one
 chunk (1, C, H, W), shuffled and deflated, so that chunks can be compressed on threads and written as they are.
+
+A tensorfile may be spread over several files: then the groups of this one, the head, are external links to groups of
+its siblings, which its manifest declares (`Part`).
 """
 
 from __future__ import annotations
@@ -23,6 +26,11 @@ COUNT = "count"
 SHAPE = "shape"
 MANIFEST = "int8cal"
 SAMPLES = "int8cal_samples"
+PARTS = "parts"
+"""Key of the manifest under which a head file declares its parts, each with the fields of `Part`."""
+
+MAX_PARTS = 100
+"""Most part files of one tensorfile: all of them must be declared in the manifest."""
 
 MAX_BATCH_BYTES = 1 << 31
 """Largest batch that is written or read, in bytes of float32: 2 GiB. Keeps hostile files from taking memory."""
@@ -30,8 +38,26 @@ MAX_BATCH_BYTES = 1 << 31
 MAX_MANIFEST_BYTES = 60_000
 """Largest manifest: HDF5 keeps an attribute in the object header, which holds at most 64 KiB."""
 
+MAX_SAMPLES_BYTES = 1 << 30
+"""Largest sample table that is read, uncompressed."""
+
+MAX_SAMPLES_EXPANSION = 64
+"""How many times larger than the whole file the sample table may be: a third of each row are hashes, which no
+compression makes smaller."""
+
 SKIPPED = -1
 """``batch`` of a sample that was left out."""
+
+
+class Part(NamedTuple):
+    """What the manifest of a head file says about one of its parts, in the order of the batches."""
+
+    name: str
+    """Name of the file, a sibling of the head."""
+    batches: int
+    """How many batches it holds, numbered from 0 in the file itself."""
+    sha256: str
+    """SHA-256 of the whole file, hexadecimal."""
 
 
 class SampleRow(NamedTuple):
@@ -45,8 +71,8 @@ class SampleRow(NamedTuple):
     """Index of the data source in the spec."""
     frame_id: bytes
     """Name of the sample in its source, UTF-8 (other bytes as they were)."""
-    record_file: int
-    """Index into ``record_files`` of the manifest; -1 without a TFRecord."""
+    record_file: bytes
+    """Base name of the TFRecord file; empty without one."""
     record_offset: int
     """Byte offset of the record in that file; -1 without a TFRecord."""
     record_crc: int
@@ -65,8 +91,8 @@ SAMPLE_FIELDS: tuple[tuple[str, str], ...] = (
     ("batch", "<i4"),
     ("position", "<i4"),
     ("source", "<i4"),
-    ("frame_id", "S"),  # as long as the longest one
-    ("record_file", "<i4"),
+    ("frame_id", "S"),  # text is as long as the longest one
+    ("record_file", "S"),
     ("record_offset", "<i8"),
     ("record_crc", "<u4"),
     ("height", "<i4"),

@@ -1,12 +1,15 @@
 """Reads tensorfiles: those of int8cal and those of NVIDIA's tools. Lazy: one batch in memory at a time.
 
 A tensorfile may come from anywhere, so nothing in it is trusted: links other than hard ones, filters other than those
-of the format, shapes that do not agree and sizes that the file cannot hold are refused before memory is taken.
+of the format, shapes that do not agree and sizes that the file cannot hold are refused before memory is taken (see
+`int8cal.tensorfile.storage`). Links to part files are followed when the manifest declares them (see
+`int8cal.tensorfile.parts`).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -16,15 +19,13 @@ import numpy as np
 from int8cal.errors import TensorFileError
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.adapters import BatchSource
+from int8cal.tensorfile.parts import Parts, declared_parts
+from int8cal.tensorfile.storage import StoredArray, child, damaged, hdf5_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from int8cal.types import BatchNCHW_f32
-
-_FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_LZF})
-_MAX_EXPANSION = 1100
-"""More than deflate can expand (1032); beyond it a dataset's declared size is a lie."""
 
 
 class TensorFile(BatchSource):
@@ -57,10 +58,14 @@ class TensorFile(BatchSource):
                 hint="Make it again.",
             ) from error
         try:
-            self._count = self._read_count()
-            self._shape = self._read_shape()
-            self.manifest = self._read_manifest()
-            """The manifest as a dictionary; None in files of other tools."""
+            with hdf5_errors(self.path, "the root group"):
+                self._root = h5py.h5g.open(self._file.id, b"/")
+                self._count = self._read_count()
+                self._shape = self._read_shape()
+                self.manifest = self._read_manifest()
+                """The manifest as a dictionary; None in files of other tools."""
+                declared = declared_parts(self.manifest or {}, self._count, self.path)
+                self._parts = Parts(self, self._root, declared) if declared else None
         except BaseException:
             self._file.close()
             raise
@@ -73,31 +78,70 @@ class TensorFile(BatchSource):
     @property
     def nbytes(self) -> int:
         """Bytes of all batches as float32, uncompressed."""
-        return self._count * int(np.prod(self._shape, dtype=np.int64)) * 4
+        return self._count * math.prod(self._shape) * 4
 
     @property
     def samples(self) -> np.ndarray[Any, np.dtype[np.void]] | None:
-        """The sample table (`int8cal.tensorfile.layout.SampleRow` by column name); None in files of other tools."""
-        if layout.SAMPLES not in self._file:
-            return None
-        dataset = self._hard_dataset(self._file, layout.SAMPLES)
-        names = tuple(name for name, _ in layout.SAMPLE_FIELDS)
-        if dataset.dtype.names != names or dataset.ndim != 1:
+        """The sample table (`int8cal.tensorfile.layout.SampleRow` by column name); None in files of other tools.
+
+        Raises:
+            TensorFileError: the table is damaged or has other columns.
+        """
+        with hdf5_errors(self.path, "the list of its objects"):
+            if not self._root.links.exists(layout.SAMPLES.encode()):
+                return None
+        stored = StoredArray.of(
+            self._root,
+            layout.SAMPLES,
+            path=self.path,
+            what="the sample table",
+            max_bytes=min(layout.MAX_SAMPLES_BYTES, os.path.getsize(self.path) * layout.MAX_SAMPLES_EXPANSION),
+        )
+        if len(stored.shape) != 1 or not _is_sample_type(stored.dtype):
             raise self._error("the sample table has other columns than this version knows")
-        self._check_storage(dataset, layout.SAMPLES)
-        table: np.ndarray[Any, np.dtype[np.void]] = self._read(dataset)
+        table: np.ndarray[Any, np.dtype[np.void]] = stored.read()
         return table
+
+    def objects(self, batch: int | None = None) -> list[str]:
+        """Names of everything that lies in the root group, or in the group of a batch.
+
+        Raises:
+            TensorFileError: the batch is no group, or the names cannot be read.
+        """
+        if batch is not None and self._parts:
+            part, batch = self._parts.find(batch)
+            return part.objects(batch)
+        group = self._root if batch is None else self._group(batch)
+        with hdf5_errors(self.path, "the list of its objects"):
+            return [name.decode(errors="surrogateescape") for name in group]
+
+    def stored(self, batch: int) -> StoredArray:
+        """How a batch is stored, checked: type, filters, size in the file.
+
+        Raises:
+            TensorFileError: the batch is missing, or its description is unsound.
+        """
+        if self._parts:
+            part, batch = self._parts.find(batch)
+            return part.stored(batch)
+        what = f"batch {batch}"
+        stored = StoredArray.of(
+            self._group(batch), layout.DATASET, path=self.path, what=what, max_bytes=2 * layout.MAX_BATCH_BYTES
+        )
+        if stored.shape != self._shape:
+            raise damaged(self.path, f"{what} has shape {stored.shape}, the file says {self._shape}")
+        if not stored.is_floating_point:
+            raise damaged(self.path, f"{what} holds {stored.dtype}, not floating-point numbers")
+        return stored
 
     def storage(self, batch: int) -> tuple[str, int]:
         """(dtype, bytes) of a batch as stored in the file: says whether it is float64, and how well it compressed."""
-        dataset = self._dataset(batch)
-        return str(dataset.dtype), int(dataset.id.get_storage_size())
+        stored = self.stored(batch)
+        return str(stored.dtype), stored.stored_bytes
 
     def filters(self, batch: int) -> tuple[str, ...]:
         """Names of the HDF5 filters of a batch, in the order in which they were applied."""
-        names = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle", h5py.h5z.FILTER_LZF: "lzf"}
-        properties = self._dataset(batch).id.get_create_plist()
-        return tuple(names[properties.get_filter(i)[0]] for i in range(properties.get_nfilters()))
+        return self.stored(batch).filters
 
     def __len__(self) -> int:
         return self._count
@@ -120,6 +164,8 @@ class TensorFile(BatchSource):
 
     def close(self) -> None:
         """Close the file."""
+        if self._parts:
+            self._parts.close()
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -129,73 +175,16 @@ class TensorFile(BatchSource):
         self.close()
 
     def _batch(self, batch: int) -> BatchNCHW_f32:
-        return np.ascontiguousarray(self._read(self._dataset(batch)), np.float32)
+        return self.stored(batch).read(np.float32)
 
-    def _dataset(self, batch: int) -> h5py.Dataset:
-        name = layout.group_name(batch)
-        group = self._hard_link(self._file, name)
-        if not isinstance(group, h5py.Group):
-            raise self._error(f"batch {batch} is no group", hint="The file is damaged; make it again.")
-        dataset = self._hard_dataset(group, layout.DATASET)
-        if dataset.shape != self._shape:
-            raise self._error(f"batch {batch} has shape {dataset.shape}, the file says {self._shape}")
-        if dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (2, 4, 8):
-            raise self._error(f"batch {batch} holds {dataset.dtype}, not floating-point numbers")
-        self._check_storage(dataset, f"batch {batch}")
-        return dataset
+    def _group(self, batch: int) -> h5py.h5g.GroupID:
+        group = child(self._root, layout.group_name(batch), self.path)
+        if not isinstance(group, h5py.h5g.GroupID):
+            raise damaged(self.path, f"batch {batch} is no group")
+        return group
 
-    def _hard_dataset(self, parent: h5py.Group, name: str) -> h5py.Dataset:
-        dataset = self._hard_link(parent, name)
-        if not isinstance(dataset, h5py.Dataset):
-            raise self._error(f"{name} is no dataset")
-        return dataset
-
-    def _hard_link(self, parent: h5py.Group, name: str) -> Any:
-        try:
-            link = parent.get(name, getlink=True)
-        except (KeyError, RuntimeError, OSError) as error:
-            raise self._error(f"cannot read {name}: {_first_line(error)}") from error
-        if link is None:
-            raise self._error(f"{name} is missing", hint="The file is incomplete; make it again.")
-        if not isinstance(link, h5py.HardLink):
-            raise self._error(f"{name} is a link to another place, which a tensorfile never holds")
-        try:
-            return parent[name]
-        except (KeyError, RuntimeError, OSError) as error:
-            raise self._error(f"cannot read {name}: {_first_line(error)}") from error
-
-    def _check_storage(self, dataset: h5py.Dataset, what: str) -> None:
-        """Refuse what would take memory that the file cannot back, or code that is not HDF5's own."""
-        properties = dataset.id.get_create_plist()
-        if properties.get_layout() not in (h5py.h5d.CHUNKED, h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
-            raise self._error(f"{what} is a virtual dataset, which a tensorfile never holds")
-        if properties.get_external_count():
-            raise self._error(f"{what} keeps its values in another file, which a tensorfile never does")
-        for position in range(properties.get_nfilters()):
-            if properties.get_filter(position)[0] not in _FILTERS:
-                raise self._error(f"{what} uses an HDF5 filter other than shuffle, deflate and lzf")
-        logical = dataset.size * dataset.dtype.itemsize
-        if logical > 2 * layout.MAX_BATCH_BYTES:
-            raise self._error(f"{what} has {logical} bytes, more than {2 * layout.MAX_BATCH_BYTES}")
-        stored = dataset.id.get_storage_size()
-        if stored * _MAX_EXPANSION < logical:
-            raise self._error(f"{what} says it has {logical} bytes, but only {stored} are stored")
-        if dataset.chunks and int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize > logical * 2 + 65536:
-            raise self._error(f"{what} has chunks larger than itself")
-
-    def _read(self, dataset: h5py.Dataset) -> np.ndarray[Any, Any]:
-        try:
-            values: np.ndarray[Any, Any] = dataset[()]
-        except (OSError, RuntimeError, ValueError) as error:
-            raise self._error(
-                f"{dataset.name} cannot be read: {_first_line(error)}", hint="The file is damaged; make it again."
-            ) from error
-        return values
-
-    def _attribute(self, name: str) -> h5py.h5a.AttrID | None:
-        if name not in self._file.attrs:
-            return None
-        return self._file.attrs.get_id(name)
+    def _attribute(self, name: str) -> Any:
+        return self._file.attrs.get_id(name) if name in self._file.attrs else None
 
     def _read_count(self) -> int:
         attribute = self._attribute(layout.COUNT)
@@ -226,6 +215,8 @@ class TensorFile(BatchSource):
             return None
         if attribute.shape != () or attribute.dtype.kind != "S":
             raise self._error("the manifest is no text")
+        if attribute.dtype.itemsize > layout.MAX_MANIFEST_BYTES:
+            raise self._error(f"the manifest has over {layout.MAX_MANIFEST_BYTES} bytes")
         try:
             manifest = json.loads(bytes(self._file.attrs[layout.MANIFEST]))
         except (ValueError, RecursionError) as error:
@@ -238,5 +229,13 @@ class TensorFile(BatchSource):
         return TensorFileError(message, where=self.path, hint=hint)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _is_sample_type(dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype has the columns of the sample table, at any length of ``frame_id``."""
+    fields: Mapping[str, Any] = dtype.fields or {}
+    if tuple(fields) != tuple(name for name, _ in layout.SAMPLE_FIELDS):
+        return False
+    types = {name: field[0] for name, field in fields.items()}
+    return all(
+        types[name].kind == kind if kind == "S" else types[name] == np.dtype(kind)
+        for name, kind in layout.SAMPLE_FIELDS
+    )

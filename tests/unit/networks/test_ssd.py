@@ -93,7 +93,7 @@ def test_records(here, read):
     assert plan.dataset.counts == {}
     assert plan.missing_images() == []
     manifest = int8cal.make(plan, here / "out")
-    assert manifest.facts["record_files"] == ["a"]
+    assert {row.record_file for row in manifest.samples} == {b"a"}
     write_records(here / "enc" / "b", [record("b/1")])
     with pytest.raises(RecordError, match="frame/encoded"):
         int8cal.plan(read(text))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from int8cal.networks import path_roles
-from int8cal.spec.roles import ROLES, path_values, without_paths
+from int8cal.spec.clear import without_fields
+from int8cal.spec.roles import ROLES, path_values
 from int8cal.spec.spec import Spec
 
 Read = Callable[..., Spec]
@@ -58,7 +59,7 @@ def test_paths_are_found_with_role_and_place(read: Read) -> None:
 
 def test_without_paths_everything_else_is_left(read: Read) -> None:
     spec = read(TEXT)
-    cleared = without_paths(spec.message, path_roles.DETECTNET_V2)
+    cleared = without_fields(spec.message, path_roles.DETECTNET_V2)
     expected = read(
         "dataset_config { data_sources { source_weight: 2 } data_sources {} data_sources {} validation_fold: 0 }"
         "model_config { num_layers: 18 } postprocessing_config { target_class_config { key: 'car' value {"

@@ -1,0 +1,134 @@
+"""Normalisations that networks are trained with, and the one that a manifest states.
+
+A network input is made of pixels 0..255 by ``value = (pixel − mean) × scale``, per channel. Means are those of ImageNet
+as Caffe, PyTorch and Keras write them; the torch preset divides by 0.224 in all channels, as NVIDIA's TAO does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_LARGEST_GREY = 65535
+"""Largest pixel of 16-bit grey, which classification keeps."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How pixels become values.
+
+    Attributes:
+        title: what people call it.
+        channel_order: ``RGB``, ``BGR`` or ``grey``; empty when it says nothing.
+        means: pixel value that becomes 0, per channel in the order of the file; one for all channels or one for each.
+        scales: value per pixel level, likewise.
+        largest: largest pixel value: 255, or 65535 for 16-bit grey.
+    """
+
+    title: str
+    channel_order: str
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    largest: int = 255
+
+    @property
+    def low(self) -> npt.NDArray[np.float64]:
+        """Value of a pixel of 0, per channel."""
+        return self.value(0)
+
+    @property
+    def high(self) -> npt.NDArray[np.float64]:
+        """Value of the largest pixel, per channel."""
+        return self.value(self.largest)
+
+    def value(self, pixel: float) -> npt.NDArray[np.float64]:
+        """The value of a pixel, per channel."""
+        values: npt.NDArray[np.float64] = (pixel - np.array(self.means)) * np.array(self.scales)
+        return values
+
+    def contains(self, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> bool:
+        """Whether values of these ranges, per channel, can come out of it (up to rounding)."""
+        slack = 1e-3 * (self.high - self.low)
+        return bool((low >= self.low - slack).all() and (high <= self.high + slack).all())
+
+    def narrowed(self, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> Normalisation:
+        """Itself for 8-bit pixels, when these ranges can come out of those."""
+        eight_bit = replace(self, largest=255)
+        return eight_bit if eight_bit.contains(low, high) else self
+
+    @property
+    def range_text(self) -> str:
+        """Its range for people: ``-123.7..151.1``."""
+        return range_text(self.low.min(), self.high.max())
+
+
+def range_text(low: float, high: float) -> str:
+    """A range of values for people."""
+    return f"{low + 0.0:.4g}..{high + 0.0:.4g}"  # + 0.0: no negative zero
+
+
+_UNIT = Normalisation("pixels / 255 (DetectNet_v2)", "", (0.0,), (1 / 255,))
+_TF = Normalisation("pixels / 127.5 - 1 (tf)", "", (127.5,), (1 / 127.5,))
+_ANY_MEAN = Normalisation("pixels minus a mean, not scaled", "", (255.0,), (1.0,), 510)
+_TORCH_SCALE = (1 / (255 * 0.224),)
+
+_COLOUR = (
+    _UNIT,
+    _TF,
+    Normalisation("(pixels / 255 - mean) / 0.224, RGB (torch)", "RGB", (123.675, 116.28, 103.53), _TORCH_SCALE),
+    Normalisation("pixels minus the ImageNet mean, BGR (caffe)", "BGR", (103.939, 116.779, 123.68), (1.0,)),
+)
+_GREY = (
+    _UNIT,
+    _TF,
+    Normalisation("(pixels / 255 - 0.449) / 0.224 (torch)", "grey", (114.495,), _TORCH_SCALE),
+    Normalisation("grey minus the ImageNet mean (caffe)", "grey", (117.3786,), (1.0,)),
+)
+_GREY_16_BIT = tuple(
+    replace(preset, title=f"16-bit grey, {preset.title}", largest=_LARGEST_GREY) for preset in _GREY[1:]
+)
+
+
+def resembling(low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> Normalisation | None:
+    """The known normalisation with the narrowest range that holds these ranges; None when there is none.
+
+    Args:
+        low: smallest value of each channel.
+        high: largest value of each channel.
+    """
+    known = {1: (*_GREY, _ANY_MEAN, *_GREY_16_BIT), 3: (*_COLOUR, _ANY_MEAN)}.get(len(low), (_UNIT, _TF, _ANY_MEAN))
+    return next((preset for preset in known if preset.contains(low, high)), None)
+
+
+def stated(manifest: Mapping[str, Any] | None, channels: int) -> Normalisation | None:
+    """The normalisation that a manifest states; None when it states none that this version can read.
+
+    Args:
+        channels: number of channels of the file.
+        manifest: its ``arithmetic.options`` hold ``mean`` (pixel levels, in the order of the file) and ``scale``, or
+            ``value_range``, the values of pixels 0 and 255. Grey pixels may be of 16 bit but for the latter.
+    """
+    arithmetic = (manifest or {}).get("arithmetic")
+    options = arithmetic.get("options") if isinstance(arithmetic, dict) else None
+    if not isinstance(arithmetic, dict) or not isinstance(options, dict):
+        return None
+    title, order = str(arithmetic.get("name")), str(options.get("channel_order", ""))
+    bounds, mean, scale = (_numbers(options.get(name)) for name in ("value_range", "mean", "scale"))
+    if len(bounds) == 2 and bounds[0] < bounds[1]:
+        step = (bounds[1] - bounds[0]) / 255
+        return Normalisation(title, order, (-bounds[0] / step,), (step,))
+    if len(mean) in (1, channels) and len(scale) in (1, channels) and min(scale) > 0:
+        return Normalisation(title, order, mean, scale, _LARGEST_GREY if len(mean) == 1 else 255)
+    return None
+
+
+def _numbers(value: object) -> tuple[float, ...]:
+    """One number or a list of them; nothing else."""
+    listed = value if isinstance(value, list) else [value]
+    numbers = [float(number) for number in listed if isinstance(number, int | float)]
+    return tuple(numbers) if len(numbers) == len(listed) and all(map(math.isfinite, numbers)) else ()

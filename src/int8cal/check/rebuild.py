@@ -1,0 +1,366 @@
+"""`verify -e SPEC`: make the images of a tensorfile again from spec and data, and compare every bit.
+
+Works for files of NVIDIA's tools as well: what their files do not say (split, seed, number of batches) comes from the
+options, the spec, and the file's own size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from int8cal.check.statistics import digest_of
+from int8cal.dataset.encoded import sample_place
+from int8cal.engine import engine_named
+from int8cal.engine.cores import usable_cores
+from int8cal.engine.work import EncodedSample, FailedSample, Work
+from int8cal.errors import DataError
+from int8cal.pipeline import plan
+from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.findings import Finding
+from int8cal.text_safety import printable
+from int8cal.types import Size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from int8cal.check.statistics import ImageStatistics
+    from int8cal.dataset.samples import Sample
+    from int8cal.plans import Plan
+    from int8cal.spec.spec import Spec
+    from int8cal.tensorfile import TensorFile
+    from int8cal.types import BatchNCHW_f32, ImageCHW_f32, Progress, SplitName
+
+_GRID = 4
+"""Images are matched by the means of this many by this many fields when none is equal."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a tensorfile is said to be made from.
+
+    Attributes:
+        spec: the experiment spec.
+        split: which split; None: what the manifest says, else training.
+        seed: seed of the sample order; None: what the manifest says, else the spec's.
+        any_order: accept the images in any order, as a selection of the split.
+        data_root: folder that relative paths in the spec start from; None: the network's default.
+        cal_image_dir: the folder that the images come from in place of the spec's data, if they do.
+    """
+
+    spec: Spec
+    split: SplitName | None = None
+    seed: int | None = None
+    any_order: bool = False
+    data_root: str | None = None
+    cal_image_dir: str | None = None
+
+    def plan(self, file: TensorFile, *, batch_size: int, batches: int) -> Plan:
+        """A run with the file's split and seed.
+
+        Raises:
+            SpecError: the spec asks for something impossible.
+            DataError: the data set cannot be read, or has fewer images.
+        """
+        stated: Mapping[str, object] = file.manifest or {}
+        options = stated.get("options")
+        seed = stated.get("seed") if self.seed is None else self.seed
+        return plan(
+            self.spec,
+            split="validation" if (self.split or stated.get("split")) == "validation" else "training",
+            seed=seed if isinstance(seed, int) else None,
+            batch_size=batch_size,
+            max_batches=batches,
+            data_root=self.data_root,
+            cal_image_dir=self.cal_image_dir,
+            recursive=stated.get("images") == "folder, recursive",
+            options=options if isinstance(options, dict) else None,
+        )
+
+
+def planned(origin: Origin, file: TensorFile) -> tuple[list[Finding], Plan | None]:
+    """The run that should have made a file; or, when spec and data cannot make such a file, a finding that says why.
+
+    Raises:
+        SpecError: the spec asks for something impossible.
+        DataError: the data set cannot be read.
+    """
+    try:
+        found = origin.plan(file, batch_size=file.shape[0], batches=len(file))
+    except DataError:
+        images = len(file) * file.shape[0]
+        possible = origin.plan(file, batch_size=1, batches=-1).images  # is it the number that cannot be?
+        if possible >= images:
+            raise
+        return [_of_other_data(f"the file has {images} images, spec and data give {possible}")], None
+    if found.shape != file.shape:
+        return [_of_other_data(f"the file's batches have shape {file.shape}, spec and data give {found.shape}")], None
+    return [], found
+
+
+def _of_other_data(message: str) -> Finding:
+    return Finding("error", "differs", message, "The file is of another spec, split or data set.")
+
+
+class MadeFrom(NamedTuple):
+    """What an image of a file was made from, proved by making it again.
+
+    Attributes:
+        sample: the sample.
+        size: of its decoded image, in pixels.
+    """
+
+    sample: Sample
+    size: Size
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where an image of the file and the image made again differ first, and how much in all.
+
+    Attributes:
+        channel, y, x: place of the first value that differs, in the order of the file.
+        found: the file's value there.
+        made: the value made from spec and data.
+        count: how many values differ.
+        largest: largest absolute difference.
+    """
+
+    channel: int
+    y: int
+    x: int
+    found: float
+    made: float
+    count: int
+    largest: float
+
+    @classmethod
+    def between(cls, found: ImageCHW_f32, made: ImageCHW_f32) -> Difference | None:
+        """The difference of two images of one shape, bit by bit; None when they are equal."""
+        unequal = found.view(np.uint32) != made.view(np.uint32)
+        count = int(np.count_nonzero(unequal))
+        if not count:
+            return None
+        channel, y, x = (int(index) for index in np.unravel_index(int(unequal.argmax()), unequal.shape))
+        largest = float(np.abs(found.astype(np.float64) - made).max())
+        return cls(channel, y, x, float(found[channel, y, x]), float(made[channel, y, x]), count, largest)
+
+    def __str__(self) -> str:
+        return (
+            f"channel {self.channel}, y {self.y}, x {self.x}: the file has {self.found:.9g}, the spec makes "
+            f"{self.made:.9g}; {self.count} values differ, by at most {self.largest:.3g}"
+        )
+
+
+def rebuilt_images(
+    planned: Plan, samples: Iterable[Sample], workers: int | None = None
+) -> Generator[EncodedSample | FailedSample]:
+    """Samples → their images, uncompressed, in order; close it to end the work early."""
+    work = Work(planned.arithmetic, planned.image_shape, Compression.named("none"))
+    with closing(engine_named("native")(work, samples, workers or usable_cores())) as results:
+        yield from results
+
+
+def image_of(planned: Plan, result: EncodedSample) -> ImageCHW_f32:
+    """The network input that an engine made, CHW float32."""
+    return np.frombuffer(result.chunk, np.float32).reshape(planned.image_shape)
+
+
+@dataclass
+class InOrder:
+    """Compares each image of a file, shown in order, with the image that the plan makes at that place.
+
+    Args:
+        planned: the run that should have made the file.
+        file: the file; its batches are not read here.
+        workers: threads; None: the processors that this process may use.
+        made_from: image number → what it was made from, of the images that are equal.
+    """
+
+    planned: Plan
+    file: TensorFile
+    workers: int | None = None
+    made_from: dict[int, MadeFrom] = field(default_factory=dict)
+    _different: int = 0
+    _first: str = ""
+    _compared: int = 0
+    _found: set[bytes] = field(default_factory=set)
+    _made: set[bytes] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        skipped = (self.file.manifest or {}).get("skipped", 0)
+        self._may_fail = skipped if isinstance(skipped, int) else 0
+        wanted = None if self._may_fail else len(self.file) * self.file.shape[0]
+        self._results = rebuilt_images(self.planned, self.planned.candidates(wanted), self.workers)
+        self._next = 0
+
+    def add(self, first: int, batch: BatchNCHW_f32) -> None:
+        """Compare images that follow each other in the file."""
+        for number, image in enumerate(batch, first):
+            result = self._result(number)
+            if result is None:
+                return
+            self._compared += 1
+            made = image_of(self.planned, result)
+            difference = Difference.between(image, made)
+            if difference is None:
+                self.made_from[number] = _made_from(result)
+                continue
+            self._found.add(digest_of(image))
+            self._made.add(digest_of(made))
+            self._different += 1
+            self._first = self._first or _described(number, self.file, result.sample, difference)
+
+    def close(self) -> None:
+        """End the work."""
+        self._results.close()
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What the comparison says, once all images were shown."""
+        if self._different:
+            same = self._found == self._made
+            return [
+                Finding(
+                    "error",
+                    "differs",
+                    f"{self._different} of {self._compared} images are not what the spec makes from the data. "
+                    f"The first: {self._first}",
+                    "The images are the same in another order: verify with --any_order, or give the right --seed."
+                    if same
+                    else "The file is of another spec, split, seed or data set, or an image was changed.",
+                )
+            ]
+        if self._compared < len(self.file) * self.file.shape[0]:
+            return [_incomplete(self._compared)]
+        return [
+            Finding(
+                "note",
+                "rebuilt",
+                f"all {self._compared} images were made again from spec and data: equal in every bit, in order",
+                "Nothing: the file is what the spec asks for.",
+            )
+        ]
+
+    def _result(self, number: int) -> EncodedSample | None:
+        """What the plan makes for an image of the file; images left out by the run are left out here."""
+        while True:
+            result = next(self._results, None)
+            if isinstance(result, FailedSample):
+                if not self._may_fail:
+                    raise result.error
+                self._may_fail -= 1
+                continue
+            self._next += 1
+            if result is None or self._next > number:
+                return result
+
+
+def in_any_order(
+    planned: Plan,
+    file: TensorFile,
+    images: Sequence[ImageStatistics],
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[Finding], dict[int, MadeFrom]]:
+    """Compare the images of a file with all images that the split can give, whatever the order.
+
+    Args:
+        planned: a run on the split; its whole epoch is made.
+        file: the file.
+        images: the statistics of its images.
+        workers: threads; None: the processors that this process may use.
+        progress: told of every image made.
+
+    Returns:
+        One finding (all are there; or how many are not, with the nearest image to the first of these), and image number
+        → what it was made from, of the images that are there.
+    """
+    numbers: dict[bytes, list[int]] = {}
+    for image in images:
+        numbers.setdefault(image.digest, []).append(image.number)
+    missing = dict(numbers)
+    made_from: dict[int, MadeFrom] = {}
+    samples = [planned.dataset.samples[index] for index in dict.fromkeys(planned.order.tolist())]
+    fields: list[tuple[Sample, npt.NDArray[np.float32]]] = []
+    if progress:
+        progress.start(len(samples))
+    try:
+        with closing(rebuilt_images(planned, samples, workers)) as results:
+            for result in results:
+                if isinstance(result, EncodedSample):
+                    made = image_of(planned, result)
+                    for number in missing.pop(digest_of(made), ()):
+                        made_from[number] = _made_from(result)
+                    fields.append((result.sample, _fields(made)))
+                if progress:
+                    progress.advance(1)
+                if not missing:
+                    break
+    finally:
+        if progress:
+            progress.finish()
+    if len(images) < len(file) * file.shape[0]:
+        return [_incomplete(len(images))], made_from
+    if missing:
+        number = min(places[0] for places in missing.values())
+        finding = Finding(
+            "error",
+            "differs",
+            f"{len(missing)} of {len(numbers)} different images are not what the spec makes of any image of the split. "
+            f"The first, and the image that is nearest: {_nearest(planned, file, number, fields)}",
+            "The file is of another spec, split or data set, or an image was changed.",
+        )
+    else:
+        finding = Finding(
+            "note",
+            "rebuilt",
+            f"all {len(images)} images are among those made from spec and data: equal in every bit, in any order",
+            "Nothing: the file is what the spec asks for.",
+        )
+    return [finding], made_from
+
+
+def _nearest(
+    planned: Plan, file: TensorFile, number: int, fields: Sequence[tuple[Sample, npt.NDArray[np.float32]]]
+) -> str:
+    batch, position = divmod(number, file.shape[0])
+    image = file[batch][position]
+    wanted = _fields(image)
+    ranked = sorted(fields, key=lambda entry: float(np.abs(entry[1] - wanted).sum()))
+    for result in rebuilt_images(planned, [sample for sample, _ in ranked[:1]], 1):
+        if isinstance(result, EncodedSample) and (difference := Difference.between(image, image_of(planned, result))):
+            return _described(number, file, result.sample, difference)
+    return f"batch {batch} image {position}, none"
+
+
+def _fields(image: ImageCHW_f32) -> npt.NDArray[np.float32]:
+    """A coarse likeness of an image: means of a few fields of it."""
+    rows = np.array_split(image, min(_GRID, image.shape[1]), axis=1)
+    cells = [cell for row in rows for cell in np.array_split(row, min(_GRID, image.shape[2]), axis=2)]
+    return np.array([cell.mean(axis=(1, 2)) for cell in cells], np.float32)
+
+
+def _made_from(result: EncodedSample) -> MadeFrom:
+    return MadeFrom(result.sample, Size(result.height, result.width))
+
+
+def _incomplete(compared: int) -> Finding:
+    return Finding(
+        "error",
+        "not-compared",
+        f"only {compared} images of the file could be compared with what the spec makes",
+        "Mend what the other findings name first.",
+    )
+
+
+def _described(number: int, file: TensorFile, sample: Sample, difference: Difference) -> str:
+    batch, position = divmod(number, file.shape[0])
+    name = printable(sample.frame_id)
+    return f"batch {batch} image {position} ({name}, {sample_place(sample)}), {difference}"

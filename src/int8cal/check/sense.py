@@ -1,0 +1,213 @@
+"""Do the values of a tensorfile make sense as calibration data: gross mistakes, found from statistics alone.
+
+Errors are what ruins an INT8 model for certain. What a right file can show, too – a few dark pictures, a sample that
+was drawn twice, a range that some other network uses – is a note at most.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from int8cal.check.presets import Normalisation, range_text, resembling
+from int8cal.check.statistics import ImageStatistics, Statistics
+from int8cal.tensorfile.findings import Finding
+
+USUAL_IMAGES = 100
+"""Fewer images than this are mentioned. Advice from practice is 100 to 1000; NVIDIA speaks of about 500."""
+
+_NOISE = 0.25
+"""Smoothness below which an image is noise: noise has about 0, photographs have 0.8 and more."""
+_TINY_SPREAD = 0.02
+"""Share of the expected range which values must at least cover; values divided by 255 twice cover 0.004."""
+_DARK = 16
+"""A pixel level that every set of photographs goes below."""
+_LARGEST_PIXEL = 65535
+
+_REMAKE = "Make the file again from the training spec: int8cal NETWORK calibration_tensorfile -e SPEC."
+
+
+def sense(
+    statistics: Statistics, *, expected: Normalisation | None = None, sources: list[bytes] | None = None
+) -> list[Finding]:
+    """Judge the values of a tensorfile.
+
+    Args:
+        statistics: of all its images.
+        expected: the normalisation that its manifest states; None when it has none.
+        sources: for each image, the hash of the image file it was made from, by its manifest; None when unknown.
+
+    Returns:
+        The findings; at least the note about what cannot be seen.
+    """
+    if not statistics.images:
+        return []
+    return [
+        *_content(statistics, sources),
+        *(_against(statistics, expected) if expected else _without_manifest(statistics)),
+        *_number(statistics),
+        Finding(
+            "note",
+            "cannot-see",
+            "values alone do not show whether the channels are in the right order (RGB or BGR), "
+            "nor whether these are the right images",
+            "To prove both, rebuild the file: int8cal verify FILE -e SPEC.",
+        ),
+    ]
+
+
+def _content(statistics: Statistics, sources: list[bytes] | None) -> Iterator[Finding]:
+    """Are they pictures: not blank, not noise, not one and the same."""
+    images = statistics.images
+    constant = [image for image in images if image.is_constant]
+    if len(constant) == len(images):
+        colours = {image.means for image in images}
+        values = ", ".join(f"{value:.6g}" for value in dict.fromkeys(images[0].means))
+        what = f"every value of the file is {values}" if len(colours) == 1 else "every image is of one colour"
+        yield Finding("error", "blank", f"{what}: there is no picture in it", _REMAKE)
+        return
+    if constant:
+        yield Finding(
+            "warning" if 2 * len(constant) >= len(images) else "note",
+            "blank-images",
+            f"{len(constant)} of {len(images)} images are of one colour (the first is image {constant[0].number})",
+            "Look at them in the report; leave such frames out if the network never sees any.",
+        )
+    yield from _noise(statistics)
+    yield from _copies(statistics, sources)
+
+
+def is_noise(image: ImageStatistics) -> bool:
+    """Whether neighbouring pixels of an image have nothing to do with each other."""
+    return image.smoothness < _NOISE
+
+
+def _noise(statistics: Statistics) -> Iterator[Finding]:
+    judged = [image for image in statistics.images if not np.isnan(image.smoothness)]
+    noisy = [image for image in judged if is_noise(image)]
+    if 2 * len(noisy) > len(judged):
+        yield Finding(
+            "error",
+            "noise",
+            f"{len(noisy)} of {len(judged)} images are noise: neighbouring pixels have nothing to do with each other",
+            "NVIDIA's exporters write random numbers when the image folder is missing. " + _REMAKE,
+        )
+    elif noisy:
+        yield Finding(
+            "note",
+            "noise-images",
+            f"{len(noisy)} of {len(judged)} images look like noise (the first is image {noisy[0].number})",
+            "Look at them in the report.",
+        )
+
+
+def _copies(statistics: Statistics, sources: list[bytes] | None) -> Iterator[Finding]:
+    images = statistics.images
+    distinct = len({image.digest for image in images})
+    copies = len(images) - distinct
+    if not copies:
+        return
+    explained = sources is not None and _explained(statistics, sources)
+    why = "; the manifest names the same image files for them" if explained else ""
+    if distinct == 1:
+        yield Finding(
+            "warning" if explained else "error",
+            "one-image",
+            f"all {len(images)} images are the same one{why}",
+            "Calibrate with many different images. " + _REMAKE,
+        )
+        return
+    yield Finding(
+        "warning" if 2 * copies >= len(images) and not explained else "note",
+        "repeated-images",
+        f"{copies} of {len(images)} images repeat an earlier one bit for bit{why}",
+        "A few are normal: the reference draws some samples twice from several data sources.",
+    )
+
+
+def _explained(statistics: Statistics, sources: list[bytes]) -> bool:
+    """Whether images that are equal come from image files that are equal."""
+    pairs = {(image.digest, sources[image.number]) for image in statistics.images}
+    return max(Counter(digest for digest, _ in pairs).values()) == 1
+
+
+def _against(statistics: Statistics, expected: Normalisation) -> Iterator[Finding]:
+    """The values against the arithmetic that the manifest states."""
+    expected = expected.narrowed(statistics.low, statistics.high)
+    values = range_text(statistics.low.min(), statistics.high.max())
+    if not expected.contains(statistics.low, statistics.high):
+        yield Finding(
+            "error",
+            "values-outside",
+            f"values are in {values}, the manifest's arithmetic ({expected.title}) gives {expected.range_text}",
+            "The values were changed after the file was made. " + _REMAKE,
+        )
+    elif _spread(statistics) < _TINY_SPREAD * float((expected.high - expected.low).max()):
+        yield from _tiny(statistics)
+
+
+def _without_manifest(statistics: Statistics) -> Iterator[Finding]:
+    """What the values look like, in a file that does not say."""
+    low, high = statistics.low, statistics.high
+    values = range_text(low.min(), high.max())
+    if _spread(statistics) < _TINY_SPREAD:
+        yield from _tiny(statistics)
+    elif _is_raw(statistics):
+        yield Finding(
+            "error",
+            "unscaled",
+            f"values are in {values}: pixels as they are, neither scaled nor centred",
+            "No TAO network takes such input; INT8 models made with it detect nothing. " + _REMAKE,
+        )
+    elif preset := resembling(low, high):
+        yield Finding(
+            "note",
+            "preset",
+            f"values are in {values}; they look like: {preset.title}, range {preset.range_text}",
+            "If the network was trained otherwise, do not use the file; --model MODEL.onnx or -e SPEC can tell.",
+        )
+    else:
+        yield Finding(
+            "warning",
+            "unknown-range",
+            f"values are in {values}, which no usual normalisation gives",
+            "Check them against the training spec (-e SPEC) or the float model (--model MODEL.onnx).",
+        )
+
+
+def _is_raw(statistics: Statistics) -> bool:
+    """Unscaled pixels: never negative, beyond 1, and whole numbers or as dark as only unshifted pixels are."""
+    low, high = statistics.low, statistics.high
+    return bool(
+        low.min() >= 0 and 2 * _DARK < high.max() <= _LARGEST_PIXEL and (statistics.whole_numbers or low.min() < _DARK)
+    )
+
+
+def _tiny(statistics: Statistics) -> Iterator[Finding]:
+    constant = all(image.is_constant for image in statistics.images)
+    if not constant:  # which is reported as such
+        yield Finding(
+            "error",
+            "tiny-values",
+            f"values are in {range_text(statistics.low.min(), statistics.high.max())} and hardly vary: "
+            "they look divided by 255 twice",
+            _REMAKE,
+        )
+
+
+def _spread(statistics: Statistics) -> float:
+    """Largest difference between two values of one channel."""
+    return float((statistics.high - statistics.low).max())
+
+
+def _number(statistics: Statistics) -> Iterator[Finding]:
+    images = len(statistics.images)
+    if images < USUAL_IMAGES:
+        yield Finding(
+            "note",
+            "few-images",
+            f"{images} images; 100 to 1000 are usual for calibration",
+            "More and more varied images make the ranges more certain: raise -m, or use more data.",
+        )

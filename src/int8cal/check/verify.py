@@ -1,0 +1,209 @@
+"""`verify`: every check of a tensorfile, in one pass over its batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from int8cal.check.presets import stated
+from int8cal.check.rebuild import InOrder, in_any_order, planned
+from int8cal.check.sense import sense
+from int8cal.check.statistics import Statistics
+from int8cal.errors import TensorFileError
+from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.findings import LEVELS, Finding, by_level
+from int8cal.tensorfile.layout import SKIPPED
+from int8cal.tensorfile.verify import ValueCheck, check_structure
+
+if TYPE_CHECKING:
+    from int8cal.check.rebuild import MadeFrom, Origin
+    from int8cal.plans import Plan
+    from int8cal.types import BatchNCHW_f32, Progress
+
+
+class Watcher(Protocol):
+    """Something that looks at every image while the file is read once."""
+
+    def add(self, first: int, batch: BatchNCHW_f32) -> None:
+        """Images that follow each other in the file, the first of them with its number (NCHW, finite)."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Attributes:
+        path: the file.
+        batches: how many it says it has.
+        shape: (B, C, H, W) of its batches.
+        statistics: of its values.
+        findings: errors first.
+        plan: the run that should have made it; None without a spec.
+        made_from: image number → what it was made from, where the spec proves it.
+    """
+
+    path: str
+    batches: int
+    shape: tuple[int, int, int, int]
+    statistics: Statistics
+    findings: tuple[Finding, ...]
+    plan: Plan | None = None
+    made_from: Mapping[int, MadeFrom] = field(default_factory=dict)
+
+    def count(self, level: str) -> int:
+        """Number of findings of a level."""
+        return sum(finding.level == level for finding in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        """How many findings of each level."""
+        counts = {level: self.count(level) for level in LEVELS}
+        return ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items())
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is no error."""
+        return self.count("error") == 0
+
+    def require_sound(self) -> None:
+        """Raise what the findings amount to.
+
+        Raises:
+            TensorFileError: there is an error among them.
+        """
+        errors = [finding for finding in self.findings if finding.level == "error"]
+        if errors:
+            more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
+            raise TensorFileError(errors[0].message + more, where=self.path, hint=errors[0].hint)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON types."""
+        return {
+            "path": self.path,
+            "batches": self.batches,
+            "shape": list(self.shape),
+            "sound": self.sound,
+            "channels": self.statistics.channel_facts() if self.statistics.images else [],
+            "findings": [finding.to_json() for finding in self.findings],
+        }
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    origin: Origin | None = None,
+    watchers: Iterable[Watcher] = (),
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Check structure, values and sense of a tensorfile, and whether it is what a spec asks for.
+
+    Args:
+        path: the file.
+        origin: the spec to make its images from again; None: they are judged by themselves.
+        watchers: shown every usable image during the pass.
+        workers: threads for making images; None: the processors that this process may use.
+        progress: told how far the pass is.
+
+    Returns:
+        The findings. Errors among them are not raised: see `Verification.require_sound`.
+
+    Raises:
+        TensorFileError: it cannot be opened as a tensorfile at all.
+        SpecError, DataError: its images cannot be made again.
+    """
+    with TensorFile(path) as file:
+        structure = check_structure(file)
+        values, statistics = ValueCheck(file), Statistics(file.shape[1])
+        rebuilt = _Rebuild(origin, file, workers)
+        with closing(rebuilt):
+            _read_once(values, (statistics, *rebuilt.watchers, *watchers), progress)
+        rebuilt.conclude(statistics, progress)
+        proof = rebuilt.findings
+        sources = None if any(finding.level == "error" for finding in structure) else _source_hashes(file)
+        expected = stated(file.manifest, file.shape[1])
+        judged = sense(statistics, expected=expected, sources=sources)
+        findings = [*structure, *values.findings, *proof, *_in_the_light_of(proof, judged)]
+        return Verification(
+            path=file.path,
+            batches=len(file),
+            shape=file.shape,
+            statistics=statistics,
+            findings=tuple(by_level(findings)),
+            plan=rebuilt.plan,
+            made_from=rebuilt.made_from,
+        )
+
+
+class _Rebuild:
+    """The comparison with what a spec makes, if one is asked for: during the pass when in order, after it otherwise."""
+
+    def __init__(self, origin: Origin | None, file: TensorFile, workers: int | None) -> None:
+        self._file, self._workers = file, workers
+        self.plan: Plan | None = None
+        self.findings: list[Finding] = []
+        self.made_from: Mapping[int, MadeFrom] = {}
+        self._in_order: InOrder | None = None
+        if origin is None:
+            return
+        self.findings, self.plan = planned(origin, file)
+        if self.plan and not origin.any_order:
+            self._in_order = InOrder(self.plan, file, workers)
+
+    @property
+    def watchers(self) -> tuple[Watcher, ...]:
+        return (self._in_order,) if self._in_order else ()
+
+    def close(self) -> None:
+        if self._in_order:
+            self._in_order.close()
+
+    def conclude(self, statistics: Statistics, progress: Progress | None) -> None:
+        """Come to ``findings`` and ``made_from``, once the pass is over."""
+        if self._in_order:
+            self.findings, self.made_from = self._in_order.findings, self._in_order.made_from
+        elif self.plan:
+            self.findings, self.made_from = in_any_order(
+                self.plan, self._file, statistics.images, workers=self._workers, progress=progress
+            )
+
+
+def _in_the_light_of(proof: list[Finding], judged: list[Finding]) -> list[Finding]:
+    """What sense says once the file is proved to be what the spec makes: its content is the data's own then."""
+    if not any(finding.code == "rebuilt" for finding in proof):
+        return judged
+    return [
+        replace(finding, level="warning", hint="The data set itself is so: look at its images.")
+        if finding.level == "error"
+        else finding
+        for finding in judged
+        if finding.code not in ("cannot-see", "preset")
+    ]
+
+
+def _read_once(values: ValueCheck, watchers: Iterable[Watcher], progress: Progress | None) -> None:
+    """Show every usable image to every watcher."""
+    listening = tuple(watchers)
+    if progress:
+        progress.start(len(values.file) * values.file.shape[0])
+    try:
+        for first, batch in values.images():
+            for watcher in listening:
+                watcher.add(first, batch)
+            if progress:
+                progress.advance(len(batch))
+    finally:
+        if progress:
+            progress.finish()
+
+
+def _source_hashes(file: TensorFile) -> list[bytes] | None:
+    """SHA-256 of the image file behind each image, where the sample table names it."""
+    table = file.samples
+    if table is None:
+        return None
+    used = table[table["batch"] != SKIPPED]
+    return [digest.tobytes() for digest in used["sha256"]]

@@ -1,0 +1,46 @@
+"""``int8cal report``: one HTML page to look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from int8cal.cli import console, progress
+from int8cal.cli.origin import origin_of, origin_options
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@click.option("-o", "--output", required=True, metavar="OUT.html", help="The page to write.")
+@origin_options
+@click.option(
+    "--pictures", type=click.IntRange(1, 500), default=48, show_default=True, metavar="N", help="Pictures to show."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing page.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def report(*, file: str, output: str, pictures: int, overwrite: bool, as_json: bool, **origin: Any) -> None:
+    """Make one self-contained HTML page about a tensorfile: pictures, values, findings, manifest, what to do next.
+
+    With -e the images are proved to be the spec's own, boxes are drawn around labelled objects, and brightness and
+    classes are compared with the whole split. The page loads nothing from the network and runs no script.
+
+    \b
+    Examples:
+      int8cal report calibration.tensor -o calibration.html
+      int8cal report calibration.tensor -o calibration.html -e spec.txt
+    """
+    from int8cal.report.build import write_report
+
+    found = write_report(
+        file,
+        output,
+        origin=origin_of(**origin),
+        pictures=pictures,
+        overwrite=overwrite,
+        progress=progress.on_stderr(),
+    )
+    if as_json:
+        console.print_json({"report": output, "verification": found.to_json()})
+    else:
+        console.print_table([("report", output), ("findings", found.verdict)])

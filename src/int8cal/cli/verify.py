@@ -1,0 +1,52 @@
+"""``int8cal verify``: is a tensorfile sound, does it make sense, and is it what the spec asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from int8cal.cli import console, progress
+from int8cal.cli.origin import origin_of, origin_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from int8cal.check.verify import Verification
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@origin_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def verify(*, file: str, as_json: bool, **origin: Any) -> None:
+    """Check a tensorfile, ours or NVIDIA's: structure, values, and whether they make sense.
+
+    Findings are errors (do not use the file), warnings (look first) and notes. The exit code is 6 when there is an
+    error.
+
+    \b
+    Examples:
+      int8cal verify calibration.tensor
+      int8cal verify calibration.tensor -e spec.txt
+      int8cal verify from-tao.tensor -e spec.txt --any_order --json
+    """
+    from int8cal.check.verify import verify as verify_file
+
+    found = verify_file(file, origin=origin_of(**origin), progress=progress.on_stderr())
+    if as_json:
+        console.print_json({"verification": found.to_json()})
+        if not found.sound:
+            raise click.exceptions.Exit(6)
+    else:
+        console.print_lines(_lines(found))
+        found.require_sound()
+
+
+def _lines(found: Verification) -> Iterator[str]:
+    shape = " x ".join(map(str, found.shape))
+    yield f"{found.path}: {found.batches} batches of {shape}"
+    for finding in found.findings:
+        yield f"{finding.level:<7}  {finding.message} [{finding.code}]"
+        yield f"         {finding.hint}"
+    yield found.verdict

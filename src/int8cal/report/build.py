@@ -1,0 +1,220 @@
+"""`report`: read the file once, look at it, and put the page together."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from int8cal.check.sense import is_noise
+from int8cal.check.verify import Verification, verify
+from int8cal.errors import TensorFileError
+from int8cal.files import write_file
+from int8cal.report import charts
+from int8cal.report.objects import Placements, objects_of
+from int8cal.report.page import Outline, Page, Picture, Sample, commands, manifest_groups
+from int8cal.report.survey import survey
+from int8cal.report.viewing import ContactSheet, LevelCounts, Thumbnail, View, evenly, view_of
+from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.layout import SKIPPED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from int8cal.check.rebuild import Origin
+    from int8cal.types import Progress
+
+PICTURES = 48
+"""Pictures on the contact sheet unless asked otherwise."""
+_MAX_SAMPLES = 2000
+"""Rows of the sample table on the page."""
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    origin: Origin | None = None,
+    pictures: int = PICTURES,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Verification:
+    """Write the HTML report of a tensorfile.
+
+    Args:
+        path: the tensorfile.
+        out: the page to write.
+        origin: see `build_page`.
+        pictures: see `build_page`.
+        overwrite: replace an existing page.
+        progress: told how far each pass is.
+
+    Returns:
+        What `verify` found, which is also on the page.
+
+    Raises:
+        UnavailableError: Jinja2 is not installed.
+        TensorFileError: the file cannot be opened as a tensorfile.
+        SpecError, DataError: its images cannot be made again.
+        OutputError: the page exists or cannot be written.
+    """
+    page = build_page(path, origin=origin, pictures=pictures, progress=progress)
+    write_file(os.fspath(out), page.render(), overwrite=overwrite)
+    return page.found
+
+
+def build_page(
+    path: str | os.PathLike[str],
+    *,
+    origin: Origin | None = None,
+    pictures: int = PICTURES,
+    progress: Progress | None = None,
+) -> Page:
+    """Everything that the report of a tensorfile says.
+
+    Args:
+        path: the file.
+        origin: the spec to make its images from again; adds the proof, box outlines and the comparison with the split.
+        pictures: how many to show, spread evenly over the file.
+        progress: told how far each pass is.
+
+    Raises:
+        TensorFileError: the file cannot be opened as a tensorfile.
+        SpecError, DataError: its images cannot be made again.
+    """
+    with TensorFile(path) as file:
+        view = view_of(file)
+        sheet = ContactSheet(view, frozenset(evenly(file.images, pictures)))
+        counts = LevelCounts(view, file.shape[1])
+        found = verify(path, origin=origin, watchers=(sheet, counts), progress=progress)
+        rows = _sample_rows(file)
+        manifest = file.manifest
+    names = {number: _text(row["frame_id"]) for number, row in rows.items()}
+    names |= {number: made_from.sample.frame_id for number, made_from in found.made_from.items()}
+    surveyed = survey(found, found.plan, view, progress) if found.plan and found.made_from else None
+    return Page(
+        name=os.path.basename(found.path),
+        found=found,
+        view=view,
+        facts=tuple(_facts(found, manifest or {})),
+        pictures=tuple(_pictures(sheet.thumbnails, found, view, names)),
+        histograms=tuple(charts.histograms(counts, found.statistics.channel_facts()))
+        if found.statistics.images
+        else (),
+        survey=surveyed,
+        brightness=charts.brightness(surveyed) if surveyed else None,
+        classes=tuple(charts.classes(surveyed)) if surveyed else (),
+        manifest=tuple(manifest_groups(manifest)) if manifest else (),
+        samples=tuple(_sample(number, rows[number], found) for number in list(rows)[:_MAX_SAMPLES]),
+        commands=commands(found, _network(found, manifest or {}), origin.spec.path if origin else None),
+    )
+
+
+def _facts(found: Verification, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The few things to know first."""
+    batch, channels, height, width = found.shape
+    arithmetic = manifest.get("arithmetic")
+    rows = [
+        ("Images", f"{found.batches * batch:,}"),
+        ("Batches", f"{found.batches} × {batch}"),
+        ("Network input", f"{channels} × {height} × {width}"),
+        ("File size", f"{os.path.getsize(found.path) / 1e6:,.1f} MB"),
+    ]
+    if network := _network(found, manifest):
+        rows.append(("Network", network))
+    if "split" in manifest:
+        rows.append(("Split", f"{manifest['split']}, seed {manifest.get('seed')}"))
+    if isinstance(arithmetic, dict):
+        rows += [("Arithmetic", str(arithmetic.get("name"))), ("Evidence", str(arithmetic.get("evidence")))]
+    if manifest.get("skipped"):
+        rows.append(("Left out", f"{manifest['skipped']} bad images"))
+    return rows
+
+
+def _network(found: Verification, manifest: Mapping[str, Any]) -> str | None:
+    if found.plan:
+        return found.plan.network.name
+    network = manifest.get("network")
+    return network if isinstance(network, str) else None
+
+
+def _pictures(thumbnails: list[Thumbnail], found: Verification, view: View, names: Mapping[int, str]) -> list[Picture]:
+    outlines = _Outlines(found, view)
+    images = {image.number: image for image in found.statistics.images}
+    seen = Counter(image.digest for image in found.statistics.images)
+    pictures = []
+    for thumbnail in thumbnails:
+        image = images[thumbnail.number]
+        odd = {
+            "one colour": image.is_constant,
+            "noise": is_noise(image),
+            "repeated": seen[image.digest] > 1 and not image.is_constant,
+        }
+        pictures.append(
+            Picture(
+                thumbnail=thumbnail,
+                name=names.get(thumbnail.number, ""),
+                place=_place(thumbnail.number, found),
+                marks=tuple(mark for mark, applies in odd.items() if applies),
+                outlines=tuple(outlines.of(thumbnail.number)),
+            )
+        )
+    return pictures
+
+
+class _Outlines:
+    """The labelled boxes of images whose origin is proved."""
+
+    def __init__(self, found: Verification, view: View) -> None:
+        self._found = found
+        self._placements = Placements(found.plan, view.normalisation) if found.plan else None
+
+    def of(self, number: int) -> list[Outline]:
+        """Boxes of an image that can be seen in it, in pixels of the network input."""
+        made_from = self._found.made_from.get(number)
+        if made_from is None or self._found.plan is None or self._placements is None:
+            return []
+        objects = [thing for thing in objects_of(made_from.sample, self._found.plan.spec) or () if thing.box]
+        placement = self._placements.of(made_from) if objects else None
+        if placement is None:
+            return []
+        _, _, height, width = self._found.shape
+        outlines = []
+        for thing in objects:
+            if thing.box is None:
+                continue
+            left, top, right, bottom = placement.place(thing.box)
+            left, right = max(left, 0.0), min(right, float(width))
+            top, bottom = max(top, 0.0), min(bottom, float(height))
+            if right > left and bottom > top:
+                edges = (round(edge, 1) for edge in (left, top, right - left, bottom - top))
+                outlines.append(Outline(thing.name, *edges))
+        return outlines
+
+
+def _sample_rows(file: TensorFile) -> dict[int, Any]:
+    """Image number → row of the sample table; empty when there is none that can be read."""
+    try:
+        table = file.samples
+    except TensorFileError:
+        return {}
+    used = table[table["batch"] != SKIPPED] if table is not None else []
+    return dict(enumerate(used))
+
+
+def _sample(number: int, row: Any, found: Verification) -> Sample:
+    return Sample(
+        place=_place(number, found),
+        name=_text(row["frame_id"]),
+        size=f"{row['width']} × {row['height']}",
+        sha256=row["sha256"].tobytes().hex(),
+    )
+
+
+def _place(number: int, found: Verification) -> str:
+    batch, position = divmod(number, found.shape[0])
+    return f"batch {batch}, image {position}"
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="surrogateescape")

@@ -1,0 +1,211 @@
+"""What stands on the page, as plain data, and the page made of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import json
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from int8cal import __version__
+from int8cal.errors import UnavailableError
+from int8cal.report.charts import HEIGHT, WIDTH, ClassShare, Histogram, Outlines
+from int8cal.text_safety import printable
+
+if TYPE_CHECKING:
+    from int8cal.check.verify import Verification
+    from int8cal.report.survey import Survey
+    from int8cal.report.viewing import Thumbnail, View
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A labelled box in a picture, in pixels of the network input."""
+
+    name: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of the contact sheet.
+
+    Attributes:
+        thumbnail: the picture.
+        name: of the sample.
+        place: ``batch 0 · 3``.
+        marks: what is odd about it, in a word each.
+        outlines: labelled boxes.
+    """
+
+    thumbnail: Thumbnail
+    name: str
+    place: str
+    marks: tuple[str, ...] = ()
+    outlines: tuple[Outline, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of the sample table."""
+
+    place: str
+    name: str
+    size: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A part of the manifest: its name, and name–value rows."""
+
+    name: str
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Command:
+    """Something to type, and what it is for."""
+
+    title: str
+    lines: tuple[str, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything on the page. Names from data are made printable by the template.
+
+    Attributes:
+        name: of the file.
+        found: what `verify` says of it.
+        view: how its values are shown as pixels.
+        facts: name–value rows at the top.
+        pictures: the contact sheet.
+        histograms: one per channel.
+        survey: the chosen images against the split; None without spec.
+        brightness: chart of it.
+        classes: chart of it.
+        manifest: its parts; empty without one.
+        samples: rows of the sample table.
+        commands: to use the file next.
+    """
+
+    name: str
+    found: Verification
+    view: View
+    facts: tuple[tuple[str, str], ...]
+    pictures: tuple[Picture, ...]
+    histograms: tuple[Histogram, ...]
+    survey: Survey | None = None
+    brightness: Outlines | None = None
+    classes: tuple[ClassShare, ...] = ()
+    manifest: tuple[Group, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    commands: tuple[Command, ...] = field(default=())
+
+    def render(self) -> bytes:
+        """The page as HTML. The same page gives the same bytes.
+
+        Raises:
+            UnavailableError: Jinja2 is not installed.
+        """
+        jinja2 = _jinja2()
+        environment = jinja2.Environment(
+            autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        environment.filters["printable"] = lambda text: printable(str(text))
+        style = _resource("page.css")
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        html: str = environment.from_string(_resource("page.html.j2")).render(
+            page=self,
+            style=style,
+            style_hash=f"sha256-{digest}",
+            chart_width=WIDTH,
+            chart_height=HEIGHT,
+            version=__version__,
+        )
+        return html.encode("utf-8", errors="backslashreplace")
+
+
+def manifest_groups(manifest: Mapping[str, Any]) -> Iterator[Group]:
+    """A nested manifest as groups of flat rows: first what stands at its top, then one group per part."""
+    parts = {name: value for name, value in sorted(manifest.items()) if isinstance(value, Mapping) and value}
+    yield Group("run", tuple((name, _shown(manifest[name])) for name in sorted(manifest) if name not in parts))
+    for name, part in parts.items():
+        yield Group(name, tuple(_rows(part)))
+
+
+def _rows(part: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in sorted(part.items()):
+        if isinstance(value, Mapping) and value:
+            yield from _rows(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _shown(value)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def commands(found: Verification, network: str | None, spec: str | None) -> tuple[Command, ...]:
+    """What to type next, with the numbers of this very file."""
+    file = shlex.quote(os.path.basename(found.path))
+    tao = network or "NETWORK"
+    counts = f"--batches {found.batches} --batch_size {found.shape[0]}"
+    return (
+        Command(
+            "Prove it",
+            (f"int8cal verify {file} -e {shlex.quote(os.path.basename(spec)) if spec else 'SPEC'}",),
+            "Makes every image again from the spec and compares each bit.",
+        ),
+        Command(
+            "INT8 model for TensorRT 11, ONNX Runtime, OpenVINO",
+            (
+                f"int8cal quantize model.onnx {file} -o model.int8.onnx",
+                "trtexec --onnx=model.int8.onnx --saveEngine=model.engine",
+            ),
+            "TensorRT 11 has no calibrators any more: it takes Q/DQ models.",
+        ),
+        Command(
+            "Calibration cache for TensorRT 8 to 10 and DeepStream",
+            (
+                f"int8cal quantize model.onnx {file} -o model.int8.onnx \\",
+                "    --trt_cache cal.bin --trt_version 10.3.0",
+                "trtexec --onnx=model.onnx --int8 --calib=cal.bin --saveEngine=model.engine",
+            ),
+            "The cache goes with the float model; give the version that will read it.",
+        ),
+        Command(
+            "TAO Deploy",
+            (
+                f"tao deploy {tao} gen_trt_engine -m model.onnx --data_type int8 \\",
+                f"    --cal_data_file {file} --cal_cache_file cal.bin \\",
+                f"    {counts} --engine_file model.engine",
+            ),
+            f"Give exactly {counts}: a larger batch is refused, a smaller one drops the rest of each batch, more "
+            "batches than the file has end in an error. An old cal.bin is used without a look at this file: remove it.",
+        ),
+    )
+
+
+def _jinja2() -> Any:
+    try:
+        return importlib.import_module("jinja2")
+    except ImportError as error:
+        raise UnavailableError(
+            "the report needs the Python package Jinja2", hint="pip install 'int8cal[report]'"
+        ) from error
+
+
+def _resource(name: str) -> str:
+    return files("int8cal.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,103 @@
+"""The chosen images against the whole split: how bright they are, and which classes are in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from int8cal.check.rebuild import image_of, rebuilt_images
+from int8cal.engine.work import EncodedSample
+from int8cal.report.objects import class_of, objects_of
+from int8cal.report.viewing import evenly
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from int8cal.check.verify import Verification
+    from int8cal.dataset.samples import Sample
+    from int8cal.plans import Plan
+    from int8cal.report.viewing import View
+    from int8cal.types import Progress
+
+MAX_DECODED = 400
+"""Images of the split that are made for their brightness."""
+MAX_LABELLED = 20_000
+"""Records of the split that are read for their classes."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Chosen images and split side by side.
+
+    Attributes:
+        chosen_brightness: mean pixel level 0..255 of each image of the file.
+        split_brightness: the same of images of the split, spread evenly over it.
+        split_images: images in the split.
+        chosen_classes: class → objects (or images, in class folders) in the file.
+        split_classes: the same in the split.
+        unit: what is counted: ``objects`` or ``images``.
+        labelled: images of the split that were looked at for their classes.
+    """
+
+    chosen_brightness: tuple[float, ...]
+    split_brightness: tuple[float, ...]
+    split_images: int
+    chosen_classes: Counter[str]
+    split_classes: Counter[str]
+    unit: str
+    labelled: int
+
+
+def survey(found: Verification, plan: Plan, view: View, progress: Progress | None = None) -> Survey:
+    """Compare the images of a tensorfile with the split they are from.
+
+    Args:
+        found: the verified file.
+        plan: the run that made it.
+        view: how to look at its values.
+        progress: told of every image of the split that is made.
+
+    Raises:
+        DataError: the split's records cannot be read.
+    """
+    samples = plan.dataset.samples
+    chosen = [made_from.sample for made_from in found.made_from.values()]
+    labelled = [samples[index] for index in evenly(len(samples), MAX_LABELLED)]
+    return Survey(
+        chosen_brightness=tuple(view.brightness(image.means) for image in found.statistics.images),
+        split_brightness=tuple(_brightness(plan, view, progress)),
+        split_images=len(samples),
+        chosen_classes=_classes(chosen, plan),
+        split_classes=_classes(labelled, plan),
+        unit="objects" if samples and samples[0].record else "images",
+        labelled=len(labelled),
+    )
+
+
+def _brightness(plan: Plan, view: View, progress: Progress | None) -> Iterable[float]:
+    samples = [plan.dataset.samples[index] for index in evenly(len(plan.dataset.samples), MAX_DECODED)]
+    if progress:
+        progress.start(len(samples))
+    try:
+        with closing(rebuilt_images(plan, samples)) as results:
+            for result in results:
+                if isinstance(result, EncodedSample):
+                    yield view.brightness(image_of(plan, result).mean(axis=(1, 2), dtype="f8"))
+                if progress:
+                    progress.advance(1)
+    finally:
+        if progress:
+            progress.finish()
+
+
+def _classes(samples: Sequence[Sample], plan: Plan) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for sample in samples:
+        objects = objects_of(sample, plan.spec)
+        if objects is not None:
+            counted.update(item.name for item in objects)
+        elif (folder := class_of(sample)) is not None:
+            counted[folder] += 1
+    return counted

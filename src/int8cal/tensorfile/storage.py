@@ -1,0 +1,257 @@
+"""Values of HDF5 datasets, taken on nobody's word.
+
+HDF5 follows links into other files, loads filter plug-ins by name, and lets a compressed chunk inflate as far as it
+likes before it looks at the size. So nothing here goes through HDF5's own reading: a dataset's description is checked
+first, and its chunks are then inflated here, each into no more bytes than its description allows.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, NoReturn
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from isal import isal_zlib
+
+from int8cal.errors import TensorFileError
+
+_FILTERS = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle", h5py.h5z.FILTER_LZF: "lzf"}
+_PIPELINES = frozenset({(), ("shuffle",), ("deflate",), ("lzf",), ("shuffle", "deflate"), ("shuffle", "lzf")})
+_FLOATS = tuple(getattr(h5py.h5t, f"IEEE_F{bits}{order}") for bits in (16, 32, 64) for order in ("LE", "BE"))
+_MAX_EXPANSION = 1100
+"""More than deflate can expand (1032); beyond it a dataset's declared size is a lie."""
+_MAX_CHUNKS = 1 << 20
+_CHUNK_SLACK = 1 << 16
+"""Bytes by which a chunk may be larger than the data in it: small chunks are rounded up, and compression can fail."""
+
+
+def damaged(path: str, message: str, *, hint: str | None = "The file is damaged; make it again.") -> TensorFileError:
+    """The error for something in a tensorfile that cannot be."""
+    return TensorFileError(message, where=path, hint=hint)
+
+
+def child(parent: h5py.h5g.GroupID, name: str, path: str) -> Any:
+    """The object under a name in a group; hard links alone are followed.
+
+    Args:
+        parent: the group.
+        name: name of the link.
+        path: the file, for messages.
+
+    Returns:
+        The low-level identifier (`h5py.h5g.GroupID`, `h5py.h5d.DatasetID`, …).
+
+    Raises:
+        TensorFileError: there is no such name, it is a link to another place, or it cannot be opened.
+    """
+    encoded = name.encode()
+    with hdf5_errors(path, name):
+        if not parent.links.exists(encoded):
+            raise damaged(path, f"{name} is missing", hint="The file is incomplete; make it again.")
+        if parent.links.get_info(encoded).type != h5py.h5l.TYPE_HARD:
+            raise damaged(path, f"{name} is a link to another place, which a tensorfile never holds", hint=None)
+        return h5py.h5o.open(parent, encoded)
+
+
+@contextmanager
+def hdf5_errors(path: str, what: str) -> Iterator[None]:
+    """Turn whatever HDF5 raises over a damaged file into an error that names the file and the part of it.
+
+    Raises:
+        TensorFileError: instead of every exception that h5py uses for HDF5's errors.
+    """
+    try:
+        yield
+    except TensorFileError:
+        raise
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as reason:
+        first_line = (str(reason).splitlines() or [type(reason).__name__])[0]
+        raise damaged(path, f"{what} cannot be read: {first_line}") from reason
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """A dataset whose description is sound. Its values have not been read.
+
+    Attributes:
+        path: the file.
+        what: what messages call it.
+        shape: extents.
+        dtype: type of its values in the file.
+        filters: names of its filters, in the order in which they were applied.
+        chunks: extents of a chunk; None when it is stored in one piece.
+        stored_bytes: what its values take in the file.
+    """
+
+    path: str
+    what: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    filters: tuple[str, ...]
+    chunks: tuple[int, ...] | None
+    stored_bytes: int
+    _id: h5py.h5d.DatasetID
+
+    @property
+    def is_floating_point(self) -> bool:
+        """Whether its values are IEEE numbers of 16, 32 or 64 bit; HDF5 knows many other types that NumPy has not."""
+        with hdf5_errors(self.path, self.what):
+            return self._id.get_type() in _FLOATS
+
+    @classmethod
+    def of(cls, parent: h5py.h5g.GroupID, name: str, *, path: str, what: str, max_bytes: int) -> StoredArray:
+        """Open a dataset and check everything about it but its values.
+
+        Args:
+            parent: the group that holds it.
+            name: its name there.
+            path: the file, for messages.
+            what: what messages call it.
+            max_bytes: largest size of its values, uncompressed.
+
+        Raises:
+            TensorFileError: it is no dataset, refers to other files, has filters other than shuffle, deflate and lzf,
+                is larger than ``max_bytes``, or larger than the bytes that are stored can make.
+        """
+        dataset = child(parent, name, path)
+        if not isinstance(dataset, h5py.h5d.DatasetID):
+            raise damaged(path, f"{what} is no dataset")
+        with hdf5_errors(path, what):
+            return cls._described(dataset, path, what, max_bytes)
+
+    @classmethod
+    def _described(cls, dataset: h5py.h5d.DatasetID, path: str, what: str, max_bytes: int) -> StoredArray:
+        properties = dataset.get_create_plist()
+        layout = properties.get_layout()  # first: asking a virtual dataset for its shape may open other files
+        if layout not in (h5py.h5d.CHUNKED, h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
+            raise damaged(path, f"{what} is a virtual dataset, which a tensorfile never holds", hint=None)
+        if properties.get_external_count():
+            raise damaged(path, f"{what} keeps its values in another file, which a tensorfile never does", hint=None)
+        filters = tuple(_FILTERS.get(properties.get_filter(i)[0], "") for i in range(properties.get_nfilters()))
+        if filters not in _PIPELINES:
+            raise damaged(path, f"{what} uses HDF5 filters other than shuffle, then deflate or lzf", hint=None)
+        stored = cls(
+            path=path,
+            what=what,
+            shape=tuple(dataset.shape),
+            dtype=np.dtype(dataset.dtype),
+            filters=filters,
+            chunks=tuple(properties.get_chunk()) if layout == h5py.h5d.CHUNKED else None,
+            stored_bytes=int(dataset.get_storage_size()),
+            _id=dataset,
+        )
+        stored._check_sizes(max_bytes)
+        return stored
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its values, uncompressed."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def _check_sizes(self, max_bytes: int) -> None:
+        if self._id.get_space().get_simple_extent_type() != h5py.h5s.SIMPLE or min(self.shape, default=0) < 1:
+            self._refuse(f"has no values (shape {self.shape})")
+        if self.nbytes > max_bytes:
+            self._refuse(f"has {self.nbytes} bytes, more than {max_bytes}")
+        if self.stored_bytes * _MAX_EXPANSION < self.nbytes or self.stored_bytes > os.path.getsize(self.path):
+            self._refuse(f"says it has {self.nbytes} bytes, but only {self.stored_bytes} are stored")
+        if self.chunks and self._chunk_bytes > 2 * self.nbytes + _CHUNK_SLACK:
+            self._refuse("has chunks larger than itself")
+        if self.chunks and math.prod(len(starts) for starts in self._grid) > _MAX_CHUNKS:
+            self._refuse("has too many chunks")
+
+    @property
+    def _chunk_bytes(self) -> int:
+        return math.prod(self.chunks or ()) * self.dtype.itemsize
+
+    @property
+    def _grid(self) -> list[range]:
+        return [range(0, extent, step) for extent, step in zip(self.shape, self.chunks or (), strict=True)]
+
+    def read(self, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+        """All values, C-contiguous, converted to ``dtype`` (None: as stored).
+
+        Raises:
+            TensorFileError: a chunk is missing or damaged, or inflates to another size than it has.
+        """
+        values = np.empty(self.shape, self.dtype if dtype is None else dtype)
+        with hdf5_errors(self.path, self.what), np.errstate(over="ignore"):  # float64 beyond float32 is infinite
+            if self.chunks is None:
+                self._read_whole(values)
+            else:
+                for place, chunk in self._chunks():
+                    inside = tuple(slice(0, part.stop - part.start) for part in place)
+                    values[place] = chunk[inside]
+        return values
+
+    def _read_whole(self, values: npt.NDArray[Any]) -> None:
+        offset = self._id.get_offset()  # None for values inside the object header
+        if offset is not None and offset + self.nbytes > os.path.getsize(self.path):
+            self._refuse("reaches beyond the end of the file")
+        self._id.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+
+    def _chunks(self) -> Iterator[tuple[tuple[slice, ...], npt.NDArray[Any]]]:
+        """Each chunk, with its place in the array: the last ones of a row may stand out over the edge."""
+        shape = self.chunks or ()
+        for corner in product(*self._grid):
+            place = tuple(
+                slice(start, min(start + step, extent))
+                for start, step, extent in zip(corner, shape, self.shape, strict=True)
+            )
+            yield place, np.frombuffer(self._chunk(corner), self.dtype).reshape(shape)
+
+    def _chunk(self, corner: tuple[int, ...]) -> Any:
+        info = self._id.get_chunk_info_by_coord(corner)
+        if info.byte_offset is None:
+            self._refuse(f"lacks the chunk at {corner}")
+        if info.size > self._chunk_bytes * 1.01 + _CHUNK_SLACK:
+            self._refuse(f"has a chunk at {corner} of {info.size} bytes, for values of {self._chunk_bytes}")
+        _, data = self._id.read_direct_chunk(corner)
+        for position in reversed(range(len(self.filters))):
+            if not info.filter_mask >> position & 1:
+                data = _undo(self.filters[position], data, self._chunk_bytes, self.dtype.itemsize)
+        if len(data) != self._chunk_bytes:
+            self._refuse(f"has a chunk at {corner} that inflates to another size than {self._chunk_bytes} bytes")
+        return data
+
+    def _refuse(self, reason: str) -> NoReturn:
+        raise damaged(self.path, f"{self.what} {reason}")
+
+
+def _undo(name: str, data: Any, size: int, itemsize: int) -> Any:
+    """What a filter was given, at most ``size + 1`` bytes of it."""
+    if name == "shuffle":
+        if len(data) % itemsize:
+            raise ValueError("a shuffled chunk is no whole number of values")
+        planes = np.frombuffer(data, np.uint8).reshape(itemsize, -1)
+        return np.ascontiguousarray(planes.T).reshape(-1)
+    if name == "lzf":
+        return _inflate_lzf(data, size)
+    return _inflate(data, size)
+
+
+def _inflate(data: bytes, size: int) -> bytes:
+    inflater = isal_zlib.decompressobj()
+    try:
+        inflated: bytes = inflater.decompress(data, size + 1)
+    except isal_zlib.error as reason:  # type: ignore[misc]  # the package's stub calls it a plain object
+        raise ValueError(f"a chunk is no sound zlib stream: {reason}") from reason
+    if len(inflated) <= size and not inflater.eof:
+        raise ValueError("a chunk's zlib stream is cut off")
+    return inflated
+
+
+def _inflate_lzf(data: bytes, size: int) -> bytes:
+    import imagecodecs
+
+    try:
+        return bytes(imagecodecs.lzf_decode(data, header=False, out=size))
+    except RuntimeError as reason:  # what codec errors are
+        raise ValueError(f"a chunk is no sound LZF stream: {reason}") from reason

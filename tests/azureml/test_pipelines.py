@@ -1,0 +1,186 @@
+"""azure-ai-ml takes the components and pipelines, offline; and the pipelines run, step by step, from their YAML."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import run_component as runner
+import yaml
+from component_lint import lint
+from component_loader import load
+
+from int8cal import __version__
+from int8cal.tensorfile import TensorFile
+
+REPOSITORY = Path(__file__).parents[2]
+AZUREML = REPOSITORY / "azureml"
+SHIPPED_COMPONENTS = sorted(AZUREML.glob("components/*/spec.yaml"))
+SAMPLE_COMPONENTS = [AZUREML / "pipelines" / name for name in ("prepare.yml", "export.yml")]
+SHIPPED = AZUREML / "pipelines" / "calibrate.yml"
+ORIGINAL_WIRING = Path(__file__).parent / "pipelines" / "original_wiring.yml"
+PARENT = re.compile(r"\$\{\{parent\.(?:jobs\.(\w+)\.outputs|inputs|outputs)\.(\w+)\}\}")
+
+
+@pytest.fixture(autouse=True)
+def quiet_sdk():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the SDK's own, about its own dependencies
+        yield
+
+
+@pytest.mark.parametrize(
+    "path", [*SHIPPED_COMPONENTS, *SAMPLE_COMPONENTS], ids=lambda path: path.parent.name + "/" + path.name
+)
+def test_components_are_valid(path):
+    assert load(path).rest["name"]
+
+
+class Credential:
+    """Stands for an account: never asked when nothing is sent."""
+
+    def get_token(self, *scopes, **options):
+        raise AssertionError("validation went to the network")
+
+
+@pytest.mark.parametrize("path", SHIPPED_COMPONENTS, ids=lambda path: path.parent.name)
+def test_the_clients_own_validation_passes(path):
+    from azure.ai.ml import MLClient, load_component
+
+    client = MLClient(Credential(), "00000000-0000-0000-0000-000000000000", "group", "workspace")
+    result = client.components.validate(load_component(path), skip_remote_validation=True)
+    assert result.passed, result.error_messages
+
+
+@pytest.mark.parametrize("path", SHIPPED_COMPONENTS, ids=lambda path: path.parent.name)
+def test_rest_object(path):
+    """What would be sent is what the YAML says, each default as text."""
+    rest, text = load(path).rest, yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert rest["command"] == text["command"]
+    assert rest["version"] == text["version"]
+    assert rest["is_deterministic"] is True
+    assert list(rest["inputs"]) == list(text["inputs"])
+    for name, facts in text["inputs"].items():
+        sent = rest["inputs"][name]
+        assert sent["type"] == facts["type"]
+        assert sent.get("optional", False) == facts.get("optional", False)
+        if "default" in facts:
+            assert isinstance(sent["default"], str)
+
+
+@pytest.mark.parametrize("path", [SHIPPED, ORIGINAL_WIRING], ids=lambda path: path.stem)
+def test_pipelines_are_valid(path):
+    from azure.ai.ml import load_job
+
+    job = load_job(path)
+    result = job._validate()
+    assert result.passed, result.error_messages
+    assert job._to_rest_object()
+
+
+@pytest.mark.parametrize("path", [SHIPPED, ORIGINAL_WIRING], ids=lambda path: path.stem)
+def test_every_binding_exists(path):
+    """The SDK does not look."""
+    pipeline = yaml.safe_load(path.read_text(encoding="utf-8"))
+    specs = {
+        name: yaml.safe_load((path.parent / job["component"]).read_text(encoding="utf-8"))
+        for name, job in pipeline["jobs"].items()
+    }
+    for name, job in pipeline["jobs"].items():
+        for kind in ("inputs", "outputs"):
+            for target, value in job.get(kind, {}).items():
+                assert target in specs[name][kind]
+                for step, source in PARENT.findall(str(value)):
+                    assert source in (specs[step]["outputs"] if step else pipeline[kind])
+
+
+def test_sdk_pipeline_is_the_yaml_pipeline():
+    job = runpy.run_path(str(AZUREML / "pipelines" / "calibrate.py"))["calibrate"]()
+    assert job._validate().passed
+    sent = job._to_rest_object().properties.jobs
+    node = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))["jobs"]["calibrate"]
+    inputs = {name: facts.get("value") for name, facts in sent["calibration"]["inputs"].items()}
+    assert inputs == {name: str(value) for name, value in node["inputs"].items()}
+    assert sent["calibration"]["environment_variables"] == node["environment_variables"]
+    assert list(sent) == ["prepare", "calibration", "export"]
+
+
+def test_sample_components_have_no_fault_but_the_missing_here_document():
+    """They take folders alone, which the service names: single quotes are enough."""
+    for path in SAMPLE_COMPONENTS:
+        faults = lint(yaml.safe_load(path.read_text(encoding="utf-8")))
+        assert all("here-document" in fault or "begin with exec" in fault for fault in faults), faults
+
+
+def run_pipeline(path, folder, inputs):
+    """Run the steps of a pipeline one after the other, each by the local runner; returns step → its output folders."""
+    pipeline = yaml.safe_load(path.read_text(encoding="utf-8"))
+    made = {}
+    for step, job in pipeline["jobs"].items():
+        component = load(path.parent / job["component"])
+        outputs = {name: str(folder / step / name) for name in component.outputs}
+
+        def value(text):
+            match = PARENT.fullmatch(str(text))
+            if not match:
+                return str(text)
+            return made[match[1]][match[2]] if match[1] else str(inputs[match[2]])
+
+        values = {name: value(text) for name, text in job.get("inputs", {}).items()}
+        log = folder / f"{step}.txt"
+        with log.open("wb") as file:
+            done = runner.run_component(component, values, outputs, work_dir=folder / "work" / step, log=file)
+        assert done.code == 0, f"{step}: {log.read_text()}"
+        assert done.changed_inputs == ()
+        made[step] = outputs
+    return made
+
+
+@pytest.mark.parametrize(
+    ("path", "batches"), [(SHIPPED, 2), (ORIGINAL_WIRING, 3)], ids=lambda value: getattr(value, "stem", "")
+)
+def test_pipelines_run(path, batches, tmp_path, int8cal_on_path):
+    (tmp_path / "dummy").mkdir()
+    made = run_pipeline(path, tmp_path, {"model_app_name": "streets", "dummy": tmp_path / "dummy"})
+    tensorfile = Path(made["calibrate"]["output_dir"]) / "streets" / "experiment_dir_final" / "calibration.tensor"
+    with TensorFile(tensorfile) as file:
+        assert (len(file), file.manifest["split"]) == (batches, "training")
+    assert Path(made["export"]["exported"], "calibration.npz").is_file()
+
+
+def test_microsofts_validator_finds_no_fault(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "azureml.assets.validate_assets",
+            "-i",
+            AZUREML,
+            "-a",
+            "asset.yaml",
+            *["-n", "-e", "-b", "-t", "-C"],
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert "Found 0 error(s) in 2 asset(s)" in done.stdout, done.stdout + done.stderr
+
+
+def test_environment_is_of_this_version():
+    folder = AZUREML / "environments" / "int8cal"
+    spec = yaml.safe_load((folder / "spec.yaml").read_text(encoding="utf-8"))
+    assert (spec["name"], spec["version"]) == ("int8cal", __version__)
+    dockerfile = (folder / "context" / "Dockerfile").read_text(encoding="utf-8")
+    wheels = set(re.findall(r"int8cal-([\d.]+)-py3-none-any\.whl", dockerfile))
+    assert wheels == {__version__}
+    (base,) = re.findall(r"^FROM (\S+)$", dockerfile, re.MULTILINE)
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", base)
+    assert json.dumps(spec["build"]) == '{"path": "context"}'

@@ -1,0 +1,38 @@
+"""Tensorfiles for tests, as NVIDIA's tools write them and as ours does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+GROUP, DATASET = "_tensorfile_array_key__", "_tensorfile_array_key_"
+
+
+def write_like_tao(path: Path, batches: npt.NDArray[np.floating]) -> Path:
+    """A file without manifest: chunks guessed by h5py, deflate level 4, no shuffle.
+
+    Args:
+        path: the file; an existing one is replaced.
+        batches: number of batches × images × channels × height × width.
+    """
+    with h5py.File(path, "w") as file:
+        file.attrs["count"] = np.int64(len(batches))
+        file.attrs["shape"] = np.array(batches.shape[1:], np.int64)
+        for number, batch in enumerate(batches):
+            group = file.create_group(f"{GROUP}{number}")
+            group.create_dataset(DATASET, data=batch, compression="gzip", compression_opts=4)
+    return path
+
+
+def replace_batches(path: Path, change) -> Path:
+    """Put ``change(batch)`` in the place of every batch; all else, the manifest included, stays."""
+    with h5py.File(path, "a") as file:
+        for number in range(int(file.attrs["count"])):
+            group = file[f"{GROUP}{number}"]
+            values = np.ascontiguousarray(change(group[DATASET][()]), np.float32)
+            del group[DATASET]
+            group.create_dataset(DATASET, data=values, compression="gzip")
+    return path

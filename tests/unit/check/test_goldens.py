@@ -1,0 +1,52 @@
+"""Right files raise no alarm, and are proved to be right: every golden case, with and without a manifest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.golden.cases import DATA, GoldenCase, load_cases
+from tests.unit.check.files import write_like_tao
+
+import int8cal
+from int8cal import networks
+from int8cal.check.rebuild import Origin
+from int8cal.check.verify import verify
+
+CASES = [case for name in sorted(networks.names()) for case in load_cases(name, "ok")]
+
+
+def alarms(found):
+    return [finding for finding in found.findings if finding.level != "note"]
+
+
+@pytest.fixture
+def made(request, tmp_path, monkeypatch):
+    """(case, file that int8cal made of it), where the case needs to be."""
+    case: GoldenCase = request.param
+    for name, value in case.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(DATA)
+    seed = case.facts["seed"] if case.facts["order"] == "seeded" else None
+    path = tmp_path / "calibration.tensor"
+    int8cal.make(int8cal.plan(case.spec, split=case.split, max_batches=case.max_batches, seed=seed), path)
+    return case, path
+
+
+@pytest.mark.parametrize("made", CASES, ids=str, indirect=True)
+def test_no_alarm_and_equal_to_the_spec(made):
+    case, path = made
+    found = verify(path, origin=Origin(int8cal.read_spec(case.spec)))
+    assert alarms(found) == []
+    assert "rebuilt" in {finding.code for finding in found.findings}
+
+
+@pytest.mark.parametrize("made", CASES, ids=str, indirect=True)
+def test_no_alarm_without_manifest(made, tmp_path):
+    case, path = made
+    with int8cal.TensorFile(path) as file:
+        plain = write_like_tao(tmp_path / "plain", np.stack(list(file)))
+    assert alarms(verify(plain)) == []
+    origin = Origin(int8cal.read_spec(case.spec), split=case.split, any_order=True)
+    found = verify(plain, origin=origin)
+    assert alarms(found) == []
+    assert "rebuilt" in {finding.code for finding in found.findings}

@@ -1,0 +1,122 @@
+"""MLflow is told of a run when it is there, and never stands in the way of one."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import pytest
+
+from int8cal.component import mlflow
+
+FAKE = """
+import json, os
+{behaviour}
+class _Log:
+    def __init__(self):
+        self.told = {{"uri": os.environ["MLFLOW_TRACKING_URI"], "telemetry": os.environ["MLFLOW_DISABLE_TELEMETRY"]}}
+LOG = _Log()
+class _Run:
+    class info:
+        run_id = "r1"
+    def __enter__(self):
+        return self
+    def __exit__(self, *error):
+        json.dump(LOG.told, open({log!r}, "w"))
+def start_run():
+    return _Run()
+class MlflowClient:
+    def log_batch(self, run_id, metrics, params, tags):
+        LOG.told |= {{"run": run_id, "metrics": dict(metrics), "params": dict(params), "tags": dict(tags)}}
+    def log_artifact(self, run_id, path):
+        LOG.told.setdefault("files", {{}})[os.path.basename(path)] = open(path).read()
+"""
+ENTITIES = """
+def Metric(name, value, timestamp, step): return name, value
+def Param(name, value): return name, value
+RunTag = Param
+"""
+
+
+@pytest.fixture
+def tracking(tmp_path, monkeypatch):
+    """A stand-in for mlflow, installed with one line of its own behaviour; returns where it says what it was told."""
+    told = tmp_path / "told.json"
+
+    def install(behaviour=""):
+        folder = tmp_path / "installed" / "mlflow"
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text(FAKE.format(behaviour=behaviour, log=str(told)))
+        (folder / "entities.py").write_text(ENTITIES)
+        monkeypatch.syspath_prepend(str(folder.parent))
+        monkeypatch.setenv("PYTHONPATH", ":".join([str(folder.parent), *filter(None, sys.path)]))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example")
+        return told
+
+    return install
+
+
+def log_something(tmp_path):
+    (tmp_path / "spec").write_text("a spec")
+    return mlflow.log_run(
+        params={"max_batches": 10, "long": "x" * 1000},
+        metrics={"batches": 10, "seconds": 1.5},
+        tags={"int8cal.version": "1"},
+        files={"updated_spec.txt": str(tmp_path / "spec")},
+    )
+
+
+def test_not_asked_for(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert not mlflow.wanted()
+
+
+def test_not_installed(monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example")
+    monkeypatch.setattr(mlflow, "find_spec", lambda name: None)
+    assert not mlflow.wanted()
+    assert "not installed" in caplog.text
+
+
+def test_what_is_told(tracking, tmp_path):
+    told = tracking()
+    assert mlflow.wanted()
+    assert log_something(tmp_path)
+    facts = json.loads(told.read_text())
+    assert facts["params"] == {"max_batches": "10", "long": "x" * 250}
+    assert facts["metrics"] == {"batches": 10, "seconds": 1.5}
+    assert facts["tags"] == {"int8cal.version": "1"}
+    assert facts["files"] == {"updated_spec.txt": "a spec"}
+    assert facts["telemetry"] == "true"
+
+
+@pytest.mark.parametrize(
+    "behaviour", ["raise RuntimeError('no such workspace')", "import sys; sys.exit(3)", "import nothing"]
+)
+def test_failure_is_a_warning(tracking, tmp_path, caplog, behaviour):
+    tracking(behaviour)
+    assert not log_something(tmp_path)
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("this run is not logged to MLflow")
+
+
+def test_hanging_server_is_given_up(tracking, tmp_path, caplog, monkeypatch):
+    tracking("import time; time.sleep(60)")
+    monkeypatch.setattr(mlflow, "SECONDS", 1.0)
+    started = time.monotonic()
+    assert not log_something(tmp_path)
+    assert time.monotonic() - started < 10
+    assert "did not answer within 1 seconds" in caplog.text
+
+
+def test_the_bound_is_half_a_minute():
+    assert mlflow.SECONDS == 30.0
+
+
+def test_the_child_does_not_import_from_the_working_folder(tracking, tmp_path, monkeypatch):
+    told = tracking()
+    (tmp_path / "json.py").write_text("raise RuntimeError('taken from the working folder')")
+    monkeypatch.chdir(tmp_path)
+    assert log_something(tmp_path)
+    assert told.exists()
