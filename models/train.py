@@ -39,15 +39,15 @@ from int8cal.demo.scene import CLASSES, SceneObject, draw_object, draw_scene
 DETECTOR_INPUT, DETECTOR_OUTPUTS = "input_1:0", ["output_cov/Sigmoid:0", "output_bbox/BiasAdd:0"]
 CLASSIFIER_INPUT, CLASSIFIER_OUTPUT = "input_1", "predictions/Softmax"
 SMALLEST = 9.0  # objects lower than this are neither shown nor denied to the detector
-BAND = slice(48, 160)  # rows of the picture in which all objects lie; training needs no sky
+BAND, WHOLE = slice(48, 160), slice(0, SCENE_SIZE.height)  # rows of a picture; all objects lie in the band
+FINISHING_EPOCHS = 4  # on whole pictures, after the cheaper epochs on the band
 CENTRE = 0.35  # share of a box around its middle whose cells belong to the object
 
 
 def draw_training_scene(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(picture, coverage target, its weight, edge target) of one training scene."""
     scene = draw_scene(np.random.default_rng((TRAINING_SEED, index)), SCENE_SIZE)
-    rows = slice(BAND.start // STRIDE, BAND.stop // STRIDE)
-    return (scene.image[BAND], *(part[..., rows, :] for part in targets(scene.objects)))
+    return (scene.image, *targets(scene.objects))
 
 
 def targets(objects: tuple[SceneObject, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -93,16 +93,28 @@ def brightness(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def train_detector(count: int, epochs: int) -> nn.Module:
-    """Focal loss for coverage, L1 and IoU loss for edges; mirrored and re-lit pictures."""
+    """Most epochs on the band in which objects lie, the last ones on whole pictures."""
     with ProcessPoolExecutor(2) as pool:
         drawn = list(pool.map(draw_training_scene, range(count), chunksize=16))
-    images, coverage, weight, edges = (np.stack(part) for part in zip(*drawn, strict=True))
-    model, rng, size = Detector(len(CLASSES)), np.random.default_rng(0), 16
-    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, epochs * (count // size))
+    parts = [np.stack(part) for part in zip(*drawn, strict=True)]
+    model, rng = Detector(len(CLASSES)), np.random.default_rng(0)
+    fit_detector(model, parts, BAND, epochs, 4e-3, rng)
+    fit_detector(model, parts, WHOLE, FINISHING_EPOCHS, 1.5e-3, rng)
+    return model.eval()
+
+
+def fit_detector(
+    model: nn.Module, drawn: list[np.ndarray], rows: slice, epochs: int, rate: float, rng: np.random.Generator
+) -> None:
+    """Focal loss for coverage, L1 and IoU loss for edges; mirrored and re-lit pictures."""
+    cells = slice(rows.start // STRIDE, rows.stop // STRIDE)
+    images, (coverage, weight, edges) = drawn[0][:, rows], (part[..., cells, :] for part in drawn[1:])
+    count, size = len(images), 16
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, epochs * (count // size))
+    model.train()
     for epoch in range(epochs):
         started, total = time.time(), 0.0
-        model.train()
         for index in batches(count, size, rng):
             inputs = brightness(images[index], rng).transpose(0, 3, 1, 2) / 255
             parts = [inputs, coverage[index], weight[index], edges[index]]
@@ -118,7 +130,6 @@ def train_detector(count: int, epochs: int) -> nn.Module:
             schedule.step()
             total += loss.item()
         print(f"epoch {epoch}: loss {total / (count // size):.4f}, {time.time() - started:.0f} s", flush=True)
-    return model.eval()
 
 
 def coverage_loss(found: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -113,8 +113,18 @@ def facts(plan: Plan, assembled: Assembled, compression: str) -> dict[str, Any]:
         "dataset": {"sources": [len(source.samples) for source in plan.dataset.sources], **plan.dataset.counts},
         "plan_sha256": plan.sha256,
         "compression": compression,
-        "packages": {name: version(name) for name in _DECIDING_PACKAGES},
+        "packages": versions(),
     }
+
+
+def encoder_facts() -> dict[str, Any]:
+    """What decides the bytes of a chunk beside the plan and the images."""
+    return {"int8cal": __version__, "packages": versions(), "architecture": platform.machine()}
+
+
+def versions() -> dict[str, str]:
+    """Version of every package that can change arrays or bytes."""
+    return {name: version(name) for name in _DECIDING_PACKAGES}
 
 
 def reference_facts(plan: Plan) -> dict[str, Any]:

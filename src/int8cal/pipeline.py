@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
@@ -24,7 +24,8 @@ from int8cal.dataset.folder import ImageFolder, read_folder
 from int8cal.dataset.order import permutation
 from int8cal.engine import engine_named
 from int8cal.engine.assemble import OnBadImage, assemble
-from int8cal.engine.cores import usable_cores
+from int8cal.engine.journal import Journal, journal_path
+from int8cal.engine.resume import resumed
 from int8cal.engine.work import Work
 from int8cal.errors import DataError, EngineFailedError, OutputError, SpecError, UsageError
 from int8cal.files import OutputFile, require_free_space
@@ -36,7 +37,7 @@ from int8cal.spec.load import load
 from int8cal.spec.spec import Spec
 from int8cal.tensorfile.chunks import Compression, CompressionName
 from int8cal.tensorfile.layout import MAX_BATCH_BYTES
-from int8cal.tensorfile.writer import TensorFileWriter
+from int8cal.tensorfile.shards import TensorFileOutput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -241,11 +242,14 @@ def make(
     out: str | os.PathLike[str],
     *,
     engine: str = "native",
+    ray_address: str | None = None,
     overwrite: bool = False,
     on_bad_image: OnBadImage = "fail",
     max_skipped: int = 0,
     workers: int | None = None,
     compression: CompressionName = "fast",
+    shards: int | None = None,
+    resume: bool = False,
     scratch_dir: str | None = None,
     progress: Progress | None = None,
     record: Mapping[str, Any] | None = None,
@@ -255,14 +259,19 @@ def make(
     Args:
         plan: what to make.
         out: path of the tensorfile; ``<out>.json`` is written beside it.
-        engine: ``native`` (threads of this process), or ``tao`` (NVIDIA's own command, where it is installed; workers,
-            compression and progress do not concern it).
+        engine: ``native`` (threads of this process), ``ray`` (a Ray cluster), or ``tao`` (NVIDIA's own command, where
+            it is installed; workers, compression and progress do not concern it).
+        ray_address: of the cluster, for engine ``ray``; None: ``RAY_ADDRESS`` of the environment, or else a cluster of
+            this machine alone, for the time of the run.
         overwrite: replace existing output.
         on_bad_image: ``fail`` ends the run at the first unusable image; ``skip`` leaves up to ``max_skipped`` out,
             and later samples of the order move up.
         max_skipped: how many images may be left out; needed with ``skip``, refused without.
-        workers: threads; None: the processors that this process may use.
+        workers: images worked on at the same time; None: the processors that this process may use, or the cluster has.
         compression: ``fast``, ``small`` or ``none``.
+        shards: write so many part files beside ``out``, which then holds no more than links to them; None: one file.
+        resume: keep finished images beside ``out`` until it is complete, and use what an interrupted run of the same
+            plan kept, as far as the images have not changed since.
         scratch_dir: write there and copy to ``out`` at the end; None: beside ``out``.
         progress: told how far the work is.
         record: what else ``<out>.json`` should say, by name.
@@ -282,32 +291,37 @@ def make(
     if engine == "tao":
         if skipping:
             raise UsageError("NVIDIA's command cannot leave bad images out", hint="Use on_bad_image fail.")
+        if resume or shards or ray_address:
+            raise UsageError("NVIDIA's command knows nothing of resume, shards and Ray", hint="Leave them out.")
         return _made_by_nvidia(plan, out, overwrite=overwrite, scratch_dir=scratch_dir, record=dict(record or {}))
-    stream = engine_named(engine)
-    workers = usable_cores() if workers is None else workers
-    if workers < 1:
+    stream = engine_named(engine, ray_address=ray_address)
+    if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers cannot work", hint="Give --workers a positive number.")
     progress = progress or _Silent()
+    nbytes = int(plan.nbytes * encoder.typical_ratio)
     started = datetime.now(UTC)
     clock = time.perf_counter()
 
-    with OutputFile(out, overwrite=overwrite, scratch_dir=scratch_dir) as output:
-        require_free_space(os.path.dirname(os.path.abspath(output.scratch)), int(plan.nbytes * encoder.typical_ratio))
+    with (
+        TensorFileOutput(out, shards=shards, overwrite=overwrite, scratch_dir=scratch_dir) as output,
+        _journal(plan, out, encoder, nbytes) if resume else nullcontext() as journal,
+    ):
+        require_free_space(os.path.dirname(os.path.abspath(output.scratch)), nbytes)
+        work = Work(plan.arithmetic, plan.image_shape, encoder)
+        samples = plan.candidates(None if skipping else plan.images)
+        results = resumed(stream, journal, work, samples, workers) if journal else stream(work, samples, workers)
         progress.start(plan.images)
         try:
-            with TensorFileWriter(output.scratch, plan.shape, encoder, name=out) as writer:
-                work = Work(plan.arithmetic, plan.image_shape, encoder)
-                with closing(stream(work, plan.candidates(None if skipping else plan.images), workers)) as results:
-                    assembled = assemble(
-                        results,
-                        writer,
-                        batch_size=plan.batch_size,
-                        batches=None if skipping and plan.max_batches == -1 else plan.batches,
-                        max_skipped=max_skipped,
-                        progress=progress,
-                    )
-                facts = manifests.facts(plan, assembled, encoder.name)
-                writer.finish(facts, assembled.rows)
+            with output.writer(plan.shape, encoder, plan.batches) as writer, closing(results):
+                assembled = assemble(
+                    results,
+                    writer,
+                    batch_size=plan.batch_size,
+                    batches=None if skipping and plan.max_batches == -1 else plan.batches,
+                    max_skipped=max_skipped,
+                    progress=progress,
+                )
+                facts = writer.finish(manifests.facts(plan, assembled, encoder.name), assembled.rows)
         finally:
             progress.finish()
         seconds = time.perf_counter() - clock
@@ -324,13 +338,25 @@ def make(
                 "started": started.isoformat(timespec="seconds"),
                 "seconds": round(seconds, 3),
                 "images_per_second": round(len(assembled.rows) / seconds, 2),
+                **({"images_reused": journal.reused, "images_changed": journal.changed} if journal else {}),
                 **manifests.machine(),
             },
             record=dict(record or {}),
         )
         manifests.write_run_facts(manifest, overwrite=overwrite)
         output.commit()
+        if journal:
+            journal.remove()
     return manifest
+
+
+def _journal(plan: Plan, out: str, compression: Compression, nbytes: int) -> Journal:
+    """Where the finished images of a plan are kept, ``nbytes`` in the end, with all on which their chunks depend."""
+    path = journal_path(out, plan.sha256)
+    kept = os.path.getsize(path) if os.path.exists(path) else 0
+    require_free_space(os.path.dirname(path), 2 * nbytes - kept)  # the output grows beside it
+    identity = {"plan_sha256": plan.sha256, "compression": compression.name, **manifests.encoder_facts()}
+    return Journal(path, identity, len(plan.order), plan.batch_size)
 
 
 def _made_by_nvidia(

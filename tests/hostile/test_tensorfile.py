@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from tests.memory import PEAK_MIB
 
 from int8cal.check.verify import verify
 from int8cal.errors import TensorFileError
@@ -242,21 +243,20 @@ REFUSED = {
     "pointers": (pointers, (1, 1, 4, 4)),
 }
 
-VERIFY_EACH = """
+VERIFY_EACH = (
+    PEAK_MIB
+    + """
 import contextlib, io, json, sys, time
 from int8cal.cli.app import run
 
-def peak():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-
 import h5py, numpy, imagecodecs, isal, int8cal.check.verify
 for path in sys.argv[1:]:
-    said, started = io.StringIO(), time.monotonic()
+    said, started = io.StringIO(), time.process_time()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         code = run(["verify", path])
-    print(json.dumps([code, time.monotonic() - started, peak() / 1000, said.getvalue()]))
+    print(json.dumps([code, time.process_time() - started, peak_mib(), said.getvalue()]))
 """
+)
 
 
 def test_refused_in_time_and_memory(tmp_path):

@@ -101,19 +101,19 @@ def resembling(low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> N
         low: smallest value of each channel.
         high: largest value of each channel.
     """
-    grey = len(low) == 1
-    known = (*_GREY, _ANY_MEAN, *_GREY_16_BIT) if grey else (*_COLOUR, _ANY_MEAN)
+    known = {1: (*_GREY, _ANY_MEAN, *_GREY_16_BIT), 3: (*_COLOUR, _ANY_MEAN)}.get(len(low), (_UNIT, _TF, _ANY_MEAN))
     return next((preset for preset in known if preset.contains(low, high)), None)
 
 
-def stated(manifest: Mapping[str, Any]) -> Normalisation | None:
+def stated(manifest: Mapping[str, Any] | None, channels: int) -> Normalisation | None:
     """The normalisation that a manifest states; None when it states none that this version can read.
 
     Args:
+        channels: number of channels of the file.
         manifest: its ``arithmetic.options`` hold ``mean`` (pixel levels, in the order of the file) and ``scale``, or
             ``value_range``, the values of pixels 0 and 255. Grey pixels may be of 16 bit but for the latter.
     """
-    arithmetic = manifest.get("arithmetic")
+    arithmetic = (manifest or {}).get("arithmetic")
     options = arithmetic.get("options") if isinstance(arithmetic, dict) else None
     if not isinstance(arithmetic, dict) or not isinstance(options, dict):
         return None
@@ -122,7 +122,7 @@ def stated(manifest: Mapping[str, Any]) -> Normalisation | None:
     if len(bounds) == 2 and bounds[0] < bounds[1]:
         step = (bounds[1] - bounds[0]) / 255
         return Normalisation(title, order, (-bounds[0] / step,), (step,))
-    if mean and scale and min(scale) > 0:
+    if len(mean) in (1, channels) and len(scale) in (1, channels) and min(scale) > 0:
         return Normalisation(title, order, mean, scale, _LARGEST_GREY if len(mean) == 1 else 255)
     return None
 

@@ -124,7 +124,7 @@ def verify(
         rebuilt.conclude(statistics, progress)
         proof = rebuilt.findings
         sources = None if any(finding.level == "error" for finding in structure) else _source_hashes(file)
-        expected = stated(file.manifest) if file.manifest else None
+        expected = stated(file.manifest, file.shape[1])
         judged = sense(statistics, expected=expected, sources=sources)
         findings = [*structure, *values.findings, *proof, *_in_the_light_of(proof, judged)]
         return Verification(

@@ -99,6 +99,7 @@ class Stopped(BaseException):
         super().__init__(how)
         self.how = how
         self.exit_code = exit_code
+        self.advice = ""
 
 
 def run(arguments: list[str]) -> int:
@@ -120,6 +121,8 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except Stopped as stopped:
         console.note(f"{stopped.how}; nothing was left under the final name")
+        if stopped.advice:
+            console.note(stopped.advice)
         return stopped.exit_code
     except BrokenPipeError:  # the reader of a pipe has seen enough: not an error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from int8cal.cli import console, progress
+from int8cal.cli.app import Stopped
 from int8cal.cli.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
     from int8cal.plans import Plan
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+_LONG_RUN_SECONDS = 300.0
 
 
 def _decorated(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
@@ -79,7 +85,9 @@ _output = _decorated(
     click.option(
         "--max_skipped", type=int, default=0, metavar="N", help="With --on_bad_image skip: how many may be left out."
     ),
-    click.option("--workers", type=int, metavar="N", help="Threads.  [default: the usable processors]"),
+    click.option(
+        "--workers", type=int, metavar="N", help="Images worked on at a time.  [default: the usable processors]"
+    ),
     click.option(
         "--compression",
         type=click.Choice(["fast", "small", "none"]),
@@ -90,7 +98,22 @@ _output = _decorated(
     click.option(
         "--scratch_dir", metavar="DIR", help="Write here first, then copy to FILE: for slow or network targets."
     ),
-    click.option("--engine", default="native", show_default=True, metavar="NAME", help="What makes the batches."),
+    click.option(
+        "--shards", type=int, metavar="N", help="Write N part files beside FILE, which any reader opens as one file."
+    ),
+    click.option(
+        "--resume", is_flag=True, help="Keep finished images, and go on from those of an interrupted run of this plan."
+    ),
+    click.option(
+        "--engine",
+        default="native",
+        show_default=True,
+        metavar="NAME",
+        help="What makes the batches: native, ray (a cluster), or tao (NVIDIA's own command).",
+    ),
+    click.option(
+        "--ray_address", metavar="ADDR", help="With --engine ray: the cluster.  [default: RAY_ADDRESS, or none]"
+    ),
 )
 
 _launcher = _decorated(
@@ -175,7 +198,10 @@ def _make_command(network: str | None) -> click.Command:
         workers: int | None,
         compression: str,
         scratch_dir: str | None,
+        shards: int | None,
+        resume: bool,
         engine: str,
+        ray_address: str | None,
         log_file: str | None,
         as_json: bool,
         verbose: bool,
@@ -196,24 +222,43 @@ def _make_command(network: str | None) -> click.Command:
         from int8cal.pipeline import make
 
         keep_freed_memory()
-        manifest = make(
-            _planned(network, **choice),
-            out,
-            engine=engine,
-            overwrite=overwrite,
-            on_bad_image=on_bad_image,  # type: ignore[arg-type]  # click checked the choice
-            max_skipped=max_skipped,
-            workers=workers,
-            compression=compression,  # type: ignore[arg-type]  # click checked the choice
-            scratch_dir=scratch_dir,
-            progress=progress.on_stderr(),
-        )
+        plan = _planned(network, **choice)
+        with _advice_when_stopped(resume=resume):
+            manifest = make(
+                plan,
+                out,
+                engine=engine,
+                ray_address=ray_address,
+                overwrite=overwrite,
+                on_bad_image=on_bad_image,  # type: ignore[arg-type]  # click checked the choice
+                max_skipped=max_skipped,
+                workers=workers,
+                compression=compression,  # type: ignore[arg-type]  # click checked the choice
+                shards=shards,
+                resume=resume,
+                scratch_dir=scratch_dir,
+                progress=progress.on_stderr(),
+            )
         if as_json:
             console.print_json(manifest.to_json())
         else:
             console.print_table(summary(manifest))
 
     return command
+
+
+@contextmanager
+def _advice_when_stopped(*, resume: bool) -> Iterator[None]:
+    """Tell a user who ends a long run how it need not begin from nothing."""
+    started = time.monotonic()
+    try:
+        yield
+    except Stopped as stopped:
+        if resume:
+            stopped.advice = "what is finished is kept: the same command goes on from there"
+        elif time.monotonic() - started > _LONG_RUN_SECONDS:
+            stopped.advice = "with --resume, such a run keeps what is finished, and can go on later"
+        raise
 
 
 def _plan_command(network: str | None) -> click.Command:
@@ -293,6 +338,8 @@ def summary(manifest: Manifest) -> list[tuple[str, object]]:
     if manifest.skipped:
         rows.append(("skipped", f"{len(manifest.skipped)} images:"))
         rows += [("", f"{image.where}: {image.reason}") for image in manifest.skipped]
+    if manifest.run.get("images_reused"):
+        rows.append(("resumed", f"{manifest.run['images_reused']} images of an interrupted run were used"))
     if "seconds" in manifest.run:
         rows.append(("time", f"{manifest.run['seconds']:.1f} s, {manifest.run['images_per_second']:.1f} images/s"))
     rows.append(("record", f"{manifest.path}.json"))

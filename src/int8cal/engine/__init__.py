@@ -1,25 +1,52 @@
-"""How batches get made: on threads here, or by NVIDIA's own command."""
+"""How batches get made: on threads here, on a Ray cluster, or by NVIDIA's own command."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import Protocol, TypeVar
 
-from int8cal.engine.native import encoded_in_order
+from int8cal.engine.native import map_on_threads
 from int8cal.errors import UsageError
 
-if TYPE_CHECKING:
-    from int8cal.dataset.samples import Sample
-    from int8cal.engine.work import EncodedSample, FailedSample, Work
-
-Stream: TypeAlias = "Callable[[Work, Iterable[Sample], int], Generator[EncodedSample | FailedSample]]"
-"""(work, samples, workers) → results in the order of the samples; closing it ends the work."""
-
-ENGINES: dict[str, Stream] = {"native": encoded_in_order}
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
-def engine_named(name: str) -> Stream:
-    """The engine of that name; `UsageError` for an unknown one."""
+class Stream(Protocol):
+    """What an engine is to the pipeline."""
+
+    def __call__(
+        self, work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None
+    ) -> Generator[_Result]:
+        """Do ``work`` on every item and yield the results in the order of the items; closing it ends the work.
+
+        Args:
+            work: a function free of state.
+            items: taken as they are needed.
+            workers: how many are worked on at the same time; None: as many as there are processors.
+        """
+
+
+ENGINES = ("native", "ray")
+
+
+def engine_named(name: str, *, ray_address: str | None = None) -> Stream:
+    """The engine of that name.
+
+    Args:
+        name: one of `ENGINES`.
+        ray_address: of the cluster; see `int8cal.engine.ray`.
+
+    Raises:
+        UsageError: the engine is unknown, or is given an address that it has no use for.
+    """
+    if name == "ray":
+        from int8cal.engine.ray import map_on_ray  # needed by few
+
+        return partial(map_on_ray, address=ray_address)
+    if ray_address is not None:
+        raise UsageError(f"an address is for --engine ray, not for {name}", hint="Add --engine ray.")
     if name not in ENGINES:
         raise UsageError(f"unknown engine {name!r}", hint=f"Use one of: {', '.join(ENGINES)}, tao.")
-    return ENGINES[name]
+    return map_on_threads

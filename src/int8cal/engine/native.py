@@ -7,34 +7,40 @@ many samples are asked for.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
-
-    from int8cal.dataset.samples import Sample
-    from int8cal.engine.work import EncodedSample, FailedSample, Work
+from int8cal.engine.cores import usable_cores
 
 _WINDOW_PER_WORKER = 2
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
-def encoded_in_order(work: Work, samples: Iterable[Sample], workers: int) -> Generator[EncodedSample | FailedSample]:
-    """Run ``work`` on every sample and yield the results in the order of the samples.
 
-    At most ``2 * workers`` samples are under way or waiting to be taken. Closing the iterator early (an error, an
+def map_on_threads(work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None) -> Generator[_Result]:
+    """Do ``work`` on every item and yield the results in the order of the items.
+
+    At most ``2 * workers`` items are under way or waiting to be taken. Closing the iterator early (an error, an
     interrupt) drops what has not begun and waits for the images in hand.
+
+    Args:
+        work: releases the GIL where it costs.
+        items: taken as they are needed.
+        workers: threads; None: the processors that this process may use.
     """
-    waiting = iter(samples)
+    workers = workers or usable_cores()
+    waiting = iter(items)
     with ThreadPoolExecutor(workers, thread_name_prefix="int8cal") as pool:
-        window: deque[Future[EncodedSample | FailedSample]] = deque(
-            pool.submit(work, sample) for sample in islice(waiting, _WINDOW_PER_WORKER * workers)
+        window: deque[Future[_Result]] = deque(
+            pool.submit(work, item) for item in islice(waiting, _WINDOW_PER_WORKER * workers)
         )
         try:
             while window:
                 result = window.popleft().result()
-                window.extend(pool.submit(work, sample) for sample in islice(waiting, 1))
+                window.extend(pool.submit(work, item) for item in islice(waiting, 1))
                 yield result
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -49,8 +49,8 @@ class Arithmetic:
         to_tensor: (decoded image, sample) → network input, CHW float32, C-contiguous; raises `ImageError`.
         shape: sample → (channels, height, width) of its network input, from the recorded size alone.
         options: whatever parameters decide the numbers, for the manifest (JSON types only). Readers rely on
-            ``channel_order`` (``RGB``, ``BGR``, ``grey``) and on either ``value_range``, the values of pixels 0 and 255,
-            or ``mean`` and ``scale`` with value = (pixel − mean) · scale, in pixel levels and the order of the result.
+            ``channel_order`` (``RGB``, ``BGR``, ``grey``) and on either ``value_range``, the values of pixels 0 and
+            255, or ``mean`` and ``scale`` with value = (pixel − mean) · scale, in pixel levels, result order.
         size: decoded image → its height and width.
     """
 

@@ -24,7 +24,7 @@ _TORCH_STD = 0.224
 
 
 def pixel_terms(mode: PreprocessMode, mean: Sequence[float], channels: int) -> tuple[list[float], float]:
-    """(mean per channel, scale) with value = (pixel − mean) · scale, for the record; the functions below round as they do.
+    """(mean per channel, scale) with value = (pixel − mean) · scale, for the record; the functions below round.
 
     Args:
         mode: which of them.

@@ -15,7 +15,8 @@ WIDTH, HEIGHT = 320, 120
 """Of the drawing area of a histogram, in SVG units."""
 
 _BARS = 64
-_BRIGHTNESS_BARS = 32
+_BRIGHTNESS_BARS = {False: 16, True: 32}  # few images, many images
+_MANY_IMAGES = 300
 _MAX_CLASSES = 16
 
 
@@ -103,7 +104,7 @@ def histograms(counts: LevelCounts, facts: Sequence[dict[str, float]]) -> list[H
     bars = counts.counts.reshape(len(counts.counts), _BARS, -1).sum(axis=2)
     shares = bars / np.maximum(bars.sum(axis=1, keepdims=True), 1)
     top = _top(shares)
-    names = view.channel_names if len(bars) == 3 else ("grey",)
+    names = view.channel_names(len(bars))
     return [
         Histogram(
             name=name,
@@ -115,7 +116,7 @@ def histograms(counts: LevelCounts, facts: Sequence[dict[str, float]]) -> list[H
                 name, **facts[channel]
             ),
         )
-        for channel, name in enumerate(names[: len(bars)])
+        for channel, name in enumerate(names)
     ]
 
 
@@ -123,7 +124,8 @@ def brightness(found: Survey) -> Outlines:
     """Mean brightness of the chosen images against that of the split."""
     both = (found.split_brightness, found.chosen_brightness)
     low, high = _range_around([level for levels in both for level in levels])
-    split, chosen = (np.histogram(levels, _BRIGHTNESS_BARS, (low, high))[0] / max(len(levels), 1) for levels in both)
+    bars = _BRIGHTNESS_BARS[len(found.chosen_brightness) >= _MANY_IMAGES]
+    split, chosen = (np.histogram(levels, bars, (low, high))[0] / max(len(levels), 1) for levels in both)
     top = float(max(split.max(), chosen.max(), 1e-9))
     means = [float(np.mean(levels)) if levels else 0.0 for levels in both]
     return Outlines(

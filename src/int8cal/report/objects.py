@@ -32,7 +32,8 @@ _LOW, _HIGH = 16, 240
 _MIN_INSIDE = 64
 _MAX_DEVIATION = 0.02
 """Largest deviation from a straight line, as a share of the image, at which boxes are still drawn."""
-_UNUSED = "(not in target_class_mapping)"
+_UNUSED = "(unmapped)"
+"""After the name of a class that target_class_mapping of the spec leaves out: the network does not learn it."""
 
 
 @dataclass(frozen=True)

@@ -35,11 +35,12 @@ class View:
     normalisation: Normalisation
     known: str
 
-    @property
-    def channel_names(self) -> tuple[str, ...]:
-        """Names of the channels in the order of the file, for three; colour order is taken as RGB when unknown."""
-        order = self.normalisation.channel_order
-        return ("blue", "green", "red") if order == "BGR" else ("red", "green", "blue")
+    def channel_names(self, channels: int) -> tuple[str, ...]:
+        """Names of the channels in the order of the file; the order of three is taken as RGB when it is not known."""
+        if channels == 3:
+            reverse = self.normalisation.channel_order == "BGR"
+            return ("blue", "green", "red") if reverse else ("red", "green", "blue")
+        return ("grey",) if channels == 1 else tuple(f"channel {number}" for number in range(channels))
 
     def levels(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         """Values (…, channels, height, width) → pixel levels 0..255 of the same shape."""
@@ -62,15 +63,17 @@ class View:
         return float(pixels.mean()) * 255 / norm.largest
 
     def picture(self, image: ImageCHW_f32) -> ImageHWC_u8:
-        """Network input → picture in RGB order, or grey (height × width × 1)."""
+        """Network input → picture in RGB order, or grey (height × width × 1), which is the first of other channels."""
         pixels = self.levels(image).transpose(1, 2, 0)
+        if pixels.shape[2] != 3:
+            pixels = pixels[..., :1]
         return np.ascontiguousarray(pixels[..., ::-1] if self.normalisation.channel_order == "BGR" else pixels)
 
 
 def view_of(file: TensorFile) -> View:
     """How to look at a tensorfile: by its manifest, by what the first readable batch looks like, or stretched."""
     low, high = _first_range(file)
-    from_manifest = stated(file.manifest) if file.manifest else None
+    from_manifest = stated(file.manifest, file.shape[1])
     if from_manifest:
         return View(from_manifest.narrowed(low, high), "manifest")
     if preset := resembling(low, high):

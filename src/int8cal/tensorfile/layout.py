@@ -11,6 +11,9 @@ A tensorfile is an HDF5 file (superblock 0, old-style groups: what ``libver="ear
 
 Readers of NVIDIA's tools look groups up by name and see neither the manifest nor the sample table. Each image is one
 chunk (1, C, H, W), shuffled and deflated, so that chunks can be compressed on threads and written as they are.
+
+A tensorfile may be spread over several files: then the groups of this one, the head, are external links to groups of
+its siblings, which its manifest declares (`Part`).
 """
 
 from __future__ import annotations
@@ -23,6 +26,11 @@ COUNT = "count"
 SHAPE = "shape"
 MANIFEST = "int8cal"
 SAMPLES = "int8cal_samples"
+PARTS = "parts"
+"""Key of the manifest under which a head file declares its parts, each with the fields of `Part`."""
+
+MAX_PARTS = 100
+"""Most part files of one tensorfile: all of them must be declared in the manifest."""
 
 MAX_BATCH_BYTES = 1 << 31
 """Largest batch that is written or read, in bytes of float32: 2 GiB. Keeps hostile files from taking memory."""
@@ -39,6 +47,17 @@ compression makes smaller."""
 
 SKIPPED = -1
 """``batch`` of a sample that was left out."""
+
+
+class Part(NamedTuple):
+    """What the manifest of a head file says about one of its parts, in the order of the batches."""
+
+    name: str
+    """Name of the file, a sibling of the head."""
+    batches: int
+    """How many batches it holds, numbered from 0 in the file itself."""
+    sha256: str
+    """SHA-256 of the whole file, hexadecimal."""
 
 
 class SampleRow(NamedTuple):

@@ -2,7 +2,8 @@
 
 A tensorfile may come from anywhere, so nothing in it is trusted: links other than hard ones, filters other than those
 of the format, shapes that do not agree and sizes that the file cannot hold are refused before memory is taken (see
-`int8cal.tensorfile.storage`).
+`int8cal.tensorfile.storage`). Links to part files are followed when the manifest declares them (see
+`int8cal.tensorfile.parts`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from int8cal.errors import TensorFileError
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.adapters import BatchSource
+from int8cal.tensorfile.parts import Parts, declared_parts
 from int8cal.tensorfile.storage import StoredArray, child, damaged, hdf5_errors
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class TensorFile(BatchSource):
                 self._shape = self._read_shape()
                 self.manifest = self._read_manifest()
                 """The manifest as a dictionary; None in files of other tools."""
+                declared = declared_parts(self.manifest or {}, self._count, self.path)
+                self._parts = Parts(self, self._root, declared) if declared else None
         except BaseException:
             self._file.close()
             raise
@@ -104,6 +108,9 @@ class TensorFile(BatchSource):
         Raises:
             TensorFileError: the batch is no group, or the names cannot be read.
         """
+        if batch is not None and self._parts:
+            part, batch = self._parts.find(batch)
+            return part.objects(batch)
         group = self._root if batch is None else self._group(batch)
         with hdf5_errors(self.path, "the list of its objects"):
             return [name.decode(errors="surrogateescape") for name in group]
@@ -114,6 +121,9 @@ class TensorFile(BatchSource):
         Raises:
             TensorFileError: the batch is missing, or its description is unsound.
         """
+        if self._parts:
+            part, batch = self._parts.find(batch)
+            return part.stored(batch)
         what = f"batch {batch}"
         stored = StoredArray.of(
             self._group(batch), layout.DATASET, path=self.path, what=what, max_bytes=2 * layout.MAX_BATCH_BYTES
@@ -154,6 +164,8 @@ class TensorFile(BatchSource):
 
     def close(self) -> None:
         """Close the file."""
+        if self._parts:
+            self._parts.close()
         self._file.close()
 
     def __enter__(self) -> Self:

@@ -57,8 +57,11 @@ class TensorFileWriter:
                 self._dataset.id.write_direct_chunk((index, 0, 0, 0), chunk)
         self._images += 1
 
-    def finish(self, manifest: Mapping[str, Any], samples: Sequence[layout.SampleRow]) -> None:
-        """Write the counts, the manifest and the sample table, and close the file.
+    def finish(self, manifest: Mapping[str, Any] | None, samples: Sequence[layout.SampleRow]) -> dict[str, Any]:
+        """Write the counts, the manifest (None: there is none) and the sample table, and close the file.
+
+        Returns:
+            The manifest as it was written.
 
         Raises:
             OutputError: the last batch is not full, the manifest is too large, or writing fails.
@@ -73,11 +76,13 @@ class TensorFileWriter:
             attributes = self._file.attrs
             attributes.create(layout.COUNT, np.int64(batches))
             attributes.create(layout.SHAPE, np.array(self._shape, np.int64))
-            attributes.create(layout.MANIFEST, np.bytes_(text))
+            if manifest is not None:
+                attributes.create(layout.MANIFEST, np.bytes_(text))
             if samples:  # unknown for images that came from another tool's file
                 table = _sample_table(samples)
                 self._file.create_dataset(layout.SAMPLES, data=table, chunks=table.shape, compression=4, shuffle=True)
             self._file.close()
+        return dict(manifest or {})
 
     def close(self) -> None:
         """Close the file without making it complete; nothing to do after `finish`."""
@@ -85,6 +90,11 @@ class TensorFileWriter:
             self._file.close()
         except (OSError, RuntimeError):  # the disk is full: what was written is thrown away by the caller
             self._file.id.close()
+
+    def _link(self, batch: int, part: str, batch_of_part: int) -> None:
+        """Let a batch be one of a sibling file."""
+        with self._output_errors():
+            self._file[layout.group_name(batch)] = h5py.ExternalLink(part, f"/{layout.group_name(batch_of_part)}")
 
     def _create_batch(self, batch: int) -> h5py.Dataset:
         deflate = {"compression": "gzip", "compression_opts": self._level, "shuffle": True} if self._level else {}

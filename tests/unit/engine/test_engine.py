@@ -9,7 +9,7 @@ import pytest
 
 from int8cal.dataset.samples import RecordRef, Sample
 from int8cal.engine.assemble import assemble
-from int8cal.engine.native import encoded_in_order
+from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import EncodedSample, FailedSample
 from int8cal.errors import DataError, ImageError
 
@@ -58,7 +58,7 @@ def test_results_come_in_order_whatever_finishes_first(workers):
         return item
 
     samples = [sample(number) for number in range(30)]
-    assert list(encoded_in_order(work, samples, workers)) == samples
+    assert list(map_on_threads(work, samples, workers)) == samples
 
 
 def test_window_is_bounded():
@@ -70,7 +70,7 @@ def test_window_is_bounded():
             taken += 1
             yield sample(number)
 
-    results = encoded_in_order(lambda item: item, counted(), 3)
+    results = map_on_threads(lambda item: item, counted(), 3)
     for _ in range(5):
         next(results)
     assert taken <= 5 + 2 * 3
@@ -80,7 +80,7 @@ def test_window_is_bounded():
 
 def test_closing_early_leaves_no_thread():
     before = threading.active_count()
-    results = encoded_in_order(lambda item: item, (sample(n) for n in range(100)), 4)
+    results = map_on_threads(lambda item: item, (sample(n) for n in range(100)), 4)
     next(results)
     results.close()
     assert threading.active_count() == before
@@ -91,7 +91,7 @@ def test_bugs_are_not_taken_for_bad_images():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(encoded_in_order(broken, [sample(0)], 2))
+        list(map_on_threads(broken, [sample(0)], 2))
 
 
 def test_full_batches_only():

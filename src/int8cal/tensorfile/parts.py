@@ -1,0 +1,155 @@
+"""The parts of a tensorfile that is spread over several files, as its head declares them and as they are.
+
+A link to another file is followed only when the manifest declares that file: a plain sibling name, a regular file, with
+the number of batches and the SHA-256 that are declared. HDF5 itself never follows one here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from bisect import bisect_right
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import h5py
+
+from int8cal.errors import TensorFileError
+from int8cal.tensorfile import layout
+from int8cal.tensorfile.storage import damaged, hdf5_errors
+from int8cal.text_safety import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from int8cal.tensorfile.reader import TensorFile
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SEPARATORS = re.compile(r"[/\\\0]")
+
+
+class Parts:
+    """The parts of one head file. One of them is open at a time.
+
+    Args:
+        head: the head file.
+        root: its root group.
+        declared: see `declared_parts`.
+    """
+
+    def __init__(self, head: TensorFile, root: h5py.h5g.GroupID, declared: tuple[layout.Part, ...]) -> None:
+        self._head = head
+        self._root = root
+        self._declared = declared
+        self._ends = list(accumulate(part.batches for part in declared))
+        self._checked: dict[int, TensorFileError | None] = {}
+        self._open: tuple[int, TensorFile] | None = None
+
+    def find(self, batch: int) -> tuple[TensorFile, int]:
+        """The open part that holds a batch, and the number that the batch has there.
+
+        Raises:
+            TensorFileError: the head does not link to the declared place, or the part is missing or not as declared.
+        """
+        number = bisect_right(self._ends, batch)
+        part = self._declared[number]
+        batch_of_part = batch - (self._ends[number] - part.batches)
+        self._require_link(batch, part, batch_of_part)
+        if self._open is None or self._open[0] != number:
+            self.close()
+            self._open = number, self._opened(number)
+        return self._open[1], batch_of_part
+
+    def close(self) -> None:
+        """Close the part that is open."""
+        if self._open:
+            self._open[1].close()
+        self._open = None
+
+    def _require_link(self, batch: int, part: layout.Part, batch_of_part: int) -> None:
+        name = layout.group_name(batch).encode()
+        expected = (os.fsencode(part.name), f"/{layout.group_name(batch_of_part)}".encode())
+        with hdf5_errors(self._head.path, f"the link of batch {batch}"):
+            link = self._root.links.get_info(name) if self._root.links.exists(name) else None
+            found = self._root.links.get_val(name) if link and link.type == h5py.h5l.TYPE_EXTERNAL else None
+        if found != expected:
+            raise damaged(self._head.path, f"batch {batch} does not lie where the manifest says")
+
+    def _opened(self, number: int) -> TensorFile:
+        """A part that was found to be as declared, now or earlier."""
+        path = os.path.join(os.path.dirname(os.path.abspath(self._head.path)), self._declared[number].name)
+        if number not in self._checked:
+            self._checked[number] = _problem(path, self._declared[number].sha256)
+        problem = self._checked[number]
+        if problem:
+            raise problem
+        file = type(self._head)(path)
+        declared = (self._declared[number].batches, self._head.shape)
+        if (len(file), file.shape) != declared or layout.PARTS in (file.manifest or {}):
+            file.close()
+            raise damaged(path, f"is no part of {len(file)} batches of {file.shape}, as the head file declares")
+        return file
+
+
+def declared_parts(manifest: Mapping[str, Any], count: int, path: str) -> tuple[layout.Part, ...]:
+    """The parts that a manifest declares; empty for a file without any.
+
+    Args:
+        manifest: of the head file.
+        count: number of batches of the head file.
+        path: the head file, for messages.
+
+    Raises:
+        TensorFileError: the declaration makes no sense, or names files elsewhere.
+    """
+    listed = manifest.get(layout.PARTS, [])
+    if not isinstance(listed, list) or len(listed) > layout.MAX_PARTS or not all(map(_is_part, listed)):
+        raise damaged(path, "the manifest's list of part files is unsound")
+    parts = tuple(layout.Part(**part) for part in listed)
+    if parts and sum(part.batches for part in parts) != count:
+        raise damaged(path, f"the part files hold another number of batches than {count}")
+    return parts
+
+
+def _is_part(entry: object) -> bool:
+    if not isinstance(entry, dict) or entry.keys() != set(layout.Part._fields):
+        return False
+    name, batches, digest = (entry[field] for field in layout.Part._fields)
+    return (
+        isinstance(name, str)
+        and _is_encodable(name)
+        and name not in ("", ".", "..")
+        and not _SEPARATORS.search(name)
+        and type(batches) is int
+        and batches > 0
+        and isinstance(digest, str)
+        and _SHA256.fullmatch(digest) is not None
+    )
+
+
+def _is_encodable(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # JSON can hold what no file name can
+        return False
+    return True
+
+
+def _problem(path: str, sha256: str) -> TensorFileError | None:
+    """Why a part cannot be used: missing, no regular file, or other bytes than when the head was written."""
+    where = printable(path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return damaged(where, "this part file is missing", hint="Keep all part files beside the head file.")
+    except OSError as error:
+        return damaged(where, f"this part file cannot be opened: {error.strerror}", hint=None)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return damaged(where, "this part is no regular file", hint=None)
+    with open(descriptor, "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            return damaged(where, "this part file is not the one that its head file was made with")
+    return None

@@ -1,0 +1,161 @@
+"""A tensorfile in several files: parts that hold the batches, and a small head that any reader opens as one file.
+
+The groups of the head are HDF5 external links to its siblings ``<name>-00000-of-00004`` …, each of which is a
+tensorfile of its own with batches numbered from 0. The head's manifest declares them (`layout.Part`),
+so that a missing or changed one is noticed; virtual datasets, which read a missing part as zeros, are never used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from int8cal.errors import UsageError
+from int8cal.files import OutputFile
+from int8cal.tensorfile import layout
+from int8cal.tensorfile.writer import TensorFileWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from int8cal.tensorfile.chunks import Compression
+
+
+def part_name(head: str, part: int, parts: int) -> str:
+    """Name of a part, numbered from 0, beside the head file of that name."""
+    return f"{head}-{part:05d}-of-{parts:05d}"
+
+
+class TensorFileOutput(OutputFile):
+    """An `OutputFile` that may have parts. All have their final names when all are complete, the head as the last.
+
+    Args:
+        path: final name of the tensorfile.
+        shards: number of parts; None: everything is in the one file.
+        overwrite: replace existing files.
+        scratch_dir: write there, and copy to the target's folder at `commit`.
+
+    Raises:
+        UsageError: the number of parts is out of range.
+        OutputExistsError, OutputError: as `OutputFile`, for the parts as well.
+    """
+
+    def __init__(
+        self, path: str, *, shards: int | None = None, overwrite: bool = False, scratch_dir: str | None = None
+    ) -> None:
+        if shards is not None and not 1 <= shards <= layout.MAX_PARTS:
+            raise UsageError(f"{shards} part files cannot be made", hint=f"Give --shards 1 to {layout.MAX_PARTS}.")
+        super().__init__(path, overwrite=overwrite, scratch_dir=scratch_dir)
+        self._shards = shards
+        self._parts = [
+            OutputFile(part_name(path, part, shards or 0), overwrite=overwrite, scratch_dir=scratch_dir)
+            for part in range(shards or 0)
+        ]
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            super().__enter__()
+            opened.push(super().__exit__)
+            for part in self._parts:
+                opened.enter_context(part)
+            self._open = opened.pop_all()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._open.close()
+
+    def writer(self, shape: tuple[int, int, int, int], compression: Compression, batches: int) -> TensorFileWriter:
+        """The writer of all files.
+
+        Args:
+            shape: (B, C, H, W) of every batch.
+            compression: how the chunks given to it were encoded.
+            batches: how many there will be at most.
+
+        Raises:
+            UsageError: there are more parts than batches.
+            OutputError: the file cannot be created.
+        """
+        if self._shards is None:
+            return TensorFileWriter(self.scratch, shape, compression, name=self.path)
+        if self._shards > batches:
+            raise UsageError(f"{batches} batches do not fill {self._shards} part files", hint="Lower --shards.")
+        return _ShardedWriter(self, self._parts, shape, compression, batches)
+
+    def commit(self) -> None:
+        """Give all files their final names; when that fails, none keeps its own."""
+        used = [part for part in self._parts if os.path.getsize(part.scratch)]
+        if used and self._overwrite:  # an old head must not stand beside new parts
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
+        with ExitStack() as published:
+            for part in used:
+                part.commit()
+                published.callback(os.unlink, part.path)
+            super().commit()
+            published.pop_all()
+
+
+class _ShardedWriter(TensorFileWriter):
+    """Writes each batch into one of the parts, in order, and links to them into the head."""
+
+    def __init__(
+        self,
+        head: OutputFile,
+        parts: Sequence[OutputFile],
+        shape: tuple[int, int, int, int],
+        compression: Compression,
+        batches: int,
+    ) -> None:
+        super().__init__(head.scratch, shape, compression, name=head.path)
+        smallest, larger = divmod(batches, len(parts))
+        self._outputs = iter(parts)
+        self._room = (shape[0] * (smallest + (part < larger)) for part in range(len(parts)))
+        self._left = 0
+        self._compression = compression
+        self._part: TensorFileWriter | None = None
+        self._part_output = head
+        self._declared: list[layout.Part] = []
+
+    def append(self, chunk: bytes) -> None:
+        """As `TensorFileWriter.append`."""
+        if not self._left:
+            self._finish_part()
+            self._left = next(self._room)
+            self._part_output = next(self._outputs)
+            self._part = TensorFileWriter(
+                self._part_output.scratch, self._shape, self._compression, name=self._part_output.path
+            )
+        if self._part:
+            self._part.append(chunk)
+        self._images += 1
+        self._left -= 1
+
+    def finish(self, manifest: Mapping[str, Any] | None, samples: Sequence[layout.SampleRow]) -> dict[str, Any]:
+        """As `TensorFileWriter.finish`; the manifest declares the parts."""
+        self._finish_part()
+        parts = [part._asdict() for part in self._declared]
+        return super().finish({**(manifest or {}), layout.PARTS: parts}, samples)
+
+    def close(self) -> None:
+        """As `TensorFileWriter.close`."""
+        if self._part:
+            self._part.close()
+        super().close()
+
+    def _finish_part(self) -> None:
+        if self._part is None:
+            return
+        self._part.finish(None, ())
+        name = os.path.basename(self._part_output.path)
+        first = sum(part.batches for part in self._declared)
+        batches = self._images // self._shape[0] - first
+        for batch in range(batches):
+            self._link(first + batch, name, batch)
+        with self._output_errors(), open(self._part_output.scratch, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self._declared.append(layout.Part(name, batches, digest))
+        self._part = None

@@ -1,0 +1,136 @@
+"""What long runs need: --resume and --shards, from the command line and from Python."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import int8cal
+from int8cal.cli.app import Stopped
+from int8cal.cli.make import _advice_when_stopped
+
+COMMAND = ("detectnet_v2", "calibration_tensorfile", "-m", "3", "--batch_size", "3", "-e")
+
+
+class StopAfter:
+    """Progress that interrupts the run after so many images."""
+
+    def __init__(self, images: int) -> None:
+        self.left = images
+
+    def start(self, total_images: int) -> None:
+        pass
+
+    def advance(self, images: int) -> None:
+        self.left -= images
+        if self.left <= 0:
+            raise KeyboardInterrupt
+
+    def finish(self) -> None:
+        pass
+
+
+def interrupted(plan, out: Path, images: int, **options) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        int8cal.make(plan, out, resume=True, progress=StopAfter(images), workers=1, **options)
+    assert not out.exists()
+
+
+@pytest.fixture
+def plan(tiny_dataset):
+    return int8cal.plan(tiny_dataset.spec, max_batches=3, batch_size=3)
+
+
+def files(folder: Path) -> set[str]:
+    return set(os.listdir(folder))
+
+
+def test_an_interrupted_run_goes_on(tiny_dataset, plan, tmp_path, run_cli):
+    out = tmp_path / "c.tensor"
+    interrupted(plan, out, plan.batch_size)
+    assert files(tmp_path) == {f"c.tensor.{plan.sha256[:16]}.resume"}
+
+    finished = run_cli(*COMMAND, tiny_dataset.spec, "-o", out, "--resume", "--json")
+    assert finished.code == 0, finished.stderr
+    facts = json.loads(finished.stdout)["run"]
+    assert facts["images_reused"] >= plan.batch_size
+    assert facts["images_changed"] == []
+    assert files(tmp_path) == {"c.tensor", "c.tensor.json"}
+
+    int8cal.make(plan, tmp_path / "undisturbed")
+    assert out.read_bytes() == (tmp_path / "undisturbed").read_bytes()
+
+
+def test_another_plan_does_not_touch_what_is_kept(plan, tiny_dataset, tmp_path):
+    out = tmp_path / "c.tensor"
+    interrupted(plan, out, plan.batch_size)
+    kept = tmp_path / f"c.tensor.{plan.sha256[:16]}.resume"
+    content = kept.read_bytes()
+    manifest = int8cal.make(int8cal.plan(tiny_dataset.spec, max_batches=3, batch_size=3, seed=1), out, resume=True)
+    assert manifest.run["images_reused"] == 0
+    assert kept.read_bytes() == content
+
+
+def test_a_run_without_resume_keeps_nothing(plan, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        int8cal.make(plan, tmp_path / "c.tensor", progress=StopAfter(1))
+    assert files(tmp_path) == set()
+
+
+def test_shards_hold_the_same_batches(tiny_dataset, plan, tmp_path, run_cli):
+    out = tmp_path / "c.tensor"
+    finished = run_cli(*COMMAND, tiny_dataset.spec, "-o", out, "--shards", "2", "--json")
+    assert finished.code == 0, finished.stderr
+    parts = json.loads(finished.stdout)["manifest"]["parts"]
+    assert [(part["name"], part["batches"]) for part in parts] == [
+        ("c.tensor-00000-of-00002", 2),
+        ("c.tensor-00001-of-00002", 1),
+    ]
+    assert files(tmp_path) == {"c.tensor", "c.tensor.json", *(part["name"] for part in parts)}
+    int8cal.make(plan, tmp_path / "one")
+    with int8cal.TensorFile(out) as sharded, int8cal.TensorFile(tmp_path / "one") as whole:
+        assert [batch.tobytes() for batch in sharded] == [batch.tobytes() for batch in whole]
+        assert sharded.samples.tobytes() == whole.samples.tobytes()
+
+
+def test_shards_and_resume_together(plan, tmp_path):
+    out = tmp_path / "a" / "c.tensor"
+    interrupted(plan, out, plan.batch_size, shards=3)
+    assert len(files(tmp_path / "a")) == 1
+    int8cal.make(plan, out, resume=True, shards=3)
+    int8cal.make(plan, tmp_path / "b" / "c.tensor", shards=3)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    for name in files(tmp_path / "a") - {"c.tensor.json"}:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--shards", "0"), "0 part files cannot be made"),
+        (("--shards", "4"), "3 batches do not fill 4 part files"),
+        (("--ray_address", "auto"), "an address is for --engine ray"),
+        (("--engine", "tao", "--resume"), "NVIDIA's command knows nothing of resume"),
+        (("--engine", "spark"), "unknown engine 'spark'"),
+    ],
+)
+def test_wrong_options(tiny_dataset, tmp_path, run_cli, arguments, message):
+    finished = run_cli(*COMMAND, tiny_dataset.spec, "-o", tmp_path / "c", *arguments)
+    assert finished.code == 2
+    assert message in finished.stderr
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("resume", "long", "advice"),
+    [(False, False, ""), (False, True, "with --resume"), (True, False, "the same command goes on")],
+)
+def test_advice_when_stopped(monkeypatch, resume, long, advice):
+    monkeypatch.setattr("int8cal.cli.make._LONG_RUN_SECONDS", -1.0 if long else 300.0)
+    with pytest.raises(Stopped) as caught, _advice_when_stopped(resume=resume):
+        raise Stopped("interrupted", 130)
+    assert advice in caught.value.advice
+    assert bool(advice) == bool(caught.value.advice)

@@ -1,0 +1,177 @@
+"""The journal of finished images, and streams that go on from it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from int8cal.dataset.samples import Sample
+from int8cal.engine.journal import Journal, journal_path
+from int8cal.engine.native import map_on_threads
+from int8cal.engine.resume import resumed
+from int8cal.engine.work import EncodedSample, FailedSample
+from int8cal.errors import ImageError, OutputError
+
+IDENTITY = {"plan_sha256": "ab" * 32, "compression": "fast"}
+
+
+@pytest.fixture
+def samples(tmp_path) -> list[Sample]:
+    """Twelve samples with "images" of a few bytes."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number}.png").write_bytes(b"image %d" % number)
+    return [Sample(0, f"{number}", str(folder / f"{number}.png"), 4, 4) for number in range(12)]
+
+
+class Work:
+    """Counts what it decodes."""
+
+    def __init__(self, bad: tuple[str, ...] = ()) -> None:
+        self.decoded: list[str] = []
+        self.bad = bad
+
+    def __call__(self, sample: Sample) -> EncodedSample | FailedSample:
+        self.decoded.append(sample.frame_id)
+        if sample.frame_id in self.bad:
+            return FailedSample(sample, ImageError("is bad"))
+        content = Path(sample.path).read_bytes()
+        return EncodedSample(sample, b"chunk of " + content, 4, 5, len(content), hashlib.sha256(content).digest())
+
+
+def journal(tmp_path: Path, identity: dict = IDENTITY, samples: int = 12) -> Journal:
+    return Journal(str(tmp_path / "out.resume"), identity, samples, batch_size=4)
+
+
+def run(tmp_path: Path, samples: list[Sample], work: Work, stop_after: int | None = None, **options) -> list:
+    """The results of one run, which is interrupted after so many of them."""
+    results = []
+    with journal(tmp_path, **options) as kept:
+        stream = resumed(map_on_threads, kept, work, samples, 1)
+        for result in stream:
+            results.append(result)
+            if len(results) == stop_after:
+                break
+        stream.close()
+    return results
+
+
+def test_only_what_is_missing_is_made(tmp_path, samples):
+    whole = run(tmp_path / "whole", samples, Work())
+    run(tmp_path, samples, Work(), stop_after=7)
+    work = Work()
+    assert run(tmp_path, samples, work) == whole
+    assert work.decoded == ["7", "8", "9", "10", "11"]
+
+
+def test_many_interruptions(tmp_path, samples):
+    decoded = 0
+    for number in range(11):
+        work = Work()
+        run(tmp_path, samples, work, stop_after=number + 1)
+        decoded += len(work.decoded)
+    assert run(tmp_path, samples, Work()) == run(tmp_path / "whole", samples, Work())
+    assert decoded <= 12 + 11 * 2, "no more than the window of each run is made twice"
+
+
+def test_a_changed_image_is_made_again_and_told(tmp_path, samples, caplog):
+    run(tmp_path, samples, Work(), stop_after=6)
+    Path(samples[2].path).write_bytes(b"another image")
+    work = Work()
+    with caplog.at_level(logging.WARNING), journal(tmp_path) as kept:
+        results = list(resumed(map_on_threads, kept, work, samples, 1))
+        assert (kept.reused, kept.changed) == (5, [samples[2].path])
+    assert results[2].chunk == b"chunk of another image"
+    assert work.decoded == ["2", *map(str, range(6, 12))]
+    assert "2.png has changed since the interrupted run" in caplog.text
+    work = Work()
+    assert run(tmp_path, samples, work)[2].chunk == b"chunk of another image"
+    assert work.decoded == []
+
+
+def test_a_vanished_image_is_no_longer_used(tmp_path, samples):
+    run(tmp_path, samples, Work(), stop_after=6)
+    os.unlink(samples[2].path)
+    with pytest.raises(FileNotFoundError):
+        run(tmp_path, samples, Work())
+
+
+def test_bad_images_are_looked_at_again(tmp_path, samples):
+    first = run(tmp_path, samples, Work(bad=("3",)))
+    assert isinstance(first[3], FailedSample)
+    work = Work()
+    assert isinstance(run(tmp_path, samples, work)[3], EncodedSample)
+    assert work.decoded == ["3"]
+
+
+@pytest.mark.parametrize("lost", [1, 5, 40, 70, 100, 200])
+def test_a_torn_end_costs_only_what_it_held(tmp_path, samples, lost):
+    whole = run(tmp_path, samples, Work())
+    path = tmp_path / "out.resume"
+    size = path.stat().st_size
+    os.truncate(path, size - lost)
+    work = Work()
+    assert run(tmp_path, samples, work) == whole
+    assert 1 <= len(work.decoded) <= 1 + lost // 70
+    assert path.stat().st_size == size
+
+
+def test_damage_anywhere_never_comes_through(tmp_path, samples):
+    whole = run(tmp_path, samples, Work())
+    path = tmp_path / "out.resume"
+    sound = path.read_bytes()
+    header = len(sound) - sum(76 + len(result.chunk) for result in whole)
+    for place in range(header, len(sound), 5):
+        content = bytearray(sound)
+        content[place] ^= 0x55
+        path.write_bytes(content)
+        assert run(tmp_path, samples, Work()) == whole, f"byte {place}"
+
+
+def test_another_identity_begins_anew(tmp_path, samples, caplog):
+    run(tmp_path, samples, Work(), stop_after=6)
+    work = Work()
+    with caplog.at_level(logging.WARNING):
+        run(tmp_path, samples, work, identity={**IDENTITY, "compression": "small"})
+    assert len(work.decoded) == 12
+    assert "begun anew" in caplog.text
+
+
+def test_nothing_finished_leaves_no_file(tmp_path, samples):
+    run(tmp_path, samples, Work(bad=tuple(map(str, range(12)))))
+    assert not (tmp_path / "out.resume").exists()
+
+
+@pytest.mark.parametrize("content", [b"my notes", b"int8cal JOURNAL 1\n"])
+def test_files_of_others_are_not_touched(tmp_path, samples, content):
+    path = tmp_path / "out.resume"
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match="no journal"):
+        run(tmp_path, samples, Work())
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", ["symlink", "folder"])
+def test_only_regular_files_are_used(tmp_path, samples, kind):
+    path = tmp_path / "out.resume"
+    (tmp_path / "other").write_bytes(b"")
+    if kind == "symlink":
+        path.symlink_to(tmp_path / "other")
+    else:
+        path.mkdir()
+    with pytest.raises(OutputError, match="cannot keep finished images"):
+        run(tmp_path, samples, Work())
+    assert (tmp_path / "other").read_bytes() == b""
+
+
+def test_every_plan_has_its_own_name(tmp_path):
+    out = str(tmp_path / "c.tensor")
+    assert journal_path(out, "ab" * 32) == f"{out}.{'ab' * 8}.resume"
+    assert journal_path(out, "ab" * 32) != journal_path(out, "cd" * 32)
+    longest = journal_path(str(tmp_path / ("é" * 127)), "ab" * 32)
+    assert len(os.fsencode(os.path.basename(longest))) <= 255

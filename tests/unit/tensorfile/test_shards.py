@@ -1,0 +1,268 @@
+"""A tensorfile in parts: one file to every reader, an error as soon as a part is not what the head declares."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from int8cal.errors import OutputError, OutputExistsError, TensorFileError, UsageError
+from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.shards import TensorFileOutput
+from int8cal.tensorfile.verify import ValueCheck, check_structure
+
+ENCODER = Compression.named("fast")
+BATCHES = np.random.default_rng(0).random((7, 2, 1, 4, 5), np.float32)
+
+
+def fill(output: TensorFileOutput, batches: np.ndarray = BATCHES, at_most: int | None = None) -> dict:
+    with output.writer(batches.shape[1:], ENCODER, at_most or len(batches)) as writer:
+        for image in batches.reshape(-1, *batches.shape[2:]):
+            writer.append(ENCODER.encode(image))
+        return writer.finish({"network": "x"}, ())
+
+
+def write(path: Path, shards: int = 3, batches: np.ndarray = BATCHES, **options) -> Path:
+    with TensorFileOutput(str(path), shards=shards, **options) as output:
+        fill(output, batches)
+        output.commit()
+    return path
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+@pytest.fixture
+def head(tmp_path) -> Path:
+    return write(tmp_path / "c.tensor")
+
+
+def test_one_file_to_our_reader(head):
+    assert listing(head.parent) == ["c.tensor", *(f"c.tensor-0000{n}-of-00003" for n in range(3))]
+    with TensorFile(head) as file:
+        np.testing.assert_array_equal(np.stack(list(file)), BATCHES)
+        np.testing.assert_array_equal(file[-1], BATCHES[-1])
+        np.testing.assert_array_equal(file[0], BATCHES[0])
+        assert [part["batches"] for part in file.manifest["parts"]] == [3, 2, 2]
+        assert file.filters(6) == ("shuffle", "deflate")
+        values = ValueCheck(file)
+        assert sum(len(images) for _, images in values.images()) == 14
+        assert values.findings == []
+        assert not [f for f in check_structure(file) if "manifest" not in f.message]
+
+
+def test_one_file_to_any_hdf5_reader_from_anywhere(head, monkeypatch):
+    monkeypatch.chdir("/")
+    with h5py.File(head) as file:
+        assert head.read_bytes()[8] == 0, "superblock 0, for the oldest readers"
+        assert file.attrs["count"] == 7
+        for number, batch in enumerate(BATCHES):
+            array = file[f"_tensorfile_array_key__{number}"]["_tensorfile_array_key_"][()]
+            np.testing.assert_array_equal(array, batch)
+
+
+def test_each_part_is_a_tensorfile_of_its_own(head):
+    with TensorFile(f"{head}-00001-of-00003") as part:
+        np.testing.assert_array_equal(np.stack(list(part)), BATCHES[3:5])
+
+
+def test_the_folder_can_be_moved_and_the_head_renamed(head, tmp_path):
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name in listing(tmp_path):
+        if name != "elsewhere":
+            shutil.move(tmp_path / name, moved / name)
+    (moved / "c.tensor").rename(moved / "renamed")
+    with TensorFile(moved / "renamed") as file:
+        np.testing.assert_array_equal(file[5], BATCHES[5])
+
+
+FIRST_BATCH = {0: 0, 1: 3, 2: 5}
+"""First batch of each part."""
+
+
+@pytest.mark.parametrize(("number", "first"), FIRST_BATCH.items())
+def test_a_missing_part(head, number, first):
+    part = f"{head}-0000{number}-of-00003"
+    os.unlink(part)
+    with TensorFile(head) as file, pytest.raises(TensorFileError, match="missing") as caught:
+        list(file)
+    assert caught.value.where == part
+    with h5py.File(head) as file, pytest.raises(KeyError):
+        file[f"_tensorfile_array_key__{first}"]
+
+
+@pytest.mark.parametrize(("number", "first"), FIRST_BATCH.items())
+def test_a_changed_part(head, number, first):
+    part = Path(f"{head}-0000{number}-of-00003")
+    content = bytearray(part.read_bytes())
+    content[-1] ^= 1
+    part.write_bytes(content)
+    with TensorFile(head) as file:
+        for _ in range(2):
+            with pytest.raises(TensorFileError, match="not the one that its head file was made with") as caught:
+                file[first]
+        assert caught.value.where == str(part)
+
+
+@pytest.mark.parametrize("kind", ["symlink", "folder", "pipe"])
+def test_a_part_that_is_no_regular_file(head, tmp_path, kind):
+    part = Path(f"{head}-00000-of-00003")
+    part.rename(tmp_path / "aside")
+    if kind == "symlink":
+        part.symlink_to(tmp_path / "aside")
+    elif kind == "folder":
+        part.mkdir()
+    else:
+        os.mkfifo(part)
+    with TensorFile(head) as file, pytest.raises(TensorFileError, match=r"no regular file|cannot be opened"):
+        file[0]
+
+
+def edited(head: Path, change) -> Path:
+    """The head with another manifest."""
+    with h5py.File(head, "r+") as file:
+        manifest = json.loads(bytes(file.attrs["int8cal"]))
+        change(manifest["parts"])
+        file.attrs["int8cal"] = np.bytes_(json.dumps(manifest))
+    return head
+
+
+@pytest.mark.parametrize(
+    "name", ["../c.tensor-00000-of-00003", "/etc/passwd", "", ".", "..", "a\0b", "\ud800", 3, None, "sub/part"]
+)
+def test_names_that_are_no_siblings(head, name):
+    with pytest.raises(TensorFileError, match="list of part files is unsound"):
+        TensorFile(edited(head, lambda parts: parts[0].update(name=name)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda parts: parts[0].update(batches=-3),
+        lambda parts: parts[0].update(batches=True),
+        lambda parts: parts[0].update(sha256="00"),
+        lambda parts: parts[0].update(more=1),
+        lambda parts: parts.append("x"),
+        lambda parts: parts.extend(parts * 40),
+    ],
+)
+def test_unsound_declarations(head, change):
+    with pytest.raises(TensorFileError, match="list of part files is unsound"):
+        TensorFile(edited(head, change))
+
+
+def test_declared_batches_must_add_up(head):
+    with pytest.raises(TensorFileError, match="another number of batches"):
+        TensorFile(edited(head, lambda parts: parts.pop()))
+
+
+def test_links_must_lead_where_the_manifest_says(head):
+    name = "_tensorfile_array_key__4"
+    with h5py.File(head, "r+") as file:
+        del file[name]
+        file[name] = h5py.ExternalLink("c.tensor-00001-of-00003", "/_tensorfile_array_key__0")
+    with TensorFile(head) as file, pytest.raises(TensorFileError, match="batch 4 does not lie where"):
+        file[4]
+
+
+def test_links_of_files_without_declared_parts_are_not_followed(head):
+    edited(head, lambda parts: parts.clear())
+    with TensorFile(head) as file, pytest.raises(TensorFileError, match="link to another place"):
+        file[0]
+
+
+def test_a_part_of_another_shape(tmp_path, head):
+    other = write(tmp_path / "other", 1, BATCHES[:3, :1])
+    swapped = json.loads(json.dumps(TensorFile(other).manifest["parts"]))
+    shutil.copy(f"{other}-00000-of-00001", f"{head}-00000-of-00003")
+    edited(head, lambda parts: parts[0].update(sha256=swapped[0]["sha256"]))
+    with TensorFile(head) as file, pytest.raises(TensorFileError, match="is no part of 3 batches"):
+        file[0]
+
+
+def test_nothing_is_left_without_commit(tmp_path):
+    with TensorFileOutput(str(tmp_path / "c"), shards=3) as output:
+        fill(output)
+        assert [name for name in listing(tmp_path) if not name.startswith(".")] == []
+    assert listing(tmp_path) == []
+
+
+def test_a_failed_publication_leaves_no_part(tmp_path):
+    with TensorFileOutput(str(tmp_path / "c"), shards=3) as output:
+        fill(output)
+        (tmp_path / "c-00002-of-00003").write_text("mine")
+        with pytest.raises(OutputExistsError):
+            output.commit()
+    assert listing(tmp_path) == ["c-00002-of-00003"]
+
+
+def test_a_taken_part_name_is_found_before_work(tmp_path):
+    (tmp_path / "c-00001-of-00003").write_text("mine")
+    with pytest.raises(OutputExistsError), TensorFileOutput(str(tmp_path / "c"), shards=3):
+        pytest.fail("entered")
+    assert listing(tmp_path) == ["c-00001-of-00003"]
+
+
+def test_a_second_run_on_the_same_output_stops(tmp_path):
+    second = TensorFileOutput(str(tmp_path / "c"), shards=2)
+    with TensorFileOutput(str(tmp_path / "c"), shards=2), pytest.raises(OutputError, match="another run"):
+        second.__enter__()
+
+
+def test_overwriting(head, tmp_path):
+    write(head, 3, BATCHES[:3], overwrite=True)
+    with TensorFile(head) as file:
+        np.testing.assert_array_equal(np.stack(list(file)), BATCHES[:3])
+
+
+def test_scratch_folder(tmp_path):
+    scratch = tmp_path / "scratch"
+    head = write(tmp_path / "out" / "c", 2, scratch_dir=str(scratch))
+    with TensorFile(head) as file:
+        np.testing.assert_array_equal(np.stack(list(file)), BATCHES)
+    assert listing(scratch) == []
+
+
+def test_fewer_batches_than_planned_need_fewer_parts(tmp_path):
+    with TensorFileOutput(str(tmp_path / "c"), shards=3) as output:
+        assert [part["batches"] for part in fill(output, BATCHES[:4], at_most=6)["parts"]] == [2, 2]
+        output.commit()
+    assert listing(tmp_path) == ["c", "c-00000-of-00003", "c-00001-of-00003"]
+    with TensorFile(tmp_path / "c") as file:
+        np.testing.assert_array_equal(file[3], BATCHES[3])
+
+
+def test_every_part_gets_a_batch_when_the_numbers_do_not_divide(tmp_path):
+    head = write(tmp_path / "c", 6)
+    assert [part["batches"] for part in TensorFile(head).manifest["parts"]] == [2, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("shards", [0, -1, 101])
+def test_number_of_parts_out_of_range(tmp_path, shards):
+    with pytest.raises(UsageError, match="part files cannot be made"):
+        TensorFileOutput(str(tmp_path / "c"), shards=shards)
+
+
+def test_more_parts_than_batches(tmp_path):
+    with (
+        pytest.raises(UsageError, match="7 batches do not fill 8"),
+        TensorFileOutput(str(tmp_path / "c"), shards=8) as output,
+    ):
+        fill(output)
+    assert listing(tmp_path) == []
+
+
+def test_equal_content_gives_equal_bytes(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, second = (write(tmp_path / folder / "c") for folder in "ab")
+    for name in listing(first.parent):
+        assert (first.parent / name).read_bytes() == (second.parent / name).read_bytes()
