@@ -402,3 +402,22 @@ def test_mlflow_that_fails_does_not_fail_the_run(site, monkeypatch, caplog):
     monkeypatch.setattr("int8cal.component.mlflow.find_spec", lambda name: True)
     assert site.run().manifest.batches == 1
     assert "not logged to MLflow" in caplog.text
+
+
+def test_finished_result_of_nvidias_command_is_found(site, program_on_path, monkeypatch):
+    site.run(output_dir=site.root / "native")
+    made = site.root / "native" / "app" / "experiment_dir_final" / "calibration.tensor"
+    count = site.root / "runs"
+    program_on_path("detectnet_v2", f'#!/bin/sh\necho run >> "{count}"\ncp "{made}" "$5"\n')
+    monkeypatch.setattr(TensorFile, "_read_manifest", lambda self: None)  # as in the files that NVIDIA's command makes
+    assert not site.run(engine="tao").manifest.reused
+    assert site.run(engine="tao").manifest.reused
+    assert count.read_text() == "run\n"
+    with pytest.raises(OutputExistsError, match="not the result of this request"):
+        site.run(engine="tao", max_batches="2")
+    with pytest.raises(OutputExistsError, match="not the result of this request"):
+        site.run(engine="native")
+    record = Path(f"{site.tensorfile}.json")
+    record.write_text(record.read_text().replace('"images_sha256": "', '"images_sha256": "0'))
+    with pytest.raises(OutputExistsError):
+        site.run(engine="tao")
