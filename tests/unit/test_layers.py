@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "engine": STAGES | {"networks", "plans"},
     "manifest": RUN - {"pipeline"},
     "pipeline": RUN,
-    "component": RUN,
+    "component": RUN | {"report"},
     "report": RUN | {"check"},
     "check": RUN,
     "use": BASE | {"tensorfile"},
