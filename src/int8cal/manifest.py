@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import platform
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
 from int8cal.dataset.encoded import sample_place
+from int8cal.engine.versions import deciding_packages
 from int8cal.files import write_file
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ SCHEMA = 1
 """Version of the manifest's layout, raised when a reader would have to change."""
 
 _MAX_RUN_FACTS_BYTES = 64 << 20
-
-_DECIDING_PACKAGES = ("h5py", "imagecodecs", "isal", "numpy", "pillow", "simplejpeg")
-"""Packages whose version can change arrays or bytes."""
 
 
 @dataclass(frozen=True)
@@ -113,18 +110,8 @@ def facts(plan: Plan, assembled: Assembled, compression: str) -> dict[str, Any]:
         "dataset": {"sources": [len(source.samples) for source in plan.dataset.sources], **plan.dataset.counts},
         "plan_sha256": plan.sha256,
         "compression": compression,
-        "packages": versions(),
+        "packages": deciding_packages(),
     }
-
-
-def encoder_facts() -> dict[str, Any]:
-    """What decides the bytes of a chunk beside the plan and the images."""
-    return {"int8cal": __version__, "packages": versions(), "architecture": platform.machine()}
-
-
-def versions() -> dict[str, str]:
-    """Version of every package that can change arrays or bytes."""
-    return {name: version(name) for name in _DECIDING_PACKAGES}
 
 
 def reference_facts(plan: Plan) -> dict[str, Any]:

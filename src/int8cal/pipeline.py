@@ -26,6 +26,7 @@ from int8cal.engine import engine_named
 from int8cal.engine.assemble import OnBadImage, assemble
 from int8cal.engine.journal import Journal, journal_path
 from int8cal.engine.resume import resumed
+from int8cal.engine.versions import encoder_versions
 from int8cal.engine.work import Work
 from int8cal.errors import DataError, EngineFailedError, OutputError, SpecError, UsageError
 from int8cal.files import OutputFile, require_free_space
@@ -294,7 +295,7 @@ def make(
         if resume or shards or ray_address:
             raise UsageError("NVIDIA's command knows nothing of resume, shards and Ray", hint="Leave them out.")
         return _made_by_nvidia(plan, out, overwrite=overwrite, scratch_dir=scratch_dir, record=dict(record or {}))
-    stream = engine_named(engine, ray_address=ray_address)
+    stream = engine_named(engine, plan, ray_address=ray_address)
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers cannot work", hint="Give --workers a positive number.")
     progress = progress or _Silent()
@@ -355,7 +356,7 @@ def _journal(plan: Plan, out: str, compression: Compression, nbytes: int) -> Jou
     path = journal_path(out, plan.sha256)
     kept = os.path.getsize(path) if os.path.exists(path) else 0
     require_free_space(os.path.dirname(path), 2 * nbytes - kept)  # the output grows beside it
-    identity = {"plan_sha256": plan.sha256, "compression": compression.name, **manifests.encoder_facts()}
+    identity = {"plan_sha256": plan.sha256, "compression": compression.name, **encoder_versions()}
     return Journal(path, identity, len(plan.order), plan.batch_size)
 
 

@@ -95,6 +95,20 @@ class Plan:
         )
         return [path for path in paths if not os.path.isfile(path)]
 
+    def places(self) -> tuple[str, ...]:
+        """What must be there to be read: of each folder of images one image, and every TFRecord that holds images.
+
+        A folder stands for itself when its first image is not there.
+        """
+        records, first_of = {}, {}
+        for sample in self.samples():
+            if sample.embedded and sample.record:
+                records[sample.record.path] = None
+            else:
+                first_of.setdefault(os.path.dirname(sample.path), sample.path)
+        images = (path if os.path.isfile(path) else folder for folder, path in first_of.items())
+        return (*records, *images)
+
     @cached_property
     def spec_sha256(self) -> str:
         """SHA-256 of the parsed spec with every path field cleared: the same wherever the data lie."""

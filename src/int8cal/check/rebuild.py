@@ -16,8 +16,7 @@ import numpy.typing as npt
 
 from int8cal.check.statistics import digest_of
 from int8cal.dataset.encoded import sample_place
-from int8cal.engine import engine_named
-from int8cal.engine.cores import usable_cores
+from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import EncodedSample, FailedSample, Work
 from int8cal.errors import DataError
 from int8cal.pipeline import plan
@@ -162,7 +161,7 @@ def rebuilt_images(
 ) -> Generator[EncodedSample | FailedSample]:
     """Samples → their images, uncompressed, in order; close it to end the work early."""
     work = Work(planned.arithmetic, planned.image_shape, Compression.named("none"))
-    with closing(engine_named("native")(work, samples, workers or usable_cores())) as results:
+    with closing(map_on_threads(work, samples, workers)) as results:
         yield from results
 
 

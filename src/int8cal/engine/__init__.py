@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from int8cal.engine.native import map_on_threads
 from int8cal.errors import UsageError
+
+if TYPE_CHECKING:
+    from int8cal.plans import Plan
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -31,11 +34,12 @@ class Stream(Protocol):
 ENGINES = ("native", "ray")
 
 
-def engine_named(name: str, *, ray_address: str | None = None) -> Stream:
+def engine_named(name: str, plan: Plan, *, ray_address: str | None = None) -> Stream:
     """The engine of that name.
 
     Args:
         name: one of `ENGINES`.
+        plan: what it will work for.
         ray_address: of the cluster; see `int8cal.engine.ray`.
 
     Raises:
@@ -44,7 +48,7 @@ def engine_named(name: str, *, ray_address: str | None = None) -> Stream:
     if name == "ray":
         from int8cal.engine.ray import map_on_ray  # needed by few
 
-        return partial(map_on_ray, address=ray_address)
+        return partial(map_on_ray, address=ray_address, places=plan.places())
     if ray_address is not None:
         raise UsageError(f"an address is for --engine ray, not for {name}", hint="Add --engine ray.")
     if name not in ENGINES:
