@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from int8cal import pipeline
 from int8cal.errors import (
     MissingDataError,
     OutputError,
@@ -24,6 +23,7 @@ from int8cal.errors import (
     UsageError,
 )
 from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.writer import TensorFileWriter
 
 RECORD_KEYS = {"inputs", "updated_spec", "edits", "not_used", "notes", "seconds"}
 
@@ -257,16 +257,16 @@ def test_failed_run_leaves_nothing_behind(site, monkeypatch):
 def test_target_that_cannot_rename_or_seek(site, monkeypatch):
     """Nothing is made in the output folder: files arrive there whole, where no name can change."""
     written = []
-    real_writer = pipeline.TensorFileWriter
+    real_init = TensorFileWriter.__init__
 
-    def writer(path, *arguments, **options):
+    def init(self, path, *arguments, **options):
         written.append(path)
-        return real_writer(path, *arguments, **options)
+        real_init(self, path, *arguments, **options)
 
     def refused(*arguments, **options):
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
-    monkeypatch.setattr(pipeline, "TensorFileWriter", writer)
+    monkeypatch.setattr(TensorFileWriter, "__init__", init)
     for name in ("link", "rename", "replace"):
         monkeypatch.setattr(os, name, refused)
     site.run()
