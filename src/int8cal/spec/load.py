@@ -111,26 +111,30 @@ def _spelling_hint(odd: Oddity) -> str:
 def _merge(text: SpecText, path: str, root: str) -> Message:
     """Parse with google.protobuf; its complaint becomes ours."""
     message = new_message(root)
+    lines = list(text.code_lines())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # an unknown escape stands for itself: C:\data
-            text_format.Merge(text.text, message)
+            text_format.MergeLines((line for _, line in lines), message)
     except text_format.ParseError as error:
-        raise _merge_error(text, path, schema_of(root), error) from None
+        raise _merge_error(text, path, schema_of(root), lines, error) from None
     except (ValueError, TypeError, OverflowError) as error:  # an enum number beyond 32 bits has no ParseError
         raise SpecError(f"a value cannot be stored: {shown(str(error))}", where=printable(path)) from None
     return message
 
 
-def _merge_error(text: SpecText, path: str, schema: Schema, error: text_format.ParseError) -> SpecError:
+def _merge_error(
+    text: SpecText, path: str, schema: Schema, lines: Sequence[tuple[int, str]], error: text_format.ParseError
+) -> SpecError:
     """``line:column : 'the whole line': reason`` → place and reason, with names as the .proto file has them."""
     line, column = error.GetLine(), error.GetColumn()
     if line is None or column is None:
         return SpecError(shown(str(error), 300), where=printable(path))
-    reason = str(error).removeprefix(f"{line}:{column} : ").removeprefix(f"'{text.line(line)}': ")
+    start, code = lines[line - 1]
+    reason = str(error).removeprefix(f"{line}:{column} : ").removeprefix(f"'{code}': ")
     for package in (schema.package, COMMON_PACKAGE):
         reason = reason.replace(f"{package}.", "")
-    return SpecError(shown(reason, 300), where=f"{printable(path)}:{line}:{column}")
+    return SpecError(shown(reason, 300), where=text.place(path, start + column - 1))
 
 
 def _unreadable(path: str, error: OSError | ValueError) -> SpecError:
