@@ -9,7 +9,7 @@ import click
 from int8cal.cli import console
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from int8cal.spec.check import Finding
     from int8cal.spec.spec import Spec
@@ -81,7 +81,7 @@ def check(*, path: str, network: str | None, allow_unknown_fields: bool, strict:
     read = _read(path, network, allow_unknown_fields=allow_unknown_fields, strict=strict)
     findings = _findings(read)
     if as_json:
-        listed = [{"where": one.where, "field": one.field, "message": one.message} for one in findings]
+        listed = [{"where": one.where, "field": one.field or None, "message": one.message} for one in findings]
         facts = {"file": path, "message": describe_root(read.root), "sound": not findings}
         console.print_json({**facts, "findings": listed, "warnings": list(read.warnings)})
     else:
@@ -92,14 +92,14 @@ def check(*, path: str, network: str | None, allow_unknown_fields: bool, strict:
         click.get_current_context().exit(SpecError.exit_code)
 
 
-def _findings(read: Spec) -> Sequence[Finding]:
-    """What the tables find; when they find nothing, what the network itself refuses first (it names no field)."""
+def _findings(read: Spec) -> list[Finding]:
+    """What the tables find; when they find nothing, what the network itself refuses first."""
     from int8cal import networks
     from int8cal.errors import SpecError
     from int8cal.spec.check import Finding
     from int8cal.spec.check import check as check_tables
 
-    findings = check_tables(read)
+    findings = list(check_tables(read))
     network = networks.find(read)
     if findings or not network:
         return findings
@@ -185,7 +185,8 @@ def _edit_facts(change: Change) -> dict[str, Any]:
 
 def _read(path: str, network: str | None, *, allow_unknown_fields: bool = False, strict: bool = False) -> Spec:
     from int8cal.spec.find import root_of_text
-    from int8cal.spec.load import parse, read_text
+    from int8cal.spec.load import parse
+    from int8cal.spec.read import read_text
 
     text = read_text(path)
     root = root_of_text(text, path, network)
