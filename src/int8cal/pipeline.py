@@ -307,7 +307,7 @@ def make(
         TensorFileOutput(out, shards=shards, overwrite=overwrite, scratch_dir=scratch_dir) as output,
         _journal(plan, out, encoder, nbytes) if resume else nullcontext() as journal,
     ):
-        require_free_space(os.path.dirname(os.path.abspath(output.scratch)), nbytes)
+        output.require_space(nbytes)
         work = Work(plan.arithmetic, plan.image_shape, encoder)
         samples = plan.candidates(None if skipping else plan.images)
         results = resumed(stream, journal, work, samples, workers) if journal else stream(work, samples, workers)
