@@ -131,6 +131,8 @@ class OutputFile:
         Raises:
             OutputError: copying or flushing failed.
         """
+        if self._prepared:
+            return
         try:
             if self.scratch != self._part:
                 _copy(self.scratch, self._part, os.O_TRUNC)
@@ -146,8 +148,7 @@ class OutputFile:
             OutputExistsError: the name was taken in the meantime.
             OutputError: copying, flushing or renaming failed.
         """
-        if not self._prepared:
-            self.prepare()
+        self.prepare()
         try:
             with uninterrupted():
                 self._rename()
@@ -156,6 +157,11 @@ class OutputFile:
             raise _taken(self.path) from error
         except OSError as error:
             raise self._cannot("finish the file", error) from error
+
+    def withdraw(self) -> None:
+        """Take back a `commit`, for a file that is of no use without another one that failed."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
 
     def _rename(self) -> None:
         if self._overwrite:

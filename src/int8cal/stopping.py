@@ -11,13 +11,15 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from int8cal.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
 STOPPING: dict[int, tuple[str, int]] = {
-    signal.SIGINT: ("interrupted", 130),
-    signal.SIGTERM: ("terminated", 143),
+    signal.SIGINT: ("interrupted", EXIT_INTERRUPTED),
+    signal.SIGTERM: ("terminated", EXIT_TERMINATED),
 }
 """Signal number → what happened, and the exit code that says so."""
 
