@@ -308,9 +308,10 @@ def make(
 
     with (
         TensorFileOutput(out, shards=shards, overwrite=overwrite, scratch_dir=scratch_dir) as output,
+        manifests.run_facts_output(out, overwrite=overwrite) as run_facts,
         _journal(plan, out, encoder, nbytes) if resume else nullcontext() as journal,
     ):
-        require_free_space(os.path.dirname(os.path.abspath(output.scratch)), nbytes)
+        output.require_space(nbytes)
         work = Work(plan.arithmetic, plan.image_shape, encoder)
         samples = plan.candidates(None if skipping else plan.images)
         results = resumed(stream, journal, work, samples, workers) if journal else stream(work, samples, workers)
@@ -347,8 +348,7 @@ def make(
             },
             record=dict(record or {}),
         )
-        manifests.write_run_facts(manifest, overwrite=overwrite)
-        output.commit()
+        manifests.publish(output, run_facts, manifest)
         if journal:
             journal.remove()
     return manifest
@@ -372,7 +372,11 @@ def _made_by_nvidia(
     command = tao.command_of(plan)
     started = datetime.now(UTC)
     clock = time.perf_counter()
-    with tao.safe_folder(scratch_dir) as folder, OutputFile(out, overwrite=overwrite, scratch_dir=folder) as output:
+    with (
+        tao.safe_folder(scratch_dir) as folder,
+        OutputFile(out, overwrite=overwrite, scratch_dir=folder) as output,
+        manifests.run_facts_output(out, overwrite=overwrite) as run_facts,
+    ):
         result = tao.run(command, plan, output.scratch, folder)
         seconds = time.perf_counter() - clock
         if result.problem:
@@ -396,14 +400,14 @@ def _made_by_nvidia(
         )
         if result.problem:
             with suppress(OutputError):  # the failure itself is what the user must hear of
-                manifests.write_run_facts(manifest, overwrite=overwrite)
+                run_facts.write(manifest.to_bytes())
+                run_facts.commit()
             raise EngineFailedError(result.problem, hint="Its own messages are in the log above.")
         manifest.run.update(
             tensorfile_sha256=tao.file_sha256(output.scratch),
             images_sha256=tao.images_sha256(plan),
         )
-        manifests.write_run_facts(manifest, overwrite=overwrite)
-        output.commit()
+        manifests.publish(output, run_facts, manifest)
     return manifest
 
 
