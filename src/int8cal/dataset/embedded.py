@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 
 from int8cal.dataset.encoded import ENCODED_FEATURE
 from int8cal.dataset.example import bytes_feature, integer_feature, parse_features, text_feature
-from int8cal.dataset.paths import WORKING_DIRECTORY_HINT, matching_files
+from int8cal.dataset.paths import WORKING_DIRECTORY_HINT, matching_files, path_text
 from int8cal.dataset.samples import RecordRef, Sample, Source
 from int8cal.dataset.tfrecord import iterate_records, record_place
 from int8cal.errors import MissingDataError
-from int8cal.text_safety import printable
 from int8cal.types import Message
 
 INDEX_PREFIX = "idx-"
@@ -37,7 +36,7 @@ def read_embedded_images(index: int, pattern: str) -> Source:
         if not os.path.basename(path).startswith(INDEX_PREFIX)
     ]
     if not files:
-        raise MissingDataError(f"Only index files ({INDEX_PREFIX}*) match pattern {printable(pattern)}.")
+        raise MissingDataError(f"Only index files ({INDEX_PREFIX}*) match pattern {path_text(pattern)}.")
     return Source(index, pattern, tuple(sample for path in files for sample in _samples(index, path)))
 
 

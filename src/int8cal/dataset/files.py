@@ -6,8 +6,8 @@ import os
 import stat
 from typing import BinaryIO
 
+from int8cal.dataset.paths import path_text
 from int8cal.errors import DataError, MissingDataError
-from int8cal.text_safety import printable
 
 
 def open_regular(path: str, what: str, error: type[DataError], *, buffering: int = -1) -> BinaryIO:
@@ -23,13 +23,15 @@ def open_regular(path: str, what: str, error: type[DataError], *, buffering: int
         MissingDataError: there is no such file.
         DataError: of the class given: it is no regular file, or cannot be opened.
     """
-    where = printable(path)
+    where = path_text(path)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as missing:
         raise MissingDataError(f"No such file or directory: the {what} is missing.", where=where) from missing
     except OSError as problem:
         raise error(f"The {what} cannot be opened: {problem.strerror}.", where=where) from problem
+    except ValueError as problem:
+        raise error(f"The {what} cannot be opened: {problem}.", where=where) from problem
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise error(f"Not a regular file, so no {what}.", where=where)

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from int8cal.dataset.example import integer_feature, parse_features, text_feature
-from int8cal.dataset.paths import matching_files, path_inside, require_folder
+from int8cal.dataset.paths import matching_files, path_inside, path_text, require_folder
 from int8cal.dataset.samples import Dataset, RecordRef, Sample, Source
 from int8cal.dataset.tfrecord import Record, iterate_records, record_place
 from int8cal.errors import DataError, MissingDataError, RecordError
-from int8cal.text_safety import printable
 from int8cal.types import Message, SplitName
 
 
@@ -110,7 +109,7 @@ def read_tfrecord_split(selection: TFRecordSelection, split: SplitName) -> Datas
             hint=_fold_hint(selection),
         )
     warnings += (
-        f"Data source {source.index} ({printable(source.name)}) has no records in the {split} split."
+        f"Data source {source.index} ({path_text(source.name)}) has no records in the {split} split."
         for source in sources
         if not source.samples
     )

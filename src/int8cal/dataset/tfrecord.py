@@ -20,8 +20,8 @@ from typing import BinaryIO, NamedTuple
 import google_crc32c
 
 from int8cal.dataset.files import open_regular
+from int8cal.dataset.paths import path_text
 from int8cal.errors import RecordError
-from int8cal.text_safety import printable
 
 MAX_RECORD_BYTES = 1 << 28
 """Largest payload that is read (256 MiB): a record holds the labels of one image, and perhaps the image."""
@@ -84,7 +84,7 @@ def frame_record(payload: bytes) -> bytes:
 
 def record_place(path: str, offset: int) -> str:
     """How a record is named in messages: ``file.tfrecord:+10432``."""
-    return f"{printable(path)}:+{offset}"
+    return f"{path_text(path)}:+{offset}"
 
 
 def _open(path: str) -> BinaryIO:
