@@ -6,7 +6,7 @@ import os
 
 from int8cal.dataset.example import bytes_feature, parse_features
 from int8cal.dataset.files import open_regular
-from int8cal.dataset.limits import MAX_ENCODED_BYTES
+from int8cal.dataset.limits import MAX_ENCODED_BYTES, REPAIR_IMAGE
 from int8cal.dataset.paths import path_text
 from int8cal.dataset.samples import Sample
 from int8cal.dataset.tfrecord import read_record, record_place
@@ -14,6 +14,8 @@ from int8cal.errors import ImageError, RecordError
 
 ENCODED_FEATURE = "frame/encoded"
 """Feature of a record that holds a whole image file."""
+
+_FIND_IMAGE = "The command plan lists all that are missing; --on_bad_image skip --max_skipped 1 leaves one out."
 
 
 def sample_place(sample: Sample) -> str:
@@ -38,17 +40,27 @@ def read_encoded(sample: Sample) -> bytes:
         raise RecordError(f"The image {path_text(sample.frame_id)} has no record to be read from.")
     record = read_record(sample.record.path, sample.record.offset)
     if record.crc != sample.record.crc:
-        raise RecordError("The TFRecord file was changed while it was used.", where=where)
+        raise RecordError(
+            "The TFRecord file was changed while it was used.",
+            where=where,
+            hint="Run again when nothing writes to the data set any more.",
+        )
     return bytes_feature(parse_features(record.payload, where), ENCODED_FEATURE, where)
 
 
 def _read_file(path: str) -> bytes:
     where = path_text(path)
-    with open_regular(path, "image file", ImageError, buffering=0) as file:
+    with open_regular(path, "image file", ImageError, hint=_FIND_IMAGE, buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_ENCODED_BYTES:
-            raise ImageError(f"The image file has {size} bytes; at most {MAX_ENCODED_BYTES} are read.", where=where)
+            raise ImageError(
+                f"The image file has {size} bytes; at most {MAX_ENCODED_BYTES} are read.",
+                where=where,
+                hint="Save the image in a smaller format, such as PNG.",
+            )
         try:
             return file.read()
         except OSError as error:
-            raise ImageError(f"The image file cannot be read: {error.strerror}.", where=where) from error
+            raise ImageError(
+                f"The image file cannot be read: {error.strerror}.", where=where, hint=REPAIR_IMAGE
+            ) from error

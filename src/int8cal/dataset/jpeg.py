@@ -23,7 +23,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from int8cal.dataset.limits import check_pixels
+from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels
 from int8cal.errors import ImageError
 from int8cal.types import ImageHWC_u8
 
@@ -123,4 +123,4 @@ def _without_metadata(data: bytes) -> bytes:
 
 def _invalid(data: bytes, reason: str, where: str) -> ImageError:
     message = f"Invalid JPEG data or crop window, data size {len(data)}"
-    return ImageError(f"{message}: {reason}." if reason else f"{message}.", where=where)
+    return ImageError(f"{message}: {reason}." if reason else f"{message}.", where=where, hint=REPAIR_IMAGE)

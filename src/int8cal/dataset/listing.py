@@ -53,4 +53,6 @@ def _unreadable(folder: str, what: str, error: OSError | ValueError) -> DataErro
     if isinstance(error, FileNotFoundError):
         return MissingDataError(f"There is no such {what}.", where=where, hint=WORKING_DIRECTORY_HINT)
     reason = error.strerror if isinstance(error, OSError) else str(error)
-    return DataError(f"The {what} cannot be read: {reason}.", where=where)
+    return DataError(
+        f"The {what} cannot be read: {reason}.", where=where, hint="It must be a folder that this user may list."
+    )

@@ -62,7 +62,7 @@ def test_impossible_paths_are_missing_folders(path: str) -> None:
 @pytest.mark.parametrize("path", [LONG, "no\0thing"])
 def test_impossible_paths_cannot_be_opened_or_listed(path: str) -> None:
     for use in (
-        lambda: open_regular(path, "image file", ImageError),
+        lambda: open_regular(path, "image file", ImageError, hint=""),
         lambda: names_in(path, "image folder"),
         lambda: list(files_below(path, "image folder")),
         lambda: read_encoded(Sample(0, "x", path)),
