@@ -41,16 +41,25 @@ $(VENV)/.docs-installed: requirements/docs.txt $(VENV)/.project-installed
 	@$(INSTALL) --require-hashes --no-deps --only-binary :all: -r requirements/docs.txt
 	@touch $@
 
+# What only the tests of the Azure ML component need, so that the demo does not wait for it.
+$(VENV)/.azureml-installed: requirements/azureml.txt $(VENV)/.project-installed
+	@$(INSTALL) --require-hashes --no-deps --only-binary :all: -r requirements/azureml.txt
+	@touch $@
+
+$(VENV)/.extended-installed: requirements/extended.txt $(VENV)/.azureml-installed
+	@$(INSTALL) --require-hashes --no-deps --only-binary :all: -r requirements/extended.txt
+	@touch $@
+
 demo: $(VENV)/.project-installed
 	$(BIN)/int8cal demo --output_dir $(DEMO_OUT) --overwrite
 
-test: $(VENV)/.project-installed
+test: $(VENV)/.azureml-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 -m "not extended"
 
-test-extended: $(VENV)/.project-installed
+test-extended: $(VENV)/.extended-installed
 	$(BIN)/pytest -m extended --timeout 1500
 
 bench: $(VENV)/.project-installed
@@ -62,6 +71,7 @@ docs: generate $(VENV)/.docs-installed
 
 generate: $(VENV)/.project-installed
 	$(BIN)/python tools/generate_docs.py
+	$(BIN)/python tools/generate_component_docs.py
 
 format: $(VENV)/.project-installed
 	$(BIN)/ruff format .
@@ -75,8 +85,11 @@ COMPILE := uv pip compile --quiet --upgrade --universal --python-version 3.11 --
 lock:
 	@command -v uv > /dev/null || { echo "make: 'make lock' needs uv (pip install uv)" >&2; exit 1; }
 	$(COMPILE) --extra quantize --extra report --group dev -o requirements/dev.txt
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--custom-compile-command "make lock" --constraints requirements/dev.txt --group docs -o requirements/docs.txt
+	for group in azureml extended docs; do \
+		uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+			--custom-compile-command "make lock" --constraints requirements/dev.txt --group $$group \
+			-o requirements/$$group.txt || exit; \
+	done
 
 clean:
 	rm -rf $(VENV) dist build docs/_build $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

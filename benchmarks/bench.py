@@ -15,12 +15,13 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-import memory
 import quantize
 import speed
 import startup
 import threads
 from helper import QUICK_WORKLOADS, WORKLOADS, Settings, machine
+
+import memory
 
 QUESTIONS = {"speed": speed, "threads": threads, "memory": memory, "startup": startup, "quantize": quantize}
 

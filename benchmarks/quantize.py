@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from helper import HERE, INT8CAL, PYTHON, Cost, Settings, make, remove, rounded, run, spec_of
+
 from memory import with_sources
 
 MODEL = HERE.parent / "src" / "int8cal" / "demo" / "models" / "detector.onnx"

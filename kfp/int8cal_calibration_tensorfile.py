@@ -48,8 +48,8 @@ def int8cal_calibration_tensorfile(
 
     Args:
         output_dir: Receives <model_app_name>/<output_subfolder>/<output_filename> (the tensorfile), the record
-            of the run beside it (<output_filename>.json), and <model_app_name>/specs/<specs_file> (the updated
-            spec).
+            of the run beside it (<output_filename>.json and, to look at, .html), and
+            <model_app_name>/specs/<specs_file> (the updated spec).
         model_app_name: Name of the application; the folder below output_dir that the results go to.
         training_data_dir: Folder with the training images.
         training_data_subdir: Path below training_data_dir. Left out: the folder itself.
@@ -85,7 +85,8 @@ def int8cal_calibration_tensorfile(
         seed: Seed of the sample order. Left out: the spec's own.
         on_bad_image: What to do about an image that cannot be used: fail, or skip up to max_skipped of them.
         max_skipped: How many images may be left out with on_bad_image skip.
-        log_report: Log an HTML report with pictures of the samples to MLflow. Off, no picture leaves the job.
+        log_report: Log the HTML report, with pictures of the samples, to MLflow. Off: no picture leaves the
+            output folder.
     """
     return dsl.ContainerSpec(
         image="int8cal:0.1.0",

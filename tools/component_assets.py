@@ -191,6 +191,7 @@ def outputs_table() -> str:
             ("file in `output_dir`", "what"),
             ("`<model_app_name>/<output_subfolder>/<output_filename>`", "the tensorfile"),
             ("`<model_app_name>/<output_subfolder>/<output_filename>.json`", "the record of the run"),
+            ("`<model_app_name>/<output_subfolder>/<output_filename>.html`", "a page to look at"),
             ("`<model_app_name>/specs/<specs_file>`", "the updated spec"),
         ]
     )

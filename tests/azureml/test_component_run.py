@@ -14,9 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from int8cal import pipeline
-from int8cal.errors import MissingDataError, OutputError, OutputExistsError, SpecError, UsageError
+from int8cal.errors import (
+    MissingDataError,
+    OutputError,
+    OutputExistsError,
+    SpecError,
+    UnavailableError,
+    UsageError,
+)
 from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.writer import TensorFileWriter
 
 RECORD_KEYS = {"inputs", "updated_spec", "edits", "not_used", "notes", "seconds"}
 
@@ -47,6 +54,7 @@ def test_what_is_written(site):
     outcome = site.run(validation_data_dir=dummy, num_epochs="7")
     assert files_below(site.out) == {
         "app/experiment_dir_final/calibration.tensor",
+        "app/experiment_dir_final/calibration.tensor.html",
         "app/experiment_dir_final/calibration.tensor.json",
         "app/specs/spec.txt",
     }
@@ -249,16 +257,16 @@ def test_failed_run_leaves_nothing_behind(site, monkeypatch):
 def test_target_that_cannot_rename_or_seek(site, monkeypatch):
     """Nothing is made in the output folder: files arrive there whole, where no name can change."""
     written = []
-    real_writer = pipeline.TensorFileWriter
+    real_init = TensorFileWriter.__init__
 
-    def writer(path, *arguments, **options):
+    def init(self, path, *arguments, **options):
         written.append(path)
-        return real_writer(path, *arguments, **options)
+        real_init(self, path, *arguments, **options)
 
     def refused(*arguments, **options):
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
-    monkeypatch.setattr(pipeline, "TensorFileWriter", writer)
+    monkeypatch.setattr(TensorFileWriter, "__init__", init)
     for name in ("link", "rename", "replace"):
         monkeypatch.setattr(os, name, refused)
     site.run()
@@ -268,6 +276,7 @@ def test_target_that_cannot_rename_or_seek(site, monkeypatch):
         assert len(file) == 1
     assert files_below(site.out) == {
         "app/experiment_dir_final/calibration.tensor",
+        "app/experiment_dir_final/calibration.tensor.html",
         "app/experiment_dir_final/calibration.tensor.json",
         "app/specs/spec.txt",
     }
@@ -338,6 +347,54 @@ def test_mlflow_is_told_and_no_picture_leaves(site, monkeypatch):
     }
     assert told["tags"]["int8cal.reused"] == "False"
     assert set(told["files"]) == {"updated_spec.txt", "tensorfile.json"}
+    assert site.run(max_batches="2", log_report="true").manifest.reused
+    assert told["files"]["report.html"] == f"{site.tensorfile}.html"
+
+
+def test_report_without_its_extra(site, monkeypatch, caplog):
+    def absent(*arguments, **options):
+        raise UnavailableError("Jinja2 is not installed")
+
+    monkeypatch.setattr("int8cal.report.build.write_report", absent)
+    outcome = site.run(log_report="true")
+    assert outcome.page is None
+    assert outcome.manifest.batches == 1
+    assert "log_report: there is no MLflow to log to" in caplog.text
+
+
+def test_report_that_fails_does_not_fail_the_run(site, monkeypatch, caplog):
+    def failing(*arguments, **options):
+        raise OutputError("no space left")
+
+    monkeypatch.setattr("int8cal.report.build.write_report", failing)
+    assert site.run().manifest.batches == 1
+    assert "no report is written: no space left" in caplog.text
+
+
+def test_page_of_another_file_is_not_taken_for_this_ones(site):
+    page = Path(f"{site.tensorfile}.html")
+    page.parent.mkdir(parents=True)
+    page.write_text("of another file")
+    with pytest.raises(OutputExistsError):
+        site.run()
+    assert page.read_text() == "of another file"
+    assert not site.tensorfile.exists()
+    site.run(overwrite=True)
+    assert "<html" in page.read_text()
+
+
+def test_missing_page_is_made_up_for(site):
+    site.run()
+    page = Path(f"{site.tensorfile}.html")
+    page.unlink()
+    assert site.run().manifest.reused
+    assert page.is_file()
+
+
+def test_relative_folders_become_absolute_in_the_spec(site, monkeypatch):
+    monkeypatch.chdir(site.dataset.root)
+    site.run(training_data_dir="training", training_tf_records_dir="tfrecords")
+    assert site.paths()["dataset_config.data_sources[0].image_directory_path"] == str(site.dataset.root / "training")
 
 
 def test_mlflow_that_fails_does_not_fail_the_run(site, monkeypatch, caplog):
@@ -345,3 +402,22 @@ def test_mlflow_that_fails_does_not_fail_the_run(site, monkeypatch, caplog):
     monkeypatch.setattr("int8cal.component.mlflow.find_spec", lambda name: True)
     assert site.run().manifest.batches == 1
     assert "not logged to MLflow" in caplog.text
+
+
+def test_finished_result_of_nvidias_command_is_found(site, program_on_path, monkeypatch):
+    site.run(output_dir=site.root / "native")
+    made = site.root / "native" / "app" / "experiment_dir_final" / "calibration.tensor"
+    count = site.root / "runs"
+    program_on_path("detectnet_v2", f'#!/bin/sh\necho run >> "{count}"\ncp "{made}" "$5"\n')
+    monkeypatch.setattr(TensorFile, "_read_manifest", lambda self: None)  # as in the files that NVIDIA's command makes
+    assert not site.run(engine="tao").manifest.reused
+    assert site.run(engine="tao").manifest.reused
+    assert count.read_text() == "run\n"
+    with pytest.raises(OutputExistsError, match="not the result of this request"):
+        site.run(engine="tao", max_batches="2")
+    with pytest.raises(OutputExistsError, match="not the result of this request"):
+        site.run(engine="native")
+    record = Path(f"{site.tensorfile}.json")
+    record.write_text(record.read_text().replace('"images_sha256": "', '"images_sha256": "0'))
+    with pytest.raises(OutputExistsError):
+        site.run(engine="tao")

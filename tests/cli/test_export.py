@@ -22,7 +22,7 @@ def tensor(tmp_path: Path) -> Path:
     with TensorFileWriter(str(tmp_path / "cal.tensor"), (3, 3, 4, 5), compression) as writer:
         for image in IMAGES:
             writer.append(compression.encode(image))
-        writer.finish({}, [])
+        writer.finish(None, [])
     return tmp_path / "cal.tensor"
 
 
@@ -46,6 +46,7 @@ def test_rebatching_says_what_it_left_out(run_cli: Any, tensor: Path, tmp_path: 
     with TensorFile(tmp_path / "new.tensor") as file:
         assert file.shape == (4, 3, 4, 5)
         assert file.samples is None
+        assert file.manifest is None
 
 
 def test_json_and_existing_output(run_cli: Any, tensor: Path) -> None:

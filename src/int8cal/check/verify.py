@@ -68,6 +68,10 @@ class Verification:
         """Whether there is no error."""
         return self.count("error") == 0
 
+    def with_findings(self, more: Iterable[Finding]) -> Verification:
+        """The same with further findings."""
+        return replace(self, findings=tuple(by_level([*self.findings, *more])))
+
     def require_sound(self) -> None:
         """Raise what the findings amount to.
 

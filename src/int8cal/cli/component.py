@@ -105,6 +105,8 @@ def _summary(outcome: Outcome) -> list[tuple[str, object]]:
     rows = summary(outcome.manifest)
     if outcome.manifest.reused:
         rows.insert(0, ("already there", "the finished result of this request; no work was done"))
+    if outcome.page:
+        rows.append(("report", outcome.page))
     rows.append(("updated spec", outcome.request.updated_spec))
     rows += [
         (f"  line {change.line}", f"{change.field}: {change.old} -> {change.new}") for change in outcome.updated.changes

@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from int8cal.check.verify import Verification
+    from int8cal.tensorfile.findings import Finding
 
 
 @click.command()
 @click.argument("file", metavar="FILE")
 @origin_options
+@click.option(
+    "--model", metavar="M.onnx", help="Float model: run it on a few of the images, and see that its outputs are alive."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def verify(*, file: str, as_json: bool, **origin: Any) -> None:
+def verify(*, file: str, model: str | None, as_json: bool, **origin: Any) -> None:
     """Check a tensorfile, ours or NVIDIA's: structure, values, and whether they make sense.
 
     Findings are errors (do not use the file), warnings (look first) and notes. The exit code is 6 when there is an
@@ -29,11 +33,13 @@ def verify(*, file: str, as_json: bool, **origin: Any) -> None:
     Examples:
       int8cal verify calibration.tensor
       int8cal verify calibration.tensor -e spec.txt
+      int8cal verify calibration.tensor --model model.onnx
       int8cal verify from-tao.tensor -e spec.txt --any_order --json
     """
     from int8cal.check.verify import verify as verify_file
 
-    found = verify_file(file, origin=origin_of(**origin), progress=progress.on_stderr())
+    seen = _seen_by(model, file) if model else []
+    found = verify_file(file, origin=origin_of(**origin), progress=progress.on_stderr()).with_findings(seen)
     if as_json:
         console.print_json({"verification": found.to_json()})
         if not found.sound:
@@ -41,6 +47,33 @@ def verify(*, file: str, as_json: bool, **origin: Any) -> None:
     else:
         console.print_lines(_lines(found))
         found.require_sound()
+
+
+def _seen_by(model: str, file: str) -> list[Finding]:
+    """What a float model makes of images from all over a file."""
+    from int8cal.check.model import PROBED_IMAGES, judge_model, unfit
+    from int8cal.check.selection import some_images
+    from int8cal.errors import UseError
+    from int8cal.tensorfile import TensorFile
+    from int8cal.use.onnx_file import load_model
+    from int8cal.use.probe import probe
+
+    loaded = load_model(model)
+    with TensorFile(file) as tensorfile:
+        images = some_images(tensorfile, PROBED_IMAGES)
+    if not len(images):
+        return []  # which is reported of the file itself
+    try:
+        seen = probe(loaded, images)
+    except UseError as error:
+        return [unfit(error)]
+    different = len({image.tobytes() for image in images})
+    return judge_model(
+        seen.outputs,
+        seen.first_norm,
+        fed=f"{seen.binding.name}, {seen.binding.layout.upper()}",
+        different_images=different,
+    )
 
 
 def _lines(found: Verification) -> Iterator[str]:

@@ -20,7 +20,7 @@ NOT_DEFINED: Final = "ND"
 OUTPUT_DIR: Final = "output_dir"
 OUTPUT_DESCRIPTION: Final = (
     "Receives <model_app_name>/<output_subfolder>/<output_filename> (the tensorfile), the record of the run beside it "
-    "(<output_filename>.json), and <model_app_name>/specs/<specs_file> (the updated spec)."
+    "(<output_filename>.json and, to look at, .html), and <model_app_name>/specs/<specs_file> (the updated spec)."
 )
 
 
@@ -234,7 +234,7 @@ INPUTS: Final = (
     ComponentInput(
         "log_report",
         "boolean",
-        "Log an HTML report with pictures of the samples to MLflow. Off, no picture leaves the job.",
+        "Log the HTML report, with pictures of the samples, to MLflow. Off: no picture leaves the output folder.",
         default=False,
         original=False,
     ),

@@ -24,7 +24,7 @@ class RunPath:
     Attributes:
         mapping: the inputs it was made from.
         reference: the path that stands in the spec.
-        path: the run's path.
+        path: the run's path, absolute: the updated spec is read wherever the job goes on.
     """
 
     mapping: FolderMapping
@@ -87,6 +87,16 @@ class Request:
         """The file beside the tensorfile that says what the run was."""
         return f"{self.tensorfile}.json"
 
+    @property
+    def page(self) -> str:
+        """The report to look at, beside the tensorfile."""
+        return f"{self.tensorfile}.html"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Every file that a run may write."""
+        return self.tensorfile, self.record, self.page, self.updated_spec
+
 
 def parse(texts: Mapping[str, str]) -> Request:
     """Named texts → request.
@@ -129,9 +139,9 @@ def parse(texts: Mapping[str, str]) -> Request:
         log_report=value["log_report"],
         values=values,
     )
-    if os.path.normpath(request.updated_spec) in map(os.path.normpath, (request.tensorfile, request.record)):
+    if len(set(map(os.path.normpath, request.outputs))) < len(request.outputs):
         raise UsageError(
-            "the updated spec and the tensorfile or its record would be one file",
+            "the updated spec and the tensorfile, its record or its report would be one file",
             where=request.updated_spec,
             hint="Choose another output_subfolder or output_filename.",
         )
@@ -151,7 +161,7 @@ def _run_paths(value: Mapping[str, Any], app: str) -> tuple[RunPath, ...]:
             )
         subfolder = _subfolder(mapping.subfolder, value[mapping.subfolder])
         parts = (folder, app, subfolder) if mapping.under_app else (folder, subfolder)
-        found.append(RunPath(mapping, reference, os.path.join(*filter(None, parts))))
+        found.append(RunPath(mapping, reference, os.path.join(os.getcwd(), *filter(None, parts))))
     return tuple(found)
 
 

@@ -21,6 +21,7 @@ from int8cal import networks
 from int8cal.component import mlflow
 from int8cal.component.finished import finished
 from int8cal.component.inputs import INPUTS
+from int8cal.component.page import refuse_foreign_page, written_page
 from int8cal.errors import MissingDataError, SpecError, UsageError
 from int8cal.files import OutputFile
 from int8cal.pipeline import make, plan, read_spec
@@ -47,6 +48,7 @@ class Outcome:
         request: what was asked for.
         manifest: the record of the tensorfile; ``reused`` when an earlier run had finished it.
         updated: the updated spec and the edits made to it.
+        page: the report to look at; None without the ``[report]`` extra.
         notes: what the user should know.
         seconds: stage → seconds.
     """
@@ -54,6 +56,7 @@ class Outcome:
     request: Request
     manifest: Manifest
     updated: Update
+    page: str | None
     notes: tuple[str, ...]
     seconds: dict[str, float]
 
@@ -62,6 +65,7 @@ class Outcome:
         return {
             **self.manifest.to_json(),
             "component": _component_facts(self.request, self.updated, self.notes, self.seconds),
+            "report": self.page,
         }
 
 
@@ -98,6 +102,8 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
     ):
         with stages.timed("make"):
             manifest = None if overwrite else _finished(planned, request)
+            if not manifest and not overwrite:
+                refuse_foreign_page(request.page)
             manifest = manifest or make(
                 planned,
                 request.tensorfile,
@@ -112,7 +118,9 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
         with open(spec_file.scratch, "wb") as file:
             file.write(updated.spec.text.to_bytes())
         spec_file.commit()
-    outcome = Outcome(request, manifest, updated, tuple(notes), stages.seconds)
+    with stages.timed("report"):
+        page = written_page(request.tensorfile, request.page, overwrite=overwrite)
+    outcome = Outcome(request, manifest, updated, page, tuple(notes), stages.seconds)
     _tell_mlflow(outcome)
     return outcome
 
@@ -136,7 +144,7 @@ class _Stages:
 
 def _require_separate_folders(request: Request) -> None:
     """All output below ``output_dir``, whatever links lie there; none in an input folder."""
-    for path in (request.tensorfile, request.record, request.updated_spec):
+    for path in request.outputs:
         if not _is_below(path, request.output_dir):
             raise UsageError("a link leads out of output_dir", where=path, hint="Remove the link.")
         for name, folder in request.folders.items():
@@ -203,10 +211,16 @@ def _component_facts(
 
 def _tell_mlflow(outcome: Outcome) -> None:
     request, manifest = outcome.request, outcome.manifest
-    if not mlflow.wanted():
-        if request.log_report:
-            log.warning("log_report: there is no MLflow to log a report to (MLFLOW_TRACKING_URI)")
+    wanted = mlflow.wanted()
+    if request.log_report and not (wanted and outcome.page):
+        log.warning(
+            "log_report: there is no %s", "report, without the extra [report]" if wanted else "MLflow to log to"
+        )
+    if not wanted:
         return
+    files = {"updated_spec.txt": request.updated_spec, "tensorfile.json": request.record}
+    if request.log_report and outcome.page:
+        files["report.html"] = outcome.page
     folders = {item.name for item in INPUTS if item.type == "uri_folder"}  # their paths change at every run
     mlflow.log_run(
         params={name: value for name, value in request.values.items() if value is not None and name not in folders},
@@ -222,5 +236,5 @@ def _tell_mlflow(outcome: Outcome) -> None:
             "int8cal.plan_sha256": str(manifest.facts["plan_sha256"]),
             "int8cal.reused": str(manifest.reused),
         },
-        files={"updated_spec.txt": request.updated_spec, "tensorfile.json": request.record},
+        files=files,
     )

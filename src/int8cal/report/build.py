@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from int8cal.check.selection import evenly
 from int8cal.check.sense import is_noise
 from int8cal.check.verify import Verification, verify
 from int8cal.errors import TensorFileError
@@ -14,7 +15,7 @@ from int8cal.report import charts
 from int8cal.report.objects import Placements, objects_of
 from int8cal.report.page import Outline, Page, Picture, Sample, commands, manifest_groups
 from int8cal.report.survey import survey
-from int8cal.report.viewing import ContactSheet, LevelCounts, Thumbnail, View, evenly, view_of
+from int8cal.report.viewing import ContactSheet, LevelCounts, Thumbnail, View, view_of
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.layout import SKIPPED
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from int8cal.check.rebuild import image_of, rebuilt_images
+from int8cal.check.selection import evenly
 from int8cal.engine.work import EncodedSample
 from int8cal.report.objects import class_of, objects_of
-from int8cal.report.viewing import evenly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -79,7 +79,8 @@ def view_of(file: TensorFile) -> View:
     if preset := resembling(low, high):
         if preset.largest != 2 * 255:  # a mean that is not known is taken from the range
             return View(preset, "range")
-        low, high = low.min(keepdims=True), low.min(keepdims=True) + 255
+        low = np.minimum(low.min(keepdims=True), 0)  # pixels as they are, or less a mean
+        high = low + 255
     width = max(float((high - low).max()), 1e-9)
     return View(
         Normalisation("range of the values", "", (float(-low.min() * 255 / width),), (width / 255,)), "stretched"
@@ -151,13 +152,6 @@ class ContactSheet:
         for number, image in enumerate(batch, first):
             if number in self.wanted:
                 self.thumbnails.append(_thumbnail(number, self.view.picture(image)))
-
-
-def evenly(count: int, wanted: int) -> list[int]:
-    """At most ``wanted`` of the numbers 0 … ``count`` - 1, spread evenly, the first and the last among them."""
-    if wanted >= count:
-        return list(range(count))
-    return sorted({round(index * (count - 1) / max(wanted - 1, 1)) for index in range(wanted)})
 
 
 def _thumbnail(number: int, pixels: ImageHWC_u8) -> Thumbnail:

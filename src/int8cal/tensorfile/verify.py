@@ -146,8 +146,9 @@ def _manifest_problems(file: TensorFile, manifest: Mapping[str, Any]) -> Iterato
 def _table_problems(file: TensorFile, manifest: Mapping[str, Any], table: Any) -> Iterator[str]:
     used = table[table["batch"] != layout.SKIPPED]
     images = len(file) * file.shape[0]
-    if len(table) - len(used) != manifest["skipped"]:
-        yield f"{len(table) - len(used)} rows of the sample table are of skipped images, it says {manifest['skipped']}"
+    skipped, stated = len(table) - len(used), manifest.get("skipped", 0)
+    if skipped != stated:
+        yield f"{skipped} rows of the sample table are of skipped images, it says {_shown(stated)}"
     if len(used) != images:
         yield f"the sample table names {len(used)} images, the file has {images}"
         return

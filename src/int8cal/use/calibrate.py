@@ -73,13 +73,16 @@ def calibrate(
                 _count(histograms, part)
             images += len(batch)
             advance(len(batch))
+            del batch  # not kept while the next one is read
     if not images:
         raise UseError("there are no calibration images")
     return Calibration(histograms, images)
 
 
-def _count(histograms: Mapping[str, Histogram], values: Mapping[str, npt.NDArray[np.float32]]) -> None:
-    for tensor, array in values.items():
+def _count(histograms: Mapping[str, Histogram], values: dict[str, npt.NDArray[np.float32]]) -> None:
+    """Count all values, and let go of each tensor as soon as it is counted: the next part needs the memory."""
+    while values:
+        tensor, array = values.popitem()
         try:
             histograms[tensor].add(array)
         except NonFiniteError:

@@ -12,13 +12,12 @@ from typing import IO, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from int8cal import __version__
 from int8cal.errors import OutputError, OutputExistsError, UsageError
 from int8cal.files import OutputFile, require_free_space
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.adapters import BatchSource, Rebatched
 from int8cal.tensorfile.chunks import Compression
-from int8cal.tensorfile.layout import SampleRow
+from int8cal.tensorfile.layout import PARTS, SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
 from int8cal.types import BatchNCHW_f32, Progress
 from int8cal.use.progress import watched
@@ -230,12 +229,12 @@ def _tensorfile(
     return Exported(path, "tensorfile", source.shape, source.images, dropped)
 
 
-def _manifest(file: TensorFile, source: BatchSource) -> dict[str, Any]:
-    """The manifest of the original with the new batches, and a note of what was done."""
+def _manifest(file: TensorFile, source: BatchSource) -> dict[str, Any] | None:
+    """The manifest of the original, if it has one, with the new batches and a note of what was done."""
+    if file.manifest is None:
+        return None
     return {
-        "schema": 1,
-        "int8cal": __version__,
-        **(file.manifest or {}),
+        **{key: value for key, value in file.manifest.items() if key != PARTS},
         "batches": len(source),
         "batch_size": source.shape[0],
         "image_shape": list(source.shape[1:]),

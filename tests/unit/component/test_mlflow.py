@@ -106,7 +106,7 @@ def test_hanging_server_is_given_up(tracking, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(mlflow, "SECONDS", 1.0)
     started = time.monotonic()
     assert not log_something(tmp_path)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 40  # far less than the server's minute
     assert "did not answer within 1 seconds" in caplog.text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
@@ -122,6 +123,7 @@ one_line = st.text(st.characters(exclude_characters="\n", exclude_categories=["C
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @for_all(st.dictionaries(st.sampled_from(sorted(BY_NAME)), one_line))
 def test_every_value_of_one_line_arrives_as_it_is(values):
     assert read_lines("\n".join(f"{name}={text}" for name, text in values.items()), "inputs") == values

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.check.files import write_like_tao
 
 from int8cal.check.presets import Normalisation
-from int8cal.report.viewing import LevelCounts, View, evenly, view_of
+from int8cal.report.viewing import LevelCounts, View, view_of
 from int8cal.tensorfile import TensorFile
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 40, 50)).astype(np.float32)
@@ -59,13 +59,3 @@ def test_level_counts_are_those_of_the_pixels():
         np.testing.assert_array_equal(
             counts.counts[channel], 2 * np.bincount(PIXELS[channel].astype(int).ravel(), minlength=256)
         )
-
-
-@pytest.mark.parametrize("count", [1, 2, 47, 48, 49, 1000])
-@pytest.mark.parametrize("wanted", [1, 2, 48])
-def test_evenly(count, wanted):
-    numbers = evenly(count, wanted)
-    assert len(numbers) == len(set(numbers)) == min(count, wanted)
-    assert numbers == sorted(numbers)
-    assert numbers[0] == 0
-    assert wanted == 1 or numbers[-1] == count - 1

@@ -19,7 +19,7 @@ from int8cal.tensorfile.writer import TensorFileWriter
 
 
 def row(number: int, frame_id: bytes = b"image_2/000001") -> SampleRow:
-    return SampleRow(0, number, 0, frame_id, 0, 16 * number, 0xDEADBEEF, 375, 1242, 5000, bytes(range(32)))
+    return SampleRow(0, number, 0, frame_id, b"shard-0", 16 * number, 0xDEADBEEF, 375, 1242, 5000, bytes(range(32)))
 
 
 def write(path, batches: np.ndarray, compression: str = "fast", manifest: dict | None = None) -> str:

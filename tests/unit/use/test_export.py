@@ -28,11 +28,11 @@ def tensor(tmp_path: Path) -> Path:
     """Three batches of four, with a sample table."""
     path = tmp_path / "cal.tensor"
     compression = Compression.named("fast")
-    rows = [SampleRow(i // 4, i % 4, 0, b"frame/%d" % i, -1, -1, 0, 5, 7, 9, bytes([i]) * 32) for i in range(12)]
+    rows = [SampleRow(i // 4, i % 4, 0, b"frame/%d" % i, b"", -1, 0, 5, 7, 9, bytes([i]) * 32) for i in range(12)]
     with TensorFileWriter(str(path), (4, 3, 5, 7), compression) as writer:
         for image in IMAGES:
             writer.append(compression.encode(image))
-        writer.finish({"network": "detectnet_v2", "batches": 3, "batch_size": 4}, rows)
+        writer.finish({"network": "detectnet_v2", "batches": 3, "batch_size": 4, "image_shape": [3, 5, 7]}, rows)
     return path
 
 

@@ -1,0 +1,99 @@
+"""One forward pass of a float model, with what it computes and what it remembers of its training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from int8cal.types import BatchNCHW_f32
+from int8cal.use import extras
+from int8cal.use.session import InputBinding, Runner, bind_input
+
+Values = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A batch normalisation: what went into it now, and what did on average in training, per channel.
+
+    Attributes:
+        name: of the tensor that goes into it.
+        mean: now.
+        deviation: now.
+        training_mean: the running mean that is stored in the model.
+        training_deviation: the root of the running variance.
+    """
+
+    name: str
+    mean: npt.NDArray[np.float64]
+    deviation: npt.NDArray[np.float64]
+    training_mean: npt.NDArray[np.float64]
+    training_deviation: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a model makes of some images.
+
+    Attributes:
+        binding: the input that was fed.
+        outputs: output name → values, the images along the first axis.
+        first_norm: the batch normalisation nearest to the input; None when the model has none any more.
+    """
+
+    binding: InputBinding
+    outputs: dict[str, Values]
+    first_norm: Remembered | None
+
+
+def probe(model: Any, images: BatchNCHW_f32) -> Probe:
+    """Run a float model once, on the CPU.
+
+    Args:
+        model: ``onnx.ModelProto`` (see `int8cal.use.onnx_file.load_model`).
+        images: NCHW float32.
+
+    Raises:
+        UnavailableError: onnx or onnxruntime is not installed.
+        UseError: the model takes other images, or fails on them.
+    """
+    binding = bind_input(model, images.shape)
+    names = [output.name for output in model.graph.output]
+    norm = next(_norms(model), None)
+    runner = Runner(model, [*names, *([norm[0]] if norm else [])], binding)
+    values = runner.values(images)
+    return Probe(
+        binding=binding,
+        outputs={name: values[name] for name in names},
+        first_norm=_remembered(norm, values[norm[0]]) if norm else None,
+    )
+
+
+def _norms(model: Any) -> Iterator[tuple[str, Values, Values]]:
+    """(input, running mean, running variance) of the batch normalisations, in the order of the graph."""
+    to_array = extras.onnx().numpy_helper.to_array
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+            constants[node.output[0]] = node.attribute[0].t
+        elif node.op_type == "Identity" and node.input[0] in constants:
+            constants[node.output[0]] = constants[node.input[0]]
+        elif node.op_type == "BatchNormalization" and all(name in constants for name in node.input[3:5]):
+            mean, variance = (to_array(constants[name]) for name in node.input[3:5])
+            yield node.input[0], mean, variance
+
+
+def _remembered(norm: tuple[str, Values, Values], values: Values) -> Remembered:
+    name, mean, variance = norm
+    others = tuple(axis for axis in range(values.ndim) if axis != 1)
+    return Remembered(
+        name=name,
+        mean=values.mean(axis=others, dtype=np.float64),
+        deviation=values.std(axis=others, dtype=np.float64),
+        training_mean=mean.astype(np.float64),
+        training_deviation=np.sqrt(np.maximum(variance.astype(np.float64), 0)),
+    )

@@ -1,0 +1,132 @@
+"""``int8cal verify --model``: what the values alone do not show, a float model does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from tests.unit.check.files import write_like_tao
+
+CAFFE = np.array([103.939, 116.779, 123.68], np.float32).reshape(3, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def pixels(tiny_dataset):
+    """Pictures of the demo as 3 batches of 4, RGB, 0..255 float32."""
+    pictures = [np.asarray(Image.open(path).convert("RGB"), np.float32) for path in tiny_dataset.images]
+    return np.stack(pictures).transpose(0, 3, 1, 2).reshape(3, 4, 3, 96, 320)
+
+
+def classifier(path, images, *, fold=False, classes=3, height=96, dead=False):
+    """A small classifier that was trained, as far as its batch normalisation remembers, on these images."""
+    random = np.random.default_rng(0)
+    dense = (0.0 if dead else 20.0) * random.standard_normal((8, classes)).astype(np.float32)
+    kernel = random.standard_normal((8, 3, 1, 1)).astype(np.float32)
+    seen = np.einsum("oi,bnihw->bnohw", kernel[:, :, 0, 0], images)
+    if not fold:
+        seen = (seen - seen.mean(axis=(0, 1, 3, 4), keepdims=True)) / seen.std(axis=(0, 1, 3, 4), keepdims=True)
+    features = np.maximum(seen, 0).mean(axis=(0, 1, 3, 4))
+    seen = np.einsum("oi,bnihw->bnohw", kernel[:, :, 0, 0], images)
+    mean, variance = seen.mean(axis=(0, 1, 3, 4)), seen.var(axis=(0, 1, 3, 4))
+    weights = {
+        "kernel": kernel,
+        "scale": np.ones(8, np.float32),
+        "bias": np.zeros(8, np.float32),
+        "mean": mean.astype(np.float32),
+        "variance": variance.astype(np.float32),
+        "dense": dense,
+        "offset": -features.astype(np.float32) @ dense,
+    }
+    norm = [helper.make_node("BatchNormalization", ["c", "scale", "bias", "mean", "variance"], ["n"])]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["image", "kernel"], ["n" if fold else "c"]),
+            *([] if fold else norm),
+            helper.make_node("Relu", ["n"], ["r"]),
+            helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+            helper.make_node("Flatten", ["p"], ["f"]),
+            helper.make_node("Gemm", ["f", "dense", "offset"], ["s"]),
+            helper.make_node("Softmax", ["s"], ["probabilities"], axis=1),
+        ],
+        "classifier",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, height, 320])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_right_images(pixels, tmp_path, run_cli):
+    right = pixels / 255
+    model, file = classifier(tmp_path / "m.onnx", right), write_like_tao(tmp_path / "f", right)
+    done = run_cli("verify", file, "--model", model)
+    assert done.code == 0, done.stdout
+    assert "0 errors, 0 warnings" in done.stdout
+    assert "the model takes the images (image, NCHW)" in done.stdout
+
+
+def test_mean_without_scale_shows_in_the_model_only(pixels, tmp_path, run_cli):
+    model = classifier(tmp_path / "m.onnx", pixels / 255)
+    file = write_like_tao(tmp_path / "f", pixels[:, :, ::-1] - CAFFE)
+    assert run_cli("verify", file).code == 0
+    done = run_cli("verify", file, "--model", model)
+    assert done.code == 6
+    assert "[model-scale]" in done.stdout
+
+
+def test_a_network_that_wants_pixels_minus_mean(pixels, tmp_path, run_cli):
+    caffe = pixels[:, :, ::-1] - CAFFE
+    model = classifier(tmp_path / "m.onnx", caffe)
+    assert run_cli("verify", write_like_tao(tmp_path / "f", caffe), "--model", model).code == 0
+    flat = run_cli("verify", write_like_tao(tmp_path / "f", pixels / 255), "--model", model)
+    assert "the images are too flat for it" in flat.stdout
+
+
+def test_outputs_that_do_not_depend_on_the_image(pixels, tmp_path, run_cli):
+    model = classifier(tmp_path / "m.onnx", pixels / 255, fold=True, dead=True)
+    done = run_cli("verify", write_like_tao(tmp_path / "f", pixels / 255), "--model", model)
+    assert done.code == 6
+    assert "output probabilities is the same for 12 different images" in done.stdout
+
+
+def test_saturated_outputs_are_dead(pixels, tmp_path, run_cli):
+    """Without batch normalisation nothing is remembered, but a softmax that always says the same does show."""
+    model = classifier(tmp_path / "m.onnx", pixels / 255, fold=True)
+    assert run_cli("verify", write_like_tao(tmp_path / "f", pixels / 255), "--model", model).code == 0
+    file = write_like_tao(tmp_path / "f", pixels[:, :, ::-1] - CAFFE)
+    done = run_cli("verify", file, "--model", model)
+    assert done.code == 6
+    assert "[model-dead]" in done.stdout
+
+
+def test_a_model_for_another_size(pixels, tmp_path, run_cli):
+    model = classifier(tmp_path / "m.onnx", pixels / 255, height=48)
+    done = run_cli("verify", write_like_tao(tmp_path / "f", pixels / 255), "--model", model)
+    assert done.code == 6
+    assert "[model-input]" in done.stdout
+    assert "'image'" in done.stdout
+
+
+def test_what_is_no_model_is_exit_7(pixels, tmp_path, run_cli):
+    (tmp_path / "m.onnx").write_bytes(b"no model")
+    done = run_cli("verify", write_like_tao(tmp_path / "f", pixels / 255), "--model", tmp_path / "m.onnx")
+    assert (done.code, done.stdout) == (7, "")
+
+
+def test_without_onnx(pixels, tmp_path):
+    file = write_like_tao(tmp_path / "f", pixels / 255)
+    program = (
+        "import sys\n"
+        "sys.modules['onnx'] = sys.modules['onnxruntime'] = None\n"
+        "from int8cal.cli.app import run\n"
+        f"sys.exit(run(['verify', {str(file)!r}, '--model', 'm.onnx']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 8
+    assert "pip install 'int8cal[quantize]'" in done.stderr
