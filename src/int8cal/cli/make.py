@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -223,7 +224,7 @@ def _make_command(network: str | None) -> click.Command:
 
         keep_freed_memory()
         plan = _planned(network, **choice)
-        with _advice_when_stopped(resume=resume):
+        with _advice_when_stopped(resume=resume), redirect_stdout(sys.stderr):  # Ray prints to stdout
             manifest = make(
                 plan,
                 out,

@@ -20,7 +20,7 @@ from int8cal.errors import TensorFileError
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.adapters import BatchSource
 from int8cal.tensorfile.parts import Parts, declared_parts
-from int8cal.tensorfile.storage import StoredArray, child, damaged, hdf5_errors
+from int8cal.tensorfile.storage import StoredArray, bound_metadata_cache, child, damaged, hdf5_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,6 +58,7 @@ class TensorFile(BatchSource):
                 hint="Make it again.",
             ) from error
         try:
+            bound_metadata_cache(self._file.id)
             with hdf5_errors(self.path, "the root group"):
                 self._root = h5py.h5g.open(self._file.id, b"/")
                 self._count = self._read_count()
