@@ -153,10 +153,12 @@ _PLAN_HELP = """Show what a run would do: samples, batches, shape, bytes, missin
 def network_group(name: str) -> click.Group | None:
     """The commands of one network; None when there is no such network."""
     from int8cal import networks
+    from int8cal.errors import UsageError
 
-    if name not in networks.names():
+    try:
+        network = networks.get(name)
+    except UsageError:
         return None
-    network = networks.get(name)
     return click.Group(
         name,
         commands={

@@ -83,8 +83,17 @@ def names() -> frozenset[str]:
 
 def find(spec: Spec) -> Network | None:
     """The network that a spec is the training experiment of: the one with its message whose ``detect`` says yes."""
-    matching = (one for one in all_networks() if one.root == spec.root and one.detect(spec.message))
+    matching = (one for one in _likely_first(spec.root) if one.root == spec.root and one.detect(spec.message))
     return next(matching, None)
+
+
+def _likely_first(root: str) -> Iterator[Network]:
+    """Every network; before the others are imported, the one that the message (``int8cal.NAME.…``) is named after."""
+    name = root.split(".")[1]
+    own = _load_own(name) if name in _own_modules() else None
+    if own:
+        yield own
+    yield from all_networks()
 
 
 def of_spec(spec: Spec) -> Network:
