@@ -54,7 +54,7 @@ class Finding:
 def check(spec: Spec) -> tuple[Finding, ...]:
     """All checks of the spec's tables that fail. Checks that need more than a table are the network's own."""
     walk = _Walk(spec.text, spec.path, schema_of(spec.root).checks[spec.root])
-    return tuple(walk.message(spec.message, _Place("", None, (spec.text.root,)), walk.checks.required))
+    return tuple(walk.message(spec.message, _Place("", None, (spec.live_text.root,)), walk.checks.required))
 
 
 def require_sound(spec: Spec) -> None:
@@ -123,9 +123,8 @@ class _Walk:
         if field.message_type is not None and is_map(field):
             yield from self._map_values(value, field.message_type, written, path)
         elif is_repeated(field):
-            first = len(written) - len(value)  # what a oneof has since cleared is not in the message
             for index, item in enumerate(value):
-                yield item, _place(f"{path}[{index}]", written[first + index :][:1])
+                yield item, _place(f"{path}[{index}]", written[index : index + 1])
         elif message.HasField(field.name):
             yield value, _place(path, written)
 

@@ -8,10 +8,9 @@ of the text in which every other character keeps its place.
 
 from __future__ import annotations
 
-import difflib
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from google.protobuf import text_format
 
@@ -24,7 +23,8 @@ from int8cal.spec.text import SpecText, shown
 from int8cal.text_safety import printable
 from int8cal.types import Message
 
-_MOST_NAMED = 3  # unknown fields that one error names beside the first
+_MOST_NAMED = 3  # unknown fields that one error names beside the first, and places that one warning does
+_MOST_WARNINGS = 50  # kinds of oddities that have a warning each
 
 
 def load(path: str, root: str, *, allow_unknown_fields: bool = False, strict: bool = False) -> Spec:
@@ -50,8 +50,7 @@ def parse(text: SpecText, path: str, root: str, *, allow_unknown_fields: bool = 
     if refused:
         raise _refusal(text, path, refused)
     known_text = text.with_edits(odd.patch for odd in oddities) if oddities else text
-    found = tuple(f"{text.place(path, odd.offset)}: {odd.warning}" for odd in oddities)
-    return Spec(path, text, _merge(known_text, path, root), root, found)
+    return Spec(path, text, _merge(known_text, path, root), root, tuple(_warnings(text, path, oddities)))
 
 
 def require_readable(text: SpecText, path: str) -> None:
@@ -69,6 +68,23 @@ def require_readable(text: SpecText, path: str) -> None:
         raise SpecError(problem.reason, where=text.place(path, problem.offset), hint=hint)
 
 
+def _warnings(text: SpecText, path: str, oddities: Iterable[Oddity]) -> Iterator[str]:
+    """One line for all oddities of a kind: the first in full, the others by their places."""
+    by_kind: dict[tuple[bool, str], list[Oddity]] = {}
+    for odd in oddities:
+        by_kind.setdefault((odd.legacy, odd.kind), []).append(odd)
+    kinds = list(by_kind.values())
+    for first, *others in kinds[:_MOST_WARNINGS]:
+        also = ""
+        if others:
+            listed = ", ".join(text.place("", odd.offset)[1:] for odd in others[:_MOST_NAMED])
+            more = f" and {len(others) - _MOST_NAMED:,} more places" if len(others) > _MOST_NAMED else ""
+            also = f"; also at {listed}{more}"
+        yield f"{text.place(path, first.offset)}: {first.warning}{also}"
+    if len(kinds) > _MOST_WARNINGS:
+        yield f"{printable(path)}: and {len(kinds) - _MOST_WARNINGS:,} more fields that are unknown or legacy, ignored"
+
+
 def _refusal(text: SpecText, path: str, refused: Sequence[Oddity]) -> SpecError:
     """One error for all oddities that are not allowed: the first in full, the others by name and place."""
     first, others = refused[0], refused[1:]
@@ -81,8 +97,8 @@ def _refusal(text: SpecText, path: str, refused: Sequence[Oddity]) -> SpecError:
 
 
 def _spelling_hint(odd: Oddity) -> str:
-    close = difflib.get_close_matches(odd.name, odd.known, n=1, cutoff=0.6)
-    guess = f'Did you mean "{close[0]}"?' if close else "Is this the spec of another network?"
+    close = odd.nearest(0.6)
+    guess = f'Did you mean "{close}"?' if close else "Is this the spec of another network?"
     return f"{guess} --allow_unknown_fields ignores it."
 
 

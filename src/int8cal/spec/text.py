@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -169,17 +169,26 @@ class SpecText:
             found.append((lines + ended, last_end if line_end < 0 else line_end))
         return found
 
-    def find(self, field_path: str) -> list[tuple[Field, Scalar | Message]]:
+    def find(self, field_path: str) -> Sequence[tuple[Field, Scalar | Message]]:
         """All values that a field path means, in file order; empty when there is none."""
-        messages = [self.root]
-        found: list[tuple[Field, Scalar | Message]] = []
+        found: Sequence[tuple[Field, Scalar | Message]] = [(_WHOLE, self.root)]
+        without_index: str | None = ""
         for name, index in _path_steps(field_path):
-            fields = (field for message in messages for field in message.fields if field.name == name)
-            found = [(field, value) for field in fields for value in field.values]
+            if without_index is None:
+                found = _inside(found, name)
+            else:
+                without_index += f".{name}"
+                if without_index not in self._found:
+                    self._found[without_index] = _inside(found, name)
+                found = self._found[without_index]
             if index is not None:
-                found = found[index : index + 1]
-            messages = [value for _, value in found if isinstance(value, Message)]
+                found, without_index = found[index : index + 1], None
         return found
+
+    @cached_property
+    def _found(self) -> dict[str, Sequence[tuple[Field, Scalar | Message]]]:
+        """Values by field path without any index: whoever asks for one element of a list asks for all of them."""
+        return {}
 
     def position(self, field_path: str) -> tuple[int, int] | None:
         """1-based (line, column) of the field's name, of the last one that counts; None when it is not there."""
@@ -219,6 +228,17 @@ class SpecText:
             pieces += [self.text[done : edit.start], edit.replacement]
             done = edit.end
         return SpecText.from_str("".join([*pieces, self.text[done:]]))
+
+
+_WHOLE = Field("", 0, 0, 0, (), listed=False)
+"""The field that the root message would be the value of."""
+
+
+def _inside(found: Iterable[tuple[Field, Scalar | Message]], name: str) -> Sequence[tuple[Field, Scalar | Message]]:
+    """Values of the fields of a name in those of the values that are messages."""
+    messages = (value for _, value in found if isinstance(value, Message))
+    fields = (field for message in messages for field in message.fields if field.name == name)
+    return [(field, value) for field in fields for value in field.values]
 
 
 def quote(content: str) -> str:
