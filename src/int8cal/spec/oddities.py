@@ -13,6 +13,9 @@ import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+
+from google.protobuf.descriptor import Descriptor
 
 from int8cal.spec.fields import Visit, visit_fields
 from int8cal.spec.schema import LegacyFields, Schema, new_message, schema_of, short_name
@@ -82,13 +85,18 @@ def _unknown_field(text: SpecText, visit: Visit, schema: Schema) -> Iterator[Odd
     if visit.field.name not in legacy:
         place = f"in {visit.path.rpartition('.')[0]}" if "." in visit.path else "at the top level"
         reason = f'unknown field "{shown(visit.field.name, 60)}" {place}'
-        known = tuple(field.name for field in visit.parent.fields)
+        known = _field_names(visit.parent)
         top = "." not in visit.path
         yield Oddity(visit.field.start, reason, False, patch, visit.field.name, visit.pattern, known, top)
         return
     reason = f'legacy field "{visit.path}" of older TAO versions, ignored'
     yield Oddity(visit.field.start, reason, legacy=True, patch=patch, name=visit.field.name, kind=visit.pattern)
     yield from _unknown_in_legacy(visit.field, visit.path, legacy[visit.field.name])
+
+
+@cache
+def _field_names(message: Descriptor) -> tuple[str, ...]:
+    return tuple(field.name for field in message.fields)
 
 
 def _unknown_in_legacy(field: Field, path: str, legacy: LegacyFields) -> Iterator[Oddity]:

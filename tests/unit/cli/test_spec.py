@@ -77,6 +77,20 @@ def test_check_lists_every_finding_and_ends_with_3(spec: Command, tmp_path: Path
     assert fields == {"augmentation_config.preprocessing.output_image_width", "training_config.num_epochs"}
 
 
+def test_a_number_that_no_enum_knows_is_refused_by_check_and_plan(
+    spec: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "wrong.txt"
+    path.write_text(Path(SOUND).read_text() + "dataset_config { dataloader_mode: 9 }")
+    place = f"{path}:{len(Path(SOUND).read_text().splitlines()) + 1}:18"
+    words = "dataloader_mode has no value 9. Allowed: MULTISOURCE (0), LEGACY (1), DEFAULT (2)."
+    code, out, _ = spec("check", str(path))
+    assert code == 3
+    assert out.startswith(f"{place}: Experiment Spec Setting Error: {words}\n")
+    assert run(["detectnet_v2", "plan", "-e", str(path)]) == 3
+    assert f"{place}: Experiment Spec Setting Error: {words}" in capsys.readouterr().err
+
+
 def test_a_misspelt_field_is_two_lines_on_stderr(spec: Command, tmp_path: Path) -> None:
     path = tmp_path / "wrong.txt"
     path.write_text(Path(SOUND).read_text().replace("num_epochs", "num_epoch"))

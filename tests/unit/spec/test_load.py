@@ -132,9 +132,9 @@ def test_oddities_of_one_kind_are_one_warning_with_their_places(read: Read) -> N
     entry = "target_class_config { value { clustering_config { dbscan_min_samples: 0.05 } } }\n"
     spec = read(f"postprocessing_config {{\n{entry * 6}\n}}\nrandom_sed: 1", allow_unknown_fields=True)
     value = "postprocessing_config.target_class_config[0].value.clustering_config.dbscan_min_samples"
+    places = "; also at 3:51, 4:51, 5:51 and 2 more places"
     assert spec.warnings == (
-        f"s.txt:2:51: legacy value 0.05 of the integer field {value}, ignored"
-        "; also at 3:51, 4:51, 5:51 and 2 more places",
+        f"s.txt:2:51: legacy value 0.05 of the integer field {value}, ignored{places}",
         's.txt:10:1: unknown field "random_sed" at the top level, ignored',
     )
 
