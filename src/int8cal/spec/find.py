@@ -43,7 +43,7 @@ def root_of_text(text: SpecText, path: str, network: str | None = None) -> str:
         raise SpecError(
             f"this could be {' or '.join(describe_root(fit.root) for fit in best)}",
             where=printable(path),
-            hint="Name the network.",
+            hint="Name the network: int8cal NETWORK plan …, or --network NETWORK of int8cal spec.",
         )
     return best[0].root
 

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from google.protobuf import text_format
 
 from int8cal.errors import SpecError
+from int8cal.spec.expected import expected_at
 from int8cal.spec.oddities import Oddity, find_oddities
 from int8cal.spec.read import read_text
-from int8cal.spec.schema import COMMON_PACKAGE, Schema, new_message, schema_of
+from int8cal.spec.schema import COMMON_PACKAGE, new_message, schema_of
 from int8cal.spec.spec import Spec
 from int8cal.spec.text import SpecText, shown
 from int8cal.text_safety import printable
@@ -62,9 +63,13 @@ def require_readable(text: SpecText, path: str) -> None:
     if bad := re.search("[\udc80-\udcff]", text.text):
         byte = ord(bad.group()) - 0xDC00
         where = text.place(path, bad.start())
-        raise SpecError(f"byte 0x{byte:02x} is no UTF-8 text", where=where, hint="Save the spec as UTF-8.")
+        raise SpecError(
+            f"byte 0x{byte:02x} is no UTF-8 text",
+            where=where,
+            hint="Save the spec as UTF-8 text. Is this the right file?",
+        )
     if problem := text.problem:
-        hint = "Save the spec without a byte order mark." if text.text.startswith("\ufeff") else None
+        hint = "Save the spec without a byte order mark." if text.text.startswith("\ufeff") else problem.hint
         raise SpecError(problem.reason, where=text.place(path, problem.offset), hint=hint)
 
 
@@ -111,14 +116,15 @@ def _merge(text: SpecText, path: str, root: str) -> Message:
             warnings.simplefilter("ignore", DeprecationWarning)  # an unknown escape stands for itself: C:\data
             text_format.MergeLines((line for _, line in lines), message)
     except text_format.ParseError as error:
-        raise _merge_error(text, path, schema_of(root), lines, error) from None
+        raise _merge_error(text, path, root, lines, error) from None
     except (ValueError, TypeError, OverflowError) as error:  # an enum number beyond 32 bits has no ParseError
-        raise SpecError(f"a value cannot be stored: {shown(str(error))}", where=printable(path)) from None
+        hint = "Is a number too large for its field?"
+        raise SpecError(f"a value cannot be stored: {shown(str(error))}", where=printable(path), hint=hint) from None
     return message
 
 
 def _merge_error(
-    text: SpecText, path: str, schema: Schema, lines: Sequence[tuple[int, str]], error: text_format.ParseError
+    text: SpecText, path: str, root: str, lines: Sequence[tuple[int, str]], error: text_format.ParseError
 ) -> SpecError:
     """``line:column : 'the whole line': reason`` → place and reason, with names as the .proto file has them."""
     line, column = error.GetLine(), error.GetColumn()
@@ -126,6 +132,8 @@ def _merge_error(
         return SpecError(shown(str(error), 300), where=printable(path))
     start, code = lines[line - 1]
     reason = str(error).removeprefix(f"{line}:{column} : ").removeprefix(f"'{code}': ")
-    for package in (schema.package, COMMON_PACKAGE):
+    for package in (schema_of(root).package, COMMON_PACKAGE):
         reason = reason.replace(f"{package}.", "")
-    return SpecError(shown(reason, 300), where=text.place(path, start + column - 1))
+    offset = start + column - 1
+    hint = expected_at(text, new_message(root).DESCRIPTOR, offset)
+    return SpecError(shown(reason, 300), where=text.place(path, offset), hint=hint)

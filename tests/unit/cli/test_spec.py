@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,3 +157,18 @@ def test_every_help_has_examples(spec: Command, command: list[str]) -> None:
     code, out, _ = spec(*command, "--help")
     assert code == 0
     assert "Examples:\n" in out
+
+
+@pytest.mark.parametrize(
+    "field", ["tfrecords_path", "image_directory_path", "image_extension", "arch", "checkpoint", "output_image_width"]
+)
+@pytest.mark.parametrize("arguments", [("spec", "check"), ("detectnet_v2", "plan", "-e")])
+def test_a_value_of_a_megabyte_does_not_flood_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], spec: Command, arguments: tuple[str, ...], field: str
+) -> None:
+    path = tmp_path / "long.txt"
+    text = re.sub(rf'\b{field}: *("[^"]*"|\d+)', f'{field}: "{"x" * (1 << 20)}"', Path(SOUND).read_text())
+    path.write_text(text)
+    assert run([*arguments, str(path)]) in (0, 3, 4)
+    shown = capsys.readouterr()
+    assert len(shown.err) + len(shown.out) < 12_000

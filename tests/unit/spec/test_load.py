@@ -152,3 +152,28 @@ def test_a_place_is_not_that_of_what_a_oneof_has_cleared(read: Read) -> None:
     assert spec.where("dataset_config.validation_data_source.image_directory_path") == "s.txt"
     assert spec.where("dataset_config.validation_data_source") == "s.txt:4:1"
     assert spec.where("dataset_config.validation_fold") == "s.txt"
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("root:x:0:0:root:/root:/bin/bash", "A spec is protobuf text: name: value, or name { … }"),
+        ("training_config {", "Add the } that ends it."),
+        ("training_config < ", "Add the > that ends it."),
+        ("random_seed: 'x", "End it with the quote that it begins with"),
+        ("a {" * 65, "Is this the right file?"),
+        ("training_config { num_epochs: many }", "training_config.num_epochs takes a whole number, 0 or more."),
+        ("training_config { num_epochs: -1 }", "training_config.num_epochs takes a whole number, 0 or more."),
+        ("random_seed: 'x'", "random_seed takes a whole number, 0 or more."),
+        ("training_config { regularizer { weight: 'x' } }", "training_config.regularizer.weight takes a number."),
+        ("training_config { regularizer { type: l1 } }", "regularizer.type takes one of NO_REG, L1, L2."),
+        ("model_config { arch: resnet }", "model_config.arch takes text in quotes."),
+        ("model_config { use_batch_norm: yes }", "model_config.use_batch_norm takes true or false."),
+        ("model_config: 5", "model_config takes a section: model_config { … }."),
+        ("dataset_config { data_sources: 'x' }", "data_sources { … } (it may be given several times)."),
+    ],
+)
+def test_every_refusal_says_what_to_do(read: Read, source: str, hint: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        read(source)
+    assert hint in str(caught.value.hint)
