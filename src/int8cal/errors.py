@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from int8cal.text_safety import shortened
+
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -33,7 +35,8 @@ class Int8calError(Exception):
     """Base of all errors of int8cal.
 
     Args:
-        message: what is wrong, one sentence, without the place.
+        message: what is wrong, one sentence, without the place. Data in it may be of any length: all three texts are
+            shortened where no message can be so long.
         where: the place: ``path:line:column``, ``path:+offset``, or a path.
         hint: what the user can do about it, one sentence.
     """
@@ -41,10 +44,10 @@ class Int8calError(Exception):
     exit_code: ClassVar[int] = EXIT_BUG
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.where = where
-        self.hint = hint
+        self.message = shortened(message)
+        super().__init__(self.message)
+        self.where = shortened(where) if where else where
+        self.hint = shortened(hint) if hint else hint
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message

@@ -23,6 +23,11 @@ def printable(text: str) -> str:
     return "".join(map(_escape, text))
 
 
+def shortened(text: str, limit: int = 4096) -> str:
+    """Text for a message: whole up to ``limit`` characters (the longest path), else its beginning and its end."""
+    return text if len(text) <= limit else f"{text[:300]} … {text[-100:]}"
+
+
 def _escape(character: str) -> str:
     if unicodedata.category(character) not in _HARMFUL_CATEGORIES:
         return character

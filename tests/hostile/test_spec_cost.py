@@ -16,6 +16,7 @@ import pytest
 from tests.memory import PEAK_MIB
 
 from int8cal.errors import SpecError
+from int8cal.spec.check import check
 from int8cal.spec.find import root_of_text
 from int8cal.spec.load import parse
 from int8cal.spec.spec import Spec
@@ -106,3 +107,34 @@ def test_the_memory_is_a_few_times_the_text(source: str) -> None:
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert float(run.stdout) < 64
+
+
+@pytest.mark.parametrize("name", ["unknown", "random_sed"])
+@pytest.mark.parametrize("section", ["", "training_config"])
+def test_very_many_unknown_fields(name: str, section: str) -> None:
+    fields = "".join(f"{name}_{number}: 1\n" for number in range(20_000))
+    source = SOUND + (f"{section} {{\n{fields}}}" if section else fields)
+    with at_most(10), pytest.raises(SpecError):
+        read(source)
+    with at_most(3), pytest.raises(SpecError, match=f"unknown field .{name}_0.") as caught:
+        parse(SpecText.from_str(source), "s.txt", DETECTNET)
+    assert "and 19996 others" in str(caught.value.hint)
+
+
+def test_very_many_legacy_values() -> None:
+    values = "dbscan_min_samples: 0.05\n" * 20_000
+    with at_most(5):
+        spec = read(
+            f"{SOUND}postprocessing_config {{ target_class_config {{ value {{ clustering_config {{\n{values}}}}}}}}}"
+        )
+    (warning,) = spec.warnings
+    assert warning.endswith("also at 5:1, 6:1, 7:1 and 19,996 more places")
+
+
+@pytest.mark.parametrize("sections", [1, 5000])
+def test_very_many_data_sources_and_their_places(sections: int) -> None:
+    source = 'data_sources { tfrecords_path: "a" image_directory_path: "b" }\n' * (5000 // sections)
+    with at_most(5):
+        spec = read(SOUND + f"dataset_config {{\n{source}}}\n" * sections)
+        assert len({spec.where(f"dataset_config.data_sources[{index}]") for index in range(5000)}) == 5000
+        check(spec)

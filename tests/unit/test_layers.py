@@ -18,7 +18,7 @@ RUN = STAGES | {"networks", "plans", "engine", "manifest", "pipeline"}
 EVERYTHING = RUN | {"component", "report", "check", "use", "demo", "cli"}
 
 MAY_IMPORT = {
-    "errors": set[str](),
+    "errors": {"text_safety"},
     "types": set[str](),
     "extras": {"errors"},
     "stopping": {"errors"},

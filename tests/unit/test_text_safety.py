@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from int8cal.text_safety import printable
+from int8cal.text_safety import printable, shortened
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,8 @@ from int8cal.text_safety import printable
 def test_harmful_characters_are_shown(text: str, shown: str) -> None:
     assert printable(text) == shown
     shown.encode("utf-8")
+
+
+def test_a_text_that_no_path_is_as_long_as_keeps_its_beginning_and_end() -> None:
+    assert shortened("a" * 4096) == "a" * 4096
+    assert shortened("ab" + "x" * 1_000_000 + ":12:5") == "ab" + "x" * 298 + " … " + "x" * 95 + ":12:5"

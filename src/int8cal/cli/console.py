@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from int8cal.text_safety import printable
+from int8cal.text_safety import printable, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +41,7 @@ def print_table(rows: Iterable[tuple[str, object]]) -> None:
 
 def note(text: str) -> None:
     """One line on stderr."""
-    click.echo(f"int8cal: {printable(text)}", err=True)
+    click.echo(f"int8cal: {printable(shortened(text))}", err=True)
 
 
 def print_two_lines(message: str, hint: str | None) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from int8cal.cli import console
+from int8cal.text_safety import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -175,8 +176,13 @@ def _report_update(result: Update, out: str | None, *, dry_run: bool, as_json: b
     elif dry_run:
         console.print_lines(result.diff().split("\n"))
     else:
-        console.print_lines(f"{one.field}: {one.old or '(not there)'} -> {one.new}" for one in result.changes)
+        console.print_lines(_edit_line(one) for one in result.changes)
         console.note(f"wrote {out} with {len(result.changes)} edits")
+
+
+def _edit_line(change: Change) -> str:
+    old = "(not there)" if change.old is None else shortened(change.old)
+    return f"{change.field}: {old} -> {shortened(change.new)}"
 
 
 def _edit_facts(change: Change) -> dict[str, Any]:

@@ -44,6 +44,7 @@ from int8cal.types import ImageCHW_f32, Size, SplitName
 _INPUT_SIZE = "model_config.input_image_size"
 _MEAN = "train_config.image_mean"
 _SMALLEST_SIDE = 16
+_SIZE_HINT = 'Write "channels,height,width".'
 
 _RESIZE = Option(
     name="resize",
@@ -63,16 +64,19 @@ def _input_shape(spec: Spec) -> tuple[int, int, int]:
     try:
         channels, height, width = map(int, text.split(","))
     except ValueError as error:
-        raise SpecError(
-            f"input_image_size is {text!r}, not three numbers.", where=where, hint='Write "channels,height,width".'
-        ) from error
+        raise SpecError(f"input_image_size is {text!r}, not three numbers.", where=where, hint=_SIZE_HINT) from error
     if channels not in (1, 3):
-        raise SpecError(f"Invalid input image dimension. {channels} channels are not 1 or 3.", where=where)
+        raise SpecError(
+            f"Invalid input image dimension. {channels} channels are not 1 or 3.", where=where, hint=_SIZE_HINT
+        )
     for name, length in (("height", height), ("width", width)):
         if length < _SMALLEST_SIDE:
-            raise SpecError(f"Image {name} should be greater than {_SMALLEST_SIDE - 1} pixels.", where=where)
+            raise SpecError(
+                f"Image {name} should be greater than {_SMALLEST_SIDE - 1} pixels.", where=where, hint=_SIZE_HINT
+            )
     if height * width > MAX_PIXELS:
-        raise SpecError(f"Images of {width}×{height} pixels are too large; at most {MAX_PIXELS} are made.", where=where)
+        too_large = f"Images of {width}×{height} pixels are too large; at most {MAX_PIXELS} are made."
+        raise SpecError(too_large, where=where, hint=_SIZE_HINT)
     return channels, height, width
 
 

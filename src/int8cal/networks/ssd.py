@@ -47,6 +47,7 @@ def _check(spec: Spec) -> None:
         raise SpecError(
             f"Images of {size.width}×{size.height} pixels are too large; at most {MAX_PIXELS} are made.",
             where=spec.where(_AUGMENTATION),
+            hint="Make output_width and output_height smaller.",
         )
     _mean(spec)
 

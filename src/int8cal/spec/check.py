@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from int8cal.errors import SpecError
 from int8cal.spec.fields import is_map, is_repeated
@@ -54,7 +54,7 @@ class Finding:
 def check(spec: Spec) -> tuple[Finding, ...]:
     """All checks of the spec's tables that fail. Checks that need more than a table are the network's own."""
     walk = _Walk(spec.text, spec.path, schema_of(spec.root).checks[spec.root])
-    return tuple(walk.message(spec.message, _Place("", None, (spec.text.root,)), walk.checks.required))
+    return tuple(walk.message(spec.message, _Place("", None, (spec.live_text.root,)), walk.checks.required))
 
 
 def require_sound(spec: Spec) -> None:
@@ -95,6 +95,8 @@ class _Walk:
         """Findings in a message and everything in it."""
         yield from self._alternatives(message, place, required)
         for field in message.DESCRIPTOR.fields:
+            if field.enum_type is not None:
+                yield from self._enum(message, field, field.enum_type, place)
             if field.message_type is None:
                 yield from self._scalar(message, field, place)
             elif field.name in required and not _is_present(message, field):
@@ -123,9 +125,8 @@ class _Walk:
         if field.message_type is not None and is_map(field):
             yield from self._map_values(value, field.message_type, written, path)
         elif is_repeated(field):
-            first = len(written) - len(value)  # what a oneof has since cleared is not in the message
             for index, item in enumerate(value):
-                yield item, _place(f"{path}[{index}]", written[first + index :][:1])
+                yield item, _place(f"{path}[{index}]", written[index : index + 1])
         elif message.HasField(field.name):
             yield value, _place(path, written)
 
@@ -152,17 +153,33 @@ class _Walk:
         content = self.text.string(key)
         return self.text[key] if content is None else content
 
+    def _enum(
+        self, message: ProtoMessage, field: FieldDescriptor, kind: EnumDescriptor, place: _Place
+    ) -> Iterator[Finding]:
+        """A number for which the definition has no name. protobuf keeps it; the reference fails where it is used."""
+        known = {one.number: one.name for one in kind.values}
+        value = getattr(message, field.name)
+        for item in value if is_repeated(field) else (value,):
+            if item not in known:
+                allowed = ", ".join(f"{name} ({number})" for number, name in known.items())
+                words = f"{field.name} has no value {item}. Allowed: {allowed}."
+                yield Finding(self._where_written(field.name, place), place.child(field.name), _PREFIX + words)
+
     def _scalar(self, message: ProtoMessage, field: FieldDescriptor, place: _Place) -> Iterator[Finding]:
         tests = self.checks.values.get(field.name, ())
         value = getattr(message, field.name)
         if field.name in self.checks.if_set and not _holds(*self.checks.if_set[field.name], value):
             return
-        written = place.values(field.name)
-        where = self._where(written[-1][0].value_start(written[-1][1]) if written else place.offset)
+        where = self._where_written(field.name, place)
         for item in value if is_repeated(field) else (value,):
             failed = next((words for words in (_failure(field.name, *test, item) for test in tests) if words), None)
             if failed:
                 yield Finding(where, place.child(field.name), shown(_PREFIX + failed, 400))
+
+    def _where_written(self, name: str, place: _Place) -> str:
+        """Where the value of a field that counts stands; where its message does when it is not there."""
+        written = place.values(name)
+        return self._where(written[-1][0].value_start(written[-1][1]) if written else place.offset)
 
     def _where(self, offset: int | None) -> str:
         return printable(self.path) if offset is None else self.text.place(self.path, offset)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, replace
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
@@ -40,6 +40,30 @@ def visit_fields(text: SpecText, root: Descriptor) -> Iterator[Visit]:
         root: definition of the message that the whole text is.
     """
     yield from _visit(text.root, root, "", "", {})
+
+
+def without_cleared(text: SpecText, root: Descriptor) -> SpecText:
+    """The same text with the fields out of the tree that a later member of their oneof has cleared."""
+    cleared: set[int] = set()
+    current: dict[tuple[str, str], tuple[str, list[int]]] = {}  # by oneof of a message: the member, where it is written
+    for visit in visit_fields(text, root):
+        oneof = visit.descriptor.containing_oneof if visit.descriptor else None
+        if oneof is None:
+            continue
+        key = (visit.path.rpartition(".")[0], oneof.name)
+        if key in current and current[key][0] != visit.field.name:
+            cleared.update(current.pop(key)[1])
+        current.setdefault(key, (visit.field.name, []))[1].append(visit.field.start)
+    return replace(text, root=_pruned(text.root, cleared)) if cleared else text
+
+
+def _pruned(message: Message, cleared: Container[int]) -> Message:
+    fields = (field for field in message.fields if field.start not in cleared)
+    return replace(message, fields=tuple(replace(one, values=_pruned_values(one, cleared)) for one in fields))
+
+
+def _pruned_values(field: Field, cleared: Container[int]) -> tuple[Scalar | Message, ...]:
+    return tuple(_pruned(value, cleared) if isinstance(value, Message) else value for value in field.values)
 
 
 def is_map(field: FieldDescriptor) -> bool:

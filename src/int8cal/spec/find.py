@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from int8cal.errors import SpecError, UsageError
 from int8cal.spec.fields import visit_fields
 from int8cal.spec.load import require_readable
-from int8cal.spec.oddities import find_oddities
+from int8cal.spec.oddities import Oddity, find_oddities
 from int8cal.spec.schema import new_message, roots, schema_of, short_name
 from int8cal.spec.text import SpecText, shown
 from int8cal.text_safety import printable
 
 _MISSPELT = 0.8  # similarity from which an unknown name counts as a misspelt known one
+_MOST_MISSPELT = 20  # names; with more of them it is the spec of something else
 
 
 def root_of_text(text: SpecText, path: str, network: str | None = None) -> str:
@@ -43,7 +43,7 @@ def root_of_text(text: SpecText, path: str, network: str | None = None) -> str:
         raise SpecError(
             f"this could be {' or '.join(describe_root(fit.root) for fit in best)}",
             where=printable(path),
-            hint="Name the network.",
+            hint="Name the network: int8cal NETWORK plan …, or --network NETWORK of int8cal spec.",
         )
     return best[0].root
 
@@ -74,13 +74,15 @@ class _Fit:
     known: int
 
 
+def _are_misspelt(unknown: Collection[Oddity]) -> bool:
+    """Can all these unknown names be known ones, misspelt?"""
+    return len(unknown) <= _MOST_MISSPELT and all(odd.nearest(_MISSPELT) for odd in unknown)
+
+
 def _fits(text: SpecText, network: str | None) -> Iterator[_Fit]:
     """The messages of which this can be a spec: every top-level name is known, legacy or nearly right."""
     for root in roots_of_network(network) if network else list(roots()):
         unknown = [odd for odd in find_oddities(text, root) if not odd.legacy]
         known = sum(visit.descriptor is not None for visit in visit_fields(text, new_message(root).DESCRIPTOR))
-        strange = [
-            odd for odd in unknown if odd.top_level and not difflib.get_close_matches(odd.name, odd.known, 1, _MISSPELT)
-        ]
-        if known and not strange:
+        if known and _are_misspelt({odd.name: odd for odd in unknown if odd.top_level}.values()):
             yield _Fit(root, len(unknown), known)

@@ -8,23 +8,24 @@ of the text in which every other character keeps its place.
 
 from __future__ import annotations
 
-import difflib
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from google.protobuf import text_format
 
 from int8cal.errors import SpecError
+from int8cal.spec.expected import expected_at
 from int8cal.spec.oddities import Oddity, find_oddities
 from int8cal.spec.read import read_text
-from int8cal.spec.schema import COMMON_PACKAGE, Schema, new_message, schema_of
+from int8cal.spec.schema import COMMON_PACKAGE, new_message, schema_of
 from int8cal.spec.spec import Spec
 from int8cal.spec.text import SpecText, shown
 from int8cal.text_safety import printable
 from int8cal.types import Message
 
-_MOST_NAMED = 3  # unknown fields that one error names beside the first
+_MOST_NAMED = 3  # unknown fields that one error names beside the first, and places that one warning does
+_MOST_WARNINGS = 50  # kinds of oddities that have a warning each
 
 
 def load(path: str, root: str, *, allow_unknown_fields: bool = False, strict: bool = False) -> Spec:
@@ -50,8 +51,7 @@ def parse(text: SpecText, path: str, root: str, *, allow_unknown_fields: bool = 
     if refused:
         raise _refusal(text, path, refused)
     known_text = text.with_edits(odd.patch for odd in oddities) if oddities else text
-    found = tuple(f"{text.place(path, odd.offset)}: {odd.warning}" for odd in oddities)
-    return Spec(path, text, _merge(known_text, path, root), root, found)
+    return Spec(path, text, _merge(known_text, path, root), root, tuple(_warnings(text, path, oddities)))
 
 
 def require_readable(text: SpecText, path: str) -> None:
@@ -63,10 +63,31 @@ def require_readable(text: SpecText, path: str) -> None:
     if bad := re.search("[\udc80-\udcff]", text.text):
         byte = ord(bad.group()) - 0xDC00
         where = text.place(path, bad.start())
-        raise SpecError(f"byte 0x{byte:02x} is no UTF-8 text", where=where, hint="Save the spec as UTF-8.")
+        raise SpecError(
+            f"byte 0x{byte:02x} is no UTF-8 text",
+            where=where,
+            hint="Save the spec as UTF-8 text. Is this the right file?",
+        )
     if problem := text.problem:
-        hint = "Save the spec without a byte order mark." if text.text.startswith("\ufeff") else None
+        hint = "Save the spec without a byte order mark." if text.text.startswith("\ufeff") else problem.hint
         raise SpecError(problem.reason, where=text.place(path, problem.offset), hint=hint)
+
+
+def _warnings(text: SpecText, path: str, oddities: Iterable[Oddity]) -> Iterator[str]:
+    """One line for all oddities of a kind: the first in full, the others by their places."""
+    by_kind: dict[tuple[bool, str], list[Oddity]] = {}
+    for odd in oddities:
+        by_kind.setdefault((odd.legacy, odd.kind), []).append(odd)
+    kinds = list(by_kind.values())
+    for first, *others in kinds[:_MOST_WARNINGS]:
+        also = ""
+        if others:
+            listed = ", ".join(text.place("", odd.offset)[1:] for odd in others[:_MOST_NAMED])
+            more = f" and {len(others) - _MOST_NAMED:,} more places" if len(others) > _MOST_NAMED else ""
+            also = f"; also at {listed}{more}"
+        yield f"{text.place(path, first.offset)}: {first.warning}{also}"
+    if len(kinds) > _MOST_WARNINGS:
+        yield f"{printable(path)}: and {len(kinds) - _MOST_WARNINGS:,} more fields that are unknown or legacy, ignored"
 
 
 def _refusal(text: SpecText, path: str, refused: Sequence[Oddity]) -> SpecError:
@@ -81,8 +102,8 @@ def _refusal(text: SpecText, path: str, refused: Sequence[Oddity]) -> SpecError:
 
 
 def _spelling_hint(odd: Oddity) -> str:
-    close = difflib.get_close_matches(odd.name, odd.known, n=1, cutoff=0.6)
-    guess = f'Did you mean "{close[0]}"?' if close else "Is this the spec of another network?"
+    close = odd.nearest(0.6)
+    guess = f'Did you mean "{close}"?' if close else "Is this the spec of another network?"
     return f"{guess} --allow_unknown_fields ignores it."
 
 
@@ -95,14 +116,15 @@ def _merge(text: SpecText, path: str, root: str) -> Message:
             warnings.simplefilter("ignore", DeprecationWarning)  # an unknown escape stands for itself: C:\data
             text_format.MergeLines((line for _, line in lines), message)
     except text_format.ParseError as error:
-        raise _merge_error(text, path, schema_of(root), lines, error) from None
+        raise _merge_error(text, path, root, lines, error) from None
     except (ValueError, TypeError, OverflowError) as error:  # an enum number beyond 32 bits has no ParseError
-        raise SpecError(f"a value cannot be stored: {shown(str(error))}", where=printable(path)) from None
+        hint = "Is a number too large for its field?"
+        raise SpecError(f"a value cannot be stored: {shown(str(error))}", where=printable(path), hint=hint) from None
     return message
 
 
 def _merge_error(
-    text: SpecText, path: str, schema: Schema, lines: Sequence[tuple[int, str]], error: text_format.ParseError
+    text: SpecText, path: str, root: str, lines: Sequence[tuple[int, str]], error: text_format.ParseError
 ) -> SpecError:
     """``line:column : 'the whole line': reason`` → place and reason, with names as the .proto file has them."""
     line, column = error.GetLine(), error.GetColumn()
@@ -110,6 +132,8 @@ def _merge_error(
         return SpecError(shown(str(error), 300), where=printable(path))
     start, code = lines[line - 1]
     reason = str(error).removeprefix(f"{line}:{column} : ").removeprefix(f"'{code}': ")
-    for package in (schema.package, COMMON_PACKAGE):
+    for package in (schema_of(root).package, COMMON_PACKAGE):
         reason = reason.replace(f"{package}.", "")
-    return SpecError(shown(reason, 300), where=text.place(path, start + column - 1))
+    offset = start + column - 1
+    hint = expected_at(text, new_message(root).DESCRIPTOR, offset)
+    return SpecError(shown(reason, 300), where=text.place(path, offset), hint=hint)

@@ -9,15 +9,22 @@ What older versions wrote differently is treated so:
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+
+from google.protobuf.descriptor import Descriptor
 
 from int8cal.spec.fields import Visit, visit_fields
 from int8cal.spec.schema import LegacyFields, Schema, new_message, schema_of, short_name
 from int8cal.spec.text import Edit, Field, Message, Scalar, SpecText, shown
 
 _FRACTION = re.compile(r"[+-]?[0-9.][0-9.eE+-]*f?")
+
+
+_LONGEST_NAME = 100  # characters of a name that can be a misspelt one
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,7 @@ class Oddity:
         legacy: True when older TAO versions wrote it so.
         patch: same-length change of the text that takes it out of Merge's sight.
         name: the field's name.
+        kind: equal for fields that are odd in the same way: the path without indices.
         known: names that the enclosing message knows; empty for legacy.
         top_level: True outside any message.
     """
@@ -39,8 +47,15 @@ class Oddity:
     legacy: bool
     patch: Edit
     name: str
+    kind: str
     known: tuple[str, ...] = ()
     top_level: bool = False
+
+    def nearest(self, similarity: float) -> str | None:
+        """The known name that is meant, if one is so similar (0…1)."""
+        if len(self.name) > _LONGEST_NAME:
+            return None
+        return next(iter(difflib.get_close_matches(self.name, self.known, 1, similarity)), None)
 
     @property
     def warning(self) -> str:
@@ -70,13 +85,18 @@ def _unknown_field(text: SpecText, visit: Visit, schema: Schema) -> Iterator[Odd
     if visit.field.name not in legacy:
         place = f"in {visit.path.rpartition('.')[0]}" if "." in visit.path else "at the top level"
         reason = f'unknown field "{shown(visit.field.name, 60)}" {place}'
-        known = tuple(field.name for field in visit.parent.fields)
+        known = _field_names(visit.parent)
         top = "." not in visit.path
-        yield Oddity(visit.field.start, reason, False, patch, visit.field.name, known, top)
+        yield Oddity(visit.field.start, reason, False, patch, visit.field.name, visit.pattern, known, top)
         return
     reason = f'legacy field "{visit.path}" of older TAO versions, ignored'
-    yield Oddity(visit.field.start, reason, legacy=True, patch=patch, name=visit.field.name)
+    yield Oddity(visit.field.start, reason, legacy=True, patch=patch, name=visit.field.name, kind=visit.pattern)
     yield from _unknown_in_legacy(visit.field, visit.path, legacy[visit.field.name])
+
+
+@cache
+def _field_names(message: Descriptor) -> tuple[str, ...]:
+    return tuple(field.name for field in message.fields)
 
 
 def _unknown_in_legacy(field: Field, path: str, legacy: LegacyFields) -> Iterator[Oddity]:
@@ -87,7 +107,10 @@ def _unknown_in_legacy(field: Field, path: str, legacy: LegacyFields) -> Iterato
         else:
             reason = f'unknown field "{shown(inner.name, 60)}" in {path}'
             nothing = Edit(field.start, field.start, "")
-            yield Oddity(inner.start, reason, legacy=False, patch=nothing, name=inner.name, known=tuple(legacy))
+            kind = f"{path}.{inner.name}"
+            yield Oddity(
+                inner.start, reason, legacy=False, patch=nothing, name=inner.name, kind=kind, known=tuple(legacy)
+            )
 
 
 def _legacy_value(text: SpecText, visit: Visit, value: Scalar, schema: Schema) -> Iterator[Oddity]:
@@ -103,7 +126,7 @@ def _legacy_value(text: SpecText, visit: Visit, value: Scalar, schema: Schema) -
         patch = Edit(value.start, value.end, "{}" + _blank(text, value.start + 2, value.end).replacement)
     else:
         return
-    yield Oddity(visit.field.start, reason, legacy=True, patch=patch, name=visit.field.name)
+    yield Oddity(visit.field.start, reason, legacy=True, patch=patch, name=visit.field.name, kind=visit.pattern)
 
 
 def _is_fraction(written: str) -> bool:

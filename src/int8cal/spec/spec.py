@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+from int8cal.spec.fields import without_cleared
 from int8cal.spec.text import SpecText
 from int8cal.text_safety import printable
 from int8cal.types import Message
@@ -27,13 +29,18 @@ class Spec:
     root: str
     warnings: tuple[str, ...] = ()
 
+    @cached_property
+    def live_text(self) -> SpecText:
+        """The text with a tree of only those fields that are in the message still."""
+        return without_cleared(self.text, self.message.DESCRIPTOR)
+
     def where(self, field_path: str) -> str:
         """Position of a field for an error message: ``path:line:column``; the path alone when the field is absent.
 
         Args:
             field_path: e.g. ``dataset_config.data_sources[0].tfrecords_path``; repeated and map fields are indexed
-                from 0 in file order.
+                from 0 in file order, without what a later member of a oneof has cleared.
         """
-        position = self.text.position(field_path)
+        position = self.live_text.position(field_path)
         path = printable(self.path)
         return f"{path}:{position[0]}:{position[1]}" if position else path

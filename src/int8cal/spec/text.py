@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,6 +28,9 @@ MAX_FIELDS = 50_000  # with list elements and pieces of strings; real specs have
 _BLOCK = 4096  # characters that are searched at most to tell the line of an offset
 _NAME = re.compile(r"\w")
 _PATH_STEP = re.compile(r"(?P<name>[^.\[\]]+)(?:\[(?P<index>\d+)\])?(?:\.|\Z)")
+_SYNTAX = "A spec is protobuf text: name: value, or name { … }, with text in quotes. Is this the training spec?"
+_QUOTES = "End it with the quote that it begins with; write a backslash before that quote twice."
+_NO_SPEC = "No training spec is like that. Is this the right file?"
 _CLOSING = {"{": "}", "<": ">"}
 
 
@@ -74,10 +77,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why the text could not be read to its end: offset and reason."""
+    """Why the text could not be read to its end: offset, reason, and what to do."""
 
     offset: int
     reason: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,17 +173,26 @@ class SpecText:
             found.append((lines + ended, last_end if line_end < 0 else line_end))
         return found
 
-    def find(self, field_path: str) -> list[tuple[Field, Scalar | Message]]:
+    def find(self, field_path: str) -> Sequence[tuple[Field, Scalar | Message]]:
         """All values that a field path means, in file order; empty when there is none."""
-        messages = [self.root]
-        found: list[tuple[Field, Scalar | Message]] = []
+        found: Sequence[tuple[Field, Scalar | Message]] = [(_WHOLE, self.root)]
+        without_index: str | None = ""
         for name, index in _path_steps(field_path):
-            fields = (field for message in messages for field in message.fields if field.name == name)
-            found = [(field, value) for field in fields for value in field.values]
+            if without_index is None:
+                found = _inside(found, name)
+            else:
+                without_index += f".{name}"
+                if without_index not in self._found:
+                    self._found[without_index] = _inside(found, name)
+                found = self._found[without_index]
             if index is not None:
-                found = found[index : index + 1]
-            messages = [value for _, value in found if isinstance(value, Message)]
+                found, without_index = found[index : index + 1], None
         return found
+
+    @cached_property
+    def _found(self) -> dict[str, Sequence[tuple[Field, Scalar | Message]]]:
+        """Values by field path without any index: whoever asks for one element of a list asks for all of them."""
+        return {}
 
     def position(self, field_path: str) -> tuple[int, int] | None:
         """1-based (line, column) of the field's name, of the last one that counts; None when it is not there."""
@@ -221,6 +234,17 @@ class SpecText:
         return SpecText.from_str("".join([*pieces, self.text[done:]]))
 
 
+_WHOLE = Field("", 0, 0, 0, (), listed=False)
+"""The field that the root message would be the value of."""
+
+
+def _inside(found: Iterable[tuple[Field, Scalar | Message]], name: str) -> Sequence[tuple[Field, Scalar | Message]]:
+    """Values of the fields of a name in those of the values that are messages."""
+    messages = (value for _, value in found if isinstance(value, Message))
+    fields = (field for message in messages for field in message.fields if field.name == name)
+    return [(field, value) for field in fields for value in field.values]
+
+
 def quote(content: str) -> str:
     """A string as protobuf text writes it, in double quotes; printable characters stay as they are."""
     if content.isprintable():
@@ -235,9 +259,9 @@ def shown(text: str, limit: int = 120) -> str:
 
 
 class _Stopped(Exception):  # noqa: N818 - internal signal, never leaves this module
-    def __init__(self, offset: int, reason: str) -> None:
+    def __init__(self, offset: int, reason: str, hint: str) -> None:
         super().__init__(reason)
-        self.problem = Problem(offset, reason)
+        self.problem = Problem(offset, reason, hint)
 
 
 class _Reader:
@@ -256,7 +280,7 @@ class _Reader:
         """One more thing that takes memory."""
         self._parts += 1
         if self._parts > MAX_FIELDS:
-            raise _Stopped(self._token.start, f"more than {MAX_FIELDS} fields and values")
+            raise _Stopped(self._token.start, f"more than {MAX_FIELDS} fields and values", _NO_SPEC)
 
     def _take(self) -> Token:
         taken, self._token = self._token, next(self._tokens, self._end)
@@ -270,7 +294,7 @@ class _Reader:
 
     def _stop(self, expected: str) -> _Stopped:
         got = f"got {shown(self._token.text, 40)}" if self._token.text else "the file ends"
-        return _Stopped(self._token.start, f"expected {expected}, {got}")
+        return _Stopped(self._token.start, f"expected {expected}, {got}", _SYNTAX)
 
     def _read_fields(self, closing: Token | None, depth: int) -> tuple[Field, ...]:
         """Fields up to the closing brace (not taken), or to the end of the text."""
@@ -278,7 +302,7 @@ class _Reader:
         end = _CLOSING[closing.text] if closing else ""
         while self._token.text != end:
             if closing and self._token.kind == "end":
-                raise _Stopped(closing.start, f"this {closing.text} is never closed")
+                raise _Stopped(closing.start, f"this {closing.text} is never closed", f"Add the {end} that ends it.")
             fields.append(self._read_field(depth))
         return tuple(fields)
 
@@ -323,7 +347,7 @@ class _Reader:
 
     def _read_message(self, depth: int) -> Message:
         if depth > MAX_DEPTH:
-            raise _Stopped(self._token.start, f"nested more than {MAX_DEPTH} deep")
+            raise _Stopped(self._token.start, f"nested more than {MAX_DEPTH} deep", _NO_SPEC)
         opening = self._take()
         fields = self._read_fields(opening, depth)
         return Message(opening.start, self._take().end, fields)
@@ -335,7 +359,7 @@ class _Reader:
             if end > start:
                 self._count()
             if not is_whole_string(self._token.text):
-                raise _Stopped(self._token.start, "this string has no closing quote on its line")
+                raise _Stopped(self._token.start, "this string has no closing quote on its line", _QUOTES)
             end = self._take().end
         return Scalar(start, end)
 

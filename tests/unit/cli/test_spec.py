@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +78,20 @@ def test_check_lists_every_finding_and_ends_with_3(spec: Command, tmp_path: Path
     assert fields == {"augmentation_config.preprocessing.output_image_width", "training_config.num_epochs"}
 
 
+def test_a_number_that_no_enum_knows_is_refused_by_check_and_plan(
+    spec: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "wrong.txt"
+    path.write_text(Path(SOUND).read_text() + "dataset_config { dataloader_mode: 9 }")
+    place = f"{path}:{len(Path(SOUND).read_text().splitlines()) + 1}:18"
+    words = "dataloader_mode has no value 9. Allowed: MULTISOURCE (0), LEGACY (1), DEFAULT (2)."
+    code, out, _ = spec("check", str(path))
+    assert code == 3
+    assert out.startswith(f"{place}: Experiment Spec Setting Error: {words}\n")
+    assert run(["detectnet_v2", "plan", "-e", str(path)]) == 3
+    assert f"{place}: Experiment Spec Setting Error: {words}" in capsys.readouterr().err
+
+
 def test_a_misspelt_field_is_two_lines_on_stderr(spec: Command, tmp_path: Path) -> None:
     path = tmp_path / "wrong.txt"
     path.write_text(Path(SOUND).read_text().replace("num_epochs", "num_epoch"))
@@ -142,3 +157,18 @@ def test_every_help_has_examples(spec: Command, command: list[str]) -> None:
     code, out, _ = spec(*command, "--help")
     assert code == 0
     assert "Examples:\n" in out
+
+
+@pytest.mark.parametrize(
+    "field", ["tfrecords_path", "image_directory_path", "image_extension", "arch", "checkpoint", "output_image_width"]
+)
+@pytest.mark.parametrize("arguments", [("spec", "check"), ("detectnet_v2", "plan", "-e")])
+def test_a_value_of_a_megabyte_does_not_flood_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], spec: Command, arguments: tuple[str, ...], field: str
+) -> None:
+    path = tmp_path / "long.txt"
+    text = re.sub(rf'\b{field}: *("[^"]*"|\d+)', f'{field}: "{"x" * (1 << 20)}"', Path(SOUND).read_text())
+    path.write_text(text)
+    assert run([*arguments, str(path)]) in (0, 3, 4)
+    shown = capsys.readouterr()
+    assert len(shown.err) + len(shown.out) < 12_000

@@ -12,6 +12,7 @@ from int8cal.spec.check import check, require_sound
 from int8cal.spec.spec import Spec
 
 Read = Callable[..., Spec]
+DETECTNET = "int8cal.detectnet_v2.Experiment"
 SSD = "int8cal.ssd.Experiment"
 SPECS = Path(__file__).parents[2] / "golden" / "specs"
 
@@ -159,3 +160,39 @@ def test_values_in_findings_are_harmless(read: Read) -> None:
     (message,) = [said for _, field, said in facts(read("model_config { arch: '\\033[2J' }")) if field.endswith("arch")]
     assert "\x1b" not in message
     assert "\\x1b[2J" in message
+
+
+@pytest.mark.parametrize(
+    ("root", "text", "field", "allowed"),
+    [
+        (
+            DETECTNET,
+            "dataset_config {\n dataloader_mode: 9 }",
+            "dataset_config.dataloader_mode",
+            "MULTISOURCE (0), LEGACY (1), DEFAULT (2)",
+        ),
+        (
+            DETECTNET,
+            "training_config { regularizer {\n type: -1 } }",
+            "training_config.regularizer.type",
+            "NO_REG (0), L1 (1), L2 (2)",
+        ),
+        (
+            SSD,
+            "eval_config {\n average_precision_mode: 7 }",
+            "eval_config.average_precision_mode",
+            "SAMPLE (0), INTEGRATE (1)",
+        ),
+    ],
+)
+def test_an_enum_number_without_a_name_is_found_with_those_that_have_one(
+    read: Read, root: str, text: str, field: str, allowed: str
+) -> None:
+    number = text.partition(": ")[2].split()[0]
+    name = field.rpartition(".")[2]
+    assert ("s.txt:2:2", field, f"{name} has no value {number}. Allowed: {allowed}.") in facts(read(text, root))
+
+
+def test_enum_numbers_with_a_name_are_sound(read: Read, sound_text: str) -> None:
+    assert facts(read(sound_text.replace("type: L1", "type: 1"))) == []
+    assert "type: L1" in sound_text

@@ -126,3 +126,54 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         load("a\0b", DETECTNET)
     with pytest.raises(SpecError, match="cannot be read"):
         load(f"{missing}/x" * 1000, DETECTNET)
+
+
+def test_oddities_of_one_kind_are_one_warning_with_their_places(read: Read) -> None:
+    entry = "target_class_config { value { clustering_config { dbscan_min_samples: 0.05 } } }\n"
+    spec = read(f"postprocessing_config {{\n{entry * 6}\n}}\nrandom_sed: 1", allow_unknown_fields=True)
+    value = "postprocessing_config.target_class_config[0].value.clustering_config.dbscan_min_samples"
+    places = "; also at 3:51, 4:51, 5:51 and 2 more places"
+    assert spec.warnings == (
+        f"s.txt:2:51: legacy value 0.05 of the integer field {value}, ignored{places}",
+        's.txt:10:1: unknown field "random_sed" at the top level, ignored',
+    )
+
+
+def test_very_many_kinds_of_oddities_are_counted(read: Read) -> None:
+    spec = read("".join(f"x{number}: 1\n" for number in range(3000)), allow_unknown_fields=True)
+    assert len(spec.warnings) == 51
+    assert spec.warnings[-1] == "s.txt: and 2,950 more fields that are unknown or legacy, ignored"
+
+
+def test_a_place_is_not_that_of_what_a_oneof_has_cleared(read: Read) -> None:
+    source = "validation_data_source {\n tfrecords_path: 'a' image_directory_path: 'b' }"
+    spec = read(f"dataset_config {{ {source}\nvalidation_fold: 1\nvalidation_data_source {{ tfrecords_path: 'c' }} }}")
+    assert spec.where("dataset_config.validation_data_source.tfrecords_path") == "s.txt:4:26"
+    assert spec.where("dataset_config.validation_data_source.image_directory_path") == "s.txt"
+    assert spec.where("dataset_config.validation_data_source") == "s.txt:4:1"
+    assert spec.where("dataset_config.validation_fold") == "s.txt"
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("root:x:0:0:root:/root:/bin/bash", "A spec is protobuf text: name: value, or name { … }"),
+        ("training_config {", "Add the } that ends it."),
+        ("training_config < ", "Add the > that ends it."),
+        ("random_seed: 'x", "End it with the quote that it begins with"),
+        ("a {" * 65, "Is this the right file?"),
+        ("training_config { num_epochs: many }", "training_config.num_epochs takes a whole number, 0 or more."),
+        ("training_config { num_epochs: -1 }", "training_config.num_epochs takes a whole number, 0 or more."),
+        ("random_seed: 'x'", "random_seed takes a whole number, 0 or more."),
+        ("training_config { regularizer { weight: 'x' } }", "training_config.regularizer.weight takes a number."),
+        ("training_config { regularizer { type: l1 } }", "regularizer.type takes one of NO_REG, L1, L2."),
+        ("model_config { arch: resnet }", "model_config.arch takes text in quotes."),
+        ("model_config { use_batch_norm: yes }", "model_config.use_batch_norm takes true or false."),
+        ("model_config: 5", "model_config takes a section: model_config { … }."),
+        ("dataset_config { data_sources: 'x' }", "data_sources { … } (it may be given several times)."),
+    ],
+)
+def test_every_refusal_says_what_to_do(read: Read, source: str, hint: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        read(source)
+    assert hint in str(caught.value.hint)
