@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from int8cal.text_safety import printable
+from int8cal.text_safety import MAX_SHOWN, printable, shortened
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,14 @@ from int8cal.text_safety import printable
 def test_harmful_characters_are_shown(text: str, shown: str) -> None:
     assert printable(text) == shown
     shown.encode("utf-8")
+
+
+def test_what_is_too_long_keeps_its_start_and_end() -> None:
+    text = "begin" + "x" * 2_000_000 + "end"
+    shown = shortened(text)
+    assert shown.startswith("begin")
+    assert shown.endswith("end")
+    assert len(shown) < MAX_SHOWN + 50
+    assert "(1998008 characters)" in shown
+    assert shortened("x" * MAX_SHOWN) == "x" * MAX_SHOWN
+    assert shortened("abcdefg", 3) == "a … (4 characters) … fg"
