@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "errors": set[str](),
     "types": set[str](),
     "extras": {"errors"},
-    "stopping": {"errors"},
+    "stopping": set[str](),
     "files": {"errors", "stopping"},
     "protos": {"errors", "types"},
     "text_safety": set[str](),
