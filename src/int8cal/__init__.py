@@ -14,11 +14,13 @@ Nothing heavy is imported before it is used.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # to type checkers it is true; importing it takes longer than all else here
 if TYPE_CHECKING:
+    from typing import Any
+
     from int8cal.errors import (
         DataError,
         EngineFailedError,

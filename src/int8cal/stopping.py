@@ -1,4 +1,6 @@
-"""How a signal ends the program, and where it must wait. Imports next to nothing: it is wanted before all else.
+"""How a signal ends the program, and where it must wait.
+
+Imports next to nothing, not even `typing`: until `obey_signals` is called, Ctrl-C is a traceback.
 
 The command line calls `obey_signals` as the first thing it does. Where files get their final names or are cleaned away,
 the library says `uninterrupted`, so that no run ends half-way between. From Python, where nobody calls `obey_signals`,
@@ -9,19 +11,14 @@ from __future__ import annotations
 
 import signal
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from int8cal.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-STOPPING: dict[int, tuple[str, int]] = {
-    signal.SIGINT: ("interrupted", EXIT_INTERRUPTED),
-    signal.SIGTERM: ("terminated", EXIT_TERMINATED),
-}
-"""Signal number → what happened, and the exit code that says so."""
+STOPPING: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+"""Signal number → what happened."""
 
 
 class Stopped(BaseException):
@@ -32,8 +29,9 @@ class Stopped(BaseException):
     """
 
     def __init__(self, number: int) -> None:
-        self.how, self.exit_code = STOPPING[number]
-        super().__init__(self.how)
+        super().__init__(STOPPING[number])
+        self.how = STOPPING[number]
+        self.exit_code = 128 + number  # as shells have it: `EXIT_INTERRUPTED`, `EXIT_TERMINATED`
         self.advice: tuple[str, ...] = ()
         """What else the user should know, a line each."""
 

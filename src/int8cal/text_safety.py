@@ -8,6 +8,10 @@ _HARMFUL_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Control, format (bidirectional overrides among them), surrogate, private, unassigned, line and paragraph breaks."""
 
 
+MAX_SHOWN = 2000
+"""Characters of a message that are shown; messages quote paths and values, and those can have any length."""
+
+
 def printable(text: str) -> str:
     r"""Text with everything that a terminal might obey, or that cannot be encoded, written as an escape.
 
@@ -23,9 +27,18 @@ def printable(text: str) -> str:
     return "".join(map(_escape, text))
 
 
-def shortened(text: str, limit: int = 4096) -> str:
-    """Text for a message: whole up to ``limit`` characters (the longest path), else its beginning and its end."""
-    return text if len(text) <= limit else f"{text[:300]} … {text[-100:]}"
+def shortened(text: str, length: int = MAX_SHOWN) -> str:
+    """A text that is too long to read with its middle left out: start and end tell the most.
+
+    Args:
+        text: any string.
+        length: how many characters of it are kept at most.
+    """
+    left_out = len(text) - length
+    if left_out <= 0:
+        return text
+    half = length // 2
+    return f"{text[:half]} … ({left_out} characters) … {text[len(text) - (length - half) :]}"
 
 
 def _escape(character: str) -> str:

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "errors": {"text_safety"},
     "types": set[str](),
     "extras": {"errors"},
-    "stopping": {"errors"},
+    "stopping": set[str](),
     "files": {"errors", "stopping"},
     "protos": {"errors", "types"},
     "text_safety": set[str](),

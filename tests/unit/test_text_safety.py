@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from int8cal.text_safety import printable, shortened
+from int8cal.text_safety import MAX_SHOWN, printable, shortened
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,12 @@ def test_harmful_characters_are_shown(text: str, shown: str) -> None:
     shown.encode("utf-8")
 
 
-def test_a_text_that_no_path_is_as_long_as_keeps_its_beginning_and_end() -> None:
-    assert shortened("a" * 4096) == "a" * 4096
-    assert shortened("ab" + "x" * 1_000_000 + ":12:5") == "ab" + "x" * 298 + " … " + "x" * 95 + ":12:5"
+def test_what_is_too_long_keeps_its_start_and_end() -> None:
+    text = "begin" + "x" * 2_000_000 + "end"
+    shown = shortened(text)
+    assert shown.startswith("begin")
+    assert shown.endswith("end")
+    assert len(shown) < MAX_SHOWN + 50
+    assert "(1998008 characters)" in shown
+    assert shortened("x" * MAX_SHOWN) == "x" * MAX_SHOWN
+    assert shortened("abcdefg", 3) == "a … (4 characters) … fg"

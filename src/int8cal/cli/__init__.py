@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import sys
 
+from int8cal.stopping import Stopped, ignore_signals, obey_signals
+
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of ``int8cal``: run the command, turn its errors into text and an exit code."""
-    from int8cal.cli.app import run
+    """Entry point of ``int8cal``: run the command, turn its errors into text and an exit code.
 
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    Signals and streams are seen to before anything that takes time is imported.
+    """
+    try:
+        obey_signals()
+        from int8cal.cli import streams
+
+        streams.prepare()
+        from int8cal.cli.app import run
+
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    except Stopped as stopped:  # while the imports above were going on
+        sys.stderr.write(f"int8cal: {stopped.how}\n")
+        code = stopped.exit_code
+    ignore_signals()  # the interpreter is cleaning up: too late for anything but a traceback
+    sys.exit(code)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
-import signal
-import sys
 import warnings
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from int8cal import __version__
-from int8cal.cli import console
-from int8cal.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, Int8calError
-
-if TYPE_CHECKING:
-    from types import FrameType
+from int8cal.cli import console, streams
+from int8cal.errors import EXIT_BUG, Int8calError
+from int8cal.stopping import Stopped, obey_signals
 
 _COMMANDS = {
     # name: (module:command, summary, which costs no import to show)
@@ -43,11 +39,6 @@ _SETTINGS = {
     "token_normalize_func": lambda token: token.replace("-", "_"),
 }
 
-_STOPPING: dict[int, tuple[str, int]] = {
-    signal.SIGINT: ("interrupted", EXIT_INTERRUPTED),
-    signal.SIGTERM: ("terminated", EXIT_TERMINATED),
-}
-
 _EPILOG = """\b
 Examples:
   int8cal demo
@@ -57,7 +48,25 @@ Examples:
 """
 
 
-class CommandTree(click.Group):
+class SuggestingGroup(click.Group):
+    """A group that names what an unknown command was likely meant to be."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0].replace("-", "_")
+        if args[0].startswith("-") or ctx.resilient_parsing or self.get_command(ctx, name):
+            return super().resolve_command(ctx, args)
+        near = difflib.get_close_matches(name, self.known_names(ctx), n=1)
+        meant = f"did you mean {near[0]!r}?" if near else "see: int8cal networks"
+        raise click.UsageError(f"there is no command or network {args[0]!r}; {meant}", ctx)
+
+    def known_names(self, ctx: click.Context) -> list[str]:
+        """Everything that `get_command` knows."""
+        return self.list_commands(ctx)
+
+
+class CommandTree(SuggestingGroup):
     """The commands above, and one group for every network; each is imported when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -71,6 +80,11 @@ class CommandTree(click.Group):
         from int8cal.cli.make import network_group
 
         return network_group(cmd_name)
+
+    def known_names(self, ctx: click.Context) -> list[str]:
+        from int8cal import networks
+
+        return [*self.list_commands(ctx), *networks.names()]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [("NETWORK", "calibration_tensorfile or plan for a network: see int8cal networks.")]
@@ -92,56 +106,51 @@ def cli() -> None:
     """
 
 
-class Stopped(BaseException):
-    """A signal asks the program to end. Not an `Exception`, so that nothing but clean-up happens on its way."""
-
-    def __init__(self, how: str, exit_code: int) -> None:
-        super().__init__(how)
-        self.how = how
-        self.exit_code = exit_code
-        self.advice = ""
-
-
 def run(arguments: list[str]) -> int:
     """Run one command line.
 
     Returns:
         The exit code: 0, one of `int8cal.errors`, 130 or 143.
     """
-    for number in _STOPPING:
-        signal.signal(number, _stop)
+    obey_signals()
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata in images: nothing that changes pixels
-    as_json = "--json" in arguments
+    try:
+        return _run(arguments, as_json="--json" in arguments)
+    except Stopped as stopped:
+        console.note("; ".join((stopped.how, *stopped.advice)))
+        return stopped.exit_code
+    except streams.StdoutError as error:
+        streams.give_up_stdout()
+        if error.reader_gone:
+            return 0
+        console.print_error(error, as_json=False)
+        return error.exit_code
+
+
+def _run(arguments: list[str], *, as_json: bool) -> int:
     try:
         finished = cli.main(arguments, prog_name="int8cal", standalone_mode=False)
     except click.ClickException as error:
         return _usage(error, as_json=as_json)
+    except streams.StdoutError:
+        raise
     except Int8calError as error:
         console.print_error(error, as_json=as_json)
         return error.exit_code
-    except Stopped as stopped:
-        console.note(f"{stopped.how}; nothing was left under the final name")
-        if stopped.advice:
-            console.note(stopped.advice)
-        return stopped.exit_code
-    except BrokenPipeError:  # the reader of a pipe has seen enough: not an error of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is shown whole, with the facts to report it
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the last line of defence: a bug is shown whole
         console.print_bug(error, as_json=as_json)
         return EXIT_BUG
     return finished if isinstance(finished, int) else 0  # a code where a command called ctx.exit
 
 
 def _usage(error: click.ClickException, *, as_json: bool) -> int:
+    context: click.Context | None = getattr(error, "ctx", None)
+    if context and type(error).__name__ == "NoArgsIsHelpError":  # how newer releases of click ask for the help
+        click.echo(context.get_help())
+        return 0
     if as_json:
         console.print_json({"error": {"type": "UsageError", "message": error.format_message(), "exit_code": 2}})
     else:
-        context = getattr(error, "ctx", None)
         hint = f"Try: {context.command_path} --help" if context else None
         console.print_two_lines(error.format_message(), hint)
     return 2
-
-
-def _stop(number: int, frame: FrameType | None) -> Any:
-    raise Stopped(*_STOPPING[number])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from int8cal.errors import OutputError
 from int8cal.text_safety import printable, shortened
 
 if TYPE_CHECKING:
@@ -40,15 +41,15 @@ def print_table(rows: Iterable[tuple[str, object]]) -> None:
 
 
 def note(text: str) -> None:
-    """One line on stderr."""
-    click.echo(f"int8cal: {printable(shortened(text))}", err=True)
+    """One line on stderr, short enough to read."""
+    click.echo(f"int8cal: {_line(text)}", err=True)
 
 
 def print_two_lines(message: str, hint: str | None) -> None:
     """An error: what and where on the first line, what to do on the second."""
-    click.echo(f"int8cal: error: {printable(' '.join(message.splitlines()))}", err=True)
+    click.echo(f"int8cal: error: {_line(message)}", err=True)
     if hint:
-        click.echo(f"  {printable(' '.join(hint.splitlines()))}", err=True)
+        click.echo(f"  {_line(hint)}", err=True)
 
 
 def print_error(error: Int8calError, *, as_json: bool) -> None:
@@ -66,34 +67,68 @@ def print_error(error: Int8calError, *, as_json: bool) -> None:
         print_two_lines(f"{error.where}: {error.message}" if error.where else error.message, error.hint)
 
 
-def print_bug(error: Exception, *, as_json: bool) -> None:
+def print_bug(error: BaseException, *, as_json: bool) -> None:
     """An error that should not be: the traceback, and what a bug report needs."""
     from int8cal.cli.doctor import facts
 
     if as_json:
         print_json({"error": {"type": "Bug", "message": f"{type(error).__name__}: {error}", "exit_code": 70}})
-    click.echo("".join(traceback.format_exception(error)), err=True)
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        click.echo(printable(shortened(line)), err=True)
     note("this is a bug in int8cal; please report it with the lines above and these facts:")
     for name, value in facts().items():
         click.echo(f"  {name}: {printable(str(value))}", err=True)
 
 
+def _line(text: str) -> str:
+    """Any text as one line that a terminal can take and a person can read."""
+    return printable(" ".join(shortened(text).splitlines()))
+
+
 def configure_logging(*, verbose: bool = False, log_file: str | None = None) -> None:
-    """Log int8cal's messages to stderr (warnings; all with ``verbose``) and, appended, to ``log_file``."""
+    """Log int8cal's messages to stderr (warnings; all with ``verbose``) and, appended, to ``log_file``.
+
+    Raises:
+        OutputError: the log file cannot be opened.
+    """
     logger = logging.getLogger("int8cal")
     logger.setLevel(logging.DEBUG)
     stream = logging.StreamHandler(sys.stderr)
     stream.setLevel(logging.DEBUG if verbose else logging.WARNING)
     stream.setFormatter(_Printable("int8cal: %(levelname)s: %(message)s"))
     logger.addHandler(stream)
-    if log_file:
-        os.makedirs(os.path.dirname(os.path.abspath(log_file)), exist_ok=True)
-        file = logging.FileHandler(log_file, mode="a", encoding="utf-8")
+    if log_file is not None:
+        file = _opened_log(log_file)
         file.setLevel(logging.DEBUG if verbose else logging.INFO)
         file.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(file)
 
 
+def _opened_log(path: str) -> logging.Handler:
+    from int8cal.files import kind_of_file
+
+    hint = "Give --log_file the name of a file, in a folder that can be written to."
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        if kind_of_file(path, follow_links=True) == "a named pipe" and not os.path.realpath(path).startswith("/proc/"):
+            raise OutputError("the log file is a named pipe", where=path, hint=hint)  # opening it may never end
+        return _LogFile(path, mode="a", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise OutputError(f"cannot open the log file: {error.strerror}", where=path, hint=hint) from error
+
+
+class _LogFile(logging.FileHandler):
+    """A log file that, when it cannot be written any more, is given up with one warning."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        logging.getLogger("int8cal").removeHandler(self)
+        note(f"warning: {self.baseFilename}: the log file cannot be written any more: {error.strerror}")
+
+
 class _Printable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return printable(shortened(super().format(record)))

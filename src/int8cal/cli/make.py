@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.app import Stopped
+from int8cal.cli.app import SuggestingGroup
 from int8cal.cli.memory import keep_freed_memory
+from int8cal.cli.streams import StdoutError
+from int8cal.stopping import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,7 +162,7 @@ def network_group(name: str) -> click.Group | None:
         network = networks.get(name)
     except UsageError:
         return None
-    return click.Group(
+    return SuggestingGroup(
         name,
         commands={
             "calibration_tensorfile": _make_command(name),
@@ -187,7 +190,7 @@ def _network_options(network: str | None) -> Callable[[_Command], _Command]:
 
 
 def _make_command(network: str | None) -> click.Command:
-    @click.command("calibration_tensorfile", help=_help(_MAKE_HELP, network))
+    @click.command("calibration_tensorfile", cls=_LauncherCommand, help=_help(_MAKE_HELP, network))
     @_spec_and_choice
     @_network_options(network)
     @_output
@@ -226,42 +229,87 @@ def _make_command(network: str | None) -> click.Command:
 
         keep_freed_memory()
         plan = _planned(network, **choice)
-        with _advice_when_stopped(resume=resume), redirect_stdout(sys.stderr):  # Ray prints to stdout
-            manifest = make(
-                plan,
-                out,
-                engine=engine,
-                ray_address=ray_address,
-                overwrite=overwrite,
-                on_bad_image=on_bad_image,  # type: ignore[arg-type]  # click checked the choice
-                max_skipped=max_skipped,
-                workers=workers,
-                compression=compression,  # type: ignore[arg-type]  # click checked the choice
-                shards=shards,
-                resume=resume,
-                scratch_dir=scratch_dir,
-                progress=progress.on_stderr(),
-            )
-        if as_json:
-            console.print_json(manifest.to_json())
-        else:
-            console.print_table(summary(manifest))
+        with _told_truly(out, resume=resume):
+            with redirect_stdout(sys.stderr):  # Ray prints to stdout
+                manifest = make(
+                    plan,
+                    out,
+                    engine=engine,
+                    ray_address=ray_address,
+                    overwrite=overwrite,
+                    on_bad_image=on_bad_image,  # type: ignore[arg-type]  # click checked the choice
+                    max_skipped=max_skipped,
+                    workers=workers,
+                    compression=compression,  # type: ignore[arg-type]  # click checked the choice
+                    shards=shards,
+                    resume=resume,
+                    scratch_dir=scratch_dir,
+                    progress=progress.on_stderr(),
+                )
+            if as_json:
+                console.print_json(manifest.to_json())
+            else:
+                console.print_table(summary(manifest))
 
     return command
 
 
+class _LauncherCommand(click.Command):
+    """Takes lists of GPUs as NVIDIA's launcher does: ``--gpu_index 0 1``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _gpus_one_by_one(args))
+
+
+def _gpus_one_by_one(arguments: list[str]) -> list[str]:
+    spread: list[str] = []
+    option = None  # of the list that the next argument may go on with
+    values = 0
+    for argument in arguments:
+        if argument.replace("-", "_") == "__gpu_index":
+            option, values = argument, 0
+        elif option and argument.isdecimal():
+            spread += [option] if values else []
+            values += 1
+        else:
+            option = None
+        spread.append(argument)
+    return spread
+
+
 @contextmanager
-def _advice_when_stopped(*, resume: bool) -> Iterator[None]:
-    """Tell a user who ends a long run how it need not begin from nothing."""
+def _told_truly(out: str, *, resume: bool) -> Iterator[None]:
+    """Tell a user whose run ends early what is there now, and how a long run need not begin from nothing."""
+    before = _identity(out)
     started = time.monotonic()
     try:
         yield
-    except Stopped as stopped:
-        if resume:
-            stopped.advice = "what is finished is kept: the same command goes on from there"
-        elif time.monotonic() - started > _LONG_RUN_SECONDS:
-            stopped.advice = "with --resume, such a run keeps what is finished, and can go on later"
+    except StdoutError as error:
+        error.hint = f"The work is done: {out} is complete."
         raise
+    except Stopped as stopped:
+        now = _identity(out)
+        if now is None:
+            stopped.advice += ("nothing was left under the final name",)
+        elif now == before:
+            stopped.advice += (f"{out} is what it was before",)
+        else:
+            stopped.advice += (f"{out} is complete",)
+            raise
+        if resume:
+            stopped.advice += ("what is finished is kept: the same command goes on from there",)
+        elif time.monotonic() - started > _LONG_RUN_SECONDS:
+            stopped.advice += ("with --resume, such a run keeps what is finished, and can go on later",)
+        raise
+
+
+def _identity(path: str) -> tuple[int, ...] | None:
+    """What tells one file of this name from another; None when there is none."""
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _plan_command(network: str | None) -> click.Command:
@@ -385,11 +433,11 @@ def _help(template: str, network: str | None) -> str:
 any_network = _make_command(None)
 
 
-class _Networks(click.Group):
+class _Networks(SuggestingGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         from int8cal import networks
 
-        return list(networks.names())
+        return sorted(networks.names())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return network_group(cmd_name)

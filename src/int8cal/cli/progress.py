@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import click
+from int8cal.cli import console
 
 if TYPE_CHECKING:
     from int8cal.types import Progress
@@ -64,9 +64,7 @@ class Lines:
         self._shown = now
         rate = self._done / (now - self._started)
         left = (self._total - self._done) / rate
-        click.echo(
-            f"int8cal: {self._done} of {self._total} {self._what}, {rate:.1f}/s, about {left:.0f} s left", err=True
-        )
+        console.note(f"{self._done} of {self._total} {self._what}, {rate:.1f}/s, about {left:.0f} s left")
 
     def finish(self) -> None:
         """Nothing to take away."""

@@ -159,7 +159,7 @@ class Journal:
     def _read_or_begin(self) -> None:
         status = os.fstat(self._file)
         if not stat.S_ISREG(status.st_mode):
-            raise OutputError("is no regular file", where=self.path)
+            raise OutputError("is no regular file", where=self.path, hint="Move it away, or leave out --resume.")
         begins = os.pread(self._file, _MAX_HEADER_BYTES, 0)
         if not _MAGIC.startswith(begins[: len(_MAGIC)]):
             raise OutputError("is no journal of int8cal", where=self.path, hint="Move it away, or leave out --resume.")

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from int8cal.errors import TensorFileError
+from int8cal.files import kind_of_file
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.adapters import BatchSource
 from int8cal.tensorfile.parts import Parts, declared_parts
@@ -48,8 +49,12 @@ class TensorFile(BatchSource):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        if not os.path.isfile(self.path):
-            raise self._error("no such file", hint="Give the path of a tensorfile.")
+        try:
+            kind = kind_of_file(self.path, follow_links=True)
+        except (OSError, ValueError):  # ValueError: a NUL in the path
+            kind = None
+        if kind != "a file":
+            raise self._error(f"is {kind}" if kind else "no such file", hint="Give the path of a tensorfile.")
         try:
             self._file = h5py.File(self.path, "r", locking=False)
         except OSError as error:
