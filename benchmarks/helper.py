@@ -35,6 +35,8 @@ class Workload:
         size: height and width of the pictures.
         network_size: height and width of the network's input.
         auto_resize: resize instead of padding and cropping.
+        network: which network's data is made of the pictures.
+        uses: how often each picture is used: calibration takes many pictures where they are small.
     """
 
     name: str
@@ -42,19 +44,54 @@ class Workload:
     size: tuple[int, int]
     network_size: tuple[int, int] = (544, 960)
     auto_resize: bool = False
+    network: str = "detectnet_v2"
+    uses: int = 1
 
 
 WORKLOADS = (
     Workload("JPEG 960x544", "jpg", (544, 960)),
     Workload("PNG 1242x375", "png", (375, 1242)),
     Workload("JPEG 1920x1080 resized", "jpg", (1080, 1920), auto_resize=True),
+    Workload("classification 224x224", "jpg", (375, 500), (224, 224), network="classification", uses=4),
+    Workload("SSD 300x300", "jpg", (375, 500), (300, 300), network="ssd", uses=4),
 )
 
 QUICK_WORKLOADS = (
     Workload("JPEG", "jpg", (96, 160), network_size=(96, 160)),
     Workload("PNG", "png", (80, 192), network_size=(96, 160)),
     Workload("JPEG resized", "jpg", (180, 320), network_size=(96, 160), auto_resize=True),
+    Workload("classification", "jpg", (90, 120), (64, 64), network="classification"),
+    Workload("SSD", "jpg", (90, 120), (64, 64), network="ssd"),
 )
+
+_SPECS = {
+    "classification": """
+model_config {{ arch: "resnet" n_layers: 18 input_image_size: "3,{height},{width}" }}
+train_config {{
+  train_dataset_path: "{classes}" val_dataset_path: "{classes}"
+  optimizer {{ sgd {{ lr: 0.01 }} }} reg_config {{ type: "L2" scope: "Conv2D" weight_decay: 0.0005 }}
+  lr_config {{ step {{ learning_rate: 0.006 step_size: 10 gamma: 0.1 }} }}
+  batch_size_per_gpu: {batch_size} n_epochs: 8 n_workers: 1 preprocess_mode: "caffe"
+}}
+""",
+    "ssd": """
+ssd_config {{ aspect_ratios_global: "[1.0]" scales: "[0.1]" variances: "[0.1, 0.1, 0.2, 0.2]" arch: "resnet" }}
+training_config {{
+  batch_size_per_gpu: {batch_size} num_epochs: 2 regularizer {{ type: L1 weight: 3e-9 }}
+  learning_rate {{ soft_start_annealing_schedule {{
+    min_learning_rate: 5e-5 max_learning_rate: 4e-2 soft_start: 0.1 annealing: 0.3
+  }} }}
+}}
+eval_config {{ validation_period_during_training: 1 batch_size: 1 matching_iou_threshold: 0.5 }}
+nms_config {{ confidence_threshold: 0.01 clustering_iou_threshold: 0.8 top_k: 200 }}
+augmentation_config {{ output_width: {width} output_height: {height} output_channel: 3 }}
+dataset_config {{
+  {sources}
+  target_class_mapping {{ key: "car" value: "car" }}
+}}
+""",
+}
+"""Specs of the networks that the demo data set has none for."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +117,11 @@ class Settings:
     batches: tuple[int, ...]
     quantize_batches: tuple[int, ...]
     folder: Path
+
+    @property
+    def detection(self) -> list[Workload]:
+        """The workloads of DetectNet_v2, the network with the most data."""
+        return [workload for workload in self.workloads if workload.network == "detectnet_v2"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +170,7 @@ def spec_of(workload: Workload, settings: Settings) -> Path:
             "images": settings.images,
             "image_format": workload.image_format,
             "size": workload.size,
-            "network_size": workload.network_size,
+            "network_size": workload.network_size if workload.network == "detectnet_v2" else (96, 160),
             "batch_size": settings.batch_size,
             "validation_split": False,
             "auto_resize": workload.auto_resize,
@@ -137,22 +179,48 @@ def spec_of(workload: Workload, settings: Settings) -> Path:
             "import json, sys; from int8cal.demo.dataset import make_dataset; make_dataset(**json.loads(sys.argv[1]))"
         )
         run(PYTHON, "-c", code, json.dumps(arguments))
-    return folder / "experiment_spec.txt"
+    if workload.network == "detectnet_v2":
+        return folder / "experiment_spec.txt"
+    return _other_spec(workload, settings, folder)
 
 
-def plan_of(spec: Path) -> Path:
+def _other_spec(workload: Workload, settings: Settings, folder: Path) -> Path:
+    """A spec of another network for a data set of DetectNet_v2."""
+    spec = folder / f"{workload.network}_spec.txt"
+    if spec.exists():
+        return spec
+    images = next(folder.rglob("*.jpg")).parent
+    labels = next(path.parent for path in folder.rglob("*.txt") if path.stem.isdigit())
+    classes = folder / "classes"
+    classes.mkdir()
+    for number in range(workload.uses):
+        (classes / str(number)).symlink_to(images)
+    source = f'data_sources {{ label_directory_path: "{labels}" image_directory_path: "{images}" }}'
+    height, width = workload.network_size
+    text = _SPECS[workload.network].format(
+        classes=classes,
+        sources=" ".join([source] * workload.uses),
+        height=height,
+        width=width,
+        batch_size=settings.batch_size,
+    )
+    spec.write_text(text, encoding="utf-8")
+    return spec
+
+
+def plan_of(workload: Workload, spec: Path) -> Path:
     """The plan of a spec as JSON, for programs that must make the same file."""
     path = spec.with_name("plan.json")
     if not path.exists():
-        command = [*INT8CAL, "detectnet_v2", "plan", "-e", spec, "--json"]
+        command = [*INT8CAL, workload.network, "plan", "-e", spec, "-m", "-1", "--json"]
         path.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
     return path
 
 
-def make(spec: Path, out: Path, *options: str) -> Cost:
+def make(spec: Path, out: Path, *options: str, network: str = "detectnet_v2") -> Cost:
     """Run int8cal's main job on a spec; an earlier file of that name goes."""
     remove(out)
-    return run(*INT8CAL, "detectnet_v2", "calibration_tensorfile", "-e", spec, "-o", out, *options)
+    return run(*INT8CAL, network, "calibration_tensorfile", "-e", spec, "-o", out, *options)
 
 
 def remove(out: Path) -> None:

@@ -13,7 +13,7 @@ def measure(settings: Settings) -> list[dict[str, Any]]:
     """Peak memory at several file lengths."""
     out = settings.folder / "ours.tensorfile"
     rows = []
-    for workload in settings.workloads:
+    for workload in settings.detection:
         spec = spec_of(workload, settings)
         peaks = []
         for batches in settings.batches:

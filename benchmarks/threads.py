@@ -11,7 +11,7 @@ def measure(settings: Settings) -> list[dict[str, Any]]:
     """Wall time with one and with two threads, taking turns."""
     rows = []
     out = settings.folder / "ours.tensorfile"
-    for workload in settings.workloads:
+    for workload in settings.detection:
         spec = spec_of(workload, settings)
         costs: dict[str, list[Cost]] = {"1": [], "2": []}
         for _ in range(settings.repetitions):

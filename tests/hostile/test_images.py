@@ -155,6 +155,50 @@ print("MiB", peak_mib() - before)
     assert float(done.stdout.split()[-1]) < 40
 
 
+WORST_CASES = {
+    # bit depth, colour type, bytes per pixel, channels of the result, MiB: decoded pixels, result, and a little
+    "colour with a gamma": (8, 2, 3, 1, 12 + 4 + 12),
+    "deep colour": (16, 2, 6, 1, 24 + 4 + 12),
+    "deep colour with alpha": (16, 6, 8, 3, 32 + 12 + 12),
+}
+
+
+@pytest.mark.parametrize("case", WORST_CASES)
+def test_conversion_takes_no_memory_beside_pixels_and_result(tmp_path: Path, case: str) -> None:
+    depth, colour_type, size, channels, most = WORST_CASES[case]
+    rows = np.resize(np.arange(2048 * size, dtype=np.uint8), (2048, 2048 * size))
+    gamma = png_chunk(b"gAMA", struct.pack(">I", 45455)) if depth == 8 else b""
+    data = png_file(rows, width=2048, bit_depth=depth, colour_type=colour_type, before=gamma)
+    (tmp_path / "x.png").write_bytes(data)
+    script = (
+        PEAK_MIB
+        + """
+import sys
+from int8cal.dataset.decode import decode_image
+data = open(sys.argv[1], "rb").read()
+before = peak_mib()
+image = decode_image(data, int(sys.argv[2]), fast_dct=False, where="x")
+print(image.shape[:2], peak_mib() - before)
+"""
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "x.png"), str(channels)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("(2048, 2048)")
+    assert float(done.stdout.split()[-1]) < most
+
+
+@pytest.mark.parametrize(("colour_type", "size"), [(0, 2), (2, 6), (4, 4), (6, 8)])
+def test_deep_pixels_that_are_damaged_are_refused_in_silence(
+    capfd: pytest.CaptureFixture[str], colour_type: int, size: int
+) -> None:
+    rows = PICTURE.reshape(-1)[: 30 * size * 5].reshape(5, 30 * size)
+    data = bytearray(png_file(rows, width=30, bit_depth=16, colour_type=colour_type))
+    data[data.index(b"IDAT") + 30] ^= 0x10
+    for channels in (1, 3):
+        refused(bytes(repaired(data)), "Invalid PNG data", channels)
+    assert capfd.readouterr() == ("", "")
+
+
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.sampled_from([PNG, JPEG, GIF, CMYK]), st.data())
 def test_damaged_images_are_decoded_or_refused_and_nothing_else(data: bytes, draw: st.DataObject) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from int8cal.errors import ImageError
 
 MAX_PIXELS = 1 << 26
-"""Largest image that is decoded: 67 megapixels (8192 × 8192), 200 MB as RGB. Below the size from which Pillow warns."""
+"""Largest image that is decoded: 67 megapixels (8192 × 8192), 200 MB as RGB. Below the size from which Pillow warns.
+
+While a worker decodes such an image it holds the file (a PNG twice), the pixels as they are in the file (at most 8
+bytes each: 512 MiB for RGBA of 16 bits, 192 MiB for RGB of 8) and the result (3 bytes each, or 1).
+"""
 
 MAX_ENCODED_BYTES = 1 << 28
 """Largest image file that is read (256 MiB): more than `MAX_PIXELS` RGB pixels without any compression."""

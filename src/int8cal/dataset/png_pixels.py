@@ -15,18 +15,19 @@ Evidence: the ``oddpng`` cases of the golden set, in colour and grey.
 from __future__ import annotations
 
 import functools
-import io
-import struct
+from collections.abc import Callable
+from typing import TypeAlias, TypeGuard
 
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from int8cal.dataset.limits import REPAIR_IMAGE
-from int8cal.dataset.png import GREY_ALPHA, RGB, RGB_ALPHA, Png
+from int8cal.dataset.png import GREY_ALPHA, Png
 from int8cal.errors import ImageError
 from int8cal.types import ImageHWC_u8
+
+_Pixels: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 _RED, _GREEN, _BLUE = 9797, 19234, 3737
 """libpng's luminance weights, × 32768."""
@@ -34,7 +35,10 @@ _RED, _GREEN, _BLUE = 9797, 19234, 3737
 _GAMMA_THRESHOLD = 5000
 """A gamma this close to 1 (× 100 000) counts as none."""
 
-_DECODER_ERRORS = (RuntimeError, OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error)
+_STRIP_PIXELS = 1 << 17
+"""Pixels that are converted at a time: what that needs stays in the processor's cache, however large the image."""
+
+_DECODER_ERRORS = (RuntimeError, ValueError, TypeError, MemoryError)
 
 
 def decode_png(png: Png, channels: int, where: str) -> ImageHWC_u8:
@@ -51,43 +55,73 @@ def decode_png(png: Png, channels: int, where: str) -> ImageHWC_u8:
     Raises:
         ImageError: the pixel data are damaged, or their exact conversion to grey is not known.
     """
-    deep_colour = png.bit_depth == 16 and png.colour_type in (RGB, RGB_ALPHA)
     try:
-        if deep_colour and channels == 1:
-            return _grey_of_deep_colour(png, where)
         pixels = _decode(png)
     except _DECODER_ERRORS as error:
-        if isinstance(error, ImageError):
-            raise
         raise ImageError(f"Invalid PNG data, size {png.size}: {error}.", where=where, hint=REPAIR_IMAGE) from error
     if pixels.ndim == 2:
-        plane = pixels[:, :, np.newaxis]
-        return plane if channels == 1 else np.repeat(plane, 3, axis=2)
-    return _grey(pixels, png.gamma) if channels == 1 else np.ascontiguousarray(pixels[:, :, :3])
+        pixels = pixels[:, :, np.newaxis]
+    if pixels.dtype == np.uint8 and pixels.shape[2] == channels:
+        return _eight_bits(pixels)
+    if pixels.shape[2] <= 2:  # grey, perhaps with alpha
+        return _by_strips(lambda strip: _eight_bits(strip[:, :, :1]), pixels, channels)
+    if channels == 3:
+        return _by_strips(lambda strip: _eight_bits(strip[:, :, :3]), pixels, channels)
+    if pixels.dtype == np.uint16:
+        return _by_strips(_deep_to_grey(png.gamma, where), pixels, channels)
+    return _by_strips(_to_grey(png.gamma), pixels, channels)
 
 
-def _decode(png: Png) -> npt.NDArray[np.uint8]:
-    """Eight-bit pixels: height × width when grey, × 3 or 4 when colour."""
-    if png.bit_depth <= 8 and png.colour_type != GREY_ALPHA:
-        pixels: npt.NDArray[np.uint8] = imagecodecs.spng_decode(png.critical)
-        return pixels
-    with Image.open(io.BytesIO(png.critical), formats=["PNG"]) as image:
-        decoded = np.asarray(image)
-    if decoded.dtype != np.uint8:  # 16-bit grey is the one kind that Pillow gives whole
-        return (decoded >> 8).astype(np.uint8)
-    return decoded[:, :, 0] if png.colour_type == GREY_ALPHA else decoded
+def _decode(png: Png) -> _Pixels:
+    """Pixels as they are in the file: height × width (× channels), 8 or 16 bits; palettes and low depths expanded."""
+    quick = png.bit_depth <= 8 and png.colour_type != GREY_ALPHA
+    pixels: _Pixels = (imagecodecs.spng_decode if quick else imagecodecs.png_decode)(png.critical)
+    return pixels
 
 
-def _grey(pixels: npt.NDArray[np.uint8], gamma: int | None) -> ImageHWC_u8:
-    if gamma is None or abs(gamma - 100_000) <= _GAMMA_THRESHOLD:
-        return (_luminance(pixels) >> 15).astype(np.uint8)[:, :, np.newaxis]
+def _by_strips(convert: Callable[[_Pixels], npt.NDArray[np.uint8]], pixels: _Pixels, channels: int) -> ImageHWC_u8:
+    """Pixels converted some rows at a time, so that only they and the result take memory."""
+    height, width = pixels.shape[:2]
+    out = np.empty((height, width, channels), dtype=np.uint8)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        out[top : top + rows] = convert(pixels[top : top + rows])
+    return out
+
+
+def _eight_bits(pixels: _Pixels) -> npt.NDArray[np.uint8]:
+    return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels.astype(np.uint8, copy=False)
+
+
+def _to_grey(gamma: int | None) -> Callable[[_Pixels], npt.NDArray[np.uint8]]:
+    if not _matters(gamma):
+        return lambda pixels: (_luminance(pixels) >> 15).astype(np.uint8)[:, :, np.newaxis]
     to_linear, from_linear = _gamma_tables(gamma)
-    red, green, blue = (pixels[:, :, channel] for channel in range(3))
-    mixed = from_linear.take((_luminance(to_linear.take(pixels[:, :, :3])) + 16384) >> 15)
-    return np.where((red == green) & (red == blue), red, mixed)[:, :, np.newaxis]
+
+    def convert(pixels: _Pixels) -> npt.NDArray[np.uint8]:
+        red, green, blue = (pixels[:, :, channel] for channel in range(3))
+        mixed = from_linear.take((_luminance(to_linear.take(pixels[:, :, :3])) + 16384) >> 15)
+        grey: npt.NDArray[np.uint8] = np.where((red == green) & (red == blue), red, mixed)
+        return grey[:, :, np.newaxis]
+
+    return convert
 
 
-def _luminance(pixels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint32]:
+def _deep_to_grey(gamma: int | None, where: str) -> Callable[[_Pixels], npt.NDArray[np.uint8]]:
+    if _matters(gamma):
+        raise ImageError(
+            "16-bit colour PNG with a gamma: its exact conversion to grey is not established.",
+            where=where,
+            hint="Save the image with 8 bits per channel.",
+        )
+    return lambda pixels: ((_luminance(pixels) + 16384) >> 23).astype(np.uint8)[:, :, np.newaxis]
+
+
+def _matters(gamma: int | None) -> TypeGuard[int]:
+    return gamma is not None and abs(gamma - 100_000) > _GAMMA_THRESHOLD
+
+
+def _luminance(pixels: _Pixels) -> npt.NDArray[np.uint32]:
     """Weighted sum of the colours × 32768; fits in 32 bits for 8- and 16-bit colours."""
     red, green, blue = (pixels[:, :, channel].astype(np.uint32) for channel in range(3))
     red *= _RED
@@ -109,22 +143,3 @@ def _gamma_table(gamma: int) -> npt.NDArray[np.uint8]:
     if abs(gamma - 100_000) <= _GAMMA_THRESHOLD:
         return np.arange(256, dtype=np.uint8)
     return np.array([int(255 * (level / 255) ** (gamma * 1e-5) + 0.5) for level in range(256)], dtype=np.uint8)
-
-
-def _grey_of_deep_colour(png: Png, where: str) -> ImageHWC_u8:
-    if png.gamma is not None and abs(png.gamma - 100_000) > _GAMMA_THRESHOLD:
-        raise ImageError(
-            "16-bit colour PNG with a gamma: its exact conversion to grey is not established.",
-            where=where,
-            hint="Save the image with 8 bits per channel.",
-        )
-    # Pillow keeps one byte of each 16-bit value: the high one when it is told the truth about the byte order.
-    high, low = (_decode_bytes(png, order) for order in ("B", "L"))
-    pixels = high.astype(np.uint16) << 8 | low
-    return ((_luminance(pixels) + 16384) >> 23).astype(np.uint8)[:, :, np.newaxis]
-
-
-def _decode_bytes(png: Png, byte_order: str) -> npt.NDArray[np.uint8]:
-    with Image.open(io.BytesIO(png.critical), formats=["PNG"]) as image:
-        image.tile = [image.tile[0]._replace(args=f"{image.mode};16{byte_order}")]
-        return np.asarray(image)
