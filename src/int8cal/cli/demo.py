@@ -127,7 +127,7 @@ def _int8(folder: Path, test_items: int, *, with_mistakes: bool, quiet: bool) ->
         verdict = prepared.verification.verdict
         if not quiet:
             console.print_lines(["", f"{subject.name}: {prepared.tensorfile}", f"  verified: {verdict}"])
-        judged: dict[str, Any] = {}
+        judged: dict[str, Any] | None = None
         try:
             judged = _judged(prepared, test_items, with_mistakes=with_mistakes, quiet=quiet)
         except UnavailableError as error:
