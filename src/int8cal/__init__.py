@@ -7,6 +7,7 @@
     with int8cal.TensorFile("calibration.tensor") as file:
         for batch in file:                            # float32 (B, C, H, W)
             ...
+    int8cal.verify("calibration.tensor").require_sound()
 
 Nothing heavy is imported before it is used.
 """
@@ -21,6 +22,8 @@ TYPE_CHECKING = False  # to type checkers it is true; importing it takes longer 
 if TYPE_CHECKING:
     from typing import Any
 
+    from int8cal.check.rebuild import Origin
+    from int8cal.check.verify import verify
     from int8cal.errors import (
         DataError,
         EngineFailedError,
@@ -39,17 +42,27 @@ if TYPE_CHECKING:
     from int8cal.manifest import Manifest
     from int8cal.pipeline import make, plan, read_spec
     from int8cal.plans import Plan
+    from int8cal.report.build import write_report
     from int8cal.spec.spec import Spec
     from int8cal.tensorfile import TensorFile
+    from int8cal.use.compare import compare
+    from int8cal.use.export import export
+    from int8cal.use.quantize import quantize
 
 _HOME = {
     "Manifest": "manifest",
+    "Origin": "check.rebuild",
     "Plan": "plans",
     "Spec": "spec.spec",
     "TensorFile": "tensorfile",
+    "compare": "use.compare",
+    "export": "use.export",
     "make": "pipeline",
     "plan": "pipeline",
+    "quantize": "use.quantize",
     "read_spec": "pipeline",
+    "verify": "check.verify",
+    "write_report": "report.build",
 }
 
 __all__ = [
@@ -59,6 +72,7 @@ __all__ = [
     "Int8calError",
     "Manifest",
     "MissingDataError",
+    "Origin",
     "OutputError",
     "OutputExistsError",
     "Plan",
@@ -71,9 +85,14 @@ __all__ = [
     "UsageError",
     "UseError",
     "__version__",
+    "compare",
+    "export",
     "make",
     "plan",
+    "quantize",
     "read_spec",
+    "verify",
+    "write_report",
 ]
 
 

@@ -286,6 +286,21 @@ def test_inspect(run_cli, make):
     assert "channel 2" in text
 
 
+def test_inspect_prints_the_keys_of_nvinfer(run_cli, make, tmp_path):
+    _, out = make("-m", 1)
+    lines = run_cli("inspect", out, "--deepstream").stdout.splitlines()
+    assert lines[0] == "[property]"
+    assert {"net-scale-factor=0.003921568627", "model-color-format=0", "network-mode=1"} <= set(lines)
+    assert json.loads(run_cli("inspect", out, "--deepstream", "--json").stdout)["nvinfer"]["int8-calib-file"]
+
+    with h5py.File(out, "a") as file:  # as NVIDIA's command leaves it
+        del file.attrs["int8cal"]
+    done = run_cli("inspect", out, "--deepstream")
+    assert done.code == 7
+    assert "no manifest" in done.stderr
+    assert done.stdout == ""
+
+
 @pytest.mark.parametrize(
     "words",
     [(), ("detectnet_v2",), COMMAND, ("detectnet_v2", "plan"), ("inspect",), ("doctor",), ("networks",), ("model",)],

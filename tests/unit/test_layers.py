@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "report": RUN | {"check"},
     "check": RUN,
     "use": BASE | {"tensorfile"},
-    "demo": BASE | {"dataset", "preprocess"},
+    "demo": RUN | {"check", "use"},
     "cli": EVERYTHING,
     "__init__": EVERYTHING - {"cli"},
     "__main__": {"cli"},

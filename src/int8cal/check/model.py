@@ -7,15 +7,19 @@ measured on real models, right images stay within a factor of 3 of it, unscaled 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from int8cal.errors import Int8calError
+from int8cal.check.selection import some_images
+from int8cal.errors import Int8calError, UseError
+from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.findings import Finding
 from int8cal.text_safety import printable
+from int8cal.types import BatchNCHW_f32
 
 PROBED_IMAGES = 16
 """Images that are shown to a model: enough to differ, few enough for a second."""
@@ -49,6 +53,57 @@ class Remembered(Protocol):
     @property
     def training_deviation(self) -> npt.NDArray[np.float64]:
         """Standard deviation in training."""
+
+
+class Binding(Protocol):
+    """The input that a model was fed through."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def layout(self) -> str:
+        """``nchw`` or ``nhwc``."""
+
+
+class Seen(Protocol):
+    """What a model made of some images."""
+
+    @property
+    def binding(self) -> Binding:
+        """The input that was fed."""
+
+    @property
+    def outputs(self) -> Mapping[str, npt.NDArray[np.float32]]:
+        """Output name → values, the images along the first axis."""
+
+    @property
+    def first_norm(self) -> Remembered | None:
+        """The batch normalisation nearest to the input; None when there is none any more."""
+
+
+def try_model(path: str | os.PathLike[str], run: Callable[[BatchNCHW_f32], Seen]) -> list[Finding]:
+    """Show a float model images from all over a tensorfile, and judge what it makes of them.
+
+    Args:
+        path: the tensorfile.
+        run: runs the model once, as `int8cal.use.probe.probe` does; a `UseError` of it is a finding.
+
+    Raises:
+        TensorFileError: the file cannot be opened as a tensorfile at all.
+    """
+    with TensorFile(path) as file:
+        images = some_images(file, PROBED_IMAGES)
+    if not len(images):
+        return []  # which is reported of the file itself
+    try:
+        seen = run(images)
+    except UseError as error:
+        return [unfit(error)]
+    different = len({image.tobytes() for image in images})
+    fed = f"{seen.binding.name}, {seen.binding.layout.upper()}"
+    return judge_model(seen.outputs, seen.first_norm, fed=fed, different_images=different)
 
 
 def judge_model(

@@ -1,10 +1,10 @@
-"""``int8cal demo``: a data set of our own, and the main job run on it."""
+"""``int8cal demo``: a data set of our own, the main job run on it, and what INT8 makes of the tensorfile."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from int8cal.cli import console, progress
 
 if TYPE_CHECKING:
     from int8cal.demo.dataset import DemoDataset
+    from int8cal.demo.int8 import Prepared
 
 _TENSORFILE = "calibration.tensorfile"
 
@@ -31,18 +32,45 @@ _TENSORFILE = "calibration.tensorfile"
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="S", help="Seed of the pictures."
 )
+@click.option("--data_only", is_flag=True, help="Stop after the data set and its tensorfile: no INT8 models.")
+@click.option(
+    "--test_items",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Objects and pictures on which the models are judged.",
+)
+@click.option(
+    "--table",
+    is_flag=True,
+    help="Try every method, and calibration data with every usual mistake in it. Takes some ten minutes.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace DIR if an earlier demo made it; no other folder is replaced.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def demo(*, output_dir: str, images: int, seed: int, overwrite: bool, as_json: bool) -> None:
-    """Make a small driving-scene data set and run the main job on it.
+def demo(
+    *,
+    output_dir: str,
+    images: int,
+    seed: int,
+    data_only: bool,
+    test_items: int,
+    table: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Make a small driving-scene data set, run the main job on it, and see what INT8 makes of calibration data.
 
     Draws pictures in the form of the KITTI data set, with labels, TFRecords and a DetectNet_v2 experiment spec, and
-    makes a tensorfile from the training split.
+    makes a tensorfile from the training split. Then a small detector and a small classifier are calibrated, verified,
+    quantised and judged, in float and in INT8, on pictures that they have not seen. The latter needs the extra
+    [quantize].
 
     \b
     Examples:
       int8cal demo
-      int8cal demo -o streets --images 160 --seed 7
+      int8cal demo -o streets --images 160 --seed 7 --data_only
+      int8cal demo --table
     """
     from int8cal.cli.make import summary
     from int8cal.demo.dataset import make_dataset
@@ -53,17 +81,19 @@ def demo(*, output_dir: str, images: int, seed: int, overwrite: bool, as_json: b
     )
     folder = Path(output_dir)
     manifest = make(plan(folder / dataset.spec.name), folder / _TENSORFILE, progress=progress.on_stderr())
+    if not as_json:
+        console.print_table(
+            [
+                ("pictures", f"{len(dataset.images)} with {dataset.objects} objects, in {folder / 'training'}"),
+                ("TFRecords", f"{len(dataset.tfrecords)} files in {folder / 'tfrecords'}"),
+                ("spec", folder / dataset.spec.name),
+                *summary(manifest),
+            ]
+        )
+    int8 = None if data_only else _int8(folder / "int8", test_items, with_mistakes=table, quiet=as_json)
     if as_json:
-        console.print_json({"dataset": _facts(folder, dataset), **manifest.to_json()})
+        console.print_json({"dataset": _facts(folder, dataset), **manifest.to_json(), "int8": int8})
         return
-    console.print_table(
-        [
-            ("pictures", f"{len(dataset.images)} with {dataset.objects} objects, in {folder / 'training'}"),
-            ("TFRecords", f"{len(dataset.tfrecords)} files in {folder / 'tfrecords'}"),
-            ("spec", folder / dataset.spec.name),
-            *summary(manifest),
-        ]
-    )
     spec, tensorfile = (shlex.quote(str(path)) for path in (folder / dataset.spec.name, manifest.path))
     console.print_lines(
         [
@@ -83,3 +113,56 @@ def _facts(folder: Path, dataset: DemoDataset) -> dict[str, object]:
         "pictures": len(dataset.images),
         "objects": dataset.objects,
     }
+
+
+def _int8(folder: Path, test_items: int, *, with_mistakes: bool, quiet: bool) -> list[dict[str, Any]]:
+    """Both networks from pictures to INT8 accuracy, told as it happens; gives the facts."""
+    from int8cal.demo.int8 import prepare
+    from int8cal.demo.subjects import SUBJECTS
+    from int8cal.errors import UnavailableError
+
+    facts: list[dict[str, Any]] = []
+    for subject in SUBJECTS:
+        prepared = prepare(subject, folder / subject.name, progress.on_stderr)
+        verdict = prepared.verification.verdict
+        if not quiet:
+            console.print_lines(["", f"{subject.name}: {prepared.tensorfile}", f"  verified: {verdict}"])
+        judged: dict[str, Any] | None = None
+        try:
+            judged = _judged(prepared, test_items, with_mistakes=with_mistakes, quiet=quiet)
+        except UnavailableError as error:
+            console.note(f"no INT8 model of the {subject.name}: {error.message}; {error.hint}")
+        facts.append(
+            {"network": subject.name, "tensorfile": str(prepared.tensorfile), "verify": verdict, "judged": judged}
+        )
+    return facts
+
+
+def _judged(prepared: Prepared, test_items: int, *, with_mistakes: bool, quiet: bool) -> dict[str, Any]:
+    from int8cal.demo import table
+    from int8cal.use import extras
+    from int8cal.use.ranges import METHODS
+
+    extras.onnx()
+    extras.onnxruntime()  # before the work: what is missing is said at once
+    subject = prepared.subject
+    test = subject.test_set(test_items, progress.on_stderr(f"{subject.items} to test on"))
+    rows = list(
+        table.rows(
+            prepared,
+            test,
+            progress.on_stderr,
+            methods=METHODS if with_mistakes else ("entropy",),
+            mistakes=with_mistakes,
+        )
+    )
+    if not quiet:
+        cells = table.as_cells(rows)
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        console.print_lines(
+            [
+                f"  {subject.figure} on {test.items} {subject.items} that it has not seen:",
+                *("    " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in cells),
+            ]
+        )
+    return {"figure": subject.figure, "items": test.items, "rows": table.to_json(rows)}

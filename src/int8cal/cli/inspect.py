@@ -16,18 +16,25 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("file", metavar="FILE")
 @click.option("--quick", is_flag=True, help="Leave out what needs reading all batches: value range and means.")
+@click.option(
+    "--deepstream", is_flag=True, help="Print only the keys of DeepStream's nvinfer that follow from the manifest."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def inspect(*, file: str, quick: bool, as_json: bool) -> None:
+def inspect(*, file: str, quick: bool, deepstream: bool, as_json: bool) -> None:
     """Shape, batches, dtype, values, size, filters and manifest of a tensorfile, ours or NVIDIA's.
 
     \b
     Examples:
       int8cal inspect calibration.tensor
       int8cal inspect calibration.tensor --quick --json
+      int8cal inspect calibration.tensor --deepstream
     """
     from int8cal.tensorfile import TensorFile
 
     with TensorFile(file) as tensorfile:
+        if deepstream:
+            _print_nvinfer_keys(tensorfile, as_json=as_json)
+            return
         facts = _facts(tensorfile)
         if not quick:
             facts["channels"] = _statistics(tensorfile)
@@ -36,6 +43,16 @@ def inspect(*, file: str, quick: bool, as_json: bool) -> None:
         console.print_json({"tensorfile": facts, "manifest": manifest})
     else:
         console.print_table(_table(facts, manifest))
+
+
+def _print_nvinfer_keys(tensorfile: TensorFile, *, as_json: bool) -> None:
+    from int8cal.use.deepstream import nvinfer_keys
+
+    keys = nvinfer_keys(tensorfile.manifest)
+    if as_json:
+        console.print_json({"nvinfer": keys})
+    else:
+        console.print_lines(["[property]", *(f"{key}={value}" for key, value in keys.items())])
 
 
 def _facts(tensorfile: TensorFile) -> dict[str, Any]:
@@ -54,24 +71,16 @@ def _facts(tensorfile: TensorFile) -> dict[str, Any]:
 
 
 def _statistics(tensorfile: TensorFile) -> list[dict[str, float]]:
-    """Range, mean and standard deviation of each channel over the whole file, in float64."""
+    """Range, mean and standard deviation of each channel over the whole file."""
     import numpy as np
 
-    channels = tensorfile.shape[1]
-    low, high = np.full(channels, np.inf), np.full(channels, -np.inf)
-    total, squares = np.zeros(channels), np.zeros(channels)
-    for batch in tensorfile:
-        low = np.minimum(low, batch.min(axis=(0, 2, 3)))
-        high = np.maximum(high, batch.max(axis=(0, 2, 3)))
-        total += batch.sum(axis=(0, 2, 3), dtype=np.float64)
-        squares += np.square(batch, dtype=np.float64).sum(axis=(0, 2, 3))
-    values = tensorfile.nbytes / 4 / channels
-    mean = total / values
-    deviation = np.sqrt(np.maximum(squares / values - mean**2, 0))
-    return [
-        {"min": float(low[c]), "max": float(high[c]), "mean": float(mean[c]), "std": float(deviation[c])}
-        for c in range(channels)
-    ]
+    from int8cal.check.statistics import Statistics
+
+    statistics = Statistics(tensorfile.shape[1])
+    with np.errstate(invalid="ignore"):  # infinite values are shown as they are; verify judges them
+        for number, batch in enumerate(tensorfile):
+            statistics.add(number * len(batch), batch)
+    return statistics.channel_facts()
 
 
 def _table(facts: dict[str, Any], manifest: dict[str, Any] | None) -> list[tuple[str, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,29 +52,11 @@ def verify(*, file: str, model: str | None, as_json: bool, **origin: Any) -> Non
 
 def _seen_by(model: str, file: str) -> list[Finding]:
     """What a float model makes of images from all over a file."""
-    from int8cal.check.model import PROBED_IMAGES, judge_model, unfit
-    from int8cal.check.selection import some_images
-    from int8cal.errors import UseError
-    from int8cal.tensorfile import TensorFile
+    from int8cal.check.model import try_model
     from int8cal.use.onnx_file import load_model
     from int8cal.use.probe import probe
 
-    loaded = load_model(model)
-    with TensorFile(file) as tensorfile:
-        images = some_images(tensorfile, PROBED_IMAGES)
-    if not len(images):
-        return []  # which is reported of the file itself
-    try:
-        seen = probe(loaded, images)
-    except UseError as error:
-        return [unfit(error)]
-    different = len({image.tobytes() for image in images})
-    return judge_model(
-        seen.outputs,
-        seen.first_norm,
-        fed=f"{seen.binding.name}, {seen.binding.layout.upper()}",
-        different_images=different,
-    )
+    return try_model(file, partial(probe, load_model(model)))
 
 
 def _lines(found: Verification) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""The driving-scene data set behind int8cal demo."""
+"""The drawn world behind int8cal demo: its data sets, its two networks, and what calibration does to them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import int8cal
 
 
 def test_it_makes_a_data_set_and_a_tensorfile(run_cli: Callable[..., object], tmp_path: Path) -> None:
-    finished = run_cli("demo", "--output_dir", "streets", "--images", "8", "--seed", "3", "--json")
+    finished = run_cli("demo", "--output_dir", "streets", "--images", "8", "--seed", "3", "--data_only", "--json")
     assert finished.code == 0, finished.stderr
     result = json.loads(finished.stdout)
     assert result["dataset"]["pictures"] == 8
+    assert result["int8"] is None
     assert result["shape"] == [4, 3, 544, 960]
     with int8cal.TensorFile(tmp_path / "streets" / "calibration.tensorfile") as file:
         assert len(file) == 1  # 6 training pictures, batches of 4
@@ -22,10 +24,36 @@ def test_it_makes_a_data_set_and_a_tensorfile(run_cli: Callable[..., object], tm
 
 
 def test_what_it_prints_can_be_typed(run_cli: Callable[..., object], tmp_path: Path) -> None:
-    finished = run_cli("demo", "-o", "a b", "--images", "8")
+    finished = run_cli("demo", "-o", "a b", "--images", "8", "--data_only")
     assert finished.code == 0, finished.stderr
     (typed,) = (line for line in finished.stdout.splitlines() if "calibration_tensorfile -e" in line)
     assert "'a b/experiment_spec.txt'" in typed
+
+
+def test_it_goes_on_to_int8_accuracy(run_cli: Callable[..., object], tmp_path: Path) -> None:
+    finished = run_cli("demo", "-o", "streets", "--images", "8", "--test_items", "60", "--json", timeout=110)
+    assert finished.code == 0, finished.stderr
+    networks = json.loads(finished.stdout)["int8"]
+    assert [network["network"] for network in networks] == ["detector", "classifier"]
+    for network in networks:
+        assert network["verify"].startswith("0 errors, 0 warnings")
+        assert network["judged"]["items"] >= 60
+        floating, right = network["judged"]["rows"]
+        assert (right["verify"], right["verify_model"]) == ("nothing", "nothing")
+        assert floating["scores"]["entropy"] > 0.85
+        assert right["scores"]["entropy"] > floating["scores"]["entropy"] - 0.05
+        assert (tmp_path / network["tensorfile"]).with_name("int8.onnx").exists()
+
+
+def test_without_the_extra_it_stops_after_the_tensorfiles(run_cli: Callable[..., object], tmp_path: Path) -> None:
+    (tmp_path / "onnx.py").write_text("raise ImportError('not here')")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    finished = run_cli("demo", "-o", "streets", "--images", "8", "--json", env={"PYTHONPATH": path}, timeout=110)
+    assert finished.code == 0, finished.stderr
+    assert "pip install 'int8cal[quantize]'" in finished.stderr
+    for network in json.loads(finished.stdout)["int8"]:
+        assert network["judged"] is None
+        assert (tmp_path / network["tensorfile"]).exists()
 
 
 def test_it_never_replaces_a_folder_that_is_not_its_own(run_cli: Callable[..., object], tmp_path: Path) -> None:
@@ -38,7 +66,7 @@ def test_it_never_replaces_a_folder_that_is_not_its_own(run_cli: Callable[..., o
 
 
 def test_it_can_be_repeated_with_overwrite(run_cli: Callable[..., object]) -> None:
-    arguments = ("demo", "-o", "streets", "--images", "8")
+    arguments = ("demo", "-o", "streets", "--images", "8", "--data_only")
     assert run_cli(*arguments).code == 0
     assert run_cli(*arguments).code == 5
     assert run_cli(*arguments, "--overwrite").code == 0
