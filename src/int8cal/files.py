@@ -1,8 +1,11 @@
 """Output files that get their final name only when they are complete.
 
-A file is written under a temporary name beside the target (or in a scratch folder, then streamed beside it), flushed
-to the disk, and renamed without replacing anything. The temporary file is locked while a run lives: a second run on
-the same output stops, and what a dead run left behind is taken over by the next one.
+A file is written under a temporary name beside the target (or in a private folder below a scratch folder, then streamed
+beside the target), flushed to the disk, and renamed without replacing anything. The temporary file is locked while a
+run lives: a second run on the same output stops, and what a dead run left behind is taken over by the next one.
+
+Scratch folders may be open to everybody (``/tmp``), so nothing there is opened by a name that others could have made:
+the private folder must be new, or a folder of this user that nobody else can enter.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 from typing import TYPE_CHECKING, Self
 
 from int8cal.errors import OutputError, OutputExistsError
+from int8cal.stopping import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +29,15 @@ _COPY_BYTES = 8 << 20
 _NO_SUCH_OPERATION = frozenset(
     {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK, errno.EXDEV}
 )
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_NAME_A_FILE = "Give the name of a file, such as out/calibration.tensor."
 
 
 class OutputFile:
@@ -37,12 +51,13 @@ class OutputFile:
 
     Args:
         path: the final name; missing folders are made.
-        overwrite: replace an existing file, in one step, at `commit`.
+        overwrite: replace an existing regular file, in one step, at `commit`. Nothing else is ever replaced.
         scratch_dir: write there, and copy beside the target at `commit`: for targets that are slow or cannot seek.
 
     Raises:
         OutputExistsError: the final name is taken.
-        OutputError: another run is writing this output, or the folder cannot be written to.
+        OutputError: another run is writing this output, it is something else than a regular file, or one of the folders
+            cannot be written to.
     """
 
     def __init__(self, path: str, *, overwrite: bool = False, scratch_dir: str | None = None) -> None:
@@ -51,30 +66,52 @@ class OutputFile:
         folder, name = os.path.split(os.path.abspath(path))
         self._folder = folder
         self._part = os.path.join(folder, _part_name(name))
-        key = hashlib.sha256(os.path.realpath(path).encode(errors="surrogateescape")).hexdigest()[:16]
-        self.scratch = os.path.join(scratch_dir, f".int8cal-{key}.part") if scratch_dir else self._part
+        self._private = _PrivateFolder(scratch_dir, path) if scratch_dir else None
+        self.scratch = os.path.join(self._private.path, "output") if self._private else self._part
         """The file to write to, until `commit`."""
         self._lock = -1
+        self._prepared = False
 
     def __enter__(self) -> Self:
+        self._refuse_bad_name()
         self._refuse_taken_name()
         try:
             os.makedirs(self._folder, exist_ok=True)
-            os.makedirs(os.path.dirname(self.scratch), exist_ok=True)
             self._lock = _locked(self._part)
-        except BlockingIOError as error:
-            raise OutputError(
-                "another run is writing this file", where=self.path, hint="Wait for it, or choose another output."
-            ) from error
         except OSError as error:
-            raise self._cannot("write here", error) from error
+            raise _in_use(self.path, error) or self._cannot("write here", error) from error
+        try:
+            if self._private:
+                self._private.claim()
+        except BaseException:
+            self._clean_up()
+            raise
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        for leftover in {self.scratch, self._part}:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(leftover)
+        with uninterrupted():
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        if self._private:
+            self._private.remove(self.scratch)
+        with contextlib.suppress(OSError):  # gone with the rename; what cannot be removed is taken over by the next run
+            os.unlink(self._part)
         os.close(self._lock)
+
+    def require_space(self, needed: int) -> None:
+        """Refuse work whose result will not fit where it is written, or where it goes.
+
+        Args:
+            needed: expected size in bytes.
+
+        Raises:
+            OutputError: too little is free.
+        """
+        folders = [self._folder, self._private.parent] if self._private else [self._folder]
+        for folder in folders:
+            on_same_disk = sum(_device_of(folder) == _device_of(other) for other in folders)
+            require_free_space(folder, needed * on_same_disk)
 
     def write(self, content: bytes) -> None:
         """Make ``content`` all that the file holds, for results that are in memory.
@@ -88,6 +125,22 @@ class OutputFile:
         except OSError as error:
             raise self._cannot("write", error) from error
 
+    def prepare(self) -> None:
+        """Do of `commit` what can take long or fail: every byte is on the disk of the target then.
+
+        Raises:
+            OutputError: copying or flushing failed.
+        """
+        if self._prepared:
+            return
+        try:
+            if self.scratch != self._part:
+                _copy(self.scratch, self._part, os.O_TRUNC)
+            _flush(self._part)
+        except OSError as error:
+            raise self._cannot("finish the file", error) from error
+        self._prepared = True
+
     def commit(self) -> None:
         """Give the file its final name, once every byte of it is on the disk.
 
@@ -95,19 +148,24 @@ class OutputFile:
             OutputExistsError: the name was taken in the meantime.
             OutputError: copying, flushing or renaming failed.
         """
+        self.prepare()
         try:
-            if self.scratch != self._part:
-                _copy(self.scratch, self._part, os.O_TRUNC)
-            _flush(self._part)
-            self._rename()
-            _flush(self._folder)
+            with uninterrupted():
+                self._rename()
+                _flush(self._folder)
         except FileExistsError as error:
             raise _taken(self.path) from error
         except OSError as error:
             raise self._cannot("finish the file", error) from error
 
+    def withdraw(self) -> None:
+        """Take back a `commit`, for a file that is of no use without another one that failed."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
     def _rename(self) -> None:
         if self._overwrite:
+            self._refuse_taken_name()
             _or_else(lambda: os.replace(self._part, self.path), lambda: _copy(self._part, self.path, os.O_TRUNC))
         else:  # a hard link, unlike a rename, never replaces
             _or_else(lambda: os.link(self._part, self.path), self._rename_unlinkable)
@@ -117,18 +175,76 @@ class OutputFile:
         self._refuse_taken_name()
         _or_else(lambda: os.rename(self._part, self.path), lambda: _copy(self._part, self.path, os.O_EXCL))
 
+    def _refuse_bad_name(self) -> None:
+        name = os.path.basename(self.path)
+        if not name or name in {".", ".."} or "\0" in self.path:
+            raise OutputError("is not the name of a file", where=self.path or "the output", hint=_NAME_A_FILE)
+
     def _refuse_taken_name(self) -> None:
-        if os.path.isdir(self.path):
-            raise OutputError("is a folder", where=self.path, hint="Give the name of a file.")
-        if os.path.lexists(self.path) and not self._overwrite:
+        try:
+            kind = kind_of_file(self.path)
+        except OSError as error:
+            raise self._cannot("write here", error) from error
+        if kind == "a folder":
+            raise OutputError("is a folder", where=self.path, hint=_NAME_A_FILE)
+        if kind and kind != "a file":
+            raise OutputError(f"is no regular file but {kind}", where=self.path, hint="Choose another name.")
+        if kind and not self._overwrite:
             raise _taken(self.path)
 
     def _cannot(self, what: str, error: OSError) -> OutputError:
-        return OutputError(
-            f"cannot {what}: {error.strerror or error}",
-            where=self.path,
-            hint="Check free space, quota and permissions of the folder.",
-        )
+        return _cannot(what, error, self.path, self._folder)
+
+
+class _PrivateFolder:
+    """A folder of this user alone below a scratch folder, the same for every run on the same output.
+
+    Args:
+        scratch_dir: where it lies.
+        target: the output.
+    """
+
+    def __init__(self, scratch_dir: str, target: str) -> None:
+        self.parent = os.path.abspath(scratch_dir)
+        key = f"{os.geteuid()}:".encode() + os.fsencode(os.path.realpath(target))
+        self.path = os.path.join(self.parent, f".int8cal-{hashlib.sha256(key).hexdigest()[:16]}")
+        self._lock = -1
+
+    def claim(self) -> None:
+        """Make it, or take over what a dead run left.
+
+        Raises:
+            OutputError: it cannot be made, something else has its name, or a living run uses it.
+        """
+        try:
+            os.makedirs(self.parent, exist_ok=True)
+            try:
+                os.mkdir(self.path, 0o700)
+            except FileExistsError:
+                self._refuse_foreign()
+            self._lock = _locked(os.path.join(self.path, "lock"))
+        except OSError as error:
+            raise _in_use(self.path, error) or _cannot("use the scratch folder", error, self.parent) from error
+
+    def _refuse_foreign(self) -> None:
+        found = os.lstat(self.path)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise OutputError(
+                "is in the way: no private folder of this user",
+                where=self.path,
+                hint="Remove it, or choose another --scratch_dir.",
+            )
+
+    def remove(self, content: str) -> None:
+        """Delete it with the one file that was made in it, if it was claimed."""
+        if self._lock < 0:
+            return
+        for leftover in (content, os.path.join(self.path, "lock")):
+            with contextlib.suppress(OSError):
+                os.unlink(leftover)
+        os.close(self._lock)
+        with contextlib.suppress(OSError):  # somebody put something into it
+            os.rmdir(self.path)
 
 
 def write_file(path: str, content: bytes, *, overwrite: bool = False) -> None:
@@ -148,6 +264,7 @@ def require_free_space(folder: str, needed: int) -> None:
     Raises:
         OutputError: less than ``needed`` bytes are free.
     """
+    folder = os.path.abspath(folder)
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     free = shutil.disk_usage(folder).free
@@ -159,8 +276,61 @@ def require_free_space(folder: str, needed: int) -> None:
         )
 
 
+def _device_of(folder: str) -> int:
+    return os.stat(folder).st_dev
+
+
+def kind_of_file(path: str, *, follow_links: bool = False) -> str | None:
+    """What has this name: ``a file`` for a regular one, ``a folder``, ``a link``, …; None when nothing has it.
+
+    Raises:
+        OSError: it cannot be found out.
+    """
+    try:
+        mode = os.stat(path, follow_symlinks=follow_links).st_mode
+    except FileNotFoundError:
+        return None
+    return _KINDS.get(stat.S_IFMT(mode), "a file")
+
+
 def _taken(path: str) -> OutputExistsError:
     return OutputExistsError("already exists", where=path, hint="Delete it, choose another name, or add --overwrite.")
+
+
+def _in_use(path: str, error: OSError) -> OutputError | None:
+    """The error for a lock that another run holds; None for other errors."""
+    if not isinstance(error, BlockingIOError):
+        return None
+    return OutputError("another run is writing this file", where=path, hint="Wait for it, or choose another output.")
+
+
+def _cannot(what: str, error: OSError, where: str, folder: str | None = None) -> OutputError:
+    """The error for what the system refused, with what can be done about it.
+
+    Args:
+        what: was tried.
+        error: came of it.
+        where: the place that the user gave.
+        folder: that ``where`` goes into; None: ``where`` is a folder itself.
+    """
+    blocking = _file_among_folders(folder or where)
+    if blocking:
+        hint = f"{blocking} is a file, not a folder: choose another place."
+    elif error.errno in {errno.EEXIST, errno.ELOOP, errno.EISDIR} and error.filename:
+        hint = f"Remove {error.filename}, which is in the way."
+    elif error.errno == errno.ENAMETOOLONG:
+        hint = "Choose a shorter name."
+    else:
+        hint = "Check free space, quota and permissions of the folder."
+    return OutputError(f"cannot {what}: {error.strerror or error}", where=where, hint=hint)
+
+
+def _file_among_folders(folder: str) -> str | None:
+    """The part of a folder's path that is there and is no folder."""
+    folder = os.path.abspath(folder)
+    while not os.path.lexists(folder) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+    return None if os.path.isdir(folder) else folder
 
 
 def _part_name(name: str) -> str:
@@ -171,14 +341,24 @@ def _part_name(name: str) -> str:
 
 
 def _locked(path: str) -> int:
-    """Descriptor of an empty file at ``path`` that this process alone holds locked."""
+    """Descriptor of an empty file at ``path`` that this process alone holds locked.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: it cannot be made, or something else has its name.
+    """
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(descriptor, 0)
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise FileExistsError(errno.EEXIST, "something else has the name of the temporary file", path)
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                if found.st_nlink > 1:  # its owner died with the final name given: it is not ours to empty
+                    os.unlink(path)
+                elif os.path.samestat(found, os.lstat(path)):
+                    os.ftruncate(descriptor, 0)
                     return descriptor
         except BaseException:
             os.close(descriptor)
@@ -198,7 +378,7 @@ def _or_else(operation: Callable[[], None], substitute: Callable[[], None]) -> N
 
 def _copy(source: str, target: str, how: int) -> None:
     """Copy by writing forwards only; a target that could not be completed is removed."""
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o666)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | how, 0o666)
     try:
         with open(source, "rb") as reader, open(descriptor, "wb") as writer:
             shutil.copyfileobj(reader, writer, _COPY_BYTES)

@@ -7,14 +7,18 @@ depends on the day and the machine lies in the ``.json``.
 from __future__ import annotations
 
 import json
+import os
 import platform
+import stat
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
 from int8cal.dataset.encoded import sample_place
 from int8cal.engine.versions import deciding_packages
-from int8cal.files import write_file
+from int8cal.errors import OutputError
+from int8cal.files import OutputFile
+from int8cal.stopping import uninterrupted
 
 if TYPE_CHECKING:
     from int8cal.engine.assemble import Assembled
@@ -138,14 +142,38 @@ def machine() -> dict[str, str]:
     }
 
 
-def write_run_facts(manifest: Manifest, *, overwrite: bool) -> None:
-    """``<output>.json``: replaced when it is an earlier run's, refused when it is something else.
+def run_facts_output(out: str, *, overwrite: bool) -> OutputFile:
+    """``<out>.json``, to be entered before the work: what cannot be replaced is refused then.
+
+    An earlier run's is replaced, as is one that a run left which was killed before it gave the tensorfile its name.
+
+    Args:
+        out: the tensorfile.
+        overwrite: replace a file that is something else, too.
+    """
+    path = f"{out}.json"
+    return OutputFile(path, overwrite=overwrite or is_run_facts(path))
+
+
+def publish(tensorfile: OutputFile, run_facts: OutputFile, manifest: Manifest) -> None:
+    """Give a complete tensorfile and its ``.json`` their names, the tensorfile the last: it never stands alone.
+
+    All that takes long is done before either has its name. When the process dies between the two, the ``.json`` alone
+    is left, and the next run replaces it.
 
     Raises:
-        OutputError: it is something else, or cannot be written.
+        OutputError: one of them cannot be written; neither has its name then.
     """
-    path = f"{manifest.path}.json"
-    write_file(path, manifest.to_bytes(), overwrite=overwrite or is_run_facts(path))
+    run_facts.write(manifest.to_bytes())
+    run_facts.prepare()
+    tensorfile.prepare()
+    with uninterrupted():
+        run_facts.commit()
+        try:
+            tensorfile.commit()
+        except OutputError:
+            run_facts.withdraw()
+            raise
 
 
 def is_run_facts(path: str) -> bool:
@@ -156,10 +184,18 @@ def is_run_facts(path: str) -> bool:
 def read_run_facts(path: str) -> dict[str, Any] | None:
     """The content of the ``.json`` of an earlier run; None when ``path`` is something else, or not there."""
     try:
-        with open(path, "rb") as file:
-            content = json.loads(file.read(_MAX_RUN_FACTS_BYTES))
+        content = json.loads(_read_regular(path))
     except (OSError, ValueError, RecursionError):
         return None
     if isinstance(content, dict) and {"schema", "tensorfile", "manifest"} <= content.keys():
         return content
     return None
+
+
+def _read_regular(path: str) -> bytes:
+    """The content of a regular file; nothing of what is none, or too large. Never waits for the writer of a pipe."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_RUN_FACTS_BYTES:
+            return b""
+        return file.read(_MAX_RUN_FACTS_BYTES)

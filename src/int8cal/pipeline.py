@@ -33,8 +33,9 @@ from int8cal.files import OutputFile, require_free_space
 from int8cal.manifest import Manifest, SkippedImage
 from int8cal.plans import Plan
 from int8cal.spec.check import require_sound
-from int8cal.spec.find import find_root
-from int8cal.spec.load import load
+from int8cal.spec.find import root_of_text
+from int8cal.spec.load import parse
+from int8cal.spec.read import read_text
 from int8cal.spec.spec import Spec
 from int8cal.tensorfile.chunks import Compression, CompressionName
 from int8cal.tensorfile.layout import MAX_BATCH_BYTES
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from int8cal.dataset.samples import Dataset
     from int8cal.networks.network import Arithmetic, Network
+    from int8cal.spec.text import SpecText
     from int8cal.types import Progress, SampleOrder, SplitName
 
 
@@ -59,7 +61,7 @@ def read_spec(
     """Read, parse and check an experiment spec.
 
     Args:
-        path: the spec file (protobuf text).
+        path: the spec file (protobuf text), or a pipe; it is read once.
         network: the network that it should be of; None: found from the spec itself.
         allow_unknown_fields: unknown fields are warnings instead of errors.
         strict: legacy fields, too, are errors.
@@ -74,8 +76,9 @@ def read_spec(
     """
     path = os.fspath(path)
     asked = networks.get(network) if network else None
-    root = _root(path, asked)
-    spec = load(path, root, allow_unknown_fields=allow_unknown_fields, strict=strict)
+    text = read_text(path)
+    root = _root(text, path, asked)
+    spec = parse(text, path, root, allow_unknown_fields=allow_unknown_fields, strict=strict)
     found = networks.of_spec(spec)
     if asked and asked is not found:
         message = f"is a {found.name} spec, not {asked.name}"
@@ -88,15 +91,15 @@ def read_spec(
     return spec
 
 
-def _root(path: str, asked: Network | None) -> str:
+def _root(text: SpecText, path: str, asked: Network | None) -> str:
     if asked is None:
         networks.all_networks()  # networks of other distributions make their messages known when they are loaded
     try:
-        return find_root(path)
+        return root_of_text(text, path)
     except SpecError:
         if asked is None:
             raise
-        return asked.root  # loading it as what the user says gives the better message
+        return asked.root  # parsing it as what the user says gives the better message
 
 
 def plan(
@@ -305,9 +308,10 @@ def make(
 
     with (
         TensorFileOutput(out, shards=shards, overwrite=overwrite, scratch_dir=scratch_dir) as output,
+        manifests.run_facts_output(out, overwrite=overwrite) as run_facts,
         _journal(plan, out, encoder, nbytes) if resume else nullcontext() as journal,
     ):
-        require_free_space(os.path.dirname(os.path.abspath(output.scratch)), nbytes)
+        output.require_space(nbytes)
         work = Work(plan.arithmetic, plan.image_shape, encoder)
         samples = plan.candidates(None if skipping else plan.images)
         results = resumed(stream, journal, work, samples, workers) if journal else stream(work, samples, workers)
@@ -344,8 +348,7 @@ def make(
             },
             record=dict(record or {}),
         )
-        manifests.write_run_facts(manifest, overwrite=overwrite)
-        output.commit()
+        manifests.publish(output, run_facts, manifest)
         if journal:
             journal.remove()
     return manifest
@@ -369,7 +372,11 @@ def _made_by_nvidia(
     command = tao.command_of(plan)
     started = datetime.now(UTC)
     clock = time.perf_counter()
-    with tao.safe_folder(scratch_dir) as folder, OutputFile(out, overwrite=overwrite, scratch_dir=folder) as output:
+    with (
+        tao.safe_folder(scratch_dir) as folder,
+        OutputFile(out, overwrite=overwrite, scratch_dir=folder) as output,
+        manifests.run_facts_output(out, overwrite=overwrite) as run_facts,
+    ):
         result = tao.run(command, plan, output.scratch, folder)
         seconds = time.perf_counter() - clock
         if result.problem:
@@ -393,14 +400,14 @@ def _made_by_nvidia(
         )
         if result.problem:
             with suppress(OutputError):  # the failure itself is what the user must hear of
-                manifests.write_run_facts(manifest, overwrite=overwrite)
+                run_facts.write(manifest.to_bytes())
+                run_facts.commit()
             raise EngineFailedError(result.problem, hint="Its own messages are in the log above.")
         manifest.run.update(
             tensorfile_sha256=tao.file_sha256(output.scratch),
             images_sha256=tao.images_sha256(plan),
         )
-        manifests.write_run_facts(manifest, overwrite=overwrite)
-        output.commit()
+        manifests.publish(output, run_facts, manifest)
     return manifest
 
 

@@ -100,7 +100,8 @@ class Plan:
 
         A folder stands for itself when its first image is not there.
         """
-        records, first_of = {}, {}
+        records: dict[str, None] = {}
+        first_of: dict[str, str] = {}
         for sample in self.samples():
             if sample.embedded and sample.record:
                 records[sample.record.path] = None

@@ -43,6 +43,7 @@ def refused(data: bytes, problem: str, channels: int = 3) -> None:
         decode_image(data, channels, fast_dct=False, where="x.png")
     assert str(caught.value).startswith("x.png: ")
     assert caught.value.exit_code == 4
+    assert caught.value.hint
 
 
 def test_cut_png_is_refused_wherever_the_cut_is() -> None:
@@ -195,6 +196,7 @@ def test_reading_the_file_of_a_sample(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=problem) as caught:
             read_encoded(Sample(0, name, str(tmp_path / name)))
         assert str(caught.value).startswith(f"{tmp_path}/{name}: ")
+        assert caught.value.hint
     with pytest.raises(MissingDataError) as missing:
         read_encoded(Sample(0, "x", f"{tmp_path}/\x1b[2Jgone"))
     assert missing.value.where == f"{tmp_path}/\\x1b[2Jgone"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from int8cal.dataset.example import Example
 from int8cal.dataset.sources import DataloaderMode, SourcePaths, TFRecordSelection, read_tfrecord_split
 from int8cal.dataset.tfrecord import frame_record, iterate_records
 from int8cal.errors import DataError, RecordError
@@ -66,7 +67,7 @@ def test_record_larger_than_any_image_is_refused_even_if_the_file_has_it(tmp_pat
     file = tmp_path / "sparse.tfrecord"
     file.write_bytes(with_length(1 << 30))
     os.truncate(file, (1 << 30) + 100)  # a sparse file: no disk is used
-    with pytest.raises(RecordError, match="at most 268435456 are read"):
+    with pytest.raises(RecordError, match="at most 16777216 are read"):
         read(file)
 
 
@@ -129,3 +130,29 @@ def test_features_of_another_kind_or_number(tmp_path: Path) -> None:
         getattr(height, kind).value.extend(values)
         with pytest.raises(RecordError, match="'frame/height' does not hold one integer"):
             split(tmp_path, [example.SerializeToString()])
+
+
+def test_frame_ids_that_no_path_can_have(tmp_path: Path) -> None:
+    split(tmp_path, [record("x" * 4096)])
+    with pytest.raises(RecordError, match="frame/id has 4097 bytes") as caught:
+        split(tmp_path, [record(), record("x" * 4097)])
+    assert f"records/r:+{len(frame_record(record()))}" in str(caught.value)
+
+
+def test_record_of_nothing_but_numbers_takes_bounded_memory(tmp_path: Path) -> None:
+    """Packed integers take one byte in the file and eight in memory."""
+    numbers = Example()
+    numbers.features.feature["x"].int64_list.value.extend(bytes((1 << 24) + 1))
+    with pytest.raises(RecordError, match="at most 16777216 are read") as caught:
+        split(tmp_path, [numbers.SerializeToString()])
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "payload", [b"\xff\xff\xff", record(None), record(height=-1), record(b"\xff" * 5000), record("../x")]
+)
+def test_whoever_has_a_bad_record_is_told_what_to_do(tmp_path: Path, payload: bytes) -> None:
+    with pytest.raises(DataError) as caught:
+        split(tmp_path, [payload])
+    assert caught.value.hint
+    assert str(caught.value).count("\n") == 1

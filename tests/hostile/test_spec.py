@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ from typing import Any
 import pytest
 
 from int8cal.errors import Int8calError, SpecError
+from int8cal.spec import read
 from int8cal.spec.check import check
-from int8cal.spec.find import find_root
-from int8cal.spec.load import MAX_BYTES, load, parse
+from int8cal.spec.find import root_of_text
+from int8cal.spec.load import load, parse
+from int8cal.spec.read import MAX_BYTES, read_text
 from int8cal.spec.text import MAX_FIELDS, SpecText
 
 DETECTNET = "int8cal.detectnet_v2.Experiment"
@@ -100,7 +104,7 @@ def test_text_made_to_break_the_reader(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0", b"\x7fELF", b"\x1f\x8b\x08", b"PK\x03\x04", bytes(4096)])
 def test_binary_files(tmp_path: Path, data: bytes) -> None:
     refusal(data, tmp_path)
-    refusal(data, tmp_path, find_root)
+    refusal(data, tmp_path, lambda name: root_of_text(read_text(name), name))
 
 
 def test_a_path_with_control_characters_is_shown_harmlessly(tmp_path: Path) -> None:
@@ -116,7 +120,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     path = tmp_path / "spec.txt"
     path.touch()
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(SpecError, match="no permission to read"):
         load(str(path), DETECTNET)
 
@@ -128,6 +132,41 @@ def test_a_spec_that_comes_through_a_pipe(tmp_path: Path) -> None:
     writer.start()
     assert load(str(pipe), DETECTNET).message.random_seed == 5
     writer.join()
+
+
+def test_a_slow_writer_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "WRITER_SECONDS", 0.05)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def write(opened: int) -> None:
+        for part in (b"random_", b"seed: 5"):
+            time.sleep(0.2)
+            os.write(opened, part)
+        os.close(opened)
+
+    both_ends = os.open(pipe, os.O_RDWR)  # a pipe opened for writing alone waits for its reader
+    writer = threading.Thread(target=write, args=(both_ends,))
+    writer.start()
+    assert load(str(pipe), DETECTNET).message.random_seed == 5
+    writer.join()
+
+
+def test_a_pipe_without_a_writer_does_not_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "WRITER_SECONDS", 0.05)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(SpecError, match="a pipe to which no program has written") as caught:
+        load(str(pipe), DETECTNET)
+    assert caught.value.hint == "Start the program that writes the spec, or give a file."
+
+
+def test_an_endless_pipe_is_not_read_whole() -> None:
+    with subprocess.Popen(["cat", "/dev/zero"], stdout=subprocess.PIPE) as zeros:
+        assert zeros.stdout is not None
+        with pytest.raises(SpecError, match="larger than 16 MB"):
+            load(f"/dev/fd/{zeros.stdout.fileno()}", DETECTNET)
+        zeros.kill()
 
 
 @pytest.mark.parametrize(

@@ -87,14 +87,17 @@ def test_its_paths_do_not_change_the_plan(run, tmp_path):
     assert spec_hash() == before
 
 
-def test_what_cannot_be_loaded_is_named(run, site):
+def test_what_cannot_be_loaded_is_an_error_only_for_those_who_ask_for_it(run, site):
     init = site / "tinynet" / "__init__.py"
     kept = init.read_text(encoding="utf-8")
     init.write_text("import a_module_that_is_not_there")
     try:
-        done = run("networks")
+        listed, done = run("networks"), run("tinynet", "plan", "-e", "spec.txt")
     finally:
         init.write_text(kept, encoding="utf-8")
+    assert listed.code == 0
+    assert "detectnet_v2" in listed.stdout
+    assert "a_module_that_is_not_there" in listed.stderr
     assert done.code == 8
     assert "tinynet" in done.stderr
     assert "a_module_that_is_not_there" in done.stderr

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,11 +71,52 @@ def test_overwrite_replaces_in_one_step(tmp_path):
     assert path.read_bytes() == b"new"
 
 
-def test_dangling_link_counts_as_taken(tmp_path):
+def _link(path: Path) -> None:
+    path.symlink_to(path.parent / "elsewhere")
+
+
+def _link_to_file(path: Path) -> None:
+    _link(path)
+    (path.parent / "elsewhere").write_bytes(b"precious")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(("make", "kind"), [(_link, "a link"), (_link_to_file, "a link"), (os.mkfifo, "a named pipe")])
+def test_only_regular_files_are_replaced(tmp_path, make, kind, overwrite):
     path = tmp_path / "out"
-    path.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(OutputExistsError):
-        write(str(path), b"new")
+    make(path)
+    before = os.lstat(path)
+    with pytest.raises(OutputError, match=f"is no regular file but {kind}"):
+        write(str(path), b"new", overwrite=overwrite)
+    assert os.path.samestat(os.lstat(path), before)
+    elsewhere = tmp_path / "elsewhere"
+    assert not elsewhere.exists() or elsewhere.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_devices_are_never_replaced(overwrite):
+    with pytest.raises(OutputError, match="is no regular file but a device"):
+        write_file("/dev/null", b"new", overwrite=overwrite)
+    assert Path("/dev/null").is_char_device()
+
+
+def test_link_made_while_the_run_works_is_not_replaced(tmp_path):
+    path = tmp_path / "out"
+    with OutputFile(str(path), overwrite=True) as output:
+        output.write(b"mine")
+        path.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(OutputError, match="a link"):
+            output.commit()
+    assert path.is_symlink()
+
+
+@pytest.mark.parametrize("name", ["", "new/", "..", "a\0b", "new/."])
+def test_names_that_no_file_has(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match="is not the name of a file") as caught:
+        write_file(name, b"content")
+    assert "such as" in caught.value.hint
+    assert os.listdir(tmp_path) == []
 
 
 def test_second_run_on_the_same_output_stops(tmp_path):
@@ -83,32 +125,104 @@ def test_second_run_on_the_same_output_stops(tmp_path):
         pass
 
 
-def test_leftover_of_a_killed_run_is_taken_over(tmp_path):
-    path = str(tmp_path / "out")
+def killed_while_writing(target: Path, options: str = "", *, committed: bool = False) -> None:
+    """Run a process that is killed with a file half written, or with its final name just given."""
     program = (
         "import os, signal\n"
         "from int8cal.files import OutputFile\n"
-        f"with OutputFile({path!r}) as output:\n"
+        f"with OutputFile({str(target)!r}, {options}) as output:\n"
         "    open(output.scratch, 'wb').write(b'x' * 1000)\n"
+        f"    {committed} and output.commit()\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     killed = subprocess.run([sys.executable, "-c", program], check=False)
     assert killed.returncode == -9
+
+
+def test_leftover_of_a_killed_run_is_taken_over(tmp_path):
+    path = tmp_path / "out"
+    killed_while_writing(path)
     assert os.listdir(tmp_path) == [".out.part"]
-    write(path, b"short")
-    assert Path(path).read_bytes() == b"short"
+    write(str(path), b"short")
+    assert path.read_bytes() == b"short"
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_finished_file_of_a_run_killed_right_after_is_not_emptied(tmp_path):
+    path = tmp_path / "out"
+    killed_while_writing(path, committed=True)
+    assert sorted(os.listdir(tmp_path)) == [".out.part", "out"]  # two names of one file
+    with OutputFile(str(path), overwrite=True):
+        assert path.read_bytes() == b"x" * 1000
+    assert path.read_bytes() == b"x" * 1000
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("plant", [_link_to_file, os.mkfifo, os.mkdir])
+def test_temporary_name_that_is_taken_by_something_else(tmp_path, plant):
+    plant(tmp_path / ".out.part")
+    with pytest.raises(OutputError, match="cannot write here"):
+        write(str(tmp_path / "out"), b"new")
+    elsewhere = tmp_path / "elsewhere"
+    assert not elsewhere.exists() or elsewhere.read_bytes() == b"precious"
 
 
 def test_scratch_folder_is_used_and_emptied(tmp_path):
     scratch, target = tmp_path / "scratch", tmp_path / "target" / "out"
     with OutputFile(str(target), scratch_dir=str(scratch)) as output:
-        assert os.path.dirname(output.scratch) == str(scratch)
+        private = Path(output.scratch).parent
+        assert private.parent == scratch
+        assert private.stat().st_mode & 0o777 == 0o700
         Path(output.scratch).write_bytes(b"content")
         output.commit()
     assert target.read_bytes() == b"content"
     assert os.listdir(scratch) == []
     assert os.listdir(target.parent) == ["out"]
+
+
+def scratch_folder_of(target: Path, scratch: Path) -> Path:
+    return Path(OutputFile(str(target), scratch_dir=str(scratch)).scratch).parent
+
+
+def test_link_planted_in_the_scratch_folder_is_not_followed(tmp_path):
+    scratch, target, victim = tmp_path / "scratch", tmp_path / "out", tmp_path / "victim"
+    victim.mkdir()
+    (victim / "output").write_bytes(b"precious")
+    scratch.mkdir()
+    scratch_folder_of(target, scratch).symlink_to(victim)
+    with pytest.raises(OutputError, match="is in the way") as caught:
+        write(str(target), b"new", scratch_dir=str(scratch))
+    assert "--scratch_dir" in caught.value.hint
+    assert (victim / "output").read_bytes() == b"precious"
+    assert sorted(os.listdir(tmp_path)) == ["scratch", "victim"]
+
+
+def test_scratch_folder_that_others_can_enter_is_refused(tmp_path):
+    scratch, target = tmp_path / "scratch", tmp_path / "out"
+    private = scratch_folder_of(target, scratch)
+    private.mkdir(parents=True)
+    private.chmod(0o777)  # what somebody else may have made, and filled with links
+    with pytest.raises(OutputError, match="no private folder of this user"):
+        write(str(target), b"new", scratch_dir=str(scratch))
+
+
+def test_leftover_of_a_killed_run_in_the_scratch_folder_is_taken_over(tmp_path):
+    scratch, target = tmp_path / "scratch", tmp_path / "out"
+    killed_while_writing(target, f"scratch_dir={str(scratch)!r}")
+    assert len(os.listdir(scratch)) == 1
+    write(str(target), b"short", scratch_dir=str(scratch))
+    assert target.read_bytes() == b"short"
+    assert os.listdir(scratch) == []
+
+
+def test_file_in_the_place_of_the_scratch_folder(tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.write_bytes(b"")
+    with pytest.raises(OutputError, match="cannot use the scratch folder") as caught:
+        write(str(tmp_path / "out"), b"new", scratch_dir=str(scratch))
+    assert caught.value.where == str(scratch)
+    assert "is a file, not a folder" in caught.value.hint
+    assert os.listdir(tmp_path) == ["scratch"]
 
 
 @pytest.mark.parametrize("missing", [["link"], ["link", "rename"]])
@@ -150,7 +264,13 @@ def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError) as caught:
         write(str(tmp_path / "file" / "out"), b"content")
-    assert "Check free space" in caught.value.hint
+    assert caught.value.hint == f"{tmp_path / 'file'} is a file, not a folder: choose another place."
+
+
+def test_name_that_is_too_long(tmp_path):
+    with pytest.raises(OutputError, match="File name too long") as caught:
+        write_file(str(tmp_path / ("n" * 256)), b"content")
+    assert caught.value.hint == "Choose a shorter name."
 
 
 def test_longest_possible_name(tmp_path):
@@ -164,3 +284,18 @@ def test_space_that_cannot_be_there_is_refused(tmp_path):
     with pytest.raises(OutputError, match="MB are needed") as caught:
         require_free_space(str(tmp_path), 1 << 62)
     assert "fewer batches" in caught.value.hint
+
+
+def test_space_is_needed_in_scratch_and_at_the_target(tmp_path, monkeypatch):
+    free = {str(tmp_path / "scratch"): 1000, str(tmp_path / "target"): 10}
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free[folder]))
+    monkeypatch.setattr(files, "_device_of", lambda folder: folder)
+    output = OutputFile(str(tmp_path / "target" / "out"), scratch_dir=str(tmp_path / "scratch"))
+    with output:
+        output.require_space(10)
+        with pytest.raises(OutputError, match="are needed") as caught:
+            output.require_space(11)
+        assert caught.value.where == str(tmp_path / "target")
+        monkeypatch.setattr(files, "_device_of", lambda folder: "the same")
+        with pytest.raises(OutputError, match="are needed"):
+            output.require_space(10)  # for both on one disk

@@ -12,7 +12,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "int8cal"
 
-BASE = {"errors", "extras", "files", "protos", "text_safety", "types"}
+BASE = {"errors", "extras", "files", "protos", "stopping", "text_safety", "types"}
 STAGES = BASE | {"spec", "dataset", "preprocess", "tensorfile"}
 RUN = STAGES | {"networks", "plans", "engine", "manifest", "pipeline"}
 EVERYTHING = RUN | {"component", "report", "check", "use", "demo", "cli"}
@@ -21,7 +21,8 @@ MAY_IMPORT = {
     "errors": set[str](),
     "types": set[str](),
     "extras": {"errors"},
-    "files": {"errors"},
+    "stopping": {"errors"},
+    "files": {"errors", "stopping"},
     "protos": {"errors", "types"},
     "text_safety": set[str](),
     "spec": BASE,

@@ -11,6 +11,7 @@ from int8cal.cli import console
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from int8cal.spec.check import Finding
     from int8cal.spec.spec import Spec
     from int8cal.spec.update import Change, Update
 
@@ -80,31 +81,32 @@ def check(*, path: str, network: str | None, allow_unknown_fields: bool, strict:
     read = _read(path, network, allow_unknown_fields=allow_unknown_fields, strict=strict)
     findings = _findings(read)
     if as_json:
-        listed = [{"where": where, "message": message} for where, message in findings]
+        listed = [{"where": one.where, "field": one.field or None, "message": one.message} for one in findings]
         facts = {"file": path, "message": describe_root(read.root), "sound": not findings}
         console.print_json({**facts, "findings": listed, "warnings": list(read.warnings)})
     else:
         _note_warnings(read)
-        console.print_lines(f"{where}: {message}" for where, message in findings)
+        console.print_lines(f"{one.where}: {one.message}" for one in findings)
         console.print_lines([f"{path}: {describe_root(read.root)}: {_verdict(len(findings))}"])
     if findings:
         click.get_current_context().exit(SpecError.exit_code)
 
 
-def _findings(read: Spec) -> list[tuple[str, str]]:
-    """Place and message of what the tables find; when they find nothing, of what the network itself refuses first."""
+def _findings(read: Spec) -> list[Finding]:
+    """What the tables find; when they find nothing, what the network itself refuses first."""
     from int8cal import networks
     from int8cal.errors import SpecError
+    from int8cal.spec.check import Finding
     from int8cal.spec.check import check as check_tables
 
-    findings = [(finding.where, finding.message) for finding in check_tables(read)]
+    findings = list(check_tables(read))
     network = networks.find(read)
     if findings or not network:
         return findings
     try:
         network.check(read)
     except SpecError as error:
-        return [(error.where or read.path, error.message)]
+        return [Finding(error.where or read.path, "", error.message)]
     return []
 
 
@@ -183,7 +185,8 @@ def _edit_facts(change: Change) -> dict[str, Any]:
 
 def _read(path: str, network: str | None, *, allow_unknown_fields: bool = False, strict: bool = False) -> Spec:
     from int8cal.spec.find import root_of_text
-    from int8cal.spec.load import parse, read_text
+    from int8cal.spec.load import parse
+    from int8cal.spec.read import read_text
 
     text = read_text(path)
     root = root_of_text(text, path, network)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from int8cal.dataset.listing import files_below, names_in
+from int8cal.dataset.paths import path_text
 from int8cal.dataset.samples import Dataset, Sample, Source
 from int8cal.errors import DataError
-from int8cal.text_safety import printable
 from int8cal.types import SplitName
 
 IMAGE_ENDINGS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
@@ -42,7 +42,7 @@ def read_class_folders(root: str, split: SplitName) -> Dataset:
     if not samples:
         raise DataError(
             f"No image is in the {len(classes)} class folders.",
-            where=printable(root),
+            where=path_text(root),
             hint=f"One folder per class is expected, with images named {', '.join(IMAGE_ENDINGS)}.",
         )
     return Dataset(

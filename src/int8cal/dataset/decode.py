@@ -11,7 +11,7 @@ import numpy as np
 
 from int8cal.dataset import gif, png
 from int8cal.dataset.jpeg import decode_jpeg
-from int8cal.dataset.limits import check_pixels
+from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels
 from int8cal.dataset.png_pixels import decode_png
 from int8cal.errors import ImageError
 from int8cal.types import ImageHWC_f16, ImageHWC_u8
@@ -41,7 +41,7 @@ def decode_image(data: bytes, channels: int, *, fast_dct: bool, where: str) -> I
         return decode_png(png.read_png(data, where), channels, where)
     if data.startswith(gif.SIGNATURE):
         return gif.decode_gif(data, channels, where)
-    raise ImageError(f"Expected image (JPEG, PNG, or GIF), got {_describe(data)}.", where=where)
+    raise ImageError(f"Expected image (JPEG, PNG, or GIF), got {_describe(data)}.", where=where, hint=REPAIR_IMAGE)
 
 
 def decode_raw_half(data: bytes, channels: int, height: int, width: int, *, where: str) -> ImageHWC_f16:
@@ -66,10 +66,11 @@ def decode_raw_half(data: bytes, channels: int, height: int, width: int, *, wher
         raise ImageError(
             f"The raw float16 image has {len(data)} bytes, but {channels}×{height}×{width} values need {expected}.",
             where=where,
+            hint="It is read as little-endian float16, channels × height × width of the record, without a header.",
         )
     image = np.frombuffer(data, dtype="<f2").reshape(channels, height, width)
     if not np.isfinite(image).all():
-        raise ImageError("The raw float16 image has values that are no finite numbers.", where=where)
+        raise ImageError("The raw float16 image has values that are no finite numbers.", where=where, hint=REPAIR_IMAGE)
     return image.transpose(1, 2, 0)
 
 

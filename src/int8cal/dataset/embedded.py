@@ -6,18 +6,15 @@ import os
 from collections.abc import Iterator, Mapping
 
 from int8cal.dataset.encoded import ENCODED_FEATURE
-from int8cal.dataset.example import bytes_feature, integer_feature, parse_features, text_feature
-from int8cal.dataset.paths import WORKING_DIRECTORY_HINT, matching_files
+from int8cal.dataset.example import FRAME_ID, bytes_feature, frame_id, integer_feature, parse_features
+from int8cal.dataset.paths import WORKING_DIRECTORY_HINT, matching_files, path_text
 from int8cal.dataset.samples import RecordRef, Sample, Source
-from int8cal.dataset.tfrecord import iterate_records, record_place
+from int8cal.dataset.tfrecord import MAX_IMAGE_RECORD_BYTES, iterate_records, record_place
 from int8cal.errors import MissingDataError
-from int8cal.text_safety import printable
 from int8cal.types import Message
 
 INDEX_PREFIX = "idx-"
 """Name prefix of the index files that lie beside the records and match the same patterns."""
-
-_FRAME_ID = "frame/id"
 
 
 def read_embedded_images(index: int, pattern: str) -> Source:
@@ -37,12 +34,15 @@ def read_embedded_images(index: int, pattern: str) -> Source:
         if not os.path.basename(path).startswith(INDEX_PREFIX)
     ]
     if not files:
-        raise MissingDataError(f"Only index files ({INDEX_PREFIX}*) match pattern {printable(pattern)}.")
+        raise MissingDataError(
+            f"Only index files ({INDEX_PREFIX}*) match pattern {path_text(pattern)}.",
+            hint="Name the TFRecord files themselves; the index files beside them are not needed.",
+        )
     return Source(index, pattern, tuple(sample for path in files for sample in _samples(index, path)))
 
 
 def _samples(index: int, path: str) -> Iterator[Sample]:
-    for number, record in enumerate(iterate_records(path)):
+    for number, record in enumerate(iterate_records(path, largest=MAX_IMAGE_RECORD_BYTES)):
         where = record_place(path, record.offset)
         features = parse_features(record.payload, where)
         bytes_feature(features, ENCODED_FEATURE, where)
@@ -58,4 +58,4 @@ def _samples(index: int, path: str) -> Iterator[Sample]:
 
 
 def _frame_id(features: Mapping[str, Message], where: str) -> str:
-    return text_feature(features, _FRAME_ID, where) if _FRAME_ID in features else ""
+    return frame_id(features, where) if FRAME_ID in features else ""

@@ -6,21 +6,23 @@ import os
 
 from int8cal.dataset.example import bytes_feature, parse_features
 from int8cal.dataset.files import open_regular
-from int8cal.dataset.limits import MAX_ENCODED_BYTES
+from int8cal.dataset.limits import MAX_ENCODED_BYTES, REPAIR_IMAGE
+from int8cal.dataset.paths import path_text
 from int8cal.dataset.samples import Sample
 from int8cal.dataset.tfrecord import read_record, record_place
 from int8cal.errors import ImageError, RecordError
-from int8cal.text_safety import printable
 
 ENCODED_FEATURE = "frame/encoded"
 """Feature of a record that holds a whole image file."""
+
+_FIND_IMAGE = "The command plan lists all that are missing; --on_bad_image skip --max_skipped 1 leaves one out."
 
 
 def sample_place(sample: Sample) -> str:
     """How a sample is named in messages: its image file, or its record when the image is inside."""
     if sample.embedded and sample.record is not None:
         return record_place(sample.record.path, sample.record.offset)
-    return printable(sample.path)
+    return path_text(sample.path)
 
 
 def read_encoded(sample: Sample) -> bytes:
@@ -35,20 +37,30 @@ def read_encoded(sample: Sample) -> bytes:
         return _read_file(sample.path)
     where = sample_place(sample)
     if sample.record is None:
-        raise RecordError(f"The image {printable(sample.frame_id)} has no record to be read from.")
+        raise RecordError(f"The image {path_text(sample.frame_id)} has no record to be read from.")
     record = read_record(sample.record.path, sample.record.offset)
     if record.crc != sample.record.crc:
-        raise RecordError("The TFRecord file was changed while it was used.", where=where)
+        raise RecordError(
+            "The TFRecord file was changed while it was used.",
+            where=where,
+            hint="Run again when nothing writes to the data set any more.",
+        )
     return bytes_feature(parse_features(record.payload, where), ENCODED_FEATURE, where)
 
 
 def _read_file(path: str) -> bytes:
-    where = printable(path)
-    with open_regular(path, "image file", ImageError, buffering=0) as file:
+    where = path_text(path)
+    with open_regular(path, "image file", ImageError, hint=_FIND_IMAGE, buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_ENCODED_BYTES:
-            raise ImageError(f"The image file has {size} bytes; at most {MAX_ENCODED_BYTES} are read.", where=where)
+            raise ImageError(
+                f"The image file has {size} bytes; at most {MAX_ENCODED_BYTES} are read.",
+                where=where,
+                hint="Save the image in a smaller format, such as PNG.",
+            )
         try:
             return file.read()
         except OSError as error:
-            raise ImageError(f"The image file cannot be read: {error.strerror}.", where=where) from error
+            raise ImageError(
+                f"The image file cannot be read: {error.strerror}.", where=where, hint=REPAIR_IMAGE
+            ) from error

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from google.protobuf.message import DecodeError
 
 from int8cal.dataset.schema import EXAMPLE
+from int8cal.dataset.tfrecord import CONVERT_AGAIN
 from int8cal.errors import RecordError
 from int8cal.protos import message_class
 from int8cal.text_safety import printable
@@ -15,6 +16,12 @@ from int8cal.types import Message
 
 Example = message_class(EXAMPLE)
 """The message class, for those who write records."""
+
+FRAME_ID = "frame/id"
+"""Feature that names the image of a record."""
+
+MAX_FRAME_ID_BYTES = 4096
+"""Longest name of an image, that of the longest path: tables of samples are as wide as the longest of their names."""
 
 
 def parse_features(payload: bytes, where: str) -> Mapping[str, Message]:
@@ -30,17 +37,24 @@ def parse_features(payload: bytes, where: str) -> Mapping[str, Message]:
     try:
         features: Mapping[str, Message] = Example.FromString(payload).features.feature
     except DecodeError as error:
-        raise RecordError("The record is no tf.train.Example.", where=where) from error
+        raise RecordError("The record is no tf.train.Example.", where=where, hint=CONVERT_AGAIN) from error
     return features
 
 
-def text_feature(features: Mapping[str, Message], name: str, where: str) -> str:
-    """The only value of a bytes feature, as a file name: bytes that are no UTF-8 become surrogate escapes.
+def frame_id(features: Mapping[str, Message], where: str) -> str:
+    """Name of a record's image, as a file name: bytes that are no UTF-8 become surrogate escapes.
 
     Raises:
-        RecordError: the feature is absent, of another kind, or has not exactly one value.
+        RecordError: the feature is absent, of another kind, has not exactly one value, or is no possible file name.
     """
-    return os.fsdecode(bytes_feature(features, name, where))
+    name = bytes_feature(features, FRAME_ID, where)
+    if len(name) > MAX_FRAME_ID_BYTES:
+        raise RecordError(
+            f"The record's {FRAME_ID} has {len(name)} bytes; at most {MAX_FRAME_ID_BYTES} can be a path.",
+            where=where,
+            hint=CONVERT_AGAIN,
+        )
+    return os.fsdecode(name)
 
 
 def bytes_feature(features: Mapping[str, Message], name: str, where: str) -> bytes:
@@ -77,6 +91,6 @@ def integer_feature(features: Mapping[str, Message], name: str, where: str, *, d
 
 def _unusable(features: Mapping[str, Message], name: str, expected: str, where: str) -> RecordError:
     if name in features:
-        return RecordError(f"The record's feature {name!r} does not hold {expected}.", where=where)
+        return RecordError(f"The record's feature {name!r} does not hold {expected}.", where=where, hint=CONVERT_AGAIN)
     known = printable(", ".join(sorted(features))[:200]) or "none"
-    return RecordError(f"The record has no feature {name!r} (it has: {known}).", where=where)
+    return RecordError(f"The record has no feature {name!r} (it has: {known}).", where=where, hint=CONVERT_AGAIN)

@@ -6,31 +6,36 @@ import os
 import stat
 from typing import BinaryIO
 
+from int8cal.dataset.paths import path_text
 from int8cal.errors import DataError, MissingDataError
-from int8cal.text_safety import printable
 
 
-def open_regular(path: str, what: str, error: type[DataError], *, buffering: int = -1) -> BinaryIO:
+def open_regular(path: str, what: str, error: type[DataError], *, hint: str, buffering: int = -1) -> BinaryIO:
     """Open a regular file for reading; a pipe or device behind the name is never waited for.
 
     Args:
         path: the file.
         what: what it should be, for messages: ``TFRecord file``.
         error: class of the error when it cannot be opened.
+        hint: what to do when it cannot be opened.
         buffering: as for `open`.
 
     Raises:
         MissingDataError: there is no such file.
         DataError: of the class given: it is no regular file, or cannot be opened.
     """
-    where = printable(path)
+    where = path_text(path)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as missing:
-        raise MissingDataError(f"No such file or directory: the {what} is missing.", where=where) from missing
+        raise MissingDataError(
+            f"No such file or directory: the {what} is missing.", where=where, hint=hint
+        ) from missing
     except OSError as problem:
-        raise error(f"The {what} cannot be opened: {problem.strerror}.", where=where) from problem
+        raise error(f"The {what} cannot be opened: {problem.strerror}.", where=where, hint=hint) from problem
+    except ValueError as problem:
+        raise error(f"The {what} cannot be opened: {problem}.", where=where, hint=hint) from problem
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise error(f"Not a regular file, so no {what}.", where=where)
+        raise error(f"Not a regular file, so no {what}.", where=where, hint=hint)
     return os.fdopen(descriptor, "rb", buffering)

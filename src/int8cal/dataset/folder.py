@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from int8cal.dataset.encoded import read_encoded
 from int8cal.dataset.labelled_images import IMAGE_EXTENSIONS
 from int8cal.dataset.listing import files_below, names_in
+from int8cal.dataset.paths import path_text
 from int8cal.dataset.pictures import picture_size
 from int8cal.dataset.samples import Dataset, Sample, Source
 from int8cal.errors import DataError, ImageError
-from int8cal.text_safety import printable
 from int8cal.types import SplitName
 
 
@@ -52,7 +52,7 @@ def read_folder(folder: ImageFolder, split: SplitName, *, sizes: bool) -> Datase
         below = "" if folder.recursive else ", or --recursive for those in folders below it"
         raise DataError(
             f"No image is in the folder, among {len(names)} files.",
-            where=printable(folder.path),
+            where=path_text(folder.path),
             hint=f"Images are files named {', '.join(sorted(IMAGE_EXTENSIONS))} (lower case){below}.",
         )
     if sizes:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from int8cal.dataset.limits import check_pixels
+from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels
 from int8cal.errors import ImageError
 from int8cal.types import ImageHWC_u8
 
@@ -19,6 +19,8 @@ SIGNATURE = b"GIF8"
 _HEADER = struct.Struct("<6sHHBBB")
 _DESCRIPTOR = struct.Struct("<HHHHB")
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
+
+_CONVERT = "Convert the image to PNG."
 
 
 class _Frame(NamedTuple):
@@ -43,22 +45,26 @@ def decode_gif(data: bytes, channels: int, where: str) -> ImageHWC_u8:
         ImageError: the file is damaged, animated, too large, or its frame is smaller than the image.
     """
     if channels != 3:
-        raise ImageError(f"channels must be 0 or 3 for GIF, got {channels}.", where=where)
+        raise ImageError(f"channels must be 0 or 3 for GIF, got {channels}.", where=where, hint=_CONVERT)
     try:
         _, width, height, *_ = _HEADER.unpack_from(data)
         check_pixels(height, width, where)
         frames = list(_frames(data))
         if len(frames) != 1:
-            raise ImageError(f"Got {len(frames)} frames, but only GIFs of one frame can be used.", where=where)
+            raise ImageError(
+                f"Got {len(frames)} frames, but only GIFs of one frame can be used.", where=where, hint=_CONVERT
+            )
         if frames[0] != (0, 0, width, height):
-            raise ImageError("The GIF's frame does not fill the image, which is not supported.", where=where)
+            raise ImageError(
+                "The GIF's frame does not fill the image, which is not supported.", where=where, hint=_CONVERT
+            )
         with Image.open(io.BytesIO(data), formats=["GIF"]) as image:
             image.info.pop("transparency", None)
             return np.asarray(image.convert("RGB"))
     except ImageError:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
-        raise ImageError(f"Invalid GIF data, size {len(data)}: {error}.", where=where) from error
+        raise ImageError(f"Invalid GIF data, size {len(data)}: {error}.", where=where, hint=REPAIR_IMAGE) from error
 
 
 def _frames(data: bytes) -> Iterator[_Frame]:

@@ -16,26 +16,25 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 import simplejpeg
 from PIL import Image
 
-from int8cal.dataset.limits import check_pixels
+from int8cal.dataset.jpeg_markers import with_sound_segments, without_metadata, without_padding
+from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels
 from int8cal.errors import ImageError
 from int8cal.types import ImageHWC_u8
 
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_START_OF_SCAN = 0xDA
-_WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
-_METADATA = frozenset((*range(0xE1, 0xEE), 0xEF, 0xFE))  # not APP0 (JFIF) and APP14 (Adobe), which decide colours
-_CMYK_COMPONENTS = 4
+_CMYK = ("CMYK", "YCCK")
+
+_MENDINGS: tuple[Callable[[bytes], bytes], ...] = (bytes, with_sound_segments, without_padding)
+"""What is done one after the other to a file until libjpeg warns of nothing; first, nothing."""
 
 
 def decode_jpeg(data: bytes, channels: int, *, fast_dct: bool, where: str) -> ImageHWC_u8:
-    """Decode a JPEG file; EXIF orientation and bytes after its end are ignored.
+    """Decode a JPEG file; EXIF orientation, bytes after its end and harmless faults are ignored.
 
     Args:
         data: the file.
@@ -49,20 +48,36 @@ def decode_jpeg(data: bytes, channels: int, *, fast_dct: bool, where: str) -> Im
     Raises:
         ImageError: the file is damaged or cut off, too large, or of a kind whose exact pixels are not known.
     """
-    height, width, components = _frame_header(data, where)
+    rest, problem = data, ""
+    for mend in _MENDINGS:
+        rest = mend(rest)
+        try:
+            return _decode(rest, channels, fast_dct=fast_dct, where=where)
+        except ImageError:
+            raise
+        except (ValueError, MemoryError) as error:
+            problem = str(error)
+    raise _invalid(data, problem, where)
+
+
+def _decode(data: bytes, channels: int, *, fast_dct: bool, where: str) -> ImageHWC_u8:
+    """Decode a file of which libjpeg has nothing to warn.
+
+    Raises:
+        ImageError: the image is too large, or of a kind that is refused.
+        ValueError: libjpeg warns or fails, in its words.
+    """
+    height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     check_pixels(height, width, where)
-    if components == _CMYK_COMPONENTS:
-        return _decode_cmyk(data, channels, fast_dct=fast_dct, where=where)
-    try:
-        pixels: ImageHWC_u8 = simplejpeg.decode_jpeg(
-            data, "RGB" if channels == 3 else "GRAY", fastdct=fast_dct, fastupsample=False, strict=True
-        )
-    except (ValueError, MemoryError) as error:
-        raise _invalid(data, str(error), where) from error
+    if colours in _CMYK:
+        return _decode_cmyk(data, channels, (width, height), fast_dct=fast_dct, where=where)
+    pixels: ImageHWC_u8 = simplejpeg.decode_jpeg(
+        data, "RGB" if channels == 3 else "GRAY", fastdct=fast_dct, fastupsample=False, strict=True
+    )
     return pixels
 
 
-def _decode_cmyk(data: bytes, channels: int, *, fast_dct: bool, where: str) -> ImageHWC_u8:
+def _decode_cmyk(data: bytes, channels: int, size: tuple[int, int], *, fast_dct: bool, where: str) -> ImageHWC_u8:
     if channels != 3:
         raise _invalid(data, "a CMYK image cannot become grey", where)
     if fast_dct:
@@ -72,55 +87,16 @@ def _decode_cmyk(data: bytes, channels: int, *, fast_dct: bool, where: str) -> I
             hint="Convert the image to RGB, or use dataloader_mode MULTISOURCE with the extension jpg.",
         )
     try:
-        with Image.open(io.BytesIO(_without_metadata(data)), formats=["JPEG"]) as image:
+        with Image.open(io.BytesIO(without_metadata(data)), formats=["JPEG"]) as image:
+            if image.size != size:
+                raise _invalid(data, "it has two frame headers", where)
             return np.asarray(image.convert("RGB"))
+    except ImageError:
+        raise
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
         raise _invalid(data, str(error), where) from error
 
 
-class _Segment(NamedTuple):
-    """A marker segment before the pixels: where it begins, and where the next one does."""
-
-    marker: int
-    begin: int
-    end: int
-
-
-def _segments(data: bytes) -> Iterator[_Segment]:
-    """Marker segments up to and with the first start of scan."""
-    offset = 2
-    while offset + 4 <= len(data):
-        marker = data[offset + 1]
-        if data[offset] != 0xFF or marker == 0xFF:
-            offset += 1  # libjpeg, too, skips fill and stray bytes between segments
-            continue
-        length = 0 if marker in _WITHOUT_LENGTH else int.from_bytes(data[offset + 2 : offset + 4], "big")
-        yield _Segment(marker, offset, offset + 2 + length)
-        if marker == _START_OF_SCAN:
-            return
-        offset += 2 + length
-
-
-def _frame_header(data: bytes, where: str) -> tuple[int, int, int]:
-    """Height, width and number of components."""
-    for segment in _segments(data):
-        if segment.marker in _START_OF_FRAME and segment.begin + 10 <= len(data):
-            height, width, components = struct.unpack_from(">HHB", data, segment.begin + 5)
-            return height, width, components
-    raise _invalid(data, "it has no frame header", where)
-
-
-def _without_metadata(data: bytes) -> bytes:
-    """The file without EXIF, profiles and comments, about which Pillow would warn when they are damaged."""
-    kept = [data[:2]]
-    rest = 2
-    for segment in _segments(data):
-        if segment.marker not in _METADATA:
-            kept.append(data[segment.begin : segment.end])
-        rest = segment.end
-    return b"".join((*kept, data[rest:]))
-
-
 def _invalid(data: bytes, reason: str, where: str) -> ImageError:
     message = f"Invalid JPEG data or crop window, data size {len(data)}"
-    return ImageError(f"{message}: {reason}." if reason else f"{message}.", where=where)
+    return ImageError(f"{message}: {reason}." if reason else f"{message}.", where=where, hint=REPAIR_IMAGE)

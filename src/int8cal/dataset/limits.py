@@ -10,6 +10,9 @@ MAX_PIXELS = 1 << 26
 MAX_ENCODED_BYTES = 1 << 28
 """Largest image file that is read (256 MiB): more than `MAX_PIXELS` RGB pixels without any compression."""
 
+REPAIR_IMAGE = "Repair or replace the image, or leave it out: --on_bad_image skip --max_skipped 1."
+"""What to do about an image that cannot be used."""
+
 
 def check_pixels(height: int, width: int, where: str) -> None:
     """Make sure that an image of this size may be decoded.
@@ -18,8 +21,10 @@ def check_pixels(height: int, width: int, where: str) -> None:
         ImageError: it has no pixels, or more than `MAX_PIXELS`.
     """
     if height < 1 or width < 1:
-        raise ImageError(f"The image has no pixels: height {height}, width {width}.", where=where)
+        raise ImageError(f"The image has no pixels: height {height}, width {width}.", where=where, hint=REPAIR_IMAGE)
     if height * width > MAX_PIXELS:
         raise ImageError(
-            f"The image is too large: {width}×{height} pixels; at most {MAX_PIXELS} are decoded.", where=where
+            f"The image is too large: {width}×{height} pixels; at most {MAX_PIXELS} are decoded.",
+            where=where,
+            hint="Scale it down, or leave it out: --on_bad_image skip --max_skipped 1.",
         )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from int8cal.dataset.paths import WORKING_DIRECTORY_HINT
+from int8cal.dataset.paths import WORKING_DIRECTORY_HINT, path_text
 from int8cal.errors import DataError, MissingDataError
-from int8cal.text_safety import printable
 
 
 def names_in(folder: str, what: str) -> list[str]:
@@ -40,14 +39,20 @@ def files_below(folder: str, what: str) -> Iterator[str]:
     def stop(error: OSError) -> None:
         raise _unreadable(error.filename or folder, what, error) from error
 
-    for parent, _, names in sorted(os.walk(folder, onerror=stop)):
+    try:
+        walked = sorted(os.walk(folder, onerror=stop))
+    except ValueError as error:
+        raise _unreadable(folder, what, error) from error
+    for parent, _, names in walked:
         for name in sorted(names):
             yield os.path.relpath(os.path.join(parent, name), folder)
 
 
 def _unreadable(folder: str, what: str, error: OSError | ValueError) -> DataError:
-    where = printable(folder)
+    where = path_text(folder)
     if isinstance(error, FileNotFoundError):
         return MissingDataError(f"There is no such {what}.", where=where, hint=WORKING_DIRECTORY_HINT)
     reason = error.strerror if isinstance(error, OSError) else str(error)
-    return DataError(f"The {what} cannot be read: {reason}.", where=where)
+    return DataError(
+        f"The {what} cannot be read: {reason}.", where=where, hint="It must be a folder that this user may list."
+    )

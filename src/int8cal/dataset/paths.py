@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
+from int8cal.dataset.glob import expand
 from int8cal.errors import DataError, MissingDataError
 from int8cal.text_safety import printable
 
 DATA_ROOT_HINT = "Relative paths are joined to DATA_BASE_PATH (else ~/datasets)."
 WORKING_DIRECTORY_HINT = "Relative paths start from the working directory."
+
+_LONGEST_PATH = 4096
+"""Characters that a path may have on any system we know."""
+
+_LONGEST_SHOWN = 1000
+
+
+def path_text(path: str) -> str:
+    """A path for messages: printable, and cut in the middle when it is longer than any sensible path."""
+    if len(path) <= _LONGEST_SHOWN:
+        return printable(path)
+    edge = _LONGEST_SHOWN // 20
+    return f"{printable(path[:edge])}…{printable(path[-edge:])} ({len(path)} characters)"
 
 
 def data_root(environment: Mapping[str, str]) -> str:
@@ -29,18 +41,17 @@ def matching_files(pattern: str, *, hint: str = DATA_ROOT_HINT) -> tuple[str, ..
     """Paths that match a glob pattern, sorted (the reference takes them in directory order).
 
     Args:
-        pattern: the pattern.
+        pattern: as for `int8cal.dataset.glob.expand`: ``**`` acts as ``*``.
         hint: what to say when nothing matches.
 
     Raises:
         MissingDataError: there is none.
+        DataError: the pattern has ``..`` after a wildcard, or matches too much.
     """
-    paths = () if "\0" in pattern else tuple(sorted(glob.glob(pattern)))
+    impossible = "\0" in pattern or len(pattern) > _LONGEST_PATH
+    paths = () if impossible else tuple(sorted(expand(pattern)))
     if not paths:
-        raise MissingDataError(
-            f"No files match pattern {printable(pattern)}.",
-            hint=hint,
-        )
+        raise MissingDataError(f"No files match pattern {path_text(pattern)}.", hint=hint)
     return paths
 
 
@@ -50,9 +61,9 @@ def require_folder(path: str, what: str) -> None:
     Raises:
         MissingDataError: it is not, and ``what`` (such as ``dataset image directory``) names it.
     """
-    if not Path(path).is_dir():
+    if not os.path.isdir(path):
         raise MissingDataError(
-            f"No {what} found at path: '{printable(path)}'.",
+            f"No {what} found at path: '{path_text(path)}'.",
             hint=DATA_ROOT_HINT,
         )
 
@@ -75,7 +86,7 @@ def path_inside(folder: str, name: str, extension: str, where: str) -> str:
     file_name = f"{name}.{extension}"
     if name.startswith("/") or "\0" in file_name or ".." in (*name.split("/"), *file_name.split("/")):
         raise DataError(
-            f"The image name '{printable(name)}' leads out of the image directory.",
+            f"The image name '{path_text(name)}' leads out of the image directory.",
             where=where,
             hint="Names must be relative to image_directory_path, without '..'.",
         )

@@ -15,7 +15,7 @@ from contextlib import suppress
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, PpmImagePlugin, TiffImagePlugin
 
 from int8cal.dataset.jpeg import decode_jpeg
-from int8cal.dataset.limits import check_pixels
+from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels
 from int8cal.errors import ImageError
 from int8cal.types import Size
 
@@ -99,8 +99,10 @@ def _read_header(encoded: bytes, where: str) -> Image.Image:
             except _DAMAGE as error:
                 raise _damaged(error, where) from error
     what = "is empty" if not encoded else "is no JPEG, PNG, BMP, TIFF, GIF or PPM file"
-    raise ImageError(f"The image {what}.", where=where)
+    raise ImageError(f"The image {what}.", where=where, hint=REPAIR_IMAGE)
 
 
 def _damaged(error: BaseException, where: str) -> ImageError:
-    return ImageError(f"The image cannot be decoded: {str(error) or type(error).__name__}.", where=where)
+    return ImageError(
+        f"The image cannot be decoded: {str(error) or type(error).__name__}.", where=where, hint=REPAIR_IMAGE
+    )

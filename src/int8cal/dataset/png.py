@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from isal import isal_zlib
 
-from int8cal.dataset.limits import check_pixels
+from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels
 from int8cal.errors import ImageError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -157,4 +157,4 @@ def _is_srgb_profile(body: bytes) -> bool:
 
 
 def _invalid(size: int, reason: str, where: str) -> NoReturn:
-    raise ImageError(f"Invalid PNG data, size {size}: {reason}.", where=where)
+    raise ImageError(f"Invalid PNG data, size {size}: {reason}.", where=where, hint=REPAIR_IMAGE)

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from int8cal.dataset.limits import REPAIR_IMAGE
 from int8cal.dataset.png import GREY_ALPHA, RGB, RGB_ALPHA, Png
 from int8cal.errors import ImageError
 from int8cal.types import ImageHWC_u8
@@ -58,7 +59,7 @@ def decode_png(png: Png, channels: int, where: str) -> ImageHWC_u8:
     except _DECODER_ERRORS as error:
         if isinstance(error, ImageError):
             raise
-        raise ImageError(f"Invalid PNG data, size {png.size}: {error}.", where=where) from error
+        raise ImageError(f"Invalid PNG data, size {png.size}: {error}.", where=where, hint=REPAIR_IMAGE) from error
     if pixels.ndim == 2:
         plane = pixels[:, :, np.newaxis]
         return plane if channels == 1 else np.repeat(plane, 3, axis=2)

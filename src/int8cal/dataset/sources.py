@@ -6,12 +6,11 @@ import enum
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from int8cal.dataset.example import integer_feature, parse_features, text_feature
-from int8cal.dataset.paths import matching_files, path_inside, require_folder
+from int8cal.dataset.example import frame_id, integer_feature, parse_features
+from int8cal.dataset.paths import matching_files, path_inside, path_text, require_folder
 from int8cal.dataset.samples import Dataset, RecordRef, Sample, Source
-from int8cal.dataset.tfrecord import Record, iterate_records, record_place
+from int8cal.dataset.tfrecord import CONVERT_AGAIN, Record, iterate_records, record_place
 from int8cal.errors import DataError, MissingDataError, RecordError
-from int8cal.text_safety import printable
 from int8cal.types import Message, SplitName
 
 
@@ -110,7 +109,7 @@ def read_tfrecord_split(selection: TFRecordSelection, split: SplitName) -> Datas
             hint=_fold_hint(selection),
         )
     warnings += (
-        f"Data source {source.index} ({printable(source.name)}) has no records in the {split} split."
+        f"Data source {source.index} ({path_text(source.name)}) has no records in the {split} split."
         for source in sources
         if not source.samples
     )
@@ -198,16 +197,20 @@ def _read_source(files: _SourceFiles, mode: DataloaderMode) -> Source:
 def _sample(
     source: SourcePaths, path: str, record: Record, features: Mapping[str, Message], mode: DataloaderMode, where: str
 ) -> Sample:
-    frame_id = text_feature(features, "frame/id", where)
+    name = frame_id(features, where)
     default = None if mode == DataloaderMode.MULTISOURCE else 0
     height = integer_feature(features, "frame/height", where, default=default)
     width = integer_feature(features, "frame/width", where, default=default)
     if not (0 <= height <= _MAX_SIZE and 0 <= width <= _MAX_SIZE):
-        raise RecordError(f"The record gives an impossible image size: height {height}, width {width}.", where=where)
+        raise RecordError(
+            f"The record gives an impossible image size: height {height}, width {width}.",
+            where=where,
+            hint=CONVERT_AGAIN,
+        )
     return Sample(
         source=source.index,
-        frame_id=frame_id,
-        path=path_inside(source.image_dir, frame_id, source.image_extension, where),
+        frame_id=name,
+        path=path_inside(source.image_dir, name, source.image_extension, where),
         height=height,
         width=width,
         record=RecordRef(path, record.offset, record.crc),
@@ -222,5 +225,5 @@ def _require_labels(features: Mapping[str, Message], mode: DataloaderMode, where
         raise RecordError(
             f"The record has no feature {fewest[0]!r}, which dataloader_mode {mode.name} needs.",
             where=where,
-            hint="Make the TFRecords again with dataset_convert, or set dataloader_mode: DEFAULT.",
+            hint=f"{CONVERT_AGAIN[:-1]}, or set dataloader_mode: DEFAULT.",
         )

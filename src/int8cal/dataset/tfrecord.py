@@ -20,12 +20,20 @@ from typing import BinaryIO, NamedTuple
 import google_crc32c
 
 from int8cal.dataset.files import open_regular
+from int8cal.dataset.limits import MAX_ENCODED_BYTES
+from int8cal.dataset.paths import path_text
 from int8cal.errors import RecordError
-from int8cal.text_safety import printable
 
-MAX_RECORD_BYTES = 1 << 28
-"""Largest payload that is read (256 MiB): a record holds the labels of one image, and perhaps the image."""
+MAX_LABEL_RECORD_BYTES = 1 << 24
+"""Largest payload of a record that names its image (16 MiB; usual are 1 KiB). Parsed, it can take eight times that."""
 
+MAX_IMAGE_RECORD_BYTES = MAX_ENCODED_BYTES + MAX_LABEL_RECORD_BYTES
+"""Largest payload of a record that holds its image."""
+
+CONVERT_AGAIN = "Make the TFRecords again with dataset_convert."
+"""What to do about a record that is not what it should be."""
+
+_FIND_RECORDS = "tfrecords_path must match TFRecord files that can be read, and nothing else."
 _BUFFER_BYTES = 1 << 17
 _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
@@ -47,18 +55,23 @@ class Record(NamedTuple):
     payload: bytes
 
 
-def iterate_records(path: str) -> Iterator[Record]:
+def iterate_records(path: str, *, largest: int = MAX_LABEL_RECORD_BYTES) -> Iterator[Record]:
     """Records of a file in file order, one at a time.
+
+    Args:
+        path: the file.
+        largest: bytes of payload that a record may have.
 
     Raises:
         MissingDataError: the file is not there.
-        RecordError: it is no regular file, cannot be read, is cut off, or a checksum is wrong.
+        RecordError: it is no regular file, cannot be read, is cut off, a checksum is wrong, or a record is
+            larger than allowed.
     """
     with _open(path) as file:
         size = os.fstat(file.fileno()).st_size
         offset = 0
         while offset < size:
-            record = _read(file, path, offset, size)
+            record = _read(file, path, offset, size, largest)
             yield record
             offset += _HEADER.size + len(record.payload) + _CRC.size
 
@@ -73,7 +86,7 @@ def read_record(path: str, offset: int) -> Record:
     with _open(path) as file:
         size = os.fstat(file.fileno()).st_size
         file.seek(offset)
-        return _read(file, path, offset, size)
+        return _read(file, path, offset, size, MAX_IMAGE_RECORD_BYTES)
 
 
 def frame_record(payload: bytes) -> bytes:
@@ -84,14 +97,14 @@ def frame_record(payload: bytes) -> bytes:
 
 def record_place(path: str, offset: int) -> str:
     """How a record is named in messages: ``file.tfrecord:+10432``."""
-    return f"{printable(path)}:+{offset}"
+    return f"{path_text(path)}:+{offset}"
 
 
 def _open(path: str) -> BinaryIO:
-    return open_regular(path, "TFRecord file", RecordError, buffering=_BUFFER_BYTES)
+    return open_regular(path, "TFRecord file", RecordError, hint=_FIND_RECORDS, buffering=_BUFFER_BYTES)
 
 
-def _read(file: BinaryIO, path: str, offset: int, size: int) -> Record:
+def _read(file: BinaryIO, path: str, offset: int, size: int, largest: int) -> Record:
     """The record at the file's position, which is ``offset``."""
     try:
         header = file.read(_HEADER.size)
@@ -107,8 +120,12 @@ def _read(file: BinaryIO, path: str, offset: int, size: int) -> Record:
             raise _damaged(
                 f"The record claims {length} bytes, but the file has only {max(remaining, 0)} left.", path, offset
             )
-        if length > MAX_RECORD_BYTES:
-            raise _damaged(f"The record claims {length} bytes; at most {MAX_RECORD_BYTES} are read.", path, offset)
+        if length > largest:
+            raise RecordError(
+                f"The record has {length} bytes; at most {largest} are read.",
+                where=record_place(path, offset),
+                hint="A record holds the labels of one image. Is this the right file?",
+            )
         payload = file.read(length)
         trailer = file.read(_CRC.size)
     except OSError as error:
@@ -127,4 +144,4 @@ def _masked_crc(data: bytes) -> int:
 
 
 def _damaged(message: str, path: str, offset: int) -> RecordError:
-    return RecordError(message, where=record_place(path, offset), hint="Make the TFRecords again with dataset_convert.")
+    return RecordError(message, where=record_place(path, offset), hint=CONVERT_AGAIN)

@@ -1,19 +1,22 @@
 """The networks that int8cal knows, one file each, and the registry that finds them.
 
 A network is found when a module of this folder has a constant ``NETWORK``, or when an installed distribution names one
-in the entry-point group ``int8cal.networks``. Nothing is imported before it is asked for.
+in the entry-point group ``int8cal.networks``. Nothing is imported before it is asked for. An installed network that
+cannot be loaded is an error only for those who ask for it by name; for everybody else it is a warning.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import TYPE_CHECKING, TypeGuard
 
 from int8cal.errors import SpecError, UnavailableError, UsageError
+from int8cal.text_safety import printable
 
 if TYPE_CHECKING:
     from int8cal.networks.network import Network
@@ -23,17 +26,39 @@ __all__ = ["ENTRY_POINT_GROUP", "all_networks", "find", "get", "names", "of_spec
 
 ENTRY_POINT_GROUP = "int8cal.networks"
 
+log = logging.getLogger(__name__)
+
+_LOADING_ERRORS = (
+    ImportError,
+    SyntaxError,
+    NameError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    AssertionError,
+    ArithmeticError,
+)
+"""What importing somebody else's module may end with."""
+
+_BROKEN_HINT = "Update or remove the distribution that brings it."
+
 
 def get(name: str) -> Network:
     """The network of a name or alias.
 
     Raises:
         UsageError: no network has it.
-        UnavailableError: a network of another distribution cannot be loaded.
+        UnavailableError: it is a network of another distribution, which cannot be loaded.
     """
     own = _load_own(name) if name in _own_modules() else None
     if own is not None:
         return own
+    for entry_point in _entry_points():
+        if entry_point.name == name:
+            _load_foreign(entry_point)
     networks = all_networks()
     for network in networks:
         if name == network.name or name in network.aliases:
@@ -43,11 +68,7 @@ def get(name: str) -> Network:
 
 
 def all_networks() -> tuple[Network, ...]:
-    """Every network, sorted by name; int8cal's own goes before another of the same name.
-
-    Raises:
-        UnavailableError: a network of another distribution cannot be loaded.
-    """
+    """Every network that can be loaded, sorted by name; int8cal's own goes before another of the same name."""
     found: dict[str, Network] = {}
     for network in (*_own_networks(), *_foreign_networks()):
         found.setdefault(network.name, network)
@@ -55,8 +76,9 @@ def all_networks() -> tuple[Network, ...]:
 
 
 def names() -> frozenset[str]:
-    """Every name and alias of a network."""
-    return frozenset(name for network in all_networks() for name in (network.name, *network.aliases))
+    """Every name and alias of a network, those of installed ones that cannot be loaded included."""
+    loaded = (name for network in all_networks() for name in (network.name, *network.aliases))
+    return frozenset((*loaded, *(entry_point.name for entry_point in _entry_points())))
 
 
 def find(spec: Spec) -> Network | None:
@@ -98,18 +120,35 @@ def _load_own(module: str) -> Network | None:
 
 
 def _foreign_networks() -> Iterator[Network]:
-    return map(_load_foreign, entry_points(group=ENTRY_POINT_GROUP))
+    for entry_point in _entry_points():
+        try:
+            yield _load_foreign(entry_point)
+        except UnavailableError as error:
+            _warn(error.message)
+
+
+@cache
+def _warn(message: str) -> None:
+    """Once in a process."""
+    log.warning("%s", message)
+
+
+def _entry_points() -> EntryPoints:
+    return entry_points(group=ENTRY_POINT_GROUP)
 
 
 def _load_foreign(entry_point: EntryPoint) -> Network:
     try:
         network = entry_point.load()
-    except (ImportError, AttributeError) as error:
+    except _LOADING_ERRORS as error:
+        problem = printable(str(error)) or type(error).__name__
         raise UnavailableError(
-            f"The network {entry_point.name!r} ({entry_point.value}) cannot be loaded: {error}."
+            f"The network {entry_point.name!r} ({entry_point.value}) cannot be loaded: {problem}.", hint=_BROKEN_HINT
         ) from error
     if not _is_network(network):
-        raise UnavailableError(f"{entry_point.value}, named as the network {entry_point.name!r}, is no Network.")
+        raise UnavailableError(
+            f"{entry_point.value}, named as the network {entry_point.name!r}, is no Network.", hint=_BROKEN_HINT
+        )
     return network
 
 

@@ -39,6 +39,7 @@ from int8cal.dataset.encoded import sample_place
 from int8cal.dataset.limits import MAX_PIXELS
 from int8cal.dataset.samples import Dataset, Sample, Source
 from int8cal.dataset.sources import DataloaderMode, SourcePaths, TFRecordSelection, read_tfrecord_split
+from int8cal.dataset.tfrecord import CONVERT_AGAIN
 from int8cal.errors import DataError, ImageError, SpecError
 from int8cal.networks import path_roles
 from int8cal.networks.network import Arithmetic, Network
@@ -302,14 +303,24 @@ def _decoder(settings: _Settings) -> Callable[[bytes, Sample], ImageHWC_u8 | Ima
 def _limited(settings: _Settings, sample: Sample) -> Size:
     """Size of the result with output_image_min; it depends on the recorded size, not on the file's."""
     if not (sample.height and sample.width):
-        raise ImageError("The record gives no image size, which output_image_min needs.", where=sample_place(sample))
+        raise ImageError(
+            "The record gives no image size, which output_image_min needs.",
+            where=sample_place(sample),
+            hint=CONVERT_AGAIN,
+        )
     size = limited_size(Size(sample.height, sample.width), settings.shortest, settings.longest)
     if min(size) < 1:
         raise ImageError(
-            f"output dimensions must be positive, got {size.width}×{size.height}.", where=sample_place(sample)
+            f"output dimensions must be positive, got {size.width}×{size.height}.",
+            where=sample_place(sample),
+            hint="Set output_image_max, to at least output_image_min.",
         )
     if size.height * size.width > MAX_PIXELS:
-        raise ImageError(f"The result would have {size.width}×{size.height} pixels.", where=sample_place(sample))
+        raise ImageError(
+            f"The result would have {size.width}×{size.height} pixels.",
+            where=sample_place(sample),
+            hint=f"At most {MAX_PIXELS} are made: set smaller output_image_min and output_image_max.",
+        )
     return size
 
 
@@ -388,7 +399,8 @@ def _sampling_steps(spec: Spec, settings: _Settings, canvas: Size, dataset: Data
     if canvas.height * canvas.width > MAX_PIXELS:
         raise DataError(
             f"The largest image recorded in the split has {canvas.width}×{canvas.height} pixels; "
-            f"at most {MAX_PIXELS} can be scaled."
+            f"at most {MAX_PIXELS} can be scaled.",
+            hint="Set enable_auto_resize, or leave scale_width and scale_height out.",
         )
     reference = _canvas(dataset.validation_sources or (), settings)
     steps = (

@@ -33,6 +33,7 @@ from int8cal.dataset.limits import MAX_PIXELS
 from int8cal.dataset.order import permutation
 from int8cal.dataset.samples import Dataset, Sample
 from int8cal.dataset.sources import DataloaderMode, read_tfrecord_split
+from int8cal.dataset.tfrecord import CONVERT_AGAIN
 from int8cal.errors import ImageError, SpecError
 from int8cal.networks import path_roles
 from int8cal.networks.detectnet_v2 import tfrecord_selection
@@ -196,10 +197,18 @@ def _target_size(message: Message) -> Callable[[Sample], Size]:
 
     def limited(sample: Sample) -> Size:
         if not (sample.height and sample.width):
-            raise ImageError("The record gives no image size, which size_min needs.", where=sample_place(sample))
+            raise ImageError(
+                "The record gives no image size, which size_min needs.",
+                where=sample_place(sample),
+                hint=CONVERT_AGAIN,
+            )
         size = limited_size(Size(sample.height, sample.width), shortest, longest)
         if min(size) < 1 or size.height * size.width > MAX_PIXELS:
-            raise ImageError(f"The result would have {size.width}×{size.height} pixels.", where=sample_place(sample))
+            raise ImageError(
+                f"The result would have {size.width}×{size.height} pixels.",
+                where=sample_place(sample),
+                hint=f"At most {MAX_PIXELS} are made: set a smaller size_min, or size_height_width.",
+            )
         return size
 
     return limited

@@ -67,7 +67,6 @@ def _insertion(text: SpecText, section: Message, line: str) -> Edit:
 
 def _indent(text: SpecText, section: Message) -> str:
     """The white space before the message's first field, or two spaces more than before the line of its brace."""
-    number, _ = text.line_column(section.fields[0].start if section.fields else section.start)
-    line = text.line(number)
+    line = text.line_at(section.fields[0].start if section.fields else section.start)
     indent = line[: len(line) - len(line.lstrip())]
     return indent if section.fields else f"{indent}  "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from int8cal.errors import SpecError, UsageError
 from int8cal.spec.fields import visit_fields
-from int8cal.spec.load import read_text, require_readable
+from int8cal.spec.load import require_readable
 from int8cal.spec.oddities import find_oddities
 from int8cal.spec.schema import new_message, roots, schema_of, short_name
 from int8cal.spec.text import SpecText, shown
@@ -17,22 +17,18 @@ from int8cal.text_safety import printable
 _MISSPELT = 0.8  # similarity from which an unknown name counts as a misspelt known one
 
 
-def find_root(path: str, network: str | None = None) -> str:
-    """Full name of the message that a spec file is: ``int8cal.detectnet_v2.Experiment``.
+def root_of_text(text: SpecText, path: str, network: str | None = None) -> str:
+    """Full name of the message that a spec is: ``int8cal.detectnet_v2.Experiment``.
 
     Args:
-        path: the spec file.
+        text: the spec (see `int8cal.spec.read.read_text`).
+        path: where it was read from; only for messages.
         network: look only among the messages of this network.
 
     Raises:
-        SpecError: the file cannot be read, fits no known message, or fits several equally well.
+        SpecError: the text cannot be read, fits no known message, or fits several equally well.
         UsageError: there is no such network.
     """
-    return root_of_text(read_text(path), path, network)
-
-
-def root_of_text(text: SpecText, path: str, network: str | None = None) -> str:
-    """`find_root` of text that is read already; ``path`` is only for messages."""
     require_readable(text, path)
     fits = sorted(_fits(text, network), key=lambda fit: (fit.unknown, -fit.known))
     if not fits:

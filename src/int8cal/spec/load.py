@@ -9,23 +9,21 @@ of the text in which every other character keeps its place.
 from __future__ import annotations
 
 import difflib
-import errno
 import re
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 from google.protobuf import text_format
 
 from int8cal.errors import SpecError
 from int8cal.spec.oddities import Oddity, find_oddities
+from int8cal.spec.read import read_text
 from int8cal.spec.schema import COMMON_PACKAGE, Schema, new_message, schema_of
 from int8cal.spec.spec import Spec
 from int8cal.spec.text import SpecText, shown
 from int8cal.text_safety import printable
 from int8cal.types import Message
 
-MAX_BYTES = 16 * 1024 * 1024
 _MOST_NAMED = 3  # unknown fields that one error names beside the first
 
 
@@ -34,7 +32,7 @@ def load(path: str, root: str, *, allow_unknown_fields: bool = False, strict: bo
 
     Args:
         path: the file.
-        root: full name of its message, e.g. ``int8cal.detectnet_v2.Experiment`` (see `int8cal.spec.find.find_root`).
+        root: full name of its message, e.g. ``int8cal.detectnet_v2.Experiment`` (see `int8cal.spec.find.root_of_text`).
         allow_unknown_fields: unknown fields become warnings and are ignored.
         strict: legacy fields are errors.
 
@@ -42,26 +40,6 @@ def load(path: str, root: str, *, allow_unknown_fields: bool = False, strict: bo
         SpecError: the file cannot be read, is no protobuf text of that message, or holds unknown fields.
     """
     return parse(read_text(path), path, root, allow_unknown_fields=allow_unknown_fields, strict=strict)
-
-
-def read_text(path: str) -> SpecText:
-    """Read a spec file as text, at most `MAX_BYTES` of it.
-
-    Raises:
-        SpecError: the file is not there, cannot be read or is too large.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise _unreadable(path, error) from None
-    if len(data) > MAX_BYTES:
-        raise SpecError(
-            f"the file is larger than {MAX_BYTES // 1024 // 1024} MB, which no spec is",
-            where=printable(path),
-            hint="Is this the spec file? Give the text file with the training configuration.",
-        )
-    return SpecText.from_bytes(data)
 
 
 def parse(text: SpecText, path: str, root: str, *, allow_unknown_fields: bool = False, strict: bool = False) -> Spec:
@@ -111,34 +89,27 @@ def _spelling_hint(odd: Oddity) -> str:
 def _merge(text: SpecText, path: str, root: str) -> Message:
     """Parse with google.protobuf; its complaint becomes ours."""
     message = new_message(root)
+    lines = list(text.code_lines())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # an unknown escape stands for itself: C:\data
-            text_format.Merge(text.text, message)
+            text_format.MergeLines((line for _, line in lines), message)
     except text_format.ParseError as error:
-        raise _merge_error(text, path, schema_of(root), error) from None
+        raise _merge_error(text, path, schema_of(root), lines, error) from None
     except (ValueError, TypeError, OverflowError) as error:  # an enum number beyond 32 bits has no ParseError
         raise SpecError(f"a value cannot be stored: {shown(str(error))}", where=printable(path)) from None
     return message
 
 
-def _merge_error(text: SpecText, path: str, schema: Schema, error: text_format.ParseError) -> SpecError:
+def _merge_error(
+    text: SpecText, path: str, schema: Schema, lines: Sequence[tuple[int, str]], error: text_format.ParseError
+) -> SpecError:
     """``line:column : 'the whole line': reason`` → place and reason, with names as the .proto file has them."""
     line, column = error.GetLine(), error.GetColumn()
     if line is None or column is None:
         return SpecError(shown(str(error), 300), where=printable(path))
-    reason = str(error).removeprefix(f"{line}:{column} : ").removeprefix(f"'{text.line(line)}': ")
+    start, code = lines[line - 1]
+    reason = str(error).removeprefix(f"{line}:{column} : ").removeprefix(f"'{code}': ")
     for package in (schema.package, COMMON_PACKAGE):
         reason = reason.replace(f"{package}.", "")
-    return SpecError(shown(reason, 300), where=f"{printable(path)}:{line}:{column}")
-
-
-def _unreadable(path: str, error: OSError | ValueError) -> SpecError:
-    reasons = {
-        errno.ENOENT: "there is no such spec file",
-        errno.EISDIR: "this is a folder, not a spec file",
-        errno.EACCES: "no permission to read the spec file",
-    }
-    code = error.errno if isinstance(error, OSError) else None
-    reason = reasons.get(code or 0) or f"the spec file cannot be read ({getattr(error, 'strerror', None) or error})"
-    return SpecError(reason, where=printable(path), hint="Check the path of the experiment spec.")
+    return SpecError(shown(reason, 300), where=text.place(path, start + column - 1))

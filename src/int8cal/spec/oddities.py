@@ -18,7 +18,6 @@ from int8cal.spec.schema import LegacyFields, Schema, new_message, schema_of, sh
 from int8cal.spec.text import Edit, Field, Message, Scalar, SpecText, shown
 
 _FRACTION = re.compile(r"[+-]?[0-9.][0-9.eE+-]*f?")
-_SEPARATOR = re.compile(r"(?:\s|#[^\n]*)*[,;]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def find_oddities(text: SpecText, root: str) -> Iterator[Oddity]:
 
 def _unknown_field(text: SpecText, visit: Visit, schema: Schema) -> Iterator[Oddity]:
     message = short_name(visit.parent.full_name, schema)
-    patch = _blank(text, visit.field.start, _end_with_separator(text, visit.field))
+    patch = _blank(text, visit.field.start, visit.field.separated)
     legacy = schema.legacy_fields.get(message, {})
     if visit.field.name not in legacy:
         place = f"in {visit.path.rpartition('.')[0]}" if "." in visit.path else "at the top level"
@@ -98,7 +97,7 @@ def _legacy_value(text: SpecText, visit: Visit, value: Scalar, schema: Schema) -
         return
     if name in schema.fraction_for_integer and _is_fraction(written):
         reason = f"legacy value {shown(written, 40)} of the integer field {visit.path}, ignored"
-        patch = _blank(text, visit.field.start, _end_with_separator(text, visit.field))
+        patch = _blank(text, visit.field.start, visit.field.separated)
     elif name in schema.text_for_message and text.string(value) is not None:
         reason = f"legacy text {shown(written, 40)} for the message {visit.path}, read as an empty message"
         patch = Edit(value.start, value.end, "{}" + _blank(text, value.start + 2, value.end).replacement)
@@ -115,9 +114,3 @@ def _is_fraction(written: str) -> bool:
 def _blank(text: SpecText, start: int, end: int) -> Edit:
     """Spaces over a part of the text; line ends stay, so that every other position does."""
     return Edit(start, end, re.sub(r"[^\n]", " ", text.text[start:end]))
-
-
-def _end_with_separator(text: SpecText, field: Field) -> int:
-    """End of a field with the comma or semicolon that may follow it."""
-    separator = _SEPARATOR.match(text.text, field.end)
-    return separator.end() if separator else field.end

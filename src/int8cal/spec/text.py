@@ -13,27 +13,19 @@ from __future__ import annotations
 
 import re
 import warnings
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from google.protobuf import text_encoding
 
+from int8cal.spec.tokens import Token, is_whole_string, tokens
 from int8cal.text_safety import printable
 
 MAX_DEPTH = 64
-MAX_FIELDS = 50_000  # real specs have a few hundred; bounds the memory that a hostile one can take
+MAX_FIELDS = 50_000  # with list elements and pieces of strings; real specs have a few hundred; bounds the memory
 
-_GAP = re.compile(r"(?:\s|#[^\n]*)+")
-_TOKEN = re.compile(
-    r"""(?P<word>[a-zA-Z_][0-9a-zA-Z_+-]*)
-      | (?P<number>(?:[0-9+-]|\.[0-9])[0-9a-zA-Z_.+-]*)
-      | (?P<string>"[^"\n\\]*(?:(?:\\.)+[^"\n\\]*)*(?:"|\\?(?=\n|\Z))
-                 | '[^'\n\\]*(?:(?:\\.)+[^'\n\\]*)*(?:'|\\?(?=\n|\Z)))
-      | (?P<mark>.)""",
-    re.VERBOSE | re.DOTALL,
-)
+_BLOCK = 4096  # characters that are searched at most to tell the line of an offset
 _NAME = re.compile(r"\w")
 _PATH_STEP = re.compile(r"(?P<name>[^.\[\]]+)(?:\[(?P<index>\d+)\])?(?:\.|\Z)")
 _CLOSING = {"{": "}", "<": ">"}
@@ -63,6 +55,7 @@ class Field:
     Attributes:
         name: as written.
         start, end: offsets of the whole field, without a separator after it.
+        separated: offset after the comma or semicolon that follows it; ``end`` when none does.
         values: one, or the elements of the list.
         listed: True for the list form.
     """
@@ -70,6 +63,7 @@ class Field:
     name: str
     start: int
     end: int
+    separated: int
     values: tuple[Scalar | Message, ...]
     listed: bool
 
@@ -132,14 +126,32 @@ class SpecText:
 
     def line_column(self, offset: int) -> tuple[int, int]:
         """1-based line and column (in characters) of an offset, as text_format counts: only a line feed ends a line."""
-        line = bisect_left(self._line_ends, offset)
-        line_start = self._line_ends[line - 1] + 1 if line else 0
-        return line + 1, offset - line_start + 1
+        block = offset // _BLOCK
+        lines, last_end = self._lines_before[block]
+        start = block * _BLOCK
+        line_end = self.text.rfind("\n", start, offset)
+        column = offset - (last_end if line_end < 0 else line_end)
+        return lines + self.text.count("\n", start, offset) + 1, column
 
-    def line(self, number: int) -> str:
-        """A line by its 1-based number, without its line feed."""
-        ends = [-1, *self._line_ends, len(self.text)]
-        return self.text[ends[number - 1] + 1 : ends[number]]
+    def line_at(self, offset: int) -> str:
+        """The line in which an offset lies, without its line feed."""
+        start = offset - self.line_column(offset)[1] + 1
+        end = self.text.find("\n", offset)
+        return self.text[start:] if end < 0 else self.text[start:end]
+
+    def code_lines(self) -> Iterator[tuple[int, str]]:
+        """The lines that hold more than white space and comments: offset, and the line without those at its end."""
+        start, end, line_end = 0, 0, -1
+        for token in tokens(self.text):
+            if line_end < token.start:
+                if end:
+                    yield start, self.text[start:end]
+                start = self.text.rfind("\n", 0, token.start) + 1
+                line_end = self.text.find("\n", token.start)
+                line_end = len(self.text) if line_end < 0 else line_end
+            end = token.end
+        if end:
+            yield start, self.text[start:end]
 
     def place(self, path: str, offset: int) -> str:
         """``path:line:column`` of an offset, for a message."""
@@ -147,8 +159,15 @@ class SpecText:
         return f"{printable(path)}:{line}:{column}"
 
     @cached_property
-    def _line_ends(self) -> list[int]:
-        return [match.start() for match in re.finditer("\n", self.text)]
+    def _lines_before(self) -> list[tuple[int, int]]:
+        """For each block of the text: how many lines end before it, and where the last of them does."""
+        found = [(0, -1)]
+        for start in range(0, len(self.text), _BLOCK):
+            lines, last_end = found[-1]
+            line_end = self.text.rfind("\n", start, start + _BLOCK)
+            ended = self.text.count("\n", start, start + _BLOCK)
+            found.append((lines + ended, last_end if line_end < 0 else line_end))
+        return found
 
     def find(self, field_path: str) -> list[tuple[Field, Scalar | Message]]:
         """All values that a field path means, in file order; empty when there is none."""
@@ -175,8 +194,8 @@ class SpecText:
 
         Escapes may still make bytes that are no UTF-8; they come as surrogate escapes.
         """
-        pieces = [token.text for token in _tokens(self.text, value.start, value.end)]
-        if not pieces or not all(_is_whole_string(piece) for piece in pieces):
+        pieces = [token.text for token in tokens(self.text, value.start, value.end)]
+        if not pieces or not all(is_whole_string(piece) for piece in pieces):
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # an unknown escape stands for itself: C:\data
@@ -215,46 +234,31 @@ def shown(text: str, limit: int = 120) -> str:
     return printable(text[:limit]) + ("…" if len(text) > limit else "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-    start: int
-    end: int
-
-
 class _Stopped(Exception):  # noqa: N818 - internal signal, never leaves this module
     def __init__(self, offset: int, reason: str) -> None:
         super().__init__(reason)
         self.problem = Problem(offset, reason)
 
 
-def _tokens(text: str, start: int = 0, end: int | None = None) -> Iterator[_Token]:
-    """Tokens between two offsets; white space and comments belong to none."""
-    end = len(text) if end is None else end
-    position = start
-    while True:
-        if gap := _GAP.match(text, position):
-            position = gap.end()
-        if position >= end or not (match := _TOKEN.match(text, position)):
-            return
-        position = match.end()
-        yield _Token(match.lastgroup or "mark", match.group(), match.start(), position)
-
-
 class _Reader:
     """Recursive descent over the tokens, one of look-ahead; at most `MAX_DEPTH` deep."""
 
     def __init__(self, text: str) -> None:
-        self._tokens = _tokens(text)
-        self._end = _Token("end", "", len(text), len(text))
+        self._tokens = tokens(text)
+        self._end = Token("end", "", len(text), len(text))
         self._token = next(self._tokens, self._end)
-        self._fields = 0
+        self._parts = 0
 
     def read(self) -> tuple[Field, ...]:
         return self._read_fields(closing=None, depth=0)
 
-    def _take(self) -> _Token:
+    def _count(self) -> None:
+        """One more thing that takes memory."""
+        self._parts += 1
+        if self._parts > MAX_FIELDS:
+            raise _Stopped(self._token.start, f"more than {MAX_FIELDS} fields and values")
+
+    def _take(self) -> Token:
         taken, self._token = self._token, next(self._tokens, self._end)
         return taken
 
@@ -268,7 +272,7 @@ class _Reader:
         got = f"got {shown(self._token.text, 40)}" if self._token.text else "the file ends"
         return _Stopped(self._token.start, f"expected {expected}, {got}")
 
-    def _read_fields(self, closing: _Token | None, depth: int) -> tuple[Field, ...]:
+    def _read_fields(self, closing: Token | None, depth: int) -> tuple[Field, ...]:
         """Fields up to the closing brace (not taken), or to the end of the text."""
         fields: list[Field] = []
         end = _CLOSING[closing.text] if closing else ""
@@ -279,18 +283,15 @@ class _Reader:
         return tuple(fields)
 
     def _read_field(self, depth: int) -> Field:
-        self._fields += 1
-        if self._fields > MAX_FIELDS:
-            raise _Stopped(self._token.start, f"more than {MAX_FIELDS} fields")
+        self._count()
         if self._token.kind == "string" or not _NAME.match(self._token.text):
             raise self._stop("a field name")
         name = self._take()
         colon = self._take_if(":")
         listed = self._token.text == "["
         values, end = self._read_list(depth) if listed else self._read_single(colon, depth)
-        if not self._take_if(","):
-            self._take_if(";")
-        return Field(name.text, name.start, end, values, listed)
+        separated = self._take().end if self._token.text in (",", ";") else end
+        return Field(name.text, name.start, end, separated, values, listed)
 
     def _read_single(self, colon: bool, depth: int) -> tuple[tuple[Scalar | Message, ...], int]:
         if not colon and self._token.text not in _CLOSING:
@@ -304,6 +305,7 @@ class _Reader:
         if self._token.text != "]":
             values.append(self._read_value(depth))
             while self._take_if(","):
+                self._count()
                 values.append(self._read_value(depth))
         if self._token.text != "]":
             raise self._stop('"]"')
@@ -330,14 +332,12 @@ class _Reader:
         start = self._token.start
         end = start
         while self._token.kind == "string":
-            if not _is_whole_string(self._token.text):
+            if end > start:
+                self._count()
+            if not is_whole_string(self._token.text):
                 raise _Stopped(self._token.start, "this string has no closing quote on its line")
             end = self._take().end
         return Scalar(start, end)
-
-
-def _is_whole_string(token: str) -> bool:
-    return len(token) >= 2 and token[0] in "\"'" and token[-1] == token[0]
 
 
 def _path_steps(field_path: str) -> Iterator[tuple[str, int | None]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from int8cal.errors import UsageError
 from int8cal.files import OutputFile
+from int8cal.stopping import uninterrupted
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.writer import TensorFileWriter
 
@@ -85,18 +86,30 @@ class TensorFileOutput(OutputFile):
             raise UsageError(f"{batches} batches do not fill {self._shards} part files", hint="Lower --shards.")
         return _ShardedWriter(self, self._parts, shape, compression, batches)
 
+    def prepare(self) -> None:
+        """As `OutputFile.prepare`, for all files."""
+        if not self._prepared:
+            for part in self._used_parts():
+                part.prepare()
+        super().prepare()
+
     def commit(self) -> None:
         """Give all files their final names; when that fails, none keeps its own."""
-        used = [part for part in self._parts if os.path.getsize(part.scratch)]
-        if used and self._overwrite:  # an old head must not stand beside new parts
-            with suppress(FileNotFoundError):
-                os.unlink(self.path)
-        with ExitStack() as published:
+        self.prepare()
+        used = self._used_parts()
+        with uninterrupted(), ExitStack() as published:
+            if used and self._overwrite:  # an old head must not stand beside new parts
+                with suppress(FileNotFoundError):
+                    os.unlink(self.path)
             for part in used:
                 part.commit()
                 published.callback(os.unlink, part.path)
             super().commit()
             published.pop_all()
+
+    def _used_parts(self) -> list[OutputFile]:
+        """Those that batches were written to: fewer than asked for when many images were left out."""
+        return [part for part in self._parts if os.path.exists(part.scratch) and os.path.getsize(part.scratch)]
 
 
 class _ShardedWriter(TensorFileWriter):

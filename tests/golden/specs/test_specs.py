@@ -12,8 +12,9 @@ import pytest
 from int8cal import networks
 from int8cal.networks import path_roles
 from int8cal.spec.check import check
-from int8cal.spec.find import find_root
+from int8cal.spec.find import root_of_text
 from int8cal.spec.load import load, parse
+from int8cal.spec.read import read_text
 from int8cal.spec.roles import path_values
 from int8cal.spec.show import as_dict, as_text
 from int8cal.spec.text import SpecText
@@ -40,7 +41,7 @@ def test_every_file_is_in_the_index() -> None:
 
 @each_spec
 def test_the_message_is_found_from_the_fields(case: Case) -> None:
-    assert find_root(str(case.path)) == case.root
+    assert root_of_text(read_text(str(case.path)), str(case.path)) == case.root
 
 
 @each_spec

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from int8cal.dataset.encoded import read_encoded
+from int8cal.dataset.files import open_regular
+from int8cal.dataset.listing import files_below, names_in
 from int8cal.dataset.paths import data_root, matching_files, path_inside, require_folder
-from int8cal.errors import MissingDataError
+from int8cal.dataset.samples import Sample
+from int8cal.errors import DataError, ImageError, MissingDataError
 
 
 def test_data_root_is_the_environment_s_or_a_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,3 +44,30 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 )
 def test_names_are_joined_as_strings(folder: str, joined: str) -> None:
     assert path_inside(folder, "png/a.b", "jpg", "here") == joined
+
+
+LONG = "x" * 1_000_000
+
+
+@pytest.mark.parametrize("path", [LONG, f"/{LONG}/y", "no\0thing"])
+def test_impossible_paths_are_missing_folders(path: str) -> None:
+    with pytest.raises(MissingDataError, match="No image directory found") as caught:
+        require_folder(path, "image directory")
+    assert len(str(caught.value)) < 500
+    with pytest.raises(MissingDataError, match="No files match pattern") as caught:
+        matching_files(path)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("path", [LONG, "no\0thing"])
+def test_impossible_paths_cannot_be_opened_or_listed(path: str) -> None:
+    for use in (
+        lambda: open_regular(path, "image file", ImageError, hint=""),
+        lambda: names_in(path, "image folder"),
+        lambda: list(files_below(path, "image folder")),
+        lambda: read_encoded(Sample(0, "x", path)),
+    ):
+        with pytest.raises(DataError) as caught:
+            use()
+        assert len(str(caught.value)) < 500
+        assert "\0" not in str(caught.value)

@@ -11,6 +11,8 @@ from int8cal import networks
 from int8cal.errors import UnavailableError, UsageError
 from int8cal.networks.detectnet_v2 import NETWORK
 
+OWN = ["classification", "detectnet_v2", "dssd", "faster_rcnn", "ssd"]
+
 PLUGIN = replace(NETWORK, name="yolo_v9", aliases=("yolo",))
 
 
@@ -52,10 +54,27 @@ def test_own_network_goes_before_an_installed_one_of_its_name(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("value", ["no_such_module:NETWORK", "os:no_such_name", "os:sep"])
-def test_broken_installed_network_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_broken_installed_network_is_an_error_for_those_who_ask_for_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
     install(monkeypatch, entry("broken", value))
-    with pytest.raises(UnavailableError, match="broken"):
-        networks.all_networks()
+    with pytest.raises(UnavailableError, match="broken") as caught:
+        networks.get("broken")
+    assert caught.value.hint
+    assert "broken" in networks.names()
+    assert networks.get("dssd").name == "dssd"
+    assert [network.name for network in networks.all_networks()] == OWN
+    assert [message for message in caplog.messages if value in message] == [caught.value.message]
+
+
+def test_installed_network_whose_import_fails_in_any_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(entry_point: EntryPoint) -> None:
+        raise ZeroDivisionError
+
+    install(monkeypatch, entry("broken", "elsewhere:FAILING"))
+    monkeypatch.setattr(EntryPoint, "load", load)
+    with pytest.raises(UnavailableError, match="cannot be loaded: ZeroDivisionError"):
+        networks.get("broken")
 
 
 def test_the_registry_alone_imports_nothing_heavy() -> None:

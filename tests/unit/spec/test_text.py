@@ -67,8 +67,9 @@ def test_of_a_field_written_twice_the_last_counts() -> None:
 def test_columns_count_characters_and_lines_end_with_line_feeds_only() -> None:
     text = SpecText.from_str("a: 'é\u2028' b: 1\rc: 2\r\nd: 3")
     assert [text.position(name) for name in "abcd"] == [(1, 1), (1, 9), (1, 14), (2, 1)]
-    assert text.line(1) == "a: 'é\u2028' b: 1\rc: 2\r"
-    assert text.line(2) == "d: 3"
+    end = text.text.index("\n")
+    assert text.line_at(2) == text.line_at(end) == "a: 'é\u2028' b: 1\rc: 2\r"
+    assert text.line_at(end + 1) == text.line_at(len(text.text)) == "d: 3"
 
 
 @pytest.mark.parametrize(
@@ -163,3 +164,30 @@ def test_the_depth_limit_is_exact() -> None:
 
 def test_text_for_messages_is_short_and_harmless() -> None:
     assert shown("a\x1b[2J" + "x" * 200, 10) == "a\\x1b[2Jxxxxx…"
+
+
+def test_lines_far_into_a_text_are_counted_in_blocks_as_by_hand() -> None:
+    text = SpecText.from_str("".join(f"{'#' * (number * 37 % 9000)}\na: {number}\n" for number in range(300)))
+    for field in text.root.fields:
+        before = text.text[: field.start]
+        assert text.line_column(field.start) == (before.count("\n") + 1, len(before) - before.rfind("\n"))
+
+
+def test_code_lines_leave_out_what_holds_no_token() -> None:
+    source = "# a\n\n  a: '#b' # c\n#\n b {\n\n c: 'd' 'e'} #"
+    text = SpecText.from_str(source)
+    lines = list(text.code_lines())
+    assert [line for _, line in lines] == ["  a: '#b'", " b {", " c: 'd' 'e'}"]
+    assert all(source.startswith(line, start) for start, line in lines)
+    assert list(SpecText.from_str("# a\n ").code_lines()) == []
+
+
+def test_a_backslash_does_not_carry_a_string_over_the_end_of_its_line() -> None:
+    problem = SpecText.from_str('a: "b\\\nc"').problem
+    assert problem is not None
+    assert (problem.offset, problem.reason) == (3, "this string has no closing quote on its line")
+
+
+def test_a_field_ends_before_its_separator() -> None:
+    a, b, c = SpecText.from_str("a: 1 # x, y\n ; b: 2, c: 3").root.fields
+    assert [(one.end, one.separated) for one in (a, b, c)] == [(4, 14), (19, 20), (25, 25)]

@@ -1,0 +1,108 @@
+"""Specs made to cost time or memory: both stay in proportion to the text.
+
+Time is that of this process alone, and the limits are five times what a slow machine took, so that they hold on a busy
+one; what they guard against took from ten seconds to for ever.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from tests.memory import PEAK_MIB
+
+from int8cal.errors import SpecError
+from int8cal.spec.find import root_of_text
+from int8cal.spec.load import parse
+from int8cal.spec.spec import Spec
+from int8cal.spec.text import SpecText
+
+DETECTNET = "int8cal.detectnet_v2.Experiment"
+SOUND = "random_seed: 5\nbbox_rasterizer_config { deadzone_radius: 0.5 }\n"
+UNKNOWN = "random_sed: 5\n"
+MIB = 1 << 20
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Processor time of what is inside."""
+    start = time.process_time()
+    yield
+    assert time.process_time() - start < seconds
+
+
+def read(source: str) -> Spec:
+    text = SpecText.from_str(source)
+    return parse(text, "s.txt", root_of_text(text, "s.txt"))
+
+
+@pytest.mark.parametrize("length", [10, 24, 1000, 1_000_000])
+@pytest.mark.parametrize("lines", [1, 3])
+def test_banners_of_number_signs(length: int, lines: int) -> None:
+    banner = f"{'#' * length}\n" * lines
+    with at_most(1):
+        assert read(f"{banner}{SOUND}{banner}").message.random_seed == 5
+    with at_most(1), pytest.raises(SpecError, match="unknown field"):
+        parse(SpecText.from_str(f"{UNKNOWN}{banner}{SOUND}"), "s.txt", DETECTNET)
+
+
+COMMENTS = {
+    "one sign a line": "#\n" * (4 * MIB),
+    "one line": "#" * (15 * MIB),
+    "one line of words": "# " * (7 * MIB),
+    "250 kB of signs": "#" * 250_000,
+    "250 kB of signs and spaces": "# " * 125_000,
+    "empty lines": "\n" * (8 * MIB),
+    "lines of a space": " \n" * (7 * MIB),
+    "spaces": " " * (15 * MIB),
+}
+
+
+@pytest.mark.parametrize("comment", COMMENTS.values(), ids=COMMENTS)
+def test_text_that_says_nothing(comment: str) -> None:
+    with at_most(3):
+        assert read(f"{SOUND}{comment}").message.random_seed == 5
+    with at_most(3), pytest.raises(SpecError) as caught:
+        parse(SpecText.from_str(f"{SOUND}{comment}\n{UNKNOWN}"), "s.txt", DETECTNET)
+    assert caught.value.where == f"s.txt:{comment.count(chr(10)) + 4}:1"
+    with at_most(3), pytest.raises(SpecError, match="parse integer") as caught:
+        read(f"{SOUND}{comment}\n  random_seed: five")
+    assert caught.value.where == f"s.txt:{comment.count(chr(10)) + 4}:16"
+
+
+@pytest.mark.parametrize("end", ["", "\n", '"\n', "\\\n"])
+def test_a_string_of_backslashes(end: str) -> None:
+    with at_most(2), pytest.raises(SpecError):
+        read(f'{SOUND}dataset_config {{ image_extension: "{chr(92) * (8 * MIB + 1)}{end}')
+
+
+@pytest.mark.parametrize("values", ['"" ' * 2_000_000, f"[{'true,' * 2_000_000}true]"], ids=["strings", "elements"])
+def test_very_many_values_of_one_field(values: str) -> None:
+    with at_most(2), pytest.raises(SpecError, match="more than 50000 fields and values"):
+        read(f"{SOUND}dataset_config {{ image_extension: {values} }}")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ['"#\\n" * (4 << 20)', '"\\n" * (8 << 20)', '"x: \\"" + chr(92) * (8 << 20)', '"x: " + "\'\' " * 2_000_000'],
+)
+def test_the_memory_is_a_few_times_the_text(source: str) -> None:
+    script = (
+        PEAK_MIB
+        + f"source = 'random_seed: 5\\n' + {source}\n"
+        + "from int8cal.errors import SpecError\n"
+        + "from int8cal.spec.load import parse\n"
+        + "from int8cal.spec.text import SpecText\n"
+        + "before = peak_mib()\n"
+        + "try:\n"
+        + f"    parse(SpecText.from_str(source), 's', {DETECTNET!r})\n"
+        + "except SpecError:\n"
+        + "    pass\n"
+        + "print(peak_mib() - before)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 64
