@@ -202,9 +202,10 @@ INPUTS: Final = (
     ComponentInput(
         "engine",
         "string",
-        "native: int8cal makes the batches. tao: NVIDIA's own command, where it is installed, gets the updated spec.",
+        "native: int8cal makes the batches. ray: the same on the Ray cluster of RAY_ADDRESS. tao: NVIDIA's own command, "
+        "where it is installed, gets the updated spec.",
         default="native",
-        choices=("native", "tao"),
+        choices=("native", "ray", "tao"),
         original=False,
     ),
     ComponentInput(

@@ -56,7 +56,7 @@ class Request:
         split: which split the samples are taken from.
         max_batches: batches to make; -1: all full ones.
         num_epochs: epochs to write into the updated spec; None: as it is.
-        engine: ``native`` or ``tao``.
+        engine: ``native``, ``ray`` or ``tao``.
         seed: seed of the sample order; None: the spec's.
         on_bad_image: ``fail`` or ``skip``.
         max_skipped: how many images may be left out.

@@ -1,0 +1,75 @@
+"""What engine ray decides without a cluster: which node is fit, which address is one."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+import int8cal
+from int8cal.engine import engine_named
+from int8cal.engine import ray as engine
+from int8cal.engine.versions import encoder_versions
+from int8cal.errors import DataError, MissingDataError, UnavailableError, UsageError
+
+
+def test_without_the_extra(monkeypatch, tiny_dataset, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UnavailableError, match="'ray' is needed") as caught:
+        int8cal.make(int8cal.plan(tiny_dataset.spec, max_batches=1), tmp_path / "c", engine="ray")
+    assert caught.value.hint == "pip install 'int8cal[ray]'"
+    assert caught.value.exit_code == 8
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_address_is_for_ray_alone(tiny_dataset):
+    with pytest.raises(UsageError, match="for --engine ray"):
+        engine_named("native", int8cal.plan(tiny_dataset.spec), ray_address="auto")
+
+
+def test_equal_nodes_are_fit():
+    engine.require_same_versions("a", encoder_versions(), encoder_versions())
+
+
+@pytest.mark.parametrize("name", ["processor architecture", "isal", "int8cal"])
+def test_nodes_that_would_make_other_bytes_are_refused(name):
+    found = {**encoder_versions(), name: "other"}
+    with pytest.raises(UnavailableError, match=f"node a has {name} other, this machine") as caught:
+        engine.require_same_versions("a", found, encoder_versions())
+    assert "one processor architecture" in caught.value.hint
+
+
+def test_paths_that_a_node_does_not_see(tmp_path):
+    (tmp_path / "there").write_bytes(b"")
+    engine.require_readable("a", [str(tmp_path), str(tmp_path / "there")])
+    with pytest.raises(MissingDataError, match="is not there on node a") as caught:
+        engine.require_readable("a", [str(tmp_path), str(tmp_path / "gone")])
+    assert caught.value.where == str(tmp_path / "gone")
+
+
+def test_paths_that_a_node_may_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(DataError, match="cannot be read on node a"):
+        engine.require_readable("a", [str(tmp_path)])
+
+
+@pytest.mark.parametrize("address", ["ray://host:10001", "host", ":6379", "host:", "host:x", "http://host:80"])
+def test_what_is_no_address(address):
+    with pytest.raises(UsageError, match="is no address of a Ray cluster"):
+        engine._require_answer(address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "[::1]:9", "127.0.0.1:99999"])
+def test_nobody_answers(address):
+    with pytest.raises(UnavailableError, match="no Ray cluster answers"):
+        engine._require_answer(address)
+
+
+def test_places_of_a_plan_are_one_image_of_each_folder(tiny_dataset):
+    plan = int8cal.plan(tiny_dataset.spec)
+    folders = {os.path.dirname(sample.path) for sample in plan.samples()}
+    places = plan.places()
+    assert {os.path.dirname(place) for place in places} == folders
+    assert len(places) == len(folders)
+    assert all(os.path.isfile(place) for place in places)
