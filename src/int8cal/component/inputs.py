@@ -202,8 +202,8 @@ INPUTS: Final = (
     ComponentInput(
         "engine",
         "string",
-        "native: int8cal makes the batches. ray: the same on the Ray cluster of RAY_ADDRESS. tao: NVIDIA's own command, "
-        "where it is installed, gets the updated spec.",
+        "native: int8cal makes the batches. ray: the same on the Ray cluster of RAY_ADDRESS. tao: NVIDIA's own "
+        "command, where it is installed, gets the updated spec.",
         default="native",
         choices=("native", "ray", "tao"),
         original=False,
