@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from int8cal.errors import UsageError
+from int8cal.errors import TensorFileError, UsageError
 from int8cal.files import OutputFile
 from int8cal.stopping import uninterrupted
 from int8cal.tensorfile import layout
+from int8cal.tensorfile.reader import TensorFile
 from int8cal.tensorfile.writer import TensorFileWriter
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ class TensorFileOutput(OutputFile):
         """Give all files their final names; when that fails, none keeps its own."""
         self.prepare()
         used = self._used_parts()
+        old = self._parts_of_old_file() if self._overwrite else set()
         with uninterrupted(), ExitStack() as published:
             if used and self._overwrite:  # an old head must not stand beside new parts
                 with suppress(FileNotFoundError):
@@ -106,10 +109,24 @@ class TensorFileOutput(OutputFile):
                 published.callback(os.unlink, part.path)
             super().commit()
             published.pop_all()
+            for path in old - {part.path for part in used}:
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
 
     def _used_parts(self) -> list[OutputFile]:
         """Those that batches were written to: fewer than asked for when many images were left out."""
         return [part for part in self._parts if os.path.exists(part.scratch) and os.path.getsize(part.scratch)]
+
+    def _parts_of_old_file(self) -> set[str]:
+        """The parts of the file that is replaced, as far as they have the names that such parts are given."""
+        try:
+            with TensorFile(self.path) as file:
+                declared = (file.manifest or {}).get(layout.PARTS, [])
+        except TensorFileError:  # there is none, or it is something else
+            return set()
+        folder, name = os.path.split(self.path)
+        ours = re.compile(re.escape(name) + r"-\d{5}-of-\d{5}")
+        return {os.path.join(folder, part["name"]) for part in declared if ours.fullmatch(part["name"])}
 
 
 class _ShardedWriter(TensorFileWriter):

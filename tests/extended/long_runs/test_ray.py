@@ -106,6 +106,21 @@ def test_a_cluster_of_its_own_listens_on_loopback_alone(detection_specs, start_r
     assert addresses <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
+def test_a_terminated_run_leaves_nothing(detection_specs, tmp_path):
+    before = processes("ray::") | servers()
+    command = ("detectnet_v2", "calibration_tensorfile", "-e", detection_specs[0], "-o", tmp_path / "out" / "c")
+    run = subprocess.Popen(
+        [sys.executable, "-m", "int8cal", *command, "--engine", "ray", "--workers", "1"], stderr=subprocess.PIPE
+    )
+    wait_until(lambda: processes("ray::_do") - before)
+    run.send_signal(signal.SIGTERM)
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == 143, stderr
+    assert b"terminated; nothing was left under the final name" in stderr
+    assert not list((tmp_path / "out").glob("*"))
+    wait_until(lambda: not (processes("ray::") | servers()) - before)
+
+
 def servers() -> set[int]:
     """Ray's own programs."""
     found = set()

@@ -115,3 +115,15 @@ def test_facts_for_the_manifest(subject):
 def test_every_network_is_a_subject():
     tested = {name.split(".")[0] for name in SPECS} | {"detectnet_v2"}
     assert tested == {network.name for network in networks.all_networks()}
+
+
+@pytest.mark.extended
+def test_travels_to_other_processes(subject, kinds):
+    """As Ray sends it to the nodes of a cluster."""
+    import ray.cloudpickle
+
+    sent = ray.cloudpickle.dumps(subject.arithmetic)
+    assert len(sent) < 20_000, "nothing of the data set goes along"
+    arrived = ray.cloudpickle.loads(sent)
+    encoded = kinds["rgb.png"]
+    np.testing.assert_array_equal(arrived(encoded, subject.sample), subject(encoded))

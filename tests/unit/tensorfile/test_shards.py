@@ -28,7 +28,7 @@ def fill(output: TensorFileOutput, batches: np.ndarray = BATCHES, at_most: int |
         return writer.finish({"network": "x"}, ())
 
 
-def write(path: Path, shards: int = 3, batches: np.ndarray = BATCHES, **options) -> Path:
+def write(path: Path, shards: int | None = 3, batches: np.ndarray = BATCHES, **options) -> Path:
     with TensorFileOutput(str(path), shards=shards, **options) as output:
         fill(output, batches)
         output.commit()
@@ -221,6 +221,14 @@ def test_overwriting(head, tmp_path):
     write(head, 3, BATCHES[:3], overwrite=True)
     with TensorFile(head) as file:
         np.testing.assert_array_equal(np.stack(list(file)), BATCHES[:3])
+
+
+@pytest.mark.parametrize("shards", [2, None])
+def test_overwriting_leaves_no_part_of_the_old_file(head, tmp_path, shards):
+    (tmp_path / "c.tensor-00009-of-00009").write_text("not declared")
+    write(head, shards, overwrite=True)
+    parts = [f"c.tensor-0000{number}-of-00002" for number in range(shards or 0)]
+    assert listing(tmp_path) == ["c.tensor", *parts, "c.tensor-00009-of-00009"]
 
 
 def test_scratch_folder(tmp_path):
