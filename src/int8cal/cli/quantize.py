@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import agreement, console, progress
+from int8cal.cli.memory import return_freed_memory
 
 if TYPE_CHECKING:
     from int8cal.use.quantize import QuantizeReport
@@ -75,6 +76,7 @@ def quantize(
     from int8cal.tensorfile import TensorFile
     from int8cal.use import quantize as work
 
+    return_freed_memory()
     with ExitStack() as files:
         images = files.enter_context(TensorFile(file))
         held_out = files.enter_context(TensorFile(evaluation)) if evaluation else None
