@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -329,11 +330,30 @@ def test_row_34_nothing_leaves_its_folder(site, inputs):
     assert not site.out.exists()
 
 
+@pytest.mark.parametrize("name", ["link.txt", "up/outside.txt"])
+def test_row_34_no_link_takes_the_spec_out_of_its_folder(site, name):
+    (site.root / "outside.txt").write_text((site.specs / "spec.txt").read_text())
+    (site.specs / "link.txt").symlink_to(site.root / "outside.txt")
+    (site.specs / "up").symlink_to(site.root)
+    with pytest.raises(UsageError, match="leads out of original_specs"):
+        site.run(specs_file=name)
+    assert not site.out.exists()
+
+
+def test_nothing_runs_when_bash_cannot_make_the_here_document(repository):
+    """As on a full disk: the redirection fails, exec returns, and the lines that follow must not be run."""
+    for path in (repository / "azureml" / "components").glob("*/spec.yaml"):
+        first = yaml.safe_load(path.read_text(encoding="utf-8"))["command"].splitlines()[0]
+        broken = first.replace("<<'INT8CAL_INPUTS_END'", "</nonexistent/folder/file")
+        done = subprocess.run(["bash", "-c", f"{broken}\necho RAN"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (5, "")
+
+
 def test_row_35_one_program_and_no_script(repository):
     """The original's checks were shell that tested nothing. Ours has none: the command is one program."""
     for path in (repository / "azureml" / "components").glob("*/spec.yaml"):
         command = yaml.safe_load(path.read_text(encoding="utf-8"))["command"]
-        assert command.splitlines()[0] == "exec int8cal component --inputs_from - <<'INT8CAL_INPUTS_END'"
+        assert command.splitlines()[0] == ("exec int8cal component --inputs_from - <<'INT8CAL_INPUTS_END' || exit 5")
     assert not list((repository / "azureml").rglob("*.sh"))
 
 

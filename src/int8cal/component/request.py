@@ -118,6 +118,7 @@ def parse(texts: Mapping[str, str]) -> Request:
 
     app = _name_below("model_app_name", value["model_app_name"])
     specs_file = _name_below("specs_file", value["specs_file"])
+    _require_inside(value["original_specs"], specs_file)
     results = os.path.join(output_dir, app)
     subfolder = _relative("output_subfolder", value["output_subfolder"])
     request = Request(
@@ -188,6 +189,17 @@ def _relative(name: str, value: str) -> str:
         raise UsageError(f"input {name}: {value!r} is an absolute path", hint="Give a path below the folder.")
     components = _components(name, value)
     return os.path.join(*components) if components else ""
+
+
+def _require_inside(folder: str, name: str) -> None:
+    """Refuse a spec that a link takes out of its folder: what is read is copied into the output."""
+    real = os.path.realpath(folder)
+    if os.path.commonpath([real, os.path.realpath(os.path.join(folder, name))]) != real:
+        raise UsageError(
+            "input specs_file: a link leads out of original_specs",
+            where=os.path.join(folder, name),
+            hint="Put the spec itself into the folder.",
+        )
 
 
 def _name_below(name: str, value: str) -> str:
