@@ -111,7 +111,7 @@ def test_the_here_document_names_every_input_once_and_the_output_last(component)
     ]
     assert all(names)
     assert [match[1] for match in names] == [match[2] for match in names] == [*component["inputs"], OUTPUT_DIR]
-    assert lines[0].endswith("<<'INT8CAL_INPUTS_END' || exit 5")
+    assert lines[0].endswith(f"<<'{lines[-1]}' || exit 5")
 
 
 def test_every_input_is_described(component):
