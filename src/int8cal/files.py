@@ -23,7 +23,7 @@ from int8cal.errors import OutputError, OutputExistsError
 from int8cal.stopping import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _COPY_BYTES = 8 << 20
 _NO_SUCH_OPERATION = frozenset(
@@ -252,6 +252,23 @@ def write_file(path: str, content: bytes, *, overwrite: bool = False) -> None:
     with OutputFile(path, overwrite=overwrite) as output:
         output.write(content)
         output.commit()
+
+
+@contextlib.contextmanager
+def output_errors(path: str, message: str, *, hint: str) -> Iterator[None]:
+    """Turn what the operating system refuses in the block into an `OutputError` with its reason.
+
+    Args:
+        path: the file that the error is about.
+        message: what could not be done.
+        hint: what to do about it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{message}: {error.strerror or error}", where=path, hint=hint) from error
 
 
 def require_free_space(folder: str, needed: int) -> None:

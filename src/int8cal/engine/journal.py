@@ -18,19 +18,21 @@ import stat
 import struct
 import zlib
 from array import array
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from int8cal.engine.work import EncodedSample
 from int8cal.errors import OutputError
+from int8cal.files import output_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from int8cal.dataset.samples import Sample
 
 log = logging.getLogger(__name__)
 
+_HINT = "Check free space, quota and permissions of the folder, or leave out --resume."
 _MAGIC = b"int8cal journal 1\n"
 _LENGTH = struct.Struct("<I")
 _CRC = struct.Struct("<I")
@@ -90,7 +92,7 @@ class Journal:
         self._file = -1
 
     def __enter__(self) -> Self:
-        with _output_errors(self.path):
+        with output_errors(self.path, "cannot keep finished images", hint=_HINT):
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
             try:
@@ -114,13 +116,13 @@ class Journal:
         """SHA-256 of the source image that the kept chunk of a sample was made from; None: no chunk is kept."""
         if index >= len(self._offsets) or not self._offsets[index]:
             return None
-        with _output_errors(self.path):
+        with output_errors(self.path, "cannot keep finished images", hint=_HINT):
             head = self._head(self._offsets[index])
         return head.sha256 if head else None
 
     def read(self, index: int, sample: Sample) -> EncodedSample | None:
         """The kept result of a sample that has one; None when the disk did not keep it well."""
-        with _output_errors(self.path):
+        with output_errors(self.path, "cannot keep finished images", hint=_HINT):
             offset = self._offsets[index]
             head = self._head(offset)
             chunk = os.pread(self._file, head.chunk_bytes, offset + _HEAD.size + _CRC.size) if head else b""
@@ -139,7 +141,7 @@ class Journal:
             len(result.chunk),
             zlib.crc32(result.chunk),
         )
-        with _output_errors(self.path):
+        with output_errors(self.path, "cannot keep finished images", hint=_HINT):
             start = self._end
             self._write(head + _CRC.pack(zlib.crc32(head)))
             self._write(result.chunk)
@@ -193,18 +195,3 @@ class Journal:
 def _header(identity: Mapping[str, Any]) -> bytes:
     text = json.dumps(identity, sort_keys=True).encode()
     return _MAGIC + _LENGTH.pack(len(text)) + text
-
-
-@contextmanager
-def _output_errors(path: str) -> Iterator[None]:
-    """Turns an `OSError` into an `OutputError` that names the journal."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(
-            f"cannot keep finished images: {error.strerror or error}",
-            where=path,
-            hint="Check free space, quota and permissions of the folder, or leave out --resume.",
-        ) from error

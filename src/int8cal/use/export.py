@@ -13,7 +13,7 @@ from typing import IO, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError
-from int8cal.files import OutputFile, require_free_space
+from int8cal.files import OutputFile, output_errors, require_free_space
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.adapters import BatchSource, Rebatched
 from int8cal.tensorfile.chunks import Compression
@@ -141,7 +141,10 @@ def _array(
     shape = (source.images, *_image_shape(source, layout))
     with OutputFile(path, overwrite=overwrite) as output:
         require_free_space(os.path.dirname(os.path.abspath(path)), _bytes(source))
-        with _writing(path), open(output.scratch, "wb") as file:
+        with (
+            output_errors(path, "cannot be written", hint="Check free space, quota and permissions."),
+            open(output.scratch, "wb") as file,
+        ):
             if to == "npy":
                 _write_npy(file, shape, _laid_out(source, layout, progress))
             else:
@@ -162,7 +165,10 @@ def _write_npy(file: IO[bytes], shape: tuple[int, ...], batches: Iterator[BatchN
 
 def _raw(source: BatchSource, path: str, layout: Layout, progress: Progress | None) -> Exported:
     shape = _image_shape(source, layout)
-    with _new_folder(path) as folder, _writing(path):
+    with (
+        _new_folder(path) as folder,
+        output_errors(path, "cannot be written", hint="Check free space, quota and permissions."),
+    ):
         require_free_space(folder, _bytes(source))
         names: list[str] = []
         for batch in _laid_out(source, layout, progress):
@@ -257,15 +263,3 @@ def _samples(file: TensorFile, source: BatchSource) -> list[SampleRow]:
             sample = sample._replace(batch=batch, position=position)
         rows.append(sample)
     return rows
-
-
-@contextmanager
-def _writing(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(
-            f"cannot be written: {error.strerror or error}", where=path, hint="Check free space, quota and permissions."
-        ) from error
