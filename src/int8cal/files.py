@@ -47,7 +47,7 @@ class OutputFile:
             write_somehow(output.scratch)
             output.commit()
 
-    Leaving the block without `commit` removes everything that was written.
+    Leaving the block without `commit` removes everything that was written, and the folders made for it that are empty.
 
     Args:
         path: the final name; missing folders are made.
@@ -71,14 +71,19 @@ class OutputFile:
         """The file to write to, until `commit`."""
         self._lock = -1
         self._prepared = False
+        self._published = False
+        self._made_folders: set[str] = set()
 
     def __enter__(self) -> Self:
         self._refuse_bad_name()
         self._refuse_taken_name()
         try:
-            os.makedirs(self._folder, exist_ok=True)
-            self._lock = _locked(self._part)
+            try:
+                self._claim()
+            except FileNotFoundError:  # a run that failed has just taken away an empty folder that it had made
+                self._claim()
         except OSError as error:
+            self._remove_made_folders()
             raise _in_use(self.path, error) or self._cannot("write here", error) from error
         try:
             if self._private:
@@ -92,12 +97,24 @@ class OutputFile:
         with uninterrupted():
             self._clean_up()
 
+    def _claim(self) -> None:
+        self._made_folders |= set(_missing_folders(self._folder))
+        os.makedirs(self._folder, exist_ok=True)
+        self._lock = _locked(self._part)
+
+    def _remove_made_folders(self) -> None:
+        for folder in sorted(self._made_folders, key=len, reverse=True):
+            with contextlib.suppress(OSError):  # something else has come into it
+                os.rmdir(folder)
+
     def _clean_up(self) -> None:
         if self._private:
             self._private.remove(self.scratch)
         with contextlib.suppress(OSError):  # gone with the rename; what cannot be removed is taken over by the next run
             os.unlink(self._part)
         os.close(self._lock)
+        if not self._published:
+            self._remove_made_folders()
 
     def require_space(self, needed: int) -> None:
         """Refuse work whose result will not fit where it is written, or where it goes.
@@ -152,6 +169,7 @@ class OutputFile:
         try:
             with uninterrupted():
                 self._rename()
+                self._published = True
                 _flush(self._folder)
         except FileExistsError as error:
             raise _taken(self.path) from error
@@ -162,6 +180,7 @@ class OutputFile:
         """Take back a `commit`, for a file that is of no use without another one that failed."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
+        self._published = False
 
     def _rename(self) -> None:
         if self._overwrite:
@@ -340,6 +359,13 @@ def _cannot(what: str, error: OSError, where: str, folder: str | None = None) ->
     else:
         hint = "Check free space, quota and permissions of the folder."
     return OutputError(f"cannot {what}: {error.strerror or error}", where=where, hint=hint)
+
+
+def _missing_folders(folder: str) -> Iterator[str]:
+    """The folder and those above it, as far as they are not there."""
+    while not os.path.lexists(folder):
+        yield folder
+        folder = os.path.dirname(folder)
 
 
 def _file_among_folders(folder: str) -> str | None:

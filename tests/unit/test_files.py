@@ -40,6 +40,51 @@ def test_leaving_without_commit_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_leaving_without_commit_leaves_no_folder_that_it_made(tmp_path):
+    (tmp_path / "mine").mkdir()
+    with OutputFile(str(tmp_path / "mine" / "new" / "er" / "out")) as output:
+        Path(output.scratch).write_bytes(b"half")
+    assert os.listdir(tmp_path) == ["mine"]
+    assert os.listdir(tmp_path / "mine") == []
+
+
+def test_a_folder_into_which_something_else_has_come_stays(tmp_path):
+    with OutputFile(str(tmp_path / "new" / "er" / "out")):
+        (tmp_path / "new" / "other").write_bytes(b"precious")
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["new", "new/other"]
+
+
+def test_withdrawn_file_leaves_no_folder(tmp_path):
+    with OutputFile(str(tmp_path / "new" / "out")) as output:
+        output.write(b"content")
+        output.commit()
+        output.withdraw()
+    assert os.listdir(tmp_path) == []
+
+
+def test_folder_that_another_run_takes_away_in_between_is_made_again(tmp_path, monkeypatch):
+    real, folder = os.makedirs, tmp_path / "new"
+
+    def taken_away_at_once(path, **options):
+        monkeypatch.setattr(os, "makedirs", real)
+        real(path, **options)
+        folder.rmdir()
+
+    monkeypatch.setattr(os, "makedirs", taken_away_at_once)
+    write(str(folder / "out"), b"content")
+    assert (folder / "out").read_bytes() == b"content"
+
+
+def test_folders_made_for_an_output_that_cannot_be_claimed_are_removed(tmp_path, monkeypatch):
+    def refused(path):
+        raise OSError(errno.EROFS, "Read-only file system", path)
+
+    monkeypatch.setattr(files, "_locked", refused)
+    with pytest.raises(OutputError, match="Read-only"):
+        write(str(tmp_path / "new" / "out"), b"content")
+    assert os.listdir(tmp_path) == []
+
+
 def test_existing_file_is_refused_and_kept(tmp_path):
     path = tmp_path / "out"
     path.write_bytes(b"precious")
