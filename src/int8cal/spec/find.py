@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from int8cal.errors import SpecError, UsageError
 from int8cal.spec.fields import visit_fields
 from int8cal.spec.load import require_readable
-from int8cal.spec.oddities import Oddity, find_oddities
+from int8cal.spec.oddities import find_oddities
 from int8cal.spec.schema import new_message, roots, schema_of, short_name
 from int8cal.spec.text import SpecText, shown
 from int8cal.text_safety import printable
 
 _MISSPELT = 0.8  # similarity from which an unknown name counts as a misspelt known one
-_MOST_MISSPELT = 20  # names; with more of them it is the spec of something else
+_MOST_UNKNOWN = 20  # names at the top level; with more of them it is the spec of something else
 
 
 def root_of_text(text: SpecText, path: str, network: str | None = None) -> str:
@@ -30,7 +30,7 @@ def root_of_text(text: SpecText, path: str, network: str | None = None) -> str:
         UsageError: there is no such network.
     """
     require_readable(text, path)
-    fits = sorted(_fits(text, network), key=lambda fit: (fit.unknown, -fit.known))
+    fits = sorted(_fits(text, network), key=lambda fit: fit.rank)
     if not fits:
         names = ", ".join(dict.fromkeys(shown(field.name, 40) for field in text.root.fields[:4]))
         raise SpecError(
@@ -38,12 +38,12 @@ def root_of_text(text: SpecText, path: str, network: str | None = None) -> str:
             where=printable(path),
             hint=f"Its first fields are: {names}. Is it the training spec?" if names else "It holds no field at all.",
         )
-    best = [fit for fit in fits if (fit.unknown, fit.known) == (fits[0].unknown, fits[0].known)]
+    best = [fit for fit in fits if fit.rank == fits[0].rank]
     if len(best) > 1:
         raise SpecError(
             f"this could be {' or '.join(describe_root(fit.root) for fit in best)}",
             where=printable(path),
-            hint="Name the network: int8cal NETWORK plan …, or --network NETWORK of int8cal spec.",
+            hint="Name the network: int8cal NETWORK plan …, or --network of int8cal spec and int8cal component.",
         )
     return best[0].root
 
@@ -69,20 +69,35 @@ def roots_of_network(network: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
+    """How well a text fits a message.
+
+    Attributes:
+        root: the message.
+        strange: names at the top level that are no known ones, not even misspelt.
+        unknown: unknown fields, at any level.
+        known: known fields, at any level.
+    """
+
     root: str
+    strange: int
     unknown: int
     known: int
 
-
-def _are_misspelt(unknown: Collection[Oddity]) -> bool:
-    """Can all these unknown names be known ones, misspelt?"""
-    return len(unknown) <= _MOST_MISSPELT and all(odd.nearest(_MISSPELT) for odd in unknown)
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """The least one fits best."""
+        return self.strange, self.unknown, -self.known
 
 
 def _fits(text: SpecText, network: str | None) -> Iterator[_Fit]:
-    """The messages of which this can be a spec: every top-level name is known, legacy or nearly right."""
+    """The messages of which this can be a spec: of the names at its top level, more are known than strange."""
     for root in roots_of_network(network) if network else list(roots()):
         unknown = [odd for odd in find_oddities(text, root) if not odd.legacy]
-        known = sum(visit.descriptor is not None for visit in visit_fields(text, new_message(root).DESCRIPTOR))
-        if known and _are_misspelt({odd.name: odd for odd in unknown if odd.top_level}.values()):
-            yield _Fit(root, len(unknown), known)
+        unknown_on_top = {odd.name: odd for odd in unknown if odd.top_level}
+        if len(unknown_on_top) > _MOST_UNKNOWN:
+            continue
+        known = [visit for visit in visit_fields(text, new_message(root).DESCRIPTOR) if visit.descriptor is not None]
+        known_on_top = {visit.field.name for visit in known if "." not in visit.path}
+        strange = sum(not odd.nearest(_MISSPELT) for odd in unknown_on_top.values())
+        if strange < len(known_on_top):
+            yield _Fit(root, strange, len(unknown), len(known))

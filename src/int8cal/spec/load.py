@@ -104,7 +104,7 @@ def _refusal(text: SpecText, path: str, refused: Sequence[Oddity]) -> SpecError:
 def _spelling_hint(odd: Oddity) -> str:
     close = odd.nearest(0.6)
     guess = f'Did you mean "{close}"?' if close else "Is this the spec of another network?"
-    return f"{guess} --allow_unknown_fields ignores it."
+    return f"{guess} Mend the spec, or ignore the field: --allow_unknown_fields of int8cal NETWORK and int8cal spec."
 
 
 def _merge(text: SpecText, path: str, root: str) -> Message:

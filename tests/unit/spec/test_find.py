@@ -14,13 +14,32 @@ def find(text: str, network: str | None = None) -> str:
 
 
 def test_a_misspelt_name_does_not_hide_whose_spec_it_is(sound_text: str) -> None:
-    for wrong in (sound_text.replace("bbox_rasterizer_config", "bbox_rasteriser_config"), sound_text + "x: 1"):
-        expected = "int8cal.detectnet_v2.Experiment"
-        if wrong.endswith("x: 1"):
-            with pytest.raises(SpecError, match="fits no spec"):
-                find(wrong)
-        else:
-            assert find(wrong) == expected
+    wrong = sound_text.replace("bbox_rasterizer_config", "bbox_rasteriser_config")
+    assert find(wrong) == "int8cal.detectnet_v2.Experiment"
+
+
+@pytest.mark.parametrize("strange", ["x: 1", "our_notes { made_by: 'me' }", "a: 1 b: 2 c { d: 3 } a: 4"])
+@pytest.mark.parametrize("network", [None, "detectnet_v2"])
+def test_strange_names_do_not_hide_whose_spec_it_is(sound_text: str, strange: str, network: str | None) -> None:
+    assert find(f"{strange} {sound_text}", network) == "int8cal.detectnet_v2.Experiment"
+
+
+def test_a_network_without_strange_names_goes_before_one_with() -> None:
+    shared = "dataset_config { } augmentation_config { } training_config { }"
+    assert find(f"{shared} ssd_config {{ }} x: 1") == "int8cal.ssd.Experiment"
+    assert find(f"{shared} bbox_rasterizer_config {{ }}") == "int8cal.detectnet_v2.Experiment"
+
+
+def test_strange_names_and_no_difference_between_networks_are_an_error() -> None:
+    with pytest.raises(SpecError, match="this could be detectnet_v2 Experiment or .*faster_rcnn Experiment"):
+        find("random_seed: 1 dataset_config { } x: 1")
+
+
+def test_as_many_strange_names_as_known_ones_are_nobodys() -> None:
+    with pytest.raises(SpecError, match="fits no spec"):
+        find("bbox_rasterizer_config { } random_seed: 1 x: 1 y: 2")
+    with pytest.raises(SpecError, match="fits no spec"):
+        find("bbox_rasterizer_config { } x: 1", "detectnet_v2")
 
 
 def test_the_same_names_on_top_are_told_apart_by_what_is_inside() -> None:

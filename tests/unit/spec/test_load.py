@@ -31,7 +31,8 @@ def test_all_unknown_fields_are_named_with_the_nearest_known_name(read: Read) ->
     assert error.where == "s.txt:2:3"
     assert error.message == 'unknown field "batchsize_per_gpu" in training_config'
     assert error.hint == (
-        'Did you mean "batch_size_per_gpu"? --allow_unknown_fields ignores it.'
+        'Did you mean "batch_size_per_gpu"? Mend the spec, or ignore the field: --allow_unknown_fields of '
+        "int8cal NETWORK and int8cal spec."
         ' So are: "foo" at 3:3, "random_sed" at 5:1, "x" at 6:1 and 2 others.'
     )
 
