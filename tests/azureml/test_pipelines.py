@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import warnings
@@ -40,6 +41,18 @@ def quiet_sdk():
 )
 def test_components_are_valid(path):
     assert load(path).rest["name"]
+
+
+@pytest.mark.parametrize("path", SHIPPED_COMPONENTS, ids=lambda path: path.parent.name)
+def test_line_ends_of_windows_do_not_reach_the_command(path, tmp_path):
+    """YAML reads them as line feeds: no value gets a carriage return at its end."""
+    folder = tmp_path / path.parent.name
+    shutil.copytree(path.parent, folder)
+    written = (folder / path.name).read_bytes()
+    (folder / path.name).write_bytes(written.replace(b"\n", b"\r\n"))
+    loaded = load(folder / path.name)
+    assert "\r" not in loaded.command
+    assert loaded.command == load(path).command
 
 
 class Credential:

@@ -47,6 +47,7 @@ HOSTILE = [
     "#x",
     "~",
     "!!",
+    "ends in a carriage return\r",
 ]
 TEXTS = [item.name for item in INPUTS if item.type == "string" and not item.choices]
 
@@ -195,7 +196,7 @@ def test_values_arrive_literally_in_each_input_in_turn(component, site, tmp_path
         done, log = run(component, site, tmp_path, inputs={name: value})
         assert done.code == 0, log
         assert Path(f"{received}.arguments").read_text() == "component --inputs_from -\n"
-        assert read_lines(received.read_text(encoding="utf-8"), "received")[name] == value
+        assert read_lines(received.read_bytes().decode(), "received")[name] == value
     assert not pwned(tmp_path)
 
 

@@ -16,6 +16,7 @@ Value: TypeAlias = str | int | bool | None
 _TRUE = frozenset({"true", "1", "yes"})
 _FALSE = frozenset({"false", "0", "no"})
 _WHOLE_NUMBER = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?")  # Azure ML sends the number 10 as 10.0
+_BARE_LINE_FEED = re.compile(r"(?<!\r)\n")
 _LINE = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)=(.*)", re.DOTALL)
 MAX_INPUT_BYTES = 1 << 20
 """Longest text of inputs that is read."""
@@ -23,6 +24,9 @@ MAX_INPUT_BYTES = 1 << 20
 
 def read_lines(text: str, where: str) -> dict[str, str]:
     """Inputs written as lines of ``name=value``; everything after the first ``=`` is the value, as it stands.
+
+    Lines may end as Windows ends them, all of them. Where one ends otherwise, a carriage return is part of a value: the
+    service writes lines that end with a line feed round whatever the values hold.
 
     Args:
         text: the lines; empty ones are allowed.
@@ -34,8 +38,8 @@ def read_lines(text: str, where: str) -> dict[str, str]:
     if len(text) > MAX_INPUT_BYTES:
         raise UsageError(f"has more than {MAX_INPUT_BYTES} characters", where=where)
     found: dict[str, str] = {}
-    for number, line in enumerate(text.split("\n"), start=1):
-        line = line.removesuffix("\r")
+    end = "\n" if _BARE_LINE_FEED.search(text) else "\r\n"
+    for number, line in enumerate(text.split(end), start=1):
         if not line.strip():
             continue
         match = _LINE.fullmatch(line)
