@@ -15,7 +15,7 @@ from int8cal.spec.check import check
 from int8cal.spec.find import root_of_text
 from int8cal.spec.load import load, parse
 from int8cal.spec.read import read_text
-from int8cal.spec.roles import path_values
+from int8cal.spec.roles import ROLES, path_values
 from int8cal.spec.show import as_dict, as_text
 from int8cal.spec.text import SpecText
 from int8cal.spec.update import Substitution, update_spec
@@ -72,13 +72,27 @@ def test_the_normal_form_says_the_same(case: Case) -> None:
     assert json.loads(json.dumps(as_dict(spec)))["message"] == case.root.rpartition(".")[2]
 
 
+def leading_runs(path: str) -> list[str]:
+    """Every reference that fits a path: its first component, its first two, …, itself."""
+    components = path.removesuffix("/*").rstrip("/").split("/")
+    return [run for count in range(1, len(components) + 1) if (run := "/".join(components[:count]))]
+
+
+def test_every_role_is_in_some_spec_and_every_experiment_has_one() -> None:
+    roles = {}
+    for case in CASES:
+        table = path_roles.ALL[case.root.rpartition(".")[0]]
+        roles[case] = {path.role for path in path_values(load(str(case.path), case.root), table)}
+    assert set().union(*roles.values()) == set(ROLES)
+    assert [case.path.name for case in CASES if case.root.endswith(".Experiment") and not roles[case]] == []
+
+
 @each_spec
 def test_an_update_changes_the_paths_of_the_role_and_nothing_else(case: Case) -> None:
     spec = load(str(case.path), case.root)
     table = path_roles.ALL[case.root.rpartition(".")[0]]
     paths = list(path_values(spec, table))
-    for role in {path.role for path in paths}:
-        reference = "/".join(next(path.content for path in paths if path.role == role).split("/")[:3])
+    for role, reference in {(path.role, run) for path in paths for run in leading_runs(path.content)}:
         updated = update_spec(spec, table, [Substitution(role, reference, "/mnt/new place")]).spec
         before, after = spec.text.text.split("\n"), updated.text.text.split("\n")
         changed = [number for number, (old, new) in enumerate(zip(before, after, strict=True), 1) if old != new]
