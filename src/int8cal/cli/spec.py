@@ -164,16 +164,25 @@ def update(
     substitutions = [Substitution(role, reference, target) for role, (reference, target) in pairs]
     read = _read(path, network, allow_unknown_fields=True)
     result = update_spec(read, _path_roles(read), substitutions, num_epochs=num_epochs)
+    notes = [f"{warning}; it stays in the file" for warning in read.warnings]
+    notes += [
+        f"{path.path} begins with the reference, and stays: --{path.role} REF PATH would change it"
+        for path in result.forgotten
+    ]
     if out is not None and not dry_run:
         write_file(out, result.spec.text.to_bytes(), overwrite=overwrite)
-    _report_update(result, out, dry_run=dry_run, as_json=as_json)
+    _report_update(result, notes, out, dry_run=dry_run, as_json=as_json)
 
 
-def _report_update(result: Update, out: str | None, *, dry_run: bool, as_json: bool) -> None:
+def _report_update(result: Update, notes: list[str], out: str | None, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         written = None if dry_run else out
-        console.print_json({"written": written, "edits": [_edit_facts(one) for one in result.changes]})
-    elif dry_run:
+        edits = [_edit_facts(one) for one in result.changes]
+        console.print_json({"written": written, "edits": edits, "warnings": notes})
+        return
+    for note in notes:
+        console.note(note)
+    if dry_run:
         console.print_lines(result.diff().split("\n"))
     else:
         console.print_lines(_edit_line(one) for one in result.changes)

@@ -66,11 +66,14 @@ class Update:
         spec: the new spec; its text is what to write.
         changes: in file order.
         original: the text as it was.
+        forgotten: paths that begin with one of the references, though no substitution is for their role: the first of
+            each role.
     """
 
     spec: Spec
     changes: tuple[Change, ...]
     original: SpecText
+    forgotten: tuple[PathValue, ...]
 
     def diff(self) -> str:
         """Unified diff for people: control characters are escaped, line ends not shown."""
@@ -108,7 +111,8 @@ def update_spec(
     if num_epochs is not None:
         field, edit = set_epochs(spec, num_epochs)
         edits.append(_Planned(field, edit, spec.text.text[edit.start : edit.end] or None, str(num_epochs)))
-    return _apply(spec, sorted((edit for edit in edits if edit.old != edit.new), key=lambda edit: edit.edit.start))
+    planned = sorted((edit for edit in edits if edit.old != edit.new), key=lambda edit: edit.edit.start)
+    return _apply(spec, planned, _forgotten(paths, rules))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,16 @@ def _path_edits(paths: Sequence[PathValue], rules: Sequence[_Rule]) -> Iterator[
             yield _Planned(path.path, Edit(path.value.start, path.value.end, quote(new)), path.content, new)
 
 
-def _apply(spec: Spec, planned: Sequence[_Planned]) -> Update:
+def _forgotten(paths: Sequence[PathValue], rules: Sequence[_Rule]) -> tuple[PathValue, ...]:
+    roles = {rule.role for rule in rules}
+    first: dict[str, PathValue] = {}
+    for path in paths:
+        if not roles & {None, path.role} and any(rule.begins(path) for rule in rules):
+            first.setdefault(path.role, path)
+    return tuple(first.values())
+
+
+def _apply(spec: Spec, planned: Sequence[_Planned], forgotten: tuple[PathValue, ...]) -> Update:
     """Make the edits, read the result again, and make sure that nothing else has changed."""
     text = spec.text.with_edits(one.edit for one in planned)
     updated = parse(text, spec.path, spec.root, allow_unknown_fields=True)
@@ -138,7 +151,7 @@ def _apply(spec: Spec, planned: Sequence[_Planned]) -> Update:
     if [leaf[1:] for leaf in _leaves(updated)] != [leaf[1:] for leaf in sorted(expected)]:
         raise SpecError("the update would change more than was asked for", where=printable(spec.path))
     changes = (Change(one.field, spec.text.line_column(one.edit.start)[0], one.old, one.new) for one in planned)
-    return Update(updated, tuple(changes), spec.text)
+    return Update(updated, tuple(changes), spec.text, forgotten)
 
 
 def _leaves(spec: Spec) -> Iterator[tuple[int, str, str]]:
@@ -172,9 +185,11 @@ class _Rule:
         return cls(one.role, one.reference, _without_tail(one.reference), _without_tail(one.target, ("/",)))
 
     def fits(self, path: PathValue) -> bool:
-        """Is this reference the beginning of that path, in whole components?"""
-        if self.role not in (None, path.role):
-            return False
+        """Is this reference for the role of that path, and its beginning?"""
+        return self.role in (None, path.role) and self.begins(path)
+
+    def begins(self, path: PathValue) -> bool:
+        """Is this reference the beginning of that path, whatever its role, in whole components?"""
         return path.content == self.prefix or path.content.startswith(f"{self.prefix}/")
 
     def apply(self, path: PathValue) -> str:
@@ -222,8 +237,14 @@ def _require_match(spec: Spec, rule: _Rule, paths: Sequence[PathValue]) -> None:
         raise SpecError(
             f"the reference {shown(rule.reference)} is not the beginning of any {kind}",
             where=spec.where(of_role[0].path),
-            hint=f"The spec has: {listed}{more}.",
+            hint=f"The spec has: {listed}{more}.{_meant(rule, paths)}",
         )
+
+
+def _meant(rule: _Rule, paths: Sequence[PathValue]) -> str:
+    """The roles that a reference would fit, as a sentence."""
+    roles = ", ".join(dict.fromkeys(path.role for path in paths if rule.begins(path)))
+    return f" The reference is the beginning of paths for: {roles}." if roles else ""
 
 
 def _replacement(path: PathValue, rules: Sequence[_Rule]) -> str | None:

@@ -141,6 +141,48 @@ def test_the_edits_as_json(spec: Command) -> None:
     assert all(edit["old"].startswith("/workspace/") and edit["new"].startswith("/mnt/") for edit in edits)
 
 
+def test_an_update_keeps_unknown_fields_at_every_level_and_says_so(spec: Command, tmp_path: Path) -> None:
+    path, out_path = tmp_path / "mine.txt", tmp_path / "new.txt"
+    text = Path(SOUND).read_text().replace("training_config {", "training_config {\n  our_own: 3 # mine\n", 1)
+    text = f"our_notes {{ made_by: 'me' }}\r\n{text}"
+    path.write_bytes(text.encode())
+    for network in ([], ["--network", "detectnet_v2"]):
+        code, _, err = spec("update", str(path), "-o", str(out_path), "--num_epochs", "3", "--overwrite", *network)
+        assert code == 0, err
+        assert out_path.read_bytes() == text.replace("num_epochs: 120", "num_epochs: 3").encode()
+        assert f'{path}:1:1: unknown field "our_notes" at the top level, ignored; it stays in the file' in err
+        assert 'unknown field "our_own" in training_config' in err
+    warnings = json.loads(spec("update", str(path), "--dry_run", "--json", "--num_epochs", "3")[1])["warnings"]
+    assert [("our_notes" in warning, "our_own" in warning) for warning in warnings] == [(True, False), (False, True)]
+
+
+def test_a_misspelt_name_at_the_top_is_refused_with_its_place(spec: Command, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.txt"
+    path.write_text("our_notes: 1\n" + Path(SOUND).read_text())
+    code, _, err = spec("check", str(path))
+    assert code == 3
+    assert f'{path}:1:1: unknown field "our_notes" at the top level' in err
+
+
+def test_an_update_says_which_role_was_forgotten(spec: Command, tmp_path: Path) -> None:
+    path = tmp_path / "spec.txt"
+    path.write_text(
+        re.sub(r'(tfrecords_path|image_directory_path): *"[^"]*"', r'\1: "/ref/data"', Path(SOUND).read_text())
+    )
+    code, _, err = spec("update", str(path), "--dry_run", "--training_data", "/ref", "/mnt")
+    assert code == 0
+    assert "--training_tfrecords REF PATH" in err
+    assert "tfrecords_path" in err
+    everything = ("--training_data", "/ref", "/mnt", "--training_tfrecords", "/ref", "/mnt")
+    assert spec("update", str(path), "--dry_run", *everything)[2] == ""
+    assert spec("update", str(path), "--dry_run", "--map", "/ref", "/mnt")[2] == ""
+    code, _, err = spec(
+        "update", SOUND, "--dry_run", "--training_tfrecords", "/workspace/tao-experiments/data/training", "/"
+    )
+    assert code == 3
+    assert "The reference is the beginning of paths for: training_data." in err
+
+
 def test_mistakes_of_the_user_have_their_exit_codes(spec: Command, tmp_path: Path) -> None:
     assert spec("update", SOUND)[0] == 2
     assert spec("update", SOUND, "--dry_run", "--training_data", "/nowhere", "/x")[0] == 3

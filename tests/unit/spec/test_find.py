@@ -31,7 +31,7 @@ def test_a_network_without_strange_names_goes_before_one_with() -> None:
 
 
 def test_strange_names_and_no_difference_between_networks_are_an_error() -> None:
-    with pytest.raises(SpecError, match="this could be detectnet_v2 Experiment or .*faster_rcnn Experiment"):
+    with pytest.raises(SpecError, match=r"this could be detectnet_v2 Experiment or .*faster_rcnn Experiment"):
         find("random_seed: 1 dataset_config { } x: 1")
 
 

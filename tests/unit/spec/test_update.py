@@ -72,7 +72,9 @@ def test_only_whole_components_match(update: Updater) -> None:
     with pytest.raises(SpecError, match="is not the beginning of any validation_data path") as caught:
         update(("validation_data", "/home/me/data/training", "/mnt/a"))
     assert caught.value.where == "s.txt:9:5"
-    assert caught.value.hint == "The spec has: /home/me/data/training_val/."
+    assert caught.value.hint == (
+        "The spec has: /home/me/data/training_val/. The reference is the beginning of paths for: training_data."
+    )
 
 
 @pytest.mark.parametrize("tail", ["", "/", "/.", "/*", "//", "/*/", "/./"])
