@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from int8cal.spec.text import SpecText
     from int8cal.types import Progress, SampleOrder, SplitName
 
+_BATCH_SIZE = "in the spec, or by --batch_size of int8cal NETWORK"
+"""Where the user says how large a batch is: the Azure ML component has no input for it."""
+
 
 def read_spec(
     path: str | os.PathLike[str],
@@ -207,13 +210,15 @@ def _batches(spec: Spec, dataset: Dataset, batch_size: int, max_batches: int) ->
             f"The dataset contains {available} minibatches, while the requested amount is {max_batches} "
             f"({images} {dataset.split} images, {batch_size} per batch)",
             where=spec.path,
-            hint=f"Ask for at most {available} (-m), or a smaller --batch_size.",
+            hint=f"Ask for at most {available} (-m, max_batches), or make smaller batches, {_BATCH_SIZE}.",
         )
     if available == 0:
         raise DataError(
             f"{images} {dataset.split} images do not fill one batch of {batch_size}",
             where=spec.path,
-            hint=f"Use a --batch_size of at most {images}." if images else "Check the split and the data sources.",
+            hint=f"Make batches of at most {images}, {_BATCH_SIZE}."
+            if images
+            else "Check the split and the data sources.",
         )
     return available if max_batches == -1 else max_batches
 
@@ -236,7 +241,7 @@ def _common_shape(
     if math.prod(shape) * 4 * batch_size > MAX_BATCH_BYTES:
         raise UsageError(
             f"a batch of {batch_size} images of {shape} takes over {MAX_BATCH_BYTES >> 30} GiB",
-            hint="Use a smaller --batch_size.",
+            hint=f"Make smaller batches, {_BATCH_SIZE}.",
         )
     return shape
 

@@ -61,6 +61,15 @@ class Site:
             (folder / child.name).symlink_to(child)
         return folder
 
+    def rewrite(self, pictures: Path, content: Callable[[int, Path], bytes]) -> None:
+        """Put files in place of linked pictures, each with what ``content`` makes of its number and the original."""
+        images = pictures / "image_2"
+        originals = sorted(images.resolve().iterdir())
+        images.unlink()
+        images.mkdir()
+        for number, original in enumerate(originals):
+            (images / original.name).write_bytes(content(number, original))
+
     def write_spec(
         self,
         name: str = "spec.txt",

@@ -5,16 +5,20 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from int8cal import files
 from int8cal.errors import (
+    ImageError,
     MissingDataError,
     OutputError,
     OutputExistsError,
@@ -138,7 +142,7 @@ def test_another_request_is_refused_without_overwrite(site, other):
     before = {path: path.read_bytes() for path in site.out.rglob("*") if path.is_file()}
     with pytest.raises(OutputExistsError) as caught:
         site.run(**other)
-    assert "--overwrite" in str(caught.value)
+    assert "output_dir of its own" in caught.value.hint
     assert {path: path.read_bytes() for path in site.out.rglob("*") if path.is_file()} == before
     assert not site.run(overwrite=True, **other).manifest.reused
 
@@ -146,12 +150,7 @@ def test_another_request_is_refused_without_overwrite(site, other):
 def test_changed_source_image_is_noticed(site):
     pictures = site.pictures("mine")
     site.run(training_data_dir=pictures, max_batches="-1")
-    images = pictures / "image_2"
-    originals = sorted(images.resolve().iterdir())
-    images.unlink()
-    images.mkdir()
-    for original in originals:
-        (images / original.name).write_bytes(originals[0].read_bytes())
+    site.rewrite(pictures, lambda number, original: min(original.parent.iterdir()).read_bytes())
     with pytest.raises(OutputExistsError, match=r"was made before .*\.png changed"):
         site.run(training_data_dir=pictures, max_batches="-1")
 
@@ -165,12 +164,7 @@ def test_damaged_result_is_not_taken_for_finished(site):
 
 def test_skipped_images(site):
     pictures = site.pictures("mine")
-    images = pictures / "image_2"
-    originals = sorted(images.resolve().iterdir())
-    images.unlink()
-    images.mkdir()
-    for number, original in enumerate(originals):
-        (images / original.name).write_bytes(b"no image" if number % 4 == 0 else original.read_bytes())
+    site.rewrite(pictures, lambda number, original: b"no image" if number % 4 == 0 else original.read_bytes())
     inputs = {"training_data_dir": pictures, "max_batches": "-1"}
     skipping = {**inputs, "on_bad_image": "skip", "max_skipped": "5"}
     outcome = site.run(**skipping)
@@ -178,8 +172,8 @@ def test_skipped_images(site):
     assert site.run(**skipping).manifest.reused
     with pytest.raises(OutputExistsError):  # a request that allows none to be left out is another one
         site.run(**inputs)
-    for original in originals:
-        (images / original.name).write_bytes(original.read_bytes())
+    for original in (site.dataset.root / "training" / "image_2").iterdir():
+        (pictures / "image_2" / original.name).write_bytes(original.read_bytes())
     with pytest.raises(OutputExistsError, match="changed"):  # what was unusable is usable now
         site.run(**skipping)
 
@@ -230,6 +224,36 @@ def test_missing_base_model_is_a_note(site, caplog):
     assert any("base model is not there" in message for message in caplog.messages)
 
 
+def test_another_updated_spec_is_refused_whatever_the_tensorfile_is_called(site):
+    site.run()
+    with pytest.raises(OutputExistsError, match="not the updated spec of this request") as caught:
+        site.run(output_subfolder="other", num_epochs="3")
+    assert caught.value.where == str(site.out / "app" / "specs" / "spec.txt")
+    assert not (site.out / "app" / "other").exists()
+    assert not site.run(output_subfolder="other", max_batches="2").manifest.reused  # the updated spec is the same
+
+
+def test_records_that_only_the_spec_knows_name_the_inputs_that_would_replace_them(site, caplog):
+    site.write_spec(data="/workspace/data", records="/workspace/data/tfrecords/*")
+    with pytest.raises(MissingDataError, match=r"/workspace/data/tfrecords/\*") as caught:
+        site.run(
+            specfile_reference_training_data_dir="/workspace/data",
+            training_tf_records_dir=None,
+            specfile_reference_training_tf_records_dir=None,
+        )
+    assert "training_tf_records_dir" in caught.value.hint
+    assert "specfile_reference_training_tf_records_dir" in caught.value.hint
+    assert "validation" not in caught.value.hint
+    assert any("specfile_reference_training_tf_records_dir is not given" in message for message in caplog.messages)
+
+
+def test_records_that_are_not_in_their_folder_name_its_inputs(site):
+    (site.root / "empty [1]").mkdir()
+    with pytest.raises(MissingDataError, match="No files match") as caught:
+        site.run(training_tf_records_dir=site.root / "empty [1]")
+    assert caught.value.hint == "Check the inputs training_tf_records_dir and training_tf_records_subdir."
+
+
 def test_missing_data_are_an_error(site):
     with pytest.raises(MissingDataError, match="training TFRecords"):
         site.run(training_tf_records_subdir="gone")
@@ -245,41 +269,104 @@ def test_unknown_network(site):
         site.run(network="yolo")
 
 
-def test_failed_run_leaves_nothing_behind(site, monkeypatch):
+def test_failed_run_leaves_nothing_behind(site):
     pictures = site.pictures("mine")
-    (pictures / "image_2").unlink()
-    (pictures / "image_2").mkdir()
-    with pytest.raises(MissingDataError):
+    site.rewrite(pictures, lambda number, original: b"no image")
+    with pytest.raises(ImageError):
         site.run(training_data_dir=pictures)
-    assert not files_below(site.out)
+    assert not site.out.exists()
+    (site.out / "app" / "mine").mkdir(parents=True)
+    with pytest.raises(ImageError):
+        site.run(training_data_dir=pictures)
+    assert {str(path.relative_to(site.out)) for path in site.out.rglob("*")} == {"app", "app/mine"}
+
+
+class ForwardOnly:
+    """Files below a folder are written through pipes: forwards, or not at all; and no name there can change."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder = str(folder)
+        self.written = set()
+        self.pumps = []
+        self.real_open, self.real_fsync = os.open, os.fsync
+        monkeypatch.setattr(os, "open", self.open)
+        monkeypatch.setattr(os, "fsync", self.fsync)
+        monkeypatch.setattr(files, "open", self.open_file, raising=False)
+        for name in ("link", "rename", "replace", "truncate"):
+            monkeypatch.setattr(os, name, self.refused)
+
+    def refused(self, *arguments, **options):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    def open(self, path, flags, *arguments, **options):
+        self.wait()
+        descriptor = self.real_open(path, flags, *arguments, **options)
+        if not str(path).startswith(self.folder) or flags & os.O_ACCMODE != os.O_WRONLY:
+            return descriptor
+        self.written.add(os.path.relpath(path, self.folder))
+        reader, writer = os.pipe()
+        self.pumps.append(threading.Thread(target=self.pump, args=(reader, descriptor)))
+        self.pumps[-1].start()
+        return writer
+
+    def open_file(self, file, mode="r", **options):
+        if isinstance(file, str) and mode == "wb":
+            file = self.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        return open(file, mode, **options)
+
+    def fsync(self, descriptor):
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            self.real_fsync(descriptor)
+
+    def pump(self, reader, target):
+        with open(reader, "rb") as source, open(target, "wb") as sink:
+            shutil.copyfileobj(source, sink)
+
+    def wait(self):
+        """Until what was written and closed is in its file."""
+        for pump in self.pumps:
+            pump.join()
+        self.pumps.clear()
 
 
 def test_target_that_cannot_rename_or_seek(site, monkeypatch):
-    """Nothing is made in the output folder: files arrive there whole, where no name can change."""
-    written = []
+    """Nothing is made in the output folder: files arrive there whole, from their first byte to their last."""
+    site.run()
+    undisturbed = site.tensorfile.read_bytes()
+    hdf5_files = []
     real_init = TensorFileWriter.__init__
 
     def init(self, path, *arguments, **options):
-        written.append(path)
+        hdf5_files.append(path)
         real_init(self, path, *arguments, **options)
 
-    def refused(*arguments, **options):
-        raise OSError(errno.ENOTSUP, "Operation not supported")
-
     monkeypatch.setattr(TensorFileWriter, "__init__", init)
-    for name in ("link", "rename", "replace"):
-        monkeypatch.setattr(os, name, refused)
-    site.run()
-    assert written
-    assert not any(path.startswith(str(site.out)) for path in written)
-    with TensorFile(site.tensorfile) as file:
-        assert len(file) == 1
-    assert files_below(site.out) == {
+    out = site.root / "forward"
+    out.mkdir()
+    with monkeypatch.context() as patch:
+        target = ForwardOnly(out, patch)
+        with (
+            open(os.open(out / "probe", os.O_WRONLY | os.O_CREAT), "wb") as probe,
+            pytest.raises(OSError, match="seek"),
+        ):
+            probe.seek(0)
+        site.run(output_dir=out)
+        target.wait()
+    (out / "probe").unlink()
+    assert hdf5_files
+    assert not any(path.startswith(str(out)) for path in hdf5_files)
+    tensorfile = out / "app" / "experiment_dir_final" / "calibration.tensor"
+    assert tensorfile.read_bytes() == undisturbed
+    names = {
         "app/experiment_dir_final/calibration.tensor",
         "app/experiment_dir_final/calibration.tensor.html",
         "app/experiment_dir_final/calibration.tensor.json",
         "app/specs/spec.txt",
     }
+    assert files_below(out) == names
+    assert names <= target.written
+    json.loads(Path(f"{tensorfile}.json").read_text())
+    assert (out / "app" / "specs" / "spec.txt").read_bytes() == (site.out / "app" / "specs" / "spec.txt").read_bytes()
 
 
 def test_read_only_output(site, monkeypatch):

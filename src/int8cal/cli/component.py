@@ -56,7 +56,9 @@ def component(*, inputs_from: str | None, overwrite: bool, as_json: bool, **opti
     \b
     Examples:
       int8cal component --model_app_name streets --original_specs specs --specs_file spec.txt \\
-        --training_data_dir data --specfile_reference_training_data_dir /workspace/data --output_dir out
+        --training_data_dir data --specfile_reference_training_data_dir /workspace/data \\
+        --training_tf_records_dir data --specfile_reference_training_tf_records_dir /workspace/data \\
+        --output_dir out
       int8cal component --inputs_from inputs.txt
     """
     console.configure_logging(verbose=True)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from int8cal.dataset.samples import Sample
     from int8cal.plans import Plan
 
-_HINT = "Add --overwrite to replace it, or choose another output_subfolder or output_filename."
-
 
 def finished(plan: Plan, path: str, *, engine: str, max_skipped: int) -> Manifest | None:
     """The finished result of the same request, read whole and held against today's source images.
@@ -62,7 +60,7 @@ def finished(plan: Plan, path: str, *, engine: str, max_skipped: int) -> Manifes
 
 
 def _taken(path: str, why: str) -> OutputExistsError:
-    return OutputExistsError(f"already exists, and {why}", where=path, hint=_HINT)
+    return OutputExistsError(f"already exists, and {why}", where=path)
 
 
 def _require_same(plan: Plan, path: str, facts: dict[str, Any], rows: np.ndarray[Any, Any], max_skipped: int) -> None:

@@ -17,7 +17,7 @@ def refuse_foreign_page(path: str) -> None:
         OutputExistsError: something has the page's name.
     """
     if os.path.lexists(path):
-        raise OutputExistsError("already exists", where=path, hint="Delete it, or add --overwrite.")
+        raise OutputExistsError("already exists, without its tensorfile", where=path)
 
 
 def written_page(tensorfile: str, path: str, *, overwrite: bool) -> str | None:

@@ -19,13 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from int8cal import networks
 from int8cal.component import mlflow
+from int8cal.component.advice import missing_data_advised, output_taken_advised
 from int8cal.component.finished import finished
-from int8cal.component.inputs import INPUTS
+from int8cal.component.inputs import INPUTS, MAPPINGS
 from int8cal.component.page import refuse_foreign_page, written_page
-from int8cal.errors import MissingDataError, SpecError, UsageError
+from int8cal.errors import MissingDataError, OutputExistsError, SpecError, UsageError
 from int8cal.files import OutputFile
 from int8cal.pipeline import make, plan, read_spec
 from int8cal.spec.clear import without_fields
+from int8cal.spec.roles import path_values
+from int8cal.spec.text import shown
 from int8cal.spec.update import Substitution, update_spec
 
 if TYPE_CHECKING:
@@ -88,16 +91,25 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
     stages = _Stages()
     notes = [f"{item.name} is not used: {item.reason}" for item in request.not_used]
     notes += _missing(request)
-    for note in notes:
-        log.warning("%s", note)
+    _log(notes)
     with stages.timed("update"):
         updated = _updated(request)
-    with stages.timed("plan"):
+    stale = _stale(updated)
+    _log(stale)
+    notes += stale
+    paths = list(path_values(updated.spec, networks.of_spec(updated.spec).path_roles))
+    with (
+        stages.timed("plan"),
+        missing_data_advised(paths, {place.mapping.role for place in request.run_paths}),
+    ):
         planned = plan(updated.spec, split=request.split, max_batches=request.max_batches, seed=request.seed)
     with (
+        output_taken_advised(),
         tempfile.TemporaryDirectory(prefix="int8cal-") as scratch,
         OutputFile(
-            request.updated_spec, overwrite=overwrite or _is_ours(request.updated_spec, planned), scratch_dir=scratch
+            request.updated_spec,
+            overwrite=overwrite or _is_earlier_one(request.updated_spec, planned),
+            scratch_dir=scratch,
         ) as spec_file,
     ):
         with stages.timed("make"):
@@ -123,6 +135,11 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
     outcome = Outcome(request, manifest, updated, page, tuple(notes), stages.seconds)
     _tell_mlflow(outcome)
     return outcome
+
+
+def _log(notes: list[str]) -> None:
+    for note in notes:
+        log.warning("%s", note)
 
 
 def _finished(planned: Plan, request: Request) -> Manifest | None:
@@ -178,6 +195,16 @@ def _missing(request: Request) -> list[str]:
     return notes
 
 
+def _stale(updated: Update) -> list[str]:
+    """Notes on paths that begin with a given reference, and that no input replaces."""
+    references = {mapping.role: mapping.reference for mapping in MAPPINGS}
+    return [
+        f"{path.path} stays {shown(path.content)}: {references[path.role]} is not given"
+        for path in updated.forgotten
+        if path.role in references  # networks of other distributions may have roles of their own
+    ]
+
+
 def _updated(request: Request) -> Update:
     spec = read_spec(request.spec_path, request.network)
     for warning in spec.warnings:
@@ -186,14 +213,22 @@ def _updated(request: Request) -> Update:
     return update_spec(spec, networks.of_spec(spec).path_roles, substitutions, num_epochs=request.num_epochs)
 
 
-def _is_ours(path: str, planned: Plan) -> bool:
-    """Whether ``path`` is the updated spec of an earlier run of this request: the same but for the run's paths."""
+def _is_earlier_one(path: str, planned: Plan) -> bool:
+    """Whether ``path`` is the updated spec of an earlier run of this request: the same but for the run's paths.
+
+    Raises:
+        OutputExistsError: it is another file.
+    """
+    if os.path.islink(path) or not os.path.isfile(path):
+        return False
+    roles = planned.network.path_roles
     try:
         earlier = read_spec(path, planned.network.name)
     except SpecError:
-        return False
-    roles = planned.network.path_roles
-    return bool(without_fields(earlier.message, roles) == without_fields(planned.spec.message, roles))
+        earlier = None
+    if earlier and without_fields(earlier.message, roles) == without_fields(planned.spec.message, roles):
+        return True
+    raise OutputExistsError("already exists, and is not the updated spec of this request", where=path)
 
 
 def _component_facts(

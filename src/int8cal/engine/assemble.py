@@ -78,7 +78,7 @@ def assemble(
     if done.batches < (batches or 1):
         raise DataError(
             f"{len(done.skipped)} images were skipped, and the rest fills {done.batches} of {batches or 1} batches",
-            hint="Ask for fewer batches (-m), or mend the images named above.",
+            hint="Ask for fewer batches (-m, max_batches), or mend the images named above.",
         )
     return done
 

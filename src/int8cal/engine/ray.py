@@ -210,7 +210,7 @@ def _our_errors(ray: Any) -> Iterator[None]:
     except ray.exceptions.RayError as error:
         raise UnavailableError(
             f"the Ray cluster could not do the work: {_last_line(error)}",
-            hint="See the logs of the cluster; with --resume, a new run goes on from what is finished.",
+            hint="See the logs of the cluster. With --resume of int8cal NETWORK, a run goes on from what is finished.",
         ) from error
 
 
@@ -261,7 +261,8 @@ def _require_answer(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER).close()
     except (OSError, OverflowError) as error:
         raise UnavailableError(
-            f"no Ray cluster answers at {address}: {error}", hint="Check --ray_address or RAY_ADDRESS."
+            f"no Ray cluster answers at {address}: {error}",
+            hint="Check RAY_ADDRESS, or --ray_address of int8cal NETWORK.",
         ) from error
 
 

@@ -271,7 +271,7 @@ def test_termination_is_passed_on(fake, streets, tmp_path):
     assert process.returncode == 143
     assert "Writing calibration tensorfile" in stderr
     wait_for(Path(f"{fake.log}.ended"))
-    assert not list(out.parent.iterdir())
+    assert not out.parent.exists()
     assert not list(tmp_path.glob("int8cal-tao-*"))
 
 
