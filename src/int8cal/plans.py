@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from int8cal.dataset.encoded import sample_place
 from int8cal.spec.clear import without_fields
+from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,8 +77,8 @@ class Plan:
     def images_from(self) -> str:
         """``data set``, ``folder`` or ``folder, recursive``."""
         if self.folder is None:
-            return "data set"
-        return "folder, recursive" if self.folder.recursive else "folder"
+            return DATA_SET
+        return FOLDER_RECURSIVE if self.folder.recursive else FOLDER
 
     def samples(self) -> Iterator[Sample]:
         """The samples that go into the file when none is bad, in order."""

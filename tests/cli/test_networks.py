@@ -50,6 +50,20 @@ def test_images_from_a_folder(network, folder, run_cli, tiny_dataset):
     deeper = run_cli(*arguments, "--recursive", "-m", "2", "-o", folder / "deeper")
     assert record(deeper, folder / "deeper")["manifest"]["images"] == "folder, recursive"
 
+    for out in ("out", "deeper"):
+        done = run_cli("verify", out, "-e", spec, "--cal_image_dir", "images")
+        assert done.code == 0, done.stdout
+        assert "equal in every bit, in order" in done.stdout
+
+
+def test_verify_asks_for_the_folder(folder, run_cli):
+    assert run_cli("ssd", JOB, "-e", "ssd.txt", "--cal_image_dir", "images", "-o", "out").code == 0
+    done = run_cli("verify", "out", "-e", "ssd.txt")
+    assert done.code == 2
+    assert "out: this file's images are of a folder" in done.stderr
+    assert "--cal_image_dir" in done.stderr
+    assert "manifest" not in run_cli("verify", "out").stdout
+
 
 @pytest.mark.parametrize(
     ("options", "code", "said"),

@@ -18,10 +18,11 @@ from int8cal.check.statistics import digest_of
 from int8cal.dataset.encoded import sample_place
 from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import EncodedSample, FailedSample, Work
-from int8cal.errors import DataError
+from int8cal.errors import DataError, UsageError
 from int8cal.pipeline import plan
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.findings import Finding
+from int8cal.tensorfile.layout import FOLDER_RECURSIVE, is_of_folder
 from int8cal.text_safety import printable
 from int8cal.types import Size
 
@@ -63,10 +64,13 @@ class Origin:
         """A run with the file's split and seed.
 
         Raises:
+            UsageError: the file's images are of a folder, and none is named.
             SpecError: the spec asks for something impossible.
             DataError: the data set cannot be read, or has fewer images.
         """
         stated: Mapping[str, object] = file.manifest or {}
+        if is_of_folder(stated) and self.cal_image_dir is None:
+            raise UsageError("this file's images are of a folder", where=file.path, hint="Add --cal_image_dir DIR.")
         options = stated.get("options")
         seed = stated.get("seed") if self.seed is None else self.seed
         return plan(
@@ -77,7 +81,7 @@ class Origin:
             max_batches=batches,
             data_root=self.data_root,
             cal_image_dir=self.cal_image_dir,
-            recursive=stated.get("images") == "folder, recursive",
+            recursive=self.cal_image_dir is not None and stated.get("images") == FOLDER_RECURSIVE,
             options=options if isinstance(options, dict) else None,
         )
 

@@ -18,7 +18,8 @@ its siblings, which its manifest declares (`Part`).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 GROUP_PREFIX = "_tensorfile_array_key__"
 DATASET = "_tensorfile_array_key_"
@@ -28,6 +29,9 @@ MANIFEST = "int8cal"
 SAMPLES = "int8cal_samples"
 PARTS = "parts"
 """Key of the manifest under which a head file declares its parts, each with the fields of `Part`."""
+
+DATA_SET, FOLDER, FOLDER_RECURSIVE = "data set", "folder", "folder, recursive"
+"""Where a manifest says (``images``) that the images came from."""
 
 MAX_PARTS = 100
 """Most part files of one tensorfile: all of them must be declared in the manifest."""
@@ -101,6 +105,11 @@ SAMPLE_FIELDS: tuple[tuple[str, str], ...] = (
     ("sha256", "V32"),
 )
 """Columns of the sample table with their NumPy types, in the order of `SampleRow`."""
+
+
+def is_of_folder(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest says that the images came from a folder, and so from no split of a data set."""
+    return manifest.get("images") in (FOLDER, FOLDER_RECURSIVE)
 
 
 def group_name(batch: int) -> str:

@@ -133,14 +133,25 @@ def _manifest_problems(file: TensorFile, manifest: Mapping[str, Any]) -> Iterato
     for name in _HASHES if is_run else ():
         if not isinstance(manifest.get(name), str) or not _SHA256.fullmatch(manifest[name]):
             yield f"its {name} is {_shown(manifest.get(name))}, not a SHA-256"
-    for name in ("network", "split") if is_run else ():
-        if not isinstance(manifest.get(name), str):
-            yield f"its {name} is {_shown(manifest.get(name))}, not a name"
+    if is_run:
+        yield from _origin_problems(manifest)
     if manifest["batches"] != len(file):
         yield f"it speaks of {manifest['batches']} batches, the file has {len(file)}"
     shape = [manifest["batch_size"], *_listed(manifest.get("image_shape"))]
     if shape != list(file.shape):
         yield f"it speaks of batches of shape {_shown(shape)}, the file's are {list(file.shape)}"
+
+
+def _origin_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with what a run's record says of where the images came from."""
+    split = manifest.get("split")
+    if not isinstance(manifest.get("network"), str):
+        yield f"its network is {_shown(manifest.get('network'))}, not a name"
+    if layout.is_of_folder(manifest):
+        if split is not None:
+            yield f"its split is {_shown(split)}, but images of a folder belong to none"
+    elif not isinstance(split, str):
+        yield f"its split is {_shown(split)}, not a name"
 
 
 def _table_problems(file: TensorFile, manifest: Mapping[str, Any], table: Any) -> Iterator[str]:

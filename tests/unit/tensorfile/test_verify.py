@@ -112,6 +112,8 @@ def test_values_that_are_no_numbers(made, value):
         ("skipped", 1, "0 rows of the sample table are of skipped images, it says 1"),
         ("seed", True, "seed is True, not a number"),
         ("network", ..., "network is None, not a name"),
+        ("split", None, "split is None, not a name"),
+        ("images", "folder", "split is 'training', but images of a folder belong to none"),
         ("schema", -1, "schema is -1"),
     ],
 )
