@@ -8,11 +8,16 @@ from int8cal.errors import ImageError
 from int8cal.preprocess.colour import unified_depth
 from int8cal.types import Size
 
-MAX_INTERMEDIATE_PIXELS = 1 << 28
-"""Largest image between the two passes: a very tall image stretched to a very wide one is refused."""
+MAX_INTERMEDIATE_PIXELS = 1 << 26
+"""Largest image between the two passes, as large as the largest that is decoded: a very tall image stretched to a very
+wide one is refused."""
+
+MAX_SIDE = 1 << 20
+"""Longest side that is interpolated: Pillow takes 48 bytes of weights for each pixel of it."""
 
 _PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
 _NOT_INTERPOLATED = ("1", "P")
+_SCALE_DOWN = "Scale the image down, or leave it out: --on_bad_image skip --max_skipped 1."
 
 
 def nearest(picture: Image.Image, size: Size) -> Image.Image:
@@ -39,23 +44,25 @@ def interpolated(picture: Image.Image, size: Size, resample: Image.Resampling) -
         A picture of the same mode (``I`` for 16-bit grey); the picture itself when it already has the size.
 
     Raises:
-        ImageError: the mode cannot be interpolated, or the image between the two passes would be too large.
+        ImageError: the mode cannot be interpolated, or that takes too much memory.
     """
     picture = unified_depth(picture)
     if picture.size == (size.width, size.height):
         return picture
     if picture.mode in _NOT_INTERPOLATED:
         return nearest(picture, size)
-    if size.width * picture.height > MAX_INTERMEDIATE_PIXELS:
-        raise ImageError(
-            f"{picture.width}×{picture.height} pixels cannot be stretched to {size.width}×{size.height}: "
-            f"a pass needs more than {MAX_INTERMEDIATE_PIXELS} pixels."
-        )
     mode = picture.mode
+    problem = f"{picture.width}×{picture.height} pixels cannot be stretched to {size.width}×{size.height}"
+    if max(picture.size) > MAX_SIDE:
+        raise ImageError(f"{problem}: a side has more than {MAX_SIDE} pixels.", hint=_SCALE_DOWN)
+    if size.width * picture.height > MAX_INTERMEDIATE_PIXELS:
+        raise ImageError(f"{problem}: a pass needs more than {MAX_INTERMEDIATE_PIXELS} pixels.", hint=_SCALE_DOWN)
     try:
         premultiplied = picture.convert(_PREMULTIPLIED[mode]) if mode in _PREMULTIPLIED else picture
         rows = premultiplied.resize((size.width, picture.height), resample)
         both = rows.resize((size.width, size.height), resample)
     except ValueError as error:
         raise ImageError(f"An image of Pillow mode {mode} cannot be resized.") from error
+    except MemoryError as error:
+        raise ImageError(f"{problem}: there is not enough memory.", hint=_SCALE_DOWN) from error
     return both.convert(mode) if mode in _PREMULTIPLIED else both

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
+from tests.memory import PEAK_MIB
 from tests.pictures import all_kinds, pixels
 
 from int8cal.dataset.pictures import open_picture
 from int8cal.errors import ImageError
-from int8cal.preprocess.stretch import interpolated, nearest
+from int8cal.preprocess.stretch import MAX_SIDE, interpolated, nearest
 from int8cal.types import Size
 
 LANCZOS = Image.Resampling.LANCZOS
@@ -58,3 +62,39 @@ def test_nearest_takes_pixels_at_the_centres():
 def test_huge_passes_are_refused():
     with pytest.raises(ImageError, match="a pass needs more than"):
         interpolated(Image.new("L", (1, 60000)), Size(33, 60000), LANCZOS)
+
+
+@pytest.mark.parametrize("size", [(1, MAX_SIDE + 1), (MAX_SIDE + 1, 1)])
+def test_endless_sides_are_refused(size):
+    with pytest.raises(ImageError, match="a side has more than") as caught:
+        interpolated(Image.new("L", size), Size(33, 33), LANCZOS)
+    assert caught.value.hint
+
+
+def test_memory_that_is_not_there(monkeypatch):
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "resize", exhausted)
+    with pytest.raises(ImageError, match="not enough memory"):
+        interpolated(Image.new("L", (9, 9)), Size(33, 33), LANCZOS)
+
+
+@pytest.mark.parametrize("size", [(63, 1 << 20), (8, 8_000_000)])
+def test_tall_pictures_take_no_more_memory_than_decoding_does(size):
+    """The picture, at 4 bytes a pixel, and what comes of it; not one larger than that on the way."""
+    script = f"""{PEAK_MIB}
+from PIL import Image
+from int8cal.errors import ImageError
+from int8cal.preprocess.stretch import interpolated
+from int8cal.types import Size
+picture = Image.new("RGB", {size})
+before = peak_mib()
+try:
+    interpolated(picture, Size(33, 64), Image.Resampling.LANCZOS)
+except ImageError:
+    pass
+print(peak_mib() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 400
