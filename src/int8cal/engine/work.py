@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from int8cal.dataset.encoded import read_encoded, sample_place
 from int8cal.errors import DataError, ImageError
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from int8cal.dataset.samples import Sample
     from int8cal.networks.network import Arithmetic
     from int8cal.tensorfile.chunks import Compression
+    from int8cal.types import ImageCHW_f32
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,7 @@ class Work:
         image = self.arithmetic.decode(encoded, sample)
         size = self.arithmetic.size(image)
         tensor = self.arithmetic.to_tensor(image, sample)
-        if tensor.shape != self.shape:
-            raise ImageError(f"becomes {tensor.shape} (channels, height, width), the batches need {self.shape}")
+        self._require_usable(tensor)
         return EncodedSample(
             sample=sample,
             chunk=self.compression.encode(tensor),
@@ -81,3 +83,15 @@ class Work:
             encoded_bytes=len(encoded),
             sha256=hashlib.sha256(encoded).digest(),
         )
+
+    def _require_usable(self, tensor: ImageCHW_f32) -> None:
+        """What every arithmetic promises, and none may break: one bad value would ruin a calibration."""
+        if tensor.shape != self.shape:
+            raise ImageError(f"becomes {tensor.shape} (channels, height, width), the batches need {self.shape}")
+        if tensor.dtype != np.float32:
+            raise ImageError(f"becomes values of the type {tensor.dtype}, not float32")
+        if not np.isfinite(tensor).all():  # under 1 % of the time that an image takes
+            raise ImageError(
+                f"the arithmetic {self.arithmetic.name} makes values of it that are no finite numbers",
+                hint="Look at the means and factors of the spec.",
+            )

@@ -46,7 +46,8 @@ class Arithmetic:
         name: stable name of the arithmetic, recorded in the manifest (``detectnet_v2.mode0``).
         evidence: how well it is known to equal the reference: ``bit-exact``, ``exporter-equal`` or ``unverified``.
         decode: (encoded bytes, sample) → decoded image; raises `ImageError`.
-        to_tensor: (decoded image, sample) → network input, CHW float32, C-contiguous; raises `ImageError`.
+        to_tensor: (decoded image, sample) → network input, CHW float32, C-contiguous, every value finite (the engine
+            refuses images of which that is not true); raises `ImageError`.
         shape: sample → (channels, height, width) of its network input, from the recorded size alone.
         options: whatever parameters decide the numbers, for the manifest (JSON types only). Readers rely on
             ``channel_order`` (``RGB``, ``BGR``, ``grey``) and on either ``value_range``, the values of pixels 0 and

@@ -1,0 +1,49 @@
+"""One image's work: what an arithmetic may not make of it, whoever wrote the arithmetic."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.pictures import encode, pixels
+
+from int8cal.dataset.samples import Sample
+from int8cal.engine.work import EncodedSample, FailedSample, Work
+from int8cal.networks.network import Arithmetic
+from int8cal.tensorfile.chunks import Compression
+
+
+@pytest.fixture
+def result_of(tmp_path):
+    """What the work comes to when the arithmetic makes this tensor of the image."""
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(pixels()))
+    sample = Sample(0, "a", str(path))
+
+    def result_of(tensor: np.ndarray) -> EncodedSample | FailedSample:
+        arithmetic = Arithmetic(
+            "plugin.odd", "unverified", lambda encoded, _: pixels(), lambda image, _: tensor, lambda _: (1, 2, 3)
+        )
+        return Work(arithmetic, (1, 2, 3), Compression.named("none"))(sample)
+
+    return result_of
+
+
+def test_what_is_promised_is_taken(result_of):
+    tensor = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    assert result_of(tensor).chunk == tensor.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("tensor", "said"),
+    [
+        (np.zeros((1, 3, 2), np.float32), "becomes (1, 3, 2)"),
+        (np.zeros((1, 2, 3)), "float64, not float32"),
+        (np.full((1, 2, 3), np.nan, np.float32), "plugin.odd makes values of it that are no finite numbers"),
+        (np.array([[[0, 0, 0], [0, 0, np.inf]]], np.float32), "no finite numbers"),
+    ],
+)
+def test_what_is_not_is_an_error_with_the_place_of_the_image(result_of, tmp_path, tensor, said):
+    failed = result_of(tensor)
+    assert isinstance(failed, FailedSample)
+    assert said in failed.error.message
+    assert failed.error.where == str(tmp_path / "a.png")
