@@ -82,32 +82,39 @@ def check(*, path: str, network: str | None, allow_unknown_fields: bool, strict:
     read = _read(path, network, allow_unknown_fields=allow_unknown_fields, strict=strict)
     findings = _findings(read)
     if as_json:
-        listed = [{"where": one.where, "field": one.field or None, "message": one.message} for one in findings]
+        listed = [
+            {"where": one.where, "field": one.field or None, "message": one.message, "hint": one.hint}
+            for one in findings
+        ]
         facts = {"file": path, "message": describe_root(read.root), "sound": not findings}
         console.print_json({**facts, "findings": listed, "warnings": list(read.warnings)})
     else:
         _note_warnings(read)
-        console.print_lines(f"{one.where}: {one.message}" for one in findings)
+        console.print_lines(" ".join(filter(None, (f"{one.where}: {one.message}", one.hint))) for one in findings)
         console.print_lines([f"{path}: {describe_root(read.root)}: {_verdict(len(findings))}"])
     if findings:
         click.get_current_context().exit(SpecError.exit_code)
 
 
 def _findings(read: Spec) -> list[Finding]:
-    """What the tables find; when they find nothing, what the network itself refuses first."""
+    """What a run would refuse: a form that is outdated; else all that the tables find; else the network's own check."""
     from int8cal import networks
-    from int8cal.errors import SpecError
-    from int8cal.spec.check import Finding
     from int8cal.spec.check import check as check_tables
 
-    findings = list(check_tables(read))
     network = networks.find(read)
-    if findings or not network:
-        return findings
+    if network is None:
+        return list(check_tables(read))
+    return _refusal(network.refuse_outdated, read) or list(check_tables(read)) or _refusal(network.check, read)
+
+
+def _refusal(check: Callable[[Spec], None], read: Spec) -> list[Finding]:
+    from int8cal.errors import SpecError
+    from int8cal.spec.check import Finding
+
     try:
-        network.check(read)
+        check(read)
     except SpecError as error:
-        return [Finding(error.where or read.path, "", error.message)]
+        return [Finding(error.where or read.path, "", error.message, error.hint)]
     return []
 
 

@@ -20,7 +20,6 @@ Evidence: none from the reference; the formulas are tested against a second impl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -107,15 +106,10 @@ def _problems(message: Message) -> Iterator[tuple[str, str]]:
             f"{_INPUT}.image_channel_order",
             f"image_channel_order is {config.image_channel_order!r}; images with {channels} channels need {allowed}.",
         )
-    if math.isinf(config.image_scaling_factor):
-        yield f"{_INPUT}.image_scaling_factor", "image_scaling_factor is no finite number."
     if config.WhichOneof("image_size_config") is None:
         yield _INPUT, "size_height_width or size_min should be set in experiment spec file."
     size = _fixed_size(message)
-    if size is None:
-        if config.size_min.min < 1:
-            yield f"{_INPUT}.size_min", "size_min.min should be > 0."
-    elif size.height * size.width > MAX_PIXELS:
+    if size and size.height * size.width > MAX_PIXELS:
         problem = f"Images of {size.width}×{size.height} pixels are too large; at most {MAX_PIXELS} are made."
         yield f"{_INPUT}.size_height_width", problem
 

@@ -8,7 +8,7 @@ The order of the findings is that in which the reference's validator would meet 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +44,13 @@ class Finding:
         where: ``path:line:column`` of the field, or of the message in which it is missing; the path alone at top level.
         field: field path.
         message: in the words of the reference.
+        hint: what to do about it, where the message leaves that open.
     """
 
     where: str
     field: str
     message: str
+    hint: str | None = None
 
 
 def check(spec: Spec) -> tuple[Finding, ...]:
@@ -66,7 +68,8 @@ def require_sound(spec: Spec) -> None:
     findings = check(spec)
     if findings:
         others = f"{len(findings) - 1} more: see int8cal spec check." if len(findings) > 1 else None
-        raise SpecError(findings[0].message, where=findings[0].where, hint=others)
+        hints = filter(None, (findings[0].hint, others))
+        raise SpecError(findings[0].message, where=findings[0].where, hint=" ".join(hints) or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,8 @@ class _Walk:
         for item in value if is_repeated(field) else (value,):
             failed = next((words for words in (_failure(field.name, *test, item) for test in tests) if words), None)
             if failed:
-                yield Finding(where, place.child(field.name), shown(_PREFIX + failed, 400))
+                hint = None if place.values(field.name) else _missing_hint(field.name, place.path, tests)
+                yield Finding(where, place.child(field.name), shown(_PREFIX + failed, 400), hint)
 
     def _where_written(self, name: str, place: _Place) -> str:
         """Where the value of a field that counts stands; where its message does when it is not there."""
@@ -183,6 +187,13 @@ class _Walk:
 
     def _where(self, offset: int | None) -> str:
         return printable(self.path) if offset is None else self.text.place(self.path, offset)
+
+
+def _missing_hint(name: str, parent: str, tests: Iterable[tuple[str, Any]]) -> str:
+    """What to write for a scalar that is not in the spec, and whose default will not do."""
+    known = next((limit for op, limit in tests if op == "in"), ())
+    among = f", one of {', '.join(map(repr, known))}" if known else ""
+    return f"{name} is missing: add it to {parent or 'the spec'}{among}."
 
 
 def _place(path: str, written: list[tuple[Field, Scalar | Message]]) -> _Place:

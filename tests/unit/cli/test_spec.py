@@ -51,6 +51,24 @@ def test_check_of_a_sound_spec(spec: Command) -> None:
     assert spec("check", SOUND) == (0, f"{SOUND}: detectnet_v2 Experiment: sound\n", "")
 
 
+def test_check_of_a_form_that_is_no_longer_read(spec: Command, tmp_path: Path) -> None:
+    (tmp_path / "tlt1.txt").write_text("random_seed: 42\nnetwork_config { feature_extractor: 'resnet:18' }")
+    code, out, _ = spec("check", str(tmp_path / "tlt1.txt"))
+    assert code == 3
+    assert out.startswith(f"{tmp_path}/tlt1.txt:2:1: network_config is the form of TLT 1.0")
+    assert "Rename network_config to model_config" in out
+    assert "1 finding" in out
+
+
+def test_check_says_what_is_missing(spec: Command) -> None:
+    path = str(SPECS / "classification" / "default_spec.txt")
+    code, out, _ = spec("check", path)
+    assert code == 3
+    assert "preprocess_mode is missing: add it to train_config, one of 'tf', 'caffe', 'torch'." in out
+    _, out, _ = spec("check", "--json", path)
+    assert "preprocess_mode is missing" in json.loads(out)["findings"][0]["hint"]
+
+
 def test_check_warns_of_legacy_fields_and_refuses_them_when_strict(spec: Command) -> None:
     code, out, err = spec("check", LEGACY)
     assert code == 0

@@ -124,14 +124,21 @@ def test_contradictions_are_warned_of(here, read):
     [
         ([('"bgr"', '"brg"')], "image_channel_order is 'brg'", 4),
         ([('"bgr"', '"l"')], "images with 3 channels need 'rgb' or 'bgr'", 4),
-        ([("58.8", "inf")], "image_scaling_factor is no finite number", 4),
+        ([("58.8", "0")], "image_scaling_factor should > 0. Wrong value: 0.0", 4),
+        ([("58.8", "-1")], "image_scaling_factor should > 0. Wrong value: -1.0", 4),
+        ([("58.8", "nan")], "image_scaling_factor should > 0. Wrong value: nan", 4),
+        ([("58.8", "1e-40")], "image_scaling_factor should >= 1e-30", 4),
+        ([("58.8", "inf")], r"image_scaling_factor should <= 1e\+30. Wrong value: inf", 4),
+        ([("image_scaling_factor: 58.8", "")], "image_scaling_factor should > 0. Wrong value: 0.0", 3),
+        ([("height: 160", "height: 159")], "height should >= 160. Wrong value: 159", 4),
+        ([("width: 176", "")], "width should >= 160. Wrong value: 0", 4),
         ([(r'image_channel_mean \{ key: "g" [^}]*\}', "")], "'r', 'g', 'b' should all be present", 5),
         ([(r'image_channel_mean \{ key: "b".*123.68 \}', "")], "image_channel_mean should be set", 3),
         ([("123.68", "255.0")], "should be > 0 and < 255", 5),
         ([("103.939", "nan")], "no finite number", 5),
         ([("height: 160 width: 176", "height: 160000 width: 176000")], "too large", 4),
         ([(SIZE, "")], "size_height_width or size_min should be set", 3),
-        ([(SIZE, "size_min { }")], "size_min.min should be > 0", 4),
+        ([(SIZE, "size_min { }")], "min should > 0. Wrong value: 0", 4),
     ],
 )
 def test_impossible_specs(here, read, edits, said, line):

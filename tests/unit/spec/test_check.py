@@ -70,6 +70,13 @@ def test_an_absent_value_is_found_at_its_message(read: Read, sound_text: str) ->
     ]
 
 
+def test_an_absent_value_has_a_hint_that_names_it(read: Read) -> None:
+    text = (SPECS / "classification" / "default_spec.txt").read_text()
+    with pytest.raises(SpecError, match="preprocess_mode should in") as caught:
+        require_sound(read(text, "int8cal.classification.Experiment"))
+    assert caught.value.hint == "preprocess_mode is missing: add it to train_config, one of 'tf', 'caffe', 'torch'."
+
+
 def test_a_missing_section_is_found_at_the_file(read: Read) -> None:
     found = facts(read("random_seed: 1"))
     assert found[0] == ("s.txt", "dataset_config", "dataset_config should be set in experiment spec file.")
