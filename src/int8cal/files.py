@@ -23,7 +23,7 @@ from int8cal.errors import OutputError, OutputExistsError
 from int8cal.stopping import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _COPY_BYTES = 8 << 20
 _NO_SUCH_OPERATION = frozenset(
@@ -53,6 +53,7 @@ class OutputFile:
         path: the final name; missing folders are made.
         overwrite: replace an existing regular file, in one step, at `commit`. Nothing else is ever replaced.
         scratch_dir: write there, and copy beside the target at `commit`: for targets that are slow or cannot seek.
+        inputs: files that the result is made from, which are never replaced.
 
     Raises:
         OutputExistsError: the final name is taken.
@@ -60,9 +61,12 @@ class OutputFile:
             cannot be written to.
     """
 
-    def __init__(self, path: str, *, overwrite: bool = False, scratch_dir: str | None = None) -> None:
+    def __init__(
+        self, path: str, *, overwrite: bool = False, scratch_dir: str | None = None, inputs: Iterable[str] = ()
+    ) -> None:
         self.path = path
         self._overwrite = overwrite
+        self._inputs = tuple(inputs)
         folder, name = os.path.split(os.path.abspath(path))
         self._folder = folder
         self._part = os.path.join(folder, _part_name(name))
@@ -210,6 +214,24 @@ class OutputFile:
             raise OutputError(f"is no regular file but {kind}", where=self.path, hint="Choose another name.")
         if kind and not self._overwrite:
             raise _taken(self.path)
+        if kind:
+            with output_errors(self.path, "cannot be replaced", hint="Choose another name."):
+                self._refuse_replacement()
+
+    def _refuse_replacement(self) -> None:
+        """Keep the file that has the name if it must not be replaced, ``overwrite`` or not.
+
+        Raises:
+            OutputError: it must not.
+        """
+        for path in self._inputs:
+            with contextlib.suppress(OSError):  # an input that is not there is not this file
+                if os.path.samefile(path, self.path):
+                    raise OutputError(
+                        "is a file that the result is made from, and is not replaced",
+                        where=self.path,
+                        hint="Choose another name for the result.",
+                    )
 
     def _cannot(self, what: str, error: OSError) -> OutputError:
         return _cannot(what, error, self.path, self._folder)
@@ -266,9 +288,9 @@ class _PrivateFolder:
             os.rmdir(self.path)
 
 
-def write_file(path: str, content: bytes, *, overwrite: bool = False) -> None:
-    """Write a small file whole, or not at all. Errors as `OutputFile`."""
-    with OutputFile(path, overwrite=overwrite) as output:
+def write_file(path: str, content: bytes, *, overwrite: bool = False, inputs: Iterable[str] = ()) -> None:
+    """Write a small file whole, or not at all. Arguments and errors as `OutputFile`."""
+    with OutputFile(path, overwrite=overwrite, inputs=inputs) as output:
         output.write(content)
         output.commit()
 

@@ -149,10 +149,20 @@ def run_facts_output(out: str, *, overwrite: bool) -> OutputFile:
 
     Args:
         out: the tensorfile.
-        overwrite: replace a file that is something else, too.
+        overwrite: whether the user wants files replaced; one that is something else is not, even so.
     """
     path = f"{out}.json"
-    return OutputFile(path, overwrite=overwrite or is_run_facts(path))
+    return _RunFactsOutput(path, overwrite=overwrite or is_run_facts(path))
+
+
+class _RunFactsOutput(OutputFile):
+    def _refuse_replacement(self) -> None:
+        if os.path.getsize(self.path) and not is_run_facts(self.path):
+            raise OutputError(
+                "is no record of a run, and --overwrite replaces nothing else",
+                where=self.path,
+                hint="Move it away, or choose another name for the tensorfile.",
+            )
 
 
 def publish(tensorfile: OutputFile, run_facts: OutputFile, manifest: Manifest) -> None:

@@ -29,7 +29,7 @@ from int8cal.engine.resume import resumed
 from int8cal.engine.versions import encoder_versions
 from int8cal.engine.work import Work
 from int8cal.errors import DataError, EngineFailedError, OutputError, SpecError, UsageError
-from int8cal.files import OutputFile, require_free_space
+from int8cal.files import require_free_space
 from int8cal.manifest import Manifest, SkippedImage
 from int8cal.plans import Plan
 from int8cal.spec.check import require_sound
@@ -272,7 +272,7 @@ def make(
             it is installed; workers, compression and progress do not concern it).
         ray_address: of the cluster, for engine ``ray``; None: ``RAY_ADDRESS`` of the environment, or else a cluster of
             this machine alone, for the time of the run.
-        overwrite: replace existing output.
+        overwrite: replace existing output: a tensorfile, never anything else.
         on_bad_image: ``fail`` ends the run at the first unusable image; ``skip`` leaves up to ``max_skipped`` out,
             and later samples of the order move up.
         max_skipped: how many images may be left out; needed with ``skip``, refused without.
@@ -379,7 +379,7 @@ def _made_by_nvidia(
     clock = time.perf_counter()
     with (
         tao.safe_folder(scratch_dir) as folder,
-        OutputFile(out, overwrite=overwrite, scratch_dir=folder) as output,
+        TensorFileOutput(out, overwrite=overwrite, scratch_dir=folder) as output,
         manifests.run_facts_output(out, overwrite=overwrite) as run_facts,
     ):
         result = tao.run(command, plan, output.scratch, folder)

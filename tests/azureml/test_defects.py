@@ -367,11 +367,11 @@ def test_row_36_both_spellings_of_dbscan_min_samples(site, value):
 
 def test_row_37_existing_tensorfile(site):
     site.tensorfile.parent.mkdir(parents=True)
-    site.tensorfile.write_bytes(b"precious")
+    site.tensorfile.write_bytes(b"\x89HDF\r\n\x1a\n of another run")
     with pytest.raises(OutputExistsError, match="already exists") as caught:
         site.run()
     assert "--overwrite" in str(caught.value)
-    assert site.tensorfile.read_bytes() == b"precious"
+    assert site.tensorfile.read_bytes().endswith(b"of another run")
     site.run(overwrite=True)
     assert split_of(site) == "training"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,66 @@ def test_device(make, options):
     assert done.code == 5
     assert "/dev/null: is no regular file but a device" in done.stderr
     assert Path("/dev/null").is_char_device()
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("engine", ["native", "ray", "tao"])
+@pytest.mark.parametrize("victim", ["*.txt", "training/image_2/*.png", "tfrecords/*"])
+def test_overwrite_replaces_no_input(make, tiny_dataset, tmp_path, victim, engine):
+    shutil.copytree(tiny_dataset.root, tmp_path, dirs_exist_ok=True)
+    victim = next(tmp_path.glob(victim))
+    (tmp_path / "detectnet_v2").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "detectnet_v2").chmod(0o755)
+    before = _contents(tmp_path)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = make(victim, "--overwrite", "--engine", engine, env=path)
+    assert done.code == 5, done.stderr
+    assert f"{victim}: is no tensorfile, and --overwrite replaces nothing else" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+    assert _contents(tmp_path) == before
+
+
+def test_overwrite_replaces_a_tensorfile_and_an_empty_file_but_no_foreign_record(make, tmp_path):
+    (tmp_path / "out").touch()
+    assert make("out", "--overwrite").code == 0
+    first = (tmp_path / "out").read_bytes()
+    assert make("out", "--overwrite", "--seed", "3").code == 0
+    assert (tmp_path / "out").read_bytes() != first
+    (tmp_path / "labels.json").write_text('{"images": []}')
+    done = make("labels", "--overwrite")
+    assert done.code == 5
+    assert "labels.json: is no record of a run" in done.stderr
+    assert (tmp_path / "labels.json").read_text() == '{"images": []}'
+
+
+def test_overwrite_replaces_no_part_file_that_is_none(make, tmp_path):
+    part = tmp_path / "out-00000-of-00001"
+    part.write_bytes(b"precious")
+    done = make("out", "--overwrite", "--shards", "1")
+    assert done.code == 5
+    assert f"{part.name}: is no tensorfile" in done.stderr
+    assert part.read_bytes() == b"precious"
+
+
+def test_results_do_not_replace_what_they_are_made_from(plan, tiny_dataset, tmp_path, run_cli):
+    made, spec = tmp_path / "out", tmp_path / "spec.txt"
+    int8cal.make(plan, made)
+    shutil.copy(tiny_dataset.spec, spec)
+    before = _contents(tmp_path)
+    for arguments in (
+        ("export", made, "--to", "npy", "-o", made),
+        ("export", made, "--to", "polygraphy", "-o", made),
+        ("report", made, "-o", made),
+        ("report", made, "-e", spec, "-o", spec),
+        ("spec", "update", spec, "--num_epochs", "3", "-o", spec),
+    ):
+        done = run_cli(*arguments, "--overwrite")
+        assert done.code == 5, (arguments, done.stderr)
+        assert "is a file that the result is made from" in done.stderr
+        assert _contents(tmp_path) == before
 
 
 def test_orphaned_record_of_a_killed_run_is_replaced(plan, tmp_path):

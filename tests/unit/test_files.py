@@ -125,6 +125,18 @@ def _link_to_file(path: Path) -> None:
     (path.parent / "elsewhere").write_bytes(b"precious")
 
 
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_inputs_are_never_replaced(tmp_path, link):
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    link(precious, tmp_path / "other name")
+    with pytest.raises(OutputError, match="made from") as caught:
+        write_file(str(precious), b"new", overwrite=True, inputs=["/nowhere", str(tmp_path / "other name")])
+    assert caught.value.where == str(precious)
+    assert caught.value.hint
+    assert precious.read_bytes() == b"precious"
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize(("make", "kind"), [(_link, "a link"), (_link_to_file, "a link"), (os.mkfifo, "a named pipe")])
 def test_only_regular_files_are_replaced(tmp_path, make, kind, overwrite):

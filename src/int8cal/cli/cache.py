@@ -73,7 +73,7 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
     if trt_version:
         content = replace(content, version=version_number(trt_version))
     text = json.dumps(to_json(content), indent=1) + "\n" if output.endswith(".json") else dumps(content)
-    write_file(output, text.encode(), overwrite=overwrite)
+    write_file(output, text.encode(), overwrite=overwrite, inputs=(source,))
     if as_json:
         console.print_json({"cache": {"output": output, "header": content.header, "tensors": len(content.amax)}})
     else:

@@ -60,7 +60,8 @@ def compare(
     if html:
         from int8cal.use.compare_page import write_page
 
-        write_page(result, html, title=f"{other} against {reference}", overwrite=overwrite)
+        title = f"{other} against {reference}"
+        write_page(result, html, title=title, overwrite=overwrite, inputs=(reference, other, file))
     if as_json:
         facts = {"bytes": {"float": result.float_bytes, "int8": result.int8_bytes}}
         console.print_json({"compare": facts | agreement.as_json(result.agreement)})

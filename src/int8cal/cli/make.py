@@ -78,7 +78,7 @@ _output = _decorated(
     click.option(
         "-o", "--output_path", "--output", "out", required=True, metavar="FILE", help="The tensorfile to make."
     ),
-    click.option("--overwrite", is_flag=True, help="Replace existing output."),
+    click.option("--overwrite", is_flag=True, help="Replace an existing tensorfile; nothing else is replaced."),
     click.option(
         "--on_bad_image",
         type=click.Choice(["fail", "skip"]),

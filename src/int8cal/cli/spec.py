@@ -177,7 +177,7 @@ def update(
         for path in result.forgotten
     ]
     if out is not None and not dry_run:
-        write_file(out, result.spec.text.to_bytes(), overwrite=overwrite)
+        write_file(out, result.spec.text.to_bytes(), overwrite=overwrite, inputs=(path,))
     _report_update(result, notes, out, dry_run=dry_run, as_json=as_json)
 
 

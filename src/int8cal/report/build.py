@@ -60,7 +60,8 @@ def write_report(
         OutputError: the page exists or cannot be written.
     """
     page = build_page(path, origin=origin, pictures=pictures, progress=progress)
-    write_file(os.fspath(out), page.render(), overwrite=overwrite)
+    inputs = (os.fspath(path), *((origin.spec.path,) if origin else ()))
+    write_file(os.fspath(out), page.render(), overwrite=overwrite, inputs=inputs)
     return page.found
 
 

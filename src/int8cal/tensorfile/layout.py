@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 GROUP_PREFIX = "_tensorfile_array_key__"
 DATASET = "_tensorfile_array_key_"
 COUNT = "count"

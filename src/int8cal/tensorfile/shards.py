@@ -13,7 +13,7 @@ import re
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from int8cal.errors import TensorFileError, UsageError
+from int8cal.errors import OutputError, TensorFileError, UsageError
 from int8cal.files import OutputFile
 from int8cal.stopping import uninterrupted
 from int8cal.tensorfile import layout
@@ -37,7 +37,7 @@ class TensorFileOutput(OutputFile):
     Args:
         path: final name of the tensorfile.
         shards: number of parts; None: everything is in the one file.
-        overwrite: replace existing files.
+        overwrite: replace existing files, as far as they are tensorfiles, or empty.
         scratch_dir: write there, and copy to the target's folder at `commit`.
 
     Raises:
@@ -53,7 +53,7 @@ class TensorFileOutput(OutputFile):
         super().__init__(path, overwrite=overwrite, scratch_dir=scratch_dir)
         self._shards = shards
         self._parts = [
-            OutputFile(part_name(path, part, shards or 0), overwrite=overwrite, scratch_dir=scratch_dir)
+            TensorFileOutput(part_name(path, part, shards or 0), overwrite=overwrite, scratch_dir=scratch_dir)
             for part in range(shards or 0)
         ]
         self._open = ExitStack()
@@ -112,6 +112,17 @@ class TensorFileOutput(OutputFile):
             for path in old - {part.path for part in used}:
                 with suppress(FileNotFoundError):
                     os.unlink(path)
+
+    def _refuse_replacement(self) -> None:
+        """A slip of the pen must not replace a spec, an image or a TFRecord: they are what lies beside tensorfiles."""
+        with open(self.path, "rb") as file:
+            begin = file.read(len(layout.HDF5_SIGNATURE))
+        if begin and begin != layout.HDF5_SIGNATURE:
+            raise OutputError(
+                "is no tensorfile, and --overwrite replaces nothing else",
+                where=self.path,
+                hint="Choose another name, or delete the file first.",
+            )
 
     def _used_parts(self) -> list[OutputFile]:
         """Those that batches were written to: fewer than asked for when many images were left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from importlib import resources
 
 from int8cal.files import write_file
@@ -14,7 +15,9 @@ from int8cal.use.compare import Comparison
 _FULL_BAR_DB = 60.0  # above it, INT8 and float are as good as equal
 
 
-def write_page(comparison: Comparison, path: str, *, title: str, overwrite: bool = False) -> None:
+def write_page(
+    comparison: Comparison, path: str, *, title: str, overwrite: bool = False, inputs: Iterable[str] = ()
+) -> None:
     """Write the page.
 
     Args:
@@ -22,6 +25,7 @@ def write_page(comparison: Comparison, path: str, *, title: str, overwrite: bool
         path: file to write.
         title: heading, e.g. the names of the two models.
         overwrite: replace an existing file.
+        inputs: files that it compares, which are never replaced.
 
     Raises:
         UnavailableError: the extra ``report`` is not installed.
@@ -40,7 +44,7 @@ def write_page(comparison: Comparison, path: str, *, title: str, overwrite: bool
             ("Layers, in the order of the model", [_row(tensor) for tensor in agreement.layers]),
         ],
     )
-    write_file(path, page.encode(), overwrite=overwrite)
+    write_file(path, page.encode(), overwrite=overwrite, inputs=inputs)
 
 
 def _row(tensor: TensorAgreement) -> dict[str, str | float]:

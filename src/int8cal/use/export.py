@@ -98,13 +98,14 @@ def export(
     path = os.fspath(out)
     _check_options(to, layout, rebatch, overwrite)
     source: BatchSource = file if rebatch is None else file.rebatch(rebatch, drop_remainder=drop_remainder)
-    if to == "polygraphy":
-        return _polygraphy(file, source, path, name, rebatch, overwrite)
-    if to == "tensorfile":
-        return _tensorfile(file, source, path, overwrite, progress)
     if to == "raw":
         return _raw(source, path, layout, progress)
-    return _array(source, path, to, name, layout, overwrite, progress)
+    output = OutputFile(path, overwrite=overwrite, inputs=(file.path,))
+    if to == "polygraphy":
+        return _polygraphy(file, source, output, name, rebatch)
+    if to == "tensorfile":
+        return _tensorfile(file, source, output, progress)
+    return _array(source, output, to, name, layout, progress)
 
 
 def _check_options(to: str, layout: str, rebatch: int | None, overwrite: bool) -> None:
@@ -136,10 +137,10 @@ def _bytes(source: BatchSource) -> int:
 
 
 def _array(
-    source: BatchSource, path: str, to: Format, name: str, layout: Layout, overwrite: bool, progress: Progress | None
+    source: BatchSource, output: OutputFile, to: Format, name: str, layout: Layout, progress: Progress | None
 ) -> Exported:
-    shape = (source.images, *_image_shape(source, layout))
-    with OutputFile(path, overwrite=overwrite) as output:
+    path, shape = output.path, (source.images, *_image_shape(source, layout))
+    with output:
         require_free_space(os.path.dirname(os.path.abspath(path)), _bytes(source))
         with (
             output_errors(path, "cannot be written", hint="Check free space, quota and permissions."),
@@ -204,27 +205,23 @@ def _new_folder(path: str) -> Iterator[str]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _polygraphy(
-    file: TensorFile, source: BatchSource, path: str, name: str, rebatch: int | None, overwrite: bool
-) -> Exported:
+def _polygraphy(file: TensorFile, source: BatchSource, output: OutputFile, name: str, rebatch: int | None) -> Exported:
     dropped = source.dropped if isinstance(source, Rebatched) else 0
     drop = ", drop_remainder=True" if dropped else ""
     script = _POLYGRAPHY_SCRIPT.format(
-        path=ascii(os.path.relpath(file.path, os.path.dirname(os.path.abspath(path)))),
+        path=ascii(os.path.relpath(file.path, os.path.dirname(os.path.abspath(output.path)))),
         rebatch=f".rebatch({rebatch}{drop})" if rebatch else "",
         name=ascii(name),
     )
-    with OutputFile(path, overwrite=overwrite) as output:
+    with output:
         output.write(script.encode())
         output.commit()
-    return Exported(path, "polygraphy", source.shape, source.images, dropped)
+    return Exported(output.path, "polygraphy", source.shape, source.images, dropped)
 
 
-def _tensorfile(
-    file: TensorFile, source: BatchSource, path: str, overwrite: bool, progress: Progress | None
-) -> Exported:
+def _tensorfile(file: TensorFile, source: BatchSource, output: OutputFile, progress: Progress | None) -> Exported:
     compression = Compression.named("fast")
-    with OutputFile(path, overwrite=overwrite) as output:
+    with output:
         with TensorFileWriter(output.scratch, source.shape, compression) as writer:
             for batch in _laid_out(source, "nchw", progress):
                 for image in batch:
@@ -232,7 +229,7 @@ def _tensorfile(
             writer.finish(_manifest(file, source), _samples(file, source))
         output.commit()
     dropped = source.dropped if isinstance(source, Rebatched) else 0
-    return Exported(path, "tensorfile", source.shape, source.images, dropped)
+    return Exported(output.path, "tensorfile", source.shape, source.images, dropped)
 
 
 def _manifest(file: TensorFile, source: BatchSource) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
@@ -111,8 +112,9 @@ def quantize(
     version = _cache_version(trt_cache, trt_version)
     _refuse_same_file(batches, evaluation)
     with ExitStack() as files:
-        model_file = files.enter_context(OutputFile(os.fspath(out), overwrite=overwrite))
-        cache_file = trt_cache and files.enter_context(OutputFile(os.fspath(trt_cache), overwrite=overwrite))
+        output = partial(OutputFile, overwrite=overwrite, inputs=(os.fspath(model), *_paths(batches, evaluation)))
+        model_file = files.enter_context(output(os.fspath(out)))
+        cache_file = trt_cache and files.enter_context(output(os.fspath(trt_cache)))
 
         original = load_model(model)
         binding = bind_input(original, batches.shape, name=input_name, layout=layout)
@@ -170,13 +172,18 @@ def _cache_version(trt_cache: object, trt_version: str | None) -> int | None:
 
 def _refuse_same_file(batches: Batches, evaluation: Batches | None) -> None:
     """Held-out agreement measured on the calibration images would be a lie."""
-    first, second = (getattr(images, "path", None) for images in (batches, evaluation))
-    if evaluation is batches or (first and second and os.path.samefile(first, second)):
+    paths = _paths(batches, evaluation)
+    if evaluation is batches or (len(paths) > 1 and os.path.samefile(*paths)):
         raise UsageError(
             "the evaluation file is the calibration file",
-            where=first,
+            where=paths[0] if paths else None,
             hint="make another tensorfile, e.g. with --use_validation_set",
         )
+
+
+def _paths(*images: Batches | None) -> list[str]:
+    """The files that images are in, of those that are in files."""
+    return [path for path in (getattr(one, "path", None) for one in images) if path]
 
 
 def _shared_images(batches: Batches, evaluation: Batches | None) -> int:

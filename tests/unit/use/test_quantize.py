@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from int8cal.errors import OutputExistsError, UsageError, UseError
+from int8cal.errors import OutputError, OutputExistsError, UsageError, UseError
 from int8cal.use.cache import read_cache
 from int8cal.use.quantize import quantize
 from int8cal.use.ranges import METHODS
@@ -221,6 +221,14 @@ class TestRefusals:
 
         quantize(make_model(), images(), tmp_path / "int8.onnx", overwrite=True)
         onnx.checker.check_model(tmp_path / "int8.onnx")
+
+    def test_the_float_model_is_never_replaced(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        source = make_model()
+        before = source.read_bytes()
+        for outputs in ({"out": source}, {"out": tmp_path / "new", "trt_cache": source, "trt_version": "10.3"}):
+            with pytest.raises(OutputError, match="made from"):
+                quantize(source, images(), **outputs, overwrite=True)
+        assert source.read_bytes() == before
 
     def test_failure_leaves_nothing_behind(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         source = make_model()
