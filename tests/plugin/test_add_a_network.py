@@ -87,16 +87,25 @@ def test_its_paths_do_not_change_the_plan(run, tmp_path):
     assert spec_hash() == before
 
 
-def test_what_cannot_be_loaded_is_an_error_only_for_those_who_ask_for_it(run, site):
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import a_module_that_is_not_there",
+        "raise SystemExit('a_module_that_is_not_there')",
+        "class Odd(Exception): pass\nraise Odd('a_module_that_is_not_there')",
+    ],
+)
+def test_what_cannot_be_loaded_is_an_error_only_for_those_who_ask_for_it(run, site, code):
     init = site / "tinynet" / "__init__.py"
     kept = init.read_text(encoding="utf-8")
-    init.write_text("import a_module_that_is_not_there")
+    init.write_text(code)
     try:
         listed, done = run("networks"), run("tinynet", "plan", "-e", "spec.txt")
     finally:
         init.write_text(kept, encoding="utf-8")
     assert listed.code == 0
     assert "detectnet_v2" in listed.stdout
+    assert listed.stderr.startswith("int8cal: warning: The network 'tinynet' (tinynet:NETWORK) cannot be loaded: ")
     assert "a_module_that_is_not_there" in listed.stderr
     assert done.code == 8
     assert "tinynet" in done.stderr

@@ -95,7 +95,7 @@ def configure_logging(*, verbose: bool = False, log_file: str | None = None) -> 
     logger.setLevel(logging.DEBUG)
     stream = logging.StreamHandler(sys.stderr)
     stream.setLevel(logging.DEBUG if verbose else logging.WARNING)
-    stream.setFormatter(_Printable("int8cal: %(levelname)s: %(message)s"))
+    stream.setFormatter(_AsNote())
     logger.addHandler(stream)
     if log_file is not None:
         file = _opened_log(log_file)
@@ -132,3 +132,10 @@ class _LogFile(logging.FileHandler):
 class _Printable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return printable(shortened(super().format(record)))
+
+
+class _AsNote(_Printable):
+    """What is logged reads as what `note` prints: ``int8cal: warning: …``."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
+        return f"int8cal: {record.levelname.lower()}: {record.getMessage()}"

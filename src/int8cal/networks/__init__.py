@@ -28,21 +28,6 @@ ENTRY_POINT_GROUP = "int8cal.networks"
 
 log = logging.getLogger(__name__)
 
-_LOADING_ERRORS = (
-    ImportError,
-    SyntaxError,
-    NameError,
-    AttributeError,
-    TypeError,
-    ValueError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    AssertionError,
-    ArithmeticError,
-)
-"""What importing somebody else's module may end with."""
-
 _BROKEN_HINT = "Update or remove the distribution that brings it."
 
 
@@ -88,11 +73,11 @@ def find(spec: Spec) -> Network | None:
 
 
 def _likely_first(root: str) -> Iterator[Network]:
-    """Every network; before the others are imported, the one that the message (``int8cal.NAME.…``) is named after."""
-    name = root.split(".")[1]
-    own = _load_own(name) if name in _own_modules() else None
-    if own:
-        yield own
+    """Every network; before any other is imported, those of int8cal to whose specs the message belongs."""
+    from int8cal.spec.schema import schema_of  # late: it needs protobuf
+
+    own = (_load_own(name) for name in schema_of(root).networks if name in _own_modules())
+    yield from filter(None, own)
     yield from all_networks()
 
 
@@ -149,7 +134,7 @@ def _entry_points() -> EntryPoints:
 def _load_foreign(entry_point: EntryPoint) -> Network:
     try:
         network = entry_point.load()
-    except _LOADING_ERRORS as error:
+    except (Exception, SystemExit) as error:  # somebody else's module may raise whatever it likes
         problem = printable(str(error)) or type(error).__name__
         raise UnavailableError(
             f"The network {entry_point.name!r} ({entry_point.value}) cannot be loaded: {problem}.", hint=_BROKEN_HINT

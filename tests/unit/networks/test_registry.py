@@ -6,10 +6,13 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
+from tests.specs import SSD, changed
 
 from int8cal import networks
 from int8cal.errors import UnavailableError, UsageError
 from int8cal.networks.detectnet_v2 import NETWORK
+from int8cal.spec.load import parse
+from int8cal.spec.text import SpecText
 
 OWN = ["classification", "detectnet_v2", "dssd", "faster_rcnn", "ssd"]
 
@@ -67,14 +70,35 @@ def test_broken_installed_network_is_an_error_for_those_who_ask_for_it(
     assert [message for message in caplog.messages if value in message] == [caught.value.message]
 
 
-def test_installed_network_whose_import_fails_in_any_way(monkeypatch: pytest.MonkeyPatch) -> None:
+class _OfItsOwn(Exception):
+    pass
+
+
+@pytest.mark.parametrize("problem", [ZeroDivisionError, _OfItsOwn, SystemExit, EOFError])
+def test_installed_network_whose_import_fails_in_any_way(
+    monkeypatch: pytest.MonkeyPatch, problem: type[BaseException]
+) -> None:
     def load(entry_point: EntryPoint) -> None:
-        raise ZeroDivisionError
+        raise problem
 
     install(monkeypatch, entry("broken", "elsewhere:FAILING"))
     monkeypatch.setattr(EntryPoint, "load", load)
-    with pytest.raises(UnavailableError, match="cannot be loaded: ZeroDivisionError"):
+    with pytest.raises(UnavailableError, match=f"cannot be loaded: {problem.__name__}"):
         networks.get("broken")
+    assert [network.name for network in networks.all_networks()] == OWN
+
+
+@pytest.mark.parametrize("config", ["ssd_config", "dssd_config"])
+def test_specs_of_own_networks_load_no_installed_one(monkeypatch: pytest.MonkeyPatch, config: str) -> None:
+    def load(entry_point: EntryPoint) -> None:
+        pytest.fail("loaded")
+
+    install(monkeypatch, entry("broken", "elsewhere:FAILING"))
+    monkeypatch.setattr(EntryPoint, "load", load)
+    text = SpecText.from_str(changed(SSD, ("ssd_config", config)))
+    found = networks.find(parse(text, "s.txt", "int8cal.ssd.Experiment"))
+    assert found
+    assert found.name == config.removesuffix("_config")
 
 
 def test_the_registry_alone_imports_nothing_heavy() -> None:
