@@ -8,7 +8,6 @@ reference drops it. Nothing is taken for the pixels before the header's size was
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -33,21 +32,6 @@ _OPENERS: tuple[tuple[tuple[bytes, ...], Callable[[io.BytesIO], Image.Image]], .
 """Formats by their first bytes. The classes are used rather than ``Image.open``, which warns of large images where we
 refuse them, and would try every format that some plug-in brings along."""
 
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    ArithmeticError,
-    MemoryError,
-    RuntimeError,
-    Warning,
-    struct.error,
-)
-"""What Pillow's readers raise on damaged files (warnings when the user has made them errors)."""
-
 
 def open_picture(encoded: bytes, where: str) -> Image.Image:
     """Decode an image file.
@@ -71,7 +55,7 @@ def open_picture(encoded: bytes, where: str) -> Image.Image:
             return Image.fromarray(decode_jpeg(encoded, 3, fast_dct=False, where=where))
     try:
         picture.load()
-    except _DAMAGE as error:
+    except Exception as error:  # Pillow's readers raise whatever comes of damaged files
         raise _damaged(error, where) from error
     picture.info.pop("transparency", None)
     return picture
@@ -96,13 +80,13 @@ def _read_header(encoded: bytes, where: str) -> Image.Image:
         if encoded.startswith(signatures):
             try:
                 return opener(io.BytesIO(encoded))
-            except _DAMAGE as error:
+            except Exception as error:  # as when they load
                 raise _damaged(error, where) from error
     what = "is empty" if not encoded else "is no JPEG, PNG, BMP, TIFF, GIF or PPM file"
     raise ImageError(f"The image {what}.", where=where, hint=REPAIR_IMAGE)
 
 
-def _damaged(error: BaseException, where: str) -> ImageError:
+def _damaged(error: Exception, where: str) -> ImageError:
     return ImageError(
         f"The image cannot be decoded: {str(error) or type(error).__name__}.", where=where, hint=REPAIR_IMAGE
     )
