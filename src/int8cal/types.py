@@ -25,6 +25,9 @@ BatchNCHW_f32: TypeAlias = npt.NDArray[np.float32]
 ValueTable_f32: TypeAlias = npt.NDArray[np.float32]
 """Value of each of the 256 pixel levels."""
 
+ValueTables_f32: TypeAlias = npt.NDArray[np.float32]
+"""The same for each channel: channels × 256."""
+
 Matrix3x3_f32: TypeAlias = npt.NDArray[np.float32]
 """Projective transform of the plane, for row vectors."""
 

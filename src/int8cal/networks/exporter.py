@@ -19,8 +19,8 @@ from int8cal.dataset.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
 from int8cal.dataset.samples import Sample
 from int8cal.networks.network import Arithmetic
 from int8cal.preprocess.colour import to_grey, to_rgb
+from int8cal.preprocess.normalise import look_up, mean_subtracted
 from int8cal.preprocess.stretch import interpolated
-from int8cal.preprocess.tables import look_up, mean_subtracted
 from int8cal.types import ImageCHW_f32, Size
 
 
@@ -44,7 +44,7 @@ def exporter_arithmetic(
     def to_tensor(picture: Image.Image, sample: Sample) -> ImageCHW_f32:
         stretched = interpolated(picture, size, Image.Resampling.LANCZOS)
         pixels = np.atleast_3d(np.asarray(convert(stretched)))
-        return look_up(tables, pixels[..., ::-1] if reverse else pixels)
+        return look_up(pixels[..., ::-1] if reverse else pixels, tables)
 
     return Arithmetic(
         name=name,

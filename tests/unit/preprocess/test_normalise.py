@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.pictures import pixels
 
-from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES, look_up
+from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES, look_up, mean_subtracted
+
+means = st.lists(st.floats(0, 255), min_size=1, max_size=3)
 
 
 def test_half_values_are_products_with_the_rounded_reciprocal() -> None:
@@ -31,3 +36,16 @@ def test_result_may_go_into_a_window() -> None:
     larger = np.zeros((1, 4, 5), dtype=np.float32)
     look_up(image[:, ::-1], HALF_VALUES, larger[:, 1:3, 2:5])
     assert larger.sum() == larger[:, 1:3, 2:5].sum() == 6
+
+
+@given(means, st.floats(1e-3, 1e3))
+def test_a_table_per_channel_equals_the_formula(mean: list[float], scale: float) -> None:
+    image = pixels(7, 9, 3)[..., : len(mean)]
+    expected = [
+        (image[..., channel].astype(np.float64) - value).astype(np.float32) * np.float32(scale)
+        for channel, value in enumerate(mean)
+    ]
+    result = look_up(image, mean_subtracted(mean, scale))
+    np.testing.assert_array_equal(result, np.stack(expected))
+    assert result.dtype == np.float32
+    assert result.flags.c_contiguous
