@@ -154,7 +154,7 @@ def plan(
     if folder:
         dataset = read_folder(folder, split, sizes=network.uses_recorded_sizes)
         order = permutation(len(dataset.samples), seed)
-        arithmetic = (network.folder_arithmetic or network.arithmetic)(spec, dataset, options)
+        arithmetic = _folder_arithmetic(network, spec, dataset, options)
     else:
         dataset = network.dataset(spec, split, network.data_root(os.environ) if data_root is None else data_root)
         order = network.order(spec.message, dataset, seed)
@@ -199,6 +199,14 @@ def _image_folder(path: str | os.PathLike[str] | None, split: SplitName, *, recu
             hint="Give either --cal_image_dir or --use_validation_set.",
         )
     return ImageFolder(os.fspath(path), recursive)
+
+
+def _folder_arithmetic(network: Network, spec: Spec, dataset: Dataset, options: Mapping[str, str]) -> Arithmetic:
+    """That of the reference's exporter; where it has none, the network's own, which it never gives such images."""
+    if network.folder_arithmetic:
+        return network.folder_arithmetic(spec, dataset, options)
+    own = network.arithmetic(spec, dataset, options)
+    return own if own.evidence == "unverified" else replace(own, evidence="not compared")
 
 
 def _batches(spec: Spec, dataset: Dataset, batch_size: int, max_batches: int) -> int:

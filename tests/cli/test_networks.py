@@ -41,6 +41,8 @@ def test_images_from_a_folder(network, folder, run_cli, tiny_dataset):
     assert facts["batches"] == 2
     arithmetic = {"ssd": "ssd.exporter", "faster_rcnn": "faster_rcnn.exporter", "detectnet_v2": "detectnet_v2.mode0"}
     assert facts["arithmetic"]["name"] == arithmetic.get(network, "classification.caffe")
+    evidence = {"ssd": "exporter-equal but for colour JPEGs", "faster_rcnn": "unverified"}
+    assert facts["arithmetic"]["evidence"] == evidence.get(network, "not compared")
     with TensorFile(folder / "out") as file:
         names = [row["frame_id"].decode() for row in file.samples]
     listed = ["a.png", "b.jpg", "c.png", "d.jpeg"]

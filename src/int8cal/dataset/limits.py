@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from int8cal.errors import ImageError
+from int8cal.types import Size
 
 MAX_PIXELS = 1 << 26
 """Largest image that is decoded: 67 megapixels (8192 × 8192), 200 MB as RGB. Below the size from which Pillow warns.
@@ -16,6 +17,13 @@ MAX_ENCODED_BYTES = 1 << 28
 
 REPAIR_IMAGE = "Repair or replace the image, or leave it out: --on_bad_image skip --max_skipped 1."
 """What to do about an image that cannot be used."""
+
+
+def output_problem(size: Size) -> str | None:
+    """Why no network input of this size is made; None when it may be."""
+    if size.height * size.width <= MAX_PIXELS:
+        return None
+    return f"Images of {size.width}×{size.height} pixels are too large; at most {MAX_PIXELS} are made."
 
 
 def check_pixels(height: int, width: int, where: str) -> None:

@@ -26,8 +26,7 @@ from PIL import Image
 
 from int8cal.dataset.class_folders import read_class_folders
 from int8cal.dataset.encoded import sample_place
-from int8cal.dataset.limits import MAX_PIXELS
-from int8cal.dataset.order import permutation
+from int8cal.dataset.limits import output_problem
 from int8cal.dataset.paths import working_directory
 from int8cal.dataset.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
 from int8cal.dataset.samples import Dataset, Sample
@@ -74,9 +73,8 @@ def _input_shape(spec: Spec) -> tuple[int, int, int]:
             raise SpecError(
                 f"Image {name} should be greater than {_SMALLEST_SIDE - 1} pixels.", where=where, hint=_SIZE_HINT
             )
-    if height * width > MAX_PIXELS:
-        too_large = f"Images of {width}×{height} pixels are too large; at most {MAX_PIXELS} are made."
-        raise SpecError(too_large, where=where, hint=_SIZE_HINT)
+    if problem := output_problem(Size(height, width)):
+        raise SpecError(problem, where=where, hint=_SIZE_HINT)
     return channels, height, width
 
 
@@ -116,7 +114,7 @@ def _arithmetic(spec: Spec, dataset: Dataset, options: Mapping[str, str]) -> Ari
 
     return Arithmetic(
         name=f"classification.{mode}",
-        evidence="unverified" if as_trained else "bit-exact",
+        evidence="unverified" if as_trained else "bit-exact but for colour JPEGs",
         decode=lambda encoded, sample: open_picture(encoded, sample_place(sample)),
         to_tensor=to_tensor,
         shape=lambda sample: (channels, height, width),
@@ -145,7 +143,6 @@ NETWORK = Network(
     seed=lambda message: 42,
     batch_size=lambda message: int(message.train_config.batch_size_per_gpu),
     dataset=_read_split,
-    order=lambda message, dataset, seed: permutation(len(dataset.samples), seed),
     arithmetic=_arithmetic,
     check=_check,
     detect=lambda message: True,

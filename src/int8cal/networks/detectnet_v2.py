@@ -26,7 +26,6 @@ the golden set, order of the samples included. On a GPU the reference's scaled r
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,13 +35,14 @@ import numpy as np
 from int8cal.dataset import order
 from int8cal.dataset.decode import decode_image, decode_raw_half
 from int8cal.dataset.encoded import sample_place
-from int8cal.dataset.limits import MAX_PIXELS
+from int8cal.dataset.limits import MAX_PIXELS, output_problem
 from int8cal.dataset.samples import Dataset, Sample, Source
-from int8cal.dataset.sources import DataloaderMode, SourcePaths, TFRecordSelection, read_tfrecord_split
+from int8cal.dataset.sources import DataloaderMode, read_tfrecord_split
 from int8cal.dataset.tfrecord import CONVERT_AGAIN
 from int8cal.errors import DataError, ImageError, SpecError
 from int8cal.networks import path_roles
 from int8cal.networks.network import Arithmetic, Network
+from int8cal.networks.tfrecord_config import tfrecord_selection
 from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES, look_up
 from int8cal.preprocess.resample import limited_size, resize_bilinear_legacy
@@ -199,8 +199,7 @@ def _pixel_problems(settings: _Settings) -> Iterator[tuple[str, str]]:
             problem = f"Crop.bottom ({bottom}) should be greater than Crop.top ({top})."
             yield f"{_PREPROCESSING}.crop_bottom", problem
         size = settings.window.size
-    if size.height * size.width > MAX_PIXELS:
-        problem = f"Images of {size.width}×{size.height} pixels are too large; at most {MAX_PIXELS} are made."
+    if problem := output_problem(size):
         yield f"{_PREPROCESSING}", problem
 
 
@@ -211,31 +210,6 @@ def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
     settings = _settings(spec.message)
     selection = tfrecord_selection(spec.message.dataset_config, settings.mode, data_root)
     return read_tfrecord_split(replace(selection, needs_validation_sizes=settings.pads and settings.scaled), split)
-
-
-def tfrecord_selection(config: Message, mode: DataloaderMode, data_root: str) -> TFRecordSelection:
-    """What a ``dataset_config`` of DetectNet_v2 or FasterRCNN says about its TFRecords.
-
-    Args:
-        config: the message.
-        mode: the reference's data loader whose rules apply.
-        data_root: folder to which relative paths are joined.
-    """
-
-    def paths(index: int, source: Message) -> SourcePaths:
-        pattern, image_dir = (
-            os.path.join(data_root, path) for path in (source.tfrecords_path, source.image_directory_path)
-        )
-        return SourcePaths(index, pattern, image_dir, config.image_extension)
-
-    split_type = config.WhichOneof("dataset_split_type")
-    has_source = split_type == "validation_data_source"
-    return TFRecordSelection(
-        sources=tuple(paths(index, source) for index, source in enumerate(config.data_sources)),
-        mode=mode,
-        validation_fold=config.validation_fold if split_type == "validation_fold" else None,
-        validation_source=paths(0, config.validation_data_source) if has_source else None,
-    )
 
 
 def _order(message: Message, dataset: Dataset, seed: int) -> SampleOrder:

@@ -9,6 +9,6 @@ from int8cal.networks import ssd
 NETWORK = replace(
     ssd.NETWORK,
     name="dssd",
-    title="DSSD object detection: equal to what NVIDIA's exporter computes",
-    detect=lambda message: not ssd.NETWORK.detect(message),
+    title="DSSD object detection: equal to what NVIDIA's exporter computes, colour JPEGs excepted",
+    detect=lambda message: ssd.network_of(message) == "dssd",
 )

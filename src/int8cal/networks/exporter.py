@@ -17,7 +17,7 @@ from PIL import Image
 from int8cal.dataset.encoded import sample_place
 from int8cal.dataset.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
 from int8cal.dataset.samples import Sample
-from int8cal.networks.network import Arithmetic
+from int8cal.networks.network import Arithmetic, Evidence
 from int8cal.preprocess.colour import to_grey, to_rgb
 from int8cal.preprocess.normalise import look_up, mean_subtracted
 from int8cal.preprocess.stretch import interpolated
@@ -25,7 +25,7 @@ from int8cal.types import ImageCHW_f32, Size
 
 
 def exporter_arithmetic(
-    name: str, *, evidence: str, size: Size, mean: tuple[float, ...], reverse: bool, scale: float = 1.0
+    name: str, *, evidence: Evidence, size: Size, mean: tuple[float, ...], reverse: bool, scale: float = 1.0
 ) -> Arithmetic:
     """What the exporters do with the images of ``--cal_image_dir``: stretch by Lanczos, convert, subtract the mean.
 

@@ -28,17 +28,16 @@ import numpy as np
 
 from int8cal.dataset.decode import decode_image
 from int8cal.dataset.encoded import sample_place
-from int8cal.dataset.limits import MAX_PIXELS
-from int8cal.dataset.order import permutation
+from int8cal.dataset.limits import MAX_PIXELS, output_problem
 from int8cal.dataset.samples import Dataset, Sample
 from int8cal.dataset.sources import DataloaderMode, read_tfrecord_split
 from int8cal.dataset.tfrecord import CONVERT_AGAIN
 from int8cal.errors import ImageError, SpecError
 from int8cal.networks import path_roles
-from int8cal.networks.detectnet_v2 import tfrecord_selection
 from int8cal.networks.exporter import exporter_arithmetic
 from int8cal.networks.image_mean import image_mean
 from int8cal.networks.network import Arithmetic, Network
+from int8cal.networks.tfrecord_config import tfrecord_selection
 from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import HALF_VALUES, look_up
 from int8cal.preprocess.resample import limited_size, resize_bilinear_legacy
@@ -58,6 +57,11 @@ def _input(message: Message) -> Message:
 
 def _channels(message: Message) -> int:
     return 1 if _input(message).image_type else 3
+
+
+def _scale(message: Message) -> float:
+    """What the difference from the mean is multiplied with, where the reference does not divide."""
+    return 1.0 / float(_input(message).image_scaling_factor)
 
 
 def _fixed_size(message: Message) -> Size | None:
@@ -109,8 +113,7 @@ def _problems(message: Message) -> Iterator[tuple[str, str]]:
     if config.WhichOneof("image_size_config") is None:
         yield _INPUT, "size_height_width or size_min should be set in experiment spec file."
     size = _fixed_size(message)
-    if size and size.height * size.width > MAX_PIXELS:
-        problem = f"Images of {size.width}×{size.height} pixels are too large; at most {MAX_PIXELS} are made."
+    if size and (problem := output_problem(size)):
         yield f"{_INPUT}.size_height_width", problem
 
 
@@ -177,7 +180,7 @@ def _facts(message: Message, mean: tuple[float, ...]) -> dict[str, Any]:
         "channels": len(mean),
         "channel_order": {"l": "grey"}.get(config.image_channel_order, config.image_channel_order.upper()),
         "mean": list(mean),
-        "scale": 1.0 / config.image_scaling_factor,
+        "scale": _scale(message),
         "shortest_side": config.size_min.min or None,
     }
 
@@ -223,7 +226,7 @@ def _folder_arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Ar
         size=size,
         mean=_mean(spec),
         reverse=config.image_channel_order == "bgr",
-        scale=1.0 / config.image_scaling_factor,
+        scale=_scale(spec.message),
     )
 
 
@@ -234,7 +237,6 @@ NETWORK = Network(
     seed=lambda message: int(message.random_seed),
     batch_size=lambda message: int(message.training_config.batch_size_per_gpu),
     dataset=_read_split,
-    order=lambda message, dataset, seed: permutation(len(dataset.samples), seed),
     arithmetic=_arithmetic,
     check=_check,
     detect=lambda message: True,

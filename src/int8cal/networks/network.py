@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from int8cal.dataset.order import permutation
 from int8cal.dataset.paths import data_root
 from int8cal.dataset.samples import Dataset, Sample
 from int8cal.spec.spec import Spec
@@ -19,6 +20,28 @@ from int8cal.types import ImageCHW_f32, Message, SampleOrder, Size, SplitName
 def array_size(image: Any) -> Size:
     """Size of a decoded image that is an array, height × width (× channels)."""
     return Size(*image.shape[:2])
+
+
+Evidence: TypeAlias = Literal[
+    "bit-exact",
+    "bit-exact but for colour JPEGs",
+    "exporter-equal but for colour JPEGs",
+    "not compared",
+    "unverified",
+]
+"""How well an arithmetic is known to equal the reference, for every sample that it is given:
+
+``bit-exact``: the arrays of the reference's command were compared, and every bit was equal.
+``exporter-equal``: the reference has no such command; the same for what its exporter feeds to TensorRT.
+``… but for colour JPEGs``: which the reference decodes with another JPEG library.
+``not compared``: an arithmetic of which one of these is true, on images that no command of the reference gives to it.
+``unverified``: written from formulas.
+"""
+
+
+def shuffled(message: Message, dataset: Dataset, seed: int) -> SampleOrder:
+    """One permutation, for references that draw without replacement and without a seed of their own."""
+    return permutation(len(dataset.samples), seed)
 
 
 @dataclass(frozen=True)
@@ -44,7 +67,7 @@ class Arithmetic:
 
     Attributes:
         name: stable name of the arithmetic, recorded in the manifest (``detectnet_v2.mode0``).
-        evidence: how well it is known to equal the reference: ``bit-exact``, ``exporter-equal`` or ``unverified``.
+        evidence: how well it is known to equal the reference.
         decode: (encoded bytes, sample) → decoded image; raises `ImageError`.
         to_tensor: (decoded image, sample) → network input, CHW float32, C-contiguous, every value finite (the engine
             refuses images of which that is not true); raises `ImageError`.
@@ -56,7 +79,7 @@ class Arithmetic:
     """
 
     name: str
-    evidence: str
+    evidence: Evidence
     decode: Callable[[bytes, Sample], Any]
     to_tensor: Callable[[Any, Sample], ImageCHW_f32]
     shape: Callable[[Sample], tuple[int, int, int]]
@@ -84,9 +107,9 @@ class Network:
         seed: the spec's own seed, where the reference is seeded by it; else 42.
         batch_size: images per batch that the spec asks for.
         dataset: (spec, split, data root) → the samples of the split; raises `DataError`, `SpecError`.
-        order: (message, dataset, seed) → indexes into ``dataset.samples`` in the order of use, one epoch.
         arithmetic: (spec, dataset, value of each of ``options``) → `Arithmetic`; raises `SpecError`.
         path_roles: field path → role of every path field, for path substitution (see `int8cal.spec.roles`).
+        order: (message, dataset, seed) → indexes into ``dataset.samples`` in the order of use, one epoch.
         aliases: other words for it.
         default_max_batches: what ``-m`` means when absent (-1: all full batches).
         refuse_outdated: raises `SpecError`, with what to change, for a spec in a form that only older releases
@@ -105,11 +128,11 @@ class Network:
     seed: Callable[[Message], int]
     batch_size: Callable[[Message], int]
     dataset: Callable[[Spec, SplitName, str], Dataset]
-    order: Callable[[Message, Dataset, int], SampleOrder]
     arithmetic: _MakeArithmetic
     check: Callable[[Spec], None]
     detect: Callable[[Message], bool]
     path_roles: Mapping[str, str]
+    order: Callable[[Message, Dataset, int], SampleOrder] = shuffled
     aliases: tuple[str, ...] = ()
     default_max_batches: int = -1
     refuse_outdated: Callable[[Spec], None] = lambda spec: None

@@ -18,8 +18,7 @@ from collections.abc import Mapping
 
 from int8cal.dataset.embedded import read_embedded_images
 from int8cal.dataset.labelled_images import read_labelled_images
-from int8cal.dataset.limits import MAX_PIXELS
-from int8cal.dataset.order import permutation
+from int8cal.dataset.limits import output_problem
 from int8cal.dataset.paths import working_directory
 from int8cal.dataset.samples import Dataset, Source
 from int8cal.errors import DataError, SpecError
@@ -42,13 +41,9 @@ def _mean(spec: Spec) -> tuple[float, ...]:
 
 def _check(spec: Spec) -> None:
     config = spec.message.augmentation_config
-    size = Size(config.output_height, config.output_width)
-    if size.height * size.width > MAX_PIXELS:
-        raise SpecError(
-            f"Images of {size.width}×{size.height} pixels are too large; at most {MAX_PIXELS} are made.",
-            where=spec.where(_AUGMENTATION),
-            hint="Make output_width and output_height smaller.",
-        )
+    if problem := output_problem(Size(config.output_height, config.output_width)):
+        hint = "Make output_width and output_height smaller."
+        raise SpecError(problem, where=spec.where(_AUGMENTATION), hint=hint)
     _mean(spec)
 
 
@@ -88,30 +83,30 @@ def _read_source(index: int, fields: Message, data_root: str, where: str) -> tup
 def _arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
     config = spec.message.augmentation_config
     return exporter_arithmetic(
-        f"{_network_of(spec.message)}.exporter",
-        evidence="exporter-equal",
+        f"{network_of(spec.message)}.exporter",
+        evidence="exporter-equal but for colour JPEGs",
         size=Size(config.output_height, config.output_width),
         mean=_mean(spec),
         reverse=True,
     )
 
 
-def _network_of(message: Message) -> str:
-    """``ssd`` or ``dssd``, by the field that is set."""
+def network_of(message: Message) -> str:
+    """``ssd`` or ``dssd``, by the field that is set; ``ssd`` when none is."""
     return "dssd" if message.WhichOneof("network") == "dssd_config" else "ssd"
 
 
 NETWORK = Network(
     name="ssd",
-    title="SSD object detection: equal to what NVIDIA's exporter computes",
+    title="SSD object detection: equal to what NVIDIA's exporter computes, colour JPEGs excepted",
     root="int8cal.ssd.Experiment",
     seed=lambda message: 42,
     batch_size=lambda message: int(message.training_config.batch_size_per_gpu),
     dataset=_read_split,
-    order=lambda message, dataset, seed: permutation(len(dataset.samples), seed),
     arithmetic=_arithmetic,
     check=_check,
-    detect=lambda message: _network_of(message) == "ssd",
+    detect=lambda message: network_of(message) == "ssd",
     path_roles=path_roles.SSD,
+    folder_arithmetic=_arithmetic,
     data_root=working_directory,
 )
