@@ -46,6 +46,7 @@ class TFRecordSelection:
     Attributes:
         sources: the data sources in spec order.
         mode: the reference's data loader whose rules apply.
+        mode_is_chosen: the spec says which, and may say another.
         validation_fold: files with this fold number are the validation split, the others the training split.
         validation_source: a source that is the validation split; ``sources`` are then the training split in full.
         needs_validation_sizes: the recorded sizes of the validation split decide numbers of the training split.
@@ -56,6 +57,7 @@ class TFRecordSelection:
     validation_fold: int | None = None
     validation_source: SourcePaths | None = None
     needs_validation_sizes: bool = False
+    mode_is_chosen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def read_tfrecord_split(selection: TFRecordSelection, split: SplitName) -> Datas
     for files in chosen:
         require_folder(files.source.image_dir, "dataset image directory")
 
-    sources = tuple(_read_source(files, selection.mode) for files in chosen)
+    sources = tuple(_read_source(files, selection) for files in chosen)
     if not any(source.samples for source in sources):
         raise DataError(
             f"No record is in the {split} split: none of the TFRecord files belongs to it, or they are empty.",
@@ -116,7 +118,7 @@ def read_tfrecord_split(selection: TFRecordSelection, split: SplitName) -> Datas
     validation_sources = None
     if selection.needs_validation_sizes:
         same = split == "validation"
-        validation_sources = sources if same else tuple(_read_source(files, selection.mode) for files in validation)
+        validation_sources = sources if same else tuple(_read_source(files, selection) for files in validation)
     return Dataset(split, sources, validation_sources, warnings=tuple(warnings))
 
 
@@ -181,7 +183,7 @@ def _keep(sources: Iterable[_SourceFiles], belongs: Callable[[str], bool]) -> li
     return [_SourceFiles(files.source, tuple(filter(belongs, files.files))) for files in sources]
 
 
-def _read_source(files: _SourceFiles, mode: DataloaderMode) -> Source:
+def _read_source(files: _SourceFiles, selection: TFRecordSelection) -> Source:
     """All records of a source, files in order."""
     samples: list[Sample] = []
     for path in files.files:
@@ -189,8 +191,8 @@ def _read_source(files: _SourceFiles, mode: DataloaderMode) -> Source:
             where = record_place(path, record.offset)
             features = parse_features(record.payload, where)
             if not samples:
-                _require_labels(features, mode, where)
-            samples.append(_sample(files.source, path, record, features, mode, where))
+                _require_labels(features, selection, where)
+            samples.append(_sample(files.source, path, record, features, selection.mode, where))
     return Source(files.source.index, files.source.pattern, tuple(samples))
 
 
@@ -217,13 +219,16 @@ def _sample(
     )
 
 
-def _require_labels(features: Mapping[str, Message], mode: DataloaderMode, where: str) -> None:
-    alternatives = _LABEL_FEATURES[mode]
+def _require_labels(features: Mapping[str, Message], selection: TFRecordSelection, where: str) -> None:
+    alternatives = _LABEL_FEATURES[selection.mode]
     missing = [[name for name in names if name not in features] for names in alternatives]
     if missing and all(missing):
         fewest = min(missing, key=len)
+        loader, way_out = "the reference's data loader", "."
+        if selection.mode_is_chosen:
+            loader, way_out = f"dataloader_mode {selection.mode.name}", ", or set dataloader_mode: DEFAULT."
         raise RecordError(
-            f"The record has no feature {fewest[0]!r}, which dataloader_mode {mode.name} needs.",
+            f"The record has no feature {fewest[0]!r}, which {loader} needs.",
             where=where,
-            hint=f"{CONVERT_AGAIN[:-1]}, or set dataloader_mode: DEFAULT.",
+            hint=CONVERT_AGAIN.removesuffix(".") + way_out,
         )

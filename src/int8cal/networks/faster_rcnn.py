@@ -35,7 +35,7 @@ from int8cal.dataset.tfrecord import CONVERT_AGAIN
 from int8cal.errors import ImageError, SpecError
 from int8cal.networks import path_roles
 from int8cal.networks.exporter import exporter_arithmetic
-from int8cal.networks.image_mean import image_mean
+from int8cal.networks.image_mean import CHANNEL_KEYS, image_mean
 from int8cal.networks.network import Arithmetic, Network
 from int8cal.networks.tfrecord_config import tfrecord_selection
 from int8cal.preprocess.half import round_to_half
@@ -79,8 +79,10 @@ def _mean(spec: Spec) -> tuple[float, ...]:
     mean = image_mean(spec, config, field_path, _channels(spec.message))
     if mean is None:
         raise SpecError("image_channel_mean should be set in experiment spec file.", where=spec.where(_INPUT))
-    if not all(0 < value < 255 for value in mean):
-        raise SpecError("image_channel_mean should be > 0 and < 255.", where=spec.where(f"{field_path}[0]"))
+    for key, value in zip(CHANNEL_KEYS[len(mean)], mean, strict=True):
+        if not 0 < value < 255:
+            problem = f"image_channel_mean of {key!r} should be > 0 and < 255. Wrong value: {value:g}"
+            raise SpecError(problem, where=spec.where_entry(field_path, key))
     return mean if config.image_channel_order != "rgb" else mean[::-1]
 
 
@@ -134,7 +136,7 @@ def _contradictions(message: Message) -> Iterator[str]:
 
 def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
     selection = tfrecord_selection(spec.message.dataset_config, DataloaderMode.MULTISOURCE, data_root)
-    dataset = read_tfrecord_split(selection, split)
+    dataset = read_tfrecord_split(replace(selection, mode_is_chosen=False), split)
     return replace(dataset, warnings=(*dataset.warnings, *_contradictions(spec.message)))
 
 

@@ -8,7 +8,8 @@ from int8cal.errors import SpecError
 from int8cal.spec.spec import Spec
 from int8cal.types import Message
 
-_KEYS = {3: "bgr", 1: "l"}
+CHANNEL_KEYS = {3: "bgr", 1: "l"}
+"""Keys of the map in the order of `image_mean`'s result."""
 
 
 def image_mean(spec: Spec, parent: Message, field_path: str, channels: int) -> tuple[float, ...] | None:
@@ -30,7 +31,7 @@ def image_mean(spec: Spec, parent: Message, field_path: str, channels: int) -> t
     given: dict[str, float] = dict(getattr(parent, name))
     if not given:
         return None
-    keys = _KEYS[channels]
+    keys = CHANNEL_KEYS[channels]
     if any(key not in given for key in keys):
         wanted = "'r', 'g', 'b' should all be" if channels == 3 else "'l' should be"
         raise SpecError(
@@ -38,7 +39,8 @@ def image_mean(spec: Spec, parent: Message, field_path: str, channels: int) -> t
             where=spec.where(f"{field_path}[0]"),
             hint=f"The spec gives {', '.join(repr(key) for key in sorted(given))}.",
         )
-    mean = tuple(given[key] for key in keys)
-    if not all(map(math.isfinite, mean)):
-        raise SpecError(f"{name} holds a value that is no finite number.", where=spec.where(f"{field_path}[0]"))
-    return mean
+    for key in keys:
+        if not math.isfinite(given[key]):
+            where = spec.where_entry(field_path, key)
+            raise SpecError(f"{name} of {key!r} is {given[key]}, no finite number.", where=where)
+    return tuple(given[key] for key in keys)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from int8cal.spec.fields import without_cleared
-from int8cal.spec.text import SpecText
+from int8cal.spec.text import Scalar, SpecText
 from int8cal.text_safety import printable
 from int8cal.types import Message
 
@@ -44,3 +44,19 @@ class Spec:
         position = self.live_text.position(field_path)
         path = printable(self.path)
         return f"{path}:{position[0]}:{position[1]}" if position else path
+
+    def where_entry(self, map_path: str, key: str) -> str:
+        """Position of the value that a map with text keys has for a key; of several entries the last one counts.
+
+        Args:
+            map_path: field path of the map, not indexed.
+            key: a key that the map has.
+        """
+        text = self.live_text
+        for index in reversed(range(len(text.find(map_path)))):
+            keys = text.find(f"{map_path}[{index}].key")
+            written = keys[-1][1] if keys else None
+            if isinstance(written, Scalar) and text.string(written) == key:
+                value = f"{map_path}[{index}].value"
+                return self.where(value if text.find(value) else f"{map_path}[{index}]")
+        return self.where(map_path)

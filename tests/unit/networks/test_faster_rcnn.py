@@ -12,7 +12,7 @@ from tests.specs import FASTER_RCNN, changed
 
 import int8cal
 from int8cal.dataset.samples import Sample
-from int8cal.errors import ImageError, SpecError
+from int8cal.errors import ImageError, RecordError, SpecError
 
 single, half = np.float32, np.float16
 GREY = (
@@ -134,8 +134,11 @@ def test_contradictions_are_warned_of(here, read):
         ([("width: 176", "")], "width should >= 160. Wrong value: 0", 4),
         ([(r'image_channel_mean \{ key: "g" [^}]*\}', "")], "'r', 'g', 'b' should all be present", 5),
         ([(r'image_channel_mean \{ key: "b".*123.68 \}', "")], "image_channel_mean should be set", 3),
-        ([("123.68", "255.0")], "should be > 0 and < 255", 5),
-        ([("103.939", "nan")], "no finite number", 5),
+        ([("123.68", "255.0")], "image_channel_mean of 'r' should be > 0 and < 255. Wrong value: 255", 6),
+        ([("103.939", "nan")], "image_channel_mean of 'b' is nan, no finite number", 5),
+        ([("value: 123.68", "")], "image_channel_mean of 'r' should be > 0 and < 255. Wrong value: 0", 6),
+        ([("103.939", "0")], "of 'b' should be > 0", 5),
+        ([("123.68 }", '123.68 } image_channel_mean { value: -1 key: "b" }')], "of 'b' .* Wrong value: -1", 6),
         ([("height: 160 width: 176", "height: 160000 width: 176000")], "too large", 4),
         ([(SIZE, "")], "size_height_width or size_min should be set", 3),
         ([(SIZE, "size_min { }")], "min should > 0. Wrong value: 0", 4),
@@ -156,6 +159,16 @@ training_config { kitti_data_config { image_extension: "png" } num_epochs: 12 }
         read(text)
     assert caught.value.where.endswith("spec.txt:2:1")
     assert "Rename network_config to model_config" in caught.value.hint
+
+
+def test_records_without_labels_get_no_advice_that_does_not_help(here, read):
+    write_records(here / "records" / "fold-000-of-001", [record("kitti/0", 200, 230, labels=())] * 2)
+    with pytest.raises(
+        RecordError, match="no feature 'target/object_class', which the reference's data loader"
+    ) as caught:
+        planned(read, FASTER_RCNN)
+    assert "dataloader_mode" not in str(caught.value)
+    assert caught.value.hint
 
 
 def test_folder_needs_a_fixed_size(here, read):
