@@ -22,6 +22,7 @@ from int8cal import networks
 from int8cal.dataset.encoded import sample_place
 from int8cal.dataset.folder import ImageFolder, read_folder
 from int8cal.dataset.order import permutation
+from int8cal.dataset.paths import path_text
 from int8cal.engine import engine_named
 from int8cal.engine.assemble import OnBadImage, assemble
 from int8cal.engine.journal import Journal, journal_path
@@ -159,7 +160,7 @@ def plan(
         dataset = network.dataset(spec, split, network.data_root(os.environ) if data_root is None else data_root)
         order = network.order(spec.message, dataset, seed)
         arithmetic = network.arithmetic(spec, dataset, options)
-    batches = _batches(spec, dataset, batch_size, max_batches)
+    batches = _batches(dataset, folder, spec, batch_size, max_batches)
     return Plan(
         spec=spec,
         network=network,
@@ -189,6 +190,8 @@ def _checked_options(network: Network, options: Mapping[str, str]) -> dict[str, 
 
 
 def _image_folder(path: str | os.PathLike[str] | None, split: SplitName, *, recursive: bool) -> ImageFolder | None:
+    if path is not None and not os.fspath(path):
+        raise UsageError("an empty path names no folder of images", hint="Give --cal_image_dir the path of one.")
     if path is None:
         if recursive:
             raise UsageError("--recursive is for images from a folder", hint="Give --cal_image_dir, too.")
@@ -209,21 +212,24 @@ def _folder_arithmetic(network: Network, spec: Spec, dataset: Dataset, options: 
     return own if own.evidence == "unverified" else replace(own, evidence="not compared")
 
 
-def _batches(spec: Spec, dataset: Dataset, batch_size: int, max_batches: int) -> int:
+def _batches(dataset: Dataset, folder: ImageFolder | None, spec: Spec, batch_size: int, max_batches: int) -> int:
     """Number of full batches to make; the reference's limits, and its silent empty files refused."""
     images = len(dataset.samples)
+    source, kind, where = "dataset", f"{dataset.split} images", spec.path
+    if folder:
+        source, kind, where = "folder", "images", path_text(folder.path)
     available = images // batch_size
     if max_batches > available:
         raise DataError(
-            f"The dataset contains {available} minibatches, while the requested amount is {max_batches} "
-            f"({images} {dataset.split} images, {batch_size} per batch)",
-            where=spec.path,
+            f"The {source} contains {available} minibatches, while the requested amount is {max_batches} "
+            f"({images} {kind}, {batch_size} per batch)",
+            where=where,
             hint=f"Ask for at most {available} (-m, max_batches), or make smaller batches, {_BATCH_SIZE}.",
         )
     if available == 0:
         raise DataError(
-            f"{images} {dataset.split} images do not fill one batch of {batch_size}",
-            where=spec.path,
+            f"{images} {kind} do not fill one batch of {batch_size}",
+            where=where,
             hint=f"Make batches of at most {images}, {_BATCH_SIZE}."
             if images
             else "Check the split and the data sources.",

@@ -72,7 +72,13 @@ def test_verify_asks_for_the_folder(folder, run_cli):
     [
         (["--cal_image_dir", "nowhere"], 4, "There is no such folder of calibration images"),
         (["--cal_image_dir", "."], 4, "No image is in the folder"),
-        (["--cal_image_dir", "images", "-m", "3"], 4, "contains 2 minibatches, while the requested amount is 3"),
+        (["--cal_image_dir", ""], 2, "an empty path names no folder of images"),
+        (
+            ["--cal_image_dir", "images", "-m", "3"],
+            4,
+            "images: The folder contains 2 minibatches, while the requested amount is 3 (4 images, 2 per batch)",
+        ),
+        (["--cal_image_dir", "images", "--batch_size", "9"], 4, "images: 4 images do not fill one batch of 9"),
         (["--cal_image_dir", "images", "--use_validation_set"], 2, "--use_validation_set"),
         (["--recursive"], 2, "--cal_image_dir"),
     ],

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from int8cal.dataset.embedded import read_embedded_images
 from int8cal.dataset.labelled_images import read_labelled_images
 from int8cal.dataset.limits import output_problem
-from int8cal.dataset.paths import working_directory
+from int8cal.dataset.paths import path_text, working_directory
 from int8cal.dataset.samples import Dataset, Source
 from int8cal.errors import DataError, SpecError
 from int8cal.networks import path_roles
@@ -31,6 +31,8 @@ from int8cal.spec.spec import Spec
 from int8cal.types import Message, Size, SplitName
 
 _AUGMENTATION = "augmentation_config"
+_NAMED = 3
+"""How many of many data sources an error names."""
 
 
 def _mean(spec: Spec) -> tuple[float, ...]:
@@ -48,22 +50,44 @@ def _check(spec: Spec) -> None:
 
 
 def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
-    config = spec.message.dataset_config
     name = "data_sources" if split == "training" else "validation_data_sources"
-    sources: list[Source] = []
-    counts: Counter[str] = Counter()
-    for index, fields in enumerate(getattr(config, name)):
-        where = spec.where(f"dataset_config.{name}[{index}]")
-        source, left_out = _read_source(index, fields, data_root, where)
-        sources.append(source)
-        counts.update(left_out)
-    if not any(source.samples for source in sources):
+    listed = getattr(spec.message.dataset_config, name)
+    if not listed:
         raise DataError(
-            f"No image is in the {len(sources)} {name}.",
+            f"The spec names no {name}.",
             where=spec.where("dataset_config"),
-            hint="Images are named .jpg, .jpeg or .png (lower case) and have a .txt file in the label folder.",
+            hint=f"Add dataset_config.{name}, or leave out --use_validation_set to use the training split.",
         )
-    return Dataset(split, tuple(sources), counts=dict(counts))
+    read = [
+        _read_source(index, fields, data_root, spec.where(f"dataset_config.{name}[{index}]"))
+        for index, fields in enumerate(listed)
+    ]
+    if not any(source.samples for source, _ in read):
+        raise _no_image(spec, name, read)
+    counts: Counter[str] = Counter()
+    for _, left_out in read:
+        counts.update(left_out)
+    return Dataset(split, tuple(source for source, _ in read), counts=dict(counts))
+
+
+def _no_image(spec: Spec, name: str, read: Sequence[tuple[Source, Mapping[str, int]]]) -> DataError:
+    """The error for sources none of which has a sample: what was found in their place."""
+    found = [f"{path_text(source.name)} ({_left_out(counts)})" for source, counts in read[:_NAMED]]
+    more = [f"and {len(read) - _NAMED} more"] if len(read) > _NAMED else []
+    named = "Images are named .jpg, .jpeg or .png (lower case) and have a .txt file in the label folder."
+    return DataError(
+        f"No image of the {name} can be used: {'; '.join([*found, *more])}.",
+        where=spec.where("dataset_config"),
+        hint=named
+        if any(counts for _, counts in read)
+        else "The TFRecord files are empty: convert the data set again.",
+    )
+
+
+def _left_out(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return "no records"
+    return ", ".join(f"{what}: {count}" for what, count in counts.items() if count) or "no file"
 
 
 def _read_source(index: int, fields: Message, data_root: str, where: str) -> tuple[Source, dict[str, int]]:

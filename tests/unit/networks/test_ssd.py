@@ -71,12 +71,37 @@ def test_counts_of_sources_are_added(here, read):
 def test_no_image(here, read):
     for label in (here / "labels").iterdir():
         label.unlink()
-    with pytest.raises(DataError, match="No image is in the 1 data_sources"):
+    with pytest.raises(
+        DataError, match=r"No image of the data_sources can be used: images \(images without label: 5\)"
+    ):
         int8cal.plan(read(SSD))
-    with pytest.raises(DataError, match="No image is in the 0 validation_data_sources"):
+    with pytest.raises(DataError, match="The spec names no validation_data_sources") as caught:
         int8cal.plan(read(SSD), split="validation")
+    assert "--use_validation_set" in caught.value.hint
     with pytest.raises(MissingDataError, match="image folder"):
         int8cal.plan(read(changed(SSD, ('"images"', '"lost"'))))
+
+
+def test_no_source(here, read):
+    with pytest.raises(SpecError, match="data_sources should be set") as caught:
+        read(changed(SSD, (SOURCE, "")))
+    assert caught.value.where.startswith(f"{here / 'spec.txt'}:11:")
+
+
+def test_empty_records(here, read):
+    write_records(here / "enc" / "a", [])
+    with pytest.raises(DataError, match=r"can be used: enc/\* \(no records\)") as caught:
+        int8cal.plan(read(changed(SSD, (SOURCE, 'data_sources { tfrecords_path: "enc/*" }'))))
+    assert "TFRecord" in caught.value.hint
+    assert ".jpg" not in str(caught.value)
+
+
+def test_of_many_sources_without_images_a_few_are_named(here, read):
+    (here / "empty").mkdir()
+    source = 'data_sources { label_directory_path: "labels" image_directory_path: "empty" }'
+    with pytest.raises(DataError, match=r"empty \(labels without image: 5\); .*; and 2 more\.") as caught:
+        int8cal.plan(read(changed(SSD, (SOURCE, source * 5))))
+    assert caught.value.message.count("empty") == 3
 
 
 def test_source_without_any_path(here, read):
