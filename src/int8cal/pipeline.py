@@ -41,6 +41,7 @@ from int8cal.spec.spec import Spec
 from int8cal.tensorfile.chunks import Compression, CompressionName
 from int8cal.tensorfile.layout import MAX_BATCH_BYTES
 from int8cal.tensorfile.shards import TensorFileOutput
+from int8cal.types import SplitName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from int8cal.dataset.samples import Dataset
     from int8cal.networks.network import Arithmetic, Network
     from int8cal.spec.text import SpecText
-    from int8cal.types import Progress, SampleOrder, SplitName
+    from int8cal.types import Progress, SampleOrder
 
 _BATCH_SIZE = "in the spec, or by --batch_size of int8cal NETWORK"
 """Where the user says how large a batch is: the Azure ML component has no input for it."""
@@ -85,7 +86,7 @@ def read_spec(
     spec = parse(text, path, root, allow_unknown_fields=allow_unknown_fields, strict=strict)
     found = networks.of_spec(spec)
     if asked and asked is not found:
-        message = f"is a {found.name} spec, not {asked.name}"
+        message = f"is a spec of {found.name}, not of {asked.name}"
         if strict_network:
             raise SpecError(message, where=path, hint=f"Run: int8cal {found.name} …")
         spec = replace(spec, warnings=(*spec.warnings, f"{path}: {message}: runs as {found.name}"))
@@ -138,6 +139,8 @@ def plan(
     """
     spec = spec if isinstance(spec, Spec) else read_spec(spec)
     network = networks.of_spec(spec)
+    if split not in get_args(SplitName):
+        raise UsageError(f"there is no split {split!r}", hint=f"Use {' or '.join(get_args(SplitName))}.")
     max_batches = network.default_max_batches if max_batches is None else max_batches
     if max_batches == 0 or max_batches < -1:
         raise UsageError(
@@ -183,7 +186,8 @@ def _checked_options(network: Network, options: Mapping[str, str]) -> dict[str, 
     known = {option.name: option for option in network.options}
     for name, value in options.items():
         if name not in known:
-            raise UsageError(f"{network.name} has no option {name!r}", hint=f"It has: {', '.join(known) or 'none'}.")
+            hint = f"It has: {', '.join(known)}." if known else f"It has none: leave {name} out."
+            raise UsageError(f"{network.name}, which the spec is of, has no option {name!r}", hint=hint)
         if value not in known[name].choices:
             raise UsageError(f"{name} cannot be {value!r}", hint=f"Use one of {', '.join(known[name].choices)}.")
     return {name: options.get(name, option.default) for name, option in known.items()}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from int8cal.dataset.encoded import sample_place
 from int8cal.spec.clear import without_fields
 from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE
+from int8cal.text_safety import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -155,9 +156,9 @@ class Plan:
             "plan_sha256": self.sha256,
             "dataset": {"sources": [len(source.samples) for source in self.dataset.sources], **self.dataset.counts},
             "samples": [
-                {"source": sample.source, "frame_id": sample.frame_id, "location": sample_place(sample)}
+                {"source": sample.source, "frame_id": printable(sample.frame_id), "location": sample_place(sample)}
                 for sample in self.samples()
             ],
-            "missing": self.missing_images(),
+            "missing": [printable(path) for path in self.missing_images()],
             "warnings": [*self.spec.warnings, *self.dataset.warnings],
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -107,9 +108,36 @@ def test_resize_is_an_option_of_classification_alone(folder, run_cli):
     assert facts["options"] == {"resize": "training"}
     assert facts["arithmetic"]["evidence"] == "unverified"
     assert run_cli("ssd", JOB, "-e", "ssd.txt", "-o", "o", "--resize", "training").code == 2
+    unnamed = run_cli(JOB, "-e", "classification.txt", "-o", "o", "--resize", "training")
+    assert unnamed.code == 2
+    assert "--resize is an option of classification: name the network: int8cal classification" in unnamed.stderr
+    assert "No such option" in run_cli(JOB, "-e", "classification.txt", "-o", "o", "--size", "3").stderr
+    other = run_cli("classification", JOB, "-e", "ssd.txt", "-o", "o", "--resize", "training")
+    assert other.code == 2
+    assert "ssd, which the spec is of, has no option 'resize'" in other.stderr
+    assert "leave resize out" in other.stderr
     assert run_cli("classification", JOB, "-e", "classification.txt", "-o", "o", "--resize", "cubic").code == 2
     assert "--resize [nearest|training]" in run_cli("classification", "plan", "--help").stdout
     assert "--resize" not in run_cli("ssd", "plan", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("network", "batches", "seed"),
+    [("classification", "1", "42"), ("ssd", "-1", "42"), ("faster_rcnn", "-1", "the spec's own")],
+)
+def test_help_says_the_defaults_of_the_network(network, batches, seed, run_cli):
+    text = " ".join(run_cli(network, "plan", "--help").stdout.split())
+    assert f"-1: all full ones. [default: {batches}]" in text
+    assert f"Seed of the sample order. [default: {seed}]" in text
+
+
+def test_plans_of_names_that_are_no_utf_8_are_json_of_utf_8(folder, run_cli):
+    (folder / "odd").mkdir()
+    (folder / "odd" / os.fsdecode(b"\xff.png")).write_bytes(encode(pixels()))
+    done = run_cli("ssd", "plan", "-e", "ssd.txt", "--cal_image_dir", "odd", "--batch_size", "1", "--json")
+    (sample,) = json.loads(done.stdout)["plan"]["samples"]
+    assert sample["frame_id"] == "\\xff.png"
+    json.dumps(json.loads(done.stdout), ensure_ascii=False).encode()
 
 
 def test_dssd_runs_either_spec_as_what_it_is(folder, run_cli):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from int8cal.manifest import Manifest
+    from int8cal.networks.network import Network
     from int8cal.plans import Plan
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
@@ -37,23 +38,17 @@ def _decorated(*decorators: Callable[[_Command], _Command]) -> Callable[[_Comman
     return apply
 
 
-_spec_and_choice = _decorated(
-    click.option(
-        "-e",
-        "--experiment_spec_file",
-        "--experiment_spec",
-        "spec",
-        required=True,
-        metavar="SPEC",
-        help="Training experiment spec (protobuf text).",
-    ),
-    click.option(
-        "-m",
-        "--max_batches",
-        type=int,
-        metavar="N",
-        help="Batches to make; -1: all full ones.  [default: -1, classification 1]",
-    ),
+_spec = click.option(
+    "-e",
+    "--experiment_spec_file",
+    "--experiment_spec",
+    "spec",
+    required=True,
+    metavar="SPEC",
+    help="Training experiment spec (protobuf text).",
+)
+
+_images_of = _decorated(
     click.option(
         "--use_validation_set", is_flag=True, help="Take the samples from the validation split, not the training one."
     ),
@@ -63,9 +58,9 @@ _spec_and_choice = _decorated(
         help="Take images from this folder, chosen at random, in place of the spec's data.",
     ),
     click.option("--recursive", is_flag=True, help="With --cal_image_dir: from the folders below it, too."),
-    click.option(
-        "--seed", type=int, metavar="S", help="Seed of the sample order.  [default: the spec's random_seed, or 42]"
-    ),
+)
+
+_reading = _decorated(
     click.option("--batch_size", type=int, metavar="B", help="Images per batch.  [default: the spec's]"),
     click.option("--allow_unknown_fields", is_flag=True, help="Unknown spec fields are warnings, not errors."),
     click.option("--strict", is_flag=True, help="Legacy spec fields are errors, not warnings."),
@@ -165,34 +160,60 @@ def network_group(name: str) -> click.Group | None:
     return SuggestingGroup(
         name,
         commands={
-            "calibration_tensorfile": _make_command(name),
-            "plan": _plan_command(name),
+            "calibration_tensorfile": _make_command(network, name),
+            "plan": _plan_command(network, name),
         },
         help=f"{network.title}.",
         short_help=network.title,
     )
 
 
-def _network_options(network: str | None) -> Callable[[_Command], _Command]:
-    """The options that only this network has."""
-    from int8cal import networks
-
-    options = networks.get(network).options if network else ()
+def _spec_and_choice(network: Network | None) -> Callable[[_Command], _Command]:
+    """What decides the samples, with the network's own defaults, and the options that only this network has."""
     decorators: list[Callable[[_Command], _Command]] = [
+        _spec,
+        click.option(
+            "-m",
+            "--max_batches",
+            type=int,
+            metavar="N",
+            help=f"Batches to make; -1: all full ones.  [default: {_default_batches(network)}]",
+        ),
+        _images_of,
+        click.option(
+            "--seed", type=int, metavar="S", help=f"Seed of the sample order.  [default: {_default_seed(network)}]"
+        ),
+        _reading,
+    ]
+    decorators += [
         click.option(
             f"--{option.name}",
             type=click.Choice(option.choices),
             help=f"{option.help}  [default: {option.default}]",
         )
-        for option in options
+        for option in (network.options if network else ())
     ]
     return _decorated(*decorators)
 
 
-def _make_command(network: str | None) -> click.Command:
-    @click.command("calibration_tensorfile", cls=_LauncherCommand, help=_help(_MAKE_HELP, network))
-    @_spec_and_choice
-    @_network_options(network)
+def _default_batches(network: Network | None) -> str:
+    return str(network.default_max_batches) if network else "that of NVIDIA's command for the network, or -1"
+
+
+def _default_seed(network: Network | None) -> str:
+    if network is None:
+        return "the spec's random_seed where NVIDIA's command heeds it, else 42"
+    from int8cal.networks.network import default_seed  # late: it needs NumPy
+
+    return str(default_seed(None)) if network.seed is default_seed else "the spec's own"
+
+
+def _make_command(network: Network | None = None, name: str | None = None) -> click.Command:
+    """The main job, for one network by one of its names, or for that of the spec."""
+    cls = _LauncherCommand if network else _AnyNetworkCommand
+
+    @click.command("calibration_tensorfile", cls=cls, help=_help(_MAKE_HELP, name))
+    @_spec_and_choice(network)
     @_output
     @_launcher
     def command(
@@ -228,7 +249,7 @@ def _make_command(network: str | None) -> click.Command:
         from int8cal.pipeline import make
 
         keep_freed_memory()
-        plan = _planned(network, **choice)
+        plan = _planned(name, **choice)
         with _told_truly(out, resume=resume):
             with redirect_stdout(sys.stderr):  # Ray prints to stdout
                 manifest = make(
@@ -259,6 +280,29 @@ class _LauncherCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _gpus_one_by_one(args))
+
+
+class _AnyNetworkCommand(_LauncherCommand):
+    """Knows where the options are that only some networks have."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from int8cal import networks
+
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-")
+            having = [
+                network.name
+                for network in networks.all_networks()
+                if name in (option.name for option in network.options)
+            ]
+            if not having:
+                raise
+            raise click.UsageError(
+                f"--{name} is an option of {' and '.join(having)}: name the network: int8cal {having[0]} {self.name} …",
+                ctx,
+            ) from error
 
 
 def _gpus_one_by_one(arguments: list[str]) -> list[str]:
@@ -312,13 +356,12 @@ def _identity(path: str) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _plan_command(network: str | None) -> click.Command:
-    @click.command("plan", help=_help(_PLAN_HELP, network))
-    @_spec_and_choice
-    @_network_options(network)
+def _plan_command(network: Network, name: str) -> click.Command:
+    @click.command("plan", help=_help(_PLAN_HELP, name))
+    @_spec_and_choice(network)
     def command(*, as_json: bool, verbose: bool, **choice: Any) -> None:
         console.configure_logging(verbose=verbose)
-        plan = _planned(network, **choice)
+        plan = _planned(name, **choice)
         if as_json:
             console.print_json({"plan": plan.to_json()})
         else:
@@ -430,7 +473,7 @@ def _help(template: str, network: str | None) -> str:
     return template.format(prefix=f"{network} " if network else "")
 
 
-any_network = _make_command(None)
+any_network = _make_command()
 
 
 class _Networks(SuggestingGroup):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from int8cal.dataset.encoded import read_encoded
 from int8cal.dataset.labelled_images import IMAGE_EXTENSIONS
-from int8cal.dataset.listing import files_below, names_in
+from int8cal.dataset.listing import count_files, files_below, names_in
 from int8cal.dataset.paths import path_text
 from int8cal.dataset.pictures import picture_size
 from int8cal.dataset.samples import Dataset, Sample, Source
@@ -43,22 +43,24 @@ def read_folder(folder: ImageFolder, split: SplitName, *, sizes: bool) -> Datase
     """
     what = "folder of calibration images"
     names = list(files_below(folder.path, what)) if folder.recursive else names_in(folder.path, what)
-    samples = [
-        Sample(source=0, frame_id=name, path=os.path.join(folder.path, name))
-        for name in names
-        if os.path.splitext(name)[1] in IMAGE_EXTENSIONS
-    ]
+    images = [name for name in names if os.path.splitext(name)[1] in IMAGE_EXTENSIONS]
+    samples = [Sample(source=0, frame_id=name, path=os.path.join(folder.path, name)) for name in images]
+    others = set(names) - set(images)
+    files = count_files(folder.path, others)
     if not samples:
         below = "" if folder.recursive else ", or --recursive for those in folders below it"
         raise DataError(
-            f"No image is in the folder, among {len(names)} files.",
+            f"No image is in the folder, among {files} files.",
             where=path_text(folder.path),
             hint=f"Images are files named {', '.join(sorted(IMAGE_EXTENSIONS))} (lower case){below}.",
         )
     if sizes:
         samples = [_with_size(sample) for sample in samples]
     source = Source(0, folder.path, tuple(samples))
-    return Dataset(split, (source,), counts={"files of other kinds": len(names) - len(samples)})
+    counts = {"files of other kinds": files}
+    if not folder.recursive:
+        counts["folders not entered"] = len(others) - files
+    return Dataset(split, (source,), counts=counts)
 
 
 def _with_size(sample: Sample) -> Sample:

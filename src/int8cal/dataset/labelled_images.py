@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from int8cal.dataset.listing import names_in
+from int8cal.dataset.listing import count_files, names_in
 from int8cal.dataset.samples import Sample, Source
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png"})
@@ -40,7 +40,7 @@ def read_labelled_images(index: int, image_dir: str, label_dir: str) -> tuple[So
     counts = {
         "images without label": len(images) - len(samples),
         "labels without image": len(labels - {stem for stem, _ in images}),
-        "files of other kinds": len(names) - len(images),
+        "files of other kinds": count_files(image_dir, set(names) - {name for _, name in images}),
     }
     return Source(index, image_dir, samples), counts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from int8cal.dataset.paths import WORKING_DIRECTORY_HINT, path_text
 from int8cal.errors import DataError, MissingDataError
@@ -24,6 +24,11 @@ def names_in(folder: str, what: str) -> list[str]:
         return sorted(os.listdir(folder))
     except (OSError, ValueError) as error:
         raise _unreadable(folder, what, error) from error
+
+
+def count_files(folder: str, names: Iterable[str]) -> int:
+    """How many of the names in a folder are not those of folders."""
+    return sum(not os.path.isdir(os.path.join(folder, name)) for name in names)
 
 
 def files_below(folder: str, what: str) -> Iterator[str]:

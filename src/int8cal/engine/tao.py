@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from int8cal import networks
 from int8cal.dataset.encoded import read_encoded
 from int8cal.errors import TensorFileError, UnavailableError, UsageError
 from int8cal.files import write_file
@@ -32,6 +33,7 @@ from int8cal.tensorfile import TensorFile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from int8cal.networks.network import ReferenceCommand
     from int8cal.plans import Plan
 
 log = logging.getLogger(__name__)
@@ -41,29 +43,6 @@ _SECONDS_TO_END = 10.0
 _SECONDS_FOR_HELP = 60.0
 _LINE_CHARACTERS = 1 << 16
 _LAUNCHER = "tao"
-
-
-@dataclass(frozen=True)
-class Command:
-    """How NVIDIA spells the command of one network.
-
-    Attributes:
-        task: the program inside the container, and the launcher's word, up to TAO 4.
-        task_tao5: the same from TAO 5 on.
-        spec_option, output_option: the options for the spec and the output.
-    """
-
-    task: str
-    task_tao5: str
-    spec_option: str
-    output_option: str
-
-
-COMMANDS = {
-    "detectnet_v2": Command("detectnet_v2", "detectnet_v2", "--experiment_spec_file", "--output_path"),
-    "classification": Command("classification", "classification_tf1", "--experiment_spec", "--output"),
-}
-"""The networks for which NVIDIA has the command."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +60,7 @@ class Result:
     problem: str | None
 
 
-def command_of(plan: Plan) -> Command:
+def command_of(plan: Plan) -> ReferenceCommand:
     """NVIDIA's command for a plan.
 
     Raises:
@@ -89,10 +68,12 @@ def command_of(plan: Plan) -> Command:
         UsageError: the plan has what the command has no option for: a seed or batch size of its own, another source of
             images, or another choice than the network's default.
     """
-    if plan.network.name not in COMMANDS:
+    command = plan.network.reference_command
+    if command is None:
+        having = " and ".join(network.name for network in networks.all_networks() if network.reference_command)
         raise UnavailableError(
             f"NVIDIA has no calibration_tensorfile command for {plan.network.name}",
-            hint=f"Use the engine native; NVIDIA's command exists for {' and '.join(COMMANDS)}.",
+            hint=f"Use the engine native; NVIDIA's command exists for {having}.",
         )
     message = plan.spec.message
     chosen = {
@@ -107,7 +88,7 @@ def command_of(plan: Plan) -> Command:
             f"NVIDIA's command has no option {named}",
             hint="Leave it out, set it in the spec, or use the engine native.",
         )
-    return COMMANDS[plan.network.name]
+    return command
 
 
 def safe_folder(parent: str | None) -> tempfile.TemporaryDirectory[str]:
@@ -121,7 +102,7 @@ def safe_folder(parent: str | None) -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="int8cal-tao-", dir=safe)
 
 
-def run(command: Command, plan: Plan, out: str, folder: str) -> Result:
+def run(command: ReferenceCommand, plan: Plan, out: str, folder: str) -> Result:
     """Have NVIDIA's command make the tensorfile of a plan, and look at what it made.
 
     Args:
@@ -161,7 +142,7 @@ def images_sha256(plan: Plan) -> str:
     return total.hexdigest()
 
 
-def find_program(command: Command) -> list[str]:
+def find_program(command: ReferenceCommand) -> list[str]:
     """The first words of the command line.
 
     Raises:

@@ -33,7 +33,7 @@ from int8cal.dataset.samples import Dataset, Sample
 from int8cal.errors import SpecError
 from int8cal.networks import path_roles
 from int8cal.networks.image_mean import image_mean
-from int8cal.networks.network import Arithmetic, Network, Option
+from int8cal.networks.network import Arithmetic, Network, Option, ReferenceCommand
 from int8cal.preprocess import imagenet
 from int8cal.preprocess.colour import to_grey_keeping_depth, to_rgb
 from int8cal.preprocess.stretch import interpolated, nearest
@@ -140,7 +140,6 @@ NETWORK = Network(
     name="classification",
     title="Image classification: every bit equal to NVIDIA's command, colour JPEGs excepted",
     root="int8cal.classification.Experiment",
-    seed=lambda message: 42,
     batch_size=lambda message: int(message.train_config.batch_size_per_gpu),
     dataset=_read_split,
     arithmetic=_arithmetic,
@@ -148,6 +147,7 @@ NETWORK = Network(
     detect=lambda message: True,
     path_roles=path_roles.CLASSIFICATION,
     default_max_batches=1,
+    reference_command=ReferenceCommand("classification", "classification_tf1", "--experiment_spec", "--output"),
     options=(_RESIZE,),
     data_root=working_directory,
 )

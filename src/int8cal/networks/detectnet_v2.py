@@ -41,7 +41,7 @@ from int8cal.dataset.sources import DataloaderMode, read_tfrecord_split
 from int8cal.dataset.tfrecord import CONVERT_AGAIN
 from int8cal.errors import DataError, ImageError, SpecError
 from int8cal.networks import path_roles
-from int8cal.networks.network import Arithmetic, Network
+from int8cal.networks.network import Arithmetic, Network, ReferenceCommand
 from int8cal.networks.tfrecord_config import tfrecord_selection
 from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES, look_up
@@ -447,4 +447,5 @@ NETWORK = Network(
     detect=lambda message: True,
     path_roles=path_roles.DETECTNET_V2,
     uses_recorded_sizes=True,
+    reference_command=ReferenceCommand("detectnet_v2", "detectnet_v2", "--experiment_spec_file", "--output_path"),
 )

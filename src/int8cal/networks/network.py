@@ -39,6 +39,11 @@ Evidence: TypeAlias = Literal[
 """
 
 
+def default_seed(message: Message) -> int:
+    """For references that have no seed of their own."""
+    return 42
+
+
 def shuffled(message: Message, dataset: Dataset, seed: int) -> SampleOrder:
     """One permutation, for references that draw without replacement and without a seed of their own."""
     return permutation(len(dataset.samples), seed)
@@ -59,6 +64,22 @@ class Option:
     help: str
     choices: tuple[str, ...]
     default: str
+
+
+@dataclass(frozen=True)
+class ReferenceCommand:
+    """How NVIDIA spells its own ``calibration_tensorfile`` command of a network, for the engine ``tao``.
+
+    Attributes:
+        task: the program inside the container, and the launcher's word, up to TAO 4.
+        task_tao5: the same from TAO 5 on.
+        spec_option, output_option: the options for the spec and the output.
+    """
+
+    task: str
+    task_tao5: str
+    spec_option: str
+    output_option: str
 
 
 @dataclass(frozen=True)
@@ -104,34 +125,35 @@ class Network:
         root: full name of the protobuf message of its experiment spec.
         detect: True when a spec of this message is of this network rather than of another with the same message.
         check: checks beyond the tables beside the .proto; raises `SpecError` with a position.
-        seed: the spec's own seed, where the reference is seeded by it; else 42.
         batch_size: images per batch that the spec asks for.
         dataset: (spec, split, data root) → the samples of the split; raises `DataError`, `SpecError`.
         arithmetic: (spec, dataset, value of each of ``options``) → `Arithmetic`; raises `SpecError`.
         path_roles: field path → role of every path field, for path substitution (see `int8cal.spec.roles`).
+        seed: the spec's own seed, where the reference is seeded by it.
         order: (message, dataset, seed) → indexes into ``dataset.samples`` in the order of use, one epoch.
         aliases: other words for it.
         default_max_batches: what ``-m`` means when absent (-1: all full batches).
         refuse_outdated: raises `SpecError`, with what to change, for a spec in a form that only older releases
             understand; asked before the tables are applied.
         options: choices beside the spec.
-        folder_arithmetic: the same as ``arithmetic`` for images from a folder, where the reference's exporter has an
-            arithmetic of its own; None: ``arithmetic`` itself.
+        folder_arithmetic: the same as ``arithmetic`` for images from a folder, as the reference's exporter takes them;
+            None: it takes none, and they get ``arithmetic`` itself, with the evidence ``not compared``.
         uses_recorded_sizes: the arithmetic depends on the sizes in the records; for images from a folder they are read
             from the images.
+        reference_command: NVIDIA's own command for it, if there is one.
         data_root: environment → folder to which relative paths of the spec are joined.
     """
 
     name: str
     title: str
     root: str
-    seed: Callable[[Message], int]
     batch_size: Callable[[Message], int]
     dataset: Callable[[Spec, SplitName, str], Dataset]
     arithmetic: _MakeArithmetic
     check: Callable[[Spec], None]
     detect: Callable[[Message], bool]
     path_roles: Mapping[str, str]
+    seed: Callable[[Message], int] = default_seed
     order: Callable[[Message, Dataset, int], SampleOrder] = shuffled
     aliases: tuple[str, ...] = ()
     default_max_batches: int = -1
@@ -139,4 +161,5 @@ class Network:
     options: tuple[Option, ...] = ()
     folder_arithmetic: _MakeArithmetic | None = None
     uses_recorded_sizes: bool = False
+    reference_command: ReferenceCommand | None = None
     data_root: Callable[[Mapping[str, str]], str] = data_root

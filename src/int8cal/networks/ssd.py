@@ -124,7 +124,6 @@ NETWORK = Network(
     name="ssd",
     title="SSD object detection: equal to what NVIDIA's exporter computes, colour JPEGs excepted",
     root="int8cal.ssd.Experiment",
-    seed=lambda message: 42,
     batch_size=lambda message: int(message.training_config.batch_size_per_gpu),
     dataset=_read_split,
     arithmetic=_arithmetic,

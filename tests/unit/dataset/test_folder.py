@@ -21,7 +21,7 @@ def folder(tmp_path):
 def test_images_by_extension_sorted(folder):
     dataset = read_folder(ImageFolder(folder), "training", sizes=False)
     assert [sample.frame_id for sample in dataset.samples] == ["a.jpg", "b.png", "broken.png"]
-    assert dataset.counts == {"files of other kinds": 3}
+    assert dataset.counts == {"files of other kinds": 2, "folders not entered": 1}
     assert {(sample.height, sample.width) for sample in dataset.samples} == {(0, 0)}
 
 
@@ -39,6 +39,7 @@ def test_nothing_there(tmp_path):
     with pytest.raises(MissingDataError, match="folder of calibration images"):
         read_folder(ImageFolder(str(tmp_path / "gone")), "training", sizes=False)
     (tmp_path / "notes.txt").touch()
+    (tmp_path / "below").mkdir()
     with pytest.raises(DataError, match="No image is in the folder, among 1 files") as caught:
         read_folder(ImageFolder(str(tmp_path)), "training", sizes=False)
     assert "--recursive" in caught.value.hint

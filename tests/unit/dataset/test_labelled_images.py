@@ -14,7 +14,7 @@ def folders(tmp_path):
         ("images", "b.png a.jpg c.jpeg upper.JPG d.bmp alone.png notes.txt two.dots.png"),
         ("labels", "a.txt b.txt c.txt upper.txt d.txt lost.txt two.dots.txt readme.md"),
     ):
-        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "below").mkdir(parents=True)
         for name in names.split():
             (tmp_path / folder / name).touch()
     return str(tmp_path / "images"), str(tmp_path / "labels")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from int8cal import networks
 from int8cal.demo.dataset import make_dataset
 from int8cal.engine import tao
 from int8cal.errors import EngineFailedError, OutputExistsError, UnavailableError, UsageError
@@ -154,13 +155,13 @@ def test_launcher(fake, two_batches, tmp_path, help_text, words):
 def test_command_goes_before_launcher(fake):
     fake.install("tao")
     fake.install("detectnet_v2")
-    assert tao.find_program(tao.COMMANDS["detectnet_v2"])[0] == str(fake.bin / "detectnet_v2")
+    assert tao.find_program(networks.get("detectnet_v2").reference_command)[0] == str(fake.bin / "detectnet_v2")
 
 
 @pytest.mark.parametrize("name", ["classification", "classification_tf1"])
 def test_classification_has_its_own_spelling(fake, name):
     fake.install(name)
-    command = tao.COMMANDS["classification"]
+    command = networks.get("classification").reference_command
     assert tao.find_program(command) == [str(fake.bin / name), "calibration_tensorfile"]
     assert (command.spec_option, command.output_option) == ("--experiment_spec", "--output")
 
@@ -175,10 +176,11 @@ def test_not_installed(fake, two_batches, tmp_path):
 def test_network_without_the_command(fake, two_batches, tmp_path):
     from dataclasses import replace
 
-    other = replace(two_batches, network=replace(two_batches.network, name="ssd"))
+    other = replace(two_batches, network=networks.get("ssd"))
     with pytest.raises(UnavailableError, match="no calibration_tensorfile command for ssd") as caught:
         make(other, tmp_path / "c.tensor", engine="tao")
     assert caught.value.exit_code == 8
+    assert "classification and detectnet_v2" in caught.value.hint
 
 
 @pytest.mark.parametrize("options", [{"seed": 7}, {"batch_size": 3}])

@@ -105,3 +105,9 @@ def test_sixteen_bits_are_kept_in_grey(here, read):
 def test_unknown_options(here, read, options):
     with pytest.raises(UsageError):
         int8cal.plan(read(CLASSIFICATION), options=options)
+
+
+def test_splits_that_are_none(here, read):
+    with pytest.raises(UsageError, match="there is no split 'test'") as caught:
+        int8cal.plan(read(CLASSIFICATION), split="test")
+    assert "training or validation" in caught.value.hint
