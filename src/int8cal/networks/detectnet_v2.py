@@ -199,8 +199,8 @@ def _pixel_problems(settings: _Settings) -> Iterator[tuple[str, str]]:
             problem = f"Crop.bottom ({bottom}) should be greater than Crop.top ({top})."
             yield f"{_PREPROCESSING}.crop_bottom", problem
         size = settings.window.size
-    if problem := output_problem(size):
-        yield f"{_PREPROCESSING}", problem
+    if too_large := output_problem(size):
+        yield f"{_PREPROCESSING}", too_large
 
 
 # --- samples ---------------------------------------------------------------------------------------------------------
