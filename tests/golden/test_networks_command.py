@@ -41,6 +41,8 @@ def test_equal_in_every_bit(case, tmp_path, monkeypatch):
     assert batches.shape == case.shape
     assert batches.dtype == np.float32
     assert manifest.facts["network"] == case.network
+    level = "bit-exact" if case.network == "classification" else "exporter-equal"
+    assert manifest.facts["arithmetic"]["evidence"] == f"{level} but for colour JPEGs"
     assert len(plan.dataset.samples) == case.facts["n_images"]
     chosen = list(plan.samples())
     assert len(chosen) == len(case.samples)
