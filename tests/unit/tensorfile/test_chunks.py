@@ -23,10 +23,18 @@ def test_uncompressed_chunk_is_the_values():
     assert Compression.named("none").encode(image) == image.tobytes()
 
 
+@pytest.mark.parametrize("name", ["fast", "small"])
+def test_a_lowest_plane_of_zeros_comes_back_too(name):
+    image = np.random.default_rng(2).random((3, 40, 50)).astype(np.float16).astype(np.float32)
+    assert not image.view(np.uint8).reshape(-1, 4)[:, 0].any(), "half-precision values end in a zero byte"
+    planes = np.frombuffer(zlib.decompress(Compression.named(name).encode(image)), np.uint8).reshape(4, -1)
+    np.testing.assert_array_equal(planes.T.reshape(-1).view(np.float32).reshape(image.shape), image)
+
+
 @pytest.mark.parametrize("name", COMPRESSIONS)
 def test_igzip_level_stays_below_the_one_that_differs_between_processors(monkeypatch, name):
     levels = []
-    monkeypatch.setattr(chunks.isal_zlib, "compress", lambda data, level: levels.append(level) or b"")
+    monkeypatch.setattr(chunks.igzip_lib, "compress", lambda data, level, flag: levels.append(level) or b"")
     Compression.named(name).encode(np.zeros((1, 2, 2), np.float32))
     assert all(level in (1, 2) for level in levels)
     assert bool(levels) == (name == "fast")
