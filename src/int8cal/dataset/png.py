@@ -52,7 +52,7 @@ class Png:
         colour_type: as in the PNG specification.
         interlaced: Adam7.
         gamma: file gamma × 100 000 as libpng understands it; None when the file gives none.
-        critical: the file with its critical chunks only, for the decoder.
+        chunks: the critical chunks whole, in the order of the file, whose bytes they show.
     """
 
     size: int
@@ -62,7 +62,12 @@ class Png:
     colour_type: int
     interlaced: bool
     gamma: int | None
-    critical: bytes
+    chunks: tuple[memoryview, ...]
+
+    @property
+    def critical(self) -> bytes:
+        """The file with its critical chunks only, for the decoder."""
+        return b"".join((SIGNATURE, *self.chunks))
 
 
 def read_png(data: bytes, where: str) -> Png:
@@ -72,7 +77,7 @@ def read_png(data: bytes, where: str) -> Png:
         ImageError: the file is cut off, a checksum is wrong, the header is impossible, or the image is too large.
     """
     view = memoryview(data)
-    kept = [view[: len(SIGNATURE)]]
+    kept: list[memoryview] = []
     header: tuple[int, ...] = ()
     gamma: int | None = None
     is_srgb = has_pixels = before_palette = False
@@ -106,7 +111,7 @@ def read_png(data: bytes, where: str) -> Png:
         colour_type,
         bool(interlaced),
         SRGB_GAMMA if is_srgb else gamma,
-        b"".join(kept),
+        tuple(kept),
     )
 
 

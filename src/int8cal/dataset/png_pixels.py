@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from int8cal.dataset.limits import REPAIR_IMAGE
 from int8cal.dataset.png import GREY_ALPHA, Png
+from int8cal.dataset.png_inflate import with_stored_pixels
 from int8cal.errors import ImageError
 from int8cal.types import ImageHWC_u8
 
@@ -75,7 +76,8 @@ def decode_png(png: Png, channels: int, where: str) -> ImageHWC_u8:
 def _decode(png: Png) -> _Pixels:
     """Pixels as they are in the file: height × width (× channels), 8 or 16 bits; palettes and low depths expanded."""
     quick = png.bit_depth <= 8 and png.colour_type != GREY_ALPHA
-    pixels: _Pixels = (imagecodecs.spng_decode if quick else imagecodecs.png_decode)(png.critical)
+    data = with_stored_pixels(png) or png.critical
+    pixels: _Pixels = (imagecodecs.spng_decode if quick else imagecodecs.png_decode)(data)
     return pixels
 
 

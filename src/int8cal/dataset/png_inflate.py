@@ -1,0 +1,79 @@
+"""The pixel data of a PNG inflated by ISA-L, three times as fast as the zlib inside PNG decoders.
+
+The decoder gets the same file with its pixel data stored instead of compressed, and has filters and colours left to do.
+Only a file of which nothing is to be said takes this way: whatever is unusual about the compressed data (cut off, too
+short, too long, a wrong checksum, a window that is not the usual one) is left to the decoder, whose verdict counts.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from isal import isal_zlib
+
+from int8cal.dataset.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, SIGNATURE, Png
+
+_CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
+
+_USUAL_WINDOW = 0x78
+"""First byte of a zlib stream: deflate, distances of up to 32 KiB."""
+
+_MAX_BYTES = 1 << 26
+"""Larger images are inflated row by row in the decoder, which takes less memory."""
+
+_LONGEST_STORED = 65535
+
+
+def with_stored_pixels(png: Png) -> bytes | None:
+    """The file as the decoder needs it, its pixel data inflated; None when the decoder must see them as they are."""
+    expected = _filtered_bytes(png)
+    if png.interlaced or expected > _MAX_BYTES:
+        return None
+    before, body, after = _parts(png)
+    if body[:1] != bytes([_USUAL_WINDOW]):
+        return None
+    inflater = isal_zlib.decompressobj()
+    try:
+        pixels = inflater.decompress(body, expected + 1)
+    except isal_zlib.error:  # type: ignore[misc]  # the package's stub calls it a plain object
+        return None
+    if len(pixels) != expected or not inflater.eof or inflater.unused_data:
+        return None
+    return b"".join((SIGNATURE, *before, *_stored_chunk(pixels), *after))
+
+
+def _filtered_bytes(png: Png) -> int:
+    """Bytes of all rows, each with its filter type before it."""
+    return png.height * (1 + (png.width * png.bit_depth * _CHANNELS[png.colour_type] + 7) // 8)
+
+
+def _parts(png: Png) -> tuple[list[memoryview], bytes, list[memoryview]]:
+    """The chunks before the pixel data, the compressed data, and the chunks after."""
+    numbers = [number for number, chunk in enumerate(png.chunks) if bytes(chunk[4:8]) == b"IDAT"]
+    first, behind = numbers[0], numbers[-1] + 1
+    data = b"".join(png.chunks[number][8:-4] for number in numbers)
+    return list(png.chunks[:first]), data, list(png.chunks[behind:])
+
+
+def _stored_chunk(pixels: bytes) -> Iterator[bytes | memoryview]:
+    """An IDAT chunk that holds the pixels uncompressed, in pieces."""
+    stream = list(_stored_stream(pixels))
+    yield struct.pack(">I", sum(map(len, stream)))
+    crc = 0
+    for piece in (b"IDAT", *stream):
+        crc = isal_zlib.crc32(piece, crc)
+        yield piece
+    yield struct.pack(">I", crc)
+
+
+def _stored_stream(pixels: bytes) -> Iterator[bytes | memoryview]:
+    """A zlib stream of stored blocks."""
+    yield b"\x78\x01"
+    view = memoryview(pixels)
+    for begin in range(0, len(view), _LONGEST_STORED):
+        block = view[begin : begin + _LONGEST_STORED]
+        is_last = begin + _LONGEST_STORED >= len(view)
+        yield struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF)
+        yield block
+    yield struct.pack(">I", isal_zlib.adler32(pixels))
