@@ -10,13 +10,14 @@ from int8cal.stopping import Stopped, ignore_signals, obey_signals
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``int8cal``: run the command, turn its errors into text and an exit code.
 
-    Signals and streams are seen to before anything that takes time is imported.
+    Signals, streams and threads are seen to before anything that takes time is imported.
     """
     try:
         obey_signals()
-        from int8cal.cli import streams
+        from int8cal.cli import process, streams
 
         streams.prepare()
+        process.keep_blas_to_one_thread()
         from int8cal.cli.app import run
 
         code = run(sys.argv[1:] if arguments is None else arguments)

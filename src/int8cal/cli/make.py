@@ -13,7 +13,7 @@ import click
 
 from int8cal.cli import console, progress
 from int8cal.cli.app import SuggestingGroup
-from int8cal.cli.memory import keep_freed_memory
+from int8cal.cli.process import keep_freed_memory
 from int8cal.cli.streams import StdoutError
 from int8cal.stopping import Stopped
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import agreement, console, progress
-from int8cal.cli.memory import return_freed_memory
+from int8cal.cli.process import return_freed_memory
 
 if TYPE_CHECKING:
     from int8cal.use.quantize import QuantizeReport

@@ -9,7 +9,6 @@ from int8cal.dataset.encoded import read_encoded
 from int8cal.dataset.labelled_images import IMAGE_EXTENSIONS
 from int8cal.dataset.listing import count_files, files_below, names_in
 from int8cal.dataset.paths import path_text
-from int8cal.dataset.pictures import picture_size
 from int8cal.dataset.samples import Dataset, Sample, Source
 from int8cal.errors import DataError, ImageError
 from int8cal.types import SplitName
@@ -64,6 +63,8 @@ def read_folder(folder: ImageFolder, split: SplitName, *, sizes: bool) -> Datase
 
 
 def _with_size(sample: Sample) -> Sample:
+    from int8cal.dataset.pictures import picture_size  # late: Pillow, for some runs from a folder alone
+
     try:
         height, width = picture_size(read_encoded(sample), sample.path)
     except ImageError:

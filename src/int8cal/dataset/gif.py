@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels
 from int8cal.errors import ImageError
@@ -46,6 +45,8 @@ def decode_gif(data: bytes, channels: int, where: str) -> ImageHWC_u8:
     """
     if channels != 3:
         raise ImageError(f"channels must be 0 or 3 for GIF, got {channels}.", where=where, hint=_CONVERT)
+    from PIL import Image  # late: few data sets hold a GIF
+
     try:
         _, width, height, *_ = _HEADER.unpack_from(data)
         check_pixels(height, width, where)

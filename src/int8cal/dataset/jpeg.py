@@ -20,7 +20,6 @@ from collections.abc import Callable
 
 import numpy as np
 import simplejpeg
-from PIL import Image
 
 from int8cal.dataset.jpeg_markers import with_sound_segments, without_metadata, without_padding
 from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels
@@ -86,6 +85,8 @@ def _decode_cmyk(data: bytes, channels: int, size: tuple[int, int], *, fast_dct:
             where=where,
             hint="Convert the image to RGB, or use dataloader_mode MULTISOURCE with the extension jpg.",
         )
+    from PIL import Image  # late: few data sets hold such images
+
     try:
         with Image.open(io.BytesIO(without_metadata(data)), formats=["JPEG"]) as image:
             if image.size != size:

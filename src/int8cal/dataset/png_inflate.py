@@ -19,8 +19,8 @@ _CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
 _USUAL_WINDOW = 0x78
 """First byte of a zlib stream: deflate, distances of up to 32 KiB."""
 
-_MAX_BYTES = 1 << 26
-"""Larger images are inflated row by row in the decoder, which takes less memory."""
+_MAX_BYTES = 1 << 24
+"""Images of more than 5.6 megapixels (RGB) are inflated row by row in the decoder, which takes less memory."""
 
 _LONGEST_STORED = 65535
 

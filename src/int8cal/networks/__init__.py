@@ -12,13 +12,14 @@ import logging
 import pkgutil
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import TYPE_CHECKING, TypeGuard
 
 from int8cal.errors import SpecError, UnavailableError, UsageError
 from int8cal.text_safety import printable
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
+
     from int8cal.networks.network import Network
     from int8cal.spec.spec import Spec
 
@@ -128,6 +129,8 @@ def _warn(message: str) -> None:
 
 
 def _entry_points() -> EntryPoints:
+    from importlib.metadata import entry_points  # late: most runs are of a network of ours, and need none of it
+
     return entry_points(group=ENTRY_POINT_GROUP)
 
 

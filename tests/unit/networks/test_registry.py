@@ -20,7 +20,7 @@ PLUGIN = replace(NETWORK, name="yolo_v9", aliases=("yolo",))
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *entries: EntryPoint) -> None:
-    monkeypatch.setattr(networks, "entry_points", lambda group: EntryPoints(entries).select(group=group))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: EntryPoints(entries).select(group=group))
 
 
 def entry(name: str, value: str) -> EntryPoint:
