@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from int8cal.stopping import Stopped, ignore_signals, obey_signals
@@ -10,7 +11,7 @@ from int8cal.stopping import Stopped, ignore_signals, obey_signals
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``int8cal``: run the command, turn its errors into text and an exit code.
 
-    Signals, streams and threads are seen to before anything that takes time is imported.
+    Signals, streams and settings of the process are seen to before anything that takes time is imported.
     """
     try:
         obey_signals()
@@ -18,6 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         streams.prepare()
         process.keep_blas_to_one_thread()
+        process.collect_garbage_rarely()
         from int8cal.cli.app import run
 
         code = run(sys.argv[1:] if arguments is None else arguments)
@@ -25,4 +27,5 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.write(f"int8cal: {stopped.how}\n")
         code = stopped.exit_code
     ignore_signals()  # the interpreter is cleaning up: too late for anything but a traceback
+    gc.freeze()  # nor is it worth looking for garbage once more
     sys.exit(code)
