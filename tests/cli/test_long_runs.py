@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import int8cal
-from int8cal.cli.make import _told_truly
+from int8cal.cli.ending import told_truly
 from int8cal.stopping import Stopped
 
 COMMAND = ("detectnet_v2", "calibration_tensorfile", "-m", "3", "--batch_size", "3", "-e")
@@ -130,8 +130,8 @@ def test_wrong_options(tiny_dataset, tmp_path, run_cli, arguments, message):
     [(False, False, ""), (False, True, "with --resume"), (True, False, "the same command goes on")],
 )
 def test_advice_when_stopped(monkeypatch, tmp_path, resume, long, advice):
-    monkeypatch.setattr("int8cal.cli.make._LONG_RUN_SECONDS", -1.0 if long else 300.0)
-    with pytest.raises(Stopped) as caught, _told_truly(str(tmp_path / "out"), resume=resume):
+    monkeypatch.setattr("int8cal.cli.ending._LONG_RUN_SECONDS", -1.0 if long else 300.0)
+    with pytest.raises(Stopped) as caught, told_truly(str(tmp_path / "out"), resume=resume):
         raise Stopped(signal.SIGINT)
     first, *others = caught.value.advice
     assert first == "nothing was left under the final name"
@@ -142,13 +142,13 @@ def test_advice_when_stopped(monkeypatch, tmp_path, resume, long, advice):
 def test_old_file_is_spoken_of_when_stopped(tmp_path):
     out = tmp_path / "out"
     out.write_bytes(b"old")
-    with pytest.raises(Stopped) as caught, _told_truly(str(out), resume=False):
+    with pytest.raises(Stopped) as caught, told_truly(str(out), resume=False):
         raise Stopped(signal.SIGINT)
     assert caught.value.advice == (f"{out} is what it was before",)
 
 
 def stopped_after_commit(out: Path) -> None:
-    with _told_truly(str(out), resume=True):
+    with told_truly(str(out), resume=True):
         out.write_bytes(b"new and larger")
         raise Stopped(signal.SIGTERM)
 

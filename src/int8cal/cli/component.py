@@ -70,7 +70,7 @@ def component(*, inputs_from: str | None, overwrite: bool, as_json: bool, **opti
     if as_json:
         console.print_json(outcome.to_json())
     else:
-        console.print_table(_summary(outcome))
+        console.print_table(_table(outcome))
 
 
 def _texts(options: dict[str, tuple[str, ...]], inputs_from: str | None) -> dict[str, str]:
@@ -101,10 +101,10 @@ def _file_name(path: str | None) -> str:
     return "standard input" if path in (None, "-") else str(path)
 
 
-def _summary(outcome: Outcome) -> list[tuple[str, object]]:
-    from int8cal.cli.make import summary
+def _table(outcome: Outcome) -> list[tuple[str, object]]:
+    from int8cal.cli.tables import run_table
 
-    rows = summary(outcome.manifest)
+    rows = run_table(outcome.manifest)
     if outcome.manifest.reused:
         rows.insert(0, ("already there", "the finished result of this request; no work was done"))
     if outcome.page:

@@ -72,7 +72,7 @@ def demo(
       int8cal demo -o streets --images 160 --seed 7 --data_only
       int8cal demo --table
     """
-    from int8cal.cli.make import summary
+    from int8cal.cli.tables import run_table
     from int8cal.demo.dataset import make_dataset
     from int8cal.pipeline import make, plan
 
@@ -87,7 +87,7 @@ def demo(
                 ("pictures", f"{len(dataset.images)} with {dataset.objects} objects, in {folder / 'training'}"),
                 ("TFRecords", f"{len(dataset.tfrecords)} files in {folder / 'tfrecords'}"),
                 ("spec", folder / dataset.spec.name),
-                *summary(manifest),
+                *run_table(manifest),
             ]
         )
     int8 = None if data_only else _int8(folder / "int8", test_items, with_mistakes=table, quiet=as_json)

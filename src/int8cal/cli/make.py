@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from int8cal.cli import console, progress
 from int8cal.cli.app import SuggestingGroup
+from int8cal.cli.ending import told_truly
+from int8cal.cli.launcher import LauncherCommand
+from int8cal.cli.options import Command, decorated
 from int8cal.cli.process import keep_freed_memory
-from int8cal.cli.streams import StdoutError
-from int8cal.stopping import Stopped
+from int8cal.cli.tables import plan_table, run_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from int8cal.manifest import Manifest
     from int8cal.networks.network import Network
     from int8cal.plans import Plan
-
-_Command = TypeVar("_Command", bound="Callable[..., Any]")
-
-_LONG_RUN_SECONDS = 300.0
-
-
-def _decorated(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    def apply(command: _Command) -> _Command:
-        for decorator in reversed(decorators):
-            command = decorator(command)
-        return command
-
-    return apply
-
 
 _spec = click.option(
     "-e",
@@ -48,7 +32,7 @@ _spec = click.option(
     help="Training experiment spec (protobuf text).",
 )
 
-_images_of = _decorated(
+_images_of = decorated(
     click.option(
         "--use_validation_set", is_flag=True, help="Take the samples from the validation split, not the training one."
     ),
@@ -60,7 +44,7 @@ _images_of = _decorated(
     click.option("--recursive", is_flag=True, help="With --cal_image_dir: from the folders below it, too."),
 )
 
-_reading = _decorated(
+_reading = decorated(
     click.option("--batch_size", type=int, metavar="B", help="Images per batch.  [default: the spec's]"),
     click.option("--allow_unknown_fields", is_flag=True, help="Unknown spec fields are warnings, not errors."),
     click.option("--strict", is_flag=True, help="Legacy spec fields are errors, not warnings."),
@@ -69,7 +53,7 @@ _reading = _decorated(
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
 )
 
-_output = _decorated(
+_output = decorated(
     click.option(
         "-o", "--output_path", "--output", "out", required=True, metavar="FILE", help="The tensorfile to make."
     ),
@@ -113,17 +97,6 @@ _output = _decorated(
     click.option(
         "--ray_address", metavar="ADDR", help="With --engine ray: the cluster.  [default: RAY_ADDRESS, or none]"
     ),
-)
-
-_launcher = _decorated(
-    # Options of NVIDIA's launcher, so that its command lines work as they stand.
-    click.option("--gpus", type=int, hidden=True),
-    click.option("--gpu_index", type=int, multiple=True, hidden=True),
-    click.option("-np", "--num_processes", type=int, hidden=True),
-    click.option("--use_amp", is_flag=True, hidden=True),
-    click.option("--mpirun_arg", hidden=True),
-    click.option("--multi_node", is_flag=True, hidden=True),
-    click.option("--launch_cuda_blocking", is_flag=True, hidden=True),
     click.option("--log_file", metavar="FILE", help="Also log to this file; appended to."),
 )
 
@@ -168,9 +141,9 @@ def network_group(name: str) -> click.Group | None:
     )
 
 
-def _spec_and_choice(network: Network | None) -> Callable[[_Command], _Command]:
+def _spec_and_choice(network: Network | None) -> Callable[[Command], Command]:
     """What decides the samples, with the network's own defaults, and the options that only this network has."""
-    decorators: list[Callable[[_Command], _Command]] = [
+    decorators: list[Callable[[Command], Command]] = [
         _spec,
         click.option(
             "-m",
@@ -193,7 +166,7 @@ def _spec_and_choice(network: Network | None) -> Callable[[_Command], _Command]:
         )
         for option in (network.options if network else ())
     ]
-    return _decorated(*decorators)
+    return decorated(*decorators)
 
 
 def _default_batches(network: Network | None) -> str:
@@ -210,12 +183,11 @@ def _default_seed(network: Network | None) -> str:
 
 def _make_command(network: Network | None = None, name: str | None = None) -> click.Command:
     """The main job, for one network by one of its names, or for that of the spec."""
-    cls = _LauncherCommand if network else _AnyNetworkCommand
+    cls = LauncherCommand if network else _AnyNetworkCommand
 
     @click.command("calibration_tensorfile", cls=cls, help=_help(_MAKE_HELP, name))
     @_spec_and_choice(network)
     @_output
-    @_launcher
     def command(
         *,
         out: str,
@@ -232,25 +204,15 @@ def _make_command(network: Network | None = None, name: str | None = None) -> cl
         log_file: str | None,
         as_json: bool,
         verbose: bool,
-        gpus: int | None,
-        gpu_index: tuple[int, ...],
-        num_processes: int | None,
-        use_amp: bool,
-        mpirun_arg: str | None,
-        multi_node: bool,
-        launch_cuda_blocking: bool,
         **choice: Any,
     ) -> None:
         # The output of NVIDIA's own command is part of the log.
         console.configure_logging(verbose=verbose or engine == "tao", log_file=log_file)
-        _launcher_options(gpus, num_processes, use_amp=use_amp)
-        if gpus or gpu_index or num_processes or mpirun_arg or multi_node or launch_cuda_blocking:
-            console.note("options of NVIDIA's launcher (--gpus, --gpu_index, …) have no effect: no GPU is used")
         from int8cal.pipeline import make
 
         keep_freed_memory()
         plan = _planned(name, **choice)
-        with _told_truly(out, resume=resume):
+        with told_truly(out, resume=resume):
             with redirect_stdout(sys.stderr):  # Ray prints to stdout
                 manifest = make(
                     plan,
@@ -270,19 +232,12 @@ def _make_command(network: Network | None = None, name: str | None = None) -> cl
             if as_json:
                 console.print_json(manifest.to_json())
             else:
-                console.print_table(summary(manifest))
+                console.print_table(run_table(manifest))
 
     return command
 
 
-class _LauncherCommand(click.Command):
-    """Takes lists of GPUs as NVIDIA's launcher does: ``--gpu_index 0 1``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, _gpus_one_by_one(args))
-
-
-class _AnyNetworkCommand(_LauncherCommand):
+class _AnyNetworkCommand(LauncherCommand):
     """Knows where the options are that only some networks have."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -305,57 +260,6 @@ class _AnyNetworkCommand(_LauncherCommand):
             ) from error
 
 
-def _gpus_one_by_one(arguments: list[str]) -> list[str]:
-    spread: list[str] = []
-    option = None  # of the list that the next argument may go on with
-    values = 0
-    for argument in arguments:
-        if argument.replace("-", "_") == "__gpu_index":
-            option, values = argument, 0
-        elif option and argument.isdecimal():
-            spread += [option] if values else []
-            values += 1
-        else:
-            option = None
-        spread.append(argument)
-    return spread
-
-
-@contextmanager
-def _told_truly(out: str, *, resume: bool) -> Iterator[None]:
-    """Tell a user whose run ends early what is there now, and how a long run need not begin from nothing."""
-    before = _identity(out)
-    started = time.monotonic()
-    try:
-        yield
-    except StdoutError as error:
-        error.hint = f"The work is done: {out} is complete."
-        raise
-    except Stopped as stopped:
-        now = _identity(out)
-        if now is None:
-            stopped.advice += ("nothing was left under the final name",)
-        elif now == before:
-            stopped.advice += (f"{out} is what it was before",)
-        else:
-            stopped.advice += (f"{out} is complete",)
-            raise
-        if resume:
-            stopped.advice += ("what is finished is kept: the same command goes on from there",)
-        elif time.monotonic() - started > _LONG_RUN_SECONDS:
-            stopped.advice += ("with --resume, such a run keeps what is finished, and can go on later",)
-        raise
-
-
-def _identity(path: str) -> tuple[int, ...] | None:
-    """What tells one file of this name from another; None when there is none."""
-    try:
-        found = os.lstat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
 def _plan_command(network: Network, name: str) -> click.Command:
     @click.command("plan", help=_help(_PLAN_HELP, name))
     @_spec_and_choice(network)
@@ -365,7 +269,7 @@ def _plan_command(network: Network, name: str) -> click.Command:
         if as_json:
             console.print_json({"plan": plan.to_json()})
         else:
-            console.print_table(_plan_table(plan))
+            console.print_table(plan_table(plan))
 
     return command
 
@@ -405,68 +309,6 @@ def _planned(
     for warning in planned.dataset.warnings:
         console.note(f"warning: {warning}")
     return planned
-
-
-def _launcher_options(gpus: int | None, num_processes: int | None, *, use_amp: bool) -> None:
-    """Refuse what NVIDIA's launcher refuses for this task."""
-    if gpus is not None and gpus != 1:
-        raise click.UsageError("use 1 GPU for this task (--gpus 1), as NVIDIA's launcher demands; none is used here")
-    if num_processes is not None and num_processes > 1:
-        raise click.UsageError("more than one process is for training (-np); threads are set by --workers")
-    if use_amp:
-        raise click.UsageError("AMP is supported for training only (--use_amp)")
-
-
-def summary(manifest: Manifest) -> list[tuple[str, object]]:
-    """What came out of a run, as name–value rows."""
-    facts = manifest.facts
-    batch_size, channels, height, width = manifest.shape
-    rows: list[tuple[str, object]] = [
-        ("tensorfile", manifest.path),
-        ("batches", f"{manifest.batches} of {batch_size} images, {channels} x {height} x {width} float32"),
-        ("images", _images(facts["images"], facts["split"])),
-        ("order", f"seed {facts['seed']}"),
-        ("arithmetic", f"{facts['arithmetic']['name']} ({facts['arithmetic']['evidence']})"),
-    ]
-    rows += [(name, count) for name, count in facts["dataset"].items() if name != "sources"]
-    if manifest.skipped:
-        rows.append(("skipped", f"{len(manifest.skipped)} images:"))
-        rows += [("", f"{image.where}: {image.reason}") for image in manifest.skipped]
-    if manifest.run.get("images_reused"):
-        rows.append(("resumed", f"{manifest.run['images_reused']} images of an interrupted run were used"))
-    if "seconds" in manifest.run:
-        rows.append(("time", f"{manifest.run['seconds']:.1f} s, {manifest.run['images_per_second']:.1f} images/s"))
-    rows.append(("record", f"{manifest.path}.json"))
-    return rows
-
-
-def _plan_table(plan: Plan) -> list[tuple[str, object]]:
-    missing = plan.missing_images()
-    rows: list[tuple[str, object]] = [
-        ("network", f"{plan.network.name}: {plan.network.title}"),
-        ("images", f"{len(plan.dataset.samples)} {_images(plan.images_from, plan.split)}"),
-        ("sources", len(plan.dataset.sources)),
-        ("batches", f"{plan.batches} of {plan.batch_size} images"),
-        ("shape", "{} x {} x {} x {} float32".format(*plan.shape)),
-        ("size", f"{plan.nbytes / 1e6:,.1f} MB uncompressed"),
-        ("order", f"seed {plan.seed}"),
-        ("arithmetic", f"{plan.arithmetic.name} ({plan.arithmetic.evidence})"),
-        ("plan", plan.sha256),
-    ]
-    rows += list(plan.dataset.counts.items())
-    rows += [("first samples", ", ".join(sample.frame_id for sample in plan.candidates(min(5, plan.images))))]
-    rows.append(("missing images", len(missing)))
-    rows += [("", path) for path in missing[:_MISSING_SHOWN]]
-    if len(missing) > _MISSING_SHOWN:
-        rows.append(("", f"and {len(missing) - _MISSING_SHOWN} more"))
-    return rows
-
-
-_MISSING_SHOWN = 20
-
-
-def _images(images_from: str, split: str | None) -> str:
-    return f"of the {split} split" if images_from == "data set" else f"of a {images_from}"
 
 
 def _help(template: str, network: str | None) -> str:

@@ -1,0 +1,61 @@
+"""A run and its dry run as rows of names and values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from int8cal.manifest import Manifest
+    from int8cal.plans import Plan
+
+_MISSING_SHOWN = 20
+
+
+def run_table(manifest: Manifest) -> list[tuple[str, object]]:
+    """What came out of a run."""
+    facts = manifest.facts
+    batch_size, channels, height, width = manifest.shape
+    rows: list[tuple[str, object]] = [
+        ("tensorfile", manifest.path),
+        ("batches", f"{manifest.batches} of {batch_size} images, {channels} x {height} x {width} float32"),
+        ("images", _images(facts["images"], facts["split"])),
+        ("order", f"seed {facts['seed']}"),
+        ("arithmetic", f"{facts['arithmetic']['name']} ({facts['arithmetic']['evidence']})"),
+    ]
+    rows += [(name, count) for name, count in facts["dataset"].items() if name != "sources"]
+    if manifest.skipped:
+        rows.append(("skipped", f"{len(manifest.skipped)} images:"))
+        rows += [("", f"{image.where}: {image.reason}") for image in manifest.skipped]
+    if manifest.run.get("images_reused"):
+        rows.append(("resumed", f"{manifest.run['images_reused']} images of an interrupted run were used"))
+    if "seconds" in manifest.run:
+        rows.append(("time", f"{manifest.run['seconds']:.1f} s, {manifest.run['images_per_second']:.1f} images/s"))
+    rows.append(("record", f"{manifest.path}.json"))
+    return rows
+
+
+def plan_table(plan: Plan) -> list[tuple[str, object]]:
+    """What a run would do."""
+    missing = plan.missing_images()
+    rows: list[tuple[str, object]] = [
+        ("network", f"{plan.network.name}: {plan.network.title}"),
+        ("images", f"{len(plan.dataset.samples)} {_images(plan.images_from, plan.split)}"),
+        ("sources", len(plan.dataset.sources)),
+        ("batches", f"{plan.batches} of {plan.batch_size} images"),
+        ("shape", "{} x {} x {} x {} float32".format(*plan.shape)),
+        ("size", f"{plan.nbytes / 1e6:,.1f} MB uncompressed"),
+        ("order", f"seed {plan.seed}"),
+        ("arithmetic", f"{plan.arithmetic.name} ({plan.arithmetic.evidence})"),
+        ("plan", plan.sha256),
+    ]
+    rows += list(plan.dataset.counts.items())
+    rows += [("first samples", ", ".join(sample.frame_id for sample in plan.candidates(min(5, plan.images))))]
+    rows.append(("missing images", len(missing)))
+    rows += [("", path) for path in missing[:_MISSING_SHOWN]]
+    if len(missing) > _MISSING_SHOWN:
+        rows.append(("", f"and {len(missing) - _MISSING_SHOWN} more"))
+    return rows
+
+
+def _images(images_from: str, split: str | None) -> str:
+    return f"of the {split} split" if images_from == "data set" else f"of a {images_from}"
