@@ -10,7 +10,9 @@ import json
 import os
 import platform
 import stat
+import time
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
@@ -130,6 +132,23 @@ def reference_facts(plan: Plan) -> dict[str, Any]:
         "dataset": {"sources": [len(source.samples) for source in plan.dataset.sources], **plan.dataset.counts},
         "plan_sha256": plan.sha256,
     }
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When a run began; make one as it begins."""
+
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    begin: float = field(default_factory=time.perf_counter)
+
+    def facts(self, images: int) -> dict[str, Any]:
+        """The run facts of a run that ends now, with so many images."""
+        seconds = time.perf_counter() - self.begin
+        return {
+            "started": self.started.isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+            "images_per_second": round(images / seconds, 2),
+        }
 
 
 def machine() -> dict[str, str]:

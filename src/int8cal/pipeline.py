@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
 from int8cal import manifest as manifests
@@ -24,15 +22,16 @@ from int8cal.dataset.folder import ImageFolder, read_folder
 from int8cal.dataset.order import permutation
 from int8cal.dataset.paths import path_text
 from int8cal.engine import engine_named
-from int8cal.engine.assemble import OnBadImage, assemble
+from int8cal.engine.assemble import Assembled, OnBadImage, assemble
 from int8cal.engine.journal import Journal, journal_path
 from int8cal.engine.resume import resumed
 from int8cal.engine.versions import encoder_versions
 from int8cal.engine.work import Work
 from int8cal.errors import DataError, EngineFailedError, OutputError, SpecError, UsageError
 from int8cal.files import require_free_space
-from int8cal.manifest import Manifest, SkippedImage
+from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.plans import Plan
+from int8cal.progress import watched
 from int8cal.spec.check import require_sound
 from int8cal.spec.find import root_of_text
 from int8cal.spec.load import parse
@@ -320,15 +319,12 @@ def make(
             raise UsageError("NVIDIA's command cannot leave bad images out", hint="Use on_bad_image fail.")
         if resume or shards or ray_address:
             raise UsageError("NVIDIA's command knows nothing of resume, shards and Ray", hint="Leave them out.")
-        return _made_by_nvidia(plan, out, overwrite=overwrite, scratch_dir=scratch_dir, record=dict(record or {}))
+        return _made_by_nvidia(plan, out, overwrite=overwrite, scratch_dir=scratch_dir, record=record or {})
     stream = engine_named(engine, plan, ray_address=ray_address)
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers cannot work", hint="Give --workers a positive number.")
-    progress = progress or _Silent()
     nbytes = int(plan.nbytes * encoder.typical_ratio)
-    started = datetime.now(UTC)
-    clock = time.perf_counter()
-
+    clock = Clock()
     with (
         TensorFileOutput(out, shards=shards, overwrite=overwrite, scratch_dir=scratch_dir) as output,
         manifests.run_facts_output(out, overwrite=overwrite) as run_facts,
@@ -338,43 +334,49 @@ def make(
         work = Work(plan.arithmetic, plan.image_shape, encoder)
         samples = plan.candidates(None if skipping else plan.images)
         results = resumed(stream, journal, work, samples, workers) if journal else stream(work, samples, workers)
-        progress.start(plan.images)
-        try:
-            with output.writer(plan.shape, encoder, plan.batches) as writer, closing(results):
-                assembled = assemble(
-                    results,
-                    writer,
-                    batch_size=plan.batch_size,
-                    batches=None if skipping and plan.max_batches == -1 else plan.batches,
-                    max_skipped=max_skipped,
-                    progress=progress,
-                )
-                facts = writer.finish(manifests.facts(plan, assembled, encoder.name), assembled.rows)
-        finally:
-            progress.finish()
-        seconds = time.perf_counter() - clock
-        manifest = Manifest(
-            path=out,
-            facts=facts,
-            samples=tuple(assembled.rows),
-            skipped=tuple(SkippedImage.of(failed) for failed in assembled.skipped),
-            warnings=(*plan.spec.warnings, *plan.dataset.warnings),
-            run={
-                "spec": os.path.abspath(plan.spec.path),
-                "engine": engine,
-                "workers": workers,
-                "started": started.isoformat(timespec="seconds"),
-                "seconds": round(seconds, 3),
-                "images_per_second": round(len(assembled.rows) / seconds, 2),
-                **({"images_reused": journal.reused, "images_changed": journal.changed} if journal else {}),
-                **manifests.machine(),
-            },
-            record=dict(record or {}),
-        )
+        with (
+            output.writer(plan.shape, encoder, plan.batches) as writer,
+            closing(results),
+            watched(progress, plan.images) as advance,
+        ):
+            assembled = assemble(
+                results,
+                writer,
+                batch_size=plan.batch_size,
+                batches=None if skipping and plan.max_batches == -1 else plan.batches,
+                max_skipped=max_skipped,
+                advance=advance,
+            )
+            facts = writer.finish(manifests.facts(plan, assembled, encoder.name), assembled.rows)
+        run = {"engine": engine, "workers": workers, **clock.facts(len(assembled.rows))}
+        if journal:
+            run |= {"images_reused": journal.reused, "images_changed": journal.changed}
+        manifest = _manifest(plan, out, facts, run, record, assembled)
         manifests.publish(output, run_facts, manifest)
         if journal:
             journal.remove()
     return manifest
+
+
+def _manifest(
+    plan: Plan,
+    out: str,
+    facts: dict[str, Any],
+    run: dict[str, Any],
+    record: Mapping[str, Any] | None,
+    assembled: Assembled | None = None,
+) -> Manifest:
+    """The record of a run; ``assembled`` is unknown of a file that another tool made."""
+    assembled = assembled or Assembled()
+    return Manifest(
+        path=out,
+        facts=facts,
+        samples=tuple(assembled.rows),
+        skipped=tuple(SkippedImage.of(failed) for failed in assembled.skipped),
+        warnings=(*plan.spec.warnings, *plan.dataset.warnings),
+        run={"spec": os.path.abspath(plan.spec.path), **run, **manifests.machine()},
+        record=dict(record or {}),
+    )
 
 
 def _journal(plan: Plan, out: str, compression: Compression, nbytes: int) -> Journal:
@@ -387,49 +389,30 @@ def _journal(plan: Plan, out: str, compression: Compression, nbytes: int) -> Jou
 
 
 def _made_by_nvidia(
-    plan: Plan, out: str, *, overwrite: bool, scratch_dir: str | None, record: dict[str, Any]
+    plan: Plan, out: str, *, overwrite: bool, scratch_dir: str | None, record: Mapping[str, Any]
 ) -> Manifest:
     """Engine ``tao``. The record is written whatever the command came to: it holds its exit code."""
     from int8cal.engine import tao  # needed by few
 
     command = tao.command_of(plan)
-    started = datetime.now(UTC)
-    clock = time.perf_counter()
+    clock = Clock()
     with (
         tao.safe_folder(scratch_dir) as folder,
         TensorFileOutput(out, overwrite=overwrite, scratch_dir=folder) as output,
         manifests.run_facts_output(out, overwrite=overwrite) as run_facts,
     ):
         result = tao.run(command, plan, output.scratch, folder)
-        seconds = time.perf_counter() - clock
+        run = {"engine": "tao", "command": list(result.arguments), "exit_code": result.exit_code}
+        run |= clock.facts(plan.images)
+        facts = manifests.reference_facts(plan)
         if result.problem:
-            record |= {"error": {"message": result.problem, "exit_code": EngineFailedError.exit_code}}
-        manifest = Manifest(
-            path=out,
-            facts=manifests.reference_facts(plan),
-            samples=(),
-            warnings=(*plan.spec.warnings, *plan.dataset.warnings),
-            run={
-                "spec": os.path.abspath(plan.spec.path),
-                "engine": "tao",
-                "command": list(result.arguments),
-                "exit_code": result.exit_code,
-                "started": started.isoformat(timespec="seconds"),
-                "seconds": round(seconds, 3),
-                "images_per_second": round(plan.images / seconds, 2),
-                **manifests.machine(),
-            },
-            record=record,
-        )
-        if result.problem:
+            error = {"message": result.problem, "exit_code": EngineFailedError.exit_code}
             with suppress(OutputError):  # the failure itself is what the user must hear of
-                run_facts.write(manifest.to_bytes())
+                run_facts.write(_manifest(plan, out, facts, run, {**record, "error": error}).to_bytes())
                 run_facts.commit()
             raise EngineFailedError(result.problem, hint="Its own messages are in the log above.")
-        manifest.run.update(
-            tensorfile_sha256=tao.file_sha256(output.scratch),
-            images_sha256=tao.images_sha256(plan),
-        )
+        run |= {"tensorfile_sha256": tao.file_sha256(output.scratch), "images_sha256": tao.images_sha256(plan)}
+        manifest = _manifest(plan, out, facts, run, record)
         manifests.publish(output, run_facts, manifest)
     return manifest
 
@@ -443,16 +426,3 @@ def _checked_skipping(on_bad_image: str, max_skipped: int) -> bool:
             hint="Give both, or neither.",
         )
     return on_bad_image == "skip"
-
-
-class _Silent:
-    """Progress that nobody wants to see."""
-
-    def start(self, total_images: int) -> None:
-        return
-
-    def advance(self, images: int) -> None:
-        return
-
-    def finish(self) -> None:
-        return

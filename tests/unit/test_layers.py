@@ -12,7 +12,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "int8cal"
 
-BASE = {"errors", "extras", "files", "protos", "stopping", "text_safety", "types"}
+BASE = {"errors", "extras", "files", "progress", "protos", "stopping", "text_safety", "types"}
 STAGES = BASE | {"spec", "dataset", "preprocess", "tensorfile"}
 RUN = STAGES | {"networks", "plans", "engine", "manifest", "pipeline"}
 EVERYTHING = RUN | {"component", "report", "check", "use", "demo", "cli"}
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "extras": {"errors"},
     "stopping": set[str](),
     "files": {"errors", "stopping"},
+    "progress": {"types"},
     "protos": {"errors", "types"},
     "text_safety": set[str](),
     "spec": BASE,

@@ -16,8 +16,8 @@ from PIL import Image
 from int8cal.demo.evaluate import PICTURE_SIZE
 from int8cal.demo.scene import CLASSES, draw_object
 from int8cal.errors import OutputError
+from int8cal.progress import watched
 from int8cal.types import Progress
-from int8cal.use.progress import watched
 
 VALIDATION_EVERY = 8
 _SPEC = "classification_spec.txt"

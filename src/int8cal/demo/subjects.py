@@ -25,8 +25,8 @@ from int8cal.demo.evaluate import (
     score_classifier,
     score_detector,
 )
+from int8cal.progress import watched
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Progress
-from int8cal.use.progress import watched
 
 CALIBRATION_IMAGES = 128
 BATCH_SIZE = 8

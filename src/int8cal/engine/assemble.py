@@ -12,11 +12,10 @@ from int8cal.errors import DataError
 from int8cal.tensorfile.layout import SKIPPED, SampleRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from int8cal.dataset.samples import Sample
     from int8cal.tensorfile.writer import TensorFileWriter
-    from int8cal.types import Progress
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ def assemble(
     batch_size: int,
     batches: int | None,
     max_skipped: int,
-    progress: Progress,
+    advance: Callable[[int], None],
 ) -> Assembled:
     """Write full batches until ``batches`` are written or the results end.
 
@@ -55,7 +54,7 @@ def assemble(
         batch_size: images per batch.
         batches: how many to write; None for as many full ones as there are.
         max_skipped: how many bad images may be left out; 0: the first one ends the run.
-        progress: told of every batch.
+        advance: told how many images are in the file with every batch.
 
     Raises:
         DataError: a bad image too many, or not enough good ones.
@@ -71,7 +70,7 @@ def assemble(
         batch.append(result)
         if len(batch) == batch_size:
             _write_batch(batch, writer, done)
-            progress.advance(batch_size)
+            advance(batch_size)
             batch.clear()
             if done.batches == batches:
                 break

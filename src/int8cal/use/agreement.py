@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UseError
+from int8cal.progress import watched
 from int8cal.types import Progress
 from int8cal.use.calibrate import Batches
 from int8cal.use.graph import weighted_outputs
-from int8cal.use.progress import watched
 from int8cal.use.session import Layout, Runner, bind_input
 
 _Array: TypeAlias = npt.NDArray[np.float32]

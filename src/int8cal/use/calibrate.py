@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UseError
+from int8cal.progress import watched
 from int8cal.types import BatchNCHW_f32, Progress
 from int8cal.use.histogram import Histogram, NonFiniteError
-from int8cal.use.progress import watched
 from int8cal.use.ranges import Method, threshold
 from int8cal.use.session import InputBinding, Runner
 

@@ -34,20 +34,12 @@ class Writer:
         self.chunks.append(chunk[0])
 
 
-class Progress:
-    def __init__(self):
-        self.images = 0
-
-    def advance(self, images):
-        self.images += images
-
-
 def run(results, *, batch_size=2, batches=None, max_skipped=0):
-    writer, progress = Writer(), Progress()
+    writer, advances = Writer(), []
     done = assemble(
-        iter(results), writer, batch_size=batch_size, batches=batches, max_skipped=max_skipped, progress=progress
+        iter(results), writer, batch_size=batch_size, batches=batches, max_skipped=max_skipped, advance=advances.append
     )
-    assert progress.images == len(writer.chunks)
+    assert sum(advances) == len(writer.chunks)
     return writer.chunks, done
 
 
