@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
@@ -17,19 +16,25 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from int8cal import manifest as manifests
 from int8cal import networks
-from int8cal.dataset.encoded import sample_place
-from int8cal.dataset.folder import ImageFolder, read_folder
+from int8cal.dataset.folder import read_folder
 from int8cal.dataset.order import permutation
-from int8cal.dataset.paths import path_text
 from int8cal.engine import engine_named
 from int8cal.engine.assemble import Assembled, OnBadImage, assemble
 from int8cal.engine.journal import Journal, journal_path
 from int8cal.engine.resume import resumed
 from int8cal.engine.versions import encoder_versions
 from int8cal.engine.work import Work
-from int8cal.errors import DataError, EngineFailedError, OutputError, SpecError, UsageError
+from int8cal.errors import EngineFailedError, OutputError, SpecError, UsageError
 from int8cal.files import require_free_space
 from int8cal.manifest import Clock, Manifest, SkippedImage
+from int8cal.planning import (
+    checked_options,
+    common_shape,
+    folder_arithmetic,
+    full_batches,
+    image_folder,
+    require_possible,
+)
 from int8cal.plans import Plan
 from int8cal.progress import watched
 from int8cal.spec.check import require_sound
@@ -38,20 +43,15 @@ from int8cal.spec.load import parse
 from int8cal.spec.read import read_text
 from int8cal.spec.spec import Spec
 from int8cal.tensorfile.chunks import Compression, CompressionName
-from int8cal.tensorfile.layout import MAX_BATCH_BYTES
 from int8cal.tensorfile.shards import TensorFileOutput
 from int8cal.types import SplitName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from int8cal.dataset.samples import Dataset
-    from int8cal.networks.network import Arithmetic, Network
+    from int8cal.networks.network import Network
     from int8cal.spec.text import SpecText
-    from int8cal.types import Progress, SampleOrder
-
-_BATCH_SIZE = "in the spec, or by --batch_size of int8cal NETWORK"
-"""Where the user says how large a batch is: the Azure ML component has no input for it."""
+    from int8cal.types import Progress
 
 
 def read_spec(
@@ -138,31 +138,22 @@ def plan(
     """
     spec = spec if isinstance(spec, Spec) else read_spec(spec)
     network = networks.of_spec(spec)
-    if split not in get_args(SplitName):
-        raise UsageError(f"there is no split {split!r}", hint=f"Use {' or '.join(get_args(SplitName))}.")
+    require_possible(split=split, max_batches=max_batches, batch_size=batch_size, seed=seed)
     max_batches = network.default_max_batches if max_batches is None else max_batches
-    if max_batches == 0 or max_batches < -1:
-        raise UsageError(
-            f"{max_batches} batches cannot be made", hint="Give -m a positive number, or -1 for all full batches."
-        )
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"a batch cannot have {batch_size} images", hint="Give --batch_size a positive number.")
-    if seed is not None and not 0 <= seed < 1 << 32:
-        raise UsageError(f"seed {seed} is no unsigned 32-bit number", hint="Give --seed a number from 0 to 4294967295.")
-    batch_size = batch_size or network.batch_size(spec.message)
+    batch_size = network.batch_size(spec.message) if batch_size is None else batch_size
     seed = network.seed(spec.message) if seed is None else seed
 
-    options = _checked_options(network, options or {})
-    folder = _image_folder(cal_image_dir, split, recursive=recursive)
+    options = checked_options(network, options or {})
+    folder = image_folder(cal_image_dir, split, recursive=recursive)
     if folder:
         dataset = read_folder(folder, split, sizes=network.uses_recorded_sizes)
         order = permutation(len(dataset.samples), seed)
-        arithmetic = _folder_arithmetic(network, spec, dataset, options)
+        arithmetic = folder_arithmetic(network, spec, dataset, options)
     else:
         dataset = network.dataset(spec, split, network.data_root(os.environ) if data_root is None else data_root)
         order = network.order(spec.message, dataset, seed)
         arithmetic = network.arithmetic(spec, dataset, options)
-    batches = _batches(dataset, folder, spec, batch_size, max_batches)
+    batches = full_batches(dataset, folder, spec, batch_size, max_batches)
     return Plan(
         spec=spec,
         network=network,
@@ -176,91 +167,8 @@ def plan(
         arithmetic=arithmetic,
         options=options,
         folder=folder,
-        image_shape=_common_shape(arithmetic, dataset, order[: batches * batch_size], batch_size),
+        image_shape=common_shape(arithmetic, dataset, order[: batches * batch_size], batch_size),
     )
-
-
-def _checked_options(network: Network, options: Mapping[str, str]) -> dict[str, str]:
-    """The value of every option of the network."""
-    known = {option.name: option for option in network.options}
-    for name, value in options.items():
-        if name not in known:
-            hint = f"It has: {', '.join(known)}." if known else f"It has none: leave {name} out."
-            raise UsageError(f"{network.name}, which the spec is of, has no option {name!r}", hint=hint)
-        if value not in known[name].choices:
-            raise UsageError(f"{name} cannot be {value!r}", hint=f"Use one of {', '.join(known[name].choices)}.")
-    return {name: options.get(name, option.default) for name, option in known.items()}
-
-
-def _image_folder(path: str | os.PathLike[str] | None, split: SplitName, *, recursive: bool) -> ImageFolder | None:
-    if path is not None and not os.fspath(path):
-        raise UsageError("an empty path names no folder of images", hint="Give --cal_image_dir the path of one.")
-    if path is None:
-        if recursive:
-            raise UsageError("--recursive is for images from a folder", hint="Give --cal_image_dir, too.")
-        return None
-    if split != "training":
-        raise UsageError(
-            "images from a folder belong to no split of the spec",
-            hint="Give either --cal_image_dir or --use_validation_set.",
-        )
-    return ImageFolder(os.fspath(path), recursive)
-
-
-def _folder_arithmetic(network: Network, spec: Spec, dataset: Dataset, options: Mapping[str, str]) -> Arithmetic:
-    """That of the reference's exporter; where it has none, the network's own, which it never gives such images."""
-    if network.folder_arithmetic:
-        return network.folder_arithmetic(spec, dataset, options)
-    own = network.arithmetic(spec, dataset, options)
-    return own if own.evidence == "unverified" else replace(own, evidence="not compared")
-
-
-def _batches(dataset: Dataset, folder: ImageFolder | None, spec: Spec, batch_size: int, max_batches: int) -> int:
-    """Number of full batches to make; the reference's limits, and its silent empty files refused."""
-    images = len(dataset.samples)
-    source, kind, where = "dataset", f"{dataset.split} images", spec.path
-    if folder:
-        source, kind, where = "folder", "images", path_text(folder.path)
-    available = images // batch_size
-    if max_batches > available:
-        raise DataError(
-            f"The {source} contains {available} minibatches, while the requested amount is {max_batches} "
-            f"({images} {kind}, {batch_size} per batch)",
-            where=where,
-            hint=f"Ask for at most {available} (-m, max_batches), or make smaller batches, {_BATCH_SIZE}.",
-        )
-    if available == 0:
-        raise DataError(
-            f"{images} {kind} do not fill one batch of {batch_size}",
-            where=where,
-            hint=f"Make batches of at most {images}, {_BATCH_SIZE}."
-            if images
-            else "Check the split and the data sources.",
-        )
-    return available if max_batches == -1 else max_batches
-
-
-def _common_shape(
-    arithmetic: Arithmetic, dataset: Dataset, order: SampleOrder, batch_size: int
-) -> tuple[int, int, int]:
-    """(C, H, W) that all chosen samples have in common."""
-    first = dataset.samples[order[0]]
-    shape = arithmetic.shape(first)
-    for sample in (dataset.samples[index] for index in order[1:]):
-        other = arithmetic.shape(sample)
-        if other != shape:
-            raise DataError(
-                f"{first.frame_id} becomes {shape} (channels, height, width), {sample.frame_id} becomes {other}; "
-                "a tensorfile holds one shape",
-                where=sample_place(sample),
-                hint="Let the spec resize to one fixed size, or keep images of one size.",
-            )
-    if math.prod(shape) * 4 * batch_size > MAX_BATCH_BYTES:
-        raise UsageError(
-            f"a batch of {batch_size} images of {shape} takes over {MAX_BATCH_BYTES >> 30} GiB",
-            hint=f"Make smaller batches, {_BATCH_SIZE}.",
-        )
-    return shape
 
 
 def make(

@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "int8cal"
 
 BASE = {"errors", "extras", "files", "progress", "protos", "stopping", "text_safety", "types"}
 STAGES = BASE | {"spec", "dataset", "preprocess", "tensorfile"}
-RUN = STAGES | {"networks", "plans", "engine", "manifest", "pipeline"}
+RUN = STAGES | {"networks", "planning", "plans", "engine", "manifest", "pipeline"}
 EVERYTHING = RUN | {"component", "report", "check", "use", "demo", "cli"}
 
 MAY_IMPORT = {
@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "preprocess": BASE,
     "tensorfile": BASE,
     "networks": STAGES,
+    "planning": STAGES | {"networks"},
     "plans": STAGES | {"networks"},
     "engine": STAGES | {"networks", "plans"},
     "manifest": RUN - {"pipeline"},
