@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import warnings
@@ -11,6 +10,7 @@ import click
 
 from int8cal import __version__
 from int8cal.cli import console, streams
+from int8cal.cli.groups import SuggestingGroup
 from int8cal.errors import EXIT_BUG, Int8calError
 from int8cal.stopping import Stopped, obey_signals
 
@@ -46,24 +46,6 @@ Examples:
   int8cal detectnet_v2 plan -e spec.txt -m 10
   int8cal inspect calibration.tensor
 """
-
-
-class SuggestingGroup(click.Group):
-    """A group that names what an unknown command was likely meant to be."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0].replace("-", "_")
-        if args[0].startswith("-") or ctx.resilient_parsing or self.get_command(ctx, name):
-            return super().resolve_command(ctx, args)
-        near = difflib.get_close_matches(name, self.known_names(ctx), n=1)
-        meant = f"did you mean {near[0]!r}?" if near else "see: int8cal networks"
-        raise click.UsageError(f"there is no command or network {args[0]!r}; {meant}", ctx)
-
-    def known_names(self, ctx: click.Context) -> list[str]:
-        """Everything that `get_command` knows."""
-        return self.list_commands(ctx)
 
 
 class CommandTree(SuggestingGroup):

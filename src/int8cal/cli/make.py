@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.app import SuggestingGroup
 from int8cal.cli.ending import told_truly
+from int8cal.cli.groups import SuggestingGroup
 from int8cal.cli.launcher import LauncherCommand
 from int8cal.cli.options import Command, decorated
 from int8cal.cli.process import keep_freed_memory
