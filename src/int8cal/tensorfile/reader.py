@@ -21,7 +21,8 @@ from int8cal.files import kind_of_file
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.adapters import BatchSource
 from int8cal.tensorfile.parts import Parts, declared_parts
-from int8cal.tensorfile.storage import StoredArray, bound_metadata_cache, child, damaged, hdf5_errors
+from int8cal.tensorfile.storage import StoredArray, bound_metadata_cache, child, hdf5_errors, names
+from int8cal.tensorfile.structure import Structure, damaged, no_hdf5
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,13 +56,13 @@ class TensorFile(BatchSource):
             kind = None
         if kind != "a file":
             raise self._error(f"is {kind}" if kind else "no such file", hint="Give the path of a tensorfile.")
+        self._parts: Parts | None = None
+        self._structure = Structure(self.path)
         try:
             self._file = h5py.File(self.path, "r", locking=False)
         except OSError as error:
-            raise self._error(
-                "cannot be opened as HDF5: it is no tensorfile, was cut off, or was never closed by what wrote it",
-                hint="Make it again.",
-            ) from error
+            self._structure.close()
+            raise no_hdf5(self.path) from error
         try:
             bound_metadata_cache(self._file.id)
             with hdf5_errors(self.path, "the root group"):
@@ -71,9 +72,10 @@ class TensorFile(BatchSource):
                 self.manifest = self._read_manifest()
                 """The manifest as a dictionary; None in files of other tools."""
                 declared = declared_parts(self.manifest or {}, self._count, self.path)
-                self._parts = Parts(self, self._root, declared) if declared else None
+                if declared:
+                    self._parts = Parts(self, self._root, declared)
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     @property
@@ -99,9 +101,9 @@ class TensorFile(BatchSource):
         stored = StoredArray.of(
             self._root,
             layout.SAMPLES,
-            path=self.path,
+            file=self._structure,
             what="the sample table",
-            max_bytes=min(layout.MAX_SAMPLES_BYTES, os.path.getsize(self.path) * layout.MAX_SAMPLES_EXPANSION),
+            max_bytes=min(layout.MAX_SAMPLES_BYTES, self._structure.size * layout.MAX_SAMPLES_EXPANSION),
         )
         if len(stored.shape) != 1 or not _is_sample_type(stored.dtype):
             raise self._error("the sample table has other columns than this version knows")
@@ -119,7 +121,7 @@ class TensorFile(BatchSource):
             return part.objects(batch)
         group = self._root if batch is None else self._group(batch)
         with hdf5_errors(self.path, "the list of its objects"):
-            return [name.decode(errors="surrogateescape") for name in group]
+            return [name.decode(errors="surrogateescape") for name in names(group, self._structure)]
 
     def stored(self, batch: int) -> StoredArray:
         """How a batch is stored, checked: type, filters, size in the file.
@@ -132,7 +134,7 @@ class TensorFile(BatchSource):
             return part.stored(batch)
         what = f"batch {batch}"
         stored = StoredArray.of(
-            self._group(batch), layout.DATASET, path=self.path, what=what, max_bytes=2 * layout.MAX_BATCH_BYTES
+            self._group(batch), layout.DATASET, file=self._structure, what=what, max_bytes=2 * layout.MAX_BATCH_BYTES
         )
         if stored.shape != self._shape:
             raise damaged(self.path, f"{what} has shape {stored.shape}, the file says {self._shape}")
@@ -173,6 +175,7 @@ class TensorFile(BatchSource):
         if self._parts:
             self._parts.close()
         self._file.close()
+        self._structure.close()
 
     def __enter__(self) -> Self:
         return self
@@ -184,7 +187,7 @@ class TensorFile(BatchSource):
         return self.stored(batch).read(np.float32)
 
     def _group(self, batch: int) -> h5py.h5g.GroupID:
-        group = child(self._root, layout.group_name(batch), self.path)
+        group, _ = child(self._root, layout.group_name(batch), self._structure)
         if not isinstance(group, h5py.h5g.GroupID):
             raise damaged(self.path, f"batch {batch} is no group")
         return group
@@ -199,9 +202,10 @@ class TensorFile(BatchSource):
         if attribute.shape != () or attribute.dtype.kind not in "iu":
             raise self._error(f"root attribute {layout.COUNT!r} is no integer")
         count = int(self._file.attrs[layout.COUNT])
-        if not 0 < count <= len(self._file):
+        objects = min(len(self._file), self._structure.size // layout.MIN_LINK_BYTES)
+        if not 0 < count <= objects:
             raise self._error(
-                f"says it has {count} batches, and holds {len(self._file)} objects",
+                f"says it has {count} batches, and holds {objects} objects",
                 hint="It is empty or incomplete: the run that made it failed. Make it again.",
             )
         return count

@@ -2,14 +2,13 @@
 
 HDF5 follows links into other files, loads filter plug-ins by name, and lets a compressed chunk inflate as far as it
 likes before it looks at the size. So nothing here goes through HDF5's own reading: a dataset's description is checked
-first, and its chunks are then inflated here, each into no more bytes than its description allows.
+first, and its chunks are then found and inflated here, each into no more bytes than its description allows.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -21,44 +20,63 @@ import numpy.typing as npt
 from isal import isal_zlib
 
 from int8cal.errors import TensorFileError
+from int8cal.tensorfile import layout
+from int8cal.tensorfile.structure import Chunk, ObjectHeader, Structure, damaged
 
 _FILTERS = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle", h5py.h5z.FILTER_LZF: "lzf"}
 _PIPELINES = frozenset({(), ("shuffle",), ("deflate",), ("lzf",), ("shuffle", "deflate"), ("shuffle", "lzf")})
 _FLOATS = tuple(getattr(h5py.h5t, f"IEEE_F{bits}{order}") for bits in (16, 32, 64) for order in ("LE", "BE"))
 _MAX_EXPANSION = 1100
 """More than deflate can expand (1032); beyond it a dataset's declared size is a lie."""
-_MAX_CHUNKS = 1 << 20
 _METADATA_CACHE_BYTES = 2 << 20
 _CHUNK_SLACK = 1 << 16
 """Bytes by which a chunk may be larger than the data in it: small chunks are rounded up, and compression can fail."""
 
 
-def damaged(path: str, message: str, *, hint: str | None = "The file is damaged; make it again.") -> TensorFileError:
-    """The error for something in a tensorfile that cannot be."""
-    return TensorFileError(message, where=path, hint=hint)
-
-
-def child(parent: h5py.h5g.GroupID, name: str, path: str) -> Any:
+def child(parent: h5py.h5g.GroupID, name: str, file: Structure) -> tuple[Any, ObjectHeader]:
     """The object under a name in a group; hard links alone are followed.
 
     Args:
         parent: the group.
         name: name of the link.
-        path: the file, for messages.
+        file: the file.
 
     Returns:
-        The low-level identifier (`h5py.h5g.GroupID`, `h5py.h5d.DatasetID`, …).
+        The low-level identifier (`h5py.h5g.GroupID`, `h5py.h5d.DatasetID`, …), and its header.
 
     Raises:
-        TensorFileError: there is no such name, it is a link to another place, or it cannot be opened.
+        TensorFileError: there is no such name, it is a link to another place, or it cannot be followed or opened.
     """
     encoded = name.encode()
-    with hdf5_errors(path, name):
+    with hdf5_errors(file.path, name):
         if not parent.links.exists(encoded):
-            raise damaged(path, f"{name} is missing", hint="The file is incomplete; make it again.")
-        if parent.links.get_info(encoded).type != h5py.h5l.TYPE_HARD:
-            raise damaged(path, f"{name} is a link to another place, which a tensorfile never holds", hint=None)
-        return h5py.h5o.open(parent, encoded)
+            raise damaged(file.path, f"{name} is missing", hint="The file is incomplete; make it again.")
+        link = parent.links.get_info(encoded)
+        if link.type != h5py.h5l.TYPE_HARD:
+            raise damaged(file.path, f"{name} is a link to another place, which a tensorfile never holds", hint=None)
+        header = file.check(link.u)
+        return h5py.h5o.open(parent, encoded), header
+
+
+def names(group: h5py.h5g.GroupID, file: Structure) -> list[bytes]:
+    """Names of the links in a group that was checked.
+
+    Raises:
+        TensorFileError: together they are larger than the file, which happens when many links share one name.
+    """
+    found: list[bytes] = []
+    left = file.size
+
+    def take(name: bytes) -> bool | None:
+        nonlocal left
+        left -= len(name) + layout.MIN_LINK_BYTES
+        found.append(name)
+        return left < 0 or None  # None: go on
+
+    group.links.iterate(take, order=h5py.h5.ITER_NATIVE)  # any other order has HDF5 list them all first
+    if left < 0:
+        raise damaged(file.path, "holds more names than fit into it")
+    return found
 
 
 def bound_metadata_cache(file: h5py.h5f.FileID) -> None:
@@ -90,7 +108,7 @@ class StoredArray:
     """A dataset whose description is sound. Its values have not been read.
 
     Attributes:
-        path: the file.
+        file: the file.
         what: what messages call it.
         shape: extents.
         dtype: type of its values in the file.
@@ -99,7 +117,7 @@ class StoredArray:
         stored_bytes: what its values take in the file.
     """
 
-    path: str
+    file: Structure
     what: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -107,21 +125,22 @@ class StoredArray:
     chunks: tuple[int, ...] | None
     stored_bytes: int
     _id: h5py.h5d.DatasetID
+    _index: Mapping[tuple[int, ...], Chunk]
 
     @property
     def is_floating_point(self) -> bool:
         """Whether its values are IEEE numbers of 16, 32 or 64 bit; HDF5 knows many other types that NumPy has not."""
-        with hdf5_errors(self.path, self.what):
+        with hdf5_errors(self.file.path, self.what):
             return self._id.get_type() in _FLOATS
 
     @classmethod
-    def of(cls, parent: h5py.h5g.GroupID, name: str, *, path: str, what: str, max_bytes: int) -> StoredArray:
+    def of(cls, parent: h5py.h5g.GroupID, name: str, *, file: Structure, what: str, max_bytes: int) -> StoredArray:
         """Open a dataset and check everything about it but its values.
 
         Args:
             parent: the group that holds it.
             name: its name there.
-            path: the file, for messages.
+            file: the file.
             what: what messages call it.
             max_bytes: largest size of its values, uncompressed.
 
@@ -129,32 +148,32 @@ class StoredArray:
             TensorFileError: it is no dataset, refers to other files, has filters other than shuffle, deflate and lzf,
                 is larger than ``max_bytes``, or larger than the bytes that are stored can make.
         """
-        dataset = child(parent, name, path)
+        dataset, header = child(parent, name, file)
         if not isinstance(dataset, h5py.h5d.DatasetID):
-            raise damaged(path, f"{what} is no dataset")
-        with hdf5_errors(path, what):
-            return cls._described(dataset, path, what, max_bytes)
+            raise damaged(file.path, f"{what} is no dataset")
+        with hdf5_errors(file.path, what):
+            return cls._described(dataset, header, file, what, max_bytes)
 
     @classmethod
-    def _described(cls, dataset: h5py.h5d.DatasetID, path: str, what: str, max_bytes: int) -> StoredArray:
+    def _described(
+        cls, dataset: h5py.h5d.DatasetID, header: ObjectHeader, file: Structure, what: str, max_bytes: int
+    ) -> StoredArray:
         properties = dataset.get_create_plist()
-        layout = properties.get_layout()  # first: asking a virtual dataset for its shape may open other files
-        if layout not in (h5py.h5d.CHUNKED, h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
-            raise damaged(path, f"{what} is a virtual dataset, which a tensorfile never holds", hint=None)
-        if properties.get_external_count():
-            raise damaged(path, f"{what} keeps its values in another file, which a tensorfile never does", hint=None)
         filters = tuple(_FILTERS.get(properties.get_filter(i)[0], "") for i in range(properties.get_nfilters()))
         if filters not in _PIPELINES:
-            raise damaged(path, f"{what} uses HDF5 filters other than shuffle, then deflate or lzf", hint=None)
+            raise damaged(file.path, f"{what} uses HDF5 filters other than shuffle, then deflate or lzf", hint=None)
+        is_chunked = properties.get_layout() == h5py.h5d.CHUNKED
+        index = file.chunks(header)
         stored = cls(
-            path=path,
+            file=file,
             what=what,
             shape=tuple(dataset.shape),
             dtype=np.dtype(dataset.dtype),
             filters=filters,
-            chunks=tuple(properties.get_chunk()) if layout == h5py.h5d.CHUNKED else None,
-            stored_bytes=int(dataset.get_storage_size()),
+            chunks=tuple(properties.get_chunk()) if is_chunked else None,
+            stored_bytes=sum(chunk.size for chunk in index.values()) if is_chunked else dataset.get_storage_size(),
             _id=dataset,
+            _index=index,
         )
         stored._check_sizes(max_bytes)
         return stored
@@ -169,12 +188,10 @@ class StoredArray:
             self._refuse(f"has no values (shape {self.shape})")
         if self.nbytes > max_bytes:
             self._refuse(f"has {self.nbytes} bytes, more than {max_bytes}")
-        if self.stored_bytes * _MAX_EXPANSION < self.nbytes or self.stored_bytes > os.path.getsize(self.path):
+        if self.stored_bytes * _MAX_EXPANSION < self.nbytes or self.stored_bytes > self.file.size:
             self._refuse(f"says it has {self.nbytes} bytes, but only {self.stored_bytes} are stored")
         if self.chunks and self._chunk_bytes > 2 * self.nbytes + _CHUNK_SLACK:
             self._refuse("has chunks larger than itself")
-        if self.chunks and math.prod(len(starts) for starts in self._grid) > _MAX_CHUNKS:
-            self._refuse("has too many chunks")
 
     @property
     def _chunk_bytes(self) -> int:
@@ -191,7 +208,7 @@ class StoredArray:
             TensorFileError: a chunk is missing or damaged, or inflates to another size than it has.
         """
         values = np.empty(self.shape, self.dtype if dtype is None else dtype)
-        with hdf5_errors(self.path, self.what), np.errstate(over="ignore"):  # float64 beyond float32 is infinite
+        with hdf5_errors(self.file.path, self.what), np.errstate(over="ignore"):  # float64 beyond float32 is infinite
             if self.chunks is None:
                 self._read_whole(values)
             else:
@@ -202,7 +219,7 @@ class StoredArray:
 
     def _read_whole(self, values: npt.NDArray[Any]) -> None:
         offset = self._id.get_offset()  # None for values inside the object header
-        if offset is not None and offset + self.nbytes > os.path.getsize(self.path):
+        if offset is not None and offset + self.nbytes > self.file.size:
             self._refuse("reaches beyond the end of the file")
         self._id.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
 
@@ -217,21 +234,21 @@ class StoredArray:
             yield place, np.frombuffer(self._chunk(corner), self.dtype).reshape(shape)
 
     def _chunk(self, corner: tuple[int, ...]) -> Any:
-        info = self._id.get_chunk_info_by_coord(corner)
-        if info.byte_offset is None:
+        chunk = self._index.get(corner)
+        if chunk is None:
             self._refuse(f"lacks the chunk at {corner}")
-        if info.size > self._chunk_bytes * 1.01 + _CHUNK_SLACK:
-            self._refuse(f"has a chunk at {corner} of {info.size} bytes, for values of {self._chunk_bytes}")
-        _, data = self._id.read_direct_chunk(corner)
+        if chunk.size > self._chunk_bytes * 1.01 + _CHUNK_SLACK:
+            self._refuse(f"has a chunk at {corner} of {chunk.size} bytes, for values of {self._chunk_bytes}")
+        data: Any = self.file.read(chunk.address, chunk.size)
         for position in reversed(range(len(self.filters))):
-            if not info.filter_mask >> position & 1:
+            if not chunk.filter_mask >> position & 1:
                 data = _undo(self.filters[position], data, self._chunk_bytes, self.dtype.itemsize)
         if len(data) != self._chunk_bytes:
             self._refuse(f"has a chunk at {corner} that inflates to another size than {self._chunk_bytes} bytes")
         return data
 
     def _refuse(self, reason: str) -> NoReturn:
-        raise damaged(self.path, f"{self.what} {reason}")
+        raise damaged(self.file.path, f"{self.what} {reason}")
 
 
 def _undo(name: str, data: Any, size: int, itemsize: int) -> Any:
