@@ -21,8 +21,8 @@ from int8cal.files import kind_of_file
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.adapters import BatchSource
 from int8cal.tensorfile.parts import Parts, declared_parts
-from int8cal.tensorfile.storage import StoredArray, bound_metadata_cache, child, hdf5_errors, names
-from int8cal.tensorfile.structure import Structure, damaged, no_hdf5
+from int8cal.tensorfile.storage import StoredArray, bound_metadata_cache, child, names
+from int8cal.tensorfile.structure import Structure, damaged, hdf5_errors, no_hdf5
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -187,7 +187,7 @@ class TensorFile(BatchSource):
         return self.stored(batch).read(np.float32)
 
     def _group(self, batch: int) -> h5py.h5g.GroupID:
-        group, _ = child(self._root, layout.group_name(batch), self._structure)
+        group, _ = child(self._root, layout.group_name(batch), self._structure, f"batch {batch}")
         if not isinstance(group, h5py.h5g.GroupID):
             raise damaged(self.path, f"batch {batch} is no group")
         return group

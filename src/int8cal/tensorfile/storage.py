@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, NoReturn
@@ -19,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
 
-from int8cal.errors import TensorFileError
 from int8cal.tensorfile import layout
-from int8cal.tensorfile.structure import Chunk, ObjectHeader, Structure, damaged
+from int8cal.tensorfile.structure import Chunk, ObjectHeader, Structure, damaged, hdf5_errors
 
 _FILTERS = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle", h5py.h5z.FILTER_LZF: "lzf"}
 _PIPELINES = frozenset({(), ("shuffle",), ("deflate",), ("lzf",), ("shuffle", "deflate"), ("shuffle", "lzf")})
@@ -33,13 +31,14 @@ _CHUNK_SLACK = 1 << 16
 """Bytes by which a chunk may be larger than the data in it: small chunks are rounded up, and compression can fail."""
 
 
-def child(parent: h5py.h5g.GroupID, name: str, file: Structure) -> tuple[Any, ObjectHeader]:
+def child(parent: h5py.h5g.GroupID, name: str, file: Structure, what: str) -> tuple[Any, ObjectHeader]:
     """The object under a name in a group; hard links alone are followed.
 
     Args:
         parent: the group.
         name: name of the link.
         file: the file.
+        what: what messages call the object.
 
     Returns:
         The low-level identifier (`h5py.h5g.GroupID`, `h5py.h5d.DatasetID`, …), and its header.
@@ -48,7 +47,7 @@ def child(parent: h5py.h5g.GroupID, name: str, file: Structure) -> tuple[Any, Ob
         TensorFileError: there is no such name, it is a link to another place, or it cannot be followed or opened.
     """
     encoded = name.encode()
-    with hdf5_errors(file.path, name):
+    with hdf5_errors(file.path, what):
         if not parent.links.exists(encoded):
             raise damaged(file.path, f"{name} is missing", hint="The file is incomplete; make it again.")
         link = parent.links.get_info(encoded)
@@ -85,22 +84,6 @@ def bound_metadata_cache(file: h5py.h5f.FileID) -> None:
     config.max_size = config.initial_size = _METADATA_CACHE_BYTES
     config.min_size = min(config.min_size, _METADATA_CACHE_BYTES)
     file.set_mdc_config(config)
-
-
-@contextmanager
-def hdf5_errors(path: str, what: str) -> Iterator[None]:
-    """Turn whatever HDF5 raises over a damaged file into an error that names the file and the part of it.
-
-    Raises:
-        TensorFileError: instead of every exception that h5py uses for HDF5's errors.
-    """
-    try:
-        yield
-    except TensorFileError:
-        raise
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as reason:
-        first_line = (str(reason).splitlines() or [type(reason).__name__])[0]
-        raise damaged(path, f"{what} cannot be read: {first_line}") from reason
 
 
 @dataclass(frozen=True)
@@ -148,7 +131,7 @@ class StoredArray:
             TensorFileError: it is no dataset, refers to other files, has filters other than shuffle, deflate and lzf,
                 is larger than ``max_bytes``, or larger than the bytes that are stored can make.
         """
-        dataset, header = child(parent, name, file)
+        dataset, header = child(parent, name, file, what)
         if not isinstance(dataset, h5py.h5d.DatasetID):
             raise damaged(file.path, f"{what} is no dataset")
         with hdf5_errors(file.path, what):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -26,6 +27,7 @@ _MAX_LINK_TREE_DEPTH = 8
 _CHUNK_TREE_K = 32  # half of a node's entries; superblock 0 has no field for it
 _UNDEFINED = 0xFFFF_FFFF_FFFF_FFFF
 _END_OF_FREE_LIST = 1
+_UNSOUND_TREE = "its tree of objects or chunks is unsound, or larger than any tensorfile's"
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK = struct.Struct("<8sB4x2Bx2H4xQ8xQ16xQI4xQQ")
@@ -62,6 +64,22 @@ def no_hdf5(path: str) -> TensorFileError:
         "cannot be opened as HDF5: it is no tensorfile, was cut off, or was never closed by what wrote it",
         hint="Make it again.",
     )
+
+
+@contextmanager
+def hdf5_errors(path: str, what: str) -> Iterator[None]:
+    """Turn whatever HDF5 raises over a damaged file into an error that names the file and the part of it.
+
+    Raises:
+        TensorFileError: instead of every exception that h5py uses for HDF5's errors.
+    """
+    try:
+        yield
+    except TensorFileError:
+        raise
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as reason:
+        first_line = (str(reason).splitlines() or [type(reason).__name__])[0]
+        raise damaged(path, f"{what} cannot be read: {first_line}") from reason
 
 
 class Chunk(NamedTuple):
@@ -110,9 +128,10 @@ class Structure:
         try:
             self.size = os.fstat(self._descriptor).st_size
             self._leaf_k, self._group_k, root, cached = self._superblock()
-            header = self.check(root)
-            if header.tree and cached not in (None, header.tree):
-                raise damaged(self.path, "the root group has two different trees")
+            with hdf5_errors(path, "the root group"):
+                header = self.check(root)
+                if header.tree and cached not in (None, header.tree):
+                    raise ValueError("it has two different trees")
         except BaseException:
             self.close()
             raise
@@ -124,7 +143,8 @@ class Structure:
             address: of its object header.
 
         Raises:
-            TensorFileError: it cannot be followed to an end, or needs more than the oldest HDF5 format has.
+            ValueError: it cannot be followed to an end.
+            TensorFileError: it needs more than the oldest HDF5 format has, or another file.
         """
         header = self._object_header(address)
         if header.tree:
@@ -140,7 +160,7 @@ class Structure:
         """All chunks of a dataset by their first corner; empty when it has none, or is stored in one piece.
 
         Raises:
-            TensorFileError: their tree is unsound.
+            ValueError: their tree is unsound.
         """
         found: dict[tuple[int, ...], Chunk] = {}
         if header.chunk_tree is None:
@@ -157,10 +177,10 @@ class Structure:
         """Bytes of the file.
 
         Raises:
-            TensorFileError: the file ends before.
+            ValueError: the file ends before.
         """
         if address + size > self.size:
-            raise damaged(self.path, "refers to places beyond its end")
+            raise ValueError("it lies beyond the end of the file")
         return os.pread(self._descriptor, size, address)
 
     def close(self) -> None:
@@ -192,7 +212,7 @@ class Structure:
         try:
             for kind, body in self._messages(address):
                 if kind in _AT_MOST_ONCE and kind in found:
-                    raise damaged(self.path, "describes an object twice")
+                    raise ValueError("it is described twice")
                 found[kind] = body
             return ObjectHeader(
                 tree=_TWO.unpack_from(found[_SYMBOL_TABLE]) if _SYMBOL_TABLE in found else None,
@@ -200,7 +220,7 @@ class Structure:
                 links=self._links(found[_LINK_INFO]) if _LINK_INFO in found else None,
             )
         except (struct.error, IndexError):
-            raise damaged(self.path, "has an object header that is cut off") from None
+            raise ValueError("its object header is cut off") from None
 
     def _messages(self, address: int) -> Iterator[tuple[int, bytes]]:
         """(type, body) of each message in an object header, wherever it is continued."""
@@ -221,7 +241,7 @@ class Structure:
                 if kind == _CONTINUATION:
                     place, length = _TWO.unpack_from(body)
                     if place in blocks or sum(blocks.values()) + length > _MAX_HEADER_BYTES:
-                        raise damaged(self.path, "has an object header that never ends")
+                        raise ValueError("its object header never ends")
                     blocks[place] = length
                     waiting.append(place)
                 else:
@@ -232,7 +252,7 @@ class Structure:
             raise damaged(self.path, "keeps values in another file, which a tensorfile never does", hint=None)
         shared = flags & _SHARED or (kind == _ATTRIBUTE and body[0] > 1 and body[1] & _SHARED_IN_ATTRIBUTE)
         if kind not in _MESSAGES or shared:
-            raise damaged(self.path, "describes an object in a way that no tensorfile does", hint=None)
+            raise ValueError("it is described in a way that no tensorfile uses")
 
     def _chunk_tree(self, layout: bytes) -> tuple[int, int] | None:
         version, kind = layout[:2]
@@ -253,18 +273,18 @@ class Structure:
         node = self.read(address, _SYMBOLS.size + 2 * self._leaf_k * _SYMBOL_BYTES)
         signature, version, count = _SYMBOLS.unpack_from(node)
         if (signature, version) != (b"SNOD", 1) or count > 2 * self._leaf_k:
-            raise damaged(self.path, "has a group with an unsound list of its objects")
+            raise ValueError("its list of objects is unsound")
 
     def _check_names(self, address: int) -> None:
         """The heap with the names of a group's links: HDF5 walks the list of its gaps when it reads a name."""
         signature, size, gap, place = _HEAP.unpack(self.read(address, _HEAP.size))
         if signature != b"HEAP" or place + size > self.size:
-            raise damaged(self.path, "has a group with an unsound list of names")
+            raise ValueError("its list of names is unsound")
         gaps = 0
         while gap != _END_OF_FREE_LIST:
             gaps += 1
             if gap + _TWO.size > size or gaps * _TWO.size > size:
-                raise damaged(self.path, "has a group with an unsound list of names")
+                raise ValueError("its list of names is unsound")
             gap, _ = _TWO.unpack(self.read(place + gap, _TWO.size))
 
     def _check_links(self, heap: int, tree: int) -> None:
@@ -273,7 +293,7 @@ class Structure:
         heap_signature, filters = _LINK_HEAP.unpack(self.read(heap, _LINK_HEAP.size))
         sound = (tree_signature, heap_signature, filters) == (b"BTHD", b"FRHP", 0)
         if not sound or depth > _MAX_LINK_TREE_DEPTH:
-            raise damaged(self.path, "has a group with an unsound list of links")
+            raise ValueError("its list of links is unsound")
 
     def _newer_format(self) -> TensorFileError:
         return damaged(
@@ -307,10 +327,10 @@ class _Walk:
             address, expected_level = waiting.pop()
             level, children = self._node(address)
             if expected_level not in (None, level):
-                raise self._unsound()
+                raise ValueError(_UNSOUND_TREE)
             for child, key in children:
                 if child in self._met or len(self._met) == MAX_ENTRIES:
-                    raise self._unsound()
+                    raise ValueError(_UNSOUND_TREE)
                 self._met.add(child)
                 if level == 0:
                     yield child, key
@@ -322,13 +342,8 @@ class _Walk:
         node = self._file.read(address, _NODE.size + self._most * stride + self._key_size)
         signature, kind, level, count = _NODE.unpack_from(node)
         if (signature, kind) != (b"TREE", self._kind) or count > self._most:
-            raise self._unsound()
+            raise ValueError(_UNSOUND_TREE)
         places = range(_NODE.size, _NODE.size + count * stride, stride)
         keys = (node[place : place + self._key_size] for place in places)
         children = (_ADDRESS.unpack_from(node, place + self._key_size)[0] for place in places)
         return level, zip(children, keys, strict=True)
-
-    def _unsound(self) -> TensorFileError:
-        return damaged(
-            self._file.path, "has a tree of objects or chunks that is unsound, or larger than any tensorfile's"
-        )
