@@ -17,12 +17,17 @@ MEBIBYTES = 200
 _SCRIPT = (
     PEAK_MIB
     + """
-import json, os, sys, time
-from int8cal.cli.app import run
+import json, os, resource, sys
+from int8cal.cli import main
 
-code = run(sys.argv[2:])
-with os.fdopen(int(sys.argv[1]), "w") as facts:
-    json.dump([code, time.process_time(), peak_mib()], facts)
+facts = os.fdopen(int(sys.argv[1]), "w")
+try:
+    main(sys.argv[2:])
+except SystemExit as ended:
+    children_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    json.dump([ended.code, sum(os.times()[:4]), max(peak_mib(), children_mib)], facts)
+    facts.close()
+    raise
 """
 )
 
@@ -37,7 +42,7 @@ class Measured(NamedTuple):
 
 
 def measure(*arguments: str | os.PathLike[str], cwd: Path) -> Measured:
-    """Run the command line to its end. One that hangs is ended, and the test fails."""
+    """Run the command line to its end, and measure it and its children. One that hangs is ended, and the test fails."""
     reading, writing = os.pipe()
     with os.fdopen(reading) as facts:
         done = subprocess.run(
@@ -54,8 +59,9 @@ def measure(*arguments: str | os.PathLike[str], cwd: Path) -> Measured:
         )
         os.close(writing)
         written = facts.read()
-    assert done.returncode == 0, f"the process ended with {done.returncode}: {done.stdout}"
+    assert written, f"the process ended with {done.returncode}: {done.stdout}"
     code, seconds, mebibytes = json.loads(written)
+    assert done.returncode == code
     return Measured(code, done.stdout, seconds, mebibytes)
 
 

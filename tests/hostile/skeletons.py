@@ -119,13 +119,13 @@ def endless_header(path: Path) -> None:
 
 
 def one_name_for_all(path: Path) -> None:
-    """Four thousand links that all have one name, of 50 kB."""
+    """A thousand links that all have one name, of 50 kB."""
     with h5py.File(path, "w") as file:
         file.attrs["count"] = 1
         file.attrs["shape"] = SHAPE
         file.create_group(f"{GROUP}0").create_dataset(DATASET, data=VALUES)
         file.create_group("b" * 50_000)
-        for number in range(4000):
+        for number in range(1000):
             file.create_group(f"c{number}")
     data = bytearray(path.read_bytes())
     (place,) = struct.unpack_from("<Q", data, struct.unpack_from("<Q", data, 88)[0] + 24)

@@ -21,7 +21,9 @@ def main(arguments: list[str] | None = None) -> None:
         process.keep_blas_to_one_thread()
         process.collect_garbage_rarely()
         from int8cal.cli.app import run
+        from int8cal.use.bounds import own_process
 
+        own_process()
         code = run(sys.argv[1:] if arguments is None else arguments)
     except Stopped as stopped:  # while the imports above were going on
         sys.stderr.write(f"int8cal: {stopped.how}\n")

@@ -22,11 +22,17 @@ from int8cal.errors import TensorFileError
 
 MAX_ENTRIES = 1 << 17
 """Most nodes and chunks of one tree: the root group of 400,000 batches has as many, and a batch never has."""
+_MAX_BATCH_GROUP_NODES = 64  # of the group of a batch, which holds one dataset
+_NAME_BYTES_PER_NODE = 256  # a node lists at most 8 objects; names have 25 letters
+_MAX_GAPS = 1024  # between names: each name that was deleted leaves one
+_MAX_K = 128
+_MAX_EXTENTS = 5  # of a chunk: those of a batch, and the bytes of a value
 _MAX_HEADER_BYTES = 1 << 20
 _MAX_LINK_TREE_DEPTH = 8
 _CHUNK_TREE_K = 32  # half of a node's entries; superblock 0 has no field for it
 _UNDEFINED = 0xFFFF_FFFF_FFFF_FFFF
 _END_OF_FREE_LIST = 1
+_ENDLESS_HEADER = "its object header never ends"
 _UNSOUND_TREE = "its tree of objects or chunks is unsound, or larger than any tensorfile's"
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -129,18 +135,19 @@ class Structure:
             self.size = os.fstat(self._descriptor).st_size
             self._leaf_k, self._group_k, root, cached = self._superblock()
             with hdf5_errors(path, "the root group"):
-                header = self.check(root)
+                header = self.check(root, most_nodes=MAX_ENTRIES)
                 if header.tree and cached not in (None, header.tree):
                     raise ValueError("it has two different trees")
         except BaseException:
             self.close()
             raise
 
-    def check(self, address: int) -> ObjectHeader:
+    def check(self, address: int, *, most_nodes: int = _MAX_BATCH_GROUP_NODES) -> ObjectHeader:
         """Follow everything that HDF5 follows when it opens a group or dataset and looks up names in it.
 
         Args:
             address: of its object header.
+            most_nodes: how many nodes the tree of a group may have.
 
         Raises:
             ValueError: it cannot be followed to an end.
@@ -149,9 +156,9 @@ class Structure:
         header = self._object_header(address)
         if header.tree:
             tree, heap = header.tree
-            for symbols, _ in _Walk(self, _GROUP_TREE, _ADDRESS.size, self._group_k).entries(tree):
+            for symbols, _ in _Walk(self, _GROUP_TREE, _ADDRESS.size, self._group_k, most_nodes).entries(tree):
                 self._check_symbols(symbols)
-            self._check_names(heap)
+            self._check_names(heap, most_nodes * _NAME_BYTES_PER_NODE)
         if header.links:
             self._check_links(*header.links)
         return header
@@ -167,7 +174,7 @@ class Structure:
             return found
         address, extents = header.chunk_tree
         key = struct.Struct(f"<II{extents}Q")
-        walk = _Walk(self, _CHUNK_TREE, key.size, _CHUNK_TREE_K)
+        walk = _Walk(self, _CHUNK_TREE, key.size, _CHUNK_TREE_K, MAX_ENTRIES)
         for child, raw in walk.entries(address):
             size, mask, *corner = key.unpack(raw)
             found[tuple(corner[:-1])] = Chunk(child, size, mask)  # the last one counts the bytes of a value
@@ -203,7 +210,8 @@ class Structure:
         if len(head) == _SUPERBLOCK.size:
             values = _SUPERBLOCK.unpack(head)
             signature, version, offset_size, length_size, leaf_k, group_k, base, end, root, cache, *cached = values
-            if (signature, version, offset_size, length_size, base) == (_SIGNATURE, 0, 8, 8, 0) and end <= self.size:
+            is_ours = (signature, version, offset_size, length_size, base) == (_SIGNATURE, 0, 8, 8, 0)
+            if is_ours and end <= self.size and max(leaf_k, group_k) <= _MAX_K:
                 return leaf_k, group_k, root, (cached[0], cached[1]) if cache else None
         raise no_hdf5(self.path)
 
@@ -227,10 +235,15 @@ class Structure:
         version, length = _HEADER.unpack(self.read(address, _HEADER.size))
         if version != 1:
             raise self._newer_format()
-        blocks = {address + _HEADER.size: length}
-        waiting = list(blocks)
+        met = {address + _HEADER.size}
+        left = _MAX_HEADER_BYTES
+        waiting = [(address + _HEADER.size, length)]
         while waiting:
-            block = self.read(start := waiting.pop(), blocks[start])
+            start, length = waiting.pop()
+            left -= length
+            if left < 0:
+                raise ValueError(_ENDLESS_HEADER)
+            block = self.read(start, length)
             position = 0
             while position + _MESSAGE.size <= len(block):
                 kind, size, flags = _MESSAGE.unpack_from(block, position)
@@ -240,10 +253,10 @@ class Structure:
                 self._check_message(kind, flags, body)
                 if kind == _CONTINUATION:
                     place, length = _TWO.unpack_from(body)
-                    if place in blocks or sum(blocks.values()) + length > _MAX_HEADER_BYTES:
-                        raise ValueError("its object header never ends")
-                    blocks[place] = length
-                    waiting.append(place)
+                    if place in met:
+                        raise ValueError(_ENDLESS_HEADER)
+                    met.add(place)
+                    waiting.append((place, length))
                 else:
                     yield kind, body
 
@@ -261,6 +274,8 @@ class Structure:
         if kind != _CHUNKED:
             return None
         extents, tree = struct.unpack_from("<BQ", layout, 2)
+        if extents > _MAX_EXTENTS:
+            raise ValueError(f"it has chunks of {extents - 1} dimensions")
         return None if tree == _UNDEFINED else (tree, extents)
 
     def _links(self, info: bytes) -> tuple[int, int] | None:
@@ -275,15 +290,15 @@ class Structure:
         if (signature, version) != (b"SNOD", 1) or count > 2 * self._leaf_k:
             raise ValueError("its list of objects is unsound")
 
-    def _check_names(self, address: int) -> None:
+    def _check_names(self, address: int, most_bytes: int) -> None:
         """The heap with the names of a group's links: HDF5 walks the list of its gaps when it reads a name."""
         signature, size, gap, place = _HEAP.unpack(self.read(address, _HEAP.size))
-        if signature != b"HEAP" or place + size > self.size:
+        if signature != b"HEAP" or place + size > self.size or size > most_bytes:
             raise ValueError("its list of names is unsound")
         gaps = 0
         while gap != _END_OF_FREE_LIST:
             gaps += 1
-            if gap + _TWO.size > size or gaps * _TWO.size > size:
+            if gap + _TWO.size > size or gaps > _MAX_GAPS:
                 raise ValueError("its list of names is unsound")
             gap, _ = _TWO.unpack(self.read(place + gap, _TWO.size))
 
@@ -311,13 +326,15 @@ class _Walk:
         kind: type of its nodes.
         key_size: bytes of a key.
         k: half of the most entries that a node has.
+        most_places: how many places it may meet.
     """
 
-    def __init__(self, file: Structure, kind: int, key_size: int, k: int) -> None:
+    def __init__(self, file: Structure, kind: int, key_size: int, k: int, most_places: int) -> None:
         self._file = file
         self._kind = kind
         self._key_size = key_size
         self._most = 2 * k
+        self._most_places = most_places
         self._met: set[int] = set()
 
     def entries(self, root: int) -> Iterator[tuple[int, bytes]]:
@@ -329,7 +346,7 @@ class _Walk:
             if expected_level not in (None, level):
                 raise ValueError(_UNSOUND_TREE)
             for child, key in children:
-                if child in self._met or len(self._met) == MAX_ENTRIES:
+                if child in self._met or len(self._met) == self._most_places:
                     raise ValueError(_UNSOUND_TREE)
                 self._met.add(child)
                 if level == 0:

@@ -2,7 +2,8 @@
 
 Refused before anything is computed: other formats (with the way to ONNX), files above protobuf's limit, structures that
 blow up when parsed, external data anywhere but in plain sibling files, tensors whose declared size is not the size of
-their data, operators outside the standard, functions, loops, and activations of absurd size.
+their data, operators outside the standard, functions, loops, and activations of absurd size or rank. What shape
+inference makes of the rest is bounded by `int8cal.use.bounds`.
 """
 
 from __future__ import annotations
@@ -17,14 +18,18 @@ from typing import Any
 
 from int8cal.errors import UseError
 from int8cal.use import extras
-from int8cal.use.wire import check_wire
+from int8cal.use.bounds import check_apart
+from int8cal.use.wire import MAX_RANK, check_wire
 
 MAX_BYTES = 2**31 - 1  # protobuf's own limit; external data counts, for the model is put together in memory
 MAX_ACTIVATION_BYTES = 2**32  # of one tensor at batch size 1
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 _UNBOUNDED_OPS = frozenset({"Loop", "Scan", "SequenceMap"})
+_SHAPE_ATTRIBUTES = frozenset({"shape", "axes"})
+_SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Unsqueeze": 1}  # which input holds a shape or axes
 _TAO_SUFFIXES = frozenset({".etlt", ".tlt", ".hdf5", ".h5", ".pth"})
 _ENGINE_SUFFIXES = frozenset({".engine", ".plan", ".trt"})
+_SMALL_TYPES = {4: ("INT4", "UINT4", "FLOAT4E2M1"), 2: ("INT2", "UINT2")}  # bits → types, as far as onnx knows them
 _DYNAMIC_DIM = 1  # what an unknown dimension is taken for when sizes are estimated
 
 
@@ -49,12 +54,20 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     for tensor in _tensors(model.graph):
         _check_tensor(onnx, tensor, name)
     _check_operators(model, name)
+    _check_ranks(model, name)
+    check_apart(lambda: _check_meaning(onnx, model, name), model.ByteSize(), name)
+    return model
+
+
+def _check_meaning(onnx: Any, model: Any, path: str) -> None:
+    """What takes shape inference to know."""
     try:
         onnx.checker.check_model(model, full_check=True)
-        _check_activation_sizes(onnx, model, name)
+        _check_activation_sizes(onnx, model, path)
+    except UseError:
+        raise
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
-        raise _bad(name, f"is not a valid ONNX model: {_first_line(error)}") from error
-    return model
+        raise _bad(path, f"is not a valid ONNX model: {_first_line(error)}") from error
 
 
 def _bad(path: str, message: str, hint: str | None = None) -> UseError:
@@ -131,13 +144,13 @@ def _take_in_external_data(onnx: Any, model: Any, path: str) -> None:
     for tensor in _tensors(model.graph):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
-        tensor.raw_data = _external_bytes(tensor, folder, left, path)
+        tensor.raw_data = _external_bytes(tensor, folder, left, _raw_bytes(onnx, tensor, path), path)
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
         left -= len(tensor.raw_data)
 
 
-def _external_bytes(tensor: Any, folder: Path, limit: int, path: str) -> bytes:
+def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, path: str) -> bytes:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     if location in ("", ".", "..") or "/" in location or "\\" in location or "\0" in location:
@@ -156,36 +169,52 @@ def _external_bytes(tensor: Any, folder: Path, limit: int, path: str) -> bytes:
             raise _bad(path, f"tensor {tensor.name!r} has an external offset or length that is no number") from None
         if offset < 0 or length < 0 or offset + length > size or length > limit:
             raise _bad(path, f"tensor {tensor.name!r} lies outside its external file {location!r}")
+        if length != needed:
+            raise _not_filled(tensor, path)
         file.seek(offset)
         return file.read(length)
 
 
 def _check_tensor(onnx: Any, tensor: Any, path: str) -> None:
     """The declared shape and the stored data must agree, or something later allocates what the shape declares."""
+    if tensor.data_type == onnx.TensorProto.STRING:
+        stored, needed = len(tensor.string_data), _values(tensor, path)
+    elif tensor.HasField("raw_data"):
+        stored, needed = len(tensor.raw_data), _raw_bytes(onnx, tensor, path)
+    else:
+        needed = _raw_bytes(onnx, tensor, path) if _bits(onnx, tensor, path) < 8 else _values(tensor, path)
+        field = getattr(tensor, onnx.helper.tensor_dtype_to_field(tensor.data_type))
+        per_value = 2 if tensor.data_type in (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128) else 1
+        stored, needed = len(field), needed * per_value
+    if stored != needed:
+        raise _not_filled(tensor, path)
+
+
+def _not_filled(tensor: Any, path: str) -> UseError:
+    return _bad(path, f"tensor {tensor.name!r} declares the shape {list(tensor.dims)}, but its data do not fill it")
+
+
+def _values(tensor: Any, path: str) -> int:
+    """Number of values that the shape of a tensor declares."""
     if any(dim < 0 for dim in tensor.dims):
         raise _bad(path, f"tensor {tensor.name!r} has a negative dimension")
-    count = prod(tensor.dims)
-    if tensor.data_type == onnx.TensorProto.STRING:
-        stored, needed = len(tensor.string_data), count
-    else:
-        try:
-            item_bits = _item_bits(onnx, tensor.data_type)
-        except KeyError:
-            raise _bad(path, f"tensor {tensor.name!r} has an unknown data type") from None
-        if tensor.HasField("raw_data"):
-            stored, needed = len(tensor.raw_data), -(-count * item_bits // 8)
-        else:
-            field = getattr(tensor, onnx.helper.tensor_dtype_to_field(tensor.data_type))
-            per_value = 2 if tensor.data_type in (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128) else 1
-            stored, needed = len(field), -(-count * item_bits // 8) if item_bits < 8 else count * per_value
-    if stored != needed:
-        raise _bad(path, f"tensor {tensor.name!r} declares the shape {list(tensor.dims)}, but its data do not fill it")
+    return prod(tensor.dims)
 
 
-def _item_bits(onnx: Any, data_type: int) -> int:
-    if data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
-        return 4
-    return int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize) * 8
+def _raw_bytes(onnx: Any, tensor: Any, path: str) -> int:
+    """Bytes that the values of a tensor take when they are stored as they are in memory, small ones packed."""
+    return -(-_values(tensor, path) * _bits(onnx, tensor, path) // 8)
+
+
+def _bits(onnx: Any, tensor: Any, path: str) -> int:
+    """Bits of one value of a tensor."""
+    for bits, names in _SMALL_TYPES.items():
+        if tensor.data_type in (getattr(onnx.TensorProto, name, None) for name in names):
+            return bits
+    try:
+        return int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize) * 8
+    except KeyError:
+        raise _bad(path, f"tensor {tensor.name!r} has an unknown data type") from None
 
 
 def _check_operators(model: Any, path: str) -> None:
@@ -206,10 +235,33 @@ def _has_sparse(node: Any) -> bool:
     return any(attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in node.attribute)
 
 
+def _check_ranks(model: Any, path: str) -> None:
+    """Refuse shapes of thousands of dimensions, be it attributes or constants: every node after them repeats them."""
+    for graph in _graphs(model.graph):
+        lengths = {tensor.name: prod(tensor.dims) for tensor in graph.initializer}
+        for node in graph.node:
+            for attribute in node.attribute:
+                if node.op_type == "Constant" and attribute.name == "value":
+                    lengths[node.output[0]] = prod(attribute.t.dims)
+                elif node.op_type == "Constant" and attribute.name == "value_ints":
+                    lengths[node.output[0]] = len(attribute.ints)
+                elif attribute.name in _SHAPE_ATTRIBUTES and len(attribute.ints) > MAX_RANK:
+                    raise _too_many_dimensions(node, path)
+            position = _SHAPE_INPUTS.get(node.op_type, len(node.input))
+            if any(lengths.get(name, 0) > MAX_RANK for name in node.input[position : position + 1]):
+                raise _too_many_dimensions(node, path)
+
+
+def _too_many_dimensions(node: Any, path: str) -> UseError:
+    return _bad(path, f"node {node.name or node.op_type!r} makes a tensor of more than {MAX_RANK} dimensions")
+
+
 def _check_activation_sizes(onnx: Any, model: Any, path: str) -> None:
     """Refuse models whose nodes make huge tensors from tiny constants (ConstantOfShape, Expand, Tile, Resize …)."""
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     for info in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output):
+        if len(info.type.tensor_type.shape.dim) > MAX_RANK:
+            raise _bad(path, f"tensor {info.name!r} has more than {MAX_RANK} dimensions")
         dims = [d.dim_value if d.HasField("dim_value") else _DYNAMIC_DIM for d in info.type.tensor_type.shape.dim]
         if 4 * prod(dims) > MAX_ACTIVATION_BYTES:
             raise _bad(path, f"tensor {info.name!r} has the shape {dims}, too large to compute")

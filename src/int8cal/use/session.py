@@ -12,9 +12,12 @@ import numpy.typing as npt
 from int8cal.errors import UseError
 from int8cal.types import BatchNCHW_f32
 from int8cal.use import extras
+from int8cal.use.bounds import limited_memory, load_limit, run_limit
 
 Layout: TypeAlias = Literal["nchw", "nhwc"]
 
+MAX_FIXED_BATCH = 1024
+"""Largest batch that a model may insist on: a smaller one is filled up to it."""
 _PART_BYTES = 96 << 20  # outputs held at a time; one image is the least
 
 
@@ -60,6 +63,11 @@ def bind_input(
     if tensor.elem_type != extras.onnx().TensorProto.FLOAT:
         raise UseError(f"input {name!r} is not float32", hint="export the model in float32")
     dims = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim]
+    if dims and (dims[0] or 1) > MAX_FIXED_BATCH:
+        raise UseError(
+            f"input {name!r} takes batches of {dims[0]} images and no others, more than {MAX_FIXED_BATCH}",
+            hint="export the model with a dynamic batch size",
+        )
     return InputBinding(name, _layout(name, dims, tuple(shape[1:]), layout), dims[0])
 
 
@@ -158,10 +166,12 @@ class Runner:
         return self._binding.batch
 
     def _run_part(self, part: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
-        count, fed = len(part), part
-        if self._binding.batch and count < self._binding.batch:
-            fed = np.concatenate([part, np.repeat(part[-1:], self._binding.batch - count, axis=0)])
-        values = _run(self._session, self._computed, {self._binding.name: fed})
+        count, size = len(part), max(len(part), self._binding.batch or 1)
+        with limited_memory(run_limit(size * part[0].nbytes)):
+            fed = part
+            if count < size:
+                fed = np.concatenate([part, np.repeat(part[-1:], size - count, axis=0)])
+            values = _run(self._session, self._computed, {self._binding.name: fed})
         if self._part_size is None:
             self._part_size = max(1, _PART_BYTES // max(sum(value.nbytes for value in values) // count, 1))
         found = dict(zip(self._computed, values, strict=True))
@@ -199,15 +209,16 @@ def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str]
     runtime = extras.onnxruntime()
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False  # memory goes back at once; the peak stays that of one part of a batch
-    try:
-        return runtime.InferenceSession(
-            model.SerializeToString(),
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=list(disabled_optimizers),
-        )
-    except _ort_errors() as error:
-        raise UseError(f"ONNX Runtime cannot load the model: {_reason(error)}") from error
+    with limited_memory(load_limit(model.ByteSize())):
+        try:
+            return runtime.InferenceSession(
+                model.SerializeToString(),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=list(disabled_optimizers),
+            )
+        except _ort_errors() as error:
+            raise UseError(f"ONNX Runtime cannot load the model: {_reason(error)}") from error
 
 
 def _run(session: Any, outputs: Sequence[str], feed: dict[str, npt.NDArray[np.float32]]) -> list[Any]:

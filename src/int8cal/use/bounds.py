@@ -1,0 +1,155 @@
+"""Bounds on the memory that a model of unknown origin may take.
+
+A few hundred bytes of ONNX can ask for terabytes: the size of a tensor may be computed while the model runs, and
+shape inference builds what a model merely describes. No look at the file tells. So the kernel holds the process to a
+bound meanwhile, and what would exceed it fails at once, before it is taken.
+
+A bound holds for the whole process. It is set only when the process is ours, which the command line says; in the
+process of somebody who uses the Python API it would hit their threads as well. Linux only: elsewhere there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from int8cal.errors import UseError
+
+if sys.platform == "linux":
+    import resource
+
+_ANY_BYTES = 1 << 30
+"""What running or loading a model may take in any case: room for tensors whose size depends on the images."""
+_BYTES_PER_INPUT_BYTE = 1000
+"""The activations of a large segmentation network take half as much."""
+_BYTES_PER_MODEL_BYTE = 8
+"""ONNX Runtime holds a model's weights up to four times while it optimises and writes."""
+_CHECK_BYTES = 96 << 20
+_CHECK_BYTES_PER_MODEL_BYTE = 12
+"""Checks hold the shapes of all tensors, and several copies of the model."""
+_CHECK_SECONDS = 10.0
+_CHECK_BYTES_PER_SECOND = 10e6
+_STACK_BYTES = 8 << 20
+
+_OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
+
+_process_is_ours = False
+
+
+def own_process() -> None:
+    """Say that this process does nothing but our work; the command line does."""
+    global _process_is_ours
+    _process_is_ours = sys.platform == "linux"
+
+
+def run_limit(input_bytes: int) -> int:
+    """What running a model may take, for `limited_memory`.
+
+    Args:
+        input_bytes: size of the images that are fed together.
+    """
+    return _ANY_BYTES + _BYTES_PER_INPUT_BYTE * input_bytes
+
+
+def load_limit(model_bytes: int) -> int:
+    """What loading a model into ONNX Runtime may take, for `limited_memory`: it starts a thread per processor."""
+    return _ANY_BYTES + _BYTES_PER_MODEL_BYTE * model_bytes + _STACK_BYTES * (os.cpu_count() or 1)
+
+
+@contextmanager
+def limited_memory(most: int) -> Iterator[None]:
+    """Do not let the process take more than that many further bytes meanwhile.
+
+    Raises:
+        UseError: instead of any error that says that memory ran out.
+    """
+    before = resource.getrlimit(resource.RLIMIT_DATA) if _process_is_ours else None
+    try:
+        if before:
+            resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + most, before[1]))
+        yield
+    except (MemoryError, UseError) as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
+            raise UseError(
+                f"the model takes more memory than {most >> 20} MiB, or than there is",
+                hint="no model of this size needs as much: see which of its nodes makes a tensor of a computed size",
+            ) from error
+        raise
+    finally:
+        if before:
+            resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def check_apart(check: Callable[[], None], model_bytes: int, path: str) -> None:
+    """Run a check of a model in a child process that has little memory and time: hostile models crash checkers.
+
+    Where the process is not ours it is run in place.
+
+    Args:
+        check: raises `UseError` if it finds something.
+        model_bytes: size of the model.
+        path: the model, for messages.
+
+    Raises:
+        UseError: what the check raised; or it took too much, or crashed.
+    """
+    if not _process_is_ours:
+        check()
+        return
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _be_child(check, model_bytes, writing)
+    os.close(writing)
+    try:
+        with open(reading, "rb") as pipe:
+            said = pipe.read()
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        _, status = os.waitpid(child, 0)
+    if status or not said:
+        raise UseError(
+            "takes more memory or time to check than any real model of its size",
+            where=path,
+            hint="see which of its nodes makes a tensor of many dimensions",
+        )
+    problem = json.loads(said)
+    if problem:
+        raise UseError(problem["message"], where=path, hint=problem["hint"])
+
+
+def _be_child(check: Callable[[], None], model_bytes: int, writing: int) -> None:
+    """Run the check, write what it says, and end; never returns."""
+    try:
+        _restrict_child(model_bytes)
+        problem = None
+        try:
+            check()
+        except UseError as error:
+            problem = {"message": error.message, "hint": error.hint}
+        os.write(writing, json.dumps(problem).encode())
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _restrict_child(model_bytes: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPROF):
+        signal.signal(number, signal.SIG_DFL)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries say when they crash
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    most = _data_bytes() + _CHECK_BYTES + _CHECK_BYTES_PER_MODEL_BYTE * model_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    signal.setitimer(signal.ITIMER_PROF, _CHECK_SECONDS + model_bytes / _CHECK_BYTES_PER_SECOND)
+
+
+def _data_bytes() -> int:
+    """What the kernel holds against RLIMIT_DATA."""
+    with open("/proc/self/statm") as status:
+        return int(status.read().split()[5]) * resource.getpagesize()
