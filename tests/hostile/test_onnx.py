@@ -278,6 +278,18 @@ def test_external_data_beside_the_model_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(numpy_helper.to_array(model.graph.initializer[0]), [0, 1, 2, 3])
 
 
+@pytest.mark.parametrize(("kind", "opset"), [("INT4", 21), ("UINT4", 21), ("FLOAT4E2M1", 23)])
+def test_two_values_of_four_bits_share_a_byte(kind: str, opset: int, tmp_path: Path) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.initializer.add(name="w", data_type=getattr(TensorProto, kind), dims=[3], raw_data=b"\x21\x03")
+        model.opset_import[0].version = opset
+        model.ir_version = 11
+
+    saved(tmp_path / "model.onnx", relu(change))
+
+    assert load_model(tmp_path / "model.onnx").graph.initializer[0].raw_data == b"\x21\x03"
+
+
 def test_damaged_bytes_give_errors_of_ours_only(tmp_path: Path) -> None:
     whole = bytearray(relu(None, w=np.ones(40, np.float32)).SerializeToString())
     random = np.random.default_rng(1)
