@@ -16,7 +16,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from int8cal.errors import TensorFileError
 
@@ -195,12 +195,6 @@ class Structure:
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _superblock(self) -> tuple[int, int, int, tuple[int, int] | None]:
         """(k of a group's leaves, of its inner nodes, address of the root group's header, what is cached of it)."""
