@@ -87,3 +87,19 @@ def test_what_is_no_cache_is_an_error_with_its_place(run_cli: Any, tmp_path: Pat
     assert done.code == 7
     assert "cal.bin" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_convert_names_the_tensors_that_it_leaves_out(run_cli: Any, tmp_path: Path) -> None:
+    amax = {"input_1": 1.0, "dead": 0.0}
+    (tmp_path / "cal.json").write_text(
+        json.dumps({"version": 100300, "algorithm": "EntropyCalibration2", "amax": amax})
+    )
+
+    done = run_cli("cache", "convert", "cal.json", "cal.bin")
+
+    assert done.stdout.splitlines() == [
+        "cal.bin: TRT-100300-EntropyCalibration2, 1 tensors",
+        "left out, their scale is 0, which is none: dead",
+    ]
+    facts = json.loads(run_cli("cache", "convert", "cal.json", "c.bin", "--json").stdout)["cache"]
+    assert (facts["tensors"], facts["left_out"]) == (1, ["dead"])

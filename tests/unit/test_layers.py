@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "pipeline": RUN,
     "component": RUN | {"report"},
     "report": RUN | {"check"},
-    "check": RUN,
+    "check": RUN | {"use"},
     "use": BASE | {"tensorfile"},
     "demo": RUN | {"check", "use"},
     "cli": EVERYTHING,

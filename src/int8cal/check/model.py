@@ -8,8 +8,8 @@ measured on real models, right images stay within a factor of 3 of it, unscaled 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,9 @@ from int8cal.errors import Int8calError, UseError
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.findings import Finding
 from int8cal.text_safety import printable
-from int8cal.types import BatchNCHW_f32
+
+if TYPE_CHECKING:
+    from int8cal.use.probe import Probe, Remembered
 
 PROBED_IMAGES = 16
 """Images that are shown to a model: enough to differ, few enough for a second."""
@@ -35,108 +37,74 @@ _SAME = 1e-5
 _CHECK_SPEC = "Check preprocessing and model against each other: int8cal verify FILE -e SPEC proves the file."
 
 
-class Remembered(Protocol):
-    """What goes into a batch normalisation now, and went into it in training, per channel."""
-
-    @property
-    def mean(self) -> npt.NDArray[np.float64]:
-        """Mean now."""
-
-    @property
-    def deviation(self) -> npt.NDArray[np.float64]:
-        """Standard deviation now."""
-
-    @property
-    def training_mean(self) -> npt.NDArray[np.float64]:
-        """Mean in training."""
-
-    @property
-    def training_deviation(self) -> npt.NDArray[np.float64]:
-        """Standard deviation in training."""
-
-
-class Binding(Protocol):
-    """The input that a model was fed through."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def layout(self) -> str:
-        """``nchw`` or ``nhwc``."""
-
-
-class Seen(Protocol):
-    """What a model made of some images."""
-
-    @property
-    def binding(self) -> Binding:
-        """The input that was fed."""
-
-    @property
-    def outputs(self) -> Mapping[str, npt.NDArray[np.float32]]:
-        """Output name → values, the images along the first axis."""
-
-    @property
-    def first_norm(self) -> Remembered | None:
-        """The batch normalisation nearest to the input; None when there is none any more."""
-
-
-def try_model(path: str | os.PathLike[str], run: Callable[[BatchNCHW_f32], Seen]) -> list[Finding]:
+def try_model(path: str | os.PathLike[str], model: str | os.PathLike[str]) -> list[Finding]:
     """Show a float model images from all over a tensorfile, and judge what it makes of them.
 
     Args:
         path: the tensorfile.
-        run: runs the model once, as `int8cal.use.probe.probe` does; a `UseError` of it is a finding.
+        model: the float ONNX model; that it does not take the images is a finding.
 
     Raises:
         TensorFileError: the file cannot be opened as a tensorfile at all.
+        UseError: the model cannot be read.
+        UnavailableError: onnx or onnxruntime is not installed.
     """
+    from int8cal.use.onnx_file import load_model
+    from int8cal.use.probe import probe
+
+    loaded = load_model(model)
     with TensorFile(path) as file:
         images = some_images(file, PROBED_IMAGES)
     if not len(images):
         return []  # which is reported of the file itself
     try:
-        seen = run(images)
+        seen = probe(loaded, images)
     except UseError as error:
         return [unfit(error)]
     different = len({image.tobytes() for image in images})
-    fed = f"{seen.binding.name}, {seen.binding.layout.upper()}"
-    return judge_model(seen.outputs, seen.first_norm, fed=fed, different_images=different)
+    return judge_model(seen, different_images=different)
 
 
-def judge_model(
-    outputs: Mapping[str, npt.NDArray[np.float32]], norm: Remembered | None, *, fed: str, different_images: int
-) -> list[Finding]:
+def judge_model(seen: Probe, *, different_images: int) -> list[Finding]:
     """Judge what a float model makes of some images.
 
     Args:
-        outputs: output name → values, the images along the first axis.
-        norm: its first batch normalisation; None when it has none any more.
-        fed: name and layout of the input, for the message.
+        seen: what it made of them.
         different_images: how many of the images are different ones.
     """
-    found = [finding for name, values in outputs.items() for finding in _output(name, values, different_images)]
+    norm = seen.first_norm
+    found = [finding for name, values in seen.outputs.items() for finding in _output(name, values, different_images)]
     found += _norm(norm) if norm else ()
-    if not any(finding.level == "error" for finding in found):
-        images = len(next(iter(outputs.values()), ()))
+    if seen.outputs and not any(finding.level == "error" for finding in found):
+        images = len(next(iter(seen.outputs.values())))
+        fed = f"{printable(seen.binding.name)}, {seen.binding.layout.upper()}"
         remembered = "" if norm else "; it has no batch normalisation left that would remember the training data"
         found.append(
             Finding(
                 "note",
                 "model-alive",
-                f"the model takes the images ({printable(fed)}), and its outputs are alive on {images} of them: "
-                f"{', '.join(map(printable, outputs))}{remembered}",
+                f"the model takes the images ({fed}), and its outputs are alive on {images} of them: "
+                f"{', '.join(map(printable, seen.outputs))}{remembered}",
                 "Nothing; that channels or images are the right ones is still not proved by it.",
             )
         )
-    return found
+    return [*found, *_unseen(seen)]
 
 
 def unfit(error: Int8calError) -> Finding:
     """The finding for a model that does not take the images, or fails on them."""
     return Finding("error", "model-input", error.message, error.hint or "Use the model and the file for each other.")
+
+
+def _unseen(seen: Probe) -> Iterator[Finding]:
+    if seen.unseen:
+        yield Finding(
+            "note",
+            "model-output-unseen",
+            f"outputs that do not have numbers for each image were not judged: "
+            f"{', '.join(map(printable, seen.unseen))}",
+            "Nothing, if other outputs are judged; else compare the model's results by hand.",
+        )
 
 
 def _output(name: str, values: npt.NDArray[np.float32], different_images: int) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from int8cal.check.model import try_model
 from int8cal.check.presets import stated
 from int8cal.check.rebuild import InOrder, in_any_order, planned
 from int8cal.check.sense import sense
@@ -99,6 +100,7 @@ def verify(
     path: str | os.PathLike[str],
     *,
     origin: Origin | None = None,
+    model: str | os.PathLike[str] | None = None,
     watchers: Iterable[Watcher] = (),
     workers: int | None = None,
     progress: Progress | None = None,
@@ -108,6 +110,7 @@ def verify(
     Args:
         path: the file.
         origin: the spec to make its images from again; None: they are judged by themselves.
+        model: a float ONNX model to show a few of the images to; None: none. Needs the extra ``quantize``.
         watchers: shown every usable image during the pass.
         workers: threads for making images; None: the processors that this process may use.
         progress: told how far the pass is.
@@ -118,7 +121,10 @@ def verify(
     Raises:
         TensorFileError: it cannot be opened as a tensorfile at all.
         SpecError, DataError: its images cannot be made again.
+        UseError: the model cannot be read.
+        UnavailableError: the model asks for an extra that is not installed.
     """
+    seen = [] if model is None else try_model(path, model)
     with TensorFile(path) as file:
         structure = check_structure(file)
         values, statistics = ValueCheck(file), Statistics(file.shape[1])
@@ -130,7 +136,7 @@ def verify(
         sources = None if any(finding.level == "error" for finding in structure) else _source_hashes(file)
         expected = stated(file.manifest, file.shape[1])
         judged = sense(statistics, expected=expected, sources=sources)
-        findings = [*structure, *values.findings, *proof, *_in_the_light_of(proof, judged)]
+        findings = [*structure, *values.findings, *proof, *_in_the_light_of(proof, judged), *seen]
         return Verification(
             path=file.path,
             batches=len(file),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from int8cal.text_safety import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -14,17 +16,19 @@ _HEADINGS = ("SQNR dB", "cosine", "max error", "top-1")
 
 
 def as_json(agreement: Agreement) -> dict[str, Any]:
-    """Figures of one comparison; ``sqnr_db`` is null where there is no difference at all."""
+    """Figures of one comparison; those that are no finite number are null."""
     return {
         "images": agreement.images,
         "outputs": [_facts(tensor) for tensor in agreement.outputs],
         "layers": [_facts(tensor) for tensor in agreement.layers],
+        "skipped": dict(agreement.skipped),
     }
 
 
 def as_lines(agreement: Agreement, title: str) -> list[str]:
     """A table of the outputs and one of the worst layers."""
     lines = [f"{title}, {agreement.images} images:", *_table("output", agreement.outputs)]
+    lines += [f"  not compared: {name}: {reason}" for name, reason in agreement.skipped.items()]
     worst = agreement.worst_layers()
     return [*lines, *_table("worst layers", worst)] if worst else lines
 
@@ -32,19 +36,29 @@ def as_lines(agreement: Agreement, title: str) -> list[str]:
 def _facts(tensor: TensorAgreement) -> dict[str, Any]:
     return {
         "name": tensor.name,
-        "sqnr_db": tensor.sqnr_db if math.isfinite(tensor.sqnr_db) else None,
-        "cosine": tensor.cosine,
-        "max_error": tensor.max_error,
+        "finite": tensor.finite,
+        "identical": tensor.identical,
+        "sqnr_db": _or_null(tensor.sqnr_db),
+        "cosine": _or_null(tensor.cosine),
+        "max_error": _or_null(tensor.max_error),
         "top1": tensor.top1,
     }
 
 
+def _or_null(figure: float) -> float | None:
+    return figure if math.isfinite(figure) else None
+
+
 def _table(heading: str, tensors: Iterable[TensorAgreement]) -> list[str]:
-    rows = [(heading, *_HEADINGS), *((tensor.name, *_cells(tensor)) for tensor in tensors)]
+    rows = [(heading, *_HEADINGS), *((printable(tensor.name), *_cells(tensor)) for tensor in tensors)]
     width = max(len(row[0]) for row in rows)
     return [f"  {row[0]:<{width}}" + "".join(f"  {cell:>9}" for cell in row[1:]) for row in rows]
 
 
 def _cells(tensor: TensorAgreement) -> tuple[str, str, str, str]:
-    sqnr = "identical" if tensor.sqnr_db == math.inf else f"{tensor.sqnr_db:.1f}"
-    return sqnr, f"{tensor.cosine:.5f}", f"{tensor.max_error:.3g}", "" if tensor.top1 is None else f"{tensor.top1:.2%}"
+    return (
+        tensor.sqnr_text,
+        f"{tensor.cosine:.5f}",
+        f"{tensor.max_error:.3g}",
+        "" if tensor.top1 is None else f"{tensor.top1:.2%}",
+    )

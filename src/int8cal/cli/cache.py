@@ -72,12 +72,17 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
     content = read_cache(source)
     if trt_version:
         content = replace(content, version=version_number(trt_version))
-    text = json.dumps(to_json(content), indent=1) + "\n" if output.endswith(".json") else dumps(content)
+    keeps_all = output.endswith(".json")
+    left_out = () if keeps_all else content.without_range
+    text = json.dumps(to_json(content), indent=1) + "\n" if keeps_all else dumps(content)
     write_file(output, text.encode(), overwrite=overwrite, inputs=(source,))
     if as_json:
-        console.print_json({"cache": {"output": output, "header": content.header, "tensors": len(content.amax)}})
-    else:
-        console.print_lines([f"{output}: {content.header}, {len(content.amax)} tensors"])
+        facts = {"output": output, "header": content.header, "tensors": len(content.amax) - len(left_out)}
+        console.print_json({"cache": {**facts, "left_out": list(left_out)}})
+        return
+    console.print_lines([f"{output}: {content.header}, {len(content.amax) - len(left_out)} tensors"])
+    if left_out:
+        console.print_lines([f"left out, their scale is 0, which is none: {', '.join(left_out)}"])
 
 
 @cache.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from int8cal.check.verify import Verification
-    from int8cal.tensorfile.findings import Finding
 
 
 @click.command()
@@ -39,8 +37,7 @@ def verify(*, file: str, model: str | None, as_json: bool, **origin: Any) -> Non
     """
     from int8cal.check.verify import verify as verify_file
 
-    seen = _seen_by(model, file) if model else []
-    found = verify_file(file, origin=origin_of(**origin), progress=progress.on_stderr()).with_findings(seen)
+    found = verify_file(file, origin=origin_of(**origin), model=model, progress=progress.on_stderr())
     if as_json:
         console.print_json({"verification": found.to_json()})
         if not found.sound:
@@ -48,15 +45,6 @@ def verify(*, file: str, model: str | None, as_json: bool, **origin: Any) -> Non
     else:
         console.print_lines(_lines(found))
         found.require_sound()
-
-
-def _seen_by(model: str, file: str) -> list[Finding]:
-    """What a float model makes of images from all over a file."""
-    from int8cal.check.model import try_model
-    from int8cal.use.onnx_file import load_model
-    from int8cal.use.probe import probe
-
-    return try_model(file, partial(probe, load_model(model)))
 
 
 def _lines(found: Verification) -> Iterator[str]:

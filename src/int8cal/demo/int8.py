@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,7 +16,6 @@ from int8cal.tensorfile import TensorFile
 from int8cal.types import Progress
 from int8cal.use import extras
 from int8cal.use.onnx_file import load_model
-from int8cal.use.probe import probe
 from int8cal.use.quantize import quantize
 from int8cal.use.ranges import Method
 from int8cal.use.session import open_session
@@ -65,7 +63,7 @@ def verify_with_model(verification: Verification, model: Path) -> Verification:
     Raises:
         UnavailableError: the extra ``quantize`` is not installed.
     """
-    return verification.with_findings(try_model(verification.path, partial(probe, load_model(model))))
+    return verification.with_findings(try_model(verification.path, model))
 
 
 def int8_score(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from math import prod
 from typing import Any, TypeAlias
@@ -13,12 +15,13 @@ import numpy.typing as npt
 
 from int8cal.errors import UseError
 from int8cal.progress import watched
-from int8cal.types import Progress
+from int8cal.types import BatchNCHW_f32, Progress
 from int8cal.use.calibrate import Batches
 from int8cal.use.graph import weighted_outputs
-from int8cal.use.session import Layout, Runner, bind_input
+from int8cal.use.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
 
 _Array: TypeAlias = npt.NDArray[np.float32]
+_Bind: TypeAlias = Callable[[Any], InputBinding]
 
 _PART_BYTES = 1 << 20  # of input run at a time; activations take about a hundred times as much
 
@@ -30,10 +33,12 @@ class TensorAgreement:
     Attributes:
         name: the tensor.
         classes: number of classes when the tensor is a classifier's output, (N, K) or (N, K, 1, 1) with K ≥ 2; else 0.
+        finite: False as soon as either model gave NaN or infinity; the figures have no meaning then and are NaN.
     """
 
     name: str
     classes: int = 0
+    finite: bool = True
     _signal: float = 0.0
     _other: float = 0.0
     _product: float = 0.0
@@ -45,6 +50,9 @@ class TensorAgreement:
     def add(self, reference: _Array, other: _Array) -> None:
         """Take in the values of some images; ``reference`` is the float model's."""
         first, second = reference.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+        self.finite = self.finite and bool(np.isfinite(first).all() and np.isfinite(second).all())
+        if not self.finite:
+            return  # NaN would be lost in a maximum, and nothing that follows can be told
         error = second - first
         self._signal += float(first @ first)
         self._other += float(second @ second)
@@ -60,13 +68,24 @@ class TensorAgreement:
     @property
     def sqnr_db(self) -> float:
         """Signal to quantisation noise ratio in dB: 10 log10(Σ f² / Σ (f − q)²); infinite when nothing differs."""
+        if not self.finite:
+            return math.nan
         if self._noise == 0.0:
             return math.inf
         return 10.0 * math.log10(self._signal / self._noise) if self._signal > 0.0 else -math.inf
 
     @property
+    def sqnr_text(self) -> str:
+        """The same for people."""
+        if not self.finite:
+            return "not finite"
+        return "identical" if self.identical else f"{self.sqnr_db:.1f}"
+
+    @property
     def cosine(self) -> float:
         """Cosine of the angle between the two models' values, -1..1; 1 when both are zero."""
+        if not self.finite:
+            return math.nan
         length = math.sqrt(self._signal) * math.sqrt(self._other)
         if length == 0.0:
             return 1.0 if self._signal == self._other else 0.0
@@ -75,12 +94,17 @@ class TensorAgreement:
     @property
     def max_error(self) -> float:
         """Largest absolute difference."""
-        return self._max_error
+        return self._max_error if self.finite else math.nan
+
+    @property
+    def identical(self) -> bool:
+        """Whether the two models gave the same values throughout."""
+        return self.finite and self._noise == 0.0
 
     @property
     def top1(self) -> float | None:
         """Share of images, 0..1, on which both models choose the same class; None when this is no classifier."""
-        return self._same_class / self._images if self.classes else None
+        return self._same_class / self._images if self.classes and self.finite else None
 
 
 def _is_class_scores(values: _Array) -> bool:
@@ -95,15 +119,17 @@ class Agreement:
         images: on how many.
         outputs: one entry per model output.
         layers: one entry per weighted layer that exists in both models, in the order of the graph.
+        skipped: output that could not be compared → why.
     """
 
     images: int
     outputs: tuple[TensorAgreement, ...]
-    layers: tuple[TensorAgreement, ...] = field(default=())
+    layers: tuple[TensorAgreement, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     def worst_layers(self, count: int = 5) -> tuple[TensorAgreement, ...]:
-        """The layers with the lowest SQNR, worst first."""
-        return tuple(sorted(self.layers, key=lambda layer: layer.sqnr_db)[:count])
+        """The layers with the lowest SQNR, worst first; before all, those whose values are not finite."""
+        return tuple(sorted(self.layers, key=lambda layer: (layer.finite, layer.sqnr_db))[:count])
 
 
 def measure_agreement(
@@ -132,32 +158,73 @@ def measure_agreement(
     """
     outputs = _shared_outputs(reference, other)
     layers = _shared_layers(reference, other)
-    tensors = list(dict.fromkeys([*outputs, *layers]))
-    runners = [
-        Runner(model, tensors, bind_input(model, batches.shape, name=input_name, layout=layout))
-        for model in (reference, other)
-    ]
-    found = {tensor: TensorAgreement(tensor) for tensor in tensors}
+    bind = partial(bind_input, shape=batches.shape, name=input_name, layout=layout)
+    pair = _Pair((reference, other), outputs, layers, bind)
     wanted = len(batches) if max_images is None else min(len(batches), -(-max_images // batches.shape[0]))
-    size = max(1, _PART_BYTES // (4 * prod(batches.shape[1:])), *(runner.fixed_batch or 1 for runner in runners))
+    size = max(1, _PART_BYTES // (4 * prod(batches.shape[1:])), pair.fixed_batch)
     images = 0
     with watched(progress, wanted * batches.shape[0]) as advance:
         for batch in islice(batches, wanted):
             for start in range(0, len(batch), size):
-                first, second = (runner.values(batch[start : start + size]) for runner in runners)
-                for tensor in tensors:
-                    _add(found[tensor], first[tensor], second[tensor])
+                pair.compare(batch[start : start + size])
             images += len(batch)
             advance(len(batch))
-    return Agreement(images, tuple(found[name] for name in outputs), tuple(found[name] for name in layers))
+    return Agreement(
+        images,
+        tuple(pair.found[name] for name in outputs if name in pair.found),
+        tuple(pair.found[name] for name in layers if name in pair.found),
+        {name: reason for name, reason in pair.skipped.items() if name in outputs},
+    )
 
 
-def _add(agreement: TensorAgreement, first: _Array, second: _Array) -> None:
+class _Pair:
+    """Two models that are run side by side.
+
+    Outputs are taken as users will get them, with ONNX Runtime's optimisations. Those leave no layer as it is, so
+    layers are taken from a second run without.
+
+    Attributes:
+        found: output or layer → agreement so far.
+        skipped: those that cannot be compared → why.
+    """
+
+    def __init__(self, models: Sequence[Any], outputs: Sequence[str], layers: Sequence[str], bind: _Bind) -> None:
+        numeric = [set(numeric_outputs(model)) for model in models]
+        self.skipped = {name: "it holds no numbers" for name in outputs if not all(name in names for names in numeric)}
+        outputs = [name for name in outputs if name not in self.skipped]
+        self.found = {name: TensorAgreement(name) for name in (*outputs, *layers)}
+        self._sides = [
+            (Runner(model, outputs, bind(model), optimized=True), Runner(model, layers, bind(model)))
+            for model in models
+        ]
+
+    @property
+    def fixed_batch(self) -> int:
+        """The smallest number of images to run at once without filling up."""
+        return max(runner.fixed_batch or 1 for side in self._sides for runner in side)
+
+    def compare(self, images: BatchNCHW_f32) -> None:
+        """Run both models on some images and compare all that can be compared."""
+        first, second = (_all_values(side, images) for side in self._sides)
+        for name in list(self.found):
+            reason = _incomparable(first.get(name), second.get(name))
+            if reason:
+                self.skipped[name] = reason
+                del self.found[name]
+            else:
+                self.found[name].add(first[name], second[name])
+
+
+def _all_values(runners: Iterable[Runner], images: BatchNCHW_f32) -> dict[str, _Array]:
+    return {name: values for runner in runners for name, values in runner.values(images).items()}
+
+
+def _incomparable(first: _Array | None, second: _Array | None) -> str | None:
+    if first is None or second is None:
+        return "it does not hold the same number of values for each image"
     if first.shape != second.shape:
-        raise UseError(
-            f"tensor {agreement.name!r} has shape {first.shape} in one model and {second.shape} in the other"
-        )
-    agreement.add(first, second)
+        return f"it has shape {first.shape} in one model and {second.shape} in the other"
+    return None
 
 
 def _shared_outputs(reference: Any, other: Any) -> list[str]:

@@ -15,21 +15,25 @@ import json
 import math
 import os
 import re
+import stat
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
+from int8cal.text_safety import shortened
 from int8cal.use.ranges import STEPS
 
 ENTROPY_2 = "EntropyCalibration2"
 MAX_BYTES = 64 << 20
+_MAX_FLOAT32 = 3.4028234663852886e38
 
-_HEADER = re.compile(r"TRT-(\d{4,7})-([A-Za-z0-9]{1,64})")
+_HEADER = re.compile(r"TRT-([1-9]\d{3,6})-([A-Za-z0-9]{1,64})", re.ASCII)
 _VALUE = re.compile(r"[0-9A-Fa-f]{8}")
-_VERSION = re.compile(r"(\d{1,2})(?:\.(\d{1,2}))?(?:\.(\d{1,2}))?(?:\.\d{1,4})?")
+_NUMBER = r"(0|[1-9]\d?)"
+_VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}(?:\.\d{{1,4}})?)?)?", re.ASCII)
+_FIRST_MAJOR = 7  # older ones wrote other headers; none is in use any more
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class CalibrationCache:
     amax: Mapping[str, float]
     version: int
     algorithm: str = ENTROPY_2
+
+    @property
+    def without_range(self) -> tuple[str, ...]:
+        """Tensors that were never active: the text has no place for them, JSON has."""
+        return tuple(name for name, amax in self.amax.items() if amax == 0.0)
 
     @property
     def header(self) -> str:
@@ -65,7 +74,7 @@ def version_number(release: str) -> int:
         release: ``MAJOR[.MINOR[.PATCH[.BUILD]]]``.
 
     Raises:
-        UsageError: no such form, or a release that has no calibration caches (11 and later).
+        UsageError: no such form, or a release that has no calibration caches (11 and later) or is too old (before 7).
     """
     match = _VERSION.fullmatch(release)
     if match is None:
@@ -73,21 +82,48 @@ def version_number(release: str) -> int:
     major, minor, patch = (int(part or 0) for part in match.groups())
     if major > 10:
         raise UsageError(f"TensorRT {major} has no calibration caches", hint="give it the Q/DQ model instead")
+    if major < _FIRST_MAJOR:
+        raise UsageError(
+            f"TensorRT {release}: caches of releases before {_FIRST_MAJOR} are not supported",
+            hint="like 8.5.1 or 10.3.0",
+        )
     if major < 10 and minor > 9:
         raise UsageError(f"{release!r} is no TensorRT version: there is no minor version {minor} of {major}")
     return major * (10000 if major >= 10 else 1000) + minor * 100 + patch
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse names of tensors that a cache cannot hold.
+
+    Raises:
+        UseError: a name is empty, holds a line break, or is no Unicode text.
+    """
+    for name in names:
+        if name.splitlines() != [name] or not _is_text(name):
+            raise UseError(
+                f"tensor name {name!r} cannot be written into a calibration cache",
+                hint="rename it in the model, or go without the cache",
+            )
+
+
+def _is_text(name: str) -> bool:
+    """Whether UTF-8 can hold it: JSON can smuggle half a character in."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def dumps(cache: CalibrationCache) -> str:
     """The text of a cache. Tensors with ``amax`` 0 are left out: a scale of 0 is no scale.
 
     Raises:
-        UseError: a name holds a line break, or a magnitude is negative, infinite or too small for float32.
+        UseError: a name cannot be written, or a magnitude is negative, infinite or too small for float32.
     """
+    check_names(cache.amax)
     lines = [cache.header]
     for name, amax in cache.amax.items():
-        if name.splitlines() != [name]:
-            raise UseError(f"tensor name {name!r} cannot be written into a calibration cache")
         if amax != 0.0:
             lines.append(f"{name}: {_bits(name, amax)}")
     return "\n".join(lines) + "\n"
@@ -142,10 +178,13 @@ def read_cache(path: str | os.PathLike[str]) -> CalibrationCache:
     """
     name = os.fspath(path)
     try:
-        with Path(name).open("rb") as file:
+        # not blocking: opening a named pipe must not wait for its writer
+        with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UseError("is no regular file", where=name, hint="give the name of a calibration cache")
             data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UseError(f"cannot be read: {error.strerror}", where=name) from error
+    except (OSError, ValueError) as error:
+        raise UseError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=name) from error
     if len(data) > MAX_BYTES:
         raise UseError(f"has more than {MAX_BYTES} bytes: no calibration cache", where=name)
     try:
@@ -176,13 +215,13 @@ def from_json(text: str, where: str = "calibration cache") -> CalibrationCache:
         cache = CalibrationCache({**content["amax"]}, content["version"], content["algorithm"])
     except (ValueError, RecursionError, KeyError, TypeError):
         raise UseError("is no calibration cache in JSON: it needs version, algorithm and amax", where=where) from None
-    numbers = all(isinstance(amax, int | float) and not isinstance(amax, bool) for amax in cache.amax.values())
-    if not isinstance(cache.version, int) or not numbers or not _HEADER.fullmatch(cache.header):
+    if type(cache.version) is not int or not isinstance(cache.algorithm, str) or not _HEADER.fullmatch(cache.header):
         raise UseError("is no calibration cache in JSON: a value has the wrong type", where=where)
     for name, amax in cache.amax.items():
-        if not math.isfinite(amax) or amax < 0.0:
-            raise UseError(f"tensor {name!r} has the impossible range {amax}", where=where)
-    return cache
+        if type(amax) not in (int, float) or not 0.0 <= amax <= STEPS * _MAX_FLOAT32:
+            raise UseError(f"tensor {name!r} has the impossible range {shortened(repr(amax), 40)}", where=where)
+    check_names(cache.amax)
+    return replace(cache, amax={name: float(amax) for name, amax in cache.amax.items()})
 
 
 @dataclass(frozen=True)

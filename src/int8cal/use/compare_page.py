@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from importlib import resources
 
@@ -38,6 +37,7 @@ def write_page(
     page = template.render(
         title=printable(title),
         images=agreement.images,
+        skipped=[(printable(name), printable(reason)) for name, reason in agreement.skipped.items()],
         sizes=[f"{size / 1e6:.3f} MB" for size in (comparison.float_bytes, comparison.int8_bytes)],
         tables=[
             ("Outputs", [_row(tensor) for tensor in agreement.outputs]),
@@ -48,11 +48,10 @@ def write_page(
 
 
 def _row(tensor: TensorAgreement) -> dict[str, str | float]:
-    decibel = tensor.sqnr_db
     return {
         "name": printable(tensor.name),
-        "sqnr": "identical" if decibel == math.inf else f"{decibel:.1f}",
-        "bar": 100.0 * min(max(decibel / _FULL_BAR_DB, 0.0), 1.0),
+        "sqnr": tensor.sqnr_text,
+        "bar": 100.0 * min(max(tensor.sqnr_db / _FULL_BAR_DB, 0.0), 1.0) if tensor.finite else 0.0,
         "cosine": f"{tensor.cosine:.5f}",
         "max_error": f"{tensor.max_error:.3g}",
         "top1": "" if tensor.top1 is None else f"{tensor.top1:.2%}",

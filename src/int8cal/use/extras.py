@@ -6,6 +6,9 @@ from types import ModuleType
 
 from int8cal.extras import need as need
 
+FATAL = 4
+"""ONNX Runtime's highest log severity."""
+
 
 def onnx() -> ModuleType:
     """The ``onnx`` package with the parts that are used here loaded."""
@@ -15,7 +18,11 @@ def onnx() -> ModuleType:
 
 
 def onnxruntime() -> ModuleType:
-    """The ``onnxruntime`` package, its telemetry switched off."""
+    """The ``onnxruntime`` package, its telemetry switched off, and its log silent but for what ends the process.
+
+    It writes names from models to stderr as they are, which a terminal would obey; what fails comes as an exception.
+    """
     runtime = need("onnxruntime", "quantize")
     runtime.disable_telemetry_events()
+    runtime.set_default_logger_severity(FATAL)
     return runtime

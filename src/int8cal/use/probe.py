@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from int8cal.types import BatchNCHW_f32
 from int8cal.use import extras
-from int8cal.use.session import InputBinding, Runner, bind_input
+from int8cal.use.session import InputBinding, Runner, bind_input, numeric_outputs
 
 Values = npt.NDArray[np.float32]
 
@@ -42,11 +42,13 @@ class Probe:
     Attributes:
         binding: the input that was fed.
         outputs: output name → values, the images along the first axis.
+        unseen: names of the outputs that do not have numbers for each image.
         first_norm: the batch normalisation nearest to the input; None when the model has none any more.
     """
 
     binding: InputBinding
     outputs: dict[str, Values]
+    unseen: tuple[str, ...]
     first_norm: Remembered | None
 
 
@@ -62,14 +64,15 @@ def probe(model: Any, images: BatchNCHW_f32) -> Probe:
         UseError: the model takes other images, or fails on them.
     """
     binding = bind_input(model, images.shape)
-    names = [output.name for output in model.graph.output]
     norm = next(_norms(model), None)
-    runner = Runner(model, [*names, *([norm[0]] if norm else [])], binding)
+    runner = Runner(model, [*numeric_outputs(model), *([norm[0]] if norm else [])], binding)
     values = runner.values(images)
+    names = [output.name for output in model.graph.output]
     return Probe(
         binding=binding,
-        outputs={name: values[name] for name in names},
-        first_norm=_remembered(norm, values[norm[0]]) if norm else None,
+        outputs={name: values[name].astype(np.float32, copy=False) for name in names if name in values},
+        unseen=tuple(name for name in names if name not in values),
+        first_norm=_remembered(norm, values[norm[0]]) if norm and norm[0] in values else None,
     )
 
 

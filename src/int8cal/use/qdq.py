@@ -1,8 +1,7 @@
 """Q/DQ placement by ONNX Runtime's quantiser, with the settings that TensorRT's explicit quantisation wants.
 
-Symmetric INT8 with zero-points of 0, per-channel weights (Conv axis 0, ConvTranspose axis 1, Gemm by ``transB``, MatMul
-axis 1), float biases, and Q/DQ on inputs only: TensorRT fuses what follows a weighted layer into it, which a Q/DQ on
-the layer's output would prevent.
+Symmetric INT8 with zero-points of 0, per-channel weights (see `int8cal.use.weights`), float biases, and Q/DQ on inputs
+only: TensorRT fuses what follows a weighted layer into it, which a Q/DQ on the layer's output would prevent.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ import numpy as np
 from int8cal.errors import UseError
 from int8cal.use import extras
 from int8cal.use.graph import WEIGHTED_OPS
+from int8cal.use.names import rename_tensors, tensor_names, unique_name
+from int8cal.use.weights import Axis, separate_weights
 
 _OPS = [*WEIGHTED_OPS, "Add"]
 
@@ -33,32 +34,23 @@ def insert_qdq(model: Any, nodes: Sequence[Any], amax: Mapping[str, float], *, f
     Raises:
         UseError: the result does not pass ONNX's full check.
     """
-    onnx, quantization = extras.onnx(), extras.need("onnxruntime.quantization", "quantize")
-    ranges = {name: _symmetric_range(quantization, magnitude) for name, magnitude in amax.items()}
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    quantizer = quantization.QDQQuantizer(
-        copy,
-        per_channel=True,
-        reduce_range=False,
-        weight_qType=quantization.QuantType.QInt8,
-        activation_qType=quantization.QuantType.QInt8,
-        tensors_range=quantization.TensorsData(quantization.CalibrationMethod.MinMax, ranges),
-        nodes_to_quantize=[node.name for node in nodes],
-        nodes_to_exclude=[],
-        op_types_to_quantize=_OPS,
-        extra_options={
-            "ActivationSymmetric": True,
-            "AddQDQPairToWeight": not fold_weights,
-            "OpTypesToExcludeOutputQuantization": _OPS,
-            "QDQOpTypePerChannelSupportToAxis": {"MatMul": 1},
-            "QuantizeBias": False,
-            "WeightSymmetric": True,
-        },
+    onnx = extras.onnx()
+    prepared = onnx.ModelProto()
+    prepared.CopyFrom(model)
+    chosen = {node.name for node in nodes}
+    axes = separate_weights(prepared, [node for node in prepared.graph.node if node.name in chosen])
+    aliases = _aliases(prepared.graph, {*amax, *axes})
+    rename_tensors(prepared.graph, aliases)
+    outputs = _hide_outputs(prepared.graph, {aliases.get(name, name) for name in amax})
+    quantized = _quantized(
+        prepared,
+        sorted(chosen),
+        {aliases.get(name, name): magnitude for name, magnitude in amax.items()},
+        {aliases.get(name, name): axis for name, axis in axes.items()},
+        fold_weights=fold_weights,
     )
-    quantizer.quantize_model()
-    quantizer.model.topological_sort()
-    quantized = quantizer.model.model
+    _show_outputs(quantized.graph, outputs)
+    _undo(quantized.graph, aliases)
     quantized.producer_name = "int8cal"
     quantized.producer_version = ""
     try:
@@ -67,6 +59,77 @@ def insert_qdq(model: Any, nodes: Sequence[Any], amax: Mapping[str, float], *, f
         reason = str(error).strip().partition("\n")[0]
         raise UseError(f"the quantised model does not pass ONNX's own check: {reason}") from error
     return quantized
+
+
+def _quantized(
+    model: Any, nodes: Sequence[str], amax: Mapping[str, float], axes: Mapping[str, Axis], *, fold_weights: bool
+) -> Any:
+    quantization = extras.need("onnxruntime.quantization", "quantize")
+    ranges = {name: _symmetric_range(quantization, magnitude) for name, magnitude in amax.items()}
+    quantizer = quantization.QDQQuantizer(
+        model,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=quantization.QuantType.QInt8,
+        activation_qType=quantization.QuantType.QInt8,
+        tensors_range=quantization.TensorsData(quantization.CalibrationMethod.MinMax, ranges),
+        nodes_to_quantize=nodes,
+        nodes_to_exclude=[],
+        op_types_to_quantize=_OPS,
+        extra_options={
+            "ActivationSymmetric": True,
+            "AddQDQPairToWeight": not fold_weights,
+            "OpTypesToExcludeOutputQuantization": _OPS,
+            "QuantizeBias": False,
+            "TensorQuantOverrides": {name: [{} if axis is None else {"axis": axis}] for name, axis in axes.items()},
+            "WeightSymmetric": True,
+        },
+    )
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    return quantizer.model.model
+
+
+def _aliases(graph: Any, quantized: set[str]) -> dict[str, str]:
+    """Other names for the tensors whose names the quantiser could make itself, of a quantised one's name and ``_…``."""
+    names = tensor_names(graph)
+    taken = set(names)
+    return {
+        name: unique_name(f"int8cal.{number}", taken)
+        for number, name in enumerate(sorted(names))
+        if any(name[:end] in quantized for end, letter in enumerate(name) if letter == "_")
+    }
+
+
+def _undo(graph: Any, aliases: Mapping[str, str]) -> None:
+    """Give tensors with an alias their names back; what the quantiser named so in the meantime makes room."""
+    names = tensor_names(graph)
+    taken = names | set(aliases)
+    makes_room = {name: unique_name(name, taken) for name in sorted(names.intersection(aliases))}
+    rename_tensors(graph, makes_room | {alias: name for name, alias in aliases.items()})
+
+
+def _hide_outputs(graph: Any, quantized: set[str]) -> list[Any]:
+    """Make quantised tensors no outputs for the time being; gives all outputs.
+
+    The quantiser would round an output that is also the input of a quantised node. It is to stay what the float layer
+    gives; and one that is an input of the model cannot be computed at all.
+    """
+    outputs = list(graph.output)
+    graph.value_info.extend(output for output in outputs if output.name in quantized)
+    kept = [output for output in outputs if output.name not in quantized]
+    del graph.output[:]
+    graph.output.extend(kept)
+    return outputs
+
+
+def _show_outputs(graph: Any, outputs: Sequence[Any]) -> None:
+    names = {output.name for output in outputs}
+    values = [value for value in graph.value_info if value.name not in names]
+    del graph.value_info[:]
+    graph.value_info.extend(values)
+    del graph.output[:]
+    graph.output.extend(outputs)
 
 
 def _symmetric_range(quantization: Any, amax: float) -> Any:

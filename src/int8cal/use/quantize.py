@@ -12,19 +12,20 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
 from int8cal.files import OutputFile
 from int8cal.types import Progress
 from int8cal.use.agreement import Agreement, measure_agreement
-from int8cal.use.cache import CalibrationCache, dumps, version_number
+from int8cal.use.cache import CalibrationCache, check_names, dumps, version_number
 from int8cal.use.calibrate import Batches, calibrate
 from int8cal.use.graph import all_activations, nodes_to_quantize, opset, prepare, quantized_inputs
 from int8cal.use.onnx_file import MAX_BYTES, load_model
 from int8cal.use.qdq import insert_qdq
 from int8cal.use.ranges import Method, check_method
-from int8cal.use.session import InputBinding, Layout, bind_input
+from int8cal.use.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
 
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
 
@@ -41,7 +42,7 @@ class QuantizeReport:
         excluded: names of quantisable nodes left in float on request.
         opset: (of the float model, of the INT8 model).
         amax: quantised activation → threshold.
-        inactive: quantised activations that were 0 on every image; their scale is arbitrary.
+        inactive: measured activations that were 0 on every image; their scale is arbitrary, and no cache lists them.
         float_bytes, int8_bytes: sizes of the two models, external data included.
         in_sample: agreement on (the first images of) the calibration file itself; None when not measured.
         held_out: agreement on the evaluation file; None without one.
@@ -109,8 +110,8 @@ def quantize(
         UnavailableError: the extra ``quantize`` is not installed.
     """
     check_method(method, percentile)
-    version = _cache_version(trt_cache, trt_version)
-    _refuse_same_file(batches, evaluation)
+    version = _cache_version(out, trt_cache, trt_version)
+    _check_evaluation(batches, evaluation)
     with ExitStack() as files:
         output = partial(OutputFile, overwrite=overwrite, inputs=(os.fspath(model), *_paths(batches, evaluation)))
         model_file = files.enter_context(output(os.fspath(out)))
@@ -121,21 +122,19 @@ def quantize(
         prepared = prepare(original)
         nodes = nodes_to_quantize(prepared, exclude)
         inputs = quantized_inputs(prepared, nodes)
-        measured = list(dict.fromkeys([*inputs, *(all_activations(prepared) if trt_cache else ())]))
-        calibration = calibrate(prepared, measured, batches, binding, progress)
+        listed = all_activations(prepared) if trt_cache else []
+        check_names(listed)
+        calibration = calibrate(prepared, list(dict.fromkeys([*inputs, *listed])), batches, binding, progress)
         amax = calibration.amax(method, percentile)
         quantized = insert_qdq(prepared, nodes, {name: amax[name] for name in inputs}, fold_weights=fold_weights)
-
-        in_sample, held_out = (
-            measure_agreement(original, quantized, images, layout=binding.layout, max_images=limit, progress=progress)
-            if images is not None
-            else None
-            for images, limit in ((batches if agreement else None, IN_SAMPLE_IMAGES), (evaluation, None))
-        )
+        _try_out(quantized, binding, batches)
+        measure = partial(measure_agreement, original, quantized, layout=binding.layout, progress=progress)
+        in_sample = measure(batches, max_images=IN_SAMPLE_IMAGES) if agreement else None
+        held_out = None if evaluation is None else measure(evaluation)
         data = _serialized(quantized)
         model_file.write(data)
         if cache_file and version is not None:
-            cache = CalibrationCache({name: amax[name] for name in all_activations(prepared)}, version)
+            cache = CalibrationCache({name: amax[name] for name in listed}, version)
             cache_file.write(dumps(cache).encode())
             cache_file.commit()
         model_file.commit()
@@ -148,7 +147,7 @@ def quantize(
         excluded=_excluded(prepared, nodes),
         opset=(opset(original), opset(quantized)),
         amax={name: amax[name] for name in inputs},
-        inactive=tuple(name for name in inputs if amax[name] == 0.0),
+        inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
         float_bytes=original.ByteSize(),
         int8_bytes=len(data),
         in_sample=in_sample,
@@ -157,11 +156,30 @@ def quantize(
     )
 
 
-def _cache_version(trt_cache: object, trt_version: str | None) -> int | None:
+def _try_out(model: Any, binding: InputBinding, batches: Batches) -> None:
+    """Run the INT8 model once as its users will, with ONNX Runtime's optimisations.
+
+    Raises:
+        UseError: it does not run.
+    """
+    try:
+        runner = Runner(model, numeric_outputs(model), binding, optimized=True)
+        for batch in islice(batches, 1):
+            next(runner.run(batch))
+    except UseError as error:
+        hint = "leave the node that is named in float: --exclude NODE"
+        raise UseError(f"the INT8 model does not run in ONNX Runtime: {error.message}", hint=hint) from error
+
+
+def _cache_version(
+    out: str | os.PathLike[str], trt_cache: str | os.PathLike[str] | None, trt_version: str | None
+) -> int | None:
     if trt_cache is None and trt_version is not None:
         raise UsageError("a TensorRT version is of use only with a calibration cache", hint="add --trt_cache FILE")
     if trt_cache is None:
         return None
+    if os.path.realpath(trt_cache) == os.path.realpath(out):
+        raise UsageError("model and calibration cache cannot be one file", where=os.fspath(out))
     if trt_version is None:
         raise UsageError(
             "a calibration cache is valid for one TensorRT version only",
@@ -170,8 +188,17 @@ def _cache_version(trt_cache: object, trt_version: str | None) -> int | None:
     return version_number(trt_version)
 
 
-def _refuse_same_file(batches: Batches, evaluation: Batches | None) -> None:
-    """Held-out agreement measured on the calibration images would be a lie."""
+def _check_evaluation(batches: Batches, evaluation: Batches | None) -> None:
+    """Held-out agreement measured on the calibration images would be a lie; on others it cannot be measured at all."""
+    if evaluation is None:
+        return
+    if evaluation.shape[1:] != batches.shape[1:]:
+        found, wanted = ("×".join(map(str, images.shape[1:])) for images in (evaluation, batches))
+        raise UsageError(
+            f"the evaluation images are of {found} (C×H×W), the calibration images of {wanted}",
+            where=next(iter(_paths(evaluation)), None),
+            hint="make both tensorfiles from the same spec",
+        )
     paths = _paths(batches, evaluation)
     if evaluation is batches or (len(paths) > 1 and os.path.samefile(*paths)):
         raise UsageError(

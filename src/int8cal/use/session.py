@@ -106,25 +106,39 @@ def _layout(name: str, dims: list[int | None], chw: tuple[int, ...], wanted: Lay
     return wanted or fitting[0]
 
 
+def numeric_outputs(model: Any) -> list[str]:
+    """Names of the outputs that are tensors of numbers: no texts, sequences or optional values."""
+    texts = extras.onnx().TensorProto.STRING
+    return [
+        output.name
+        for output in model.graph.output
+        if output.type.WhichOneof("value") == "tensor_type" and output.type.tensor_type.elem_type != texts
+    ]
+
+
 class Runner:
     """A model ready to run on the CPU, giving the values of chosen tensors.
-
-    Graph optimisations are off, so that every tensor exists under its own name and has the value that the file says.
 
     Args:
         model: ``onnx.ModelProto``.
         tensors: names to give, activations or outputs; the model's input is allowed.
         binding: see `bind_input`.
+        optimized: run it as ONNX Runtime runs it for its users. Otherwise graph optimisations are off, so that every
+            tensor exists under its own name and has the value that the file says.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.
     """
 
-    def __init__(self, model: Any, tensors: Sequence[str], binding: InputBinding) -> None:
+    def __init__(self, model: Any, tensors: Sequence[str], binding: InputBinding, *, optimized: bool = False) -> None:
+        runtime = extras.onnxruntime()
+        options = runtime.SessionOptions()
+        if not optimized:
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self.tensors = tuple(tensors)
         self._binding = binding
         self._computed = [tensor for tensor in self.tensors if tensor != binding.name]
-        self._session = _session(_with_outputs(model, self._computed))
+        self._session = open_session(_with_outputs(model, self._computed), options)
         self._part_size = binding.batch  # None: one image first, then as many as their outputs' size allows
 
     def run(self, batch: BatchNCHW_f32) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
@@ -147,18 +161,19 @@ class Runner:
             yield self._run_part(part)
 
     def values(self, batch: BatchNCHW_f32) -> dict[str, npt.NDArray[np.float32]]:
-        """Values of the chosen tensors for all images of one batch together.
+        """Values of the chosen tensors for all images of one batch together, the images along the first axis.
+
+        Tensors that do not have values for each image, of one shape for all, are left out.
 
         Raises:
-            UseError: the model fails on these data, or a tensor has no batch dimension.
+            UseError: the model fails on these data.
         """
         parts = list(self.run(batch))
-        if len(parts) == 1:
-            return parts[0]
-        for tensor in self.tensors:
-            if sum(part[tensor].shape[0] if part[tensor].ndim else 0 for part in parts) != len(batch):
-                raise UseError(f"tensor {tensor!r} has no batch dimension")
-        return {tensor: np.concatenate([part[tensor] for part in parts]) for tensor in self.tensors}
+        return {
+            tensor: np.concatenate([part[tensor] for part in parts])
+            for tensor in self.tensors
+            if _is_per_image([part[tensor] for part in parts], len(batch))
+        }
 
     @property
     def fixed_batch(self) -> int | None:
@@ -193,11 +208,10 @@ def _with_outputs(model: Any, tensors: Sequence[str]) -> Any:
     return extended
 
 
-def _session(model: Any) -> Any:
-    runtime = extras.onnxruntime()
-    options = runtime.SessionOptions()
-    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return open_session(model, options)
+def _is_per_image(parts: Sequence[npt.NDArray[np.float32]], images: int) -> bool:
+    return len({part.shape[1:] for part in parts if part.ndim}) == 1 and images == sum(
+        len(part) if part.ndim else 0 for part in parts
+    )
 
 
 def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str] = ()) -> Any:
@@ -207,7 +221,7 @@ def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str]
         UseError: ONNX Runtime cannot load the model.
     """
     runtime = extras.onnxruntime()
-    options.log_severity_level = 3
+    options.log_severity_level = extras.FATAL
     options.enable_cpu_mem_arena = False  # memory goes back at once; the peak stays that of one part of a batch
     with limited_memory(load_limit(model.ByteSize())):
         try:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
 from int8cal.check.model import judge_model
+from int8cal.use.probe import Probe, Remembered
+from int8cal.use.session import InputBinding
 
 RANDOM = np.random.default_rng(0)
 
 
-@dataclass
-class Norm:
-    mean: np.ndarray
-    deviation: np.ndarray
-    training_mean: np.ndarray
-    training_deviation: np.ndarray
-
-
-def judged(values, norm=None, images=16):
-    found = judge_model({"y": values.astype(np.float32)}, norm, fed="x, NCHW", different_images=images)
+def judged(values, norm=None, images=16, unseen=()):
+    outputs = {} if values is None else {"y": values.astype(np.float32)}
+    found = judge_model(Probe(InputBinding("x", "nchw", None), outputs, unseen, norm), different_images=images)
     return {finding.code: finding.level for finding in found}
 
 
@@ -52,6 +45,14 @@ def test_dead_outputs():
     assert judged(np.full((16, 4), 0.25), images=1) == {"model-alive": "note"}
 
 
+def test_outputs_without_numbers_for_each_image_are_named_and_not_judged():
+    assert judged(None, unseen=("boxes",)) == {"model-output-unseen": "note"}
+    assert judged(scores(np.arange(16) % 3), unseen=("loss",)) == {
+        "model-alive": "note",
+        "model-output-unseen": "note",
+    }
+
+
 def test_not_finite():
     assert judged(np.array([[1.0, np.nan], [0, 1]]))["model-not-finite"] == "error"
 
@@ -62,11 +63,11 @@ def test_not_finite():
 )
 def test_batch_normalisation_remembers(width, shift, level):
     trained = RANDOM.random(8) + 0.5
-    norm = Norm(shift * trained, width * trained, np.zeros(8), trained)
+    norm = Remembered("c", shift * trained, width * trained, np.zeros(8), trained)
     assert judged(RANDOM.random((16, 5)), norm).get("model-scale") == level
 
 
 def test_channels_that_were_always_zero_do_not_count():
     trained = np.array([1.0, 1.0, 1.0, 0.0])
-    norm = Norm(np.zeros(4), np.array([1.0, 1.0, 1.0, 5.0]), np.zeros(4), trained)
+    norm = Remembered("c", np.zeros(4), np.array([1.0, 1.0, 1.0, 5.0]), np.zeros(4), trained)
     assert "model-scale" not in judged(RANDOM.random((16, 5)), norm)

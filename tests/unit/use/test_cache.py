@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from int8cal.errors import UsageError, UseError
-from int8cal.use.cache import CalibrationCache, diff, dumps, loads, read_cache, version_number
+from int8cal.use.cache import CalibrationCache, diff, dumps, from_json, loads, read_cache, to_json, version_number
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1)
 
@@ -40,7 +43,10 @@ def test_version_in_the_header_is_that_of_the_release(release: str, number: int)
     assert CalibrationCache({}, number).release.startswith(".".join(release.split(".")[:2]))
 
 
-@pytest.mark.parametrize("release", ["", "ten", "8.x", "8.10.0", "11.0.0", "-8.5", "8501"])
+@pytest.mark.parametrize(
+    "release",
+    ["", "ten", "8.x", "8.10.0", "11.0.0", "-8.5", "8501", "0.1", "1", "6.0.1", "08.5", "8.06", "１0.3", "8.5\n"],
+)
 def test_releases_without_caches_are_usage_errors(release: str) -> None:
     with pytest.raises(UsageError):
         version_number(release)
@@ -100,6 +106,40 @@ def test_files_that_are_binary_too_large_or_missing_are_errors(tmp_path: Path) -
     for name in ("binary", "large", "missing"):
         with pytest.raises(UseError):
             read_cache(tmp_path / name)
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UseError, match="no regular file"):
+        read_cache(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"amax": {"x": 10**400}},
+        {"amax": {"x": 1e39 * 127}},
+        {"amax": {"x": -1}},
+        {"amax": {"x": math.nan}},
+        {"amax": {"x": True}},
+        {"amax": {"\ud800": 1.0}},
+        {"amax": {"a\nb: 3f800000": 1.0}},
+        {"version": True},
+        {"version": 100},
+        {"algorithm": 1},
+    ],
+)
+def test_json_with_impossible_values_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+    (tmp_path / "cal.json").write_text(
+        json.dumps({"version": 100300, "algorithm": "EntropyCalibration2", "amax": {"x": 1.0}} | changes)
+    )
+    with pytest.raises(UseError):
+        read_cache(tmp_path / "cal.json")
+
+
+def test_the_largest_scale_survives_json() -> None:
+    cache = loads("TRT-8501-EntropyCalibration2\nx: 7f7fffff\n")
+    assert from_json(json.dumps(to_json(cache))) == cache
 
 
 def test_windows_line_ends_are_read(tmp_path: Path) -> None:

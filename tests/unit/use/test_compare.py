@@ -52,6 +52,84 @@ def test_edge_cases_have_values() -> None:
         assert (agreement.sqnr_db, agreement.cosine) == (decibel, pytest.approx(cosine))
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_values_that_are_not_finite_are_no_agreement(tmp_path: Path, bad: float, damaged: int) -> None:
+    agreement = TensorAgreement("x")
+    for value in (1.0, bad, 1.0):
+        pair = [np.ones((2, 3), np.float32), np.ones((2, 3), np.float32)]
+        pair[damaged][0, 0] = value
+        agreement.add(*pair)
+
+    assert not agreement.finite
+    assert not agreement.identical
+    assert math.isnan(agreement.sqnr_db)
+    assert math.isnan(agreement.cosine)
+    assert math.isnan(agreement.max_error)
+    assert agreement.top1 is None
+    good = TensorAgreement("y")
+    good.add(np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32))
+    assert [layer.name for layer in Agreement(2, (), (good, agreement)).worst_layers()] == ["x", "y"]
+    write_page(Comparison(Agreement(2, (agreement,)), 1, 1), str(tmp_path / "page"), title="t")
+    page = (tmp_path / "page").read_text()
+    assert "not finite" in page
+    assert "identical" not in page
+    assert 'width="0.0"' in page
+
+
+def with_outputs(*nodes: Any, **types: tuple[int, int]) -> Callable[[onnx.ModelProto], None]:
+    """Adds nodes whose outputs, of these element types and ranks, are outputs of the model."""
+
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.node.extend(nodes)
+        for name, (element, rank) in types.items():
+            model.graph.output.append(onnx.helper.make_tensor_value_info(name, element, [None] * rank))
+
+    return change
+
+
+def sequence_output(model: onnx.ModelProto) -> None:
+    model.graph.node.append(onnx.helper.make_node("SequenceConstruct", ["up"], ["sequence"]))
+    model.graph.output.append(onnx.helper.make_tensor_sequence_value_info("sequence", onnx.TensorProto.FLOAT, None))
+
+
+NODE = onnx.helper.make_node
+UNCOMPARABLE = {
+    "scalar": with_outputs(NODE("ReduceMean", ["up"], ["scalar"], keepdims=0), scalar=(onnx.TensorProto.FLOAT, 0)),
+    "text": with_outputs(NODE("Cast", ["up"], ["text"], to=onnx.TensorProto.STRING), text=(onnx.TensorProto.STRING, 4)),
+    "places": with_outputs(NODE("NonZero", ["up"], ["places"]), places=(onnx.TensorProto.INT64, 2)),
+    "sequence": sequence_output,
+}
+
+
+@pytest.mark.parametrize("name", UNCOMPARABLE)
+def test_outputs_that_cannot_be_compared_are_named_and_the_rest_is_compared(
+    make_model: MakeModel, images: Any, tmp_path: Path, name: str
+) -> None:
+    source = make_model(change=UNCOMPARABLE[name])
+
+    report = quantize(source, images(), tmp_path / "int8.onnx", evaluation=images(seed=4))
+
+    assert report.held_out is not None
+    assert [output.name for output in report.held_out.outputs] == ["up", "prob"]
+    assert report.held_out.skipped.keys() == {name}
+    assert all(output.sqnr_db > 25 for output in report.held_out.outputs)
+
+
+def test_whole_numbers_and_truth_values_are_compared(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+    change = with_outputs(
+        NODE("ArgMax", ["up"], ["best"], axis=1),
+        NODE("Equal", ["best", "best"], ["same"]),
+        best=(onnx.TensorProto.INT64, 4),
+        same=(onnx.TensorProto.BOOL, 4),
+    )
+    report = quantize(make_model(change=change), images(), tmp_path / "int8.onnx")
+
+    assert report.in_sample is not None
+    assert [output.name for output in report.in_sample.outputs] == ["up", "prob", "best", "same"]
+    assert report.in_sample.outputs[3].identical
+
+
 def test_a_model_agrees_with_itself_and_less_with_its_int8_self(
     make_model: MakeModel, images: Any, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from onnx import numpy_helper
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError, UseError
 from int8cal.use.cache import read_cache
+from int8cal.use.qdq import insert_qdq
 from int8cal.use.quantize import quantize
 from int8cal.use.ranges import METHODS
 
@@ -212,6 +213,168 @@ def test_black_images_are_reported_as_inactive(make_model: MakeModel, images: An
     assert constants(onnx.load(tmp_path / "int8.onnx"))["image_scale"] == 1.0
 
 
+def weighted(model: onnx.ModelProto) -> dict[str, tuple[int | None, tuple[int, ...]]]:
+    """Weighted node → axis and shape of its weight's scales; axis None where one scale serves all."""
+    values, made_by = constants(model), producer(model)
+    found: dict[str, tuple[int | None, tuple[int, ...]]] = {}
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+            dequantize = made_by[node.input[1]]
+            axes = [attribute.i for attribute in dequantize.attribute if attribute.name == "axis"]
+            found[node.name] = (axes[0] if axes else None, values[dequantize.input[1]].shape)
+    return found
+
+
+def small(
+    nodes: list[Any], weights: dict[str, np.ndarray], shape: list[Any], outputs: tuple[str, ...] = ()
+) -> Callable[[Path], Path]:
+    """Writes a model of these nodes on the images, with the last node's output, of this shape, and others."""
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "g",
+        [value("image", 1, ["N", 3, 16, 24])],
+        [value(nodes[-1].output[0], 1, shape), *(value(name, 1, ["N", None, None, None]) for name in outputs)],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+    def write(path: Path) -> Path:
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return write
+
+
+NODE = onnx.helper.make_node
+RANDOM = np.random.default_rng(3)
+KERNEL = RANDOM.standard_normal((4, 3, 3, 3))
+POOLED = [NODE("GlobalAveragePool", ["c"], ["p"]), NODE("Flatten", ["p"], ["f"])]
+
+
+@pytest.mark.parametrize("fold_weights", [False, True])
+@pytest.mark.parametrize(
+    ("nodes", "weights", "shape", "axes"),
+    [
+        pytest.param(
+            [NODE("Conv", ["image", "w"], ["c"], "a"), NODE("ConvTranspose", ["c", "w"], ["y"], "b")],
+            {"w": KERNEL},
+            ["N", 3, 16, 24],
+            {"a": (0, (4,)), "b": (1, (3,))},
+            id="Conv and ConvTranspose",
+        ),
+        pytest.param(
+            [
+                NODE("Conv", ["image", "k"], ["c"], "a"),
+                *POOLED,
+                NODE("MatMul", ["f", "w"], ["m"], "b"),
+                NODE("Gemm", ["m", "w"], ["y"], "d", transB=1),
+            ],
+            {"k": KERNEL, "w": RANDOM.standard_normal((4, 4))},
+            ["N", 4],
+            {"a": (0, (4,)), "b": (1, (4,)), "d": (0, (4,))},
+            id="MatMul and transposed Gemm",
+        ),
+        pytest.param(
+            [NODE("MatMul", ["image", "w"], ["y"], "a")],
+            {"w": RANDOM.standard_normal((1, 3, 24, 5))},
+            ["N", 3, 16, 5],
+            {"a": (None, ())},
+            id="stack of matrices",
+        ),
+        pytest.param(
+            [NODE("MatMul", ["image", "w"], ["y"], "a")],
+            {"w": RANDOM.standard_normal(24)},
+            ["N", 3, 16],
+            {"a": (None, ())},
+            id="vector",
+        ),
+    ],
+)
+def test_each_node_has_its_weight_quantised_along_its_own_output_channels(
+    images: Any, tmp_path: Path, nodes: Any, weights: Any, shape: Any, axes: Any, fold_weights: bool, caplog: Any
+) -> None:
+    out = tmp_path / "int8.onnx"
+
+    report = quantize(small(nodes, weights, shape)(tmp_path / "m"), images(), out, fold_weights=fold_weights)
+
+    assert weighted(onnx.load(out)) == axes
+    assert report.in_sample is not None
+    assert report.in_sample.outputs[0].sqnr_db > 25
+    assert not caplog.records
+
+
+def test_a_node_left_in_float_keeps_the_float_weight_that_it_shares(images: Any, tmp_path: Path) -> None:
+    nodes = [NODE("Conv", ["image", "w"], ["c"], "a"), NODE("ConvTranspose", ["c", "w"], ["y"], "b")]
+    source = small(nodes, {"w": KERNEL}, ["N", 3, 16, 24])(tmp_path / "m")
+
+    quantize(source, images(), tmp_path / "int8.onnx", exclude=["b"])
+
+    model = onnx.load(tmp_path / "int8.onnx")
+    assert next(node for node in model.graph.node if node.name == "b").input[1] == "w"
+    assert constants(model)["w"] == pytest.approx(KERNEL)
+
+
+@pytest.mark.parametrize("name", ["image_scale", "image_QuantizeLinear_Output", "w_DequantizeLinear_Output"])
+@pytest.mark.parametrize("is_output", [False, True])
+def test_names_that_the_quantiser_would_take_for_its_own_are_kept(
+    images: Any, tmp_path: Path, name: str, is_output: bool
+) -> None:
+    nodes = [
+        NODE("Conv", ["image", "w"], ["c"], "a"),
+        NODE("Relu", ["c"], [name]),
+        NODE("ConvTranspose", [name, "v"], ["y"], "b"),
+    ]
+    weights = {"w": KERNEL, "v": RANDOM.standard_normal((4, 2, 3, 3))}
+    source = small(nodes, weights, ["N", 2, 16, 24], (name,) if is_output else ())(tmp_path / "m")
+
+    report = quantize(source, images(), tmp_path / "int8.onnx")
+
+    model = onnx.load(tmp_path / "int8.onnx")
+    assert producer(model)[name].op_type == "Relu"
+    assert [value.name for value in model.graph.output] == ["y", name][: 1 + is_output]
+    assert name in report.amax
+    assert report.in_sample is not None
+    assert all(output.sqnr_db > 25 for output in report.in_sample.outputs)
+
+
+def test_outputs_that_are_read_as_well_stay_what_the_float_layer_gives(images: Any, tmp_path: Path) -> None:
+    nodes = [NODE("Conv", ["image", "w"], ["c"], "a"), NODE("ConvTranspose", ["c", "v"], ["y"], "b")]
+    weights = {"w": KERNEL, "v": RANDOM.standard_normal((4, 2, 3, 3))}
+    source = small(nodes, weights, ["N", 2, 16, 24], ("c", "image"))(tmp_path / "m")
+
+    report = quantize(source, images(), tmp_path / "int8.onnx")
+
+    model = onnx.load(tmp_path / "int8.onnx")
+    assert [value.name for value in model.graph.output] == ["y", "c", "image"]
+    assert producer(model)["c"].op_type == "Conv"
+    assert report.in_sample is not None
+    assert report.in_sample.outputs[2].identical
+
+
+def test_nothing_of_onnxruntimes_own_log_reaches_the_terminal(
+    images: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    evil = "\x1b]0;owned\x07"
+    nodes = [
+        NODE("Mul", ["image", "image"], ["squares"]),
+        NODE("Cast", ["squares"], ["numbers"], to=onnx.TensorProto.INT64),
+        NODE("Flatten", ["numbers"], ["flat"], axis=0),
+        NODE("Squeeze", ["flat"], ["shape"]),
+        NODE("Reshape", ["image", "shape"], ["bad"], evil),
+        NODE("Conv", ["image", "w"], ["y"]),
+    ]
+    source = small(nodes, {"w": KERNEL}, ["N", 4, 14, 22])(tmp_path / "m")
+    model = onnx.load(source)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("bad", 1, ["a", "b"]))
+    source.write_bytes(model.SerializeToString())
+
+    with pytest.raises(UseError, match="fails"):
+        quantize(source, images(), tmp_path / "int8.onnx")
+
+    assert capfd.readouterr() == ("", "")
+
+
 class TestRefusals:
     def test_existing_output_is_kept(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         (tmp_path / "int8.onnx").write_text("precious")
@@ -244,6 +407,7 @@ class TestRefusals:
             ({"trt_cache": "c"}, "one TensorRT version only"),
             ({"trt_version": "10.3.0"}, "only with a calibration cache"),
             ({"trt_cache": "c", "trt_version": "11.4.0"}, "TensorRT 11 has no calibration caches"),
+            ({"trt_cache": "c", "trt_version": "0.1"}, "before 7"),
         ],
     )
     def test_wrong_arguments(
@@ -256,6 +420,50 @@ class TestRefusals:
         same = images()
         with pytest.raises(UsageError, match="evaluation file is the calibration file"):
             quantize(make_model(), same, tmp_path / "int8.onnx", evaluation=same)
+
+    def test_evaluation_images_of_another_size(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="evaluation images are of 3×32×24"):
+            quantize(make_model(), images(), tmp_path / "int8.onnx", evaluation=images(shape=(1, 3, 32, 24)))
+
+    def test_one_file_for_model_and_cache(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        out, same = tmp_path / "int8.onnx", tmp_path / "." / "x" / ".." / "int8.onnx"
+        with pytest.raises(UsageError, match="cannot be one file"):
+            quantize(make_model(), images(), out, trt_cache=same, trt_version="10.3.0")
+
+    def test_names_that_a_cache_cannot_hold_are_refused_before_the_work(
+        self, make_model: MakeModel, images: Any, tmp_path: Path
+    ) -> None:
+        def rename(model: onnx.ModelProto) -> None:
+            model.graph.node[-1].output[0] = model.graph.output[1].name = "a\nb"
+
+        calibration = images()
+        calibration.batches = -1  # iterating would fail
+        with pytest.raises(UseError, match="cannot be written into a calibration cache"):
+            quantize(
+                make_model(change=rename), calibration, tmp_path / "o", trt_cache=tmp_path / "c", trt_version="10.3"
+            )
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_weights_that_are_not_finite(self, images: Any, tmp_path: Path, value: float) -> None:
+        kernel = KERNEL.copy()
+        kernel[1, 2, 0, 0] = value
+        source = small([NODE("Conv", ["image", "w"], ["y"])], {"w": kernel}, ["N", 4, 14, 22])(tmp_path / "m")
+        with pytest.raises(UseError, match="weight 'w' holds infinite or undefined values"):
+            quantize(source, images(), tmp_path / "int8.onnx")
+
+    def test_a_result_that_does_not_run_is_not_written(
+        self, make_model: MakeModel, images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def damaged(*arguments: Any, **options: Any) -> onnx.ModelProto:
+            model = insert_qdq(*arguments, **options)
+            next(node for node in model.graph.node if node.op_type == "Relu").op_type = "HardSwish"
+            model.opset_import[0].version = 13
+            return model
+
+        monkeypatch.setattr("int8cal.use.quantize.insert_qdq", damaged)
+        with pytest.raises(UseError, match="INT8 model does not run in ONNX Runtime"):
+            quantize(make_model(), images(), tmp_path / "int8.onnx", agreement=False)
+        assert not (tmp_path / "int8.onnx").exists()
 
     def test_model_that_is_int8_already(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         quantize(make_model(), images(), tmp_path / "int8.onnx")
