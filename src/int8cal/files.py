@@ -200,7 +200,7 @@ class OutputFile:
 
     def _refuse_bad_name(self) -> None:
         name = os.path.basename(self.path)
-        if not name or name in {".", ".."} or "\0" in self.path:
+        if not name or name in {".", ".."} or self.path == "-" or "\0" in self.path:
             raise OutputError("is not the name of a file", where=self.path or "the output", hint=_NAME_A_FILE)
 
     def _refuse_taken_name(self) -> None:

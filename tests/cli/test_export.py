@@ -55,3 +55,22 @@ def test_json_and_existing_output(run_cli: Any, tensor: Path) -> None:
     assert facts["export"] == {"output": "raw", "format": "raw", "shape": [4, 5, 3], "images": 6, "dropped": 0}
     assert run_cli("export", tensor, "--to", "raw", "-o", "raw").code == 5
     assert run_cli("export", tensor, "--to", "csv", "-o", "x").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("npy", "--name", "x"), "npy has no place for the name"),
+        (("tensorfile", "--drop_remainder"), "only when batches change"),
+        (("npz", "--name", "../../x"), "cannot be the name of an array"),
+        (("npz", "--name", "/x"), "cannot be the name of an array"),
+        (("npz", "--name", "a\x1b[2J"), "cannot be the name of an array"),
+        (("npz", "--name", ""), "cannot be the name of an array"),
+    ],
+)
+def test_options_that_would_be_ignored_or_do_harm(run_cli: Any, tensor: Path, arguments: Any, message: str) -> None:
+    done = run_cli("export", tensor, "-o", "out", "--to", *arguments)
+
+    assert done.code == 2
+    assert message in done.stderr
+    assert not (tensor.parent / "out").exists()

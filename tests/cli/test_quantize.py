@@ -101,6 +101,9 @@ def test_compare_prints_and_draws(run_cli: Any, tensor: str, held_out: str, tmp_
         (["quantize", MODEL, "nosuch.tensor", "-o", "o"], 6, "no such file"),
         (["quantize", "TENSOR", "TENSOR", "-o", "o"], 7, "not an ONNX model"),
         (["compare", MODEL, str(DETECTOR), "TENSOR"], 7, "different outputs"),
+        (["compare", MODEL, "nosuch.onnx", "TENSOR", "--html", MODEL], 5, "already exists"),
+        (["compare", MODEL, "nosuch.onnx", "TENSOR", "--html", "TENSOR", "--overwrite"], 5, "is made from"),
+        (["quantize", MODEL, "TENSOR", "-o", "o", "--percentile", "99"], 2, "--percentile is for --method percentile"),
     ],
 )
 def test_user_errors_are_two_lines_with_the_right_code(
@@ -138,3 +141,17 @@ def test_nan_in_a_tensorfile_is_found(run_cli: Any, tmp_path: Path) -> None:
 
     assert done.code == 7
     assert "infinite or undefined" in done.stderr
+
+
+def test_names_from_models_are_shown_harmless_and_aligned(run_cli: Any, tensor: str, tmp_path: Path) -> None:
+    model = onnx.load(MODEL)
+    name = "\x1b[31mred"
+    model.graph.node[-1].output[0] = model.graph.output[0].name = name
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+
+    done = run_cli("compare", "m.onnx", "m.onnx", tensor)
+
+    assert "\x1b" not in done.stdout
+    _, heading, row, *_ = done.stdout.splitlines()
+    assert row.startswith("  \\x1b[31mred  ")
+    assert len(heading) == len(row)

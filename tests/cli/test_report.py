@@ -11,6 +11,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -160,3 +161,32 @@ def test_without_jinja2(made, tmp_path):
     assert done.returncode == 8
     assert "pip install 'int8cal[report]'" in done.stderr
     assert not (tmp_path / "r.html").exists()
+
+
+def _renamed_network(path, network):
+    with h5py.File(path, "a") as file:
+        manifest = json.loads(bytes(file.attrs["int8cal"])) | {"network": network}
+        file.attrs["int8cal"] = np.bytes_(json.dumps(manifest))
+
+
+def test_no_command_of_the_page_holds_what_an_edited_manifest_names(made, tmp_path, run_cli):
+    _renamed_network(made, "x; touch owned #")
+    done = run_cli("report", made, "-o", tmp_path / "r.html")
+    assert done.code == 0, done.stderr
+    _, page = read(tmp_path / "r.html")
+    assert "tao deploy NETWORK gen_trt_engine" in page.text
+    assert "tao deploy x" not in page.text
+    checked = run_cli("verify", made)
+    assert "names the network 'x; touch owned #', which is none that int8cal knows [unknown-network]" in checked.stdout
+
+
+@pytest.mark.parametrize("name", ["r.html", "-"])
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(made, tmp_path, run_cli, name):
+    (tmp_path / "r.html").write_text("precious")
+    with h5py.File(made, "a") as file:
+        del file["_tensorfile_array_key__0"]  # reading it would be an error
+        del file["int8cal_samples"]
+    done = run_cli("report", made, "-o", name)
+    assert done.code == 5
+    assert (tmp_path / "r.html").read_text() == "precious"
+    assert not (tmp_path / "-").exists()

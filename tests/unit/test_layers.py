@@ -12,7 +12,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "int8cal"
 
-BASE = {"errors", "extras", "files", "progress", "protos", "stopping", "text_safety", "types"}
+BASE = {"errors", "extras", "files", "progress", "protos", "stopping", "text_safety", "types", "web_page"}
 STAGES = BASE | {"spec", "dataset", "preprocess", "tensorfile"}
 RUN = STAGES | {"networks", "planning", "plans", "engine", "manifest", "pipeline"}
 EVERYTHING = RUN | {"component", "report", "check", "use", "demo", "cli"}
@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "progress": {"types"},
     "protos": {"errors", "types"},
     "text_safety": set[str](),
+    "web_page": {"extras", "files", "text_safety"},
     "spec": BASE,
     "dataset": BASE,
     "preprocess": BASE,

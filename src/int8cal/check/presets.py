@@ -6,13 +6,15 @@ as Caffe, PyTorch and Keras write them; the torch preset divides by 0.224 in all
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from int8cal.errors import TensorFileError
+from int8cal.tensorfile.arithmetic import stated_arithmetic
 
 _LARGEST_GREY = 65535
 """Largest pixel of 16-bit grey, which classification keeps."""
@@ -106,29 +108,17 @@ def resembling(low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> N
 
 
 def stated(manifest: Mapping[str, Any] | None, channels: int) -> Normalisation | None:
-    """The normalisation that a manifest states; None when it states none that this version can read.
+    """The normalisation that a manifest states; None when it states none, or one that cannot be.
 
     Args:
+        manifest: see `int8cal.tensorfile.arithmetic.stated_arithmetic`.
         channels: number of channels of the file.
-        manifest: its ``arithmetic.options`` hold ``mean`` (pixel levels, in the order of the file) and ``scale``, or
-            ``value_range``, the values of pixels 0 and 255. Grey pixels may be of 16 bit but for the latter.
     """
-    arithmetic = (manifest or {}).get("arithmetic")
-    options = arithmetic.get("options") if isinstance(arithmetic, dict) else None
-    if not isinstance(arithmetic, dict) or not isinstance(options, dict):
+    try:
+        arithmetic = stated_arithmetic(manifest or {}, channels)
+    except TensorFileError:
+        return None  # which is reported of the manifest itself
+    if arithmetic is None:
         return None
-    title, order = str(arithmetic.get("name")), str(options.get("channel_order", ""))
-    bounds, mean, scale = (_numbers(options.get(name)) for name in ("value_range", "mean", "scale"))
-    if len(bounds) == 2 and bounds[0] < bounds[1]:
-        step = (bounds[1] - bounds[0]) / 255
-        return Normalisation(title, order, (-bounds[0] / step,), (step,))
-    if len(mean) in (1, channels) and len(scale) in (1, channels) and min(scale) > 0:
-        return Normalisation(title, order, mean, scale, _LARGEST_GREY if len(mean) == 1 else 255)
-    return None
-
-
-def _numbers(value: object) -> tuple[float, ...]:
-    """One number or a list of them; nothing else."""
-    listed = value if isinstance(value, list) else [value]
-    numbers = [float(number) for number in listed if isinstance(number, int | float)]
-    return tuple(numbers) if len(numbers) == len(listed) and all(map(math.isfinite, numbers)) else ()
+    largest = 255 if arithmetic.is_eight_bit else _LARGEST_GREY
+    return Normalisation(arithmetic.name, arithmetic.channel_order, arithmetic.mean, arithmetic.scale, largest)

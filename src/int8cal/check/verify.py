@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from int8cal import networks
 from int8cal.check.model import try_model
 from int8cal.check.presets import stated
 from int8cal.check.rebuild import InOrder, in_any_order, planned
@@ -18,6 +19,7 @@ from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.findings import LEVELS, Finding, by_level
 from int8cal.tensorfile.layout import SKIPPED
 from int8cal.tensorfile.verify import ValueCheck, check_structure
+from int8cal.text_safety import shortened
 
 if TYPE_CHECKING:
     from int8cal.check.rebuild import MadeFrom, Origin
@@ -126,7 +128,7 @@ def verify(
     """
     seen = [] if model is None else try_model(path, model)
     with TensorFile(path) as file:
-        structure = check_structure(file)
+        structure = [*check_structure(file), *_unknown_network(file)]
         values, statistics = ValueCheck(file), Statistics(file.shape[1])
         rebuilt = _Rebuild(origin, file, workers)
         with closing(rebuilt):
@@ -145,6 +147,17 @@ def verify(
             findings=tuple(by_level(findings)),
             plan=rebuilt.plan,
             made_from=rebuilt.made_from,
+        )
+
+
+def _unknown_network(file: TensorFile) -> Iterator[Finding]:
+    network = (file.manifest or {}).get("network")
+    if isinstance(network, str) and network not in networks.names():
+        yield Finding(
+            "warning",
+            "unknown-network",
+            f"the manifest names the network {shortened(network, 80)!r}, which is none that int8cal knows",
+            "Install the distribution that brings this network; without one, the manifest was edited.",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -46,8 +47,13 @@ def compare(
     """
     from int8cal.tensorfile import TensorFile
     from int8cal.use import compare as work
+    from int8cal.use.compare_page import page_of
+    from int8cal.web_page import page_output
 
-    with TensorFile(file) as images:
+    with ExitStack() as files:
+        inputs = (reference, other, file)
+        page = html and files.enter_context(page_output(html, overwrite=overwrite, inputs=inputs))
+        images = files.enter_context(TensorFile(file))
         result = work.compare(
             reference,
             other,
@@ -57,11 +63,9 @@ def compare(
             max_images=max_images,
             progress=progress.on_stderr(),
         )
-    if html:
-        from int8cal.use.compare_page import write_page
-
-        title = f"{other} against {reference}"
-        write_page(result, html, title=title, overwrite=overwrite, inputs=(reference, other, file))
+        if page:
+            page.write(page_of(result, title=f"{other} against {reference}"))
+            page.commit()
     if as_json:
         facts = {"bytes": {"float": result.float_bytes, "int8": result.int8_bytes}}
         console.print_json({"compare": facts | agreement.as_json(result.agreement)})

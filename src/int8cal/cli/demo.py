@@ -72,6 +72,8 @@ def demo(
       int8cal demo -o streets --images 160 --seed 7 --data_only
       int8cal demo --table
     """
+    if table and data_only:
+        raise click.UsageError("--table is made of INT8 models, and --data_only makes none")
     from int8cal.cli.tables import run_table
     from int8cal.demo.dataset import make_dataset
     from int8cal.pipeline import make, plan

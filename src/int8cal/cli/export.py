@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "script; tensorfile: another batch size.",
 )
 @click.option("-o", "--output", required=True, metavar="OUT", help="File to write; with --to raw a folder to make.")
-@click.option("--name", default="input_1", show_default=True, help="The model's input, for npz and polygraphy.")
+@click.option("--name", metavar="NAME", help="The model's input, for npz and polygraphy.  [default: input_1]")
 @click.option(
     "--layout",
     type=click.Choice(["nchw", "nhwc"]),
@@ -42,7 +42,7 @@ def export(
     file: str,
     to: Format,
     output: str,
-    name: str,
+    name: str | None,
     layout: Layout,
     rebatch: int | None,
     drop_remainder: bool,

@@ -48,7 +48,7 @@ def inspect(*, file: str, quick: bool, deepstream: bool, as_json: bool) -> None:
 def _print_nvinfer_keys(tensorfile: TensorFile, *, as_json: bool) -> None:
     from int8cal.use.deepstream import nvinfer_keys
 
-    keys = nvinfer_keys(tensorfile.manifest)
+    keys = nvinfer_keys(tensorfile.manifest, tensorfile.shape[1:])
     if as_json:
         console.print_json({"nvinfer": keys})
     else:
@@ -97,15 +97,20 @@ def _table(facts: dict[str, Any], manifest: dict[str, Any] | None) -> list[tuple
     if manifest is None:
         rows.append(("manifest", "none: not made by int8cal"))
         return rows
-    arithmetic = manifest.get("arithmetic", {})
+    arithmetic = _mapping(manifest.get("arithmetic"))
     rows += [
         ("made by", f"int8cal {manifest.get('int8cal')}"),
         ("network", manifest.get("network")),
         ("split", f"{manifest.get('split') or 'none: images of a folder'}, seed {manifest.get('seed')}"),
         ("arithmetic", f"{arithmetic.get('name')} ({arithmetic.get('evidence')})"),
-        ("options", ", ".join(f"{name}={value}" for name, value in arithmetic.get("options", {}).items())),
+        ("options", ", ".join(f"{name}={value}" for name, value in _mapping(arithmetic.get("options")).items())),
         ("skipped", manifest.get("skipped")),
         ("plan", manifest.get("plan_sha256")),
         ("spec", manifest.get("spec_sha256")),
     ]
     return rows
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    """A group of the manifest; an empty one where it holds something else, which verify judges."""
+    return value if isinstance(value, dict) else {}

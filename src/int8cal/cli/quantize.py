@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 @click.option(
     "--percentile",
     type=float,
-    default=99.99,
-    show_default=True,
-    help="Share of values in percent that the range holds, for --method percentile.",
+    metavar="P",
+    help="Share of values in percent that the range holds, for --method percentile.  [default: 99.99]",
 )
 @click.option("--trt_cache", metavar="CAL.bin", help="Also write a calibration cache for TensorRT 10 or older.")
 @click.option("--trt_version", metavar="X.Y.Z", help="TensorRT release that will read the cache, e.g. 10.3.0.")
@@ -50,7 +49,7 @@ def quantize(
     file: str,
     output: str,
     method: Method,
-    percentile: float,
+    percentile: float | None,
     trt_cache: str | None,
     trt_version: str | None,
     exclude: tuple[str, ...],
@@ -75,7 +74,10 @@ def quantize(
     """
     from int8cal.tensorfile import TensorFile
     from int8cal.use import quantize as work
+    from int8cal.use.ranges import DEFAULT_PERCENTILE
 
+    if percentile is not None and method != "percentile":
+        raise click.UsageError("--percentile is for --method percentile")
     return_freed_memory()
     with ExitStack() as files:
         images = files.enter_context(TensorFile(file))
@@ -85,7 +87,7 @@ def quantize(
             images,
             output,
             method=method,
-            percentile=percentile,
+            percentile=DEFAULT_PERCENTILE if percentile is None else percentile,
             exclude=exclude,
             fold_weights=fold_weights,
             trt_cache=trt_cache,

@@ -6,11 +6,11 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from int8cal import networks
 from int8cal.check.selection import evenly
 from int8cal.check.sense import is_noise
 from int8cal.check.verify import Verification, verify
 from int8cal.errors import TensorFileError
-from int8cal.files import write_file
 from int8cal.report import charts
 from int8cal.report.objects import Placements, objects_of
 from int8cal.report.page import Outline, Page, Picture, Sample, commands, manifest_groups
@@ -18,6 +18,7 @@ from int8cal.report.survey import survey
 from int8cal.report.viewing import ContactSheet, LevelCounts, Thumbnail, View, view_of
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.layout import SKIPPED
+from int8cal.web_page import page_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,9 +60,11 @@ def write_report(
         SpecError, DataError: its images cannot be made again.
         OutputError: the page exists or cannot be written.
     """
-    page = build_page(path, origin=origin, pictures=pictures, progress=progress)
     inputs = (os.fspath(path), *((origin.spec.path,) if origin else ()))
-    write_file(os.fspath(out), page.render(), overwrite=overwrite, inputs=inputs)
+    with page_output(os.fspath(out), overwrite=overwrite, inputs=inputs) as output:
+        page = build_page(path, origin=origin, pictures=pictures, progress=progress)
+        output.write(page.render())
+        output.commit()
     return page.found
 
 
@@ -134,10 +137,11 @@ def _facts(found: Verification, manifest: Mapping[str, Any]) -> list[tuple[str, 
 
 
 def _network(found: Verification, manifest: Mapping[str, Any]) -> str | None:
+    """The network, if int8cal knows it: what an edited manifest names must not stand in a command to be copied."""
     if found.plan:
         return found.plan.network.name
     network = manifest.get("network")
-    return network if isinstance(network, str) else None
+    return network if isinstance(network, str) and network in networks.names() else None
 
 
 def _pictures(thumbnails: list[Thumbnail], found: Verification, view: View, names: Mapping[int, str]) -> list[Picture]:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import importlib
 import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
-from int8cal.errors import UnavailableError
 from int8cal.report.charts import HEIGHT, WIDTH, ClassShare, Histogram, Outlines
-from int8cal.text_safety import printable
+from int8cal.web_page import rendered
 
 if TYPE_CHECKING:
     from int8cal.check.verify import Verification
@@ -119,22 +114,15 @@ class Page:
         Raises:
             UnavailableError: Jinja2 is not installed.
         """
-        jinja2 = _jinja2()
-        environment = jinja2.Environment(
-            autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-        )
-        environment.filters["printable"] = lambda text: printable(str(text))
-        style = _resource("page.css")
-        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        html: str = environment.from_string(_resource("page.html.j2")).render(
+        return rendered(
+            "int8cal.report",
+            "page.html.j2",
+            "page.css",
             page=self,
-            style=style,
-            style_hash=f"sha256-{digest}",
             chart_width=WIDTH,
             chart_height=HEIGHT,
             version=__version__,
         )
-        return html.encode("utf-8", errors="backslashreplace")
 
 
 def manifest_groups(manifest: Mapping[str, Any]) -> Iterator[Group]:
@@ -160,7 +148,7 @@ def _shown(value: Any) -> str:
 def commands(found: Verification, network: str | None, spec: str | None) -> tuple[Command, ...]:
     """What to type next, with the numbers of this very file."""
     file = shlex.quote(os.path.basename(found.path))
-    tao = network or "NETWORK"
+    tao = shlex.quote(network) if network else "NETWORK"
     counts = f"--batches {found.batches} --batch_size {found.shape[0]}"
     return (
         Command(
@@ -196,16 +184,3 @@ def commands(found: Verification, network: str | None, spec: str | None) -> tupl
             "batches than the file has end in an error. An old cal.bin is used without a look at this file: remove it.",
         ),
     )
-
-
-def _jinja2() -> Any:
-    try:
-        return importlib.import_module("jinja2")
-    except ImportError as error:
-        raise UnavailableError(
-            "the report needs the Python package Jinja2", hint="pip install 'int8cal[report]'"
-        ) from error
-
-
-def _resource(name: str) -> str:
-    return files("int8cal.report").joinpath(name).read_text(encoding="utf-8")

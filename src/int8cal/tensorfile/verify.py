@@ -14,6 +14,7 @@ import numpy as np
 
 from int8cal.errors import TensorFileError
 from int8cal.tensorfile import layout
+from int8cal.tensorfile.arithmetic import stated_arithmetic
 from int8cal.tensorfile.findings import Finding
 
 if TYPE_CHECKING:
@@ -140,6 +141,10 @@ def _manifest_problems(file: TensorFile, manifest: Mapping[str, Any]) -> Iterato
     shape = [manifest["batch_size"], *_listed(manifest.get("image_shape"))]
     if shape != list(file.shape):
         yield f"it speaks of batches of shape {_shown(shape)}, the file's are {list(file.shape)}"
+    try:
+        stated_arithmetic(manifest, file.shape[1])
+    except TensorFileError as error:
+        yield error.message
 
 
 def _origin_problems(manifest: Mapping[str, Any]) -> Iterator[str]:

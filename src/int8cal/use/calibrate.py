@@ -13,7 +13,7 @@ from int8cal.errors import UseError
 from int8cal.progress import watched
 from int8cal.types import BatchNCHW_f32, Progress
 from int8cal.use.histogram import Histogram, NonFiniteError
-from int8cal.use.ranges import Method, threshold
+from int8cal.use.ranges import DEFAULT_PERCENTILE, Method, threshold
 from int8cal.use.session import InputBinding, Runner
 
 
@@ -40,7 +40,7 @@ class Calibration:
     histograms: Mapping[str, Histogram]
     images: int
 
-    def amax(self, method: Method = "entropy", percentile: float = 99.99) -> dict[str, float]:
+    def amax(self, method: Method = "entropy", percentile: float = DEFAULT_PERCENTILE) -> dict[str, float]:
         """Tensor name → magnitude at which it saturates in INT8 (see `int8cal.use.ranges`); 0.0 when never active."""
         return {name: threshold(histogram, method, percentile) for name, histogram in self.histograms.items()}
 

@@ -10,69 +10,61 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from int8cal.errors import UseError
+from int8cal.errors import TensorFileError, UseError
+from int8cal.tensorfile.arithmetic import stated_arithmetic
 
 INT8_MODE = "1"
+_LOOK = "int8cal verify FILE says what is wrong with it; make the file again"
 _COLOUR_FORMATS = {"RGB": "0", "BGR": "1", "grey": "2"}
 
 
-def nvinfer_keys(manifest: Mapping[str, Any] | None, *, calibration_cache: str = "cal.bin") -> dict[str, str]:
+def nvinfer_keys(
+    manifest: Mapping[str, Any] | None, image_shape: tuple[int, int, int], *, calibration_cache: str = "cal.bin"
+) -> dict[str, str]:
     """Keys for the ``[property]`` group of an nvinfer configuration.
 
     Args:
-        manifest: the manifest of the tensorfile; its arithmetic's options say ``channel_order``, and either
-            ``value_range`` (pixels divided by 255) or ``mean`` (per channel, 0..255) and ``scale``.
+        manifest: the manifest of the tensorfile, see `int8cal.tensorfile.arithmetic.stated_arithmetic`.
+        image_shape: (C, H, W) of the file's images.
         calibration_cache: name of the calibration cache.
 
     Returns:
         Key → value, in the order in which they are usually written.
 
     Raises:
-        UseError: there is no manifest, it does not say the arithmetic, or nvinfer cannot compute it.
+        UseError: there is no manifest, it does not say the arithmetic or does not fit the file, or nvinfer cannot
+            compute it.
     """
     if manifest is None:
         raise UseError(
             "the tensorfile has no manifest: how its values were computed is not known",
             hint="make it with int8cal, or take net-scale-factor and offsets from the training",
         )
+    if manifest.get("image_shape") != list(image_shape):
+        raise UseError("the manifest does not fit the file: it speaks of other images", hint=_LOOK)
     try:
-        arithmetic = manifest["arithmetic"]
-        options = arithmetic["options"]
-        colour = _COLOUR_FORMATS[options["channel_order"]]
-        channels, height, width = (int(extent) for extent in manifest["image_shape"])
-        name = str(arithmetic["name"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UseError("the manifest does not say how the values were computed") from error
-    scale, mean = _linear(name, options)
-    keys = {"net-scale-factor": _number(scale)}
-    if any(mean):
-        keys["offsets"] = ";".join(_number(value) for value in mean)
-    keys["model-color-format"] = colour
-    keys["infer-dims"] = f"{channels};{height};{width}"
+        arithmetic = stated_arithmetic(manifest, image_shape[0])
+    except TensorFileError as error:
+        raise UseError(f"the manifest does not say how the values were computed: {error.message}", hint=_LOOK) from None
+    if arithmetic is None or not arithmetic.channel_order:
+        raise UseError("the manifest does not say how the values were computed", hint=_LOOK)
+    if len(set(arithmetic.scale)) != 1:
+        raise UseError(
+            f"{arithmetic.name} divides each channel by another number, which nvinfer cannot do",
+            hint="put the normalisation into the model, or use the nvdspreprocess plug-in",
+        )
+    keys = {"net-scale-factor": _number(arithmetic.scale[0])}
+    if any(arithmetic.mean):
+        keys["offsets"] = ";".join(_number(value) for value in _for_each(arithmetic.mean, image_shape[0]))
+    keys["model-color-format"] = _COLOUR_FORMATS[arithmetic.channel_order]
+    keys["infer-dims"] = ";".join(map(str, image_shape))
     keys["network-mode"] = INT8_MODE
     keys["int8-calib-file"] = calibration_cache
     return keys
 
 
-def _linear(name: str, options: Mapping[str, Any]) -> tuple[float, Sequence[float]]:
-    """(factor, offsets) with value = factor · (pixel - offset)."""
-    scale: Any = options.get("scale")
-    mean: Any = options.get("mean") or ()
-    if scale is None and options.get("value_range") == [0.0, 1.0]:
-        scale = 1.0 / 255.0
-    if scale is None and name.endswith(".caffe"):
-        scale = 1.0
-    try:
-        factors = [float(factor) for factor in (scale if isinstance(scale, list) else [scale])]
-        offsets = [float(value) for value in mean]
-    except (TypeError, ValueError) as error:
-        raise UseError(f"how {name} scales pixels is not in the manifest") from error
-    if len(set(factors)) != 1:
-        raise UseError(
-            f"{name} divides each channel by another number, which nvinfer cannot do",
-            hint="put the normalisation into the model, or use the nvdspreprocess plug-in",
-        )
-    return factors[0], offsets
+def _for_each(values: Sequence[float], channels: int) -> Sequence[float]:
+    return values if len(values) == channels else [*values] * channels
 
 
 def _number(value: float) -> str:

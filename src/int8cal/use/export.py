@@ -27,6 +27,8 @@ Format: TypeAlias = Literal["npz", "npy", "raw", "polygraphy", "tensorfile"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 _WITH_BATCHES = frozenset({"polygraphy", "tensorfile"})
+_WITH_NAME = ("npz", "polygraphy")
+DEFAULT_NAME = "input_1"
 _INPUT_LIST = "input_list.txt"
 
 _POLYGRAPHY_SCRIPT = '''\
@@ -67,7 +69,7 @@ def export(
     out: str | os.PathLike[str],
     to: Format,
     *,
-    name: str = "input_1",
+    name: str | None = None,
     layout: Layout = "nchw",
     rebatch: int | None = None,
     drop_remainder: bool = False,
@@ -83,7 +85,7 @@ def export(
             of float32 values per image with ``input_list.txt`` (SNPE, QNN and alike; the list holds plain names: run
             the tool inside the folder). ``polygraphy``: a data loader script that reads the tensorfile where it lies.
             ``tensorfile``: a new tensorfile, for another batch size.
-        name: the model's input, for ``npz`` and ``polygraphy``.
+        name: the model's input, for ``npz`` and ``polygraphy``; None: ``input_1``.
         layout: order of dimensions in npz, npy and raw.
         rebatch: images per batch, for ``polygraphy`` and ``tensorfile``.
         drop_remainder: leave out the last images when their number does not fill a batch.
@@ -96,7 +98,8 @@ def export(
         TensorFileError: the tensorfile is unsound.
     """
     path = os.fspath(out)
-    _check_options(to, layout, rebatch, overwrite)
+    _check_options(to, name, layout, rebatch, drop_remainder=drop_remainder, overwrite=overwrite)
+    name = DEFAULT_NAME if name is None else name
     source: BatchSource = file if rebatch is None else file.rebatch(rebatch, drop_remainder=drop_remainder)
     if to == "raw":
         return _raw(source, path, layout, progress)
@@ -108,15 +111,32 @@ def export(
     return _array(source, output, to, name, layout, progress)
 
 
-def _check_options(to: str, layout: str, rebatch: int | None, overwrite: bool) -> None:
+def _check_options(
+    to: str, name: str | None, layout: str, rebatch: int | None, *, drop_remainder: bool, overwrite: bool
+) -> None:
     if to not in FORMATS:
         raise UsageError(f"unknown format {to!r}", hint=f"one of: {', '.join(FORMATS)}")
+    if name is not None:
+        _check_name(to, name)
     if rebatch is not None and to not in _WITH_BATCHES:
         raise UsageError(f"{to} holds single images: there is nothing to re-batch")
+    if rebatch is None and drop_remainder:
+        raise UsageError("images are left over only when batches change", hint="add --rebatch N")
     if layout != "nchw" and to in _WITH_BATCHES:
         raise UsageError(f"{to} holds batches as they are, NCHW", hint="use npz, npy or raw for NHWC")
     if overwrite and to == "raw":
         raise UsageError("a folder is never overwritten", hint="delete it first, or choose another name")
+
+
+def _check_name(to: str, name: str) -> None:
+    if to not in _WITH_NAME:
+        raise UsageError(f"{to} has no place for the name of an input", hint=f"--name is for {', '.join(_WITH_NAME)}")
+    leaves = name.startswith("/") or ".." in name.split("/")
+    if to == "npz" and (not name or leaves or "\\" in name or not name.isprintable()):
+        raise UsageError(
+            f"{name!r} cannot be the name of an array in an npz file: it would be unpacked elsewhere, or not at all",
+            hint="choose a plain name, and map it to the model's input where the file is read",
+        )
 
 
 def _laid_out(source: BatchSource, layout: Layout, progress: Progress | None) -> Iterator[BatchNCHW_f32]:

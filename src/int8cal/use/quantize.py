@@ -24,7 +24,7 @@ from int8cal.use.calibrate import Batches, calibrate
 from int8cal.use.graph import all_activations, nodes_to_quantize, opset, prepare, quantized_inputs
 from int8cal.use.onnx_file import MAX_BYTES, load_model
 from int8cal.use.qdq import insert_qdq
-from int8cal.use.ranges import Method, check_method
+from int8cal.use.ranges import DEFAULT_PERCENTILE, Method, check_method
 from int8cal.use.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
 
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
@@ -71,7 +71,7 @@ def quantize(
     out: str | os.PathLike[str],
     *,
     method: Method = "entropy",
-    percentile: float = 99.99,
+    percentile: float = DEFAULT_PERCENTILE,
     exclude: Sequence[str] = (),
     fold_weights: bool = False,
     trt_cache: str | os.PathLike[str] | None = None,

@@ -23,6 +23,7 @@ from int8cal.use.histogram import BINS, Histogram
 
 Method: TypeAlias = Literal["entropy", "percentile", "mse", "minmax"]
 METHODS: tuple[Method, ...] = get_args(Method)
+DEFAULT_PERCENTILE = 99.99
 
 LEVELS = 128  # magnitudes that INT8 can tell apart, zero included
 STEPS = 127  # the largest INT8 value
@@ -34,7 +35,7 @@ _MOST_CLIPPED = 0.05  # share of the values; where only a few distinct values ex
 _Array: TypeAlias = npt.NDArray[np.float64]
 
 
-def threshold(histogram: Histogram, method: Method = "entropy", percentile: float = 99.99) -> float:
+def threshold(histogram: Histogram, method: Method = "entropy", percentile: float = DEFAULT_PERCENTILE) -> float:
     """Magnitude at which a tensor saturates; 0.0 for a tensor that never left zero.
 
     Args:

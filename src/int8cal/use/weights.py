@@ -1,4 +1,4 @@
-"""Weights of the nodes that become INT8: along which axis each is quantised, and one copy for each way of reading it."""
+"""Weights of nodes that become INT8: along which axis each is quantised, and a copy for each way of reading one."""
 
 from __future__ import annotations
 

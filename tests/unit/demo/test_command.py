@@ -77,3 +77,10 @@ def test_senseless_numbers_are_usage_errors(run_cli: Callable[..., object], tmp_
         finished = run_cli("demo", "-o", "x", *arguments)
         assert finished.code == 2, finished.stderr
     assert not (tmp_path / "x").exists()
+
+
+def test_a_table_of_nothing_is_refused_before_the_work(run_cli, tmp_path):
+    done = run_cli("demo", "-o", "streets", "--table", "--data_only")
+    assert done.code == 2
+    assert "--data_only makes none" in done.stderr
+    assert not (tmp_path / "streets").exists()

@@ -115,6 +115,14 @@ def test_values_that_are_no_numbers(made, value):
         ("split", None, "split is None, not a name"),
         ("images", "folder", "split is 'training', but images of a folder belong to none"),
         ("schema", -1, "schema is -1"),
+        ("arithmetic", None, "arithmetic is None, not a group"),
+        ("arithmetic", {"options": [1]}, "arithmetic.options is [1], not a group"),
+        ("arithmetic", {"options": {"mean": [0, 0], "scale": 1}}, "mean is [0, 0], not one number, or 3"),
+        ("arithmetic", {"options": {"mean": [np.nan], "scale": 1}}, "mean is [nan]"),
+        ("arithmetic", {"options": {"mean": [0], "scale": 0}}, "scale is 0, not one number above 0"),
+        ("arithmetic", {"options": {"mean": [0], "scale": np.inf}}, "scale is inf"),
+        ("arithmetic", {"options": {"mean": [0], "scale": 10**400}}, "scale is 1000"),
+        ("arithmetic", {"options": {"channel_order": "grey", "value_range": [0, 1]}}, "an order of 3 channels"),
     ],
 )
 def test_a_manifest_that_does_not_fit(made, name, value, said):

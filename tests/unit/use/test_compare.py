@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
+import re
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -16,11 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from int8cal.errors import OutputExistsError, UnavailableError, UseError
+from int8cal.errors import UnavailableError, UseError
 from int8cal.use.agreement import Agreement, TensorAgreement
 from int8cal.use.compare import Comparison, compare
-from int8cal.use.compare_page import write_page
+from int8cal.use.compare_page import page_of
 from int8cal.use.quantize import quantize
+from int8cal.web_page import page_output
 
 MakeModel = Callable[..., Path]
 ARRAYS = hnp.arrays(np.float32, (2, 6, 3), elements=st.floats(-100, 100, width=32))
@@ -54,7 +58,7 @@ def test_edge_cases_have_values() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("damaged", [0, 1])
-def test_values_that_are_not_finite_are_no_agreement(tmp_path: Path, bad: float, damaged: int) -> None:
+def test_values_that_are_not_finite_are_no_agreement(bad: float, damaged: int) -> None:
     agreement = TensorAgreement("x")
     for value in (1.0, bad, 1.0):
         pair = [np.ones((2, 3), np.float32), np.ones((2, 3), np.float32)]
@@ -70,8 +74,7 @@ def test_values_that_are_not_finite_are_no_agreement(tmp_path: Path, bad: float,
     good = TensorAgreement("y")
     good.add(np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32))
     assert [layer.name for layer in Agreement(2, (), (good, agreement)).worst_layers()] == ["x", "y"]
-    write_page(Comparison(Agreement(2, (agreement,)), 1, 1), str(tmp_path / "page"), title="t")
-    page = (tmp_path / "page").read_text()
+    page = page_of(Comparison(Agreement(2, (agreement,)), 1, 1), title="t").decode()
     assert "not finite" in page
     assert "identical" not in page
     assert 'width="0.0"' in page
@@ -171,28 +174,26 @@ class Tags(HTMLParser):
         self.seen.append(tag)
 
 
-def test_page_shows_figures_and_runs_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "page.html"
+def test_page_shows_figures_and_runs_nothing() -> None:
+    page = page_of(named("<script>alert(1)</script>\x1b[2J"), title="<img src=x onerror=alert(1)>")
 
-    write_page(named("<script>alert(1)</script>\x1b[2J"), str(path), title="<img src=x onerror=alert(1)>")
-
-    text = path.read_text()
+    text = page.decode()
     tags = Tags()
     tags.feed(text)
     assert not {"script", "img", "link", "iframe"} & set(tags.seen)
     assert "&lt;script&gt;" in text
     assert "\x1b" not in text
     assert "http://" not in text.replace('http-equiv="', "")
-    assert "default-src 'none'" in text
     assert "40.0" in text
-    with pytest.raises(OutputExistsError):
-        write_page(named("x"), str(path), title="t")
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"default-src &#39;none&#39;; img-src data:; style-src &#39;sha256-{digest}&#39;" in text
 
 
-def test_page_without_jinja2_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_without_jinja2_names_the_extra_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(UnavailableError, match=r"pip install 'int8cal\[report\]'"):
-        write_page(named("x"), str(tmp_path / "page.html"), title="t")
+        page_output(str(tmp_path / "page.html"), overwrite=False, inputs=())
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
