@@ -19,6 +19,9 @@ from int8cal.tensorfile.arithmetic import stated_arithmetic
 _LARGEST_GREY = 65535
 """Largest pixel of 16-bit grey, which classification keeps."""
 
+_EDGE = 0.4
+"""Share of a range, at either end, that some pixel of any set of photographs lies in."""
+
 
 @dataclass(frozen=True)
 class Normalisation:
@@ -62,6 +65,16 @@ class Normalisation:
         """Itself for 8-bit pixels, when these ranges can come out of those."""
         eight_bit = replace(self, largest=255)
         return eight_bit if eight_bit.contains(low, high) else self
+
+    def is_filled_by(self, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> bool:
+        """Whether values of these ranges look like pixels of it: dark and bright ones are among them.
+
+        16-bit pixels tell nothing: few cameras use all of their range.
+        """
+        if self is _ANY_MEAN:
+            return bool((high - low).max() <= 1.01 * 255)
+        edge = _EDGE * float((self.high - self.low).max())
+        return self.largest != 255 or bool(low.min() < self.low.min() + edge and high.max() > self.high.max() - edge)
 
     @property
     def range_text(self) -> str:

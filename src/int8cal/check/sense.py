@@ -13,7 +13,7 @@ import numpy as np
 
 from int8cal.check.presets import Normalisation, range_text, resembling
 from int8cal.check.statistics import ImageStatistics, Statistics
-from int8cal.tensorfile.findings import Finding
+from int8cal.tensorfile.findings import Finding, Level
 
 USUAL_IMAGES = 100
 """Fewer images than this are mentioned. Advice from practice is 100 to 1000; NVIDIA speaks of about 500."""
@@ -25,6 +25,10 @@ _TINY_SPREAD = 0.02
 _DARK = 16
 """A pixel level that every set of photographs goes below."""
 _LARGEST_PIXEL = 65535
+_BRIGHT = 152
+"""No pixel minus an ImageNet mean is larger; 16-bit grey may be."""
+_FAR_OUT = 50
+"""Standard deviations from the mean at which no value of a picture lies."""
 
 _REMAKE = "Make the file again from the training spec: int8cal NETWORK calibration_tensorfile -e SPEC."
 
@@ -45,7 +49,7 @@ def sense(
     if not statistics.images:
         return []
     return [
-        *_content(statistics, sources),
+        *_content(statistics, sources, is_explained=expected is not None),
         *(_against(statistics, expected) if expected else _without_manifest(statistics)),
         *_number(statistics),
         Finding(
@@ -58,7 +62,7 @@ def sense(
     ]
 
 
-def _content(statistics: Statistics, sources: list[bytes] | None) -> Iterator[Finding]:
+def _content(statistics: Statistics, sources: list[bytes] | None, *, is_explained: bool) -> Iterator[Finding]:
     """Are they pictures: not blank, not noise, not one and the same."""
     images = statistics.images
     constant = [image for image in images if image.is_constant]
@@ -75,8 +79,20 @@ def _content(statistics: Statistics, sources: list[bytes] | None) -> Iterator[Fi
             f"{len(constant)} of {len(images)} images are of one colour (the first is image {constant[0].number})",
             "Look at them in the report; leave such frames out if the network never sees any.",
         )
+    yield from _flat_channels(statistics, "warning" if is_explained else "error")
     yield from _noise(statistics)
     yield from _copies(statistics, sources)
+
+
+def _flat_channels(statistics: Statistics, level: Level) -> Iterator[Finding]:
+    flat = [str(channel) for channel in np.flatnonzero(statistics.low == statistics.high)]
+    if flat and len(statistics.images) > 1:
+        yield Finding(
+            level,
+            "constant-channel",
+            f"channel {' and '.join(flat)} has the same value in every image: only the others hold pictures",
+            "Look at the images in the report: the channel was lost on the way. " + _REMAKE,
+        )
 
 
 def is_noise(image: ImageStatistics) -> bool:
@@ -87,7 +103,7 @@ def is_noise(image: ImageStatistics) -> bool:
 def _noise(statistics: Statistics) -> Iterator[Finding]:
     judged = [image for image in statistics.images if not np.isnan(image.smoothness)]
     noisy = [image for image in judged if is_noise(image)]
-    if 2 * len(noisy) > len(judged):
+    if noisy and 2 * len(noisy) >= len(judged):
         yield Finding(
             "error",
             "noise",
@@ -161,12 +177,19 @@ def _without_manifest(statistics: Statistics) -> Iterator[Finding]:
             f"values are in {values}: pixels as they are, neither scaled nor centred",
             "No TAO network takes such input; INT8 models made with it detect nothing. " + _REMAKE,
         )
-    elif preset := resembling(low, high):
+    elif (preset := resembling(low, high)) and preset.is_filled_by(low, high):
         yield Finding(
             "note",
             "preset",
             f"values are in {values}; they look like: {preset.title}, range {preset.range_text}",
             "If the network was trained otherwise, do not use the file; --model MODEL.onnx or -e SPEC can tell.",
+        )
+    elif _farthest(statistics) > _FAR_OUT:
+        yield Finding(
+            "error",
+            "outliers",
+            f"values are in {values}, and a few lie {_farthest(statistics):.0f} standard deviations from the mean",
+            "Such values widen every range until nothing else is left in INT8. " + _REMAKE,
         )
     else:
         yield Finding(
@@ -178,11 +201,19 @@ def _without_manifest(statistics: Statistics) -> Iterator[Finding]:
 
 
 def _is_raw(statistics: Statistics) -> bool:
-    """Unscaled pixels: never negative, beyond 1, and whole numbers or as dark as only unshifted pixels are."""
-    low, high = statistics.low, statistics.high
-    return bool(
-        low.min() >= 0 and 2 * _DARK < high.max() <= _LARGEST_PIXEL and (statistics.whole_numbers or low.min() < _DARK)
-    )
+    """Unscaled pixels: never negative, beyond 1, and whole numbers, or as dark or as bright as only those are."""
+    low, high = statistics.low.min(), statistics.high.max()
+    if low < 0 or not 2 * _DARK < high <= _LARGEST_PIXEL:
+        return False
+    is_eight_bit = len(statistics.low) > 1 or high <= 255
+    return bool(statistics.whole_numbers or low < _DARK or (is_eight_bit and high > _BRIGHT))
+
+
+def _farthest(statistics: Statistics) -> float:
+    """Largest distance of a value from the mean of its channel, in standard deviations."""
+    distance = np.maximum(statistics.high - statistics.mean, statistics.mean - statistics.low)
+    alive = statistics.deviation > 0
+    return float((distance[alive] / statistics.deviation[alive]).max(initial=0))
 
 
 def _tiny(statistics: Statistics) -> Iterator[Finding]:

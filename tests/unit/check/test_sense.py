@@ -48,6 +48,10 @@ def test_right_files_are_recognised(pixels, tmp_path, name):
 WRONG = {
     "unscaled": ("unscaled", lambda x: x),
     "unscaled and resized": ("unscaled", lambda x: x * 0.99),
+    "unscaled, without a dark pixel": ("unscaled", lambda x: x * (237.3 / 255) + 17.2),
+    "half of it noise": ("noise", lambda x: np.concatenate([x[:, :2] / 255, NOISE.random(x[:, :2].shape)], axis=1)),
+    "a channel lost": ("constant-channel", lambda x: np.concatenate([x[:, :, :2] / 255, x[:, :, 2:] * 0], axis=2)),
+    "a few values far out": ("outliers", lambda x: np.where(np.arange(x.size).reshape(x.shape) % 50021, x / 255, 1e6)),
     "divided by 255 twice": ("tiny-values", lambda x: x / 255 / 255),
     "tf after / 255": ("tiny-values", lambda x: x / 255 / 127.5 - 1),
     "uniform noise": ("noise", lambda x: NOISE.random(x.shape)),
@@ -91,8 +95,9 @@ def test_values_that_belie_the_manifest(made, code, change):
     assert code in codes(verify(replace_batches(made, change)), "error")
 
 
-def test_a_range_that_nothing_explains_is_a_warning(pixels, tmp_path):
-    found = verify(write_like_tao(tmp_path / "f", (pixels * 3 - 50).astype(np.float32)))
+@pytest.mark.parametrize("change", [lambda x: x * 3 - 50, lambda x: x / -255, lambda x: x / 127.5])
+def test_a_range_that_nothing_explains_is_a_warning(pixels, tmp_path, change):
+    found = verify(write_like_tao(tmp_path / "f", change(pixels).astype(np.float32)))
     assert codes(found, "warning") == {"unknown-range"}
     assert found.sound
 
@@ -129,6 +134,11 @@ def test_copies_that_the_manifest_explains(made, tiny_dataset, tmp_path):
     assert repeated.level == "warning"
     assert "the manifest names the same image files" in repeated.message
     assert found.sound
+
+
+def test_a_channel_that_the_data_set_itself_lacks_is_no_error(made):
+    found = verify(replace_batches(made, lambda batch: batch * np.array([1, 1, 0], np.float32).reshape(3, 1, 1)))
+    assert "constant-channel" in codes(found, "warning")
 
 
 def test_what_cannot_be_seen_is_said(made):
