@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 from tests.unit.check.files import replace_batches, write_like_tao
@@ -32,7 +33,9 @@ def test_an_unsound_file_is_exit_6_with_its_findings(made, run_cli):
     assert done.code == 6
     assert "values-outside" in done.stdout
     assert len(done.stderr.splitlines()) == 2
-    assert str(made) in done.stderr
+    assert f"{made}: do not use this file: 1 error, 0 warnings" in done.stderr
+    assert done.stdout.count("the manifest's arithmetic") == 1
+    assert "the manifest's arithmetic" not in done.stderr
 
 
 def test_json_is_one_object(made, run_cli):
@@ -61,6 +64,9 @@ def test_equal_to_the_spec(made, tiny_dataset, run_cli):
     assert done.code == 0, done.stderr
     assert "all 8 images were made again from spec and data: equal in every bit, in order" in done.stdout
     assert "RGB or BGR" not in done.stdout  # now it was seen
+    assert "made again as the manifest says: split training, seed " in done.stdout
+    stated = run_cli("verify", made, "-e", tiny_dataset.spec, "--seed", "0")
+    assert "made again as the manifest says: split training [" in stated.stdout
 
 
 def test_one_changed_bit_is_named(made, tiny_dataset, run_cli):
@@ -161,3 +167,22 @@ def test_an_image_that_is_gone_is_exit_4(made, tiny_dataset, tmp_path, run_cli):
 def test_options_that_need_a_spec(made, run_cli):
     done = run_cli("verify", made, "--any_order")
     assert (done.code, done.stdout) == (2, "")
+
+
+def test_values_at_the_end_of_float32_are_judged_without_a_warning_of_numpy(tmp_path, run_cli):
+    values = np.random.default_rng(0).uniform(-3e38, 3e38, (1, 2, 3, 8, 8)).astype(np.float32)
+    done = run_cli("verify", write_like_tao(tmp_path / "f", values))
+    assert done.code == 6
+    assert "noise" in done.stdout
+    assert "Warning" not in done.stderr
+
+
+@pytest.mark.parametrize("arithmetic", [None, {"options": [1]}, {"options": {"mean": [float("nan")], "scale": 1}}])
+def test_inspect_shows_an_edited_manifest_as_it_is(made, run_cli, arithmetic):
+    with h5py.File(made, "a") as file:
+        manifest = json.loads(bytes(file.attrs["int8cal"])) | {"arithmetic": arithmetic}
+        file.attrs["int8cal"] = np.bytes_(json.dumps(manifest))
+    assert run_cli("inspect", made).code == 0
+    done = run_cli("inspect", made, "--json")
+    json.loads(done.stdout, parse_constant=pytest.fail)
+    assert run_cli("inspect", made, "--deepstream").code == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -35,3 +36,31 @@ def test_every_page_is_in_the_table_of_contents() -> None:
         name = page.relative_to(REPOSITORY)
         if name.parts[0] == "docs" and name.name != "index.md":
             assert str(name.relative_to("docs").with_suffix("")) in index, name
+
+
+def codes_of_findings() -> set[str]:
+    """Every code that `verify` can give, read from the source."""
+    calls = (
+        node
+        for part in ("check", "tensorfile")
+        for path in (REPOSITORY / "src/int8cal" / part).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    )
+    levels = ("level", "code", "message", "hint")
+    return {
+        call.args[1].value
+        for call in calls
+        if isinstance(call.func, ast.Name)
+        and call.func.id == "Finding"
+        and len(call.args) == len(levels)
+        and isinstance(call.args[1], ast.Constant)
+    }
+
+
+def test_every_finding_is_explained_once() -> None:
+    page = (REPOSITORY / "docs/explanation/what-goes-wrong.md").read_text(encoding="utf-8")
+    _, _, tables = page.partition("## What each finding means")
+    rows = [row.split("|")[1] for row in tables.partition("\n## ")[0].splitlines() if row.startswith("| `")]
+    explained = [code.strip(" `") for row in rows for code in row.split(",")]
+    assert sorted(explained) == sorted(codes_of_findings())

@@ -23,7 +23,7 @@ from int8cal.pipeline import plan
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.layout import FOLDER_RECURSIVE, is_of_folder
-from int8cal.text_safety import printable
+from int8cal.text_safety import printable, shortened
 from int8cal.types import Size
 
 if TYPE_CHECKING:
@@ -84,6 +84,27 @@ class Origin:
             recursive=self.cal_image_dir is not None and stated.get("images") == FOLDER_RECURSIVE,
             options=options if isinstance(options, dict) else None,
         )
+
+    def taken_from(self, file: TensorFile) -> list[Finding]:
+        """A note of what the command line leaves to the manifest, so that nobody takes it for proved of the file."""
+        stated = file.manifest or {}
+        options = stated.get("options")
+        taken = {
+            "split": stated.get("split") if self.split is None else None,
+            "seed": stated.get("seed") if self.seed is None and not self.any_order else None,
+            **(options if isinstance(options, dict) else {}),
+        }
+        listed = ", ".join(f"{name} {value}" for name, value in taken.items() if isinstance(value, str | int))
+        if not listed:
+            return []
+        return [
+            Finding(
+                "note",
+                "taken-from-manifest",
+                f"the images were made again as the manifest says: {printable(shortened(listed, 200))}",
+                "Compare that with what the network is trained and run with.",
+            )
+        ]
 
 
 def planned(origin: Origin, file: TensorFile) -> tuple[list[Finding], Plan | None]:

@@ -111,9 +111,12 @@ def _smoothness(image: ImageCHW_f32) -> float:
     Von Neumann's ratio: independent neighbours give 0, equal ones 1. Each channel is taken about its own mean.
     """
     variance = float(image.var(axis=(1, 2), dtype=np.float64).mean())
-    steps = [
-        float(np.square(np.diff(image, axis=axis)).mean(dtype=np.float64)) for axis in (1, 2) if image.shape[axis] > 1
-    ]
+    with np.errstate(over="ignore"):  # values near the end of float32 are far from smooth
+        steps = [
+            float(np.square(np.diff(image, axis=axis)).mean(dtype=np.float64))
+            for axis in (1, 2)
+            if image.shape[axis] > 1
+        ]
     if variance == 0 or not steps:
         return float("nan")
     return 1 - min(steps) / (2 * variance)

@@ -138,7 +138,7 @@ def verify(
         sources = None if any(finding.level == "error" for finding in structure) else _source_hashes(file)
         expected = stated(file.manifest, file.shape[1])
         judged = sense(statistics, expected=expected, sources=sources)
-        findings = [*structure, *values.findings, *proof, *_in_the_light_of(proof, judged), *seen]
+        findings = [*structure, *values.findings, *proof, *rebuilt.taken, *_in_the_light_of(proof, judged), *seen]
         return Verification(
             path=file.path,
             batches=len(file),
@@ -168,10 +168,12 @@ class _Rebuild:
         self._file, self._workers = file, workers
         self.plan: Plan | None = None
         self.findings: list[Finding] = []
+        self.taken: list[Finding] = []
         self.made_from: Mapping[int, MadeFrom] = {}
         self._in_order: InOrder | None = None
         if origin is None:
             return
+        self.taken = origin.taken_from(file)
         self.findings, self.plan = planned(origin, file)
         if self.plan and not origin.any_order:
             self._in_order = InOrder(self.plan, file, workers)

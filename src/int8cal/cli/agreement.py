@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from int8cal.text_safety import printable
@@ -38,15 +37,11 @@ def _facts(tensor: TensorAgreement) -> dict[str, Any]:
         "name": tensor.name,
         "finite": tensor.finite,
         "identical": tensor.identical,
-        "sqnr_db": _or_null(tensor.sqnr_db),
-        "cosine": _or_null(tensor.cosine),
-        "max_error": _or_null(tensor.max_error),
+        "sqnr_db": tensor.sqnr_db,
+        "cosine": tensor.cosine,
+        "max_error": tensor.max_error,
         "top1": tensor.top1,
     }
-
-
-def _or_null(figure: float) -> float | None:
-    return figure if math.isfinite(figure) else None
 
 
 def _table(heading: str, tensors: Iterable[TensorAgreement]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
 import traceback
@@ -23,8 +24,16 @@ JSON_SCHEMA = 1
 
 
 def print_json(result: dict[str, Any]) -> None:
-    """The one JSON object of a command called with ``--json``."""
-    click.echo(json.dumps({"schema": JSON_SCHEMA, **result}, ensure_ascii=True, indent=1))
+    """The one JSON object of a command called with ``--json``; NaN and infinity, which JSON lacks, are null."""
+    click.echo(json.dumps(_as_json({"schema": JSON_SCHEMA, **result}), ensure_ascii=True, allow_nan=False, indent=1))
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _as_json(item) for key, item in value.items()}
+    return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def print_lines(lines: Iterable[str]) -> None:
@@ -35,7 +44,7 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def print_table(rows: Iterable[tuple[str, object]]) -> None:
     """Name–value rows, aligned."""
-    listed = [(name, str(value)) for name, value in rows]
+    listed = [(printable(name), str(value)) for name, value in rows]
     width = max((len(name) for name, _ in listed), default=0)
     print_lines(f"{name:<{width}}  {value}" for name, value in listed)
 

@@ -8,6 +8,7 @@ import click
 
 from int8cal.cli import console, progress
 from int8cal.cli.origin import origin_of, origin_options
+from int8cal.errors import TensorFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,9 @@ def verify(*, file: str, model: str | None, as_json: bool, **origin: Any) -> Non
             raise click.exceptions.Exit(6)
     else:
         console.print_lines(_lines(found))
-        found.require_sound()
+        if not found.sound:
+            hint = "The findings in the output say what is wrong with it, and what to do."
+            raise TensorFileError(f"do not use this file: {found.verdict}", where=found.path, hint=hint)
 
 
 def _lines(found: Verification) -> Iterator[str]:

@@ -140,10 +140,10 @@ class Rebatched(BatchSource):
     """
 
     def __init__(self, source: BatchSource, size: int, *, drop_remainder: bool = False) -> None:
-        if size < 1:
-            raise UsageError(f"a batch cannot have {size} images")
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+            raise UsageError(f"a batch cannot have {size!r} images", hint="Give a whole number above 0.")
         self._source = source
-        self._size = size
+        self._size = int(size)
         self._count, self.dropped = divmod(source.images, size)
         if self._count == 0:
             raise UsageError(f"{source.images} images do not fill one batch of {size}")

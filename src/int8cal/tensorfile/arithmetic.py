@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 from int8cal.errors import TensorFileError
 
@@ -88,10 +88,14 @@ def _numbers(value: object) -> tuple[float, ...]:
     """One finite number or a list of them; nothing of anything else."""
     listed = value if isinstance(value, list) else [value]
     try:
-        numbers = [float(number) for number in listed if type(number) in (int, float)]
+        numbers = [float(number) for number in listed if _is_number(number)]
     except OverflowError:  # a whole number with hundreds of digits
         return ()
     return tuple(numbers) if len(numbers) == len(listed) and all(map(math.isfinite, numbers)) else ()
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _wrong(name: str, value: object, wanted: str) -> TensorFileError:

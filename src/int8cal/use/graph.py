@@ -151,7 +151,7 @@ def quantized_inputs(model: Any, nodes: Sequence[Any]) -> list[str]:
 
 
 def all_activations(model: Any) -> list[str]:
-    """Names of every float32 activation, model input first: what a TensorRT calibration cache lists."""
+    """Names of every float32 activation of a model that was prepared, its input first: what our caches list."""
     constants = {initializer.name for initializer in model.graph.initializer}
     produced = [name for node in model.graph.node for name in node.output]
     names = dict.fromkeys([*(value.name for value in model.graph.input), *produced])

@@ -94,7 +94,8 @@ def quantize(
         percentile: for the method ``percentile``.
         exclude: names or shell patterns of nodes that stay float.
         fold_weights: store weights as INT8; see `int8cal.use.qdq.insert_qdq`.
-        trt_cache: also write a calibration cache for TensorRT 10 or older here; lists every activation.
+        trt_cache: also write a calibration cache for TensorRT 10 or older here; it lists every activation that is left
+            once each BatchNormalization is folded into the convolution before it.
         trt_version: TensorRT release that will read the cache (``10.3.0``); required with ``trt_cache``.
         input_name: the model's input, where it cannot be found.
         layout: layout of that input, where it cannot be told.

@@ -123,11 +123,16 @@ class Feed:
         """Images per batch."""
         return self._batches.shape[0]
 
-    def next_pointer(self) -> int | None:
-        """Copy the next batch to the GPU and give its address; None after the last, or after an error."""
+    def next_pointer(self, inputs: Sequence[str]) -> int | None:
+        """Copy the next batch to the GPU and give its address; None after the last, or after an error.
+
+        Args:
+            inputs: names of the network's inputs, which must be one.
+        """
         if self.error is not None:
             return None
         try:
+            _require_one_input(inputs)
             return self._copy_next()
         except Int8calError as error:
             self.error = error
@@ -180,6 +185,15 @@ class Feed:
             raise UseError(f"TensorRT calibrated with {self._consumed} of {len(self._batches)} batches")
 
 
+def _require_one_input(inputs: Sequence[str]) -> None:
+    if len(inputs) != 1:
+        listed = ", ".join(map(repr, inputs)) or "none"
+        raise UseError(
+            f"the network has {len(inputs)} inputs ({listed}), a tensorfile feeds one",
+            hint="Make the other inputs constants of the model.",
+        )
+
+
 def _check_header(cache: str, version: str) -> None:
     found, wanted = read_cache(cache), version_number(version)
     if found.version != wanted:
@@ -213,7 +227,7 @@ def _calibrator_class(trt: Any) -> type:
             return self.feed.batch_size
 
         def get_batch(self, names: Sequence[str]) -> list[int] | None:
-            pointer = self.feed.next_pointer()
+            pointer = self.feed.next_pointer(names)
             return None if pointer is None else [pointer]
 
         def read_calibration_cache(self) -> bytes | None:

@@ -102,6 +102,12 @@ def test_rebatching_keeps_every_image_in_order_or_says_so(batches: int, size: in
     assert numbers(rebatched.rebatch(1)) == [[number] for number in range(rebatched.images)]
 
 
+@pytest.mark.parametrize("size", [0, -1, "4", None, True, 2.0])
+def test_batches_of_what_is_no_number_are_usage_errors(size: object) -> None:
+    with pytest.raises(UsageError, match="a batch cannot have"):
+        Numbers(2, 2).rebatch(size)  # type: ignore[arg-type]  # the mistake
+
+
 def test_rebatched_batches_do_not_share_memory() -> None:
     first, second = list(Numbers(2, 2).rebatch(1))[:2]
     assert not np.shares_memory(first, second)

@@ -109,6 +109,15 @@ def test_an_error_never_becomes_a_short_calibration(cuda: Cuda, images: Any, tmp
     assert cuda.buffers == {}
 
 
+def test_a_network_of_two_inputs_is_an_error(cuda: Cuda, images: Any) -> None:
+    calibrator = tensorrt.EntropyCalibrator2(images())
+    with pytest.raises(UseError, match="has 2 inputs"):
+        calibrator.get_batch(["x", "size"])
+    assert calibrator.get_batch(["x", "size"]) is None
+    with pytest.raises(UseError, match="has 2 inputs"), calibrator:
+        pass
+
+
 def test_a_calibration_that_stops_early_is_an_error(cuda: Cuda, images: Any, tmp_path: Path) -> None:
     with (
         pytest.raises(UseError, match="1 of 4 batches"),
