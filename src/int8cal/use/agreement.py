@@ -21,6 +21,7 @@ from int8cal.use.graph import weighted_outputs
 from int8cal.use.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
 
 _Array: TypeAlias = npt.NDArray[np.float32]
+_Doubles: TypeAlias = npt.NDArray[np.float64]
 _Bind: TypeAlias = Callable[[Any], InputBinding]
 
 _PART_BYTES = 1 << 20  # of input run at a time; activations take about a hundred times as much
@@ -54,10 +55,10 @@ class TensorAgreement:
         if not self.finite:
             return  # NaN would be lost in a maximum, and nothing that follows can be told
         error = second - first
-        self._signal += float(first @ first)
-        self._other += float(second @ second)
-        self._product += float(first @ second)
-        self._noise += float(error @ error)
+        self._signal += _product(first, first)
+        self._other += _product(second, second)
+        self._product += _product(first, second)
+        self._noise += _product(error, error)
         self._max_error = max(self._max_error, float(np.abs(error).max(initial=0.0)))
         self._images += len(reference)
         if _is_class_scores(reference):
@@ -105,6 +106,11 @@ class TensorAgreement:
     def top1(self) -> float | None:
         """Share of images, 0..1, on which both models choose the same class; None when this is no classifier."""
         return self._same_class / self._images if self.classes and self.finite else None
+
+
+def _product(first: _Doubles, second: _Doubles) -> float:
+    """Inner product, on one thread: those of BLAS and of ONNX Runtime are in each other's way."""
+    return float(np.einsum("i,i", first, second))
 
 
 def _is_class_scores(values: _Array) -> bool:
