@@ -12,6 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from tests.unit.check.files import write_like_tao
 
+import int8cal
+
 CAFFE = np.array([103.939, 116.779, 123.68], np.float32).reshape(3, 1, 1)
 
 
@@ -60,6 +62,36 @@ def classifier(path, images, *, fold=False, classes=3, height=96, dead=False):
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
+
+
+def with_outputs(path, *nodes, **types):
+    """Adds nodes and outputs of these element types and ranks."""
+    model = onnx.load(path)
+    model.graph.node.extend(nodes)
+    for name, (element, rank) in types.items():
+        model.graph.output.append(helper.make_tensor_value_info(name, element, [None] * rank))
+    onnx.save(model, path)
+    return path
+
+
+def test_outputs_without_numbers_for_each_image_do_not_stop_the_others(pixels, tmp_path):
+    model = with_outputs(
+        classifier(tmp_path / "m.onnx", pixels / 255),
+        helper.make_node("ReduceMean", ["s"], ["scalar"], keepdims=0),
+        helper.make_node("Cast", ["s"], ["text"], to=TensorProto.STRING),
+        helper.make_node("NonZero", ["r"], ["places"]),
+        helper.make_node("ReduceMean", ["s"], ["middle"], axes=[1]),
+        helper.make_node("Less", ["s", "middle"], ["truth"]),
+        scalar=(TensorProto.FLOAT, 0),
+        text=(TensorProto.STRING, 2),
+        places=(TensorProto.INT64, 2),
+        truth=(TensorProto.BOOL, 2),
+    )
+    found = int8cal.verify(write_like_tao(tmp_path / "f", pixels / 255), model=model)
+    said = {finding.code: finding.message for finding in found.findings}
+    assert found.sound
+    assert said["model-output-unseen"].endswith(": scalar, text, places")
+    assert said["model-alive"].partition("; ")[0].endswith(": probabilities, truth")
 
 
 def test_right_images(pixels, tmp_path, run_cli):
