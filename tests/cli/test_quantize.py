@@ -94,6 +94,8 @@ def test_compare_prints_and_draws(run_cli: Any, tensor: str, held_out: str, tmp_
     ("arguments", "code", "message"),
     [
         (["quantize", "model.etlt", "TENSOR", "-o", "o"], 7, "tao model NETWORK export"),
+        (["quantize", "model.pt", "TENSOR", "-o", "o"], 7, "torch.onnx.export"),
+        (["quantize", "nosuch.onnx", "TENSOR", "-o", "o"], 7, "give the path of a float model in ONNX"),
         (["quantize", MODEL, "TENSOR"], 2, "Missing option"),
         (["quantize", MODEL, "TENSOR", "-o", "o", "--trt_cache", "c"], 2, "--trt_version"),
         (["quantize", MODEL, "TENSOR", "-o", "o", "--eval", "TENSOR"], 2, "evaluation file is the calibration file"),

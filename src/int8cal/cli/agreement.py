@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from int8cal.text_safety import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from int8cal.use.agreement import Agreement, TensorAgreement
 
@@ -26,10 +26,12 @@ def as_json(agreement: Agreement) -> dict[str, Any]:
 
 def as_lines(agreement: Agreement, title: str) -> list[str]:
     """A table of the outputs and one of the worst layers."""
-    lines = [f"{title}, {agreement.images} images:", *_table("output", agreement.outputs)]
-    lines += [f"  not compared: {name}: {reason}" for name, reason in agreement.skipped.items()]
-    worst = agreement.worst_layers()
-    return [*lines, *_table("worst layers", worst)] if worst else lines
+    return [
+        f"{title}, {agreement.images} images:",
+        *_table("output", agreement.outputs),
+        *(f"  not compared: {name}: {reason}" for name, reason in agreement.skipped.items()),
+        *_table("worst layers", agreement.worst_layers()),
+    ]
 
 
 def _facts(tensor: TensorAgreement) -> dict[str, Any]:
@@ -44,7 +46,9 @@ def _facts(tensor: TensorAgreement) -> dict[str, Any]:
     }
 
 
-def _table(heading: str, tensors: Iterable[TensorAgreement]) -> list[str]:
+def _table(heading: str, tensors: Sequence[TensorAgreement]) -> list[str]:
+    if not tensors:
+        return []
     rows = [(heading, *_HEADINGS), *((printable(tensor.name), *_cells(tensor)) for tensor in tensors)]
     width = max(len(row[0]) for row in rows)
     return [f"  {row[0]:<{width}}" + "".join(f"  {cell:>9}" for cell in row[1:]) for row in rows]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import h5py
 import numpy as np
 
-from int8cal.errors import TensorFileError
+from int8cal.errors import TensorFileError, UsageError
 from int8cal.files import kind_of_file
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.adapters import BatchSource
@@ -66,7 +66,7 @@ class TensorFile(BatchSource):
         try:
             bound_metadata_cache(self._file.id)
             with hdf5_errors(self.path, "the root group"):
-                self._root = h5py.h5g.open(self._file.id, b"/")
+                self._open_root = h5py.h5g.open(self._file.id, b"/")
                 self._count = self._read_count()
                 self._shape = self._read_shape()
                 self.manifest = self._read_manifest()
@@ -183,6 +183,14 @@ class TensorFile(BatchSource):
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
 
+    @property
+    def _root(self) -> h5py.h5g.GroupID:
+        if not self._file:  # is how h5py says that it is closed
+            raise UsageError(
+                "the tensorfile was closed", where=self.path, hint="Read it before, inside its with block."
+            )
+        return self._open_root
+
     def _batch(self, batch: int) -> BatchNCHW_f32:
         return self.stored(batch).read(np.float32)
 
@@ -198,7 +206,10 @@ class TensorFile(BatchSource):
     def _read_count(self) -> int:
         attribute = self._attribute(layout.COUNT)
         if attribute is None:
-            raise self._error(f"no root attribute {layout.COUNT!r}: it is HDF5, but no tensorfile")
+            raise self._error(
+                f"no root attribute {layout.COUNT!r}: it is HDF5, but no tensorfile",
+                hint="Give what calibration_tensorfile made; models and other data in HDF5 are of no use here.",
+            )
         if attribute.shape != () or attribute.dtype.kind not in "iu":
             raise self._error(f"root attribute {layout.COUNT!r} is no integer")
         count = int(self._file.attrs[layout.COUNT])

@@ -19,6 +19,7 @@ from typing import Any
 from int8cal.errors import UseError
 from int8cal.use import extras
 from int8cal.use.bounds import check_apart
+from int8cal.use.names import all_graphs
 from int8cal.use.wire import MAX_RANK, check_wire
 
 MAX_BYTES = 2**31 - 1  # protobuf's own limit; external data counts, for the model is put together in memory
@@ -28,6 +29,7 @@ _UNBOUNDED_OPS = frozenset({"Loop", "Scan", "SequenceMap"})
 _SHAPE_ATTRIBUTES = frozenset({"shape", "axes"})
 _SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Unsqueeze": 1}  # which input holds a shape or axes
 _TAO_SUFFIXES = frozenset({".etlt", ".tlt", ".hdf5", ".h5", ".pth"})
+_OTHER_EXPORTERS = {".pt": "torch.onnx.export", ".pb": "tf2onnx", ".tflite": "tf2onnx", ".keras": "tf2onnx"}
 _ENGINE_SUFFIXES = frozenset({".engine", ".plan", ".trt"})
 _SMALL_TYPES = {4: ("INT4", "UINT4", "FLOAT4E2M1"), 2: ("INT2", "UINT2")}  # bits → types, as far as onnx knows them
 _DYNAMIC_DIM = 1  # what an unknown dimension is taken for when sizes are estimated
@@ -86,6 +88,8 @@ def _refuse_other_formats(path: str) -> None:
     if suffix in _ENGINE_SUFFIXES:
         hint = "use the ONNX file that the engine was built from (tao model NETWORK export writes it)"
         raise _bad(path, "a TensorRT engine is compiled for one GPU and cannot be quantised any more", hint)
+    if suffix in _OTHER_EXPORTERS:
+        raise _bad(path, f"a {suffix} file is no ONNX model", f"export it first, with {_OTHER_EXPORTERS[suffix]}")
 
 
 def _parse(onnx: Any, path: str) -> Any:
@@ -100,9 +104,9 @@ def _parse(onnx: Any, path: str) -> Any:
                 check_wire(data, onnx.ModelProto.DESCRIPTOR, path)
                 model = onnx.ModelProto.FromString(data[:])
     except OSError as error:
-        raise _bad(path, f"cannot be read: {error.strerror}") from error
+        raise _bad(path, f"cannot be read: {error.strerror}", "give the path of a float model in ONNX") from error
     except DecodeError as error:
-        raise _bad(path, "is not an ONNX model, or is damaged") from error
+        raise _bad(path, "is not an ONNX model, or is damaged", "export the float model to ONNX again") from error
     del model.training_info[:]
     if not model.graph.node:
         raise _bad(path, "is not an ONNX model, or has no nodes")
@@ -118,17 +122,8 @@ def _regular_size(descriptor: int, path: str, what: str) -> int:
     return status.st_size
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
-    """A graph and every graph inside its nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _graphs(inner)
-
-
 def _tensors(graph: Any) -> Iterator[Any]:
-    for part in _graphs(graph):
+    for part in all_graphs(graph):
         yield from part.initializer
         for node in part.node:
             for attribute in node.attribute:
@@ -220,7 +215,7 @@ def _bits(onnx: Any, tensor: Any, path: str) -> int:
 def _check_operators(model: Any, path: str) -> None:
     if model.functions:
         raise _bad(path, "holds local functions", "inline them first: onnx.inliner.inline_local_functions(model)")
-    for graph in _graphs(model.graph):
+    for graph in all_graphs(model.graph):
         if graph.sparse_initializer or any(_has_sparse(node) for node in graph.node):
             raise _bad(path, "holds sparse tensors, which are not supported")
         for node in graph.node:
@@ -237,7 +232,7 @@ def _has_sparse(node: Any) -> bool:
 
 def _check_ranks(model: Any, path: str) -> None:
     """Refuse shapes of thousands of dimensions, be it attributes or constants: every node after them repeats them."""
-    for graph in _graphs(model.graph):
+    for graph in all_graphs(model.graph):
         lengths = {tensor.name: prod(tensor.dims) for tensor in graph.initializer}
         for node in graph.node:
             for attribute in node.attribute:

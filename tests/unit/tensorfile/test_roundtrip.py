@@ -147,3 +147,11 @@ def test_writing_where_one_cannot(tmp_path):
     with pytest.raises(OutputError) as caught:
         TensorFileWriter(str(tmp_path / "missing" / "f"), (1, 1, 2, 2), Compression.named("fast"))
     assert caught.value.where == os.fspath(tmp_path / "missing" / "f")
+
+
+@pytest.mark.parametrize("read", [lambda file: file[0], list, lambda file: file.samples, lambda file: file.objects()])
+def test_a_closed_file_is_said_to_be_closed_not_damaged(tmp_path, read):
+    with TensorFile(write(tmp_path / "f", noise(1, 1, 1, 2, 2))) as file:
+        pass
+    with pytest.raises(UsageError, match="was closed"):
+        read(file)
