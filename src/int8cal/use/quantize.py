@@ -125,10 +125,11 @@ def quantize(
         inputs = quantized_inputs(prepared, nodes)
         listed = all_activations(prepared) if trt_cache else []
         check_names(listed)
+        _try_out(original, binding, batches)
         calibration = calibrate(prepared, list(dict.fromkeys([*inputs, *listed])), batches, binding, progress)
         amax = calibration.amax(method, percentile)
         quantized = insert_qdq(prepared, nodes, {name: amax[name] for name in inputs}, fold_weights=fold_weights)
-        _try_out(quantized, binding, batches)
+        _try_result(quantized, binding, batches)
         measure = partial(measure_agreement, original, quantized, layout=binding.layout, progress=progress)
         in_sample = measure(batches, max_images=IN_SAMPLE_IMAGES) if agreement else None
         held_out = None if evaluation is None else measure(evaluation)
@@ -158,15 +159,19 @@ def quantize(
 
 
 def _try_out(model: Any, binding: InputBinding, batches: Batches) -> None:
-    """Run the INT8 model once as its users will, with ONNX Runtime's optimisations.
+    """Run a model once as its users will, with ONNX Runtime's optimisations.
 
     Raises:
         UseError: it does not run.
     """
+    runner = Runner(model, numeric_outputs(model), binding, optimized=True)
+    for batch in islice(batches, 1):
+        next(runner.run(batch))
+
+
+def _try_result(model: Any, binding: InputBinding, batches: Batches) -> None:
     try:
-        runner = Runner(model, numeric_outputs(model), binding, optimized=True)
-        for batch in islice(batches, 1):
-            next(runner.run(batch))
+        _try_out(model, binding, batches)
     except UseError as error:
         hint = "leave the node that is named in float: --exclude NODE"
         raise UseError(f"the INT8 model does not run in ONNX Runtime: {error.message}", hint=hint) from error

@@ -369,7 +369,7 @@ def test_nothing_of_onnxruntimes_own_log_reaches_the_terminal(
     model.graph.output.append(onnx.helper.make_tensor_value_info("bad", 1, ["a", "b"]))
     source.write_bytes(model.SerializeToString())
 
-    with pytest.raises(UseError, match="fails"):
+    with pytest.raises(UseError, match=r"^the model fails on the samples"):  # which is not the INT8 model's fault
         quantize(source, images(), tmp_path / "int8.onnx")
 
     assert capfd.readouterr() == ("", "")
