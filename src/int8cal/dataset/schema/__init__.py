@@ -5,4 +5,4 @@ from int8cal import protos
 EXAMPLE = "int8cal.tf.Example"
 """Full name of the message; its class is ``protos.message_class(EXAMPLE)``."""
 
-protos.add_package_descriptors(__name__)
+protos.add_descriptors(protos.data_file(__file__, protos.DESCRIPTORS_FILE))

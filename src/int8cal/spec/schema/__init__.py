@@ -32,7 +32,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any, TypeAlias
 
 from int8cal import protos
@@ -144,10 +143,9 @@ _SCHEMAS: dict[str, Schema] = {}
 
 
 def _register_built_in() -> None:
-    folder = resources.files(__name__)
-    descriptor_set = folder.joinpath(protos.DESCRIPTORS_FILE).read_bytes()
+    descriptor_set = protos.data_file(__file__, protos.DESCRIPTORS_FILE)
     for network in ("detectnet_v2", "classification", "ssd", "faster_rcnn"):
-        register_schema(json.loads(folder.joinpath(f"{network}.checks.json").read_text("utf-8")), descriptor_set)
+        register_schema(json.loads(protos.data_file(__file__, f"{network}.checks.json")), descriptor_set)
 
 
 _register_built_in()
