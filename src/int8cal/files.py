@@ -295,6 +295,27 @@ def write_file(path: str, content: bytes, *, overwrite: bool = False, inputs: It
         output.commit()
 
 
+def commit_together(first: OutputFile, last: OutputFile) -> None:
+    """Give two files their names, of which the first is of no use without the last.
+
+    All that takes long is done before either has its name. When the process dies between the two, the first alone is
+    there.
+
+    Raises:
+        OutputError: one of them cannot be finished; neither has its name then (with ``overwrite``, what had the name of
+            the first may be gone).
+    """
+    first.prepare()
+    last.prepare()
+    with uninterrupted():
+        first.commit()
+        try:
+            last.commit()
+        except OutputError:
+            first.withdraw()
+            raise
+
+
 @contextlib.contextmanager
 def output_errors(path: str, message: str, *, hint: str) -> Iterator[None]:
     """Turn what the operating system refuses in the block into an `OutputError` with its reason.

@@ -19,8 +19,7 @@ from int8cal import __version__
 from int8cal.dataset.encoded import sample_place
 from int8cal.engine.versions import deciding_packages
 from int8cal.errors import OutputError
-from int8cal.files import OutputFile
-from int8cal.stopping import uninterrupted
+from int8cal.files import OutputFile, commit_together
 
 if TYPE_CHECKING:
     from int8cal.engine.assemble import Assembled
@@ -187,22 +186,11 @@ class _RunFactsOutput(OutputFile):
 def publish(tensorfile: OutputFile, run_facts: OutputFile, manifest: Manifest) -> None:
     """Give a complete tensorfile and its ``.json`` their names, the tensorfile the last: it never stands alone.
 
-    All that takes long is done before either has its name. When the process dies between the two, the ``.json`` alone
-    is left, and the next run replaces it.
-
-    Raises:
-        OutputError: one of them cannot be written; neither has its name then.
+    When the process dies between the two, the ``.json`` alone is left, and the next run replaces it. Errors as
+    `commit_together`.
     """
     run_facts.write(manifest.to_bytes())
-    run_facts.prepare()
-    tensorfile.prepare()
-    with uninterrupted():
-        run_facts.commit()
-        try:
-            tensorfile.commit()
-        except OutputError:
-            run_facts.withdraw()
-            raise
+    commit_together(run_facts, tensorfile)
 
 
 def is_run_facts(path: str) -> bool:

@@ -194,7 +194,7 @@ def make(
         plan: what to make.
         out: path of the tensorfile; ``<out>.json`` is written beside it.
         engine: ``native`` (threads of this process), ``ray`` (a Ray cluster), or ``tao`` (NVIDIA's own command, where
-            it is installed; workers, compression and progress do not concern it).
+            it is installed; it has no progress to tell).
         ray_address: of the cluster, for engine ``ray``; None: ``RAY_ADDRESS`` of the environment, or else a cluster of
             this machine alone, for the time of the run.
         overwrite: replace existing output: a tensorfile, never anything else.
@@ -225,8 +225,11 @@ def make(
     if engine == "tao":
         if skipping:
             raise UsageError("NVIDIA's command cannot leave bad images out", hint="Use on_bad_image fail.")
-        if resume or shards or ray_address:
-            raise UsageError("NVIDIA's command knows nothing of resume, shards and Ray", hint="Leave them out.")
+        if resume or shards or ray_address or workers is not None or compression != "fast":
+            raise UsageError(
+                "NVIDIA's command knows nothing of resume, shards, Ray, workers and compression",
+                hint="Leave them out.",
+            )
         return _made_by_nvidia(plan, out, overwrite=overwrite, scratch_dir=scratch_dir, record=record or {})
     stream = engine_named(engine, plan, ray_address=ray_address)
     if workers is not None and workers < 1:

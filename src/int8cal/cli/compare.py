@@ -50,6 +50,8 @@ def compare(
     from int8cal.use.compare_page import page_of
     from int8cal.web_page import page_output
 
+    if overwrite and not html:
+        raise click.UsageError("--overwrite is for the page of --html, which is not asked for")
     with ExitStack() as files:
         inputs = (reference, other, file)
         page = html and files.enter_context(page_output(html, overwrite=overwrite, inputs=inputs))

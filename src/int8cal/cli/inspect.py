@@ -94,6 +94,8 @@ def _table(facts: dict[str, Any], manifest: dict[str, Any] | None) -> list[tuple
         rows.append(
             (f"channel {number}", "min {min:.6g}  max {max:.6g}  mean {mean:.6g}  std {std:.6g}".format(**channel))
         )
+    from int8cal.tensorfile.layout import split_text  # late: HDF5
+
     if manifest is None:
         rows.append(("manifest", "none: not made by int8cal"))
         return rows
@@ -101,7 +103,7 @@ def _table(facts: dict[str, Any], manifest: dict[str, Any] | None) -> list[tuple
     rows += [
         ("made by", f"int8cal {manifest.get('int8cal')}"),
         ("network", manifest.get("network")),
-        ("split", f"{manifest.get('split') or 'none: images of a folder'}, seed {manifest.get('seed')}"),
+        ("split", f"{split_text(manifest)}, seed {manifest.get('seed')}"),
         ("arithmetic", f"{arithmetic.get('name')} ({arithmetic.get('evidence')})"),
         ("options", ", ".join(f"{name}={value}" for name, value in _mapping(arithmetic.get("options")).items())),
         ("skipped", manifest.get("skipped")),

@@ -44,7 +44,7 @@ def get(name: str) -> Network:
         return own
     for entry_point in _entry_points():
         if entry_point.name == name:
-            _load_foreign(entry_point)
+            return _load_foreign(entry_point)
     networks = all_networks()
     for network in networks:
         if name == network.name or name in network.aliases:

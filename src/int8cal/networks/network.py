@@ -27,6 +27,7 @@ Evidence: TypeAlias = Literal[
     "bit-exact but for colour JPEGs",
     "exporter-equal but for colour JPEGs",
     "not compared",
+    "reference",
     "unverified",
 ]
 """How well an arithmetic is known to equal the reference, for every sample that it is given:

@@ -17,7 +17,7 @@ from int8cal.report.page import Outline, Page, Picture, Sample, commands, manife
 from int8cal.report.survey import survey
 from int8cal.report.viewing import ContactSheet, LevelCounts, Thumbnail, View, view_of
 from int8cal.tensorfile import TensorFile
-from int8cal.tensorfile.layout import SKIPPED
+from int8cal.tensorfile.layout import SKIPPED, split_text
 from int8cal.web_page import page_output
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _facts(found: Verification, manifest: Mapping[str, Any]) -> list[tuple[str, 
     if network := _network(found, manifest):
         rows.append(("Network", network))
     if "split" in manifest:
-        rows.append(("Split", f"{manifest['split']}, seed {manifest.get('seed')}"))
+        rows.append(("Split", f"{split_text(manifest)}, seed {manifest.get('seed')}"))
     if isinstance(arithmetic, dict):
         rows += [("Arithmetic", str(arithmetic.get("name"))), ("Evidence", str(arithmetic.get("evidence")))]
     if manifest.get("skipped"):

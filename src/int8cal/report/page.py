@@ -37,7 +37,7 @@ class Picture:
     Attributes:
         thumbnail: the picture.
         name: of the sample.
-        place: ``batch 0 · 3``.
+        place: ``batch 0, image 3``.
         marks: what is odd about it, in a word each.
         outlines: labelled boxes.
     """

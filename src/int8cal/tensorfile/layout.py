@@ -116,6 +116,11 @@ def is_of_folder(manifest: Mapping[str, Any]) -> bool:
     return manifest.get("images") in (FOLDER, FOLDER_RECURSIVE)
 
 
+def split_text(manifest: Mapping[str, Any]) -> str:
+    """Where a manifest says that the images came from, in words for people."""
+    return "none: images of a folder" if is_of_folder(manifest) else str(manifest.get("split"))
+
+
 def group_name(batch: int) -> str:
     """Name of the group of a batch."""
     return f"{GROUP_PREFIX}{batch}"

@@ -87,9 +87,12 @@ class Parts:
             raise problem
         file = type(self._head)(path)
         declared = (self._declared[number].batches, self._head.shape)
-        if (len(file), file.shape) != declared or layout.PARTS in (file.manifest or {}):
+        found = (len(file), file.shape)
+        if found != declared or layout.PARTS in (file.manifest or {}):
             file.close()
-            raise damaged(path, f"is no part of {len(file)} batches of {file.shape}, as the head file declares")
+            raise damaged(
+                path, f"holds {found[0]} batches of {found[1]}, the head file declares {declared[0]} of {declared[1]}"
+            )
         return file
 
 

@@ -133,6 +133,13 @@ def _be_child(check: Callable[[], None], model_bytes: int, writing: int) -> None
             check()
         except UseError as error:
             problem = {"message": error.message, "hint": error.hint}
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of the model or of the checker: said as it is
+            problem = {
+                "message": f"cannot be checked: {type(error).__name__}: {str(error).partition(chr(10))[0]}",
+                "hint": "run onnx.checker.check_model on it; if that finds nothing, please report this",
+            }
         os.write(writing, json.dumps(problem).encode())
         os._exit(0)
     finally:

@@ -43,7 +43,7 @@ def compare(
         reference: ONNX file of the float model.
         other: ONNX file of the INT8 model made of it.
         batches: images, e.g. an open `int8cal.tensorfile.TensorFile`; best ones that calibration has not seen.
-        input_name: the models' input, where it cannot be found.
+        input_name: the models' input, to be sure of it.
         layout: layout of that input, where it cannot be told.
         max_images: stop after the batch that reaches this number; None: all.
         progress: told about each batch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import zipfile
@@ -212,15 +213,26 @@ def _new_folder(path: str) -> Iterator[str]:
         os.makedirs(parent, exist_ok=True)
         os.mkdir(part)
     except FileExistsError as error:
-        raise OutputError("another run is writing this folder, or left it behind", where=part) from error
+        raise OutputError(
+            "another run is writing this folder, or left it behind when it was killed",
+            where=part,
+            hint="Delete it when no run is at work, or choose another name.",
+        ) from error
     except OSError as error:
-        raise OutputError(f"cannot make the folder: {error.strerror or error}", where=path) from error
+        raise OutputError(
+            f"cannot make the folder: {error.strerror or error}",
+            where=path,
+            hint="Check permissions and free space of the folder that it goes into.",
+        ) from error
     try:
         yield part
         try:
             os.rename(part, path)
         except OSError as error:
-            raise OutputExistsError(f"cannot take its final name: {error.strerror}", where=path) from error
+            kind = OutputExistsError if error.errno in (errno.EEXIST, errno.ENOTEMPTY) else OutputError
+            raise kind(
+                f"cannot take its final name: {error.strerror}", where=path, hint="Choose another name."
+            ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -242,24 +254,26 @@ def _polygraphy(file: TensorFile, source: BatchSource, output: OutputFile, name:
 def _tensorfile(file: TensorFile, source: BatchSource, output: OutputFile, progress: Progress | None) -> Exported:
     compression = Compression.named("fast")
     with output:
-        with TensorFileWriter(output.scratch, source.shape, compression) as writer:
+        output.require_space(int(_bytes(source) * compression.typical_ratio))
+        with TensorFileWriter(output.scratch, source.shape, compression, name=output.path) as writer:
             for batch in _laid_out(source, "nchw", progress):
                 for image in batch:
                     writer.append(compression.encode(image))
-            writer.finish(_manifest(file, source), _samples(file, source))
+            writer.finish(_manifest(file, source, compression), _samples(file, source))
         output.commit()
     dropped = source.dropped if isinstance(source, Rebatched) else 0
     return Exported(output.path, "tensorfile", source.shape, source.images, dropped)
 
 
-def _manifest(file: TensorFile, source: BatchSource) -> dict[str, Any] | None:
-    """The manifest of the original, if it has one, with the new batches and a note of what was done."""
+def _manifest(file: TensorFile, source: BatchSource, compression: Compression) -> dict[str, Any] | None:
+    """The manifest of the original, if it has one, with the new batches and chunks and a note of what was done."""
     if file.manifest is None:
         return None
     return {
         **{key: value for key, value in file.manifest.items() if key != PARTS},
         "batches": len(source),
         "batch_size": source.shape[0],
+        "compression": compression.name,
         "image_shape": list(source.shape[1:]),
         "rebatched": {"batches": len(file), "batch_size": file.shape[0], "dropped": file.images - source.images},
     }

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
-from int8cal.files import OutputFile
+from int8cal.files import OutputFile, commit_together
 from int8cal.types import Progress
 from int8cal.use.agreement import Agreement, measure_agreement
 from int8cal.use.cache import CalibrationCache, check_names, dumps, version_number
@@ -97,7 +97,7 @@ def quantize(
         trt_cache: also write a calibration cache for TensorRT 10 or older here; it lists every activation that is left
             once each BatchNormalization is folded into the convolution before it.
         trt_version: TensorRT release that will read the cache (``10.3.0``); required with ``trt_cache``.
-        input_name: the model's input, where it cannot be found.
+        input_name: the model's input, to be sure of it.
         layout: layout of that input, where it cannot be told.
         evaluation: held-out images of the same preprocessing, to measure agreement on.
         agreement: measure agreement on the calibration images.
@@ -138,8 +138,9 @@ def quantize(
         if cache_file and version is not None:
             cache = CalibrationCache({name: amax[name] for name in listed}, version)
             cache_file.write(dumps(cache).encode())
-            cache_file.commit()
-        model_file.commit()
+            commit_together(cache_file, model_file)
+        else:
+            model_file.commit()
     return QuantizeReport(
         method=method,
         percentile=percentile,

@@ -44,7 +44,7 @@ def bind_input(
     Args:
         model: ``onnx.ModelProto``.
         shape: (B, C, H, W) of the tensorfile.
-        name: the input, if the caller knows it.
+        name: the input, when the caller wants to be sure of it.
         layout: the layout, if the caller knows it.
 
     Raises:
