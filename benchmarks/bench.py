@@ -19,7 +19,7 @@ import quantize
 import speed
 import startup
 import threads
-from helper import QUICK_WORKLOADS, WORKLOADS, Settings, machine
+from helper import QUICK_WORKLOADS, WORKLOADS, Settings, machine, print_table
 
 import memory
 
@@ -43,7 +43,7 @@ def main() -> None:
             rows = QUESTIONS[name].measure(settings)
             result[name] = rows
             print(f"\n{QUESTIONS[name].__doc__.splitlines()[0]}")
-            _print_table(QUESTIONS[name].table(rows))
+            print_table(QUESTIONS[name].table(rows))
     result["load_after"] = os.getloadavg()[0]
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -68,15 +68,6 @@ def _settings(folder: Path, *, quick: bool, repetitions: int | None) -> Settings
     if quick:
         return Settings(QUICK_WORKLOADS, 4, 2, repetitions or 1, 1, (1, 4), (1, 2), folder)
     return Settings(WORKLOADS, 160, 16, repetitions or 3, 21, (10, 50, 100), (2, 8, 32), folder)
-
-
-def _print_table(rows: list[list[object]]) -> None:
-    texts = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*texts, strict=True)]
-    for number, row in enumerate(texts):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        if number == 0:
-            print("  ".join("-" * width for width in widths))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -255,3 +256,13 @@ def machine() -> dict[str, Any]:
 def rounded(cost: Cost) -> dict[str, float]:
     """For JSON."""
     return {name: round(value, 3) for name, value in asdict(cost).items()}
+
+
+def print_table(rows: Sequence[Sequence[object]]) -> None:
+    """Print rows of cells, the first of them as headings."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*texts, strict=True)]
+    for number, row in enumerate(texts):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        if number == 0:
+            print("  ".join("-" * width for width in widths))

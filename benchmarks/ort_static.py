@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
 from int8cal import TensorFile
@@ -17,11 +18,12 @@ METHODS = {"entropy": CalibrationMethod.Entropy, "minmax": CalibrationMethod.Min
 
 def main(model: str, tensor: str, out: str, method: str) -> None:
     """Quantise with onnxruntime alone; what it is told is what its documentation says for TensorRT."""
+    name = onnx.load(model, load_external_data=False).graph.input[0].name
     with TensorFile(tensor) as file:
         quantize_static(
             model,
             out,
-            file.ort("input_1:0"),
+            file.ort(name),
             op_types_to_quantize=OPS,
             per_channel=True,
             activation_type=QuantType.QInt8,
