@@ -20,6 +20,7 @@ from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import EncodedSample, FailedSample, Work
 from int8cal.errors import DataError, UsageError
 from int8cal.pipeline import plan
+from int8cal.progress import watched
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.layout import FOLDER_RECURSIVE, is_of_folder
@@ -313,23 +314,16 @@ def in_any_order(
     made_from: dict[int, MadeFrom] = {}
     samples = [planned.dataset.samples[index] for index in dict.fromkeys(planned.order.tolist())]
     fields: list[tuple[Sample, npt.NDArray[np.float32]]] = []
-    if progress:
-        progress.start(len(samples))
-    try:
-        with closing(rebuilt_images(planned, samples, workers)) as results:
-            for result in results:
-                if isinstance(result, EncodedSample):
-                    made = image_of(planned, result)
-                    for number in missing.pop(digest_of(made), ()):
-                        made_from[number] = _made_from(result)
-                    fields.append((result.sample, _fields(made)))
-                if progress:
-                    progress.advance(1)
-                if not missing:
-                    break
-    finally:
-        if progress:
-            progress.finish()
+    with watched(progress, len(samples)) as advance, closing(rebuilt_images(planned, samples, workers)) as results:
+        for result in results:
+            if isinstance(result, EncodedSample):
+                made = image_of(planned, result)
+                for number in missing.pop(digest_of(made), ()):
+                    made_from[number] = _made_from(result)
+                fields.append((result.sample, _fields(made)))
+            advance(1)
+            if not missing:
+                break
     if len(images) < len(file) * file.shape[0]:
         return [_incomplete(len(images))], made_from
     if missing:

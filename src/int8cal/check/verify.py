@@ -15,6 +15,7 @@ from int8cal.check.rebuild import InOrder, in_any_order, planned
 from int8cal.check.sense import sense
 from int8cal.check.statistics import Statistics
 from int8cal.errors import TensorFileError
+from int8cal.progress import watched
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.findings import LEVELS, Finding, by_level
 from int8cal.tensorfile.layout import SKIPPED
@@ -212,17 +213,11 @@ def _in_the_light_of(proof: list[Finding], judged: list[Finding]) -> list[Findin
 def _read_once(values: ValueCheck, watchers: Iterable[Watcher], progress: Progress | None) -> None:
     """Show every usable image to every watcher."""
     listening = tuple(watchers)
-    if progress:
-        progress.start(len(values.file) * values.file.shape[0])
-    try:
+    with watched(progress, len(values.file) * values.file.shape[0]) as advance:
         for first, batch in values.images():
             for watcher in listening:
                 watcher.add(first, batch)
-            if progress:
-                progress.advance(len(batch))
-    finally:
-        if progress:
-            progress.finish()
+            advance(len(batch))
 
 
 def _source_hashes(file: TensorFile) -> list[bytes] | None:

@@ -27,6 +27,7 @@ from int8cal.demo.experiment import experiment_spec
 from int8cal.demo.kitti import example, label, shard_name, tfrecord
 from int8cal.demo.scene import draw_scene
 from int8cal.errors import OutputError, OutputExistsError, UsageError
+from int8cal.progress import watched
 from int8cal.types import ImageHWC_u8, Progress, Size
 
 ImageFormat = Literal["png", "jpg"]
@@ -165,17 +166,10 @@ def _refuse_taken(target: Path, *, overwrite: bool) -> None:
 
 def _in_order(draw: Callable[[int], _Frame], images: int, progress: Progress | None) -> list[_Frame]:
     frames = []
-    if progress:
-        progress.start(images)
-    try:
-        with ThreadPoolExecutor(_THREADS) as pool:
-            for frame in pool.map(draw, range(images)):
-                frames.append(frame)
-                if progress:
-                    progress.advance(1)
-    finally:
-        if progress:
-            progress.finish()
+    with watched(progress, images) as advance, ThreadPoolExecutor(_THREADS) as pool:
+        for frame in pool.map(draw, range(images)):
+            frames.append(frame)
+            advance(1)
     return frames
 
 

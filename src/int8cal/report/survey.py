@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from int8cal.check.rebuild import image_of, rebuilt_images
 from int8cal.check.selection import evenly
 from int8cal.engine.work import EncodedSample
+from int8cal.progress import watched
 from int8cal.report.objects import class_of, objects_of
 
 if TYPE_CHECKING:
@@ -78,18 +79,11 @@ def survey(found: Verification, plan: Plan, view: View, progress: Progress | Non
 
 def _brightness(plan: Plan, view: View, progress: Progress | None) -> Iterable[float]:
     samples = [plan.dataset.samples[index] for index in evenly(len(plan.dataset.samples), MAX_DECODED)]
-    if progress:
-        progress.start(len(samples))
-    try:
-        with closing(rebuilt_images(plan, samples)) as results:
-            for result in results:
-                if isinstance(result, EncodedSample):
-                    yield view.brightness(image_of(plan, result).mean(axis=(1, 2), dtype="f8"))
-                if progress:
-                    progress.advance(1)
-    finally:
-        if progress:
-            progress.finish()
+    with watched(progress, len(samples)) as advance, closing(rebuilt_images(plan, samples)) as results:
+        for result in results:
+            if isinstance(result, EncodedSample):
+                yield view.brightness(image_of(plan, result).mean(axis=(1, 2), dtype="f8"))
+            advance(1)
 
 
 def _classes(samples: Sequence[Sample], plan: Plan) -> Counter[str]:
