@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import stat
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from int8cal.dataset.encoded import sample_place
 from int8cal.engine.versions import deciding_packages
 from int8cal.errors import OutputError
 from int8cal.files import OutputFile, commit_together
+from int8cal.regular import open_regular
 
 if TYPE_CHECKING:
     from int8cal.engine.assemble import Assembled
@@ -210,9 +210,7 @@ def read_run_facts(path: str) -> dict[str, Any] | None:
 
 
 def _read_regular(path: str) -> bytes:
-    """The content of a regular file; nothing of what is none, or too large. Never waits for the writer of a pipe."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_RUN_FACTS_BYTES:
-            return b""
-        return file.read(_MAX_RUN_FACTS_BYTES)
+    """The content of a regular file; nothing of one that is too large."""
+    with open_regular(path) as file:
+        too_large = os.fstat(file.fileno()).st_size > _MAX_RUN_FACTS_BYTES
+        return b"" if too_large else file.read(_MAX_RUN_FACTS_BYTES)

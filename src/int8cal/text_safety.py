@@ -10,6 +10,7 @@ _HARMFUL_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 MAX_SHOWN = 2000
 """Characters of a message that are shown; messages quote paths and values, and those can have any length."""
+_MAX_VALUE = 80
 
 
 def printable(text: str) -> str:
@@ -39,6 +40,16 @@ def shortened(text: str, length: int = MAX_SHOWN) -> str:
         return text
     half = length // 2
     return f"{text[:half]} … ({left_out} characters) … {text[len(text) - (length - half) :]}"
+
+
+def short_repr(value: object) -> str:
+    """A value as Python writes it, in one line."""
+    return shortened(repr(value), _MAX_VALUE)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's error, which says the most; the error's class where it has no text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _escape(character: str) -> str:

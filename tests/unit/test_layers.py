@@ -12,7 +12,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "int8cal"
 
-BASE = {"errors", "extras", "files", "progress", "protos", "stopping", "text_safety", "types", "web_page"}
+BASE = {"errors", "extras", "files", "progress", "protos", "regular", "stopping", "text_safety", "types", "web_page"}
 STAGES = BASE | {"spec", "dataset", "preprocess", "tensorfile"}
 RUN = STAGES | {"networks", "planning", "plans", "engine", "manifest", "pipeline"}
 EVERYTHING = RUN | {"component", "report", "check", "use", "demo", "cli"}
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "files": {"errors", "stopping"},
     "progress": {"types"},
     "protos": {"errors", "types"},
+    "regular": set[str](),
     "text_safety": set[str](),
     "web_page": {"extras", "files", "text_safety"},
     "spec": BASE,

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from int8cal.text_safety import MAX_SHOWN, printable, shortened
+from int8cal.text_safety import MAX_SHOWN, first_line, printable, short_repr, shortened
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,18 @@ def test_what_is_too_long_keeps_its_start_and_end() -> None:
     assert "(1998008 characters)" in shown
     assert shortened("x" * MAX_SHOWN) == "x" * MAX_SHOWN
     assert shortened("abcdefg", 3) == "a … (4 characters) … fg"
+
+
+def test_a_value_of_any_length_fits_a_line() -> None:
+    assert short_repr("a") == "'a'"
+    shown = short_repr(["x"] * 100_000)
+    assert len(shown) < 120
+    assert shown.startswith("['x', ")
+    assert shown.endswith("'x']")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("one", "one"), ("\n one\ntwo", "one"), ("one\r\ntwo", "one"), (" \n", "KeyboardInterrupt")]
+)
+def test_the_first_line_of_an_error_is_never_empty(text: str, line: str) -> None:
+    assert first_line(KeyboardInterrupt(text)) == line

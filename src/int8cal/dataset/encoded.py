@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from int8cal.dataset.example import bytes_feature, parse_features
-from int8cal.dataset.files import open_regular
+from int8cal.dataset.files import open_data_file
 from int8cal.dataset.limits import MAX_ENCODED_BYTES, REPAIR_IMAGE
 from int8cal.dataset.paths import path_text
 from int8cal.dataset.samples import Sample
@@ -50,7 +50,7 @@ def read_encoded(sample: Sample) -> bytes:
 
 def _read_file(path: str) -> bytes:
     where = path_text(path)
-    with open_regular(path, "image file", ImageError, hint=_FIND_IMAGE, buffering=0) as file:
+    with open_data_file(path, "image file", ImageError, hint=_FIND_IMAGE, buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_ENCODED_BYTES:
             raise ImageError(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from typing import BinaryIO
 
 from int8cal.dataset.paths import path_text
 from int8cal.errors import DataError, MissingDataError
+from int8cal.regular import NotRegularError, open_regular
 
 
-def open_regular(path: str, what: str, error: type[DataError], *, hint: str, buffering: int = -1) -> BinaryIO:
+def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, buffering: int = -1) -> BinaryIO:
     """Open a regular file for reading; a pipe or device behind the name is never waited for.
 
     Args:
@@ -26,16 +25,14 @@ def open_regular(path: str, what: str, error: type[DataError], *, hint: str, buf
     """
     where = path_text(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_regular(path, buffering=buffering)
     except FileNotFoundError as missing:
         raise MissingDataError(
             f"No such file or directory: the {what} is missing.", where=where, hint=hint
         ) from missing
+    except NotRegularError:
+        raise error(f"Not a regular file, so no {what}.", where=where, hint=hint) from None
     except OSError as problem:
         raise error(f"The {what} cannot be opened: {problem.strerror}.", where=where, hint=hint) from problem
     except ValueError as problem:
         raise error(f"The {what} cannot be opened: {problem}.", where=where, hint=hint) from problem
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise error(f"Not a regular file, so no {what}.", where=where, hint=hint)
-    return os.fdopen(descriptor, "rb", buffering)

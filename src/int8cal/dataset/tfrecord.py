@@ -19,7 +19,7 @@ from typing import BinaryIO, NamedTuple
 
 import google_crc32c
 
-from int8cal.dataset.files import open_regular
+from int8cal.dataset.files import open_data_file
 from int8cal.dataset.limits import MAX_ENCODED_BYTES
 from int8cal.dataset.paths import path_text
 from int8cal.errors import RecordError
@@ -101,7 +101,7 @@ def record_place(path: str, offset: int) -> str:
 
 
 def _open(path: str) -> BinaryIO:
-    return open_regular(path, "TFRecord file", RecordError, hint=_FIND_RECORDS, buffering=_BUFFER_BYTES)
+    return open_data_file(path, "TFRecord file", RecordError, hint=_FIND_RECORDS, buffering=_BUFFER_BYTES)
 
 
 def _read(file: BinaryIO, path: str, offset: int, size: int, largest: int) -> Record:

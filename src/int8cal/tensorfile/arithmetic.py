@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeGuard
 
 from int8cal.errors import TensorFileError
+from int8cal.text_safety import short_repr
 
 _Linear: TypeAlias = tuple[tuple[float, ...], tuple[float, ...], bool]
 """Mean, scale, and whether pixels are known to be of 8 bit."""
@@ -99,5 +100,4 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def _wrong(name: str, value: object, wanted: str) -> TensorFileError:
-    shown = repr(value)
-    return TensorFileError(f"its {name} is {shown if len(shown) <= 80 else f'{shown[:77]}...'}, not {wanted}")
+    return TensorFileError(f"its {name} is {short_repr(value)}, not {wanted}")

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from int8cal.errors import TensorFileError
+from int8cal.tensorfile.layout import HDF5_SIGNATURE
+from int8cal.text_safety import first_line
 
 MAX_ENTRIES = 1 << 17
 """Most nodes and chunks of one tree: the root group of 400,000 batches has as many, and a batch never has."""
@@ -35,7 +37,6 @@ _END_OF_FREE_LIST = 1
 _ENDLESS_HEADER = "its object header never ends"
 _UNSOUND_TREE = "its tree of objects or chunks is unsound, or larger than any tensorfile's"
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK = struct.Struct("<8sB4x2Bx2H4xQ8xQ16xQI4xQQ")
 _HEADER = struct.Struct("<B7xI4x")
 _MESSAGE = struct.Struct("<HHB3x")
@@ -84,8 +85,7 @@ def hdf5_errors(path: str, what: str) -> Iterator[None]:
     except TensorFileError:
         raise
     except (KeyError, OSError, RuntimeError, TypeError, ValueError) as reason:
-        first_line = (str(reason).splitlines() or [type(reason).__name__])[0]
-        raise damaged(path, f"{what} cannot be read: {first_line}") from reason
+        raise damaged(path, f"{what} cannot be read: {first_line(reason)}") from reason
 
 
 class Chunk(NamedTuple):
@@ -199,12 +199,12 @@ class Structure:
     def _superblock(self) -> tuple[int, int, int, tuple[int, int] | None]:
         """(k of a group's leaves, of its inner nodes, address of the root group's header, what is cached of it)."""
         head = os.pread(self._descriptor, _SUPERBLOCK.size, 0)
-        if head[:8] == _SIGNATURE and head[8:9] in (b"\1", b"\2", b"\3"):
+        if head[:8] == HDF5_SIGNATURE and head[8:9] in (b"\1", b"\2", b"\3"):
             raise self._newer_format()
         if len(head) == _SUPERBLOCK.size:
             values = _SUPERBLOCK.unpack(head)
             signature, version, offset_size, length_size, leaf_k, group_k, base, end, root, cache, *cached = values
-            is_ours = (signature, version, offset_size, length_size, base) == (_SIGNATURE, 0, 8, 8, 0)
+            is_ours = (signature, version, offset_size, length_size, base) == (HDF5_SIGNATURE, 0, 8, 8, 0)
             if is_ours and end <= self.size and max(leaf_k, group_k) <= _MAX_K:
                 return leaf_k, group_k, root, (cached[0], cached[1]) if cache else None
         raise no_hdf5(self.path)

@@ -16,6 +16,7 @@ from int8cal.errors import TensorFileError
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.arithmetic import stated_arithmetic
 from int8cal.tensorfile.findings import Finding
+from int8cal.text_safety import short_repr
 
 if TYPE_CHECKING:
     from int8cal.tensorfile.reader import TensorFile
@@ -129,18 +130,18 @@ def _manifest_problems(file: TensorFile, manifest: Mapping[str, Any]) -> Iterato
     is_run = _is_run(manifest)
     for name in (*_COUNTS, *(_RUN_COUNTS if is_run else ())):
         if type(manifest.get(name)) is not int or manifest[name] < 0:
-            yield f"its {name} is {_shown(manifest.get(name))}, not a number"
+            yield f"its {name} is {short_repr(manifest.get(name))}, not a number"
             return
     for name in _HASHES if is_run else ():
         if not isinstance(manifest.get(name), str) or not _SHA256.fullmatch(manifest[name]):
-            yield f"its {name} is {_shown(manifest.get(name))}, not a SHA-256"
+            yield f"its {name} is {short_repr(manifest.get(name))}, not a SHA-256"
     if is_run:
         yield from _origin_problems(manifest)
     if manifest["batches"] != len(file):
         yield f"it speaks of {manifest['batches']} batches, the file has {len(file)}"
     shape = [manifest["batch_size"], *_listed(manifest.get("image_shape"))]
     if shape != list(file.shape):
-        yield f"it speaks of batches of shape {_shown(shape)}, the file's are {list(file.shape)}"
+        yield f"it speaks of batches of shape {short_repr(shape)}, the file's are {list(file.shape)}"
     try:
         stated_arithmetic(manifest, file.shape[1])
     except TensorFileError as error:
@@ -151,12 +152,12 @@ def _origin_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with what a run's record says of where the images came from."""
     split = manifest.get("split")
     if not isinstance(manifest.get("network"), str):
-        yield f"its network is {_shown(manifest.get('network'))}, not a name"
+        yield f"its network is {short_repr(manifest.get('network'))}, not a name"
     if layout.is_of_folder(manifest):
         if split is not None:
-            yield f"its split is {_shown(split)}, but images of a folder belong to none"
+            yield f"its split is {short_repr(split)}, but images of a folder belong to none"
     elif not isinstance(split, str):
-        yield f"its split is {_shown(split)}, not a name"
+        yield f"its split is {short_repr(split)}, not a name"
 
 
 def _table_problems(file: TensorFile, manifest: Mapping[str, Any], table: Any) -> Iterator[str]:
@@ -164,7 +165,7 @@ def _table_problems(file: TensorFile, manifest: Mapping[str, Any], table: Any) -
     images = len(file) * file.shape[0]
     skipped, stated = len(table) - len(used), manifest.get("skipped", 0)
     if skipped != stated:
-        yield f"{skipped} rows of the sample table are of skipped images, it says {_shown(stated)}"
+        yield f"{skipped} rows of the sample table are of skipped images, it says {short_repr(stated)}"
     if len(used) != images:
         yield f"the sample table names {len(used)} images, the file has {images}"
         return
@@ -241,8 +242,3 @@ def _some(names: set[str]) -> str:
 
 def _listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

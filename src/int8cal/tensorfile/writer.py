@@ -11,6 +11,7 @@ import numpy as np
 
 from int8cal.errors import OutputError
 from int8cal.tensorfile import layout
+from int8cal.text_safety import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,7 +127,7 @@ class _OutputErrors:
     ) -> None:
         if isinstance(error, (OSError, RuntimeError)):
             number = getattr(error, "errno", None)
-            reason = os.strerror(number) if number else str(error).partition("\n")[0]
+            reason = os.strerror(number) if number else first_line(error)
             raise OutputError(
                 f"cannot write the tensorfile: {reason}",
                 where=self._path,

@@ -15,13 +15,13 @@ import json
 import math
 import os
 import re
-import stat
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
+from int8cal.regular import NotRegularError, open_regular
 from int8cal.text_safety import shortened
 from int8cal.use.ranges import STEPS
 
@@ -33,6 +33,7 @@ _HEADER = re.compile(r"TRT-([1-9]\d{3,6})-([A-Za-z0-9]{1,64})", re.ASCII)
 _VALUE = re.compile(r"[0-9A-Fa-f]{8}")
 _NUMBER = r"(0|[1-9]\d?)"
 _VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}(?:\.\d{{1,4}})?)?)?", re.ASCII)
+_NAME_HINT = "give the name of a calibration cache"
 _FIRST_MAJOR = 7  # older ones wrote other headers; none is in use any more
 
 
@@ -178,13 +179,13 @@ def read_cache(path: str | os.PathLike[str]) -> CalibrationCache:
     """
     name = os.fspath(path)
     try:
-        # not blocking: opening a named pipe must not wait for its writer
-        with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UseError("is no regular file", where=name, hint="give the name of a calibration cache")
+        with open_regular(name) as file:
             data = file.read(MAX_BYTES + 1)
+    except NotRegularError:
+        raise UseError("is no regular file", where=name, hint=_NAME_HINT) from None
     except (OSError, ValueError) as error:
-        raise UseError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=name) from error
+        reason = getattr(error, "strerror", None) or error
+        raise UseError(f"cannot be read: {reason}", where=name, hint=_NAME_HINT) from error
     if len(data) > MAX_BYTES:
         raise UseError(f"has more than {MAX_BYTES} bytes: no calibration cache", where=name)
     try:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from int8cal.errors import UseError
+from int8cal.text_safety import first_line
 from int8cal.use import extras
+from int8cal.use.names import unique_name
 from int8cal.use.session import open_session
 
 MIN_OPSET = 13  # the first with per-channel QuantizeLinear
@@ -61,9 +63,8 @@ def _raise_opset(model: Any) -> Any:
     try:
         return extras.onnx().version_converter.convert_version(model, MIN_OPSET)
     except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
         raise UseError(
-            f"opset {opset(model)} cannot be converted to {MIN_OPSET}: {reason}",
+            f"opset {opset(model)} cannot be converted to {MIN_OPSET}: {first_line(error)}",
             hint=f"export the model with opset {MIN_OPSET} or later",
         ) from error
 
@@ -89,11 +90,7 @@ def _name_nodes(graph: Any) -> None:
     taken = {node.name for node in graph.node if node.name}
     for position, node in enumerate(graph.node):
         if not node.name:
-            name = f"{node.op_type}_{position}"
-            while name in taken:
-                name += "_"
-            node.name = name
-            taken.add(name)
+            node.name = unique_name(f"{node.op_type}_{position}", taken)
 
 
 def nodes_to_quantize(model: Any, exclude: Iterable[str] = ()) -> list[Any]:

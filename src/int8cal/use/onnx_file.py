@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from int8cal.errors import UseError
+from int8cal.regular import open_regular
+from int8cal.text_safety import first_line
 from int8cal.use import extras
 from int8cal.use.bounds import check_apart
 from int8cal.use.names import all_graphs
@@ -69,15 +70,11 @@ def _check_meaning(onnx: Any, model: Any, path: str) -> None:
     except UseError:
         raise
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
-        raise _bad(path, f"is not a valid ONNX model: {_first_line(error)}") from error
+        raise _bad(path, f"is not a valid ONNX model: {first_line(error)}") from error
 
 
 def _bad(path: str, message: str, hint: str | None = None) -> UseError:
     return UseError(message, where=path, hint=hint)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _refuse_other_formats(path: str) -> None:
@@ -96,9 +93,8 @@ def _parse(onnx: Any, path: str) -> Any:
     from google.protobuf.message import DecodeError
 
     try:
-        # not blocking: opening a named pipe must not wait for its writer
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            if _regular_size(file.fileno(), path, "the file") == 0:
+        with open_regular(path) as file:
+            if _size(file, path, "the file") == 0:
                 raise _bad(path, "is empty")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 check_wire(data, onnx.ModelProto.DESCRIPTOR, path)
@@ -113,13 +109,11 @@ def _parse(onnx: Any, path: str) -> Any:
     return model
 
 
-def _regular_size(descriptor: int, path: str, what: str) -> int:
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise _bad(path, f"{what} is not a regular file")
-    if status.st_size > MAX_BYTES:
-        raise _bad(path, f"{what} has {status.st_size} bytes; protobuf and ONNX Runtime end at {MAX_BYTES}")
-    return status.st_size
+def _size(file: BinaryIO, path: str, what: str) -> int:
+    size = os.fstat(file.fileno()).st_size
+    if size > MAX_BYTES:
+        raise _bad(path, f"{what} has {size} bytes; protobuf and ONNX Runtime end at {MAX_BYTES}")
+    return size
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
@@ -152,11 +146,11 @@ def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, path: st
         hint = "external data must lie in a file beside the model, named without any folder"
         raise _bad(path, f"tensor {tensor.name!r} refers to data in {location!r}", hint)
     try:
-        descriptor = os.open(folder / location, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        file = open_regular(folder / location, follow_links=False)
     except OSError as error:
         raise _bad(path, f"external data {location!r} cannot be read: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
-        size = _regular_size(descriptor, path, f"external data {location!r}")
+    with file:
+        size = _size(file, path, f"external data {location!r}")
         try:
             offset = int(entries.get("offset", "0"))
             length = int(entries.get("length", str(size - offset)))

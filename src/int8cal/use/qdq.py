@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from int8cal.errors import UseError
+from int8cal.text_safety import first_line
 from int8cal.use import extras
 from int8cal.use.graph import WEIGHTED_OPS
 from int8cal.use.names import rename_tensors, tensor_names, unique_name
@@ -56,8 +57,7 @@ def insert_qdq(model: Any, nodes: Sequence[Any], amax: Mapping[str, float], *, f
     try:
         onnx.checker.check_model(quantized, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UseError(f"the quantised model does not pass ONNX's own check: {reason}") from error
+        raise UseError(f"the quantised model does not pass ONNX's own check: {first_line(error)}") from error
     return quantized
 
 

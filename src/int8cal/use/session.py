@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UseError
+from int8cal.text_safety import first_line
 from int8cal.types import BatchNCHW_f32
 from int8cal.use import extras
 from int8cal.use.bounds import limited_memory, load_limit, run_limit
@@ -233,7 +234,7 @@ def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str]
                 disabled_optimizers=list(disabled_optimizers),
             )
         except _ort_errors() as error:
-            raise UseError(f"ONNX Runtime cannot load the model: {_reason(error)}") from error
+            raise UseError(f"ONNX Runtime cannot load the model: {first_line(error)}") from error
 
 
 def _run(session: Any, outputs: Sequence[str], feed: dict[str, npt.NDArray[np.float32]]) -> list[Any]:
@@ -242,14 +243,10 @@ def _run(session: Any, outputs: Sequence[str], feed: dict[str, npt.NDArray[np.fl
     try:
         return list(session.run(list(outputs), feed))
     except _ort_errors() as error:
-        raise UseError(f"the model fails on the samples: {_reason(error)}") from error
+        raise UseError(f"the model fails on the samples: {first_line(error)}") from error
 
 
 def _ort_errors() -> tuple[type[Exception], ...]:
     state = extras.need("onnxruntime.capi.onnxruntime_pybind11_state", "quantize")
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
     return (*(getattr(state, name) for name in names), ValueError, RuntimeError)
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

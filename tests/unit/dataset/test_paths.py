@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from int8cal.dataset.encoded import read_encoded
-from int8cal.dataset.files import open_regular
+from int8cal.dataset.files import open_data_file
 from int8cal.dataset.listing import files_below, names_in
 from int8cal.dataset.paths import data_root, matching_files, path_inside, require_folder
 from int8cal.dataset.samples import Sample
@@ -62,7 +62,7 @@ def test_impossible_paths_are_missing_folders(path: str) -> None:
 @pytest.mark.parametrize("path", [LONG, "no\0thing"])
 def test_impossible_paths_cannot_be_opened_or_listed(path: str) -> None:
     for use in (
-        lambda: open_regular(path, "image file", ImageError, hint=""),
+        lambda: open_data_file(path, "image file", ImageError, hint=""),
         lambda: names_in(path, "image folder"),
         lambda: list(files_below(path, "image folder")),
         lambda: read_encoded(Sample(0, "x", path)),
