@@ -112,7 +112,7 @@ def facts(plan: Plan, assembled: Assembled, compression: str) -> dict[str, Any]:
         **plan.facts(),
         "batches": assembled.batches,
         "skipped": len(assembled.skipped),
-        "dataset": {"sources": [len(source.samples) for source in plan.dataset.sources], **plan.dataset.counts},
+        "dataset": plan.dataset.facts(),
         "plan_sha256": plan.sha256,
         "compression": compression,
         "packages": deciding_packages(),
@@ -128,7 +128,7 @@ def reference_facts(plan: Plan) -> dict[str, Any]:
         "arithmetic": {"name": f"nvidia.{plan.network.name}", "evidence": "reference", "options": {}},
         "batches": plan.batches,
         "skipped": 0,
-        "dataset": {"sources": [len(source.samples) for source in plan.dataset.sources], **plan.dataset.counts},
+        "dataset": plan.dataset.facts(),
         "plan_sha256": plan.sha256,
     }
 

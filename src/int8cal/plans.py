@@ -154,7 +154,7 @@ class Plan:
             "shape": list(self.shape),
             "bytes": self.nbytes,
             "plan_sha256": self.sha256,
-            "dataset": {"sources": [len(source.samples) for source in self.dataset.sources], **self.dataset.counts},
+            "dataset": self.dataset.facts(),
             "samples": [
                 {"source": sample.source, "frame_id": printable(sample.frame_id), "location": sample_place(sample)}
                 for sample in self.samples()

@@ -1,7 +1,6 @@
 """Normalisations that networks are trained with, and the one that a manifest states.
 
-A network input is made of pixels 0..255 by ``value = (pixel − mean) × scale``, per channel. Means are those of ImageNet
-as Caffe, PyTorch and Keras write them; the torch preset divides by 0.224 in all channels, as NVIDIA's TAO does.
+A network input is made of pixels 0..255 by ``value = (pixel − mean) × scale``, per channel.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import TensorFileError
+from int8cal.preprocess.imagenet import CAFFE_MEAN_BGR, CAFFE_MEAN_GREY, PreprocessMode, pixel_terms
 from int8cal.tensorfile.arithmetic import stated_arithmetic
 
 _LARGEST_GREY = 65535
@@ -33,6 +33,7 @@ class Normalisation:
         means: pixel value that becomes 0, per channel in the order of the file; one for all channels or one for each.
         scales: value per pixel level, likewise.
         largest: largest pixel value: 255, or 65535 for 16-bit grey.
+        is_mean_known: whether the means are known; otherwise the range is that of every mean that there can be.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Normalisation:
     means: tuple[float, ...]
     scales: tuple[float, ...]
     largest: int = 255
+    is_mean_known: bool = True
 
     @property
     def low(self) -> npt.NDArray[np.float64]:
@@ -71,7 +73,7 @@ class Normalisation:
 
         16-bit pixels tell nothing: few cameras use all of their range.
         """
-        if self is _ANY_MEAN:
+        if not self.is_mean_known:
             return bool((high - low).max() <= 1.01 * 255)
         edge = _EDGE * float((self.high - self.low).max())
         return self.largest != 255 or bool(low.min() < self.low.min() + edge and high.max() > self.high.max() - edge)
@@ -87,22 +89,30 @@ def range_text(low: float, high: float) -> str:
     return f"{low + 0.0:.4g}..{high + 0.0:.4g}"  # + 0.0: no negative zero
 
 
+def _imagenet(
+    title: str, channel_order: str, mode: PreprocessMode, *, channels: int, mean: tuple[float, ...] = ()
+) -> Normalisation:
+    """A mode of `int8cal.preprocess.imagenet`; its means are one for all channels, or one for each."""
+    means, scale = pixel_terms(mode, mean, channels)
+    return Normalisation(title, channel_order, tuple(means), (scale,))
+
+
 _UNIT = Normalisation("pixels / 255 (DetectNet_v2)", "", (0.0,), (1 / 255,))
-_TF = Normalisation("pixels / 127.5 - 1 (tf)", "", (127.5,), (1 / 127.5,))
-_ANY_MEAN = Normalisation("pixels minus a mean, not scaled", "", (255.0,), (1.0,), 510)
-_TORCH_SCALE = (1 / (255 * 0.224),)
+_TF = _imagenet("pixels / 127.5 - 1 (tf)", "", "tf", channels=1)
+_ANY_MEAN = Normalisation("pixels minus a mean, not scaled", "", (255.0,), (1.0,), 510, is_mean_known=False)
+"""Whatever the mean is: values from -255, those of 0 less a mean of 255, to 255."""
 
 _COLOUR = (
     _UNIT,
     _TF,
-    Normalisation("(pixels / 255 - mean) / 0.224, RGB (torch)", "RGB", (123.675, 116.28, 103.53), _TORCH_SCALE),
-    Normalisation("pixels minus the ImageNet mean, BGR (caffe)", "BGR", (103.939, 116.779, 123.68), (1.0,)),
+    _imagenet("(pixels / 255 - mean) / 0.224, RGB (torch)", "RGB", "torch", channels=3),
+    _imagenet("pixels minus the ImageNet mean, BGR (caffe)", "BGR", "caffe", channels=3, mean=CAFFE_MEAN_BGR),
 )
 _GREY = (
     _UNIT,
     _TF,
-    Normalisation("(pixels / 255 - 0.449) / 0.224 (torch)", "grey", (114.495,), _TORCH_SCALE),
-    Normalisation("grey minus the ImageNet mean (caffe)", "grey", (117.3786,), (1.0,)),
+    _imagenet("(pixels / 255 - 0.449) / 0.224 (torch)", "grey", "torch", channels=1),
+    _imagenet("grey minus the ImageNet mean (caffe)", "grey", "caffe", channels=1, mean=CAFFE_MEAN_GREY),
 )
 _GREY_16_BIT = tuple(
     replace(preset, title=f"16-bit grey, {preset.title}", largest=_LARGEST_GREY) for preset in _GREY[1:]

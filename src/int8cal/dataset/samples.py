@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from int8cal.types import SplitName
 
@@ -89,3 +90,7 @@ class Dataset:
     def samples(self) -> tuple[Sample, ...]:
         """All samples of the split: sources in spec order, records in file order."""
         return tuple(sample for source in self.sources for sample in source.samples)
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of it: the samples of each source, and the counts."""
+        return {"sources": [len(source.samples) for source in self.sources], **self.counts}

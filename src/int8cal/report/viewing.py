@@ -77,9 +77,9 @@ def view_of(file: TensorFile) -> View:
     if from_manifest:
         return View(from_manifest.narrowed(low, high), "manifest")
     if preset := resembling(low, high):
-        if preset.largest != 2 * 255:  # a mean that is not known is taken from the range
+        if preset.is_mean_known:
             return View(preset, "range")
-        low = np.minimum(low.min(keepdims=True), 0)  # pixels as they are, or less a mean
+        low = np.minimum(low.min(keepdims=True), 0)  # pixels as they are, or less a mean that the range tells
         high = low + 255
     width = max(float((high - low).max()), 1e-9)
     return View(

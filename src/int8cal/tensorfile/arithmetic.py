@@ -76,7 +76,7 @@ def _of_mean(options: Mapping[str, Any], channels: int) -> _Linear | None:
         raise _wrong("mean", options.get("mean"), f"one number, or {channels}")
     if len(scale) not in (1, channels) or min(scale) <= 0:
         raise _wrong("scale", options.get("scale"), f"one number above 0, or {channels}")
-    return mean, scale, channels > 1
+    return mean, scale, channels > 1  # only grey pictures are kept at 16 bit; colour ones are decoded to 8
 
 
 def _mapping(value: object, name: str) -> Mapping[str, Any]:
