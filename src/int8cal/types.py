@@ -13,9 +13,6 @@ ImageHWC_u8: TypeAlias = npt.NDArray[np.uint8]
 ImageHWC_f16: TypeAlias = npt.NDArray[np.float16]
 """Image of half-precision values, height × width × channels."""
 
-ImageHWC_f32: TypeAlias = npt.NDArray[np.float32]
-"""Image of single-precision values, height × width × channels."""
-
 ImageCHW_f32: TypeAlias = npt.NDArray[np.float32]
 """One network input: channels × height × width, C-contiguous."""
 

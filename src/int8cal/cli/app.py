@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import warnings
 
 import click
@@ -11,7 +10,7 @@ import click
 from int8cal import __version__
 from int8cal.cli import console, streams
 from int8cal.cli.groups import SuggestingGroup
-from int8cal.errors import EXIT_BUG, Int8calError
+from int8cal.errors import EXIT_BUG, Int8calError, UsageError
 from int8cal.stopping import Stopped, obey_signals
 
 _COMMANDS = {
@@ -52,7 +51,7 @@ class CommandTree(SuggestingGroup):
     """The commands above, and one group for every network; each is imported when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in _COMMANDS if self._exists(name)]
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in _COMMANDS:
@@ -73,10 +72,6 @@ class CommandTree(SuggestingGroup):
         rows += [(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
-
-    @staticmethod
-    def _exists(name: str) -> bool:
-        return os.path.exists(os.path.join(os.path.dirname(__file__), _COMMANDS[name][0].split(":")[0] + ".py"))
 
 
 @click.group(cls=CommandTree, context_settings=_SETTINGS, epilog=_EPILOG)
@@ -130,9 +125,10 @@ def _usage(error: click.ClickException, *, as_json: bool) -> int:
     if context and type(error).__name__ == "NoArgsIsHelpError":  # how newer releases of click ask for the help
         click.echo(context.get_help())
         return 0
+    code = UsageError.exit_code
     if as_json:
-        console.print_json({"error": {"type": "UsageError", "message": error.format_message(), "exit_code": 2}})
+        console.print_json({"error": {"type": "UsageError", "message": error.format_message(), "exit_code": code}})
     else:
         hint = f"Try: {context.command_path} --help" if context else None
         console.print_two_lines(error.format_message(), hint)
-    return 2
+    return code

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from int8cal.cli import console, progress
+from int8cal.cli.options import Command, decorated
 from int8cal.component.inputs import INPUTS, OUTPUT_DESCRIPTION, OUTPUT_DIR, ComponentInput
 from int8cal.component.values import MAX_INPUT_BYTES, read_lines
 from int8cal.errors import UsageError
@@ -17,16 +18,8 @@ if TYPE_CHECKING:
 
     from int8cal.component.run import Outcome
 
-_Command = TypeVar("_Command", bound="Callable[..., Any]")
 
-
-def _input_options(command: _Command) -> _Command:
-    for item in reversed(INPUTS):
-        command = _option(item.name, _help(item), "DIR" if item.type == "uri_folder" else "VALUE")(command)
-    return command
-
-
-def _option(name: str, text: str, metavar: str) -> Callable[[_Command], _Command]:
+def _option(name: str, text: str, metavar: str) -> Callable[[Command], Command]:
     # Every value is text here: what ND, 10.0 and True mean is decided in one place for all hosts. Taken as often as it
     # is given, so that a second one is an error instead of the winner.
     return click.option(f"--{name}", name, multiple=True, metavar=metavar, help=text)
@@ -36,6 +29,11 @@ def _help(item: ComponentInput) -> str:
     if item.required:
         return f"{item.description}  [required]"
     return item.description if item.default is None else f"{item.description}  [default: {item.default}]"
+
+
+_input_options = decorated(
+    *(_option(item.name, _help(item), "DIR" if item.type == "uri_folder" else "VALUE") for item in INPUTS)
+)
 
 
 @click.command()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from int8cal.errors import OutputError
+from int8cal.errors import EXIT_BUG, OutputError
 from int8cal.text_safety import printable, shortened
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def print_bug(error: BaseException, *, as_json: bool) -> None:
     from int8cal.cli.environment import facts
 
     if as_json:
-        print_json({"error": {"type": "Bug", "message": f"{type(error).__name__}: {error}", "exit_code": 70}})
+        print_json({"error": {"type": "Bug", "message": f"{type(error).__name__}: {error}", "exit_code": EXIT_BUG}})
     for line in "".join(traceback.format_exception(error)).splitlines():
         click.echo(printable(shortened(line)), err=True)
     note("this is a bug in int8cal; please report it with the lines above and these facts:")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from int8cal.cli import console
+from int8cal.cli.options import decorated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from int8cal.check.rebuild import Origin
 
-_Command = TypeVar("_Command", bound="Callable[..., Any]")
-
-_OPTIONS = (
+origin_options = decorated(
     click.option(
         "-e",
         "--experiment_spec_file",
@@ -36,13 +33,7 @@ _OPTIONS = (
     ),
     click.option("--any_order", is_flag=True, help="With -e: accept the images in any order."),
 )
-
-
-def origin_options(command: _Command) -> _Command:
-    """Add the options to a command, whose function passes them on to `origin_of`."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+"""Adds the options to a command, whose function passes them on to `origin_of`."""
 
 
 def origin_of(

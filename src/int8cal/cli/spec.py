@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from int8cal.cli import console
+from int8cal.cli.options import Command
 from int8cal.text_safety import shortened
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from int8cal.spec.check import Finding
     from int8cal.spec.spec import Spec
     from int8cal.spec.update import Change, Update
-
-_Command = TypeVar("_Command", bound="Callable[..., Any]")
 
 _network = click.option(
     "--network", metavar="NAME", help="Read it as a spec of this network.  [default: found from it]"
@@ -122,7 +121,7 @@ def _verdict(findings: int) -> str:
     return "sound" if not findings else f"{findings} finding{'s' if findings > 1 else ''}"
 
 
-def _pairs(name: str, text: str) -> Callable[[_Command], _Command]:
+def _pairs(name: str, text: str) -> Callable[[Command], Command]:
     return click.option(f"--{name}", nargs=2, multiple=True, metavar="REF PATH", help=text)
 
 

@@ -42,7 +42,7 @@ def verify(*, file: str, model: str | None, as_json: bool, **origin: Any) -> Non
     if as_json:
         console.print_json({"verification": found.to_json()})
         if not found.sound:
-            raise click.exceptions.Exit(6)
+            raise click.exceptions.Exit(TensorFileError.exit_code)
     else:
         console.print_lines(_lines(found))
         if not found.sound:

@@ -43,17 +43,14 @@ def log_run(
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
     files: Mapping[str, str],
-) -> bool:
-    """Log one run.
+) -> None:
+    """Log one run; a failure is a warning.
 
     Args:
         params: what was asked for.
         metrics: counts and seconds.
         tags: versions and hashes.
         files: artifact name → path of a file to upload.
-
-    Returns:
-        Whether it was logged; a failure is a warning.
     """
     facts: dict[str, Any] = {
         "params": {name: str(value)[:_MAX_TEXT] for name, value in params.items()},
@@ -75,12 +72,11 @@ def log_run(
             ).returncode
         except subprocess.TimeoutExpired:
             log.warning("MLflow did not answer within %d seconds: this run is not logged there", SECONDS)
-            return False
+            return
         except OSError as error:
             log.warning("MLflow cannot be used: %s", error)
-            return False
+            return
         if code:
             messages.seek(0)
             lines = messages.read(1 << 20).decode(errors="replace").strip().splitlines() or [f"exit code {code}"]
             log.warning("this run is not logged to MLflow: %s", lines[-1])
-    return code == 0

@@ -59,7 +59,7 @@ def tracking(tmp_path, monkeypatch):
 
 def log_something(tmp_path):
     (tmp_path / "spec").write_text("a spec")
-    return mlflow.log_run(
+    mlflow.log_run(
         params={"max_batches": 10, "long": "x" * 1000},
         metrics={"batches": 10, "seconds": 1.5},
         tags={"int8cal.version": "1"},
@@ -82,7 +82,7 @@ def test_not_installed(monkeypatch, caplog):
 def test_what_is_told(tracking, tmp_path):
     told = tracking()
     assert mlflow.wanted()
-    assert log_something(tmp_path)
+    log_something(tmp_path)
     facts = json.loads(told.read_text())
     assert facts["params"] == {"max_batches": "10", "long": "x" * 250}
     assert facts["metrics"] == {"batches": 10, "seconds": 1.5}
@@ -96,7 +96,7 @@ def test_what_is_told(tracking, tmp_path):
 )
 def test_failure_is_a_warning(tracking, tmp_path, caplog, behaviour):
     tracking(behaviour)
-    assert not log_something(tmp_path)
+    log_something(tmp_path)
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith("this run is not logged to MLflow")
 
@@ -105,7 +105,7 @@ def test_hanging_server_is_given_up(tracking, tmp_path, caplog, monkeypatch):
     tracking("import time; time.sleep(60)")
     monkeypatch.setattr(mlflow, "SECONDS", 1.0)
     started = time.monotonic()
-    assert not log_something(tmp_path)
+    log_something(tmp_path)
     assert time.monotonic() - started < 40  # far less than the server's minute
     assert "did not answer within 1 seconds" in caplog.text
 
@@ -118,5 +118,5 @@ def test_the_child_does_not_import_from_the_working_folder(tracking, tmp_path, m
     told = tracking()
     (tmp_path / "json.py").write_text("raise RuntimeError('taken from the working folder')")
     monkeypatch.chdir(tmp_path)
-    assert log_something(tmp_path)
+    log_something(tmp_path)
     assert told.exists()
