@@ -18,7 +18,7 @@ import h5py
 
 from int8cal.errors import TensorFileError
 from int8cal.tensorfile import layout
-from int8cal.tensorfile.structure import damaged, hdf5_errors
+from int8cal.tensorfile.skeleton import damaged, hdf5_errors
 from int8cal.text_safety import printable
 
 if TYPE_CHECKING:

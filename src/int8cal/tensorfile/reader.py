@@ -2,7 +2,8 @@
 
 A tensorfile may come from anywhere, so nothing in it is trusted: links other than hard ones, filters other than those
 of the format, shapes that do not agree and sizes that the file cannot hold are refused before memory is taken (see
-`int8cal.tensorfile.storage`). Links to part files are followed when the manifest declares them (see
+`int8cal.tensorfile.storage`), and so are trees and lists that HDF5 would follow without end (see
+`int8cal.tensorfile.skeleton`). Links to part files are followed when the manifest declares them (see
 `int8cal.tensorfile.parts`).
 """
 
@@ -21,8 +22,8 @@ from int8cal.files import kind_of_file
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.adapters import BatchSource
 from int8cal.tensorfile.parts import Parts, declared_parts
+from int8cal.tensorfile.skeleton import Skeleton, damaged, hdf5_errors, no_hdf5
 from int8cal.tensorfile.storage import StoredArray, bound_metadata_cache, child, names
-from int8cal.tensorfile.structure import Structure, damaged, hdf5_errors, no_hdf5
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,11 +58,11 @@ class TensorFile(BatchSource):
         if kind != "a file":
             raise self._error(f"is {kind}" if kind else "no such file", hint="Give the path of a tensorfile.")
         self._parts: Parts | None = None
-        self._structure = Structure(self.path)
+        self._skeleton = Skeleton(self.path)
         try:
             self._file = h5py.File(self.path, "r", locking=False)
         except OSError as error:
-            self._structure.close()
+            self._skeleton.close()
             raise no_hdf5(self.path) from error
         try:
             bound_metadata_cache(self._file.id)
@@ -101,9 +102,9 @@ class TensorFile(BatchSource):
         stored = StoredArray.of(
             self._root,
             layout.SAMPLES,
-            file=self._structure,
+            file=self._skeleton,
             what="the sample table",
-            max_bytes=min(layout.MAX_SAMPLES_BYTES, self._structure.size * layout.MAX_SAMPLES_EXPANSION),
+            max_bytes=min(layout.MAX_SAMPLES_BYTES, self._skeleton.size * layout.MAX_SAMPLES_EXPANSION),
         )
         if len(stored.shape) != 1 or not _is_sample_type(stored.dtype):
             raise self._error("the sample table has other columns than this version knows")
@@ -121,7 +122,7 @@ class TensorFile(BatchSource):
             return part.objects(batch)
         group = self._root if batch is None else self._group(batch)
         with hdf5_errors(self.path, "the list of its objects"):
-            return [name.decode(errors="surrogateescape") for name in names(group, self._structure)]
+            return [name.decode(errors="surrogateescape") for name in names(group, self._skeleton)]
 
     def stored(self, batch: int) -> StoredArray:
         """How a batch is stored, checked: type, filters, size in the file.
@@ -134,7 +135,7 @@ class TensorFile(BatchSource):
             return part.stored(batch)
         what = f"batch {batch}"
         stored = StoredArray.of(
-            self._group(batch), layout.DATASET, file=self._structure, what=what, max_bytes=2 * layout.MAX_BATCH_BYTES
+            self._group(batch), layout.DATASET, file=self._skeleton, what=what, max_bytes=2 * layout.MAX_BATCH_BYTES
         )
         if stored.shape != self._shape:
             raise damaged(self.path, f"{what} has shape {stored.shape}, the file says {self._shape}")
@@ -175,7 +176,7 @@ class TensorFile(BatchSource):
         if self._parts:
             self._parts.close()
         self._file.close()
-        self._structure.close()
+        self._skeleton.close()
 
     def __enter__(self) -> Self:
         return self
@@ -195,7 +196,7 @@ class TensorFile(BatchSource):
         return self.stored(batch).read(np.float32)
 
     def _group(self, batch: int) -> h5py.h5g.GroupID:
-        group, _ = child(self._root, layout.group_name(batch), self._structure, f"batch {batch}")
+        group, _ = child(self._root, layout.group_name(batch), self._skeleton, f"batch {batch}")
         if not isinstance(group, h5py.h5g.GroupID):
             raise damaged(self.path, f"batch {batch} is no group")
         return group
@@ -213,7 +214,7 @@ class TensorFile(BatchSource):
         if attribute.shape != () or attribute.dtype.kind not in "iu":
             raise self._error(f"root attribute {layout.COUNT!r} is no integer")
         count = int(self._file.attrs[layout.COUNT])
-        objects = min(len(self._file), self._structure.size // layout.MIN_LINK_BYTES)
+        objects = min(len(self._file), self._skeleton.size // layout.MIN_LINK_BYTES)
         if not 0 < count <= objects:
             raise self._error(
                 f"says it has {count} batches, and holds {objects} objects",

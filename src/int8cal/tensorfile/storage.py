@@ -19,7 +19,7 @@ import numpy.typing as npt
 from isal import isal_zlib
 
 from int8cal.tensorfile import layout
-from int8cal.tensorfile.structure import Chunk, ObjectHeader, Structure, damaged, hdf5_errors
+from int8cal.tensorfile.skeleton import Chunk, ObjectHeader, Skeleton, damaged, hdf5_errors
 
 _FILTERS = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle", h5py.h5z.FILTER_LZF: "lzf"}
 _PIPELINES = frozenset({(), ("shuffle",), ("deflate",), ("lzf",), ("shuffle", "deflate"), ("shuffle", "lzf")})
@@ -31,7 +31,7 @@ _CHUNK_SLACK = 1 << 16
 """Bytes by which a chunk may be larger than the data in it: small chunks are rounded up, and compression can fail."""
 
 
-def child(parent: h5py.h5g.GroupID, name: str, file: Structure, what: str) -> tuple[Any, ObjectHeader]:
+def child(parent: h5py.h5g.GroupID, name: str, file: Skeleton, what: str) -> tuple[Any, ObjectHeader]:
     """The object under a name in a group; hard links alone are followed.
 
     Args:
@@ -57,7 +57,7 @@ def child(parent: h5py.h5g.GroupID, name: str, file: Structure, what: str) -> tu
         return h5py.h5o.open(parent, encoded), header
 
 
-def names(group: h5py.h5g.GroupID, file: Structure) -> list[bytes]:
+def names(group: h5py.h5g.GroupID, file: Skeleton) -> list[bytes]:
     """Names of the links in a group that was checked.
 
     Raises:
@@ -100,7 +100,7 @@ class StoredArray:
         stored_bytes: what its values take in the file.
     """
 
-    file: Structure
+    file: Skeleton
     what: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -117,7 +117,7 @@ class StoredArray:
             return self._id.get_type() in _FLOATS
 
     @classmethod
-    def of(cls, parent: h5py.h5g.GroupID, name: str, *, file: Structure, what: str, max_bytes: int) -> StoredArray:
+    def of(cls, parent: h5py.h5g.GroupID, name: str, *, file: Skeleton, what: str, max_bytes: int) -> StoredArray:
         """Open a dataset and check everything about it but its values.
 
         Args:
@@ -139,7 +139,7 @@ class StoredArray:
 
     @classmethod
     def _described(
-        cls, dataset: h5py.h5d.DatasetID, header: ObjectHeader, file: Structure, what: str, max_bytes: int
+        cls, dataset: h5py.h5d.DatasetID, header: ObjectHeader, file: Skeleton, what: str, max_bytes: int
     ) -> StoredArray:
         properties = dataset.get_create_plist()
         filters = tuple(_FILTERS.get(properties.get_filter(i)[0], "") for i in range(properties.get_nfilters()))

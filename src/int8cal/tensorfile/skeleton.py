@@ -111,7 +111,7 @@ class ObjectHeader:
     links: tuple[int, int] | None = None
 
 
-class Structure:
+class Skeleton:
     """An HDF5 file of the kind that tensorfiles are, open for looking at its skeleton. Close it.
 
     Args:
@@ -323,7 +323,7 @@ class _Walk:
         most_places: how many places it may meet.
     """
 
-    def __init__(self, file: Structure, kind: int, key_size: int, k: int, most_places: int) -> None:
+    def __init__(self, file: Skeleton, kind: int, key_size: int, k: int, most_places: int) -> None:
         self._file = file
         self._kind = kind
         self._key_size = key_size
