@@ -1,6 +1,6 @@
 """FasterRCNN's network input in plain NumPy, from the published formulas alone; nothing of int8cal is imported.
 
-Written by someone who had not seen int8cal's implementation, so that a slip in one of the two shows as a difference.
+Independent of int8cal's implementation, so that a slip in one of the two shows as a difference.
 Per pixel, one operation after another, all in float32, ``half`` being the rounding to float16::
 
     v = half(u * 0.003921509)                      u is the decoded level 0..255

@@ -76,7 +76,9 @@ def _texts(options: dict[str, tuple[str, ...]], inputs_from: str | None) -> dict
     texts = read_lines(_read(inputs_from), _file_name(inputs_from)) if inputs_from else {}
     for name, values in options.items():
         if len(values) + (name in texts) > 1:
-            raise UsageError(f"input {name} is given twice")
+            raise UsageError(
+                f"input {name} is given twice", hint="Give it once: as an option, or in the file of --inputs_from."
+            )
         if values:
             texts[name] = values[0]
     return texts
@@ -91,7 +93,8 @@ def _read(path: str) -> str:
                 content = file.read(MAX_INPUT_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot be read: {reason}", where=_file_name(path)) from error
+        hint = "Give --inputs_from a file with lines of name=value, or - for standard input."
+        raise UsageError(f"cannot be read: {reason}", where=_file_name(path), hint=hint) from error
     return content.decode("utf-8", "surrogateescape")
 
 

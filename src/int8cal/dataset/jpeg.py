@@ -83,7 +83,7 @@ def _decode_cmyk(data: bytes, channels: int, size: tuple[int, int], *, fast_dct:
         raise ImageError(
             "CMYK JPEG: which pixels the reference gets with the fast DCT is not established.",
             where=where,
-            hint="Convert the image to RGB, or use dataloader_mode MULTISOURCE with the extension jpg.",
+            hint="Convert the image to RGB.",
         )
     from PIL import Image  # late: few data sets hold such images
 

@@ -41,7 +41,7 @@ from int8cal.dataset.sources import DataloaderMode, read_tfrecord_split
 from int8cal.dataset.tfrecord import CONVERT_AGAIN
 from int8cal.errors import DataError, ImageError, SpecError
 from int8cal.networks import path_roles
-from int8cal.networks.network import Arithmetic, Network, ReferenceCommand
+from int8cal.networks.network import CORRECT_FIELD, Arithmetic, Network, ReferenceCommand
 from int8cal.networks.tfrecord_config import tfrecord_selection
 from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES, look_up
@@ -137,14 +137,14 @@ def _settings(message: Message) -> _Settings:
 
 def _check(spec: Spec) -> None:
     for field_path, problem in (*_augmentation_problems(spec.message), *_pixel_problems(_settings(spec.message))):
-        raise SpecError(problem, where=_place(spec, field_path))
+        raise SpecError(problem, where=_place(spec, field_path), hint=CORRECT_FIELD)
 
 
 def _place(spec: Spec, field_path: str) -> str:
     """Position of a field, or of the nearest message around it that the spec has."""
-    while field_path and spec.where(field_path) == spec.path:
+    while field_path and not spec.live_text.find(field_path):
         field_path = field_path.rpartition(".")[0]
-    return spec.where(field_path) if field_path else spec.path
+    return spec.where(field_path)
 
 
 def _augmentation_problems(message: Message) -> Iterator[tuple[str, str]]:
@@ -389,7 +389,9 @@ def _require_steps(spec: Spec, steps: tuple[float, float]) -> None:
     for step, name in zip(steps, ("scale_width", "scale_height"), strict=True):
         if not 1 / _MAX_STEP <= step <= _MAX_STEP:
             raise SpecError(
-                f"{name} puts sample points {step:g} pixels apart.", where=_place(spec, f"{_PREPROCESSING}.{name}")
+                f"{name} puts sample points {step:g} pixels apart.",
+                where=_place(spec, f"{_PREPROCESSING}.{name}"),
+                hint=f"Set a {name} nearer to 1, or leave it out.",
             )
 
 

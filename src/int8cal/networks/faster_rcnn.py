@@ -36,7 +36,7 @@ from int8cal.errors import ImageError, SpecError
 from int8cal.networks import path_roles
 from int8cal.networks.exporter import exporter_arithmetic
 from int8cal.networks.image_mean import CHANNEL_KEYS, image_mean
-from int8cal.networks.network import Arithmetic, Network
+from int8cal.networks.network import CORRECT_FIELD, Arithmetic, Network
 from int8cal.networks.tfrecord_config import tfrecord_selection
 from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import HALF_VALUES, look_up
@@ -78,11 +78,13 @@ def _mean(spec: Spec) -> tuple[float, ...]:
     config = _input(spec.message)
     mean = image_mean(spec, config, field_path, _channels(spec.message))
     if mean is None:
-        raise SpecError("image_channel_mean should be set in experiment spec file.", where=spec.where(_INPUT))
+        raise SpecError(
+            "image_channel_mean should be set in experiment spec file.", where=spec.where(_INPUT), hint=CORRECT_FIELD
+        )
     for key, value in zip(CHANNEL_KEYS[len(mean)], mean, strict=True):
         if not 0 < value < 255:
             problem = f"image_channel_mean of {key!r} should be > 0 and < 255. Wrong value: {value:g}"
-            raise SpecError(problem, where=spec.where_entry(field_path, key))
+            raise SpecError(problem, where=spec.where_entry(field_path, key), hint=CORRECT_FIELD)
     return mean if config.image_channel_order != "rgb" else mean[::-1]
 
 
@@ -99,7 +101,7 @@ def _refuse_outdated(spec: Spec) -> None:
 
 def _check(spec: Spec) -> None:
     for field_path, problem in _problems(spec.message):
-        raise SpecError(problem, where=spec.where(field_path))
+        raise SpecError(problem, where=spec.where(field_path), hint=CORRECT_FIELD)
     _mean(spec)
 
 

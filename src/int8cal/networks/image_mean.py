@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from int8cal.errors import SpecError
+from int8cal.networks.network import CORRECT_FIELD
 from int8cal.spec.spec import Spec
 from int8cal.types import Message
 
@@ -42,5 +43,5 @@ def image_mean(spec: Spec, parent: Message, field_path: str, channels: int) -> t
     for key in keys:
         if not math.isfinite(given[key]):
             where = spec.where_entry(field_path, key)
-            raise SpecError(f"{name} of {key!r} is {given[key]}, no finite number.", where=where)
+            raise SpecError(f"{name} of {key!r} is {given[key]}, no finite number.", where=where, hint=CORRECT_FIELD)
     return tuple(given[key] for key in keys)

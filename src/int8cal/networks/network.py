@@ -16,6 +16,9 @@ from int8cal.dataset.samples import Dataset, Sample
 from int8cal.spec.spec import Spec
 from int8cal.types import ImageCHW_f32, Message, SampleOrder, Size, SplitName
 
+CORRECT_FIELD = "Set it in the spec to what the network was trained with."
+"""Hint of errors about the value of a field."""
+
 
 def array_size(image: Any) -> Size:
     """Size of a decoded image that is an array, height × width (× channels)."""

@@ -95,7 +95,9 @@ def _read_source(index: int, fields: Message, data_root: str, where: str) -> tup
         return read_embedded_images(index, os.path.join(data_root, fields.tfrecords_path)), {}
     if not (fields.image_directory_path and fields.label_directory_path):
         raise SpecError(
-            "A data source needs image_directory_path and label_directory_path, or tfrecords_path.", where=where
+            "A data source needs image_directory_path and label_directory_path, or tfrecords_path.",
+            where=where,
+            hint="Add what is missing; TFRecords must hold the images themselves.",
         )
     return read_labelled_images(
         index,

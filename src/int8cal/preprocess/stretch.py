@@ -17,7 +17,7 @@ MAX_SIDE = 1 << 20
 
 _PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
 _NOT_INTERPOLATED = ("1", "P")
-_SCALE_DOWN = "Scale the image down, or leave it out: --on_bad_image skip --max_skipped 1."
+_SCALE_DOWN = "Scale the image down, or leave it out."
 
 
 def nearest(picture: Image.Image, size: Size) -> Image.Image:

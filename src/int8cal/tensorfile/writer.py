@@ -69,10 +69,16 @@ class TensorFileWriter:
         """
         batches, rest = divmod(self._images, self._shape[0])
         if rest or not batches:
-            raise OutputError(f"{self._images} images are no whole number of batches of {self._shape[0]}")
+            raise OutputError(
+                f"{self._images} images are no whole number of batches of {self._shape[0]}",
+                hint="Add images until the last batch is full.",
+            )
         text = json.dumps(manifest, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
         if len(text) > layout.MAX_MANIFEST_BYTES:
-            raise OutputError(f"the manifest has {len(text)} bytes, more than {layout.MAX_MANIFEST_BYTES}")
+            raise OutputError(
+                f"the manifest has {len(text)} bytes, more than {layout.MAX_MANIFEST_BYTES}",
+                hint="Keep less in it; what is of each image belongs in the sample table.",
+            )
         with self._output_errors():
             attributes = self._file.attrs
             attributes.create(layout.COUNT, np.int64(batches))

@@ -34,6 +34,9 @@ _VALUE = re.compile(r"[0-9A-Fa-f]{8}")
 _NUMBER = r"(0|[1-9]\d?)"
 _VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}(?:\.\d{{1,4}})?)?)?", re.ASCII)
 _NAME_HINT = "give the name of a calibration cache"
+_DAMAGED_HINT = "write the cache again, with int8cal quantize --trt_cache or TensorRT"
+_JSON_HINT = "give what int8cal cache convert wrote to a name ending in .json"
+_RANGE_HINT = "calibrate again: a range is a number above 0 whose scale float32 can hold, or 0 where nothing was active"
 _FIRST_MAJOR = 7  # older ones wrote other headers; none is in use any more
 
 
@@ -89,7 +92,10 @@ def version_number(release: str) -> int:
             hint="like 8.5.1 or 10.3.0",
         )
     if major < 10 and minor > 9:
-        raise UsageError(f"{release!r} is no TensorRT version: there is no minor version {minor} of {major}")
+        raise UsageError(
+            f"{release!r} is no TensorRT version: there is no minor version {minor} of {major}",
+            hint="like 8.5.1 or 10.3.0",
+        )
     return major * (10000 if major >= 10 else 1000) + minor * 100 + patch
 
 
@@ -136,7 +142,7 @@ def _bits(name: str, amax: float) -> str:
     except OverflowError:
         bits = b""
     if not bits or not math.isfinite(amax) or amax < 0.0 or bits == b"\0\0\0\0":
-        raise UseError(f"tensor {name!r} has no usable range: {amax}")
+        raise UseError(f"tensor {name!r} has no usable range: {amax}", hint=_RANGE_HINT)
     return bits.hex()
 
 
@@ -149,14 +155,18 @@ def loads(text: str, where: str = "calibration cache") -> CalibrationCache:
     lines = text.split("\n")
     header = _HEADER.fullmatch(lines[0].rstrip("\r"))
     if header is None:
-        raise UseError("is no TensorRT calibration cache: the first line is not TRT-<version>-<algorithm>", where=where)
+        raise UseError(
+            "is no TensorRT calibration cache: the first line is not TRT-<version>-<algorithm>",
+            where=where,
+            hint=_NAME_HINT,
+        )
     amax: dict[str, float] = {}
     for number, raw in enumerate(lines[1:], start=2):
         line = raw.rstrip("\r")
         if line:
             name, value = _entry(line, f"{where}:{number}")
             if name in amax:
-                raise UseError(f"tensor {name!r} is listed twice", where=f"{where}:{number}")
+                raise UseError(f"tensor {name!r} is listed twice", where=f"{where}:{number}", hint=_DAMAGED_HINT)
             amax[name] = value
     return CalibrationCache(amax, int(header[1]), header[2])
 
@@ -164,10 +174,10 @@ def loads(text: str, where: str = "calibration cache") -> CalibrationCache:
 def _entry(line: str, where: str) -> tuple[str, float]:
     name, separator, digits = line.rpartition(": ")
     if not separator or not name or not _VALUE.fullmatch(digits):
-        raise UseError("the line is not '<tensor name>: <8 hex digits>'", where=where)
+        raise UseError("the line is not '<tensor name>: <8 hex digits>'", where=where, hint=_DAMAGED_HINT)
     (scale,) = struct.unpack(">f", bytes.fromhex(digits))
     if not math.isfinite(scale) or scale < 0.0:
-        raise UseError(f"tensor {name!r} has the impossible scale {scale}", where=where)
+        raise UseError(f"tensor {name!r} has the impossible scale {scale}", where=where, hint=_DAMAGED_HINT)
     return name, scale * STEPS
 
 
@@ -187,11 +197,11 @@ def read_cache(path: str | os.PathLike[str]) -> CalibrationCache:
         reason = getattr(error, "strerror", None) or error
         raise UseError(f"cannot be read: {reason}", where=name, hint=_NAME_HINT) from error
     if len(data) > MAX_BYTES:
-        raise UseError(f"has more than {MAX_BYTES} bytes: no calibration cache", where=name)
+        raise UseError(f"has more than {MAX_BYTES} bytes: no calibration cache", where=name, hint=_NAME_HINT)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UseError(f"is no text: byte {error.start} is not UTF-8", where=name) from None
+        raise UseError(f"is no text: byte {error.start} is not UTF-8", where=name, hint=_NAME_HINT) from None
     return from_json(text, name) if text.lstrip().startswith("{") else loads(text, name)
 
 
@@ -215,12 +225,16 @@ def from_json(text: str, where: str = "calibration cache") -> CalibrationCache:
         content = json.loads(text)
         cache = CalibrationCache({**content["amax"]}, content["version"], content["algorithm"])
     except (ValueError, RecursionError, KeyError, TypeError):
-        raise UseError("is no calibration cache in JSON: it needs version, algorithm and amax", where=where) from None
+        raise UseError(
+            "is no calibration cache in JSON: it needs version, algorithm and amax", where=where, hint=_JSON_HINT
+        ) from None
     if type(cache.version) is not int or not isinstance(cache.algorithm, str) or not _HEADER.fullmatch(cache.header):
-        raise UseError("is no calibration cache in JSON: a value has the wrong type", where=where)
+        raise UseError("is no calibration cache in JSON: a value has the wrong type", where=where, hint=_JSON_HINT)
     for name, amax in cache.amax.items():
         if type(amax) not in (int, float) or not 0.0 <= amax <= STEPS * _MAX_FLOAT32:
-            raise UseError(f"tensor {name!r} has the impossible range {shortened(repr(amax), 40)}", where=where)
+            raise UseError(
+                f"tensor {name!r} has the impossible range {shortened(repr(amax), 40)}", where=where, hint=_RANGE_HINT
+            )
     check_names(cache.amax)
     return replace(cache, amax={name: float(amax) for name, amax in cache.amax.items()})
 

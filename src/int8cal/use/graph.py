@@ -116,7 +116,8 @@ def nodes_to_quantize(model: Any, exclude: Iterable[str] = ()) -> list[Any]:
         chosen = [node for node in chosen if not fnmatch.fnmatchcase(node.name, pattern)]
     if not any(node.op_type in WEIGHTED_OPS for node in chosen):
         raise UseError(
-            f"there is nothing to quantise: no {', '.join(WEIGHTED_OPS)} with constant float weights is left"
+            f"there is nothing to quantise: no {', '.join(WEIGHTED_OPS)} with constant float weights is left",
+            hint="exclude fewer nodes, or give a float32 model that holds its weights",
         )
     return chosen
 

@@ -73,7 +73,7 @@ def _check_meaning(onnx: Any, model: Any, path: str) -> None:
         raise _bad(path, f"is not a valid ONNX model: {first_line(error)}") from error
 
 
-def _bad(path: str, message: str, hint: str | None = None) -> UseError:
+def _bad(path: str, message: str, hint: str = "export the float model to ONNX again") -> UseError:
     return UseError(message, where=path, hint=hint)
 
 
@@ -102,7 +102,7 @@ def _parse(onnx: Any, path: str) -> Any:
     except OSError as error:
         raise _bad(path, f"cannot be read: {error.strerror}", "give the path of a float model in ONNX") from error
     except DecodeError as error:
-        raise _bad(path, "is not an ONNX model, or is damaged", "export the float model to ONNX again") from error
+        raise _bad(path, "is not an ONNX model, or is damaged") from error
     del model.training_info[:]
     if not model.graph.node:
         raise _bad(path, "is not an ONNX model, or has no nodes")
@@ -112,7 +112,9 @@ def _parse(onnx: Any, path: str) -> Any:
 def _size(file: BinaryIO, path: str, what: str) -> int:
     size = os.fstat(file.fileno()).st_size
     if size > MAX_BYTES:
-        raise _bad(path, f"{what} has {size} bytes; protobuf and ONNX Runtime end at {MAX_BYTES}")
+        raise _bad(
+            path, f"{what} has {size} bytes; protobuf and ONNX Runtime end at {MAX_BYTES}", "give a smaller model"
+        )
     return size
 
 
@@ -148,7 +150,8 @@ def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, path: st
     try:
         file = open_regular(folder / location, follow_links=False)
     except OSError as error:
-        raise _bad(path, f"external data {location!r} cannot be read: {error.strerror}") from error
+        hint = "keep the files with external data beside the model"
+        raise _bad(path, f"external data {location!r} cannot be read: {error.strerror}", hint) from error
     with file:
         size = _size(file, path, f"external data {location!r}")
         try:
@@ -211,13 +214,14 @@ def _check_operators(model: Any, path: str) -> None:
         raise _bad(path, "holds local functions", "inline them first: onnx.inliner.inline_local_functions(model)")
     for graph in all_graphs(model.graph):
         if graph.sparse_initializer or any(_has_sparse(node) for node in graph.node):
-            raise _bad(path, "holds sparse tensors, which are not supported")
+            raise _bad(path, "holds sparse tensors, which are not supported", "export the model with dense weights")
         for node in graph.node:
             if node.domain not in DOMAINS or node.op_type.endswith(("_TRT", "_Plugin")):
                 hint = "export the model without it (for TensorRT plug-ins: end the model before that node)"
                 raise _bad(path, f"needs the custom operator {node.domain}::{node.op_type}", hint)
             if node.op_type in _UNBOUNDED_OPS:
-                raise _bad(path, f"holds a {node.op_type} node; only plain feed-forward models are supported")
+                hint = "export the model without control flow"
+                raise _bad(path, f"holds a {node.op_type} node; only plain feed-forward models are supported", hint)
 
 
 def _has_sparse(node: Any) -> bool:
@@ -253,4 +257,5 @@ def _check_activation_sizes(onnx: Any, model: Any, path: str) -> None:
             raise _bad(path, f"tensor {info.name!r} has more than {MAX_RANK} dimensions")
         dims = [d.dim_value if d.HasField("dim_value") else _DYNAMIC_DIM for d in info.type.tensor_type.shape.dim]
         if 4 * prod(dims) > MAX_ACTIVATION_BYTES:
-            raise _bad(path, f"tensor {info.name!r} has the shape {dims}, too large to compute")
+            hint = "export the model for a smaller input or batch"
+            raise _bad(path, f"tensor {info.name!r} has the shape {dims}, too large to compute", hint)

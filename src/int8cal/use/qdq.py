@@ -57,7 +57,10 @@ def insert_qdq(model: Any, nodes: Sequence[Any], amax: Mapping[str, float], *, f
     try:
         onnx.checker.check_model(quantized, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise UseError(f"the quantised model does not pass ONNX's own check: {first_line(error)}") from error
+        raise UseError(
+            f"the quantised model does not pass ONNX's own check: {first_line(error)}",
+            hint="export the float model to ONNX again with another opset, or exclude the node that is named",
+        ) from error
     return quantized
 
 

@@ -234,7 +234,10 @@ def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str]
                 disabled_optimizers=list(disabled_optimizers),
             )
         except _ort_errors() as error:
-            raise UseError(f"ONNX Runtime cannot load the model: {first_line(error)}") from error
+            raise UseError(
+                f"ONNX Runtime cannot load the model: {first_line(error)}",
+                hint="export the model to ONNX again, for an operator set that this ONNX Runtime knows",
+            ) from error
 
 
 def _run(session: Any, outputs: Sequence[str], feed: dict[str, npt.NDArray[np.float32]]) -> list[Any]:
@@ -243,7 +246,10 @@ def _run(session: Any, outputs: Sequence[str], feed: dict[str, npt.NDArray[np.fl
     try:
         return list(session.run(list(outputs), feed))
     except _ort_errors() as error:
-        raise UseError(f"the model fails on the samples: {first_line(error)}") from error
+        raise UseError(
+            f"the model fails on the samples: {first_line(error)}",
+            hint="export the model again for the size and batch size of the tensorfile",
+        ) from error
 
 
 def _ort_errors() -> tuple[type[Exception], ...]:

@@ -119,6 +119,13 @@ def test_impossible_specs_are_refused_with_their_place(
     assert str(caught.value).startswith(f"spec.txt:{place}")
 
 
+def test_the_place_of_an_absent_field_is_the_message_around_it_whatever_the_path() -> None:
+    text = make_spec("crop_right: 40", SPATIAL).text
+    with pytest.raises(SpecError) as caught:
+        NETWORK.check(parse(text, "a\x1bb.txt", NETWORK.root))
+    assert caught.value.where == "a\\x1bb.txt:4:3"
+
+
 def test_spec_values_are_taken_over() -> None:
     spec = make_spec()
     NETWORK.check(spec)
