@@ -8,20 +8,18 @@ whose limits are in bytes and soft: here the number of images in flight has to b
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
-from int8cal.engine.cores import usable_cores
+from int8cal.engine.ray_cluster import RayCluster, connected, last_line
 from int8cal.engine.versions import encoder_versions
-from int8cal.errors import DataError, Int8calError, MissingDataError, UnavailableError, UsageError
+from int8cal.errors import DataError, MissingDataError, UnavailableError
 from int8cal.extras import need
+from int8cal.stopping import uninterrupted
 from int8cal.text_safety import printable
 
 IMAGES_PER_TASK = 4
@@ -29,9 +27,6 @@ TASKS_PER_WORKER = 2
 """One under way and one waiting or finished: at most 8 images per worker are in flight, 4 of them worked on."""
 
 _RETRIES = 3
-_SECONDS_TO_ANSWER = 10.0
-_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # Ray's own name for "this machine alone, on 127.0.0.1"
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -60,35 +55,68 @@ def map_on_ray(
         UsageError: the address is none.
         DataError: a node cannot read one of ``places``; the message names both.
     """
-    with _connected(address, workers) as ray:
+    with connected(address, workers) as cluster:
         job = _Job(work, places, os.getcwd())
-        _check_nodes(ray, job)
-        yield from _map_in_order(ray, job, items, workers)
+        cluster.ask(_check_nodes, cluster, job)
+        yield from _map_in_order(cluster, job, items, workers)
 
 
-def _map_in_order(ray: Any, job: _Job, items: Iterable[Any], workers: int | None) -> Generator[Any]:
-    task = ray.remote(_do).options(num_cpus=1, max_retries=_RETRIES)
-    shared = [ray.put(job)]  # in a list, so that a worker fetches it once and not for every task
+def _map_in_order(cluster: RayCluster, job: _Job, items: Iterable[Any], workers: int | None) -> Generator[Any]:
+    tasks = cluster.ask(_Tasks, cluster, job)
     waiting = iter(items)
     groups = iter(lambda: tuple(islice(waiting, IMAGES_PER_TASK)), ())
-    window: deque[Any] = deque()
     try:
         while True:
-            room = TASKS_PER_WORKER * (workers or _processors(ray)) - len(window)
-            window.extend(task.remote(shared, group) for group in islice(groups, max(0, room)))
-            if not window:
+            room = TASKS_PER_WORKER * (workers or cluster.ask(_processors, cluster)) - tasks.count
+            for group in islice(groups, max(0, room)):
+                cluster.ask(tasks.submit, group)
+            if not tasks.count:
                 return
-            with _our_errors(ray):
-                results = ray.get(window.popleft())
-            yield from results
+            yield from cluster.ask(tasks.take)
     finally:
-        for reference in window:
-            ray.cancel(reference, force=True)
+        with uninterrupted():
+            cluster.stop_waiting()
+            cluster.ask(tasks.cancel)
 
 
-def _processors(ray: Any) -> int:
+class _Tasks:
+    """Tasks of one job, in the order in which they were submitted. For the thread of the cluster alone.
+
+    Args:
+        cluster: does the work.
+        job: what is done.
+    """
+
+    def __init__(self, cluster: RayCluster, job: _Job) -> None:
+        self._cluster = cluster
+        self._task = cluster.ray.remote(_do).options(num_cpus=1, max_retries=_RETRIES)
+        self._shared = [cluster.ray.put(job)]  # in a list, so that a worker fetches it once and not for every task
+        self._window: deque[Any] = deque()
+
+    @property
+    def count(self) -> int:
+        """Tasks whose results were not taken."""
+        return len(self._window)
+
+    def submit(self, group: tuple[Any, ...]) -> None:
+        """Have the items of a group worked on."""
+        self._window.append(self._task.remote(self._shared, group))
+
+    def take(self) -> list[Any]:
+        """The results of the oldest task, as soon as they are there."""
+        results: list[Any] = self._cluster.result(self._window[0])
+        self._window.popleft()
+        return results
+
+    def cancel(self) -> None:
+        """End what was not taken."""
+        for reference in self._window:
+            self._cluster.ray.cancel(reference, force=True)
+
+
+def _processors(cluster: RayCluster) -> int:
     """Processors that the cluster has now."""
-    return max(1, int(ray.cluster_resources().get("CPU", 0)))
+    return max(1, int(cluster.ray.cluster_resources().get("CPU", 0)))
 
 
 # --- on the nodes ----------------------------------------------------------------------------------------------------
@@ -174,8 +202,9 @@ def _look_at_node(shared: list[Any]) -> None:
 # --- on the driver ---------------------------------------------------------------------------------------------------
 
 
-def _check_nodes(ray: Any, job: _Job) -> None:
+def _check_nodes(cluster: RayCluster, job: _Job) -> None:
     """Look at every node that has processors, all at the same time, before any work."""
+    ray = cluster.ray
     affinity = need("ray.util.scheduling_strategies", "ray").NodeAffinitySchedulingStrategy
     look = ray.remote(_look_at_node)
     shared = [ray.put(job)]
@@ -189,107 +218,9 @@ def _check_nodes(ray: Any, job: _Job) -> None:
     ]
     for name, reference in looks:
         try:
-            with _our_errors(ray):
-                ray.get(reference)
+            cluster.result(reference)
         except ray.exceptions.RayTaskError as error:
             raise UnavailableError(
-                f"node {name} cannot run int8cal: {_last_line(error)}",
+                f"node {name} cannot run int8cal: {last_line(error)}",
                 hint="Install the same int8cal[ray] on every node of the cluster.",
             ) from error
-
-
-@contextmanager
-def _our_errors(ray: Any) -> Iterator[None]:
-    """Errors of ours come back as ours; a cluster that fails is an `UnavailableError`; a bug stays what it is."""
-    try:
-        yield
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, Int8calError):
-            raise error.cause from None
-        raise
-    except ray.exceptions.RayError as error:
-        raise UnavailableError(
-            f"the Ray cluster could not do the work: {_last_line(error)}",
-            hint="See the logs of the cluster. With --resume of int8cal NETWORK, a run goes on from what is finished.",
-        ) from error
-
-
-def _last_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
-
-
-@contextmanager
-def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
-    """The ``ray`` package, connected to a cluster."""
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    with _environment(**_QUIET, **(_LOOPBACK if address == "local" else {})):
-        ray = need("ray", "ray")
-        if ray.is_initialized():
-            yield ray
-            return
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        if address == "local":
-            options |= {"num_cpus": workers or usable_cores(), "include_dashboard": False}
-        else:
-            _require_answer(address)
-        try:
-            with _signal_handlers_kept():
-                ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
-            raise UnavailableError(
-                f"no Ray cluster could be used at {address}: {_last_line(error)}",
-                hint="Check the address, and that the cluster runs this version of Ray and Python.",
-            ) from error
-        try:
-            yield ray
-        finally:
-            with _signal_handlers_kept():
-                ray.shutdown()
-
-
-def _require_answer(address: str) -> None:
-    """Find out quickly whether anything listens: Ray itself tries for minutes."""
-    if address == "auto":
-        return
-    host, _, port = address.rpartition(":")
-    if "://" in address or not host or not port.isdigit():
-        raise UsageError(
-            f"{address} is no address of a Ray cluster",
-            hint="Give HOST:PORT (the port is 6379 as a rule) or auto, and run this on a machine of the cluster.",
-        )
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER).close()
-    except (OSError, OverflowError) as error:
-        raise UnavailableError(
-            f"no Ray cluster answers at {address}: {error}",
-            hint="Check RAY_ADDRESS, or --ray_address of int8cal NETWORK.",
-        ) from error
-
-
-@contextmanager
-def _signal_handlers_kept() -> Iterator[None]:
-    """Ray puts handlers of its own in place of the program's, which end it without cleaning up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Environment variables for the time of a block."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

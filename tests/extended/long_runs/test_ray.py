@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -106,19 +106,72 @@ def test_a_cluster_of_its_own_listens_on_loopback_alone(detection_specs, start_r
     assert addresses <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
-def test_a_terminated_run_leaves_nothing(detection_specs, tmp_path):
+@pytest.fixture
+def own_cluster(detection_specs, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
+    """Start the command on a cluster of its own; in the end nothing of it is left."""
     before = processes("ray::") | servers()
-    command = ("detectnet_v2", "calibration_tensorfile", "-e", detection_specs[0], "-o", tmp_path / "out" / "c")
-    run = subprocess.Popen(
-        [sys.executable, "-m", "int8cal", *command, "--engine", "ray", "--workers", "1"], stderr=subprocess.PIPE
-    )
-    wait_until(lambda: processes("ray::_do") - before)
-    run.send_signal(signal.SIGTERM)
-    _, stderr = run.communicate(timeout=60)
-    assert run.returncode == 143, stderr
-    assert b"terminated; nothing was left under the final name" in stderr
-    assert not list((tmp_path / "out").glob("*"))
+    runs = []
+
+    def start(*options: str) -> subprocess.Popen:
+        command = ("detectnet_v2", "calibration_tensorfile", "-e", detection_specs[0], "-o", tmp_path / "out" / "c")
+        runs.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "int8cal", *command, "--engine", "ray", "--workers", "1", *options],
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "RAY_ADDRESS": ""},
+            )
+        )
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        run.kill()
+        run.communicate(timeout=60)
     wait_until(lambda: not (processes("ray::") | servers()) - before)
+
+
+STOPS = [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+
+
+@pytest.mark.parametrize(("number", "code", "how"), STOPS)
+def test_a_stopped_run_leaves_nothing(own_cluster, tmp_path, number, code, how):
+    before = processes("ray::_do")
+    run = own_cluster()
+    wait_until(lambda: processes("ray::_do") - before)
+    run.send_signal(number)
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == code, stderr
+    assert stderr.endswith(f"int8cal: {how}; nothing was left under the final name\n")
+    assert "received" not in stderr, "no dump of Ray's"
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(("number", "code", "how"), STOPS)
+def test_stopped_while_nothing_comes(own_cluster, number, code, how):
+    before = processes("ray::_do")
+    run = own_cluster()
+    wait_until(lambda: processes("ray::_do") - before)
+    for worker in processes("ray::_do") - before:
+        os.kill(worker, signal.SIGSTOP)
+    time.sleep(1)  # whatever was finished is taken
+    run.send_signal(number)
+    begin = time.monotonic()
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == code, stderr
+    assert how in stderr
+    assert time.monotonic() - begin < 10
+
+
+@pytest.mark.parametrize(("number", "code", "how"), STOPS)
+def test_stopped_while_the_cluster_starts(own_cluster, number, code, how):
+    before = servers()
+    run = own_cluster()
+    wait_until(lambda: servers() - before)
+    run.send_signal(number)
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == code, stderr
+    assert how in stderr
 
 
 def servers() -> set[int]:

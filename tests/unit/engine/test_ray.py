@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import int8cal
-from int8cal.engine import engine_named
+from int8cal.engine import engine_named, ray_cluster
 from int8cal.engine import ray as engine
 from int8cal.engine.versions import encoder_versions
 from int8cal.errors import DataError, MissingDataError, UnavailableError, UsageError
@@ -57,13 +57,13 @@ def test_paths_that_a_node_may_not_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize("address", ["ray://host:10001", "host", ":6379", "host:", "host:x", "http://host:80"])
 def test_what_is_no_address(address):
     with pytest.raises(UsageError, match="is no address of a Ray cluster"):
-        engine._require_answer(address)
+        ray_cluster._require_answer(address)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "[::1]:9", "127.0.0.1:99999"])
 def test_nobody_answers(address):
     with pytest.raises(UnavailableError, match="no Ray cluster answers"):
-        engine._require_answer(address)
+        ray_cluster._require_answer(address)
 
 
 def test_places_of_a_plan_are_one_image_of_each_folder(tiny_dataset):
