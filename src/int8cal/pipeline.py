@@ -292,11 +292,12 @@ def _manifest(
 
 def _journal(plan: Plan, out: str, compression: Compression, nbytes: int) -> Journal:
     """Where the finished images of a plan are kept, ``nbytes`` in the end, with all on which their chunks depend."""
-    path = journal_path(out, plan.sha256)
+    identity = {"plan_sha256": plan.sha256, "compression": compression.name, **encoder_versions()}
+    path = journal_path(out, identity)
     kept = os.path.getsize(path) if os.path.exists(path) else 0
     require_free_space(os.path.dirname(path), 2 * nbytes - kept)  # the output grows beside it
-    identity = {"plan_sha256": plan.sha256, "compression": compression.name, **encoder_versions()}
-    return Journal(path, identity, len(plan.order), plan.batch_size)
+    image_bytes = plan.nbytes // plan.images
+    return Journal(path, identity, samples=len(plan.order), batch_size=plan.batch_size, image_bytes=image_bytes)
 
 
 def _made_by_nvidia(

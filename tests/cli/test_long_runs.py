@@ -49,10 +49,16 @@ def files(folder: Path) -> set[str]:
     return set(os.listdir(folder))
 
 
+def kept(folder: Path) -> Path:
+    """The one journal in a folder."""
+    (path,) = folder.glob("c.tensor.*.resume")
+    return path
+
+
 def test_an_interrupted_run_goes_on(tiny_dataset, plan, tmp_path, run_cli):
     out = tmp_path / "c.tensor"
     interrupted(plan, out, plan.batch_size)
-    assert files(tmp_path) == {f"c.tensor.{plan.sha256[:16]}.resume"}
+    assert files(tmp_path) == {kept(tmp_path).name}
 
     finished = run_cli(*COMMAND, tiny_dataset.spec, "-o", out, "--resume", "--json")
     assert finished.code == 0, finished.stderr
@@ -65,14 +71,18 @@ def test_an_interrupted_run_goes_on(tiny_dataset, plan, tmp_path, run_cli):
     assert out.read_bytes() == (tmp_path / "undisturbed").read_bytes()
 
 
-def test_another_plan_does_not_touch_what_is_kept(plan, tiny_dataset, tmp_path):
+@pytest.mark.parametrize("other", ["plan", "compression"])
+def test_another_run_does_not_touch_what_is_kept(plan, tiny_dataset, tmp_path, other):
     out = tmp_path / "c.tensor"
     interrupted(plan, out, plan.batch_size)
-    kept = tmp_path / f"c.tensor.{plan.sha256[:16]}.resume"
-    content = kept.read_bytes()
-    manifest = int8cal.make(int8cal.plan(tiny_dataset.spec, max_batches=3, batch_size=3, seed=1), out, resume=True)
+    journal = kept(tmp_path)
+    content = journal.read_bytes()
+    seed, compression = (1, "fast") if other == "plan" else (None, "small")
+    another = int8cal.plan(tiny_dataset.spec, max_batches=3, batch_size=3, seed=seed)
+    manifest = int8cal.make(another, out, resume=True, compression=compression)
     assert manifest.run["images_reused"] == 0
-    assert kept.read_bytes() == content
+    assert journal.read_bytes() == content
+    assert files(tmp_path) == {"c.tensor", "c.tensor.json", journal.name}
 
 
 def test_a_run_without_resume_keeps_nothing(plan, tmp_path):

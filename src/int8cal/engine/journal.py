@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import stat
 import struct
@@ -23,22 +22,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from int8cal.engine.work import EncodedSample
 from int8cal.errors import OutputError
-from int8cal.files import output_errors
+from int8cal.files import kind_of_file, output_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from int8cal.dataset.samples import Sample
 
-log = logging.getLogger(__name__)
-
+_MOVE = "Move it away, or leave out --resume."
 _HINT = "Check free space, quota and permissions of the folder, or leave out --resume."
 _MAGIC = b"int8cal journal 1\n"
 _LENGTH = struct.Struct("<I")
 _CRC = struct.Struct("<I")
 _HEAD = struct.Struct("<QIIQ32sQI")
-_MAX_HEADER_BYTES = 1 << 20
 _LONGEST_NAME = 255
+_CHUNK_SLACK = 1 << 16
+"""Bytes by which compression may fail, beyond twice the size of the image."""
 
 
 class _Head(NamedTuple):
@@ -53,10 +52,10 @@ class _Head(NamedTuple):
     chunk_crc: int
 
 
-def journal_path(out: str, plan_sha256: str) -> str:
-    """Where the journal of a plan lies: beside the output, and under another name for every other plan."""
+def journal_path(out: str, identity: Mapping[str, Any]) -> str:
+    """Where a journal lies: beside the output, and under another name for every other identity (see `Journal`)."""
     folder, name = os.path.split(os.path.abspath(out))
-    ending = f".{plan_sha256[:16]}.resume"
+    ending = f".{hashlib.sha256(_header(identity)).hexdigest()[:16]}.resume"
     if len(os.fsencode(name + ending)) > _LONGEST_NAME:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
     return os.path.join(folder, name + ending)
@@ -69,16 +68,19 @@ class Journal:
 
     Args:
         path: see `journal_path`; made when it is not there.
-        identity: everything on which chunks depend beside the images (JSON types). A journal of another identity is
-            begun anew.
+        identity: everything on which chunks depend beside the images (JSON types).
         samples: number of samples of the plan.
         batch_size: after so many new images they are flushed to the disk.
+        image_bytes: size of an image whose chunk is not compressed.
 
     Raises:
-        OutputError: the journal cannot be read or written, or something else has its name.
+        OutputError: the journal cannot be read or written, something else has its name, or others could have written
+            what it holds.
     """
 
-    def __init__(self, path: str, identity: Mapping[str, Any], samples: int, batch_size: int) -> None:
+    def __init__(
+        self, path: str, identity: Mapping[str, Any], *, samples: int, batch_size: int, image_bytes: int
+    ) -> None:
         self.path = path
         self.reused = 0
         """Images that were not made again."""
@@ -87,6 +89,7 @@ class Journal:
         self._header = _header(identity)
         self._offsets = array("Q", bytes(8 * samples))  # of the entry of each sample; 0: none
         self._batch_size = batch_size
+        self._max_chunk_bytes = 2 * image_bytes + _CHUNK_SLACK
         self._unflushed = 0
         self._end = 0
         self._file = -1
@@ -94,8 +97,9 @@ class Journal:
     def __enter__(self) -> Self:
         with output_errors(self.path, "cannot keep finished images", hint=_HINT):
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            self._file = _opened(self.path)
             try:
+                self._require_own()
                 self._read_or_begin()
             except BaseException:
                 os.close(self._file)
@@ -158,21 +162,27 @@ class Journal:
             self._end += written
             view = view[written:]
 
-    def _read_or_begin(self) -> None:
+    def _require_own(self) -> None:
+        """Nothing in a journal is looked at again but its checksums, so it must be of this user's making."""
         status = os.fstat(self._file)
         if not stat.S_ISREG(status.st_mode):
-            raise OutputError("is no regular file", where=self.path, hint="Move it away, or leave out --resume.")
-        begins = os.pread(self._file, _MAX_HEADER_BYTES, 0)
-        if not _MAGIC.startswith(begins[: len(_MAGIC)]):
-            raise OutputError("is no journal of int8cal", where=self.path, hint="Move it away, or leave out --resume.")
-        if begins.startswith(self._header):
-            self._read_entries(status.st_size)
-        else:
-            if len(begins) > len(_MAGIC):
-                log.warning("%s was made by other versions of int8cal or its packages: begun anew", self.path)
-            os.ftruncate(self._file, 0)
+            raise self._refusal("is no regular file")
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022 or status.st_nlink != 1:
+            raise self._refusal("belongs to another user, or others can write to it")
+
+    def _read_or_begin(self) -> None:
+        size = os.fstat(self._file).st_size
+        begins = os.pread(self._file, len(self._header), 0)
+        if begins == self._header:
+            self._read_entries(size)
+        elif size == len(begins) and self._header.startswith(begins):  # empty, or torn
             self._write(self._header)
+        else:
+            raise self._refusal("is no journal of this run")
         os.ftruncate(self._file, self._end)
+
+    def _refusal(self, message: str) -> OutputError:
+        return OutputError(message, where=self.path, hint=_MOVE)
 
     def _read_entries(self, size: int) -> None:
         """Find the entries up to the first that is torn."""
@@ -189,7 +199,20 @@ class Journal:
         if len(content) != _HEAD.size + _CRC.size:
             return None
         packed, (crc,) = content[: _HEAD.size], _CRC.unpack_from(content, _HEAD.size)
-        return _Head(*_HEAD.unpack(packed)) if zlib.crc32(packed) == crc else None
+        head = _Head(*_HEAD.unpack(packed))
+        return head if zlib.crc32(packed) == crc and head.chunk_bytes <= self._max_chunk_bytes else None
+
+
+def _opened(path: str) -> int:
+    """Descriptor of the file of that name, which is made when there is none."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        kind = kind_of_file(path)
+        if kind not in {None, "a file"}:
+            raise OutputError(f"is no regular file but {kind}", where=path, hint=_MOVE) from None
+        return os.open(path, flags)
 
 
 def _header(identity: Mapping[str, Any]) -> bytes:

@@ -45,7 +45,7 @@ def test_killed_ten_times(tmp_path, request_of_run, start_run):
         run.wait_for(IMAGES * kill // (KILLS + 1))
         run.kill()
         assert not out.exists()
-        assert (tmp_path / f"c.tensor.{plan.sha256[:16]}.resume").exists()
+        assert len(list(tmp_path.glob("c.tensor.*.resume"))) == 1
     last = start_run(**request_of_run).finish()
 
     assert sha256(out) == sha256(tmp_path / "undisturbed")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
+import socket
+import zlib
 from pathlib import Path
 
 import pytest
 
 from int8cal.dataset.samples import Sample
+from int8cal.engine import journal as journals
 from int8cal.engine.journal import Journal, journal_path
 from int8cal.engine.native import map_on_threads
 from int8cal.engine.resume import resumed
@@ -45,7 +49,8 @@ class Work:
 
 
 def journal(tmp_path: Path, identity: dict = IDENTITY, samples: int = 12) -> Journal:
-    return Journal(str(tmp_path / "out.resume"), identity, samples, batch_size=4)
+    path = str(tmp_path / "out.resume")
+    return Journal(path, identity, samples=samples, batch_size=4, image_bytes=64)
 
 
 def run(tmp_path: Path, samples: list[Sample], work: Work, stop_after: int | None = None, **options) -> list:
@@ -125,21 +130,74 @@ def test_damage_anywhere_never_comes_through(tmp_path, samples):
     whole = run(tmp_path, samples, Work())
     path = tmp_path / "out.resume"
     sound = path.read_bytes()
-    header = len(sound) - sum(76 + len(result.chunk) for result in whole)
+    header = len(sound) - sum(72 + len(result.chunk) for result in whole)
     for place in range(header, len(sound), 5):
         content = bytearray(sound)
         content[place] ^= 0x55
         path.write_bytes(content)
         assert run(tmp_path, samples, Work()) == whole, f"byte {place}"
+    for place in range(0, header, 5):
+        content = bytearray(sound)
+        content[place] ^= 0x55
+        path.write_bytes(content)
+        with pytest.raises(OutputError, match="no journal of this run"):
+            run(tmp_path, samples, Work())
 
 
-def test_another_identity_begins_anew(tmp_path, samples, caplog):
+def test_another_identity_is_not_touched(tmp_path, samples):
     run(tmp_path, samples, Work(), stop_after=6)
+    kept = (tmp_path / "out.resume").read_bytes()
+    with pytest.raises(OutputError, match="no journal of this run"):
+        run(tmp_path, samples, Work(), identity={**IDENTITY, "compression": "small"})
+    assert (tmp_path / "out.resume").read_bytes() == kept
+
+
+def test_a_torn_header_is_begun_anew(tmp_path, samples):
+    run(tmp_path, samples, Work())
+    sound = (tmp_path / "out.resume").read_bytes()
+    for size in (0, 3, 20, 40):
+        os.truncate(tmp_path / "out.resume", size)
+        run(tmp_path, samples, Work())
+        assert (tmp_path / "out.resume").read_bytes() == sound
+
+
+def test_a_chunk_larger_than_any_image_ends_what_is_kept(tmp_path, samples):
+    run(tmp_path, samples, Work(), stop_after=6)
+    with (tmp_path / "out.resume").open("ab") as file:
+        head = journals._HEAD.pack(6, 1, 1, 1, bytes(32), 1 << 40, 0)
+        file.write(head + zlib.crc32(head).to_bytes(4, "little"))
+        file.truncate(1 << 41)
     work = Work()
-    with caplog.at_level(logging.WARNING):
-        run(tmp_path, samples, work, identity={**IDENTITY, "compression": "small"})
-    assert len(work.decoded) == 12
-    assert "begun anew" in caplog.text
+    run(tmp_path, samples, work)
+    assert work.decoded == list(map(str, range(6, 12)))
+
+
+def test_only_this_user_can_write_a_journal(tmp_path, samples):
+    run(tmp_path, samples, Work(), stop_after=6)
+    assert (tmp_path / "out.resume").stat().st_mode & 0o777 == 0o600
+
+
+def others_may_write(path: Path, monkeypatch) -> None:
+    path.chmod(0o620)
+
+
+def has_another_name(path: Path, monkeypatch) -> None:
+    os.link(path, path.with_name("link"))
+
+
+def is_of_another_user(path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+
+
+@pytest.mark.parametrize("made", [others_may_write, has_another_name, is_of_another_user])
+def test_a_journal_that_others_could_have_written_is_refused(tmp_path, samples, monkeypatch, made):
+    run(tmp_path, samples, Work(), stop_after=6)
+    path = tmp_path / "out.resume"
+    kept = path.read_bytes()
+    made(path, monkeypatch)
+    with pytest.raises(OutputError, match="belongs to another user, or others can write to it"):
+        run(tmp_path, samples, Work())
+    assert path.read_bytes() == kept
 
 
 def test_nothing_finished_leaves_no_file(tmp_path, samples):
@@ -156,22 +214,32 @@ def test_files_of_others_are_not_touched(tmp_path, samples, content):
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("kind", ["symlink", "folder"])
-def test_only_regular_files_are_used(tmp_path, samples, kind):
+@pytest.mark.parametrize(
+    ("kind", "named"), [("symlink", "a link"), ("folder", "a folder"), ("pipe", "a named pipe"), ("socket", "a socket")]
+)
+def test_only_regular_files_are_used(tmp_path, samples, monkeypatch, kind, named):
     path = tmp_path / "out.resume"
     (tmp_path / "other").write_bytes(b"")
     if kind == "symlink":
         path.symlink_to(tmp_path / "other")
-    else:
+    elif kind == "folder":
         path.mkdir()
-    with pytest.raises(OutputError, match="cannot keep finished images"):
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        monkeypatch.chdir(tmp_path)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path.name)
+    with pytest.raises(OutputError, match=f"is no regular file but {named}"):
         run(tmp_path, samples, Work())
     assert (tmp_path / "other").read_bytes() == b""
 
 
-def test_every_plan_has_its_own_name(tmp_path):
+def test_every_identity_has_its_own_name(tmp_path):
     out = str(tmp_path / "c.tensor")
-    assert journal_path(out, "ab" * 32) == f"{out}.{'ab' * 8}.resume"
-    assert journal_path(out, "ab" * 32) != journal_path(out, "cd" * 32)
-    longest = journal_path(str(tmp_path / ("é" * 127)), "ab" * 32)
+    first = journal_path(out, IDENTITY)
+    assert re.fullmatch(r"c\.tensor\.[0-9a-f]{16}\.resume", os.path.basename(first))
+    for other in ({"compression": "small"}, {"plan_sha256": "cd" * 32}, {"isal": "1"}):
+        assert journal_path(out, {**IDENTITY, **other}) != first
+    longest = journal_path(str(tmp_path / ("é" * 127)), IDENTITY)
     assert len(os.fsencode(os.path.basename(longest))) <= 255
