@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,10 +108,19 @@ def test_a_cluster_of_its_own_listens_on_loopback_alone(detection_specs, start_r
 
 
 @pytest.fixture
-def own_cluster(detection_specs, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
-    """Start the command on a cluster of its own; in the end nothing of it is left."""
+def short_folder() -> Iterator[Path]:
+    """A folder with a path short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def own_cluster(detection_specs, tmp_path, short_folder, monkeypatch) -> Iterator[Callable[..., subprocess.Popen]]:
+    """Start the command on a cluster of its own; in the end no process or file of it is left."""
     before = processes("ray::") | servers()
     runs = []
+    monkeypatch.setenv("RAY_TMPDIR", str(short_folder))
+    monkeypatch.setenv("HOME", str(tmp_path))
 
     def start(*options: str) -> subprocess.Popen:
         command = ("detectnet_v2", "calibration_tensorfile", "-e", detection_specs[0], "-o", tmp_path / "out" / "c")
@@ -129,6 +139,8 @@ def own_cluster(detection_specs, tmp_path) -> Iterator[Callable[..., subprocess.
         run.kill()
         run.communicate(timeout=60)
     wait_until(lambda: not (processes("ray::") | servers()) - before)
+    assert not list(short_folder.iterdir())
+    assert not (tmp_path / ".ray").exists()
 
 
 STOPS = [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
@@ -204,6 +216,35 @@ def listening(inodes: set[str]) -> set[str]:
     """Addresses, as the kernel writes them, at which sockets listen."""
     rows = (line.split() for table in ("tcp", "tcp6") for line in Path("/proc/net", table).read_text().splitlines())
     return {row[1].split(":")[0] for row in rows if row[3] == "0A" and row[9] in inodes}
+
+
+def test_stopped_while_the_cluster_ends(own_cluster, tmp_path):
+    before = servers()
+    run = own_cluster()
+    wait_until(lambda: servers() - before)
+    wait_until((tmp_path / "out" / "c").exists)
+    run.send_signal(signal.SIGTERM)
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode in {0, 143}, stderr
+
+
+def test_a_cluster_of_its_own_is_closed_to_other_users(own_cluster, short_folder):
+    run = own_cluster()
+    wait_until(lambda: list(short_folder.glob("*/r/session_latest/sockets/plasma_store")))
+    (private,) = short_folder.iterdir()
+    assert private.stat().st_mode & 0o777 == 0o700
+    (token,) = private.glob("token")
+    assert len(token.read_text()) == 64
+    (server,) = (
+        Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+        for process in servers()
+        if str(private).encode() in Path(f"/proc/{process}/cmdline").read_bytes()
+        and b"gcs_server" in Path(f"/proc/{process}/cmdline").read_bytes()
+    )
+    assert b"RAY_AUTH_MODE=token" in server
+    assert f"RAY_AUTH_TOKEN_PATH={token}".encode() in server
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(60) == 143
 
 
 def test_a_bad_image_ends_the_run_as_it_does_here(detection_specs, ray_cluster, tmp_path, run_cli):

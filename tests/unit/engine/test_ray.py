@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 
@@ -63,6 +67,40 @@ def test_what_is_no_address(address):
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "[::1]:9", "127.0.0.1:99999"])
 def test_nobody_answers(address):
     with pytest.raises(UnavailableError, match="no Ray cluster answers"):
+        ray_cluster._require_answer(address)
+
+
+@contextmanager
+def server(answer: bytes) -> Iterator[str]:
+    """Address of something that listens, and answers so as soon as a client talks."""
+
+    def serve() -> None:
+        with closing(listening.accept()[0]) as client, suppress(ConnectionResetError):
+            client.recv(1000)
+            client.sendall(answer)
+            client.recv(1000)  # until the client has enough
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        thread.join()
+
+
+def test_a_server_of_http2_may_be_a_cluster():
+    with server(bytes((0, 0, 6, 4, 0, 0, 0, 0, 0)) + bytes(6)) as address:
+        ray_cluster._require_answer(address)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n"])
+def test_another_server_is_no_cluster(answer):
+    with server(answer) as address, pytest.raises(UnavailableError, match=f"{address}: what listens there"):
+        ray_cluster._require_answer(address)
+
+
+def test_a_server_that_says_nothing_is_no_cluster(monkeypatch):
+    monkeypatch.setattr(ray_cluster, "_SECONDS_TO_ANSWER", 0.1)
+    with server(b"") as address, pytest.raises(UnavailableError, match=f"answers at {address}: timed out"):
         ray_cluster._require_answer(address)
 
 
