@@ -67,10 +67,9 @@ def _map_in_order(cluster: RayCluster, job: _Job, items: Iterable[Any], workers:
     groups = iter(lambda: tuple(islice(waiting, IMAGES_PER_TASK)), ())
     try:
         while True:
-            room = TASKS_PER_WORKER * (workers or cluster.ask(_processors, cluster)) - tasks.count
-            for group in islice(groups, max(0, room)):
+            for group in islice(groups, cluster.ask(tasks.room, workers)):
                 cluster.ask(tasks.submit, group)
-            if not tasks.count:
+            if tasks.empty:
                 return
             yield from cluster.ask(tasks.take)
     finally:
@@ -92,31 +91,44 @@ class _Tasks:
         self._task = cluster.ray.remote(_do).options(num_cpus=1, max_retries=_RETRIES)
         self._shared = [cluster.ray.put(job)]  # in a list, so that a worker fetches it once and not for every task
         self._window: deque[Any] = deque()
+        self._unfinished: set[Any] = set()
 
     @property
-    def count(self) -> int:
-        """Tasks whose results were not taken."""
-        return len(self._window)
+    def empty(self) -> bool:
+        """Whether the results of all tasks were taken."""
+        return not self._window
+
+    def room(self, workers: int | None) -> int:
+        """How many tasks may be submitted now.
+
+        Args:
+            workers: how many may be under way; None: as many as the cluster has processors for.
+        """
+        room = TASKS_PER_WORKER * (workers or self._cluster.processors()) - len(self._window)
+        if workers is not None:
+            self._unfinished.difference_update(self._cluster.finished(list(self._unfinished)))
+            room = min(room, workers - len(self._unfinished))
+        return max(0, room)
 
     def submit(self, group: tuple[Any, ...]) -> None:
         """Have the items of a group worked on."""
-        self._window.append(self._task.remote(self._shared, group))
+        reference = self._task.remote(self._shared, group)
+        self._window.append(reference)
+        self._unfinished.add(reference)
 
     def take(self) -> list[Any]:
-        """The results of the oldest task, as soon as they are there."""
-        results: list[Any] = self._cluster.result(self._window[0])
-        self._window.popleft()
+        """The results of the oldest task, as soon as they are there; none when another task is finished before."""
+        if self._window[0] in self._unfinished:
+            self._unfinished.difference_update(self._cluster.wait_for_one(list(self._unfinished)))
+        if self._window[0] in self._unfinished:
+            return []
+        results: list[Any] = self._cluster.result(self._window.popleft())
         return results
 
     def cancel(self) -> None:
         """End what was not taken."""
         for reference in self._window:
             self._cluster.ray.cancel(reference, force=True)
-
-
-def _processors(cluster: RayCluster) -> int:
-    """Processors that the cluster has now."""
-    return max(1, int(cluster.ray.cluster_resources().get("CPU", 0)))
 
 
 # --- on the nodes ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ together with the thread that started them.
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import secrets
 import signal
@@ -28,7 +29,11 @@ from int8cal.errors import Int8calError, UnavailableError, UsageError
 from int8cal.extras import need
 from int8cal.stopping import STOPPING, uninterrupted
 
+log = logging.getLogger(__name__)
+
 _SECONDS_TO_ANSWER = 10.0
+_SECONDS_OF_SILENCE = 10.0
+"""After so long without a result the user is told, and again each time that it has taken twice as long."""
 _SECONDS_PER_LOOK = 0.2
 """How soon waiting for a result ends when nobody wants it any more."""
 _SECONDS_WITHOUT_HANDLERS = 0.01
@@ -77,19 +82,51 @@ class RayCluster:
         """Let `result` return without one, now and from now on: the work is given up, or done."""
         self._unwanted.set()
 
+    def processors(self) -> int:
+        """Processors that the cluster has now. In the thread of the cluster alone, like all that follows."""
+        return max(1, int(self.ray.cluster_resources().get("CPU", 0)))
+
+    def finished(self, references: list[Any]) -> list[Any]:
+        """Those of the tasks that are finished."""
+        with _our_errors(self.ray):
+            return list(self.ray.wait(references, num_returns=len(references), timeout=0)[0]) if references else []
+
+    def wait_for_one(self, references: list[Any]) -> list[Any]:
+        """Those of the tasks that are finished, once there is one; none after `stop_waiting`."""
+        begin = time.monotonic()
+        tell_after = _SECONDS_OF_SILENCE
+        while not self._unwanted.is_set():
+            with _our_errors(self.ray):
+                finished, _ = self.ray.wait(references, timeout=_SECONDS_PER_LOOK)
+            if finished:
+                return list(finished)
+            if time.monotonic() - begin > tell_after:
+                self._tell_of_waiting(tell_after)
+                tell_after *= 2
+        return []
+
     def result(self, reference: Any) -> Any:
-        """The result of a task. In the thread of the cluster alone.
+        """What a task returned; None after `stop_waiting`.
 
         Raises:
             Int8calError: what the task raised, if it is an error of ours.
             UnavailableError: the cluster failed.
         """
+        if not self.wait_for_one([reference]):
+            return None
         with _our_errors(self.ray):
-            while not self._unwanted.is_set():
-                ready, _ = self.ray.wait([reference], timeout=_SECONDS_PER_LOOK)
-                if ready:
-                    return self.ray.get(reference)
-        return None
+            return self.ray.get(reference)
+
+    def _tell_of_waiting(self, seconds: float) -> None:
+        free = int(self.ray.available_resources().get("CPU", 0))
+        what = "a result" if free else "a free processor or a result"
+        log.warning(
+            "waiting for %s of the cluster for %.0f s: %d of its %d processors are free",
+            what,
+            seconds,
+            free,
+            self.processors(),
+        )
 
 
 @contextmanager
@@ -107,7 +144,8 @@ def connected(address: str | None, workers: int | None) -> Iterator[RayCluster]:
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     with ExitStack() as open_:
-        open_.enter_context(_environment(**_QUIET, RAY_AUTH_MODE=os.environ.get("RAY_AUTH_MODE")))
+        as_imported = _QUIET | (_LOOPBACK if address == "local" else {})  # what Ray reads when it is imported
+        open_.enter_context(_environment(**as_imported, RAY_AUTH_MODE=os.environ.get("RAY_AUTH_MODE")))
         cluster = RayCluster(need("ray", "ray"), open_.enter_context(ThreadPoolExecutor(1, "ray")))
         if not cluster.ray.is_initialized():
             options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -147,7 +185,7 @@ def _private_cluster(processors: int) -> Iterator[dict[str, Any]]:
         with open(token, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(32))
         login = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token, "RAY_AUTH_TOKEN": None}
-        with _environment(**_LOOPBACK, **login):
+        with _environment(**login):
             yield {"num_cpus": processors, "include_dashboard": False, "_temp_dir": os.path.join(folder, "r")}
 
 

@@ -273,20 +273,53 @@ def errors(stderr: str) -> list[str]:
     return lines[next(number for number, line in enumerate(lines) if "error:" in line) :]
 
 
-def most_in_flight(cluster: Cluster, folder: Path, tasks_per_worker: int) -> int:
+def most_in_flight(cluster: Cluster, folder: Path, tasks_per_worker: int, workers: int = WORKERS) -> tuple[int, int]:
+    """(images in flight, images worked on at the same time), the most of each."""
     folder.mkdir()
-    arguments = [cluster.address, str(WORKERS), str(tasks_per_worker), str(folder)]
+    arguments = [cluster.address, str(workers), str(tasks_per_worker), str(folder)]
     command = [sys.executable, str(HERE / "in_flight.py"), *arguments]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout.split()[-1])
+    finished = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    in_flight, at_work = map(int, finished.stdout.splitlines()[-1].split())
+    return in_flight, at_work
 
 
 def test_images_in_flight_are_bounded(ray_cluster, tmp_path):
     window = IMAGES_PER_TASK * (TASKS_PER_WORKER - 1) * WORKERS
     bound = 4 * WORKERS + window
-    with_limit = most_in_flight(ray_cluster, tmp_path / "bounded", TASKS_PER_WORKER)
-    without = most_in_flight(ray_cluster, tmp_path / "free", 1000)
+    with_limit, _ = most_in_flight(ray_cluster, tmp_path / "bounded", TASKS_PER_WORKER)
+    without, _ = most_in_flight(ray_cluster, tmp_path / "free", 1000)
     print(f"images in flight: {with_limit} of at most {bound}; {without} without the limit")
     assert with_limit <= bound < without
+
+
+def test_fewer_workers_than_the_cluster_has(ray_cluster, tmp_path):
+    _, at_work = most_in_flight(ray_cluster, tmp_path / "one", TASKS_PER_WORKER, workers=1)
+    assert at_work == 1
+
+
+def test_waiting_for_processors_is_told(ray_cluster, detection_specs, tmp_path):
+    """Another job has all processors; the run says so, and ends when it is told to."""
+    code = (
+        "import ray, sys, time; ray.init(sys.argv[1], log_to_driver=False, logging_level='ERROR');"
+        "hold = ray.remote(num_cpus=1)(lambda: time.sleep(600)); held = [hold.remote() for _ in range(3)]\n"
+        "while ray.available_resources().get('CPU'): time.sleep(0.1)\n"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    command = ("detectnet_v2", "calibration_tensorfile", "-e", detection_specs[0], "-o", tmp_path / "c")
+    with subprocess.Popen(
+        [sys.executable, "-c", code, ray_cluster.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        run = subprocess.Popen(
+            [sys.executable, "-m", "int8cal", *command, "--engine", "ray", "--ray_address", ray_cluster.address],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        message = "waiting for a free processor or a result of the cluster for 10 s: 0 of its 3 processors are free"
+        assert any(message in line for line in run.stderr)
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=60)
+    assert run.returncode == 130
 
 
 def test_memory_of_the_driver_is_flat(on_ray, tmp_path):
