@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 
 from int8cal.errors import TensorFileError
+from int8cal.files import kind_of_file
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.skeleton import damaged, hdf5_errors
 from int8cal.text_safety import printable
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from int8cal.tensorfile.reader import TensorFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_KEEP = "Keep all part files beside the head file, as they were made."
 _SEPARATORS = re.compile(r"[/\\\0]")
 
 
@@ -79,7 +81,8 @@ class Parts:
 
     def _opened(self, number: int) -> TensorFile:
         """A part that was found to be as declared, now or earlier."""
-        path = os.path.join(os.path.dirname(os.path.abspath(self._head.path)), self._declared[number].name)
+        folder = os.path.dirname(os.path.realpath(self._head.path))  # of the head itself, where a link leads to it
+        path = os.path.join(folder, self._declared[number].name)
         if number not in self._checked:
             self._checked[number] = _problem(path, self._declared[number].sha256)
         problem = self._checked[number]
@@ -144,15 +147,17 @@ def _problem(path: str, sha256: str) -> TensorFileError | None:
     """Why a part cannot be used: missing, no regular file, or other bytes than when the head was written."""
     where = printable(path)
     try:
+        kind = kind_of_file(path)
+        if kind not in {None, "a file"}:
+            return damaged(where, f"this part is no regular file but {kind}", hint=_KEEP)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return damaged(where, "this part file is missing", hint="Keep all part files beside the head file.")
+        return damaged(where, "this part file is missing", hint=_KEEP)
     except OSError as error:
         return damaged(where, f"this part file cannot be opened: {error.strerror}", hint=None)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return damaged(where, "this part is no regular file", hint=None)
     with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # put there in between
+            return damaged(where, "this part is no regular file", hint=_KEEP)
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            return damaged(where, "this part file is not the one that its head file was made with")
+            return damaged(where, "this part file is not the one that its head file was made with", hint=_KEEP)
     return None

@@ -6,6 +6,7 @@ Structure and values only; what the values mean is judged in `int8cal.check`.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -190,7 +191,7 @@ class ValueCheck:
     """
 
     file: TensorFile
-    _unreadable: list[tuple[int, str]] = field(default_factory=list)
+    _unreadable: list[TensorFileError] = field(default_factory=list)
     _not_finite: list[tuple[int, int]] = field(default_factory=list)
 
     def images(self) -> Iterator[tuple[int, BatchNCHW_f32]]:
@@ -202,7 +203,7 @@ class ValueCheck:
             try:
                 batch = self.file[number]
             except TensorFileError as error:
-                self._unreadable.append((number, error.message))
+                self._unreadable.append(error)
                 continue
             finite = np.isfinite(batch).all(axis=(1, 2, 3))
             first = number * len(batch)
@@ -216,9 +217,11 @@ class ValueCheck:
     @property
     def findings(self) -> list[Finding]:
         """What was found so far."""
-        found = [Finding("error", "batch-unreadable", message, _AGAIN) for _, message in self._unreadable[:_NAMED]]
-        if len(self._unreadable) > _NAMED:
-            more = len(self._unreadable) - _NAMED
+        found = self._unreadable_parts()
+        unreadable = [error.message for error in self._unreadable if not self._is_of_part(error)]
+        found += [Finding("error", "batch-unreadable", message, _AGAIN) for message in unreadable[:_NAMED]]
+        if len(unreadable) > _NAMED:
+            more = len(unreadable) - _NAMED
             found.append(Finding("error", "batch-unreadable", f"and {more} more batches cannot be read", _AGAIN))
         if self._not_finite:
             listed = ", ".join(f"batch {batch} image {image}" for batch, image in self._not_finite[:_NAMED])
@@ -231,6 +234,19 @@ class ValueCheck:
                 )
             )
         return found
+
+    def _is_of_part(self, error: TensorFileError) -> bool:
+        return error.where != self.file.path
+
+    def _unreadable_parts(self) -> list[Finding]:
+        """What is wrong with part files: the same for all batches of a part, and told once."""
+        problems = Counter(
+            (error.where, error.message, error.hint or _AGAIN) for error in self._unreadable if self._is_of_part(error)
+        )
+        return [
+            Finding("error", "part-unusable", f"{where}: {message} ({batches} batches)", hint)
+            for (where, message, hint), batches in problems.items()
+        ]
 
 
 def _some(names: set[str]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from int8cal.errors import OutputError, OutputExistsError, TensorFileError, UsageError
-from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile import TensorFile, parts
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.shards import TensorFileOutput
 from int8cal.tensorfile.verify import ValueCheck, check_structure
@@ -33,6 +33,13 @@ def write(path: Path, shards: int | None = 3, batches: np.ndarray = BATCHES, **o
         fill(output, batches)
         output.commit()
     return path
+
+
+def parts_of(head: Path) -> list[str]:
+    """Paths of the parts that a head declares."""
+    with h5py.File(head) as file:
+        manifest = json.loads(bytes(file.attrs["int8cal"]))
+    return [str(head.with_name(part["name"])) for part in manifest["parts"]]
 
 
 def listing(folder: Path) -> list[str]:
@@ -112,9 +119,9 @@ def test_a_changed_part(head, number, first):
         assert caught.value.where == str(part)
 
 
-@pytest.mark.parametrize("kind", ["symlink", "folder", "pipe"])
-def test_a_part_that_is_no_regular_file(head, tmp_path, kind):
-    part = Path(f"{head}-00000-of-00003")
+@pytest.mark.parametrize(("kind", "named"), [("symlink", "a link"), ("folder", "a folder"), ("pipe", "a named pipe")])
+def test_a_part_that_is_no_regular_file(head, tmp_path, kind, named):
+    part = Path(parts_of(head)[0])
     part.rename(tmp_path / "aside")
     if kind == "symlink":
         part.symlink_to(tmp_path / "aside")
@@ -122,8 +129,30 @@ def test_a_part_that_is_no_regular_file(head, tmp_path, kind):
         part.mkdir()
     else:
         os.mkfifo(part)
-    with TensorFile(head) as file, pytest.raises(TensorFileError, match=r"no regular file|cannot be opened"):
+    with TensorFile(head) as file, pytest.raises(TensorFileError, match=f"is no regular file but {named}"):
         file[0]
+
+
+def test_verifying_tells_of_each_part_once(head):
+    missing, changed, _ = parts_of(head)
+    os.unlink(missing)
+    with open(changed, "ab") as file:
+        file.write(b"more")
+    with TensorFile(head) as file:
+        values = ValueCheck(file)
+        assert [first for first, _ in values.images()] == [10, 12]
+        found = {finding.message: finding.hint for finding in values.findings}
+    assert found == {
+        f"{missing}: this part file is missing (3 batches)": parts._KEEP,
+        f"{changed}: this part file is not the one that its head file was made with (2 batches)": parts._KEEP,
+    }
+
+
+def test_a_head_behind_a_link_in_another_folder(head, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link").symlink_to(head)
+    with TensorFile(tmp_path / "elsewhere" / "link") as file:
+        np.testing.assert_array_equal(file[5], BATCHES[5])
 
 
 def edited(head: Path, change) -> Path:
