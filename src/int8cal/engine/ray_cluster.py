@@ -232,6 +232,11 @@ def _our_errors(ray: Any) -> Iterator[None]:
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, Int8calError):
             raise error.cause from None
+        if isinstance(error.cause, ImportError) or "failed to import" in str(error):  # of nodes that joined late
+            raise UnavailableError(
+                f"a node of the cluster cannot run int8cal: {last_line(error)}",
+                hint="Install the same int8cal[ray] on every node of the cluster.",
+            ) from error
         raise
     except ray.exceptions.RayError as error:
         raise UnavailableError(

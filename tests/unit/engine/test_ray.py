@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,7 @@ import int8cal
 from int8cal.engine import engine_named, ray_cluster
 from int8cal.engine import ray as engine
 from int8cal.engine.versions import encoder_versions
-from int8cal.errors import DataError, MissingDataError, UnavailableError, UsageError
+from int8cal.errors import DataError, ImageError, MissingDataError, UnavailableError, UsageError
 
 
 def test_without_the_extra(monkeypatch, tiny_dataset, tmp_path):
@@ -102,6 +103,40 @@ def test_a_server_that_says_nothing_is_no_cluster(monkeypatch):
     monkeypatch.setattr(ray_cluster, "_SECONDS_TO_ANSWER", 0.1)
     with server(b"") as address, pytest.raises(UnavailableError, match=f"answers at {address}: timed out"):
         ray_cluster._require_answer(address)
+
+
+class RayError(Exception):
+    """Stands in for Ray's."""
+
+
+class RayTaskError(RayError):
+    """Stands in for Ray's."""
+
+    def __init__(self, message: str, cause: Exception) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+RAY = SimpleNamespace(exceptions=SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError))
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RayTaskError("traceback\nlast", ModuleNotFoundError("No module named 'int8cal'")), "cannot run int8cal: last"),
+        (RayTaskError("The remote function failed to import", RuntimeError()), "cannot run int8cal: The remote"),
+        (RayTaskError("far away", ImageError("is bad")), "is bad"),
+        (RayError("node died"), "could not do the work: node died"),
+    ],
+)
+def test_errors_of_a_cluster(error, message):
+    with pytest.raises((UnavailableError, ImageError), match=message), ray_cluster._our_errors(RAY):
+        raise error
+
+
+def test_a_bug_on_a_node_stays_one():
+    with pytest.raises(RayTaskError), ray_cluster._our_errors(RAY):
+        raise RayTaskError("last", ZeroDivisionError())
 
 
 def test_places_of_a_plan_are_one_image_of_each_folder(tiny_dataset):
