@@ -20,8 +20,11 @@ from int8cal.engine.versions import deciding_packages
 from int8cal.errors import OutputError
 from int8cal.files import OutputFile, commit_together
 from int8cal.regular import open_regular
+from int8cal.stopping import uninterrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from int8cal.engine.assemble import Assembled
     from int8cal.engine.work import FailedSample
     from int8cal.plans import Plan
@@ -183,14 +186,26 @@ class _RunFactsOutput(OutputFile):
             )
 
 
-def publish(tensorfile: OutputFile, run_facts: OutputFile, manifest: Manifest) -> None:
+def publish(
+    tensorfile: OutputFile, run_facts: OutputFile, manifest: Manifest, *, then: Callable[[], None] = lambda: None
+) -> None:
     """Give a complete tensorfile and its ``.json`` their names, the tensorfile the last: it never stands alone.
 
     When the process dies between the two, the ``.json`` alone is left, and the next run replaces it. Errors as
     `commit_together`.
+
+    Args:
+        tensorfile: the tensorfile, written.
+        run_facts: the ``.json``.
+        manifest: what it says.
+        then: done with it, before a signal is obeyed.
     """
     run_facts.write(manifest.to_bytes())
-    commit_together(run_facts, tensorfile)
+    run_facts.prepare()
+    tensorfile.prepare()
+    with uninterrupted():
+        commit_together(run_facts, tensorfile)
+        then()
 
 
 def is_run_facts(path: str) -> bool:

@@ -217,7 +217,8 @@ def make(
         UsageError: an argument is wrong.
         DataError: an image or record cannot be used.
         OutputError: the file exists, another run is writing it, or it cannot be written.
-        UnavailableError, EngineFailedError: engine ``tao``: NVIDIA's command is not there, or failed.
+        UnavailableError: engine ``ray``: no cluster, or one that does not fit; ``tao``: NVIDIA's command is not there.
+        EngineFailedError: NVIDIA's command failed.
     """
     out = os.fspath(out)
     encoder = Compression.named(compression)
@@ -263,9 +264,7 @@ def make(
         if journal:
             run |= {"images_reused": journal.reused, "images_changed": journal.changed}
         manifest = _manifest(plan, out, facts, run, record, assembled)
-        manifests.publish(output, run_facts, manifest)
-        if journal:
-            journal.remove()
+        manifests.publish(output, run_facts, manifest, **({"then": journal.remove} if journal else {}))
     return manifest
 
 

@@ -11,7 +11,8 @@ import pytest
 
 import int8cal
 from int8cal.cli.ending import told_truly
-from int8cal.stopping import Stopped
+from int8cal.stopping import STOPPING, Stopped, obey_signals
+from int8cal.tensorfile.shards import TensorFileOutput
 
 COMMAND = ("detectnet_v2", "calibration_tensorfile", "-m", "3", "--batch_size", "3", "-e")
 
@@ -71,6 +72,25 @@ def test_an_interrupted_run_goes_on(tiny_dataset, plan, tmp_path, run_cli):
     assert out.read_bytes() == (tmp_path / "undisturbed").read_bytes()
 
 
+def test_a_signal_while_the_file_gets_its_name_leaves_no_journal(plan, tmp_path, monkeypatch):
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    commit = TensorFileOutput.commit
+
+    def commit_and_signal(output: TensorFileOutput) -> None:
+        commit(output)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(TensorFileOutput, "commit", commit_and_signal)
+    try:
+        obey_signals()
+        with pytest.raises(Stopped):
+            int8cal.make(plan, tmp_path / "c.tensor", resume=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert files(tmp_path) == {"c.tensor", "c.tensor.json"}
+
+
 @pytest.mark.parametrize("other", ["plan", "compression"])
 def test_another_run_does_not_touch_what_is_kept(plan, tiny_dataset, tmp_path, other):
     out = tmp_path / "c.tensor"
@@ -97,8 +117,8 @@ def test_shards_hold_the_same_batches(tiny_dataset, plan, tmp_path, run_cli):
     assert finished.code == 0, finished.stderr
     parts = json.loads(finished.stdout)["manifest"]["parts"]
     assert [(part["name"], part["batches"]) for part in parts] == [
-        ("c.tensor-00000-of-00002", 2),
-        ("c.tensor-00001-of-00002", 1),
+        (f"c.tensor-00000-of-00002-{parts[0]['sha256'][:8]}", 2),
+        (f"c.tensor-00001-of-00002-{parts[1]['sha256'][:8]}", 1),
     ]
     assert files(tmp_path) == {"c.tensor", "c.tensor.json", *(part["name"] for part in parts)}
     int8cal.make(plan, tmp_path / "one")

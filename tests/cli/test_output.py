@@ -123,13 +123,21 @@ def test_overwrite_replaces_a_tensorfile_and_an_empty_file_but_no_foreign_record
     assert (tmp_path / "labels.json").read_text() == '{"images": []}'
 
 
-def test_overwrite_replaces_no_part_file_that_is_none(make, tmp_path):
-    part = tmp_path / "out-00000-of-00001"
+def test_parts_replace_nothing(make, tmp_path):
+    assert make("out", "--shards", "1").code == 0
+    (part,) = tmp_path.glob("out-*")
+    content = part.read_bytes()
     part.write_bytes(b"precious")
-    done = make("out", "--overwrite", "--shards", "1")
+    (tmp_path / "out").unlink()
+    done = make("out", "--shards", "1")
     assert done.code == 5
-    assert f"{part.name}: is no tensorfile" in done.stderr
+    assert f"{part.name}: already exists" in done.stderr
     assert part.read_bytes() == b"precious"
+    assert not (tmp_path / "out").exists()
+
+    part.write_bytes(content)  # what a run leaves that dies while its parts get their names
+    assert make("out", "--shards", "1").code == 0
+    assert part.read_bytes() == content
 
 
 def test_results_do_not_replace_what_they_are_made_from(plan, tiny_dataset, tmp_path, run_cli):

@@ -1,8 +1,12 @@
 """A tensorfile in several files: parts that hold the batches, and a small head that any reader opens as one file.
 
-The groups of the head are HDF5 external links to its siblings ``<name>-00000-of-00004`` …, each of which is a
+The groups of the head are HDF5 external links to its siblings ``<name>-00000-of-00004-1f2e3d4c`` …, each of which is a
 tensorfile of its own with batches numbered from 0. The head's manifest declares them (`layout.Part`),
 so that a missing or changed one is noticed; virtual datasets, which read a missing part as zeros, are never used.
+
+The name of a part ends with the beginning of its SHA-256. So new parts never take the names of those that an older head
+declares, which stays sound until the new head replaces it in one step; and what a run left behind that died while its
+parts got their names has the very names and bytes that the next such run gives them.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from int8cal.errors import OutputError, TensorFileError, UsageError
-from int8cal.files import OutputFile
+from int8cal.files import OutputFile, kind_of_file
 from int8cal.stopping import uninterrupted
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.reader import TensorFile
@@ -26,9 +30,65 @@ if TYPE_CHECKING:
     from int8cal.tensorfile.chunks import Compression
 
 
-def part_name(head: str, part: int, parts: int) -> str:
-    """Name of a part, numbered from 0, beside the head file of that name."""
-    return f"{head}-{part:05d}-of-{parts:05d}"
+_DIGITS = 8
+"""Of the SHA-256 of a part in its name."""
+
+
+class _PartOutput(OutputFile):
+    """The output of one part. It gets its final name when its content is known.
+
+    Args:
+        head: final name of the head file.
+        part: number of the part, from 0.
+        parts: how many there are.
+        scratch_dir: as `OutputFile`.
+    """
+
+    def __init__(self, head: str, part: int, parts: int, *, scratch_dir: str | None) -> None:
+        super().__init__(f"{head}-{part:05d}-of-{parts:05d}", scratch_dir=scratch_dir)
+        self._sha256: str | None = None
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it has content: fewer parts are needed when many images were left out."""
+        return self._sha256 is not None
+
+    def finish(self) -> str:
+        """Name it after what was written to it.
+
+        Returns:
+            SHA-256 of its content.
+        """
+        with open(self.scratch, "rb") as file:
+            self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        self.path = f"{self.path}-{self._sha256[:_DIGITS]}"
+        return self._sha256
+
+    def commit(self) -> None:
+        """As `OutputFile.commit`; a file that has the name and the very content stays as it is."""
+        if not self._is_there():
+            super().commit()
+
+    def withdraw(self) -> None:
+        """As `OutputFile.withdraw`, if `commit` made the file."""
+        if self._published:
+            super().withdraw()
+
+    def _refuse_taken_name(self) -> None:
+        if self.is_used:
+            super()._refuse_taken_name()
+            return
+        try:  # whether such a name can be had
+            kind_of_file(f"{self.path}-{'0' * _DIGITS}")
+        except OSError as error:
+            raise self._cannot("write here", error) from error
+
+    def _is_there(self) -> bool:
+        with suppress(OSError):
+            if kind_of_file(self.path) == "a file":
+                with open(self.path, "rb") as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest() == self._sha256
+        return False
 
 
 class TensorFileOutput(OutputFile):
@@ -52,10 +112,7 @@ class TensorFileOutput(OutputFile):
             raise UsageError(f"{shards} part files cannot be made", hint=f"Give --shards 1 to {layout.MAX_PARTS}.")
         super().__init__(path, overwrite=overwrite, scratch_dir=scratch_dir)
         self._shards = shards
-        self._parts = [
-            TensorFileOutput(part_name(path, part, shards or 0), overwrite=overwrite, scratch_dir=scratch_dir)
-            for part in range(shards or 0)
-        ]
+        self._parts = [_PartOutput(path, part, shards or 0, scratch_dir=scratch_dir) for part in range(shards or 0)]
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -91,22 +148,20 @@ class TensorFileOutput(OutputFile):
     def prepare(self) -> None:
         """As `OutputFile.prepare`, for all files."""
         if not self._prepared:
-            for part in self._used_parts():
-                part.prepare()
+            for part in self._parts:
+                if part.is_used:
+                    part.prepare()
         super().prepare()
 
     def commit(self) -> None:
-        """Give all files their final names; when that fails, none keeps its own."""
+        """Give all files their final names, the head as the last; when that fails, none keeps its own."""
         self.prepare()
-        used = self._used_parts()
+        used = [part for part in self._parts if part.is_used]
         old = self._parts_of_old_file() if self._overwrite else set()
         with uninterrupted(), ExitStack() as published:
-            if used and self._overwrite:  # an old head must not stand beside new parts
-                with suppress(FileNotFoundError):
-                    os.unlink(self.path)
             for part in used:
                 part.commit()
-                published.callback(os.unlink, part.path)
+                published.callback(part.withdraw)
             super().commit()
             published.pop_all()
             for path in old - {part.path for part in used}:
@@ -124,10 +179,6 @@ class TensorFileOutput(OutputFile):
                 hint="Choose another name, or delete the file first.",
             )
 
-    def _used_parts(self) -> list[OutputFile]:
-        """Those that batches were written to: fewer than asked for when many images were left out."""
-        return [part for part in self._parts if os.path.exists(part.scratch) and os.path.getsize(part.scratch)]
-
     def _parts_of_old_file(self) -> set[str]:
         """The parts of the file that is replaced, as far as they have the names that such parts are given."""
         try:
@@ -136,7 +187,7 @@ class TensorFileOutput(OutputFile):
         except TensorFileError:  # there is none, or it is something else
             return set()
         folder, name = os.path.split(self.path)
-        ours = re.compile(re.escape(name) + r"-\d{5}-of-\d{5}")
+        ours = re.compile(re.escape(name) + r"-\d{5}-of-\d{5}(-[0-9a-f]{8})?")  # without: earlier versions
         return {os.path.join(folder, part["name"]) for part in declared if ours.fullmatch(part["name"])}
 
 
@@ -146,7 +197,7 @@ class _ShardedWriter(TensorFileWriter):
     def __init__(
         self,
         head: OutputFile,
-        parts: Sequence[OutputFile],
+        parts: Sequence[_PartOutput],
         shape: tuple[int, int, int, int],
         compression: Compression,
         batches: int,
@@ -158,7 +209,7 @@ class _ShardedWriter(TensorFileWriter):
         self._left = 0
         self._compression = compression
         self._part: TensorFileWriter | None = None
-        self._part_output = head
+        self._part_output: _PartOutput | None = None
         self._declared: list[layout.Part] = []
 
     def append(self, chunk: bytes) -> None:
@@ -166,10 +217,8 @@ class _ShardedWriter(TensorFileWriter):
         if not self._left:
             self._finish_part()
             self._left = next(self._room)
-            self._part_output = next(self._outputs)
-            self._part = TensorFileWriter(
-                self._part_output.scratch, self._shape, self._compression, name=self._part_output.path
-            )
+            output = self._part_output = next(self._outputs)
+            self._part = TensorFileWriter(output.scratch, self._shape, self._compression, name=output.path)
         if self._part:
             self._part.append(chunk)
         self._images += 1
@@ -188,15 +237,15 @@ class _ShardedWriter(TensorFileWriter):
         super().close()
 
     def _finish_part(self) -> None:
-        if self._part is None:
+        if self._part is None or self._part_output is None:
             return
         self._part.finish(None, ())
+        with self._output_errors():
+            digest = self._part_output.finish()
         name = os.path.basename(self._part_output.path)
         first = sum(part.batches for part in self._declared)
         batches = self._images // self._shape[0] - first
         for batch in range(batches):
             self._link(first + batch, name, batch)
-        with self._output_errors(), open(self._part_output.scratch, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         self._declared.append(layout.Part(name, batches, digest))
         self._part = None

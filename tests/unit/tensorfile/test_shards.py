@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from int8cal.errors import OutputError, OutputExistsError, TensorFileError, UsageError
+from int8cal.files import OutputFile
 from int8cal.tensorfile import TensorFile, parts
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.shards import TensorFileOutput
@@ -52,7 +54,9 @@ def head(tmp_path) -> Path:
 
 
 def test_one_file_to_our_reader(head):
-    assert listing(head.parent) == ["c.tensor", *(f"c.tensor-0000{n}-of-00003" for n in range(3))]
+    for number, part in enumerate(map(Path, parts_of(head))):
+        assert part.name == f"c.tensor-0000{number}-of-00003-{hashlib.sha256(part.read_bytes()).hexdigest()[:8]}"
+    assert listing(head.parent) == ["c.tensor", *(Path(part).name for part in parts_of(head))]
     with TensorFile(head) as file:
         np.testing.assert_array_equal(np.stack(list(file)), BATCHES)
         np.testing.assert_array_equal(file[-1], BATCHES[-1])
@@ -76,7 +80,7 @@ def test_one_file_to_any_hdf5_reader_from_anywhere(head, monkeypatch):
 
 
 def test_each_part_is_a_tensorfile_of_its_own(head):
-    with TensorFile(f"{head}-00001-of-00003") as part:
+    with TensorFile(parts_of(head)[1]) as part:
         np.testing.assert_array_equal(np.stack(list(part)), BATCHES[3:5])
 
 
@@ -97,7 +101,7 @@ FIRST_BATCH = {0: 0, 1: 3, 2: 5}
 
 @pytest.mark.parametrize(("number", "first"), FIRST_BATCH.items())
 def test_a_missing_part(head, number, first):
-    part = f"{head}-0000{number}-of-00003"
+    part = parts_of(head)[number]
     os.unlink(part)
     with TensorFile(head) as file, pytest.raises(TensorFileError, match="missing") as caught:
         list(file)
@@ -108,7 +112,7 @@ def test_a_missing_part(head, number, first):
 
 @pytest.mark.parametrize(("number", "first"), FIRST_BATCH.items())
 def test_a_changed_part(head, number, first):
-    part = Path(f"{head}-0000{number}-of-00003")
+    part = Path(parts_of(head)[number])
     content = bytearray(part.read_bytes())
     content[-1] ^= 1
     part.write_bytes(content)
@@ -195,9 +199,10 @@ def test_declared_batches_must_add_up(head):
 
 def test_links_must_lead_where_the_manifest_says(head):
     name = "_tensorfile_array_key__4"
+    part = Path(parts_of(head)[1]).name
     with h5py.File(head, "r+") as file:
         del file[name]
-        file[name] = h5py.ExternalLink("c.tensor-00001-of-00003", "/_tensorfile_array_key__0")
+        file[name] = h5py.ExternalLink(part, "/_tensorfile_array_key__0")
     with TensorFile(head) as file, pytest.raises(TensorFileError, match="batch 4 does not lie where"):
         file[4]
 
@@ -211,7 +216,7 @@ def test_links_of_files_without_declared_parts_are_not_followed(head):
 def test_a_part_of_another_shape(tmp_path, head):
     other = write(tmp_path / "other", 1, BATCHES[:3, :1])
     swapped = json.loads(json.dumps(TensorFile(other).manifest["parts"]))
-    shutil.copy(f"{other}-00000-of-00001", f"{head}-00000-of-00003")
+    shutil.copy(other.with_name(swapped[0]["name"]), parts_of(head)[0])
     edited(head, lambda parts: parts[0].update(sha256=swapped[0]["sha256"]))
     with TensorFile(head) as file, pytest.raises(TensorFileError, match=r"holds 3 batches of .*declares 3 of"):
         file[0]
@@ -226,18 +231,47 @@ def test_nothing_is_left_without_commit(tmp_path):
 
 def test_a_failed_publication_leaves_no_part(tmp_path):
     with TensorFileOutput(str(tmp_path / "c"), shards=3) as output:
-        fill(output)
-        (tmp_path / "c-00002-of-00003").write_text("mine")
-        with pytest.raises(OutputExistsError):
+        taken = tmp_path / fill(output)["parts"][2]["name"]
+        taken.write_text("mine")
+        with pytest.raises(OutputExistsError) as caught:
             output.commit()
-    assert listing(tmp_path) == ["c-00002-of-00003"]
+    assert caught.value.where == str(taken)
+    assert listing(tmp_path) == [taken.name]
 
 
-def test_a_taken_part_name_is_found_before_work(tmp_path):
-    (tmp_path / "c-00001-of-00003").write_text("mine")
-    with pytest.raises(OutputExistsError), TensorFileOutput(str(tmp_path / "c"), shards=3):
-        pytest.fail("entered")
-    assert listing(tmp_path) == ["c-00001-of-00003"]
+@pytest.mark.parametrize("published", [1, 2, 3])
+def test_the_same_run_takes_over_what_a_dead_one_published(head, published):
+    parts = parts_of(head)
+    head.unlink()
+    for part in parts[published:]:
+        os.unlink(part)
+    write(head)
+    with TensorFile(head) as file:
+        np.testing.assert_array_equal(np.stack(list(file)), BATCHES)
+    assert parts_of(head) == parts
+    assert len(listing(head.parent)) == 4
+
+
+class DiesError(BaseException):
+    """As if the process had been killed: nobody cleans up."""
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_an_old_file_is_whole_until_the_new_one_replaces_it(head, monkeypatch, renames):
+    left = iter(range(renames))
+    link = os.link
+
+    def dying(source, target):
+        if next(left, None) is None:
+            raise DiesError
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", dying)
+    monkeypatch.setattr(OutputFile, "withdraw", lambda self: None)
+    with pytest.raises(DiesError):
+        write(head, 2, BATCHES[::-1], overwrite=True)
+    with TensorFile(head) as file:
+        np.testing.assert_array_equal(np.stack(list(file)), BATCHES)
 
 
 def test_a_second_run_on_the_same_output_stops(tmp_path):
@@ -250,14 +284,23 @@ def test_overwriting(head, tmp_path):
     write(head, 3, BATCHES[:3], overwrite=True)
     with TensorFile(head) as file:
         np.testing.assert_array_equal(np.stack(list(file)), BATCHES[:3])
+    assert len(listing(head.parent)) == 4
+
+
+def test_overwriting_with_the_same(head):
+    before = listing(head.parent)
+    write(head, 3, overwrite=True)
+    assert listing(head.parent) == before
+    with TensorFile(head) as file:
+        np.testing.assert_array_equal(np.stack(list(file)), BATCHES)
 
 
 @pytest.mark.parametrize("shards", [2, None])
 def test_overwriting_leaves_no_part_of_the_old_file(head, tmp_path, shards):
     (tmp_path / "c.tensor-00009-of-00009").write_text("not declared")
     write(head, shards, overwrite=True)
-    parts = [f"c.tensor-0000{number}-of-00002" for number in range(shards or 0)]
-    assert listing(tmp_path) == ["c.tensor", *parts, "c.tensor-00009-of-00009"]
+    new = [Path(part).name for part in parts_of(head)] if shards else []
+    assert listing(tmp_path) == ["c.tensor", *new, "c.tensor-00009-of-00009"]
 
 
 def test_scratch_folder(tmp_path):
@@ -272,7 +315,7 @@ def test_fewer_batches_than_planned_need_fewer_parts(tmp_path):
     with TensorFileOutput(str(tmp_path / "c"), shards=3) as output:
         assert [part["batches"] for part in fill(output, BATCHES[:4], at_most=6)["parts"]] == [2, 2]
         output.commit()
-    assert listing(tmp_path) == ["c", "c-00000-of-00003", "c-00001-of-00003"]
+    assert [name[:16] for name in listing(tmp_path)] == ["c", "c-00000-of-00003", "c-00001-of-00003"]
     with TensorFile(tmp_path / "c") as file:
         np.testing.assert_array_equal(file[3], BATCHES[3])
 
