@@ -165,6 +165,7 @@ def _connection(cluster: RayCluster, address: str, options: dict[str, Any]) -> I
         yield
     finally:
         with uninterrupted():
+            cluster.stop_waiting()
             cluster.ask_keeping_signals(_disconnect, cluster.ray)
 
 
