@@ -104,9 +104,10 @@ class _Tasks:
         Args:
             workers: how many may be under way; None: as many as the cluster has processors for.
         """
-        room = TASKS_PER_WORKER * (workers or self._cluster.processors()) - len(self._window)
-        if workers is not None:
-            self._unfinished.difference_update(self._cluster.finished(list(self._unfinished)))
+        processors = self._cluster.processors()
+        room = TASKS_PER_WORKER * (workers or processors) - len(self._window)
+        self._unfinished.difference_update(self._cluster.finished(list(self._unfinished)))
+        if workers is not None and workers < processors:  # else the cluster itself has no room for more
             room = min(room, workers - len(self._unfinished))
         return max(0, room)
 
