@@ -295,11 +295,16 @@ def write_file(path: str, content: bytes, *, overwrite: bool = False, inputs: It
         output.commit()
 
 
-def commit_together(first: OutputFile, last: OutputFile) -> None:
+def commit_together(first: OutputFile, last: OutputFile, *, then: Callable[[], None] = lambda: None) -> None:
     """Give two files their names, of which the first is of no use without the last.
 
     All that takes long is done before either has its name. When the process dies between the two, the first alone is
     there.
+
+    Args:
+        first: written, but not committed.
+        last: likewise.
+        then: done when both have their names, before a signal is obeyed.
 
     Raises:
         OutputError: one of them cannot be finished; neither has its name then (with ``overwrite``, what had the name of
@@ -314,6 +319,7 @@ def commit_together(first: OutputFile, last: OutputFile) -> None:
         except OutputError:
             first.withdraw()
             raise
+        then()
 
 
 @contextlib.contextmanager

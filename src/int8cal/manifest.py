@@ -20,7 +20,6 @@ from int8cal.engine.versions import deciding_packages
 from int8cal.errors import OutputError
 from int8cal.files import OutputFile, commit_together
 from int8cal.regular import open_regular
-from int8cal.stopping import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,11 +200,7 @@ def publish(
         then: done with it, before a signal is obeyed.
     """
     run_facts.write(manifest.to_bytes())
-    run_facts.prepare()
-    tensorfile.prepare()
-    with uninterrupted():
-        commit_together(run_facts, tensorfile)
-        then()
+    commit_together(run_facts, tensorfile, then=then)
 
 
 def is_run_facts(path: str) -> bool:
