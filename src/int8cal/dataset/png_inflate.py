@@ -40,7 +40,7 @@ def with_stored_pixels(png: Png) -> bytes | None:
         return None
     if len(pixels) != expected or not inflater.eof or inflater.unused_data:
         return None
-    return b"".join((SIGNATURE, *before, *_stored_chunk(pixels), *after))
+    return b"".join((SIGNATURE, *before, *_stored_chunk(pixels, body[-4:]), *after))
 
 
 def _filtered_bytes(png: Png) -> int:
@@ -56,9 +56,9 @@ def _parts(png: Png) -> tuple[list[memoryview], bytes, list[memoryview]]:
     return list(png.chunks[:first]), data, list(png.chunks[behind:])
 
 
-def _stored_chunk(pixels: bytes) -> Iterator[bytes | memoryview]:
+def _stored_chunk(pixels: bytes, checksum: bytes) -> Iterator[bytes | memoryview]:
     """An IDAT chunk that holds the pixels uncompressed, in pieces."""
-    stream = list(_stored_stream(pixels))
+    stream = list(_stored_stream(pixels, checksum))
     yield struct.pack(">I", sum(map(len, stream)))
     crc = 0
     for piece in (b"IDAT", *stream):
@@ -67,8 +67,8 @@ def _stored_chunk(pixels: bytes) -> Iterator[bytes | memoryview]:
     yield struct.pack(">I", crc)
 
 
-def _stored_stream(pixels: bytes) -> Iterator[bytes | memoryview]:
-    """A zlib stream of stored blocks."""
+def _stored_stream(pixels: bytes, checksum: bytes) -> Iterator[bytes | memoryview]:
+    """A zlib stream of stored blocks, which ends with the pixels' checksum (Adler-32) as the compressed one did."""
     yield b"\x78\x01"
     view = memoryview(pixels)
     for begin in range(0, len(view), _LONGEST_STORED):
@@ -76,4 +76,4 @@ def _stored_stream(pixels: bytes) -> Iterator[bytes | memoryview]:
         is_last = begin + _LONGEST_STORED >= len(view)
         yield struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF)
         yield block
-    yield struct.pack(">I", isal_zlib.adler32(pixels))
+    yield checksum

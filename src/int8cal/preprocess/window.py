@@ -78,10 +78,8 @@ def _frame(
     out = np.empty((channels, *window.size), dtype=np.float32)
     _, on_canvas = _overlap(window, canvas)
     source, target = _overlap(window, image)
-    if target != on_canvas:
-        out[:, *on_canvas] = 0.0
-    if on_canvas != (slice(0, window.size.height), slice(0, window.size.width)):
-        _fill_around(out, on_canvas, background)
+    _fill_around(out, on_canvas, background)
+    _fill_around(out[:, *on_canvas], _seen_from(on_canvas, target), 0.0)
     return out, source, target
 
 
@@ -99,6 +97,12 @@ def _shifted(begin: int, end: int, window_begin: int, window_end: int) -> slice:
         edge = window_end - window_begin if begin >= window_end else 0
         return slice(edge, edge)
     return slice(begin - window_begin, end - window_begin)
+
+
+def _seen_from(area: _Slices, inner: _Slices) -> _Slices:
+    """Rows and columns counted from the corner of an area that holds them."""
+    (rows, columns), (top, left) = inner, (part.start for part in area)
+    return slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
 
 
 def _fill_around(out: ImageCHW_f32, inner: _Slices, value: float) -> None:
