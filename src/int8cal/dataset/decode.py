@@ -7,6 +7,8 @@ comparing with the reference's output on the golden set.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from int8cal.dataset import gif, png
@@ -14,10 +16,22 @@ from int8cal.dataset.jpeg import decode_jpeg
 from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels
 from int8cal.dataset.png_pixels import decode_png
 from int8cal.errors import ImageError
-from int8cal.types import ImageHWC_f16, ImageHWC_u8
+from int8cal.types import ImageHWC_f16, ImageHWC_u8, Size
 
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _BMP_SIGNATURE = b"BM"
+
+
+class Corner(NamedTuple):
+    """What lies in a rectangle at the top left of an image.
+
+    Attributes:
+        pixels: rows × columns × channels, 0..255, RGB order.
+        size: of the whole image.
+    """
+
+    pixels: ImageHWC_u8
+    size: Size
 
 
 def decode_image(data: bytes, channels: int, *, fast_dct: bool, where: str) -> ImageHWC_u8:
@@ -42,6 +56,26 @@ def decode_image(data: bytes, channels: int, *, fast_dct: bool, where: str) -> I
     if data.startswith(gif.SIGNATURE):
         return gif.decode_gif(data, channels, where)
     raise ImageError(f"Expected image (JPEG, PNG, or GIF), got {_describe(data)}.", where=where, hint=REPAIR_IMAGE)
+
+
+def decode_corner(data: bytes, channels: int, corner: Size, *, fast_dct: bool, where: str) -> Corner:
+    """Decode an image of which no more than a corner will be looked at; of a PNG, the rest is verified only.
+
+    Args:
+        data: the encoded file.
+        channels: 3 (RGB) or 1 (grey).
+        corner: rows and columns that are wanted; an image may have less.
+        fast_dct: as for `decode_image`.
+        where: name of the image for messages.
+
+    Raises:
+        ImageError: as `decode_image`.
+    """
+    if data.startswith(png.SIGNATURE):
+        container = png.read_png(data, where)
+        return Corner(decode_png(container, channels, where, corner), Size(container.height, container.width))
+    image = decode_image(data, channels, fast_dct=fast_dct, where=where)
+    return Corner(image[: corner.height, : corner.width], Size(*image.shape[:2]))
 
 
 def decode_raw_half(data: bytes, channels: int, height: int, width: int, *, where: str) -> ImageHWC_f16:

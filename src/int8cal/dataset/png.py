@@ -28,6 +28,7 @@ SRGB_GAMMA = 45455
 
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _BIT_DEPTHS = {GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), RGB_ALPHA: (8, 16)}
+_HEADER = struct.Struct(">IIBBBBB")  # width, height, bit depth, colour type, compression, filter, interlace methods
 _GAMMA_RANGE = range(16, 625_000_001)  # libpng ignores a gAMA chunk outside
 
 _SRGB_PROFILES = {
@@ -115,6 +116,12 @@ def read_png(data: bytes, where: str) -> Png:
     )
 
 
+def header_chunk(png: Png) -> bytes:
+    """The header of a file that holds such an image."""
+    body = _HEADER.pack(png.width, png.height, png.bit_depth, png.colour_type, 0, 0, png.interlaced)
+    return struct.pack(">I4s", len(body), b"IHDR") + body + struct.pack(">I", isal_zlib.crc32(b"IHDR" + body))
+
+
 def _chunk(view: memoryview, begin: int, where: str) -> tuple[bytes, memoryview, int]:
     """Type, body and end of the chunk at an offset."""
     if begin + 12 > len(view):
@@ -132,9 +139,9 @@ def _chunk(view: memoryview, begin: int, where: str) -> tuple[bytes, memoryview,
 
 def _header(kind: bytes, body: memoryview, size: int, where: str) -> tuple[int, ...]:
     """Width, height, bit depth, colour type and interlace method."""
-    if kind != b"IHDR" or len(body) != 13:
+    if kind != b"IHDR" or len(body) != _HEADER.size:
         _invalid(size, "it does not begin with its header", where)
-    width, height, bit_depth, colour_type, compression, filter_, interlace = struct.unpack(">IIBBBBB", body)
+    width, height, bit_depth, colour_type, compression, filter_, interlace = _HEADER.unpack(body)
     if bit_depth not in _BIT_DEPTHS.get(colour_type, ()) or compression or filter_ or interlace > 1:
         _invalid(size, "its header is impossible", where)
     check_pixels(height, width, where)

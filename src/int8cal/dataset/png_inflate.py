@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 from isal import isal_zlib
 
-from int8cal.dataset.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, SIGNATURE, Png
+from int8cal.dataset.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, SIGNATURE, Png, header_chunk
+from int8cal.types import Size
 
 _CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
 
@@ -24,9 +27,18 @@ _MAX_BYTES = 1 << 24
 
 _LONGEST_STORED = 65535
 
+_LAST_FILTER = 4
 
-def with_stored_pixels(png: Png) -> bytes | None:
-    """The file as the decoder needs it, its pixel data inflated; None when the decoder must see them as they are."""
+
+def with_stored_pixels(png: Png, corner: Size | None = None) -> bytes | None:
+    """The file as the decoder needs it, its pixel data inflated; None when the decoder must see them as they are.
+
+    Args:
+        png: the file.
+        corner: rows and columns that will be looked at. PNG predicts a pixel from those on its left and above, so that
+            what is right of them and below can be left out when it need not be undone: the file made is of a smaller
+            image then.
+    """
     expected = _filtered_bytes(png)
     if png.interlaced or expected > _MAX_BYTES:
         return None
@@ -40,7 +52,22 @@ def with_stored_pixels(png: Png) -> bytes | None:
         return None
     if len(pixels) != expected or not inflater.eof or inflater.unused_data:
         return None
-    return b"".join((SIGNATURE, *before, *_stored_chunk(pixels, body[-4:]), *after))
+    seen = _seen(png, corner)
+    if seen == png:
+        return b"".join((SIGNATURE, *before, *_stored_chunk(pixels, body[-4:]), *after))
+    rows = np.frombuffer(pixels, np.uint8).reshape(png.height, -1)
+    if rows[:, 0].max() > _LAST_FILTER:
+        return None
+    pixels = rows[: seen.height, : _filtered_bytes(seen) // seen.height].tobytes()
+    checksum = struct.pack(">I", isal_zlib.adler32(pixels))
+    return b"".join((SIGNATURE, header_chunk(seen), *before[1:], *_stored_chunk(pixels, checksum), *after))
+
+
+def _seen(png: Png, corner: Size | None) -> Png:
+    """The image that is left when only a corner is wanted; the same where pixels share bytes."""
+    if corner is None or png.bit_depth < 8:
+        return png
+    return replace(png, height=min(png.height, corner.height), width=min(png.width, corner.width))
 
 
 def _filtered_bytes(png: Png) -> int:

@@ -26,7 +26,7 @@ from int8cal.dataset.limits import REPAIR_IMAGE
 from int8cal.dataset.png import GREY_ALPHA, Png
 from int8cal.dataset.png_inflate import with_stored_pixels
 from int8cal.errors import ImageError
-from int8cal.types import ImageHWC_u8
+from int8cal.types import ImageHWC_u8, Size
 
 _Pixels: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
@@ -42,13 +42,14 @@ _STRIP_PIXELS = 1 << 17
 _DECODER_ERRORS = (RuntimeError, ValueError, TypeError, MemoryError)
 
 
-def decode_png(png: Png, channels: int, where: str) -> ImageHWC_u8:
+def decode_png(png: Png, channels: int, where: str, corner: Size | None = None) -> ImageHWC_u8:
     """Decode the pixels of a PNG whose container was checked.
 
     Args:
         png: the file as `read_png` found it.
         channels: 3 (RGB) or 1 (grey).
         where: name of the image for messages.
+        corner: rows and columns that are wanted, from the top left; the others are verified, but not all decoded.
 
     Returns:
         Pixels 0..255, height × width × channels, RGB order.
@@ -57,7 +58,7 @@ def decode_png(png: Png, channels: int, where: str) -> ImageHWC_u8:
         ImageError: the pixel data are damaged, or their exact conversion to grey is not known.
     """
     try:
-        pixels = _decode(png)
+        pixels = _decode(png, corner)
     except _DECODER_ERRORS as error:
         raise ImageError(f"Invalid PNG data, size {png.size}: {error}.", where=where, hint=REPAIR_IMAGE) from error
     if pixels.ndim == 2:
@@ -73,12 +74,13 @@ def decode_png(png: Png, channels: int, where: str) -> ImageHWC_u8:
     return _by_strips(_to_grey(png.gamma), pixels, channels)
 
 
-def _decode(png: Png) -> _Pixels:
+def _decode(png: Png, corner: Size | None) -> _Pixels:
     """Pixels as they are in the file: height × width (× channels), 8 or 16 bits; palettes and low depths expanded."""
+    wanted = corner or Size(png.height, png.width)
     quick = png.bit_depth <= 8 and png.colour_type != GREY_ALPHA
-    data = with_stored_pixels(png) or png.critical
+    data = with_stored_pixels(png, wanted) or png.critical
     pixels: _Pixels = (imagecodecs.spng_decode if quick else imagecodecs.png_decode)(data)
-    return pixels
+    return pixels[: wanted.height, : wanted.width]
 
 
 def _by_strips(convert: Callable[[_Pixels], npt.NDArray[np.uint8]], pixels: _Pixels, channels: int) -> ImageHWC_u8:

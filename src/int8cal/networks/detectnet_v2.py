@@ -28,12 +28,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from int8cal.dataset import order
-from int8cal.dataset.decode import decode_image, decode_raw_half
+from int8cal.dataset.decode import Corner, decode_corner, decode_image, decode_raw_half
 from int8cal.dataset.encoded import sample_place
 from int8cal.dataset.limits import MAX_PIXELS, output_problem
 from int8cal.dataset.samples import Dataset, Sample, Source
@@ -41,7 +41,7 @@ from int8cal.dataset.sources import DataloaderMode, read_tfrecord_split
 from int8cal.dataset.tfrecord import CONVERT_AGAIN
 from int8cal.errors import DataError, ImageError, SpecError
 from int8cal.networks import path_roles
-from int8cal.networks.network import CORRECT_FIELD, Arithmetic, Network, ReferenceCommand
+from int8cal.networks.network import CORRECT_FIELD, Arithmetic, Network, ReferenceCommand, array_size
 from int8cal.networks.tfrecord_config import tfrecord_selection
 from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES, look_up
@@ -62,6 +62,14 @@ _MAX_STEP = 2.0**20
 """Largest distance of sample points in pixels; beyond it nothing of an image would be seen."""
 
 _ToTensor = Callable[[Any, Sample], ImageCHW_f32]
+
+
+class _Way(NamedTuple):
+    """From a file to the network's input, as `Arithmetic` has it."""
+
+    decode: Callable[[bytes, Sample], Any]
+    to_tensor: _ToTensor
+    image_size: Callable[[Any], Size] = array_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,15 +247,15 @@ def _arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmeti
     size: Callable[[Sample], Size]
     if settings.mode != DataloaderMode.MULTISOURCE:
         matrix = _default_matrix(spec, settings)
-        to_tensor, size = _default_tensor(settings, matrix), lambda sample: settings.output
+        way, size = _default_way(settings, matrix), lambda sample: settings.output
         options |= {"sampling_matrix": matrix.tolist()}
     elif settings.shortest:
-        to_tensor, size = _limited_tensor(settings), lambda sample: _limited(settings, sample)
+        way, size = _Way(_decoder(settings), _limited_tensor(settings)), lambda sample: _limited(settings, sample)
         options |= {"shortest_side": settings.shortest, "longest_side": settings.longest}
     else:
         canvas = _canvas(dataset.sources, settings)
         steps = _sampling_steps(spec, settings, canvas, dataset) if settings.scaled else None
-        to_tensor, size = _multisource_tensor(settings, canvas, steps), lambda sample: settings.window.size
+        way, size = _multisource_way(settings, canvas, steps), lambda sample: settings.window.size
         options |= {
             "auto_resize": settings.auto_resize,
             "canvas": list(canvas),
@@ -257,10 +265,11 @@ def _arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmeti
     return Arithmetic(
         name=f"detectnet_v2.mode{int(settings.mode)}",
         evidence="bit-exact",
-        decode=_decoder(settings),
-        to_tensor=to_tensor,
+        decode=way.decode,
+        to_tensor=way.to_tensor,
         shape=lambda sample: (settings.channels, *size(sample)),
         options=options,
+        size=way.image_size,
     )
 
 
@@ -272,6 +281,16 @@ def _decoder(settings: _Settings) -> Callable[[bytes, Sample], ImageHWC_u8 | Ima
         return decode_image(encoded, settings.channels, fast_dct=settings.fast_dct, where=where)
 
     return decode
+
+
+def _cut_way(settings: _Settings, window: Window, cut: Callable[[Corner, Sample], ImageCHW_f32]) -> _Way:
+    """Nothing is interpolated: what lies right of the window and below it has no say."""
+    corner = Size(window.bottom, window.right)
+
+    def decode(encoded: bytes, sample: Sample) -> Corner:
+        return decode_corner(encoded, settings.channels, corner, fast_dct=settings.fast_dct, where=sample_place(sample))
+
+    return _Way(decode, cut, lambda decoded: decoded.size)
 
 
 def _limited(settings: _Settings, sample: Sample) -> Size:
@@ -307,8 +326,15 @@ def _limited_tensor(settings: _Settings) -> _ToTensor:
     return to_tensor
 
 
-def _multisource_tensor(settings: _Settings, canvas: Size, steps: tuple[np.float32, np.float32] | None) -> _ToTensor:
+def _multisource_way(settings: _Settings, canvas: Size, steps: tuple[np.float32, np.float32] | None) -> _Way:
     window = settings.window
+
+    def cut(decoded: Corner, sample: Sample) -> ImageCHW_f32:
+        _require_fit(decoded.size, canvas, sample)
+        return cut_pixels(decoded.pixels, HALF_VALUES, window, canvas, background=0.5)
+
+    if steps is None and not settings.auto_resize:
+        return _cut_way(settings, window, cut)
 
     def resized(image: ImageHWC_u8) -> ImageCHW_f32:
         if image.shape[:2] == canvas:
@@ -317,14 +343,11 @@ def _multisource_tensor(settings: _Settings, canvas: Size, steps: tuple[np.float
         round_to_half(values)
         return values
 
-    def cut(image: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
-        if settings.auto_resize:
-            return cut_values(resized(image), window, background=0.5)
-        _require_fit(image, canvas, sample)
-        return cut_pixels(image, HALF_VALUES, window, canvas, background=0.5)
+    def cut_resized(image: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
+        return cut_values(resized(image), window, background=0.5)
 
     if steps is None:
-        return cut
+        return _Way(_decoder(settings), cut_resized)
     across, down = steps
     left, top = np.float32(window.left) * across, np.float32(window.top) * down
     matrix = np.array([[across, 0, 0], [0, down, 0], [left, top, 1]], dtype=np.float32)
@@ -334,21 +357,21 @@ def _multisource_tensor(settings: _Settings, canvas: Size, steps: tuple[np.float
         if settings.auto_resize:
             surface.inner[...] = resized(image)
         else:
-            _require_fit(image, canvas, sample)
+            _require_fit(array_size(image), canvas, sample)
             look_up(image, HALF_VALUES, surface.inner[:, : image.shape[0], : image.shape[1]])
         values = warp(surface, matrix, window.size)
         round_to_half(values)
         return _clip_colour(values)
 
-    return scaled
+    return _Way(_decoder(settings), scaled)
 
 
-def _require_fit(image: ImageHWC_u8, canvas: Size, sample: Sample) -> None:
-    room = (canvas.height - image.shape[0], canvas.width - image.shape[1])
+def _require_fit(image: Size, canvas: Size, sample: Sample) -> None:
+    room = (canvas.height - image.height, canvas.width - image.width)
     if min(room) < 0:
         raise ImageError(
             f"Paddings must be non-negative: 0 {next(side for side in room if side < 0)}. The image has "
-            f"{image.shape[1]}×{image.shape[0]} pixels, but its record {sample.width}×{sample.height}, "
+            f"{image.width}×{image.height} pixels, but its record {sample.width}×{sample.height}, "
             f"and the largest of the split {canvas.width}×{canvas.height}.",
             where=sample_place(sample),
             hint="Make the TFRecords again from these images, or set enable_auto_resize.",
@@ -406,14 +429,13 @@ def _default_matrix(spec: Spec, settings: _Settings) -> Matrix3x3_f32:
     return inverse_like_eigen(np.array([[across, 0, 0], [0, down, 0], [-left, -top, 1]], dtype=np.float32))
 
 
-def _default_tensor(settings: _Settings, matrix: Matrix3x3_f32) -> _ToTensor:
+def _default_way(settings: _Settings, matrix: Matrix3x3_f32) -> _Way:
     left, top = (int(offset) for offset in matrix[2, :2])
     window = Window(left, top, left + settings.output.width, top + settings.output.height)
     whole_pixels = np.array_equal(matrix, [[1, 0, 0], [0, 1, 0], [left, top, 1]])
 
-    def cut(image: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
-        size = Size(image.shape[0], image.shape[1])
-        return cut_pixels(image, SINGLE_VALUES, window, size, background=0.0)
+    def cut(decoded: Corner, sample: Sample) -> ImageCHW_f32:
+        return cut_pixels(decoded.pixels, SINGLE_VALUES, window, decoded.size, background=0.0)
 
     def warped(image: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
         return sampled(look_up(image, SINGLE_VALUES))
@@ -426,9 +448,9 @@ def _default_tensor(settings: _Settings, matrix: Matrix3x3_f32) -> _ToTensor:
         surface.inner[...] = values
         return _clip_colour(warp(surface, matrix, settings.output))
 
-    if settings.raw_half:
-        return raw
-    return cut if whole_pixels else warped
+    if whole_pixels and not settings.raw_half:
+        return _cut_way(settings, window, cut)
+    return _Way(_decoder(settings), raw if settings.raw_half else warped)
 
 
 def _clip_colour(values: ImageCHW_f32) -> ImageCHW_f32:

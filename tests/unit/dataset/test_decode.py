@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from int8cal.dataset.decode import decode_image, decode_raw_half
+from int8cal.dataset.decode import decode_corner, decode_image, decode_raw_half
 from int8cal.errors import ImageError
-from int8cal.types import ImageHWC_u8
+from int8cal.types import ImageHWC_u8, Size
 
 from ...build import png_chunk, png_file
 
@@ -204,3 +204,25 @@ def test_raw_half_is_channels_first() -> None:
 def test_unusable_raw_half(data: bytes, size: tuple[int, int], problem: str) -> None:
     with pytest.raises(ImageError, match=problem):
         decode_raw_half(data, 3, *size, where="raw")
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("PNG", 3), ("PNG", 1), ("JPEG", 3), ("JPEG", 1), ("GIF", 3)])
+@pytest.mark.parametrize("corner", [Size(4, 5), Size(9, 3), Size(100, 100)])
+def test_a_corner_is_that_of_the_whole_image_and_knows_its_size(kind: str, channels: int, corner: Size) -> None:
+    data = encoded(PICTURE, kind)
+    found = decode_corner(data, channels, corner, fast_dct=True, where="picture")
+    assert found.size == (9, 14)
+    whole = decode_image(data, channels, fast_dct=True, where="picture")
+    np.testing.assert_array_equal(found.pixels, whole[: corner.height, : corner.width])
+
+
+@pytest.mark.parametrize("damage", ["filter", "checksum", "length"])
+def test_damage_outside_of_the_corner_is_found(damage: str) -> None:
+    rows = np.zeros((9, 43), np.uint8)
+    rows[-1, 0] = 7 if damage == "filter" else 0
+    stream = zlib.compress(rows.tobytes()[: -1 if damage == "length" else None])
+    stream = stream[:-1] + bytes([stream[-1] ^ (damage == "checksum")])
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 14, 9, 8, 2, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", stream) + png_chunk(b"IEND", b"")
+    with pytest.raises(ImageError, match="Invalid PNG data"):
+        decode_corner(data, 3, Size(2, 2), fast_dct=True, where="picture")

@@ -13,6 +13,7 @@ from PIL import Image
 
 from int8cal.dataset.png import SIGNATURE, read_png
 from int8cal.dataset.png_inflate import with_stored_pixels
+from int8cal.types import Size
 
 ROWS = [bytes([4]) + bytes(range(30, 42)) for _ in range(3)]
 """Three rows of four RGB pixels with the Paeth filter."""
@@ -30,21 +31,54 @@ def png_of(stream: bytes, *, pieces: int = 1, interlaced: int = 0) -> bytes:
     return SIGNATURE + chunk(b"IHDR", header) + b"".join(data) + chunk(b"IEND", b"")
 
 
-def stored(data: bytes) -> bytes | None:
-    return with_stored_pixels(read_png(data, "image.png"))
+def stored(data: bytes, corner: Size | None = None) -> bytes | None:
+    return with_stored_pixels(read_png(data, "image.png"), corner)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16"])
-@pytest.mark.parametrize("size", [(1, 1), (37, 21), (500, 375)])
-def test_the_pixels_are_the_same_for_every_kind_of_png(mode, size):
-    noise = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), np.uint8)
+KINDS = pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16"])
+
+
+def saved(mode: str, height: int, width: int) -> bytes:
+    """A PNG of noise on a gradient, so that a writer finds use for every filter."""
+    noise = np.random.default_rng(3).integers(0, 40, (height, width, 3))
+    noise = (noise + np.arange(width)[:, None] + np.arange(height)[:, None, None]).astype(np.uint8)
     picture = Image.fromarray(noise)
     picture = Image.fromarray(noise[..., 0].astype(np.uint16) * 251) if mode == "I;16" else picture.convert(mode)
     file = io.BytesIO()
     picture.save(file, "PNG")
-    inflated = stored(file.getvalue())
+    return file.getvalue()
+
+
+@KINDS
+@pytest.mark.parametrize("size", [(1, 1), (21, 37), (375, 500)])
+def test_the_pixels_are_the_same_for_every_kind_of_png(mode, size):
+    data = saved(mode, *size)
+    inflated = stored(data)
     assert inflated is not None
-    np.testing.assert_array_equal(imagecodecs.png_decode(inflated), imagecodecs.png_decode(file.getvalue()))
+    np.testing.assert_array_equal(imagecodecs.png_decode(inflated), imagecodecs.png_decode(data))
+
+
+@KINDS
+@pytest.mark.parametrize("corner", [Size(1, 1), Size(9, 37), Size(21, 8), Size(13, 29), Size(21, 37), Size(50, 50)])
+def test_a_corner_has_the_pixels_of_the_whole(mode, corner):
+    data = saved(mode, 21, 37)
+    inflated = stored(data, corner)
+    assert inflated is not None
+    rows, columns = corner
+    pixels = imagecodecs.png_decode(inflated)
+    np.testing.assert_array_equal(pixels[:rows, :columns], imagecodecs.png_decode(data)[:rows, :columns])
+    if mode != "1":  # pixels that share a byte are not parted
+        assert pixels.shape[:2] == (min(21, rows), min(37, columns))
+
+
+@pytest.mark.parametrize("filter_type", range(5))
+def test_a_corner_is_right_with_every_filter(filter_type):
+    rows = np.random.default_rng(5).integers(0, 256, (3, 13), np.uint8)
+    rows[:, 0] = filter_type
+    data = png_of(zlib.compress(rows.tobytes()))
+    inflated = stored(data, Size(2, 3))
+    assert inflated is not None
+    np.testing.assert_array_equal(imagecodecs.png_decode(inflated), imagecodecs.png_decode(data)[:2, :3])
 
 
 def test_pixel_data_in_several_chunks_are_joined():
@@ -80,6 +114,11 @@ GOOD = zlib.compress(b"".join(ROWS))
 )
 def test_unusual_data_are_left_to_the_decoder(unusual, data):
     assert stored(data) is None, unusual
+
+
+def test_a_damaged_row_outside_of_the_corner_is_left_to_the_decoder():
+    damaged = png_of(zlib.compress(b"".join([*ROWS[:2], bytes([5]) + ROWS[2][1:]])))
+    assert stored(damaged, Size(2, 2)) is None
 
 
 def test_an_image_too_large_for_memory_to_be_taken_twice_is_left_to_the_decoder():

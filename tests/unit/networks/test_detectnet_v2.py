@@ -12,6 +12,7 @@ from int8cal.dataset.encoded import read_encoded
 from int8cal.errors import DataError, ImageError, SpecError
 from int8cal.networks.detectnet_v2 import NETWORK
 from int8cal.networks.network import Arithmetic
+from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES
 from int8cal.spec.load import parse
 from int8cal.spec.spec import Spec
 from int8cal.spec.text import SpecText
@@ -90,6 +91,31 @@ def test_contract_of_an_arithmetic(odd_images: Path, mode: str, channels: int, p
         again = arithmetic(encoded, sample)
         np.testing.assert_array_equal(values, again)
         assert not np.shares_memory(values, again)
+
+
+@pytest.mark.parametrize("mode", ["MULTISOURCE", "DEFAULT"])
+@pytest.mark.parametrize(
+    "crop", [(0, 0, 0, 0), (5, 7, 60, 50), (40, 30, 101, 75), (90, 60, 150, 130), (150, 130, 160, 140)]
+)
+def test_a_crop_shows_each_pixel_where_it_lies(odd_images: Path, mode: str, crop: tuple[int, int, int, int]) -> None:
+    left, top, right, bottom = crop
+    text = f"crop_left: {left} crop_top: {top} crop_right: {right} crop_bottom: {bottom}"
+    spec = make_spec(text if any(crop) else "", dataset=f"{EXTENSION} dataloader_mode: {mode}")
+    dataset = NETWORK.dataset(spec, "training", str(odd_images))
+    arithmetic = NETWORK.arithmetic(spec, dataset, {})
+    sample = next(sample for sample in dataset.samples if sample.frame_id == "larger")
+    decoded = arithmetic.decode(read_encoded(sample), sample)
+    assert arithmetic.size(decoded) == (75, 101)  # the manifest's, however little is looked at
+    if mode == "DEFAULT" or not any(crop):
+        right, bottom = left + 96, top + 64
+    pixels = np.asarray(Image.open(odd_images / "images" / "larger.png"))
+    table = HALF_VALUES if mode == "MULTISOURCE" else SINGLE_VALUES
+    margin = 200
+    plane = np.full((75 + 2 * margin, 101 + 2 * margin, 3), 0.5 if mode == "MULTISOURCE" else 0.0, np.float32)
+    plane[margin : margin + 75, margin : margin + 101] = table[pixels]
+    expected = plane[margin + top : margin + bottom, margin + left : margin + right].transpose(2, 0, 1)
+    rounding = 2e-5 if mode == "DEFAULT" else 0  # the inverse of some crops is not quite of whole pixels
+    np.testing.assert_allclose(arithmetic.to_tensor(decoded, sample), expected, rtol=0, atol=rounding)
 
 
 @pytest.mark.parametrize(
