@@ -21,7 +21,7 @@ def histogram_of(values: np.ndarray) -> Histogram:
 def entropy_by_definition(counts: np.ndarray) -> int:
     """Bins to keep: the textbook loop over candidates, groups and bins."""
     occupied = counts[: np.flatnonzero(counts)[-1] + 1].astype(float)
-    occupied[0] = occupied[1]
+    occupied[0] = 0.0
     best, bins = np.inf, occupied.size
     for kept in range(128, occupied.size + 1):
         p, present = occupied[:kept].copy(), occupied[:kept] > 0
@@ -39,7 +39,7 @@ def entropy_by_definition(counts: np.ndarray) -> int:
     return bins
 
 
-@pytest.mark.parametrize("shape", ["normal", "relu", "laplace", "outlier", "two_values"])
+@pytest.mark.parametrize("shape", ["normal", "relu", "laplace", "outlier", "two_values", "peak"])
 def test_entropy_is_the_divergence_of_its_definition(shape: str) -> None:
     random = np.random.default_rng(3)
     values = {
@@ -48,6 +48,7 @@ def test_entropy_is_the_divergence_of_its_definition(shape: str) -> None:
         "laplace": random.laplace(size=20_000),
         "outlier": np.append(random.standard_normal(20_000), 400.0),
         "two_values": np.repeat([0.0, 0.75], 100),
+        "peak": np.append(random.standard_normal(20_000), np.full(20_000, 0.006)),  # in the second bin
     }[shape]
     histogram = histogram_of(values)
 
