@@ -92,31 +92,32 @@ class Network:
         return replace(self.score(outputs), sqnr_db=agreement.sqnr_db)
 
 
-def detector(calibration: int, test: int) -> Network:
+def detector(calibration: int, test: int, seed: int) -> Network:
     """PP-OCRv4's detector: 62 convolutions, and a map of where text is as its output.
 
     Args:
         calibration: number of calibration pictures.
         test: number of test pictures.
+        seed: of the pictures.
     """
-    pages = list(ocr_pictures.pages("test", test))
+    pages = list(ocr_pictures.pages("test", test, seed))
     return Network(
         "detector",
         "ch_PP-OCRv4_det_infer.onnx",
-        [page.image for page in ocr_pictures.pages("calibration", calibration)],
-        [page.image for page in ocr_pictures.pages("calibration", calibration, text=False)],
+        [page.image for page in ocr_pictures.pages("calibration", calibration, seed)],
+        [page.image for page in ocr_pictures.pages("calibration", calibration, seed, text=False)],
         [page.image for page in pages],
         lambda outputs: score_detector(outputs, pages),
     )
 
 
-def classifier(calibration: int, test: int) -> Network:
+def classifier(calibration: int, test: int, seed: int) -> Network:
     """PP-OCR's classifier of lines, upright or upside down: 53 convolutions. Arguments as of `detector`."""
-    lines = list(ocr_pictures.lines("test", test))
+    lines = list(ocr_pictures.lines("test", test, seed))
     return Network(
         "classifier",
         "ch_ppocr_mobile_v2.0_cls_infer.onnx",
-        [image for image, _ in ocr_pictures.lines("calibration", calibration)],
+        [image for image, _ in ocr_pictures.lines("calibration", calibration, seed)],
         [],
         [image for image, _ in lines],
         lambda outputs: score_classifier(outputs, [label for _, label in lines]),
