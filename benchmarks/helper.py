@@ -135,7 +135,11 @@ class Cost:
 
 
 def run(*command: str | os.PathLike[str]) -> Cost:
-    """Run a program to its end and measure it; its output is shown only when it fails."""
+    """Run a program to its end and measure it; its output is shown only when it fails.
+
+    What earlier programs left to be written is on the disk before: nobody pays for another's file.
+    """
+    os.sync()
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
         process = subprocess.Popen(

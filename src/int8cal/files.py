@@ -17,7 +17,7 @@ import hashlib
 import os
 import shutil
 import stat
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from int8cal.errors import OutputError, OutputExistsError
 from int8cal.stopping import uninterrupted
@@ -40,6 +40,13 @@ _KINDS = {
 _NAME_A_FILE = "Give the name of a file, such as out/calibration.tensor."
 
 
+class FileKind(NamedTuple):
+    """What files of one kind are called, and the bytes that all of them begin with."""
+
+    name: str
+    signature: bytes
+
+
 class OutputFile:
     """The one way in which this package makes an output file. Use it in a ``with`` statement.
 
@@ -54,6 +61,8 @@ class OutputFile:
         overwrite: replace an existing regular file, in one step, at `commit`. Nothing else is ever replaced.
         scratch_dir: write there, and copy beside the target at `commit`: for targets that are slow or cannot seek.
         inputs: files that the result is made from, which are never replaced.
+        replaces: what ``overwrite`` replaces, besides an empty file; a file of another kind is kept, for a slip of the
+            pen must not cost an image, a spec or a model.
 
     Raises:
         OutputExistsError: the final name is taken.
@@ -62,11 +71,18 @@ class OutputFile:
     """
 
     def __init__(
-        self, path: str, *, overwrite: bool = False, scratch_dir: str | None = None, inputs: Iterable[str] = ()
+        self,
+        path: str,
+        *,
+        overwrite: bool = False,
+        scratch_dir: str | None = None,
+        inputs: Iterable[str] = (),
+        replaces: FileKind | None = None,
     ) -> None:
         self.path = path
         self._overwrite = overwrite
         self._inputs = tuple(inputs)
+        self._replaces = replaces
         folder, name = os.path.split(os.path.abspath(path))
         self._folder = folder
         self._part = os.path.join(folder, _part_name(name))
@@ -232,6 +248,16 @@ class OutputFile:
                         where=self.path,
                         hint="Choose another name for the result.",
                     )
+        if self._replaces and not self._is_empty_or(self._replaces):
+            raise OutputError(
+                f"is no {self._replaces.name}, and --overwrite replaces nothing else",
+                where=self.path,
+                hint="Choose another name, or delete the file first.",
+            )
+
+    def _is_empty_or(self, kind: FileKind) -> bool:
+        with open(self.path, "rb") as file:
+            return file.read(len(kind.signature)) in (b"", kind.signature)
 
     def _cannot(self, what: str, error: OSError) -> OutputError:
         return _cannot(what, error, self.path, self._folder)

@@ -158,6 +158,37 @@ def test_results_do_not_replace_what_they_are_made_from(plan, tiny_dataset, tmp_
         assert _contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("to", ["npy", "npz", "polygraphy", "tensorfile", "report"])
+def test_results_replace_files_of_their_kind_only(plan, tiny_dataset, tmp_path, run_cli, to):
+    made, picture = tmp_path / "made", tmp_path / "000000.png"
+    int8cal.make(plan, made)
+    shutil.copy(next(tiny_dataset.root.glob("training/image_2/*.png")), picture)
+    command = ("report", made) if to == "report" else ("export", made, "--to", to)
+    before = picture.read_bytes()
+    done = run_cli(*command, "-o", picture, "--overwrite")
+    assert done.code == 5, done.stderr
+    assert "000000.png: is no " in done.stderr
+    assert "--overwrite replaces nothing else" in done.stderr
+    assert picture.read_bytes() == before
+    for _ in range(2):  # the second replaces the first
+        assert run_cli(*command, "-o", tmp_path / "result", "--overwrite").code == 0
+
+
+def test_results_do_not_replace_a_part_of_what_they_are_made_from(tiny_dataset, tmp_path, run_cli):
+    made = tmp_path / "made"
+    int8cal.make(int8cal.plan(tiny_dataset.spec), made, shards=2)
+    with int8cal.TensorFile(made) as file:
+        head, *parts = file.paths
+        assert head == str(made)
+        assert len(parts) == 2
+    before = _contents(tmp_path)
+    for part in parts:
+        done = run_cli("export", made, "--to", "tensorfile", "-o", part, "--overwrite")
+        assert done.code == 5
+        assert "is a file that the result is made from" in done.stderr
+    assert _contents(tmp_path) == before
+
+
 def test_orphaned_record_of_a_killed_run_is_replaced(plan, tmp_path):
     out = tmp_path / "out"
     int8cal.make(plan, out)

@@ -321,13 +321,19 @@ def test_damaged_at_any_byte(tmp_path):
             verify(path)
 
 
-@pytest.mark.parametrize("manifest", [np.bytes_(b"{"), np.bytes_(b"[1]"), 7, "text", np.bytes_(b"[" * 50_000)])
+@pytest.mark.parametrize(
+    "manifest",
+    [np.bytes_(b"{"), np.bytes_(b"[1]"), 7, "text"]
+    + [np.bytes_(text) for text in (b"[" * 50_000, b'{"a": ' + b"9" * 5000 + b"}", b'{"a": "\xff"}')],
+)
 def test_refused_manifest(tmp_path, manifest):
     path = make(tmp_path / "f")
     with h5py.File(path, "a") as file:
         file.attrs["int8cal"] = manifest
-    with pytest.raises(TensorFileError, match="manifest"):
+    with pytest.raises(TensorFileError, match="manifest") as caught:
         TensorFile(path)
+    assert "Make it again" in (caught.value.hint or "")
+    assert "set_int_max_str_digits" not in str(caught.value)
 
 
 def test_truncated_anywhere(tmp_path):

@@ -146,7 +146,10 @@ class Rebatched(BatchSource):
         self._size = int(size)
         self._count, self.dropped = divmod(source.images, size)
         if self._count == 0:
-            raise UsageError(f"{source.images} images do not fill one batch of {size}")
+            raise UsageError(
+                f"{source.images} images do not fill one batch of {size}",
+                hint="Choose smaller batches, or more images.",
+            )
         if self.dropped and not drop_remainder:
             raise UsageError(
                 f"{source.images} images are no whole number of batches of {size}: {self.dropped} are left over",

@@ -45,6 +45,9 @@ class Parts:
         self._head = head
         self._root = root
         self._declared = declared
+        folder = os.path.dirname(os.path.realpath(head.path))  # of the head itself, where a link leads to it
+        self.paths = tuple(os.path.join(folder, part.name) for part in declared)
+        """The part files, in the order of their batches."""
         self._ends = list(accumulate(part.batches for part in declared))
         self._checked: dict[int, TensorFileError | None] = {}
         self._open: tuple[int, TensorFile] | None = None
@@ -81,8 +84,7 @@ class Parts:
 
     def _opened(self, number: int) -> TensorFile:
         """A part that was found to be as declared, now or earlier."""
-        folder = os.path.dirname(os.path.realpath(self._head.path))  # of the head itself, where a link leads to it
-        path = os.path.join(folder, self._declared[number].name)
+        path = self.paths[number]
         if number not in self._checked:
             self._checked[number] = _problem(path, self._declared[number].sha256)
         problem = self._checked[number]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import os
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from int8cal.types import BatchNCHW_f32
+
+_MAKE_AGAIN = "It is damaged, or of a later version. Make it again."
 
 
 class TensorFile(BatchSource):
@@ -83,6 +86,11 @@ class TensorFile(BatchSource):
     def shape(self) -> tuple[int, int, int, int]:
         """(B, C, H, W) of every batch."""
         return self._shape
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The file and its parts, if it has any."""
+        return (self.path, *(self._parts.paths if self._parts else ()))
 
     @property
     def nbytes(self) -> int:
@@ -166,7 +174,8 @@ class TensorFile(BatchSource):
     def __getitem__(self, key: int | slice) -> BatchNCHW_f32 | list[BatchNCHW_f32]:
         if isinstance(key, slice):
             return [self._batch(batch) for batch in range(*key.indices(self._count))]
-        batch = key + self._count if key < 0 else key
+        number = operator.index(key)  # TypeError of Python's own for what is no whole number
+        batch = number + self._count if number < 0 else number
         if not 0 <= batch < self._count:
             raise IndexError(f"batch {key} of a tensorfile with {self._count} batches")
         return self._batch(batch)
@@ -212,7 +221,7 @@ class TensorFile(BatchSource):
                 hint="Give what calibration_tensorfile made; models and other data in HDF5 are of no use here.",
             )
         if attribute.shape != () or attribute.dtype.kind not in "iu":
-            raise self._error(f"root attribute {layout.COUNT!r} is no integer")
+            raise self._error(f"root attribute {layout.COUNT!r} is no integer", hint=_MAKE_AGAIN)
         count = int(self._file.attrs[layout.COUNT])
         objects = min(len(self._file), self._skeleton.size // layout.MIN_LINK_BYTES)
         if not 0 < count <= objects:
@@ -236,15 +245,17 @@ class TensorFile(BatchSource):
         if attribute is None:
             return None
         if attribute.shape != () or attribute.dtype.kind != "S":
-            raise self._error("the manifest is no text")
+            raise self._error("the manifest is no text", hint=_MAKE_AGAIN)
         if attribute.dtype.itemsize > layout.MAX_MANIFEST_BYTES:
-            raise self._error(f"the manifest has over {layout.MAX_MANIFEST_BYTES} bytes")
+            raise self._error(f"the manifest has over {layout.MAX_MANIFEST_BYTES} bytes", hint=_MAKE_AGAIN)
         try:
             manifest = json.loads(bytes(self._file.attrs[layout.MANIFEST]))
-        except (ValueError, RecursionError) as error:
-            raise self._error(f"the manifest is no JSON: {error}") from error
+        except json.JSONDecodeError as error:
+            raise self._error(f"the manifest is no JSON: {error}", hint=_MAKE_AGAIN) from error
+        except (ValueError, RecursionError) as error:  # no UTF-8, a number of thousands of digits, nested too deep
+            raise self._error("the manifest is no JSON that can be read", hint=_MAKE_AGAIN) from error
         if not isinstance(manifest, dict):
-            raise self._error("the manifest is no JSON object")
+            raise self._error("the manifest is no JSON object", hint=_MAKE_AGAIN)
         return manifest
 
     def _error(self, message: str, *, hint: str | None = None) -> TensorFileError:

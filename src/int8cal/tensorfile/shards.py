@@ -17,7 +17,7 @@ import re
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from int8cal.errors import OutputError, TensorFileError, UsageError
+from int8cal.errors import TensorFileError, UsageError
 from int8cal.files import OutputFile, kind_of_file
 from int8cal.stopping import uninterrupted
 from int8cal.tensorfile import layout
@@ -110,7 +110,7 @@ class TensorFileOutput(OutputFile):
     ) -> None:
         if shards is not None and not 1 <= shards <= layout.MAX_PARTS:
             raise UsageError(f"{shards} part files cannot be made", hint=f"Give --shards 1 to {layout.MAX_PARTS}.")
-        super().__init__(path, overwrite=overwrite, scratch_dir=scratch_dir)
+        super().__init__(path, overwrite=overwrite, scratch_dir=scratch_dir, replaces=layout.TENSORFILE)
         self._shards = shards
         self._parts = [_PartOutput(path, part, shards or 0, scratch_dir=scratch_dir) for part in range(shards or 0)]
         self._open = ExitStack()
@@ -167,17 +167,6 @@ class TensorFileOutput(OutputFile):
             for path in old - {part.path for part in used}:
                 with suppress(FileNotFoundError):
                     os.unlink(path)
-
-    def _refuse_replacement(self) -> None:
-        """A slip of the pen must not replace a spec, an image or a TFRecord: they are what lies beside tensorfiles."""
-        with open(self.path, "rb") as file:
-            begin = file.read(len(layout.HDF5_SIGNATURE))
-        if begin and begin != layout.HDF5_SIGNATURE:
-            raise OutputError(
-                "is no tensorfile, and --overwrite replaces nothing else",
-                where=self.path,
-                hint="Choose another name, or delete the file first.",
-            )
 
     def _parts_of_old_file(self) -> set[str]:
         """The parts of the file that is replaced, as far as they have the names that such parts are given."""

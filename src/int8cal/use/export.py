@@ -14,12 +14,12 @@ from typing import IO, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError
-from int8cal.files import OutputFile, output_errors, require_free_space
+from int8cal.files import FileKind, OutputFile, output_errors, require_free_space
 from int8cal.progress import watched
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.adapters import BatchSource, Rebatched
 from int8cal.tensorfile.chunks import Compression
-from int8cal.tensorfile.layout import PARTS, SampleRow
+from int8cal.tensorfile.layout import PARTS, TENSORFILE, SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
 from int8cal.types import BatchNCHW_f32, Progress
 from int8cal.use.session import Layout
@@ -44,6 +44,14 @@ def load_data():
     file = TensorFile(os.path.join(os.path.dirname(os.path.abspath(__file__)), {path}))
     return file{rebatch}.polygraphy({name})
 '''
+
+_KINDS = {
+    "npz": FileKind("npz file", b"PK\x03\x04"),
+    "npy": FileKind("npy file", b"\x93NUMPY"),
+    "polygraphy": FileKind("Polygraphy data loader of ours", _POLYGRAPHY_SCRIPT[:40].encode()),
+    "tensorfile": TENSORFILE,
+}
+"""What ``--overwrite`` may replace, by format."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ def export(
     source: BatchSource = file if rebatch is None else file.rebatch(rebatch, drop_remainder=drop_remainder)
     if to == "raw":
         return _raw(source, path, layout, progress)
-    output = OutputFile(path, overwrite=overwrite, inputs=(file.path,))
+    output = OutputFile(path, overwrite=overwrite, inputs=file.paths, replaces=_KINDS[to])
     if to == "polygraphy":
         return _polygraphy(file, source, output, name, rebatch)
     if to == "tensorfile":
@@ -120,7 +128,7 @@ def _check_options(
     if name is not None:
         _check_name(to, name)
     if rebatch is not None and to not in _WITH_BATCHES:
-        raise UsageError(f"{to} holds single images: there is nothing to re-batch")
+        raise UsageError(f"{to} holds single images: there is nothing to re-batch", hint="leave --rebatch out")
     if rebatch is None and drop_remainder:
         raise UsageError("images are left over only when batches change", hint="add --rebatch N")
     if layout != "nchw" and to in _WITH_BATCHES:

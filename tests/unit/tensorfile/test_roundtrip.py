@@ -138,6 +138,14 @@ def test_index_out_of_range(tmp_path):
             file[-3]
 
 
+@pytest.mark.parametrize("key", [1.0, "1", None])
+def test_an_index_is_a_whole_number(tmp_path, key):
+    with TensorFile(write(tmp_path / "f", noise(2, 1, 1, 2, 2))) as file:
+        np.testing.assert_array_equal(file[np.int64(1)], file[1])
+        with pytest.raises(TypeError):
+            file[key]
+
+
 def test_unknown_compression():
     with pytest.raises(UsageError, match="zstd"):
         Compression.named("zstd")

@@ -55,8 +55,10 @@ def test_arrays_hold_all_images_in_order(exported: Any, tmp_path: Path, layout: 
         np.testing.assert_array_equal(archive["images"], expected)
     assert done.shape == expected.shape
 
-    exported("npy", layout=layout, overwrite=True)
-    np.testing.assert_array_equal(np.load(tmp_path / "out", mmap_mode="r"), expected)
+    (tmp_path / "out").unlink()
+    for overwrite in (False, True):
+        exported("npy", layout=layout, overwrite=overwrite)
+        np.testing.assert_array_equal(np.load(tmp_path / "out", mmap_mode="r"), expected)
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
