@@ -79,7 +79,7 @@ def test_folders_made_for_an_output_that_cannot_be_claimed_are_removed(tmp_path,
     def refused(path):
         raise OSError(errno.EROFS, "Read-only file system", path)
 
-    monkeypatch.setattr(files, "_locked", refused)
+    monkeypatch.setattr(files, "locked", refused)
     with pytest.raises(OutputError, match="Read-only"):
         write(str(tmp_path / "new" / "out"), b"content")
     assert os.listdir(tmp_path) == []

@@ -12,7 +12,19 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "int8cal"
 
-BASE = {"errors", "extras", "files", "progress", "protos", "regular", "stopping", "text_safety", "types", "web_page"}
+BASE = {
+    "errors",
+    "extras",
+    "files",
+    "progress",
+    "protos",
+    "regular",
+    "scratch",
+    "stopping",
+    "text_safety",
+    "types",
+    "web_page",
+}
 STAGES = BASE | {"spec", "dataset", "preprocess", "tensorfile"}
 RUN = STAGES | {"networks", "planning", "plans", "engine", "manifest", "pipeline"}
 EVERYTHING = RUN | {"component", "report", "check", "use", "demo", "cli"}
@@ -22,7 +34,8 @@ MAY_IMPORT = {
     "types": set[str](),
     "extras": {"errors"},
     "stopping": set[str](),
-    "files": {"errors", "stopping"},
+    "files": {"errors", "scratch", "stopping"},
+    "scratch": {"errors"},
     "progress": {"types"},
     "protos": {"errors", "types"},
     "regular": set[str](),
