@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from int8cal.check.rebuild import MadeFrom, Origin
     from int8cal.plans import Plan
     from int8cal.types import BatchNCHW_f32, Progress
+    from int8cal.use.session import Layout
 
 
 class Watcher(Protocol):
@@ -105,6 +106,8 @@ def verify(
     *,
     origin: Origin | None = None,
     model: str | os.PathLike[str] | None = None,
+    input_name: str | None = None,
+    layout: Layout | None = None,
     watchers: Iterable[Watcher] = (),
     workers: int | None = None,
     progress: Progress | None = None,
@@ -115,6 +118,8 @@ def verify(
         path: the file.
         origin: the spec to make its images from again; None: they are judged by themselves.
         model: a float ONNX model to show a few of the images to; None: none. Needs the extra ``quantize``.
+        input_name: the model's input, to be sure of it.
+        layout: layout of that input, where it cannot be told.
         watchers: shown every usable image during the pass.
         workers: threads for making images; None: the processors that this process may use.
         progress: told how far the pass is.
@@ -125,10 +130,10 @@ def verify(
     Raises:
         TensorFileError: it cannot be opened as a tensorfile at all.
         SpecError, DataError: its images cannot be made again.
-        UseError: the model cannot be read.
+        UseError: the model cannot be read, or nothing can be told by it: its input cannot be fed, or it fails.
         UnavailableError: the model asks for an extra that is not installed.
     """
-    seen = [] if model is None else try_model(path, model)
+    seen = [] if model is None else try_model(path, model, input_name=input_name, layout=layout)
     with TensorFile(path) as file:
         structure = [*check_structure(file), *_unknown_network(file)]
         values, statistics = ValueCheck(file), Statistics(file.shape[1])
