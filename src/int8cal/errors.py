@@ -11,6 +11,7 @@
     │   └── OutputExistsError      the final name is taken            (FileExistsError)
     ├── TensorFileError        6   a tensorfile is unsound            (ValueError)
     ├── UseError               7   quantise, compare, export, caches  (ValueError)
+    │   └── ImageShapeError        a model takes images of another shape
     ├── UnavailableError       8   an extra, engine or command is absent
     └── EngineFailedError      9   NVIDIA's own command failed
 
@@ -112,6 +113,10 @@ class UseError(Int8calError, ValueError):
     """A model, cache or export cannot be made from the tensorfile."""
 
     exit_code = 7
+
+
+class ImageShapeError(UseError):
+    """A model takes images of another height, width or number of channels than the tensorfile has."""
 
 
 class UnavailableError(Int8calError):

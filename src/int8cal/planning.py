@@ -12,7 +12,7 @@ from int8cal.dataset.encoded import sample_place
 from int8cal.dataset.folder import ImageFolder
 from int8cal.dataset.paths import path_text
 from int8cal.errors import DataError, UsageError
-from int8cal.tensorfile.layout import MAX_BATCH_BYTES
+from int8cal.tensorfile.layout import MAX_BATCH_BYTES, MAX_SEED, is_seed
 from int8cal.types import SplitName
 
 if TYPE_CHECKING:
@@ -35,8 +35,10 @@ def require_possible(*, split: str, max_batches: int | None, batch_size: int | N
         )
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"a batch cannot have {batch_size} images", hint="Give --batch_size a positive number.")
-    if seed is not None and not 0 <= seed < 1 << 32:
-        raise UsageError(f"seed {seed} is no unsigned 32-bit number", hint="Give --seed a number from 0 to 4294967295.")
+    if seed is not None and not is_seed(seed):
+        raise UsageError(
+            f"seed {seed} is no unsigned 32-bit number", hint=f"Give --seed a number from 0 to {MAX_SEED}."
+        )
 
 
 def checked_options(network: Network, options: Mapping[str, str]) -> dict[str, str]:

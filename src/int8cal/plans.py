@@ -140,7 +140,11 @@ class Plan:
     @cached_property
     def sha256(self) -> str:
         """Name of the result: equal plans make equal arrays, as long as the image files do not change."""
-        digest = hashlib.sha256(json.dumps(self.facts(), sort_keys=True).encode())
+        return self.hashed(self.facts())
+
+    def hashed(self, facts: Mapping[str, Any]) -> str:
+        """`sha256` of a plan of these facts with the same samples."""
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         for sample in self.candidates():
             crc = sample.record.crc if sample.record else 0
             digest.update(f"{sample.source}\0{sample.frame_id}\0{crc}\n".encode(errors="surrogateescape"))

@@ -64,12 +64,16 @@ def classifier(path, images, *, fold=False, classes=3, height=96, dead=False):
     return path
 
 
-def with_outputs(path, *nodes, **types):
-    """Adds nodes and outputs of these element types and ranks."""
+def with_outputs(path, *nodes, **added):
+    """Adds nodes, outputs of these element types and ranks, and constants of these arrays."""
     model = onnx.load(path)
     model.graph.node.extend(nodes)
-    for name, (element, rank) in types.items():
-        model.graph.output.append(helper.make_tensor_value_info(name, element, [None] * rank))
+    for name, what in added.items():
+        if isinstance(what, np.ndarray):
+            model.graph.initializer.append(numpy_helper.from_array(what, name))
+        else:
+            element, rank = what
+            model.graph.output.append(helper.make_tensor_value_info(name, element, [None] * rank))
     onnx.save(model, path)
     return path
 
@@ -143,6 +147,123 @@ def test_a_model_for_another_size(pixels, tmp_path, run_cli):
     assert done.code == 6
     assert "[model-input]" in done.stdout
     assert "'image'" in done.stdout
+
+
+def test_other_channels_are_the_files_fault_as_well(pixels, tmp_path, run_cli):
+    model = classifier(tmp_path / "m.onnx", pixels / 255)
+    done = run_cli("verify", write_like_tao(tmp_path / "f", pixels[:, :, :1] / 255), "--model", model)
+    assert done.code == 6
+    assert "[model-input]" in done.stdout
+
+
+def test_outputs_that_are_constant_by_nature(pixels, tmp_path, run_cli):
+    """Anchors for each image, made from its shape; the class that is chosen, the same for all; a number of boxes."""
+    model = with_outputs(
+        classifier(tmp_path / "m.onnx", pixels / 255),
+        helper.make_node("Shape", ["image"], ["sizes"], end=1),
+        helper.make_node("Concat", ["sizes", "anchor_shape"], ["anchors_shape"], axis=0),
+        helper.make_node("Expand", ["anchor", "anchors_shape"], ["anchors"]),
+        helper.make_node("ArgMin", ["probabilities"], ["least"], axis=1),
+        helper.make_node("Mul", ["least", "none"], ["count"]),
+        anchors=(TensorProto.FLOAT, 3),
+        count=(TensorProto.INT64, 2),
+        anchor_shape=np.array([5, 4]),
+        anchor=np.arange(20, dtype=np.float32).reshape(1, 5, 4),
+        none=np.array([0]),
+    )
+    done = run_cli("verify", write_like_tao(tmp_path / "f", pixels / 255), "--model", model)
+    assert done.code == 0, done.stdout
+    assert "0 errors, 0 warnings" in done.stdout
+    assert "alive on 12 of them: probabilities [model-alive]" in done.stdout
+    assert "not from its pixels, were not judged: anchors [model-output-unseen]" in done.stdout
+    assert "note     output count is the same for 12 different images [model-output-same]" in done.stdout
+
+
+def test_a_dead_output_beside_a_live_one_is_a_warning(pixels, tmp_path, run_cli):
+    model = with_outputs(
+        classifier(tmp_path / "m.onnx", pixels / 255),
+        helper.make_node("Mul", ["s", "none"], ["silent"]),
+        silent=(TensorProto.FLOAT, 2),
+        none=np.array([0], np.float32),
+    )
+    done = run_cli("verify", write_like_tao(tmp_path / "f", pixels / 255), "--model", model)
+    assert done.code == 0, done.stdout
+    assert "warning  output silent is the same for 12 different images [model-output-same]" in done.stdout
+
+
+def with_input(path, dims, element=TensorProto.FLOAT, *, first=None):
+    """Changes what the model's input is said to be, and what is done ``first`` to make images of it."""
+    model = onnx.load(path)
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("image", element, dims))
+    if first:
+        model.graph.node[0].input[0] = first.output[0]
+        model.graph.node.insert(0, first)
+        model.graph.initializer.append(numpy_helper.from_array(np.array([-1, 3, 96, 320]), "image_shape"))
+    onnx.save(model, path)
+    return path
+
+
+def of_any_size(path):
+    return with_input(path, ["N", "C", "H", "W"])
+
+
+def of_bytes(path):
+    first = helper.make_node("Cast", ["image"], ["fed"], to=TensorProto.FLOAT)
+    return with_input(path, ["N", 3, 96, 320], TensorProto.UINT8, first=first)
+
+
+def of_rows(path):
+    return with_input(path, ["N", 92160], first=helper.make_node("Reshape", ["image", "image_shape"], ["fed"]))
+
+
+def of_two_inputs(path):
+    model = onnx.load(path)
+    model.graph.node.append(helper.make_node("Identity", ["size"], ["copy"]))
+    model.graph.input.append(helper.make_tensor_value_info("size", TensorProto.FLOAT, [1]))
+    model.graph.output.append(helper.make_tensor_value_info("copy", TensorProto.FLOAT, [1]))
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "hint"),
+    [
+        (of_any_size, "its layout cannot be told", "--layout nchw or --layout nhwc"),
+        (of_bytes, "input 'image' is not float32", "export the model in float32"),
+        (of_two_inputs, "2 inputs ('image', 'size'), a tensorfile feeds one", "constants of the model"),
+        (of_rows, "input 'image' takes ?×92160, no batches of", "in four dimensions"),
+    ],
+)
+def test_a_model_that_cannot_be_fed_is_no_fault_of_the_file(pixels, tmp_path, run_cli, change, said, hint):
+    model = change(classifier(tmp_path / "m.onnx", pixels / 255))
+    done = run_cli("verify", write_like_tao(tmp_path / "f", pixels / 255), "--model", model)
+    assert (done.code, done.stdout) == (7, "")
+    assert f"error: {model}: " in done.stderr
+    assert said in done.stderr
+    assert hint in done.stderr
+    assert "do not use this file" not in done.stderr
+
+
+def test_input_and_layout_can_be_said(pixels, tmp_path, run_cli):
+    model = of_any_size(classifier(tmp_path / "m.onnx", pixels / 255))
+    file = write_like_tao(tmp_path / "f", pixels / 255)
+    done = run_cli("verify", file, "--model", model, "--layout", "nchw", "--input", "image")
+    assert done.code == 0, done.stdout + done.stderr
+    assert "the model takes the images (image, NCHW)" in done.stdout
+
+    other = run_cli("verify", file, "--model", model, "--layout", "nchw", "--input", "picture")
+    assert other.code == 7
+    assert "the model has no input 'picture'" in other.stderr
+    fixed = run_cli("verify", file, "--model", classifier(tmp_path / "m.onnx", pixels / 255), "--layout", "nhwc")
+    assert fixed.code == 7
+    assert "leave --layout out" in fixed.stderr
+
+
+@pytest.mark.parametrize("option", [("--input", "image"), ("--layout", "nchw")])
+def test_input_and_layout_are_for_a_model(pixels, tmp_path, run_cli, option):
+    done = run_cli("verify", write_like_tao(tmp_path / "f", pixels / 255), *option)
+    assert (done.code, done.stdout) == (2, "")
+    assert "are for --model" in done.stderr
 
 
 def test_what_is_no_model_is_exit_7(pixels, tmp_path, run_cli):

@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from int8cal import networks
 from int8cal.check.statistics import digest_of
 from int8cal.dataset.encoded import sample_place
 from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import EncodedSample, FailedSample, Work
 from int8cal.errors import DataError, UsageError
 from int8cal.pipeline import plan
+from int8cal.planning import checked_options
 from int8cal.progress import watched
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.findings import Finding
-from int8cal.tensorfile.layout import FOLDER_RECURSIVE, is_of_folder
+from int8cal.tensorfile.layout import FOLDER_RECURSIVE, is_of_folder, is_seed
 from int8cal.text_safety import printable, shortened
 from int8cal.types import Size
 
@@ -73,11 +75,11 @@ class Origin:
         if is_of_folder(stated) and self.cal_image_dir is None:
             raise UsageError("this file's images are of a folder", where=file.path, hint="Add --cal_image_dir DIR.")
         options = stated.get("options")
-        seed = stated.get("seed") if self.seed is None else self.seed
+        seed = stated.get("seed")
         return plan(
             self.spec,
             split="validation" if (self.split or stated.get("split")) == "validation" else "training",
-            seed=seed if isinstance(seed, int) else None,
+            seed=self.seed if self.seed is not None or not is_seed(seed) else seed,
             batch_size=batch_size,
             max_batches=batches,
             data_root=self.data_root,
@@ -89,10 +91,10 @@ class Origin:
     def taken_from(self, file: TensorFile) -> list[Finding]:
         """A note of what the command line leaves to the manifest, so that nobody takes it for proved of the file."""
         stated = file.manifest or {}
-        options = stated.get("options")
+        options, seed = stated.get("options"), stated.get("seed")
         taken = {
             "split": stated.get("split") if self.split is None else None,
-            "seed": stated.get("seed") if self.seed is None and not self.any_order else None,
+            "seed": seed if self.seed is None and not self.any_order and is_seed(seed) else None,
             **(options if isinstance(options, dict) else {}),
         }
         listed = ", ".join(f"{name} {value}" for name, value in taken.items() if isinstance(value, str | int))
@@ -115,6 +117,9 @@ def planned(origin: Origin, file: TensorFile) -> tuple[list[Finding], Plan | Non
         SpecError: the spec asks for something impossible.
         DataError: the data set cannot be read.
     """
+    refused = _refused_options(origin.spec, file.manifest or {})
+    if refused:
+        return refused, None
     try:
         found = origin.plan(file, batch_size=file.shape[0], batches=len(file))
     except DataError:
@@ -126,6 +131,26 @@ def planned(origin: Origin, file: TensorFile) -> tuple[list[Finding], Plan | Non
     if found.shape != file.shape:
         return [_of_other_data(f"the file's batches have shape {file.shape}, spec and data give {found.shape}")], None
     return [], found
+
+
+def _refused_options(spec: Spec, stated: Mapping[str, object]) -> list[Finding]:
+    """The finding for a manifest with options that the network of the spec does not have.
+
+    They are the file's, not the user's: advice on the command line would lead astray.
+    """
+    options, network = stated.get("options"), networks.of_spec(spec)
+    if not isinstance(options, dict):
+        return []
+    try:
+        checked_options(network, options)
+    except UsageError as error:
+        if stated.get("network") != network.name:
+            of = printable(shortened(str(stated.get("network")), 80))
+            return [_of_other_data(f"the file is of the network {of}, the spec of {network.name}")]
+        message = f"the manifest holds an option that cannot be: {printable(error.message)}"
+        hint = "It was edited, or another version of int8cal made the file: verify with that, or make it again."
+        return [Finding("error", "manifest-wrong", message, hint)]
+    return []
 
 
 def _of_other_data(message: str) -> Finding:
@@ -268,7 +293,7 @@ class InOrder:
                 "note",
                 "rebuilt",
                 f"all {self._compared} images were made again from spec and data: equal in every bit, in order",
-                "Nothing: the file is what the spec asks for.",
+                "Nothing: the images are what the spec asks for.",
             )
         ]
 
@@ -340,7 +365,7 @@ def in_any_order(
             "note",
             "rebuilt",
             f"all {len(images)} images are among those made from spec and data: equal in every bit, in any order",
-            "Nothing: the file is what the spec asks for.",
+            "Nothing: the images are what the spec asks for.",
         )
     return [finding], made_from
 

@@ -12,6 +12,7 @@ from int8cal import networks
 from int8cal.check.model import try_model
 from int8cal.check.presets import stated
 from int8cal.check.rebuild import InOrder, in_any_order, planned
+from int8cal.check.record import compare_record, facts_of
 from int8cal.check.sense import sense
 from int8cal.check.statistics import Statistics
 from int8cal.errors import TensorFileError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from int8cal.check.rebuild import MadeFrom, Origin
     from int8cal.plans import Plan
     from int8cal.types import BatchNCHW_f32, Progress
+    from int8cal.use.session import Layout
 
 
 class Watcher(Protocol):
@@ -104,6 +106,8 @@ def verify(
     *,
     origin: Origin | None = None,
     model: str | os.PathLike[str] | None = None,
+    input_name: str | None = None,
+    layout: Layout | None = None,
     watchers: Iterable[Watcher] = (),
     workers: int | None = None,
     progress: Progress | None = None,
@@ -114,6 +118,8 @@ def verify(
         path: the file.
         origin: the spec to make its images from again; None: they are judged by themselves.
         model: a float ONNX model to show a few of the images to; None: none. Needs the extra ``quantize``.
+        input_name: the model's input, to be sure of it.
+        layout: layout of that input, where it cannot be told.
         watchers: shown every usable image during the pass.
         workers: threads for making images; None: the processors that this process may use.
         progress: told how far the pass is.
@@ -124,10 +130,10 @@ def verify(
     Raises:
         TensorFileError: it cannot be opened as a tensorfile at all.
         SpecError, DataError: its images cannot be made again.
-        UseError: the model cannot be read.
+        UseError: the model cannot be read, or nothing can be told by it: its input cannot be fed, or it fails.
         UnavailableError: the model asks for an extra that is not installed.
     """
-    seen = [] if model is None else try_model(path, model)
+    seen = [] if model is None else try_model(path, model, input_name=input_name, layout=layout)
     with TensorFile(path) as file:
         structure = [*check_structure(file), *_unknown_network(file)]
         values, statistics = ValueCheck(file), Statistics(file.shape[1])
@@ -136,10 +142,13 @@ def verify(
             _read_once(values, (statistics, *rebuilt.watchers, *watchers), progress)
         rebuilt.conclude(statistics, progress)
         proof = rebuilt.findings
-        sources = None if any(finding.level == "error" for finding in structure) else _source_hashes(file)
-        expected = stated(file.manifest, file.shape[1])
+        is_whole = all(finding.level != "error" for finding in structure)
+        sources = _source_hashes(file) if is_whole else None
+        expected = stated(facts_of(rebuilt.proved) if rebuilt.proved else file.manifest, file.shape[1])
         judged = sense(statistics, expected=expected, sources=sources)
-        findings = [*structure, *values.findings, *proof, *rebuilt.taken, *_in_the_light_of(proof, judged), *seen]
+        record = compare_record(rebuilt.proved, file) if rebuilt.proved and is_whole else []
+        judged = _of_the_data(judged) if rebuilt.proved else judged
+        findings = [*structure, *values.findings, *proof, *record, *rebuilt.taken, *judged, *seen]
         return Verification(
             path=file.path,
             batches=len(file),
@@ -174,14 +183,19 @@ class _Rebuild:
         self._in_order: InOrder | None = None
         if origin is None:
             return
-        self.taken = origin.taken_from(file)
         self.findings, self.plan = planned(origin, file)
+        self.taken = origin.taken_from(file) if self.plan else []
         if self.plan and not origin.any_order:
             self._in_order = InOrder(self.plan, file, workers)
 
     @property
     def watchers(self) -> tuple[Watcher, ...]:
         return (self._in_order,) if self._in_order else ()
+
+    @property
+    def proved(self) -> Plan | None:
+        """The plan, once the comparison has shown that it makes the images of the file."""
+        return self.plan if any(finding.code == "rebuilt" for finding in self.findings) else None
 
     def close(self) -> None:
         if self._in_order:
@@ -197,10 +211,8 @@ class _Rebuild:
             )
 
 
-def _in_the_light_of(proof: list[Finding], judged: list[Finding]) -> list[Finding]:
-    """What sense says once the file is proved to be what the spec makes: its content is the data's own then."""
-    if not any(finding.code == "rebuilt" for finding in proof):
-        return judged
+def _of_the_data(judged: list[Finding]) -> list[Finding]:
+    """What sense says once the images are proved to be what the spec makes: their content is the data's own then."""
     return [
         replace(finding, level="warning", hint="The data set itself is so: look at its images.")
         if finding.level == "error"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from int8cal.cli import agreement, console, progress
+from int8cal.cli.model_input import model_input_options
 
 if TYPE_CHECKING:
     from int8cal.use.session import Layout
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 @click.argument("other", metavar="INT8.onnx")
 @click.argument("file", metavar="FILE")
 @click.option("--max_images", type=click.IntRange(min=1), help="Stop after this many images.  [default: all]")
-@click.option("--input", "input_name", metavar="NAME", help="Name of the models' input, to be sure of it.")
-@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Layout of that input, if it cannot be told.")
+@model_input_options
 @click.option("--html", metavar="PAGE.html", help="Also draw it: a self-contained page.")
 @click.option("--overwrite", is_flag=True, help="Replace the page if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import agreement, console, progress
+from int8cal.cli.model_input import model_input_options
 from int8cal.cli.process import return_freed_memory
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 @click.option("--eval", "evaluation", metavar="FILE2", help="Tensorfile of held-out images to measure agreement on.")
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
-@click.option("--input", "input_name", metavar="NAME", help="Name of the model's input, to be sure of it.")
-@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Layout of that input, if it cannot be told.")
+@model_input_options
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def quantize(

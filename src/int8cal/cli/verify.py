@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, progress
+from int8cal.cli.model_input import model_input_options
 from int8cal.cli.origin import origin_of, origin_options
 from int8cal.errors import TensorFileError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from int8cal.check.verify import Verification
+    from int8cal.use.session import Layout
 
 
 @click.command()
@@ -22,8 +24,11 @@ if TYPE_CHECKING:
 @click.option(
     "--model", metavar="M.onnx", help="Float model: run it on a few of the images, and see that its outputs are alive."
 )
+@model_input_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def verify(*, file: str, model: str | None, as_json: bool, **origin: Any) -> None:
+def verify(
+    *, file: str, model: str | None, input_name: str | None, layout: Layout | None, as_json: bool, **origin: Any
+) -> None:
     """Check a tensorfile, ours or NVIDIA's: structure, values, and whether they make sense.
 
     Findings are errors (do not use the file), warnings (look first) and notes. The exit code is 6 when there is an
@@ -38,7 +43,16 @@ def verify(*, file: str, model: str | None, as_json: bool, **origin: Any) -> Non
     """
     from int8cal.check.verify import verify as verify_file
 
-    found = verify_file(file, origin=origin_of(**origin), model=model, progress=progress.on_stderr())
+    if model is None and not (input_name is None and layout is None):
+        raise click.UsageError("--input and --layout are for --model M.onnx")
+    found = verify_file(
+        file,
+        origin=origin_of(**origin),
+        model=model,
+        input_name=input_name,
+        layout=layout,
+        progress=progress.on_stderr(),
+    )
     if as_json:
         console.print_json({"verification": found.to_json()})
         if not found.sound:

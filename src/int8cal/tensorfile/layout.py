@@ -19,7 +19,7 @@ its siblings, which its manifest declares (`Part`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from int8cal.files import FileKind
 
@@ -58,6 +58,9 @@ MAX_SAMPLES_BYTES = 1 << 30
 MAX_SAMPLES_EXPANSION = 64
 """How many times larger than the whole file the sample table may be: a third of each row are hashes, which no
 compression makes smaller."""
+
+MAX_SEED = (1 << 32) - 1
+"""Largest seed of a sample order: the reference's generators take unsigned 32-bit numbers."""
 
 SKIPPED = -1
 """``batch`` of a sample that was left out."""
@@ -120,6 +123,16 @@ SAMPLE_FIELDS: tuple[tuple[str, str], ...] = (
 def is_of_folder(manifest: Mapping[str, Any]) -> bool:
     """Whether a manifest says that the images came from a folder, and so from no split of a data set."""
     return manifest.get("images") in (FOLDER, FOLDER_RECURSIVE)
+
+
+def is_run(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest is the record of a run; else the file was copied from one without a manifest."""
+    return "network" in manifest or "rebatched" not in manifest
+
+
+def is_seed(value: object) -> TypeGuard[int]:
+    """Whether a run can have this seed: an unsigned 32-bit number."""
+    return type(value) is int and 0 <= value <= MAX_SEED
 
 
 def split_text(manifest: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ _NAMED = 5
 _AGAIN = "The file is damaged or was edited; make it again."
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COUNTS = ("schema", "batches", "batch_size")
-_RUN_COUNTS = ("seed", "skipped")
+_RUN_COUNTS = ("skipped",)
 _HASHES = ("plan_sha256", "spec_sha256")
 
 
@@ -114,7 +114,7 @@ def _check_record(file: TensorFile) -> Iterator[Finding]:
         return
     problems = list(_manifest_problems(file, manifest))
     if table is None:
-        if _is_run(manifest):
+        if layout.is_run(manifest):
             problems.append("there is no sample table beside it")
     elif not problems:
         problems += _table_problems(file, manifest, table)
@@ -122,13 +122,8 @@ def _check_record(file: TensorFile) -> Iterator[Finding]:
         yield Finding("error", "manifest-wrong", f"the manifest does not fit the file: {problem}", _AGAIN)
 
 
-def _is_run(manifest: Mapping[str, Any]) -> bool:
-    """Whether it is the record of a run; else the file was copied from one without a manifest."""
-    return "network" in manifest or "rebatched" not in manifest
-
-
 def _manifest_problems(file: TensorFile, manifest: Mapping[str, Any]) -> Iterator[str]:
-    is_run = _is_run(manifest)
+    is_run = layout.is_run(manifest)
     for name in (*_COUNTS, *(_RUN_COUNTS if is_run else ())):
         if type(manifest.get(name)) is not int or manifest[name] < 0:
             yield f"its {name} is {short_repr(manifest.get(name))}, not a number"
@@ -152,6 +147,8 @@ def _manifest_problems(file: TensorFile, manifest: Mapping[str, Any]) -> Iterato
 def _origin_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with what a run's record says of where the images came from."""
     split = manifest.get("split")
+    if not layout.is_seed(manifest.get("seed")):
+        yield f"its seed is {short_repr(manifest.get('seed'))}, not a number from 0 to {layout.MAX_SEED}"
     if not isinstance(manifest.get("network"), str):
         yield f"its network is {short_repr(manifest.get('network'))}, not a name"
     if layout.is_of_folder(manifest):

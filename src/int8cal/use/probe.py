@@ -11,9 +11,12 @@ import numpy.typing as npt
 
 from int8cal.types import BatchNCHW_f32
 from int8cal.use import extras
-from int8cal.use.session import InputBinding, Runner, bind_input, numeric_outputs
+from int8cal.use.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
 
 Values = npt.NDArray[np.float32]
+
+_SHAPE_ONLY = ("Shape", "Size")
+"""Operators that look at no value of their input."""
 
 
 @dataclass(frozen=True)
@@ -42,38 +45,57 @@ class Probe:
     Attributes:
         binding: the input that was fed.
         outputs: output name → values, the images along the first axis.
-        unseen: names of the outputs that do not have numbers for each image.
+        unseen: names of the outputs that do not have numbers for each image, or that no pixel has a part in.
         first_norm: the batch normalisation nearest to the input; None when the model has none any more.
+        whole: names of those of ``outputs`` that hold whole numbers or truth values: a class chosen, a count.
     """
 
     binding: InputBinding
     outputs: dict[str, Values]
     unseen: tuple[str, ...]
     first_norm: Remembered | None
+    whole: frozenset[str] = frozenset()
 
 
-def probe(model: Any, images: BatchNCHW_f32) -> Probe:
+def probe(model: Any, images: BatchNCHW_f32, *, input_name: str | None = None, layout: Layout | None = None) -> Probe:
     """Run a float model once, on the CPU.
 
     Args:
         model: ``onnx.ModelProto`` (see `int8cal.use.onnx_file.load_model`).
         images: NCHW float32.
+        input_name: see `int8cal.use.session.bind_input`.
+        layout: see `int8cal.use.session.bind_input`.
 
     Raises:
         UnavailableError: onnx or onnxruntime is not installed.
-        UseError: the model takes other images, or fails on them.
+        ImageShapeError: the model takes other images.
+        UseError: the images cannot be fed to the model, or it fails on them.
     """
-    binding = bind_input(model, images.shape)
+    binding = bind_input(model, images.shape, name=input_name, layout=layout)
     norm = next(_norms(model), None)
     runner = Runner(model, [*numeric_outputs(model), *([norm[0]] if norm else [])], binding)
     values = runner.values(images)
+    seeing = _seeing(model, binding.name)
     names = [output.name for output in model.graph.output]
+    judged = [name for name in names if name in values and name in seeing]
     return Probe(
         binding=binding,
-        outputs={name: values[name].astype(np.float32, copy=False) for name in names if name in values},
-        unseen=tuple(name for name in names if name not in values),
+        outputs={name: values[name].astype(np.float32, copy=False) for name in judged},
+        unseen=tuple(name for name in names if name not in judged),
         first_norm=_remembered(norm, values[norm[0]]) if norm and norm[0] in values else None,
+        whole=frozenset(name for name in judged if not np.issubdtype(values[name].dtype, np.floating)),
     )
+
+
+def _seeing(model: Any, name: str) -> set[str]:
+    """Tensors that the values of an input have a part in. Its shape alone gives none: so anchors are made."""
+    graphs = (extras.onnx().AttributeProto.GRAPH, extras.onnx().AttributeProto.GRAPHS)
+    seeing = {name}
+    for node in model.graph.node:
+        has_body = any(attribute.type in graphs for attribute in node.attribute)  # which may use any tensor
+        if node.op_type not in _SHAPE_ONLY and (has_body or not seeing.isdisjoint(node.input)):
+            seeing.update(filter(None, node.output))
+    return seeing
 
 
 def _norms(model: Any) -> Iterator[tuple[str, Values, Values]]:

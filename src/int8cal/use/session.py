@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from int8cal.errors import UseError
+from int8cal.errors import ImageShapeError, UseError
 from int8cal.text_safety import first_line
 from int8cal.types import BatchNCHW_f32
 from int8cal.use import extras
@@ -49,7 +49,8 @@ def bind_input(
         layout: the layout, if the caller knows it.
 
     Raises:
-        UseError: no input, or more than one, is possible; the shapes do not agree; the layout cannot be told.
+        ImageShapeError: the input takes images of another shape.
+        UseError: no input, or more than one, is possible; the layout cannot be told.
     """
     inputs = _real_inputs(model)
     if name is not None and name not in inputs:
@@ -88,16 +89,26 @@ def _layout(name: str, dims: list[int | None], chw: tuple[int, ...], wanted: Lay
         "nhwc": (height, width, channels),
     }
     shown = "×".join("?" if dim is None else str(dim) for dim in dims)
+    samples = f"samples of {channels}×{height}×{width} (C×H×W)"
+    if len(dims) != 4:
+        raise UseError(
+            f"input {name!r} takes {shown or 'a shape that the model does not state'}, no batches of {samples}",
+            hint="export a model that takes batches of images, in four dimensions",
+        )
     fitting = [
         layout
         for layout, extents in candidates.items()
-        if len(dims) == 4 and all(dim in (None, extent) for dim, extent in zip(dims[1:], extents, strict=True))
+        if all(dim in (None, extent) for dim, extent in zip(dims[1:], extents, strict=True))
     ]
-    if not fitting or wanted not in (None, *fitting):
-        asked = f" as {wanted.upper()}" if wanted else ""
-        raise UseError(
-            f"input {name!r} takes {shown}, which does not fit samples of {channels}×{height}×{width} (C×H×W){asked}",
+    if not fitting:
+        raise ImageShapeError(
+            f"input {name!r} takes {shown}, which does not fit {samples}",
             hint="the tensorfile must be made for the size the model was exported with",
+        )
+    if wanted is not None and wanted not in fitting:
+        raise UseError(
+            f"input {name!r} takes {shown}, which does not fit {samples} as {wanted.upper()}",
+            hint=f"it does as {fitting[0].upper()}: leave --layout out",
         )
     if wanted is None and len(fitting) == 2 and dims[1:] != list(chw):
         raise UseError(

@@ -18,6 +18,15 @@ def judged(values, norm=None, images=16, unseen=()):
     return {finding.code: finding.level for finding in found}
 
 
+def judged_together(whole=(), **outputs):
+    """What is said of several outputs, those named in ``whole`` of whole numbers: (code, level, output or none)."""
+    values = {name: value.astype(np.float32) for name, value in outputs.items()}
+    seen = Probe(InputBinding("x", "nchw", None), values, (), None, frozenset(whole))
+    said = judge_model(seen, different_images=16)
+    names = [name for finding in said for name in [finding.message.removeprefix("output ").split()[0].rstrip(":")]]
+    return [(one.code, one.level, name if name in outputs else "") for one, name in zip(said, names, strict=True)]
+
+
 def scores(classes):
     """Probabilities of 16 images whose most probable class is as given."""
     values = RANDOM.random((16, 3)) * 0.3
@@ -43,6 +52,48 @@ def test_dead_outputs():
     assert judged(RANDOM.random((16, 1, 8, 8)) * 1e-6)["model-dead"] == "error"
     assert judged(np.repeat(RANDOM.normal(size=(1, 5)), 16, axis=0) * 100)["model-dead"] == "error"
     assert judged(np.full((16, 4), 0.25), images=1) == {"model-alive": "note"}
+
+
+ALIVE, CONSTANT = RANDOM.random((16, 2, 4, 4)), np.ones((16, 4, 3))
+
+
+def test_an_output_that_is_dead_beside_a_live_one_is_no_error():
+    """An anchors output, or a number of detections, is constant by nature."""
+    assert judged_together(boxes=ALIVE, anchors=CONSTANT) == [
+        ("model-output-same", "warning", "anchors"),
+        ("model-alive", "note", ""),
+    ]
+    assert judged_together(boxes=ALIVE, count=CONSTANT, whole=["count"]) == [
+        ("model-output-same", "note", "count"),
+        ("model-alive", "note", ""),
+    ]
+
+
+def test_the_live_outputs_are_the_ones_that_are_called_alive():
+    seen = Probe(InputBinding("x", "nchw", None), {"boxes": ALIVE, "anchors": CONSTANT}, (), None)
+    (alive,) = [one.message for one in judge_model(seen, different_images=16) if one.code == "model-alive"]
+    assert "alive on 16 of them: boxes;" in alive
+
+
+def test_no_live_output_of_floating_point_numbers_is_an_error():
+    assert judged_together(boxes=CONSTANT, scores=2 * CONSTANT) == [
+        ("model-dead", "error", "boxes"),
+        ("model-dead", "error", "scores"),
+    ]
+    count = np.arange(16)[:, None]  # a whole number that changes shows nothing of the rest
+    assert judged_together(boxes=CONSTANT, count=count, whole=["count"]) == [("model-dead", "error", "boxes")]
+    broken = np.full((16, 2), np.nan)
+    assert ("model-dead", "error", "boxes") in judged_together(boxes=CONSTANT, scores=broken)
+
+
+def test_a_model_of_whole_numbers_alone():
+    """The images may be of one class."""
+    assert judged_together(chosen=CONSTANT, whole=["chosen"]) == [("model-output-same", "warning", "chosen")]
+    moving = np.arange(16)[:, None] * np.ones((16, 4))
+    assert judged_together(chosen=CONSTANT, count=moving, whole=["chosen", "count"]) == [
+        ("model-output-same", "note", "chosen"),
+        ("model-alive", "note", ""),
+    ]
 
 
 def test_outputs_without_numbers_for_each_image_are_named_and_not_judged():

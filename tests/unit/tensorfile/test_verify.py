@@ -111,6 +111,8 @@ def test_values_that_are_no_numbers(made, value):
         ("spec_sha256", "F" * 64, "not a SHA-256"),
         ("skipped", 1, "0 rows of the sample table are of skipped images, it says 1"),
         ("seed", True, "seed is True, not a number"),
+        ("seed", -1, "seed is -1, not a number from 0 to 4294967295"),
+        ("seed", 2**70, "seed is 1180591620717411303424, not a number from 0 to 4294967295"),
         ("network", ..., "network is None, not a name"),
         ("split", None, "split is None, not a name"),
         ("images", "folder", "split is 'training', but images of a folder belong to none"),
