@@ -36,6 +36,7 @@ _VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}(?:\.\d{{1,4}})?)?
 _NAME_HINT = "give the name of a calibration cache"
 _DAMAGED_HINT = "write the cache again, with int8cal quantize --trt_cache or TensorRT"
 _JSON_HINT = "give what int8cal cache convert wrote to a name ending in .json"
+_TEXT_HINT = "make TensorRT's text of this JSON: int8cal cache convert CAL.json CAL.bin"
 _RANGE_HINT = "calibrate again: a range is a number above 0 whose scale float32 can hold, or 0 where nothing was active"
 _FIRST_MAJOR = 7  # older ones wrote other headers; none is in use any more
 
@@ -158,7 +159,7 @@ def loads(text: str, where: str = "calibration cache") -> CalibrationCache:
         raise UseError(
             "is no TensorRT calibration cache: the first line is not TRT-<version>-<algorithm>",
             where=where,
-            hint=_NAME_HINT,
+            hint=_TEXT_HINT if _is_json(text) else _NAME_HINT,
         )
     amax: dict[str, float] = {}
     for number, raw in enumerate(lines[1:], start=2):
@@ -187,6 +188,16 @@ def read_cache(path: str | os.PathLike[str]) -> CalibrationCache:
     Raises:
         UseError: the file cannot be read, is too large, or is no cache.
     """
+    name, text = os.fspath(path), read_text(path)
+    return from_json(text, name) if _is_json(text) else loads(text, name)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """What is in a file that may be a cache; encoded, it is the file's bytes again.
+
+    Raises:
+        UseError: the file cannot be read, is too large, or is no text.
+    """
     name = os.fspath(path)
     try:
         with open_regular(name) as file:
@@ -199,10 +210,13 @@ def read_cache(path: str | os.PathLike[str]) -> CalibrationCache:
     if len(data) > MAX_BYTES:
         raise UseError(f"has more than {MAX_BYTES} bytes: no calibration cache", where=name, hint=_NAME_HINT)
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UseError(f"is no text: byte {error.start} is not UTF-8", where=name, hint=_NAME_HINT) from None
-    return from_json(text, name) if text.lstrip().startswith("{") else loads(text, name)
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip().startswith("{")
 
 
 def to_json(cache: CalibrationCache) -> dict[str, Any]:
