@@ -70,7 +70,7 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
     from int8cal.use.cache import dumps, read_cache, to_json, version_number
 
     content = read_cache(source)
-    if trt_version:
+    if trt_version is not None:
         content = replace(content, version=version_number(trt_version))
     keeps_all = output.endswith(".json")
     left_out = () if keeps_all else content.without_range

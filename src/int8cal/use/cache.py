@@ -38,7 +38,13 @@ _DAMAGED_HINT = "write the cache again, with int8cal quantize --trt_cache or Ten
 _JSON_HINT = "give what int8cal cache convert wrote to a name ending in .json"
 _TEXT_HINT = "make TensorRT's text of this JSON: int8cal cache convert CAL.json CAL.bin"
 _RANGE_HINT = "calibrate again: a range is a number above 0 whose scale float32 can hold, or 0 where nothing was active"
+_VERSION_HINT = (
+    "give the release that will read the cache, like 10.3.0: "
+    "python3 -c 'import tensorrt; print(tensorrt.__version__)' or dpkg -l 'libnvinfer*' tells it there"
+)
+_NO_CACHE_HINT = "TensorRT 11 and later take the Q/DQ model that int8cal quantize makes, without a cache"
 _FIRST_MAJOR = 7  # older ones wrote other headers; none is in use any more
+_LAST_MAJOR = 10
 
 
 @dataclass(frozen=True)
@@ -76,26 +82,26 @@ def version_number(release: str) -> int:
     """``8.5.1`` → 8501, ``10.3.0`` → 100300: the number in the header of that TensorRT release's caches.
 
     Args:
-        release: ``MAJOR[.MINOR[.PATCH[.BUILD]]]``.
+        release: ``MAJOR.MINOR.PATCH[.BUILD]``. All three count: TensorRT ignores the cache of another patch.
 
     Raises:
         UsageError: no such form, or a release that has no calibration caches (11 and later) or is too old (before 7).
     """
     match = _VERSION.fullmatch(release)
     if match is None:
-        raise UsageError(f"{release!r} is no TensorRT version", hint="like 8.5.1 or 10.3.0")
-    major, minor, patch = (int(part or 0) for part in match.groups())
-    if major > 10:
-        raise UsageError(f"TensorRT {major} has no calibration caches", hint="give it the Q/DQ model instead")
+        raise UsageError(f"{release!r} is no TensorRT version", hint=_VERSION_HINT)
+    if int(match[1]) > _LAST_MAJOR:
+        raise UsageError(f"TensorRT {match[1]} has no calibration caches", hint=_NO_CACHE_HINT)
+    if match[3] is None:
+        raise UsageError(f"{release!r} is not a whole TensorRT version, which is X.Y.Z", hint=_VERSION_HINT)
+    major, minor, patch = (int(part) for part in match.groups())
     if major < _FIRST_MAJOR:
         raise UsageError(
-            f"TensorRT {release}: caches of releases before {_FIRST_MAJOR} are not supported",
-            hint="like 8.5.1 or 10.3.0",
+            f"TensorRT {release}: caches of releases before {_FIRST_MAJOR} are not supported", hint=_VERSION_HINT
         )
     if major < 10 and minor > 9:
         raise UsageError(
-            f"{release!r} is no TensorRT version: there is no minor version {minor} of {major}",
-            hint="like 8.5.1 or 10.3.0",
+            f"{release!r} is no TensorRT version: there is no minor version {minor} of {major}", hint=_VERSION_HINT
         )
     return major * (10000 if major >= 10 else 1000) + minor * 100 + patch
 

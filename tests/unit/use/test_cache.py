@@ -36,7 +36,7 @@ def test_a_value_from_a_published_cache_means_what_its_network_saw() -> None:
 
 @pytest.mark.parametrize(
     ("release", "number"),
-    [("7.1.3", 7103), ("8.5.1", 8501), ("8.6.1.6", 8601), ("9.3", 9300), ("10.3.0", 100300), ("10.14.1", 101401)],
+    [("7.1.3", 7103), ("8.5.1", 8501), ("8.6.1.6", 8601), ("9.3.0", 9300), ("10.3.0", 100300), ("10.14.1", 101401)],
 )
 def test_version_in_the_header_is_that_of_the_release(release: str, number: int) -> None:
     assert version_number(release) == number
@@ -45,10 +45,22 @@ def test_version_in_the_header_is_that_of_the_release(release: str, number: int)
 
 @pytest.mark.parametrize(
     "release",
-    ["", "ten", "8.x", "8.10.0", "11.0.0", "-8.5", "8501", "0.1", "1", "6.0.1", "08.5", "8.06", "１0.3", "8.5\n"],
+    ["", "ten", "8.x.0", "8.10.0", "-8.5.1", "8501", "0.1.0", "6.0.1", "08.5.1", "8.06.1", "１0.3.0", "8.5.1\n"],
 )
-def test_releases_without_caches_are_usage_errors(release: str) -> None:
+def test_what_is_no_release_is_a_usage_error(release: str) -> None:
     with pytest.raises(UsageError):
+        version_number(release)
+
+
+@pytest.mark.parametrize("release", ["8", "10", "8.5", "10.3"])
+def test_a_release_without_its_patch_is_not_taken_for_patch_0(release: str) -> None:
+    with pytest.raises(UsageError, match=r"X\.Y\.Z\n.*tensorrt\.__version__"):
+        version_number(release)
+
+
+@pytest.mark.parametrize("release", ["11", "11.0.0", "12.1.0"])
+def test_releases_without_caches_get_the_model_instead(release: str) -> None:
+    with pytest.raises(UsageError, match=r"TensorRT 1[12] has no calibration caches\n.*Q/DQ model"):
         version_number(release)
 
 
