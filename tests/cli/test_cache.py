@@ -67,6 +67,16 @@ def test_diff_says_what_changed(run_cli: Any, cache: Path, tmp_path: Path) -> No
     assert json.loads(run_cli("cache", "diff", cache, cache, "--json").stdout)["diff"]["equal"] is True
 
 
+@pytest.mark.parametrize("tolerance", ["-1", "-1e-9", "nan", "inf", "1", "x"])
+def test_a_tolerance_that_is_none_is_a_usage_error(run_cli: Any, cache: Path, tolerance: str) -> None:
+    done = run_cli("cache", "diff", cache, cache, f"--tolerance={tolerance}")
+
+    assert done.code == 2
+    assert "tolerance" in done.stderr
+    assert done.stdout == ""
+    assert run_cli("cache", "diff", cache, cache, "--tolerance", "0").code == 0
+
+
 def test_hostile_names_reach_the_terminal_harmless(run_cli: Any, tmp_path: Path) -> None:
     (tmp_path / "cal.bin").write_text("TRT-8501-EntropyCalibration2\n\x1b[2J<script>\u202e: 3f800000\n")
 

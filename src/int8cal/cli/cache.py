@@ -88,7 +88,14 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
 @cache.command()
 @click.argument("first", metavar="CACHE1")
 @click.argument("second", metavar="CACHE2")
-@click.option("--tolerance", type=float, default=1e-6, show_default=True, help="Relative difference that is none.")
+@click.option(
+    "--tolerance",
+    type=float,
+    default=1e-6,
+    show_default=True,
+    metavar="T",
+    help="Relative difference that is none: 0 <= T < 1.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def diff(*, first: str, second: str, tolerance: float, as_json: bool) -> None:
     """What differs between two caches: headers, tensors, ranges.

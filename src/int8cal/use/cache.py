@@ -283,7 +283,17 @@ class CacheDiff:
 
 
 def diff(first: CalibrationCache, second: CalibrationCache, tolerance: float = 1e-6) -> CacheDiff:
-    """Compare two caches; ``tolerance`` is relative."""
+    """Compare two caches.
+
+    Args:
+        first, second: the caches.
+        tolerance: by how much of the larger two ranges may differ and count as equal, from 0 to less than 1.
+
+    Raises:
+        UsageError: a tolerance out of range.
+    """
+    if not 0.0 <= tolerance < 1.0:
+        raise UsageError(f"tolerance {tolerance} is not within [0, 1)", hint="0.01 is one percent of the range")
     shared = [name for name in first.amax if name in second.amax]
     changed = {
         name: (first.amax[name], second.amax[name])
