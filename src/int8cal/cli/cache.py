@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from int8cal.cli import console
+
+if TYPE_CHECKING:
+    from int8cal.use.cache import CalibrationCache
 
 
 @click.group()
@@ -36,14 +40,20 @@ def show(*, file: str, as_json: bool) -> None:
 
     content = read_cache(file)
     if as_json:
-        console.print_json({"cache": to_json(content)})
+        console.print_json({"cache": {**to_json(content), "no_reader": content.no_reader}})
         return
     rows: list[tuple[str, object]] = [
         ("header", content.header),
-        ("for", f"TensorRT {content.release} only; other versions ignore it without a word"),
+        ("for", _readers(content)),
         ("tensors", len(content.amax)),
     ]
     console.print_table([*rows, *((name, f"±{amax:.6g}") for name, amax in content.amax.items())])
+
+
+def _readers(content: CalibrationCache) -> str:
+    if content.no_reader:
+        return f"no TensorRT: {content.no_reader}"
+    return f"TensorRT {content.release} only; other versions ignore it without a word"
 
 
 @cache.command()

@@ -77,6 +77,15 @@ class CalibrationCache:
         major, rest = divmod(self.version, 10000 if self.version >= 100000 else 1000)
         return f"{major}.{rest // 100}.{rest % 100}"
 
+    @property
+    def no_reader(self) -> str | None:
+        """Why no TensorRT reads it; None where one does."""
+        if self.version < 10000 or 100000 <= self.version < (_LAST_MAJOR + 1) * 10000:
+            return None
+        if self.version < 100000:
+            return f"no TensorRT release has the number {self.version}"
+        return f"TensorRT {self.release} has no calibration caches"
+
 
 def version_number(release: str) -> int:
     """``8.5.1`` → 8501, ``10.3.0`` → 100300: the number in the header of that TensorRT release's caches.
@@ -133,8 +142,14 @@ def dumps(cache: CalibrationCache) -> str:
     """The text of a cache. Tensors with ``amax`` 0 are left out: a scale of 0 is no scale.
 
     Raises:
-        UseError: a name cannot be written, or a magnitude is negative, infinite or too small for float32.
+        UseError: a name cannot be written, a magnitude is negative, infinite or too small for float32, or no TensorRT
+            would read the cache.
     """
+    if cache.no_reader:
+        raise UseError(
+            f"a calibration cache that begins with {cache.header} is of no use: {cache.no_reader}",
+            hint=f"give the release that will read it, as with --trt_version; {_NO_CACHE_HINT}",
+        )
     check_names(cache.amax)
     lines = [cache.header]
     for name, amax in cache.amax.items():
@@ -178,12 +193,17 @@ def loads(text: str, where: str = "calibration cache") -> CalibrationCache:
     return CalibrationCache(amax, int(header[1]), header[2])
 
 
+def _is_negative(value: float) -> bool:
+    """The negative zero is, too: nobody writes it."""
+    return math.copysign(1.0, value) < 0.0
+
+
 def _entry(line: str, where: str) -> tuple[str, float]:
     name, separator, digits = line.rpartition(": ")
     if not separator or not name or not _VALUE.fullmatch(digits):
         raise UseError("the line is not '<tensor name>: <8 hex digits>'", where=where, hint=_DAMAGED_HINT)
     (scale,) = struct.unpack(">f", bytes.fromhex(digits))
-    if not math.isfinite(scale) or scale < 0.0:
+    if not math.isfinite(scale) or _is_negative(scale):
         raise UseError(f"tensor {name!r} has the impossible scale {scale}", where=where, hint=_DAMAGED_HINT)
     return name, scale * STEPS
 
@@ -235,6 +255,20 @@ def to_json(cache: CalibrationCache) -> dict[str, Any]:
     }
 
 
+class _RepeatedError(Exception):
+    """Two members of a JSON object have one name, its argument."""
+
+
+def _without_repetition(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object as a dict; Python's own would keep the last of equal names, and not say so."""
+    found: dict[str, Any] = {}
+    for name, value in members:
+        if name in found:
+            raise _RepeatedError(name)
+        found[name] = value
+    return found
+
+
 def from_json(text: str, where: str = "calibration cache") -> CalibrationCache:
     """Read what `to_json` gave; ``release`` is not looked at.
 
@@ -242,8 +276,10 @@ def from_json(text: str, where: str = "calibration cache") -> CalibrationCache:
         UseError: no JSON, or not of that form.
     """
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_without_repetition)
         cache = CalibrationCache({**content["amax"]}, content["version"], content["algorithm"])
+    except _RepeatedError as error:
+        raise UseError(f"{error.args[0]!r} is listed twice", where=where, hint=_JSON_HINT) from None
     except (ValueError, RecursionError, KeyError, TypeError):
         raise UseError(
             "is no calibration cache in JSON: it needs version, algorithm and amax", where=where, hint=_JSON_HINT
@@ -251,7 +287,7 @@ def from_json(text: str, where: str = "calibration cache") -> CalibrationCache:
     if type(cache.version) is not int or not isinstance(cache.algorithm, str) or not _HEADER.fullmatch(cache.header):
         raise UseError("is no calibration cache in JSON: a value has the wrong type", where=where, hint=_JSON_HINT)
     for name, amax in cache.amax.items():
-        if type(amax) not in (int, float) or not 0.0 <= amax <= STEPS * _MAX_FLOAT32:
+        if type(amax) not in (int, float) or not 0.0 <= amax <= STEPS * _MAX_FLOAT32 or _is_negative(amax):
             raise UseError(
                 f"tensor {name!r} has the impossible range {shortened(repr(amax), 40)}", where=where, hint=_RANGE_HINT
             )
@@ -286,7 +322,8 @@ def diff(first: CalibrationCache, second: CalibrationCache, tolerance: float = 1
     """Compare two caches.
 
     Args:
-        first, second: the caches.
+        first: one cache.
+        second: the other.
         tolerance: by how much of the larger two ranges may differ and count as equal, from 0 to less than 1.
 
     Raises:

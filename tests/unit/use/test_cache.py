@@ -149,6 +149,18 @@ def test_json_with_impossible_values_is_refused(tmp_path: Path, changes: dict[st
         read_cache(tmp_path / "cal.json")
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('{"version": 100300, "algorithm": "EntropyCalibration2", "amax": {"a": 1.0, "b": 1.0, "a": 1.0}}', "a"),
+        ('{"version": 8501, "version": 100300, "algorithm": "EntropyCalibration2", "amax": {}}', "version"),
+    ],
+)
+def test_what_json_lists_twice_is_refused_as_in_text(text: str, name: str) -> None:
+    with pytest.raises(UseError, match=rf"^cal\.json: '{name}' is listed twice"):
+        from_json(text, "cal.json")
+
+
 def test_the_largest_scale_survives_json() -> None:
     cache = loads("TRT-8501-EntropyCalibration2\nx: 7f7fffff\n")
     assert from_json(json.dumps(to_json(cache))) == cache
