@@ -16,17 +16,21 @@ import math
 import os
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
 from int8cal.regular import NotRegularError, open_regular
-from int8cal.text_safety import shortened
+from int8cal.text_safety import short_repr
 from int8cal.use.ranges import STEPS
 
 ENTROPY_2 = "EntropyCalibration2"
-MAX_BYTES = 64 << 20
+MAX_BYTES = 4 << 20
+"""Largest cache file that is read or written, text or JSON. One of a network of 5000 layers has about 400 kB."""
+MAX_TENSORS = 50_000
+MAX_NAME = 4096
+"""Longest name of a tensor, in characters."""
 _MAX_FLOAT32 = 3.4028234663852886e38
 
 _HEADER = re.compile(r"TRT-([1-9]\d{3,6})-([A-Za-z0-9]{1,64})", re.ASCII)
@@ -34,6 +38,7 @@ _VALUE = re.compile(r"[0-9A-Fa-f]{8}")
 _NUMBER = r"(0|[1-9]\d?)"
 _VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}(?:\.\d{{1,4}})?)?)?", re.ASCII)
 _NAME_HINT = "give the name of a calibration cache"
+_WITHOUT_HINT = "go without the cache"
 _DAMAGED_HINT = "write the cache again, with int8cal quantize --trt_cache or TensorRT"
 _JSON_HINT = "give what int8cal cache convert wrote to a name ending in .json"
 _TEXT_HINT = "make TensorRT's text of this JSON: int8cal cache convert CAL.json CAL.bin"
@@ -45,6 +50,7 @@ _VERSION_HINT = (
 _NO_CACHE_HINT = "TensorRT 11 and later take the Q/DQ model that int8cal quantize makes, without a cache"
 _FIRST_MAJOR = 7  # older ones wrote other headers; none is in use any more
 _LAST_MAJOR = 10
+_BYTES_OF_VALUE = len(": 3c010204\n")
 
 
 @dataclass(frozen=True)
@@ -115,18 +121,26 @@ def version_number(release: str) -> int:
     return major * (10000 if major >= 10 else 1000) + minor * 100 + patch
 
 
-def check_names(names: Iterable[str]) -> None:
+def check_names(names: Collection[str]) -> None:
     """Refuse names of tensors that a cache cannot hold.
 
     Raises:
-        UseError: a name is empty, holds a line break, or is no Unicode text.
+        UseError: a name is empty, too long, holds a line break, or is no Unicode text; or they are too many.
     """
     for name in names:
-        if name.splitlines() != [name] or not _is_text(name):
+        if len(name) > MAX_NAME or name.splitlines() != [name] or not _is_text(name):
             raise UseError(
-                f"tensor name {name!r} cannot be written into a calibration cache",
+                f"tensor name {short_repr(name)} cannot be written into a calibration cache",
                 hint="rename it in the model, or go without the cache",
             )
+    if len(names) > MAX_TENSORS:
+        raise UseError(f"{len(names)} tensors, more than the {MAX_TENSORS} of a calibration cache", hint=_WITHOUT_HINT)
+    _check_size(sum(len(name.encode()) + _BYTES_OF_VALUE for name in names))
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
+        raise UseError(f"{size} bytes, more than the {MAX_BYTES} of a calibration cache", hint=_WITHOUT_HINT)
 
 
 def _is_text(name: str) -> bool:
@@ -164,7 +178,7 @@ def _bits(name: str, amax: float) -> str:
     except OverflowError:
         bits = b""
     if not bits or not math.isfinite(amax) or amax < 0.0 or bits == b"\0\0\0\0":
-        raise UseError(f"tensor {name!r} has no usable range: {amax}", hint=_RANGE_HINT)
+        raise UseError(f"tensor {short_repr(name)} has no usable range: {amax}", hint=_RANGE_HINT)
     return bits.hex()
 
 
@@ -174,7 +188,7 @@ def loads(text: str, where: str = "calibration cache") -> CalibrationCache:
     Raises:
         UseError: no cache, or a damaged line (named with its number).
     """
-    lines = text.split("\n")
+    lines = text.split("\n", MAX_TENSORS + 2)
     header = _HEADER.fullmatch(lines[0].rstrip("\r"))
     if header is None:
         raise UseError(
@@ -182,15 +196,23 @@ def loads(text: str, where: str = "calibration cache") -> CalibrationCache:
             where=where,
             hint=_TEXT_HINT if _is_json(text) else _NAME_HINT,
         )
+    if len(lines) > MAX_TENSORS + 2:
+        raise _too_many(where)
     amax: dict[str, float] = {}
     for number, raw in enumerate(lines[1:], start=2):
         line = raw.rstrip("\r")
         if line:
             name, value = _entry(line, f"{where}:{number}")
             if name in amax:
-                raise UseError(f"tensor {name!r} is listed twice", where=f"{where}:{number}", hint=_DAMAGED_HINT)
+                raise UseError(
+                    f"tensor {short_repr(name)} is listed twice", where=f"{where}:{number}", hint=_DAMAGED_HINT
+                )
             amax[name] = value
     return CalibrationCache(amax, int(header[1]), header[2])
+
+
+def _too_many(where: str) -> UseError:
+    return UseError(f"lists more than {MAX_TENSORS} tensors: no calibration cache", where=where, hint=_NAME_HINT)
 
 
 def _is_negative(value: float) -> bool:
@@ -200,11 +222,15 @@ def _is_negative(value: float) -> bool:
 
 def _entry(line: str, where: str) -> tuple[str, float]:
     name, separator, digits = line.rpartition(": ")
+    if len(name) > MAX_NAME:
+        raise UseError(
+            f"a tensor's name has {len(name)} characters, more than {MAX_NAME}", where=where, hint=_DAMAGED_HINT
+        )
     if not separator or not name or not _VALUE.fullmatch(digits):
         raise UseError("the line is not '<tensor name>: <8 hex digits>'", where=where, hint=_DAMAGED_HINT)
     (scale,) = struct.unpack(">f", bytes.fromhex(digits))
     if not math.isfinite(scale) or _is_negative(scale):
-        raise UseError(f"tensor {name!r} has the impossible scale {scale}", where=where, hint=_DAMAGED_HINT)
+        raise UseError(f"tensor {short_repr(name)} has the impossible scale {scale}", where=where, hint=_DAMAGED_HINT)
     return name, scale * STEPS
 
 
@@ -245,6 +271,18 @@ def _is_json(text: str) -> bool:
     return text.lstrip().startswith("{")
 
 
+def dumps_json(cache: CalibrationCache) -> str:
+    """The cache as the text of a JSON file, tensors with ``amax`` 0 among them.
+
+    Raises:
+        UseError: a name cannot be written, or the file would be too large to be read again.
+    """
+    check_names(cache.amax)
+    text = json.dumps(to_json(cache), indent=1) + "\n"
+    _check_size(len(text))  # ASCII
+    return text
+
+
 def to_json(cache: CalibrationCache) -> dict[str, Any]:
     """The cache as JSON types: ``version``, ``release``, ``algorithm`` and ``amax``."""
     return {
@@ -279,17 +317,19 @@ def from_json(text: str, where: str = "calibration cache") -> CalibrationCache:
         content = json.loads(text, object_pairs_hook=_without_repetition)
         cache = CalibrationCache({**content["amax"]}, content["version"], content["algorithm"])
     except _RepeatedError as error:
-        raise UseError(f"{error.args[0]!r} is listed twice", where=where, hint=_JSON_HINT) from None
+        raise UseError(f"{short_repr(error.args[0])} is listed twice", where=where, hint=_JSON_HINT) from None
     except (ValueError, RecursionError, KeyError, TypeError):
         raise UseError(
             "is no calibration cache in JSON: it needs version, algorithm and amax", where=where, hint=_JSON_HINT
         ) from None
     if type(cache.version) is not int or not isinstance(cache.algorithm, str) or not _HEADER.fullmatch(cache.header):
         raise UseError("is no calibration cache in JSON: a value has the wrong type", where=where, hint=_JSON_HINT)
+    if len(cache.amax) > MAX_TENSORS:
+        raise _too_many(where)
     for name, amax in cache.amax.items():
         if type(amax) not in (int, float) or not 0.0 <= amax <= STEPS * _MAX_FLOAT32 or _is_negative(amax):
             raise UseError(
-                f"tensor {name!r} has the impossible range {shortened(repr(amax), 40)}", where=where, hint=_RANGE_HINT
+                f"tensor {short_repr(name)} has the impossible range {short_repr(amax)}", where=where, hint=_RANGE_HINT
             )
     check_names(cache.amax)
     return replace(cache, amax={name: float(amax) for name, amax in cache.amax.items()})

@@ -13,7 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from int8cal.errors import UsageError, UseError
-from int8cal.use.cache import CalibrationCache, diff, dumps, from_json, loads, read_cache, to_json, version_number
+from int8cal.use.cache import (
+    MAX_NAME,
+    MAX_TENSORS,
+    CalibrationCache,
+    diff,
+    dumps,
+    dumps_json,
+    from_json,
+    loads,
+    read_cache,
+    to_json,
+    version_number,
+)
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1)
 
@@ -82,6 +94,22 @@ def test_tensors_without_range_are_left_out_and_impossible_ones_refused() -> Non
             dumps(CalibrationCache({"x": amax}, 8501))
     with pytest.raises(UseError, match="cannot be written"):
         dumps(CalibrationCache({"a\nb": 1.0}, 8501))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(["a" * (MAX_NAME + 1)], id="a long name"),
+        pytest.param([f"t{number}" for number in range(MAX_TENSORS + 1)], id="many tensors"),
+        pytest.param([f"{number:04}" + "a" * 4000 for number in range(1100)], id="many bytes"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(names: list[str]) -> None:
+    cache = CalibrationCache(dict.fromkeys(names, 1.0), 100300)
+
+    for write in (dumps, dumps_json):
+        with pytest.raises(UseError, match=r"calibration cache\n.*go without the cache"):
+            write(cache)
 
 
 @pytest.mark.parametrize(
