@@ -11,6 +11,7 @@ _HARMFUL_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 MAX_SHOWN = 2000
 """Characters of a message that are shown; messages quote paths and values, and those can have any length."""
 _MAX_VALUE = 80
+_MAX_NAME = 120
 
 
 def printable(text: str) -> str:
@@ -45,6 +46,11 @@ def shortened(text: str, length: int = MAX_SHOWN) -> str:
 def short_repr(value: object) -> str:
     """A value as Python writes it, in one line."""
     return shortened(repr(value), _MAX_VALUE)
+
+
+def short_name(name: str) -> str:
+    """A name from data, of a tensor or a node, in a table or list."""
+    return shortened(name, _MAX_NAME)
 
 
 def first_line(error: BaseException) -> str:

@@ -36,6 +36,30 @@ def test_convert_to_json_and_back_gives_the_same_bytes(run_cli: Any, cache: Path
     assert (tmp_path / "again.bin").read_text() == TEXT
 
 
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        ("110000", "TensorRT 11.0.0 has no calibration caches"),
+        ("11401", "no TensorRT release has the number 11401"),  # how some tools count 10.14.1
+    ],
+)
+def test_a_header_that_no_tensorrt_reads_is_shown_as_such_and_not_written(
+    run_cli: Any, tmp_path: Path, number: str, reason: str
+) -> None:
+    (tmp_path / "cal.bin").write_text(TEXT.replace("8501", number))
+
+    done = run_cli("cache", "show", "cal.bin")
+    assert done.code == 0
+    assert f"no TensorRT: {reason}" in done.stdout
+    assert json.loads(run_cli("cache", "show", "cal.bin", "--json").stdout)["cache"]["no_reader"] == reason
+
+    done = run_cli("cache", "convert", "cal.bin", "new.bin")
+    assert done.code == 7
+    assert reason in done.stderr
+    assert not (tmp_path / "new.bin").exists()
+    assert run_cli("cache", "convert", "cal.bin", "new.bin", "--trt_version", "10.14.1").code == 0
+
+
 @pytest.mark.parametrize("option", ["--trt_version", "--trt-version"])
 def test_header_changes_only_when_asked_for(run_cli: Any, cache: Path, tmp_path: Path, option: str) -> None:
     run_cli("cache", "convert", cache, "same.bin")
@@ -47,6 +71,15 @@ def test_header_changes_only_when_asked_for(run_cli: Any, cache: Path, tmp_path:
     assert run_cli("cache", "convert", cache, "eleven.bin", option, "11.0.0").code == 2
 
 
+@pytest.mark.parametrize("release", ["", "10", "10.3"])
+def test_a_header_is_never_made_of_half_a_version(run_cli: Any, cache: Path, tmp_path: Path, release: str) -> None:
+    done = run_cli("cache", "convert", cache, "new.bin", "--trt_version", release)
+
+    assert done.code == 2
+    assert "tensorrt.__version__" in done.stderr
+    assert not (tmp_path / "new.bin").exists()
+
+
 def test_diff_says_what_changed(run_cli: Any, cache: Path, tmp_path: Path) -> None:
     (tmp_path / "new.bin").write_text(TEXT.replace("3f800000", "3f000000").replace("input_1", "image"))
 
@@ -56,6 +89,16 @@ def test_diff_says_what_changed(run_cli: Any, cache: Path, tmp_path: Path) -> No
     assert "output: 0: ±127 and ±63.5 (-50.00%)" in done.stdout
     assert "only in new.bin: image" in done.stdout
     assert json.loads(run_cli("cache", "diff", cache, cache, "--json").stdout)["diff"]["equal"] is True
+
+
+@pytest.mark.parametrize("tolerance", ["-1", "-1e-9", "nan", "inf", "1", "x"])
+def test_a_tolerance_that_is_none_is_a_usage_error(run_cli: Any, cache: Path, tolerance: str) -> None:
+    done = run_cli("cache", "diff", cache, cache, f"--tolerance={tolerance}")
+
+    assert done.code == 2
+    assert "tolerance" in done.stderr
+    assert done.stdout == ""
+    assert run_cli("cache", "diff", cache, cache, "--tolerance", "0").code == 0
 
 
 def test_hostile_names_reach_the_terminal_harmless(run_cli: Any, tmp_path: Path) -> None:
@@ -75,6 +118,8 @@ def test_hostile_names_reach_the_terminal_harmless(run_cli: Any, tmp_path: Path)
         b"\xff\xfe",
         b"{",
         b'{"version": 8501, "algorithm": "x", "amax": {"a": "b"}}',
+        b'{"version": 8501, "algorithm": "x", "amax": {"a": -0.0}}',
+        b"TRT-8501-EntropyCalibration2\na: 80000000\n",
         b"[" * 100_000,
         b"{" * 100_000,
     ],

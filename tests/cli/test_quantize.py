@@ -51,10 +51,11 @@ def test_model_cache_and_agreement(run_cli: Any, tensor: str, held_out: str, tmp
         "--trt-cache",
         "cal.bin",
         "--trt_version",
-        "10.3",
+        "10.3.0",
     )
 
     assert done.code == 0, done.stderr
+    assert "cal.bin: calibration cache, to use with the float model and TensorRT 10.3.0 only" in done.stdout
     onnx.checker.check_model(tmp_path / "int8.onnx", full_check=True)
     assert (tmp_path / "cal.bin").read_text().startswith("TRT-100300-EntropyCalibration2\ninput_1: ")
     assert "in-sample (images used to calibrate), 8 images" in done.stdout
@@ -98,6 +99,12 @@ def test_compare_prints_and_draws(run_cli: Any, tensor: str, held_out: str, tmp_
         (["quantize", "nosuch.onnx", "TENSOR", "-o", "o"], 7, "give the path of a float model in ONNX"),
         (["quantize", MODEL, "TENSOR"], 2, "Missing option"),
         (["quantize", MODEL, "TENSOR", "-o", "o", "--trt_cache", "c"], 2, "--trt_version"),
+        (["quantize", MODEL, "TENSOR", "-o", "o", "--trt_cache", "c", "--trt_version", "10.3"], 2, "X.Y.Z"),
+        (
+            ["quantize", MODEL, "TENSOR", "-o", "o", "--trt_cache", "c", "--trt_version", "11.0.0"],
+            2,
+            "no calibration caches",
+        ),
         (["quantize", MODEL, "TENSOR", "-o", "o", "--eval", "TENSOR"], 2, "evaluation file is the calibration file"),
         (["quantize", MODEL, "TENSOR", "-o", "o", "--exclude", "nosuch"], 7, "no node fits"),
         (["quantize", MODEL, "nosuch.tensor", "-o", "o"], 6, "no such file"),

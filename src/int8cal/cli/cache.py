@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from typing import TYPE_CHECKING
 
 import click
 
 from int8cal.cli import console
+from int8cal.text_safety import short_name
+
+if TYPE_CHECKING:
+    from int8cal.use.cache import CalibrationCache
 
 
 @click.group()
@@ -36,14 +40,20 @@ def show(*, file: str, as_json: bool) -> None:
 
     content = read_cache(file)
     if as_json:
-        console.print_json({"cache": to_json(content)})
+        console.print_json({"cache": {**to_json(content), "no_reader": content.no_reader}})
         return
     rows: list[tuple[str, object]] = [
         ("header", content.header),
-        ("for", f"TensorRT {content.release} only; other versions ignore it without a word"),
+        ("for", _readers(content)),
         ("tensors", len(content.amax)),
     ]
-    console.print_table([*rows, *((name, f"±{amax:.6g}") for name, amax in content.amax.items())])
+    console.print_table([*rows, *((short_name(name), f"±{amax:.6g}") for name, amax in content.amax.items())])
+
+
+def _readers(content: CalibrationCache) -> str:
+    if content.no_reader:
+        return f"no TensorRT: {content.no_reader}"
+    return f"TensorRT {content.release} only; other versions ignore it without a word"
 
 
 @cache.command()
@@ -67,14 +77,14 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
     from dataclasses import replace
 
     from int8cal.files import write_file
-    from int8cal.use.cache import dumps, read_cache, to_json, version_number
+    from int8cal.use.cache import dumps, dumps_json, read_cache, version_number
 
     content = read_cache(source)
-    if trt_version:
+    if trt_version is not None:
         content = replace(content, version=version_number(trt_version))
     keeps_all = output.endswith(".json")
     left_out = () if keeps_all else content.without_range
-    text = json.dumps(to_json(content), indent=1) + "\n" if keeps_all else dumps(content)
+    text = dumps_json(content) if keeps_all else dumps(content)
     write_file(output, text.encode(), overwrite=overwrite, inputs=(source,))
     if as_json:
         facts = {"output": output, "header": content.header, "tensors": len(content.amax) - len(left_out)}
@@ -82,13 +92,20 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
         return
     console.print_lines([f"{output}: {content.header}, {len(content.amax) - len(left_out)} tensors"])
     if left_out:
-        console.print_lines([f"left out, their scale is 0, which is none: {', '.join(left_out)}"])
+        console.print_lines([f"left out, their scale is 0, which is none: {', '.join(map(short_name, left_out))}"])
 
 
 @cache.command()
 @click.argument("first", metavar="CACHE1")
 @click.argument("second", metavar="CACHE2")
-@click.option("--tolerance", type=float, default=1e-6, show_default=True, help="Relative difference that is none.")
+@click.option(
+    "--tolerance",
+    type=float,
+    default=1e-6,
+    show_default=True,
+    metavar="T",
+    help="Relative difference that is none: 0 <= T < 1.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def diff(*, first: str, second: str, tolerance: float, as_json: bool) -> None:
     """What differs between two caches: headers, tensors, ranges.
@@ -113,9 +130,9 @@ def diff(*, first: str, second: str, tolerance: float, as_json: bool) -> None:
         console.print_json({"diff": facts})
         return
     lines = [f"header: {found.headers[0]} and {found.headers[1]}"] if found.headers[0] != found.headers[1] else []
-    lines += [f"only in {first}: {name}" for name in found.only_first]
-    lines += [f"only in {second}: {name}" for name in found.only_second]
-    lines += [f"{name}: {_change(*pair)}" for name, pair in found.changed.items()]
+    lines += [f"only in {first}: {short_name(name)}" for name in found.only_first]
+    lines += [f"only in {second}: {short_name(name)}" for name in found.only_second]
+    lines += [f"{short_name(name)}: {_change(*pair)}" for name, pair in found.changed.items()]
     console.print_lines([*lines, f"{found.same} tensors agree"])
 
 

@@ -102,7 +102,7 @@ def quantize(
     if as_json:
         console.print_json({"quantize": _facts(report, output, trt_cache)})
     else:
-        console.print_lines(_lines(report, output, trt_cache))
+        console.print_lines(_lines(report, output, trt_cache, trt_version))
 
 
 def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
     }
 
 
-def _lines(report: QuantizeReport, output: str, trt_cache: str | None) -> list[str]:
+def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_version: str | None) -> list[str]:
     how = f"percentile {report.percentile:g}" if report.method == "percentile" else report.method
     opset = "" if report.opset[0] == report.opset[1] else f", opset {report.opset[0]} → {report.opset[1]}"
     sizes = f"{report.int8_bytes / 1e6:.3f} MB (float: {report.float_bytes / 1e6:.3f} MB)"
@@ -134,7 +134,7 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None) -> list[s
         f"ranges by {how} from {report.images} images into {report.input.name!r} ({report.input.layout.upper()})",
     ]
     if trt_cache:
-        lines.append(f"{trt_cache}: calibration cache, to use with the float model and that TensorRT version only")
+        lines.append(f"{trt_cache}: calibration cache, to use with the float model and TensorRT {trt_version} only")
     if report.excluded:
         lines.append(f"left in float: {', '.join(report.excluded)}")
     if report.inactive:

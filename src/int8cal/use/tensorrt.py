@@ -11,7 +11,8 @@
 
 TensorRT takes an exception in a calibrator for the end of the data and calibrates with what it has got. Therefore every
 error is kept, no cache is written after one, and leaving the ``with`` block raises it. So does a calibration that ended
-before the last batch.
+before the last batch. Nor does TensorRT say whether it took a cache: one that it would not take is refused beforehand,
+and as soon as it asks for a batch, it has to take all.
 """
 
 from __future__ import annotations
@@ -20,16 +21,17 @@ import ctypes
 import importlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from int8cal.errors import Int8calError, UnavailableError, UseError
+from int8cal.errors import UnavailableError, UseError
 from int8cal.files import write_file
 from int8cal.types import BatchNCHW_f32
-from int8cal.use.cache import read_cache, version_number
+from int8cal.use.cache import ENTROPY_2, loads, read_text, version_number
 from int8cal.use.calibrate import Batches
 
 _CUDA_RUNTIMES = ("libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so.10.2")
@@ -96,32 +98,37 @@ class Feed:
 
     Args:
         batches: NCHW float32 batches, e.g. an open `int8cal.tensorfile.TensorFile`.
-        cache: calibration cache to use if it exists, else to write; None: neither.
+        cache: calibration cache to use if it exists, and to write where TensorRT calibrates; None: neither.
         version: the running TensorRT release.
 
     Attributes:
         error: what went wrong; TensorRT itself would not say.
-        from_cache: True when the cache was used instead of the batches.
 
     Raises:
-        UseError: the cache is of another TensorRT version, which TensorRT would ignore without a word.
+        UseError: TensorRT would ignore the cache without a word: it is of another version or algorithm, or no text.
     """
 
     def __init__(self, batches: Batches, cache: str | os.PathLike[str] | None, version: str) -> None:
-        self.error: Int8calError | None = None
-        self.from_cache = False
+        self.error: Exception | None = None
         self._batches = batches
         self._position: Iterator[BatchNCHW_f32] | None = None
         self._consumed = 0
+        self._asked = self._served = False
         self._memory: _DeviceMemory | None = None
         self._cache = None if cache is None else os.fspath(cache)
+        self._content: bytes | None = None
         if self._cache is not None and os.path.exists(self._cache):
-            _check_header(self._cache, version)
+            self._content = _usable_content(self._cache, version)
 
     @property
     def batch_size(self) -> int:
         """Images per batch."""
         return self._batches.shape[0]
+
+    @property
+    def from_cache(self) -> bool:
+        """True when TensorRT got the cache and asked for no batch: only then did it use the cache."""
+        return self._served and not self._asked
 
     def next_pointer(self, inputs: Sequence[str]) -> int | None:
         """Copy the next batch to the GPU and give its address; None after the last, or after an error.
@@ -129,35 +136,33 @@ class Feed:
         Args:
             inputs: names of the network's inputs, which must be one.
         """
+        self._asked = True
         if self.error is not None:
             return None
-        try:
+        with self._errors_kept():
             _require_one_input(inputs)
             return self._copy_next()
-        except Int8calError as error:
-            self.error = error
-            raise
 
     def read(self) -> bytes | None:
         """Content of the cache; None when there is none."""
-        if self._cache is None or not os.path.exists(self._cache):
-            return None
-        with open(self._cache, "rb") as file:
-            content = file.read()
-        self.from_cache = True
-        return content
+        self._served = self._content is not None
+        return self._content
 
     def write(self, content: bytes) -> None:
-        """Keep the cache that TensorRT made, unless something went wrong on the way."""
-        if self._cache is not None and self.error is None:
+        """Keep the cache that TensorRT made, unless something went wrong on the way, or it is the one that it got."""
+        if self._cache is None or self.error is not None or self.from_cache:
+            return
+        with self._errors_kept():
             self._check_complete()
-            write_file(self._cache, content)
+            write_file(self._cache, content, overwrite=self._content is not None)
+            self._content = content
 
     def finish(self) -> None:
         """Free the GPU's memory, and raise what went wrong.
 
         Raises:
-            Int8calError: reading or copying failed, or TensorRT did not take all batches.
+            Exception: what went wrong in reading, copying or writing.
+            UseError: TensorRT did not take all batches.
         """
         if self._memory is not None:
             self._memory.free()
@@ -167,6 +172,15 @@ class Feed:
         if not self.from_cache:
             self._check_complete()
 
+    @contextmanager
+    def _errors_kept(self) -> Iterator[None]:
+        """TensorRT swallows what its calibrator raises; `finish` raises it again."""
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+            raise
+
     def _copy_next(self) -> int | None:
         if self._position is None:
             self._position = iter(self._batches)
@@ -174,11 +188,21 @@ class Feed:
         if batch is None:
             return None
         batch = np.ascontiguousarray(batch, np.float32)
+        self._check_shape(batch)
         if self._memory is None:
             self._memory = _DeviceMemory(batch.nbytes)
         self._memory.fill(batch)
         self._consumed += 1
         return self._memory.address
+
+    def _check_shape(self, batch: BatchNCHW_f32) -> None:
+        """TensorRT is told one size: a smaller batch would leave images of the one before, a larger has no room."""
+        if batch.shape != tuple(self._batches.shape):
+            found, wanted = ("×".join(map(str, shape)) for shape in (batch.shape, self._batches.shape))
+            raise UseError(
+                f"batch {self._consumed} is of {found}, the calibration's batches are of {wanted}",
+                hint="Give batches of one shape, as int8cal.TensorFile does.",
+            )
 
     def _check_complete(self) -> None:
         if self._consumed != len(self._batches):
@@ -194,14 +218,24 @@ def _require_one_input(inputs: Sequence[str]) -> None:
         )
 
 
-def _check_header(cache: str, version: str) -> None:
-    found, wanted = read_cache(cache), version_number(version)
-    if found.version != wanted:
+def _usable_content(cache: str, version: str) -> bytes:
+    """Content of a cache that TensorRT will take.
+
+    Raises:
+        UseError: it would not, and would not say so.
+    """
+    text = read_text(cache)
+    found = loads(text, cache)  # not JSON, which TensorRT cannot read
+    hint = "Delete it to calibrate again; TensorRT would ignore it without a word."
+    if found.version != version_number(version):
         raise UseError(
-            f"the calibration cache is of TensorRT {found.release}, this is {version}",
-            where=cache,
-            hint="Delete it to calibrate again; TensorRT would ignore it without a word.",
+            f"the calibration cache is of TensorRT {found.release}, this is {version}", where=cache, hint=hint
         )
+    if found.algorithm != ENTROPY_2:
+        raise UseError(
+            f"the calibration cache is of {found.algorithm}, this calibrator is of {ENTROPY_2}", where=cache, hint=hint
+        )
+    return text.encode()
 
 
 @cache
@@ -213,10 +247,10 @@ def _calibrator_class(trt: Any) -> type:
 
         Args:
             batches: NCHW float32 batches, e.g. an open `int8cal.tensorfile.TensorFile`; all of one shape.
-            cache: calibration cache to use if it exists, else to write.
+            cache: calibration cache to use if it exists, and to write where TensorRT calibrates.
 
         Raises:
-            UseError: the cache is of another TensorRT version; on leaving the block: TensorRT did not take all batches.
+            UseError: TensorRT would not take the cache; on leaving the block: it did not take all batches.
         """
 
         def __init__(self, batches: Batches, cache: str | os.PathLike[str] | None = None) -> None:

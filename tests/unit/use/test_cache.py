@@ -13,7 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from int8cal.errors import UsageError, UseError
-from int8cal.use.cache import CalibrationCache, diff, dumps, from_json, loads, read_cache, to_json, version_number
+from int8cal.use.cache import (
+    MAX_NAME,
+    MAX_TENSORS,
+    CalibrationCache,
+    diff,
+    dumps,
+    dumps_json,
+    from_json,
+    loads,
+    read_cache,
+    to_json,
+    version_number,
+)
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1)
 
@@ -36,7 +48,7 @@ def test_a_value_from_a_published_cache_means_what_its_network_saw() -> None:
 
 @pytest.mark.parametrize(
     ("release", "number"),
-    [("7.1.3", 7103), ("8.5.1", 8501), ("8.6.1.6", 8601), ("9.3", 9300), ("10.3.0", 100300), ("10.14.1", 101401)],
+    [("7.1.3", 7103), ("8.5.1", 8501), ("8.6.1.6", 8601), ("9.3.0", 9300), ("10.3.0", 100300), ("10.14.1", 101401)],
 )
 def test_version_in_the_header_is_that_of_the_release(release: str, number: int) -> None:
     assert version_number(release) == number
@@ -45,10 +57,22 @@ def test_version_in_the_header_is_that_of_the_release(release: str, number: int)
 
 @pytest.mark.parametrize(
     "release",
-    ["", "ten", "8.x", "8.10.0", "11.0.0", "-8.5", "8501", "0.1", "1", "6.0.1", "08.5", "8.06", "１0.3", "8.5\n"],
+    ["", "ten", "8.x.0", "8.10.0", "-8.5.1", "8501", "0.1.0", "6.0.1", "08.5.1", "8.06.1", "１0.3.0", "8.5.1\n"],
 )
-def test_releases_without_caches_are_usage_errors(release: str) -> None:
+def test_what_is_no_release_is_a_usage_error(release: str) -> None:
     with pytest.raises(UsageError):
+        version_number(release)
+
+
+@pytest.mark.parametrize("release", ["8", "10", "8.5", "10.3"])
+def test_a_release_without_its_patch_is_not_taken_for_patch_0(release: str) -> None:
+    with pytest.raises(UsageError, match=r"X\.Y\.Z\n.*tensorrt\.__version__"):
+        version_number(release)
+
+
+@pytest.mark.parametrize("release", ["11", "11.0.0", "12.1.0"])
+def test_releases_without_caches_get_the_model_instead(release: str) -> None:
+    with pytest.raises(UsageError, match=r"TensorRT 1[12] has no calibration caches\n.*Q/DQ model"):
         version_number(release)
 
 
@@ -70,6 +94,22 @@ def test_tensors_without_range_are_left_out_and_impossible_ones_refused() -> Non
             dumps(CalibrationCache({"x": amax}, 8501))
     with pytest.raises(UseError, match="cannot be written"):
         dumps(CalibrationCache({"a\nb": 1.0}, 8501))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(["a" * (MAX_NAME + 1)], id="a long name"),
+        pytest.param([f"t{number}" for number in range(MAX_TENSORS + 1)], id="many tensors"),
+        pytest.param([f"{number:04}" + "a" * 4000 for number in range(1100)], id="many bytes"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(names: list[str]) -> None:
+    cache = CalibrationCache(dict.fromkeys(names, 1.0), 100300)
+
+    for write in (dumps, dumps_json):
+        with pytest.raises(UseError, match=r"calibration cache\n.*go without the cache"):
+            write(cache)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +175,18 @@ def test_json_with_impossible_values_is_refused(tmp_path: Path, changes: dict[st
     )
     with pytest.raises(UseError):
         read_cache(tmp_path / "cal.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('{"version": 100300, "algorithm": "EntropyCalibration2", "amax": {"a": 1.0, "b": 1.0, "a": 1.0}}', "a"),
+        ('{"version": 8501, "version": 100300, "algorithm": "EntropyCalibration2", "amax": {}}', "version"),
+    ],
+)
+def test_what_json_lists_twice_is_refused_as_in_text(text: str, name: str) -> None:
+    with pytest.raises(UseError, match=rf"^cal\.json: '{name}' is listed twice"):
+        from_json(text, "cal.json")
 
 
 def test_the_largest_scale_survives_json() -> None:

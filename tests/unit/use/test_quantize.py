@@ -388,7 +388,7 @@ class TestRefusals:
     def test_the_float_model_is_never_replaced(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         source = make_model()
         before = source.read_bytes()
-        for outputs in ({"out": source}, {"out": tmp_path / "new", "trt_cache": source, "trt_version": "10.3"}):
+        for outputs in ({"out": source}, {"out": tmp_path / "new", "trt_cache": source, "trt_version": "10.3.0"}):
             with pytest.raises(OutputError, match="made from"):
                 quantize(source, images(), **outputs, overwrite=True)
         assert source.read_bytes() == before
@@ -396,7 +396,9 @@ class TestRefusals:
     def test_failure_leaves_nothing_behind(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         source = make_model()
         with pytest.raises(UseError, match=r"takes infinite or undefined values"):
-            quantize(source, images(scale=np.inf), tmp_path / "int8.onnx", trt_cache=tmp_path / "c", trt_version="10.3")
+            quantize(
+                source, images(scale=np.inf), tmp_path / "int8.onnx", trt_cache=tmp_path / "c", trt_version="10.3.0"
+            )
         assert list(tmp_path.iterdir()) == [source]
 
     @pytest.mark.parametrize(
@@ -407,7 +409,7 @@ class TestRefusals:
             ({"trt_cache": "c"}, "one TensorRT version only"),
             ({"trt_version": "10.3.0"}, "only with a calibration cache"),
             ({"trt_cache": "c", "trt_version": "11.4.0"}, "TensorRT 11 has no calibration caches"),
-            ({"trt_cache": "c", "trt_version": "0.1"}, "before 7"),
+            ({"trt_cache": "c", "trt_version": "0.1.0"}, "before 7"),
         ],
     )
     def test_wrong_arguments(
@@ -440,7 +442,7 @@ class TestRefusals:
         calibration.batches = -1  # iterating would fail
         with pytest.raises(UseError, match="cannot be written into a calibration cache"):
             quantize(
-                make_model(change=rename), calibration, tmp_path / "o", trt_cache=tmp_path / "c", trt_version="10.3"
+                make_model(change=rename), calibration, tmp_path / "o", trt_cache=tmp_path / "c", trt_version="10.3.0"
             )
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
