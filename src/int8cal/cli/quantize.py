@@ -142,6 +142,12 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None) -> list[s
     if report.in_sample:
         lines += agreement.as_lines(report.in_sample, "agreement with float, in-sample (images used to calibrate)")
     if report.held_out:
-        shared = f", {report.shared_images} of them used to calibrate" if report.shared_images else ""
-        lines += agreement.as_lines(report.held_out, f"agreement with float, held-out{shared}")
+        lines += agreement.as_lines(report.held_out, f"agreement with float, {_seen(report)}")
     return lines
+
+
+def _seen(report: QuantizeReport) -> str:
+    """What the images of ``--eval`` are: held-out ones, if none was used to calibrate."""
+    if not report.shared_images:
+        return "held-out"
+    return f"NOT held-out ({report.shared_images} images of the file of --eval were used to calibrate)"

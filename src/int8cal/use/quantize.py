@@ -23,6 +23,7 @@ from int8cal.use.cache import CalibrationCache, check_names, dumps, version_numb
 from int8cal.use.calibrate import Batches, calibrate
 from int8cal.use.graph import all_activations, nodes_to_quantize, opset, prepare, quantized_inputs
 from int8cal.use.onnx_file import MAX_BYTES, load_model
+from int8cal.use.overlap import Remembered, shared_images
 from int8cal.use.qdq import insert_qdq
 from int8cal.use.ranges import DEFAULT_PERCENTILE, Method, check_method
 from int8cal.use.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
@@ -46,7 +47,8 @@ class QuantizeReport:
         float_bytes, int8_bytes: sizes of the two models, external data included.
         in_sample: agreement on (the first images of) the calibration file itself; None when not measured.
         held_out: agreement on the evaluation file; None without one.
-        shared_images: evaluation images that are calibration images too, by their content; 0 where it is not known.
+        shared_images: how many of the evaluation images are calibration images too, by their bits or by the encoded
+            image that they were made from.
     """
 
     method: Method
@@ -126,13 +128,15 @@ def quantize(
         listed = all_activations(prepared) if trt_cache else []
         check_names(listed)
         _try_out(original, binding, batches)
-        calibration = calibrate(prepared, list(dict.fromkeys([*inputs, *listed])), batches, binding, progress)
+        pair = None if evaluation is None else (Remembered(batches), Remembered(evaluation))
+        used = pair[0] if pair else batches
+        calibration = calibrate(prepared, list(dict.fromkeys([*inputs, *listed])), used, binding, progress)
         amax = calibration.amax(method, percentile)
         quantized = insert_qdq(prepared, nodes, {name: amax[name] for name in inputs}, fold_weights=fold_weights)
         _try_result(quantized, binding, batches)
         measure = partial(measure_agreement, original, quantized, layout=binding.layout, progress=progress)
         in_sample = measure(batches, max_images=IN_SAMPLE_IMAGES) if agreement else None
-        held_out = None if evaluation is None else measure(evaluation)
+        held_out = measure(pair[1]) if pair else None
         data = _serialized(quantized)
         model_file.write(data)
         if cache_file and version is not None:
@@ -155,7 +159,7 @@ def quantize(
         int8_bytes=len(data),
         in_sample=in_sample,
         held_out=held_out,
-        shared_images=_shared_images(batches, evaluation),
+        shared_images=shared_images(*pair) if pair else 0,
     )
 
 
@@ -218,17 +222,6 @@ def _check_evaluation(batches: Batches, evaluation: Batches | None) -> None:
 def _paths(*images: Batches | None) -> list[str]:
     """The files that images are in, of those that are in files."""
     return [path for path in (getattr(one, "path", None) for one in images) if path]
-
-
-def _shared_images(batches: Batches, evaluation: Batches | None) -> int:
-    first, second = (_hashes(images) for images in (batches, evaluation))
-    return len(first & second)
-
-
-def _hashes(images: Batches | None) -> set[bytes]:
-    """SHA-256 of each encoded image, as far as the file records them."""
-    table = getattr(images, "samples", None)
-    return set() if table is None else {bytes(row["sha256"]) for row in table if row["batch"] >= 0}
 
 
 def _serialized(model: Any) -> bytes:

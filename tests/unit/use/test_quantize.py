@@ -113,6 +113,16 @@ def test_reported_agreement_is_that_of_the_written_file(make_model: MakeModel, i
     assert (report.float_bytes, report.int8_bytes) == (source.stat().st_size, out.stat().st_size)
 
 
+@pytest.mark.parametrize(("seed", "shared"), [(0, 8), (1, 0)])
+def test_evaluation_images_that_were_used_to_calibrate_are_counted_by_their_bits(
+    make_model: MakeModel, images: Any, tmp_path: Path, seed: int, shared: int
+) -> None:
+    report = quantize(make_model(), images(), tmp_path / "int8.onnx", evaluation=images(batches=2, seed=seed))
+
+    assert report.held_out is not None
+    assert (report.held_out.images, report.shared_images) == (8, shared)
+
+
 def test_minmax_scales_are_the_largest_activation_over_127(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
     source, out = make_model(), tmp_path / "int8.onnx"
 
