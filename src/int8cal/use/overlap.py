@@ -9,8 +9,8 @@ from int8cal.types import BatchNCHW_f32
 from int8cal.use.calibrate import Batches
 
 
-class Remembered:
-    """Batches that pass through, of which the bits of each image are remembered (as 16 bytes).
+class Digested:
+    """Batches that pass through, of which the bits of each image are kept as 16 bytes.
 
     Args:
         batches: the images.
@@ -37,7 +37,7 @@ class Remembered:
             del batch  # not kept while the next one is read
 
 
-def shared_images(first: Remembered, second: Remembered) -> int:
+def shared_images(first: Digested, second: Digested) -> int:
     """How many images of the second set are in the first, by their bits or by the encoded image they were made from.
 
     Both sets must have been gone through. Files of other tools tell nothing of encoded images.
@@ -48,7 +48,7 @@ def shared_images(first: Remembered, second: Remembered) -> int:
     return len(by_bits | by_origin.intersection(range(len(second.digests))))
 
 
-def _encoded_images(images: Remembered) -> dict[int, bytes]:
+def _encoded_images(images: Digested) -> dict[int, bytes]:
     """Number of each image → SHA-256 of its encoded form, as far as the file records them."""
     table = getattr(images.batches, "samples", None)
     if table is None:

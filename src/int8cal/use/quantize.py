@@ -23,7 +23,7 @@ from int8cal.use.cache import CalibrationCache, check_names, dumps, version_numb
 from int8cal.use.calibrate import Batches, calibrate
 from int8cal.use.graph import all_activations, nodes_to_quantize, opset, prepare, quantized_inputs
 from int8cal.use.onnx_file import MAX_BYTES, load_model
-from int8cal.use.overlap import Remembered, shared_images
+from int8cal.use.overlap import Digested, shared_images
 from int8cal.use.qdq import insert_qdq
 from int8cal.use.ranges import DEFAULT_PERCENTILE, Method, check_method
 from int8cal.use.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
@@ -128,7 +128,7 @@ def quantize(
         listed = all_activations(prepared) if trt_cache else []
         check_names(listed)
         _try_out(original, binding, batches)
-        pair = None if evaluation is None else (Remembered(batches), Remembered(evaluation))
+        pair = None if evaluation is None else (Digested(batches), Digested(evaluation))
         used = pair[0] if pair else batches
         calibration = calibrate(prepared, list(dict.fromkeys([*inputs, *listed])), used, binding, progress)
         amax = calibration.amax(method, percentile)
