@@ -34,6 +34,9 @@ def test_laws_of_the_table(subject: Subject, tmp_path: Path) -> None:
     for wrong in ("unscaled", "mean without scale"):
         assert table[wrong].scores["entropy"] <= floating - 0.2
 
+    refused = {name for name, row in table.items() if None in row.scores.values()}
+    assert refused <= {"black"}
+
     for verified in (table[RIGHT].verified, table[RIGHT].verified_with_model):
         assert verified
         assert verified.sound

@@ -74,10 +74,12 @@ def quantize(
     """
     from int8cal.tensorfile import TensorFile
     from int8cal.use import quantize as work
+    from int8cal.use.onnx_file import refuse_other_formats
     from int8cal.use.ranges import DEFAULT_PERCENTILE
 
     if percentile is not None and method != "percentile":
         raise click.UsageError("--percentile is for --method percentile")
+    refuse_other_formats(model)  # before FILE is opened: who swaps the two is to be told so
     return_freed_memory()
     with ExitStack() as files:
         images = files.enter_context(TensorFile(file))

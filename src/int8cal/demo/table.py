@@ -10,6 +10,7 @@ from int8cal.check.verify import Verification, verify
 from int8cal.demo.int8 import Prepared, Shown, int8_score, predictor, verify_with_model
 from int8cal.demo.mistakes import MISTAKES, write_mistaken
 from int8cal.demo.subjects import BATCH_SIZE, TestSet
+from int8cal.errors import UseError
 from int8cal.use.ranges import Method
 
 FLOAT, RIGHT = "float model", "right"
@@ -21,13 +22,13 @@ class Row:
 
     Attributes:
         data: what it was calibrated with.
-        scores: method → score, 0..1; for the float model the same under every method.
+        scores: method → score, 0..1; for the float model the same under every method; None where `quantize` refused.
         verified: what ``verify`` said of the tensorfile; None for the float model.
         verified_with_model: what ``verify --model`` said.
     """
 
     data: str
-    scores: Mapping[Method, float]
+    scores: Mapping[Method, float | None]
     verified: Verification | None = None
     verified_with_model: Verification | None = None
 
@@ -51,11 +52,16 @@ def rows(
     yield Row(FLOAT, dict.fromkeys(methods, test.score(predictor(subject.model))))
 
     def row(data: str, tensorfile: Path, verified: Verification) -> Row:
-        scores: dict[Method, float] = {}
+        scores: dict[Method, float | None] = {}
         for method in methods:
             progress = shown(f"images for the {subject.name} ({data}, {method})")
             out = prepared.data / "int8.onnx"
-            scores[method] = int8_score(subject, tensorfile, test, out, method=method, progress=progress)
+            try:
+                scores[method] = int8_score(subject, tensorfile, test, out, method=method, progress=progress)
+            except UseError:
+                if data == RIGHT:
+                    raise
+                scores[method] = None
         return Row(data, scores, verified, verify_with_model(verified, subject.model))
 
     yield row(RIGHT, prepared.tensorfile, prepared.verification)
@@ -76,12 +82,16 @@ def said(verified: Verification | None) -> str:
     return ", ".join(dict.fromkeys(loud)) or "nothing"
 
 
+def _percent(score: float | None) -> str:
+    return "refused" if score is None else f"{score:.1%}"
+
+
 def as_cells(of: Sequence[Row]) -> list[list[str]]:
     """A table with headings; scores in percent."""
     return [
         ["calibrated with", *of[0].scores, "verify", "verify --model"],
         *(
-            [row.data, *map("{:.1%}".format, row.scores.values()), said(row.verified), said(row.verified_with_model)]
+            [row.data, *map(_percent, row.scores.values()), said(row.verified), said(row.verified_with_model)]
             for row in of
         ),
     ]

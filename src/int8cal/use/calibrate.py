@@ -62,20 +62,26 @@ def calibrate(
         progress: told about each batch.
 
     Raises:
-        UseError: the model fails on the data, or a tensor takes infinite or undefined values.
+        UseError: the model fails on the data, a tensor takes infinite or undefined values, or all values of all images
+            are the same.
     """
     runner = Runner(model, tensors, binding)
     histograms = {tensor: Histogram() for tensor in tensors}
-    images = 0
+    images, low, high = 0, np.inf, -np.inf
     with watched(progress, len(batches) * batches.shape[0]) as advance:
         for batch in batches:
             for part in runner.run(batch):
                 _count(histograms, part)
-            images += len(batch)
+            images, low, high = images + len(batch), min(low, batch.min()), max(high, batch.max())
             advance(len(batch))
             del batch  # not kept while the next one is read
     if not images:
         raise UseError("there are no calibration images")
+    if low == high:
+        raise UseError(
+            f"all values of all calibration images are {low:g}, which tells nothing of the ranges of a model",
+            hint="look for what went wrong in the tensorfile: int8cal verify FILE",
+        )
     return Calibration(histograms, images)
 
 

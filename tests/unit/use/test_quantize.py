@@ -217,11 +217,18 @@ def test_same_inputs_give_the_same_bytes(make_model: MakeModel, images: Any, tmp
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_black_images_are_reported_as_inactive(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
-    report = quantize(make_model(), images(scale=0.0), tmp_path / "int8.onnx")
+def test_tensors_that_are_always_0_are_reported_as_inactive(images: Any, tmp_path: Path) -> None:
+    nodes = [
+        NODE("Neg", ["image"], ["negative"]),
+        NODE("Relu", ["negative"], ["dead"]),
+        NODE("Conv", ["dead", "w"], ["y"], "a"),
+    ]
+    source = small(nodes, {"w": KERNEL}, ["N", 4, 14, 22])(tmp_path / "m")
 
-    assert report.inactive == ("image",)
-    assert constants(onnx.load(tmp_path / "int8.onnx"))["image_scale"] == 1.0
+    report = quantize(source, images(), tmp_path / "int8.onnx")
+
+    assert report.inactive == ("dead",)
+    assert constants(onnx.load(tmp_path / "int8.onnx"))["dead_scale"] == 1.0
 
 
 def weighted(model: onnx.ModelProto) -> dict[str, tuple[int | None, tuple[int, ...]]]:
@@ -503,6 +510,7 @@ class TestRefusals:
         [
             ({"method": "best"}, "unknown calibration method"),
             ({"percentile": 0}, "percentile"),
+            ({"method": "percentile", "percentile": 0.9999}, r"in percent, e\.g\. 99\.99"),
             ({"trt_cache": "c"}, "one TensorRT version only"),
             ({"trt_version": "10.3.0"}, "only with a calibration cache"),
             ({"trt_cache": "c", "trt_version": "11.4.0"}, "TensorRT 11 has no calibration caches"),
@@ -541,6 +549,18 @@ class TestRefusals:
             quantize(
                 make_model(change=rename), calibration, tmp_path / "o", trt_cache=tmp_path / "c", trt_version="10.3"
             )
+
+    @pytest.mark.parametrize("value", [0.0, -2.5])
+    def test_images_that_are_all_of_one_value(
+        self, make_model: MakeModel, images: Any, tmp_path: Path, value: float
+    ) -> None:
+        class Blank(images):  # type: ignore[misc]
+            def __iter__(self) -> Any:
+                return (np.full(self.shape, value, np.float32) for _ in range(self.batches))
+
+        with pytest.raises(UseError, match=rf"all values of all calibration images are {value:g},.*\n.*int8cal verify"):
+            quantize(make_model(), Blank(), tmp_path / "int8.onnx")
+        assert not (tmp_path / "int8.onnx").exists()
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_weights_that_are_not_finite(self, images: Any, tmp_path: Path, value: float) -> None:
