@@ -63,6 +63,11 @@ def test_model_cache_and_agreement(run_cli: Any, tensor: str, held_out: str, tmp
     assert "held-out, 8 images" in done.stdout
     assert "worst layers" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cal.bin", "int8.onnx"]
+    again = ["quantize", MODEL, tensor, "-o", "b.onnx", "--trt_cache", "b.bin", "--trt_version", "10.3", "--json"]
+    unlisted = json.loads(run_cli(*again).stdout)["quantize"]["unlisted"]
+    assert unlisted
+    assert f"not listed there: {len(unlisted)} tensors that are merged into others" in done.stdout
+    assert not any(f"{name}: " in (tmp_path / "cal.bin").read_text() for name in unlisted)
 
 
 def test_images_used_to_calibrate_are_not_called_held_out(run_cli: Any, tensor: str, tmp_path: Path) -> None:

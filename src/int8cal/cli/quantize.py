@@ -121,6 +121,7 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
         "bytes": {"float": report.float_bytes, "int8": report.int8_bytes},
         "amax": report.amax,
         "inactive": list(report.inactive),
+        "unlisted": list(report.unlisted) if trt_cache else None,
         "in_sample": agreement.as_json(report.in_sample) if report.in_sample else None,
         "held_out": agreement.as_json(report.held_out) if report.held_out else None,
         "shared_images": report.shared_images,
@@ -137,6 +138,8 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None) -> list[s
     ]
     if trt_cache:
         lines.append(f"{trt_cache}: calibration cache, to use with the float model and that TensorRT version only")
+        if report.unlisted:
+            lines.append(f"not listed there: {len(report.unlisted)} tensors that are merged into others (see --json)")
     if report.excluded:
         lines.append(f"left in float: {', '.join(report.excluded)}")
     if report.inactive:

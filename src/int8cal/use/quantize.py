@@ -21,7 +21,7 @@ from int8cal.types import Progress
 from int8cal.use.agreement import Agreement, measure_agreement
 from int8cal.use.cache import CalibrationCache, check_names, dumps, version_number
 from int8cal.use.calibrate import Batches, calibrate
-from int8cal.use.graph import all_activations, nodes_to_quantize, opset, prepare, quantized_inputs
+from int8cal.use.graph import all_activations, lost_activations, nodes_to_quantize, opset, prepare, quantized_inputs
 from int8cal.use.onnx_file import MAX_BYTES, load_model
 from int8cal.use.overlap import Digested, shared_images
 from int8cal.use.qdq import insert_qdq
@@ -44,6 +44,8 @@ class QuantizeReport:
         opset: (of the float model, of the INT8 model).
         amax: quantised activation → threshold.
         inactive: measured activations that were 0 on every image; their scale is arbitrary, and no cache lists them.
+        unlisted: activations of the float model that a cache does not list, because another node computes what theirs
+            did (such as a convolution before its BatchNormalization).
         float_bytes, int8_bytes: sizes of the two models, external data included.
         in_sample: agreement on (the first images of) the calibration file itself; None when not measured.
         held_out: agreement on the evaluation file; None without one.
@@ -60,6 +62,7 @@ class QuantizeReport:
     opset: tuple[int, int]
     amax: dict[str, float]
     inactive: tuple[str, ...]
+    unlisted: tuple[str, ...]
     float_bytes: int
     int8_bytes: int
     in_sample: Agreement | None
@@ -97,7 +100,7 @@ def quantize(
         exclude: names or shell patterns of nodes that stay float.
         fold_weights: store weights as INT8; see `int8cal.use.qdq.insert_qdq`.
         trt_cache: also write a calibration cache for TensorRT 10 or older here; it lists every activation that is left
-            once each BatchNormalization is folded into the convolution before it.
+            once the model is prepared, see `int8cal.use.graph.prepare`.
         trt_version: TensorRT release that will read the cache (``10.3.0``); required with ``trt_cache``.
         input_name: the model's input, to be sure of it.
         layout: layout of that input, where it cannot be told.
@@ -155,6 +158,7 @@ def quantize(
         opset=(opset(original), opset(quantized)),
         amax={name: amax[name] for name in inputs},
         inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
+        unlisted=tuple(lost_activations(original, prepared)),
         float_bytes=original.ByteSize(),
         int8_bytes=len(data),
         in_sample=in_sample,

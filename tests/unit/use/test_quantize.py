@@ -199,6 +199,29 @@ def test_cache_lists_every_activation_in_order_with_the_header_asked_for(
     assert {name: cache.amax[name] for name in report.amax} == pytest.approx(report.amax, rel=1e-6)
 
 
+def test_activations_that_the_cache_does_not_list_are_named(images: Any, tmp_path: Path) -> None:
+    nodes = [
+        NODE("Identity", ["image"], ["same"]),
+        NODE("Conv", ["same", "w"], ["raw"], "a"),
+        NODE("BatchNormalization", ["raw", "scale", "bias", "mean", "var"], ["norm"]),
+        NODE("Mul", ["norm", "factor"], ["scaled"]),
+        NODE("Relu", ["scaled"], ["active"]),
+        NODE("Identity", ["w"], ["constant"]),
+        NODE("ConvTranspose", ["active", "constant"], ["y"], "b"),
+    ]
+    names = ("scale", "bias", "mean", "var")
+    weights = {"w": KERNEL, **{name: np.arange(1.0, 5.0) for name in names}, "factor": np.full((1, 4, 1, 1), 2.0)}
+    source = small(nodes, weights, ["N", 3, 16, 24])(tmp_path / "m")
+
+    report = quantize(source, images(), tmp_path / "o", trt_cache=tmp_path / "c", trt_version="10.3.0")
+
+    listed = read_cache(tmp_path / "c").amax
+    assert "active" in listed
+    assert set(report.unlisted) >= {"same", "raw"}
+    assert not set(report.unlisted) & listed.keys()
+    assert set(report.unlisted) | listed.keys() == {"image", "same", "raw", "norm", "scaled", "active", "y"}
+
+
 def test_excluded_nodes_stay_float(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
     report = quantize(make_model(), images(), tmp_path / "int8.onnx", exclude=["second/*", "head"])
 
