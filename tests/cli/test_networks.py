@@ -73,7 +73,7 @@ def test_verify_asks_for_the_folder(folder, run_cli):
     [
         (["--cal_image_dir", "nowhere"], 4, "There is no such folder of calibration images"),
         (["--cal_image_dir", "."], 4, "No image is in the folder"),
-        (["--cal_image_dir", ""], 2, "an empty path names no folder of images"),
+        (["--cal_image_dir", ""], 2, "it is empty; is a variable of the shell not set?"),
         (
             ["--cal_image_dir", "images", "-m", "3"],
             4,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ import pytest
 from int8cal.demo.evaluate import CLASSIFIER, DETECTOR, pictures
 from int8cal.preprocess import imagenet
 from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.layout import SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
 
 MODEL = str(CLASSIFIER)
@@ -62,6 +64,50 @@ def test_model_cache_and_agreement(run_cli: Any, tensor: str, held_out: str, tmp
     assert "held-out, 8 images" in done.stdout
     assert "worst layers" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cal.bin", "int8.onnx"]
+    again = ["quantize", MODEL, tensor, "-o", "b.onnx", "--trt_cache", "b.bin", "--trt_version", "10.3.0", "--json"]
+    unlisted = json.loads(run_cli(*again).stdout)["quantize"]["unlisted"]
+    assert unlisted
+    assert f"not listed there: {len(unlisted)} tensors that are merged into others" in done.stdout
+    assert not any(f"{name}: " in (tmp_path / "cal.bin").read_text() for name in unlisted)
+
+
+def test_images_used_to_calibrate_are_not_called_held_out(run_cli: Any, tensor: str, tmp_path: Path) -> None:
+    (tmp_path / "copy.tensor").write_bytes(Path(tensor).read_bytes())
+
+    done = run_cli("quantize", MODEL, tensor, "-o", "int8.onnx", "--eval", "copy.tensor", "--no_agreement")
+
+    assert done.code == 0, done.stderr
+    assert "NOT held-out (8 images of the file of --eval were used to calibrate), 8 images:" in done.stdout
+
+
+def test_a_picture_stored_with_other_values_is_the_same_picture(run_cli: Any, tmp_path: Path) -> None:
+    compression, name = Compression.named("none"), "{}.tensor".format
+    for scale in (1, 2):
+        with TensorFileWriter(str(tmp_path / name(scale)), (4, 3, 64, 64), compression) as writer:
+            for image, _ in pictures(5, 4):
+                values = imagenet.torch(imagenet.channels_first(image)) * np.float32(scale)
+                writer.append(compression.encode(values))
+            rows = [
+                SampleRow(
+                    0,
+                    number,
+                    0,
+                    b"",
+                    b"",
+                    -1,
+                    0,
+                    64,
+                    64,
+                    100,
+                    hashlib.sha256(bytes([number, scale // 2 * (number > 0)])).digest(),
+                )
+                for number in range(4)
+            ]
+            writer.finish({}, rows)
+
+    done = run_cli("quantize", MODEL, name(1), "-o", "int8.onnx", "--eval", name(2), "--no_agreement", "--json")
+
+    assert json.loads(done.stdout)["quantize"]["shared_images"] == 1
 
 
 def test_json_holds_everything(run_cli: Any, tensor: str, held_out: str) -> None:
@@ -108,7 +154,14 @@ def test_compare_prints_and_draws(run_cli: Any, tensor: str, held_out: str, tmp_
         (["quantize", MODEL, "TENSOR", "-o", "o", "--eval", "TENSOR"], 2, "evaluation file is the calibration file"),
         (["quantize", MODEL, "TENSOR", "-o", "o", "--exclude", "nosuch"], 7, "no node fits"),
         (["quantize", MODEL, "nosuch.tensor", "-o", "o"], 6, "no such file"),
-        (["quantize", "TENSOR", "TENSOR", "-o", "o"], 7, "not an ONNX model"),
+        (["quantize", "TENSOR", MODEL, "-o", "o"], 7, "name the ONNX model first and the tensorfile behind it"),
+        (["compare", MODEL, "TENSOR", MODEL], 7, "name the ONNX model first and the tensorfile behind it"),
+        (["quantize", __file__, "TENSOR", "-o", "o"], 7, "give the path of a float model in ONNX"),
+        (
+            ["quantize", MODEL, "TENSOR", "-o", "o", "--method", "percentile", "--percentile", "0.9999"],
+            2,
+            "it is in percent, e.g. 99.99",
+        ),
         (["compare", MODEL, str(DETECTOR), "TENSOR"], 7, "different outputs"),
         (["compare", MODEL, "nosuch.onnx", "TENSOR", "--html", MODEL], 5, "already exists"),
         (["compare", MODEL, "nosuch.onnx", "TENSOR", "--html", "TENSOR", "--overwrite"], 5, "is made from"),

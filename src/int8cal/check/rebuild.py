@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal import networks
-from int8cal.check.statistics import digest_of
 from int8cal.dataset.encoded import sample_place
 from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import EncodedSample, FailedSample, Work
@@ -24,6 +23,7 @@ from int8cal.pipeline import plan
 from int8cal.planning import checked_options
 from int8cal.progress import watched
 from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.digest import digest_of
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.layout import FOLDER_RECURSIVE, is_of_folder, is_seed
 from int8cal.text_safety import printable, shortened

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from int8cal.tensorfile.digest import digest_of
 from int8cal.types import BatchNCHW_f32, ImageCHW_f32
 
 
@@ -98,11 +98,6 @@ class Statistics:
             {"min": float(low), "max": float(high), "mean": float(mean), "std": float(deviation)}
             for low, high, mean, deviation in columns
         ]
-
-
-def digest_of(image: ImageCHW_f32) -> bytes:
-    """16 bytes that stand for the bits of an image."""
-    return hashlib.blake2b(image.data, digest_size=16).digest()
 
 
 def _smoothness(image: ImageCHW_f32) -> float:

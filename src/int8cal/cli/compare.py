@@ -48,10 +48,13 @@ def compare(
     from int8cal.tensorfile import TensorFile
     from int8cal.use import compare as work
     from int8cal.use.compare_page import page_of
+    from int8cal.use.onnx_file import refuse_other_formats
     from int8cal.web_page import page_output
 
     if overwrite and not html:
         raise click.UsageError("--overwrite is for the page of --html, which is not asked for")
+    for model in (reference, other):
+        refuse_other_formats(model)  # before FILE is opened: who swaps them is to be told so
     with ExitStack() as files:
         inputs = (reference, other, file)
         page = html and files.enter_context(page_output(html, overwrite=overwrite, inputs=inputs))

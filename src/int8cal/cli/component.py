@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.options import Command, decorated
+from int8cal.cli.options import POSSIBLY_EMPTY, Command, decorated
 from int8cal.component.inputs import INPUTS, OUTPUT_DESCRIPTION, OUTPUT_DIR, ComponentInput
 from int8cal.component.values import MAX_INPUT_BYTES, read_lines
 from int8cal.errors import UsageError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def _option(name: str, text: str, metavar: str) -> Callable[[Command], Command]:
     # Every value is text here: what ND, 10.0 and True mean is decided in one place for all hosts. Taken as often as it
     # is given, so that a second one is an error instead of the winner.
-    return click.option(f"--{name}", name, multiple=True, metavar=metavar, help=text)
+    return click.option(f"--{name}", name, type=POSSIBLY_EMPTY, multiple=True, metavar=metavar, help=text)
 
 
 def _help(item: ComponentInput) -> str:

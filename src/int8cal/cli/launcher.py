@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from int8cal.cli import console
+from int8cal.cli.options import POSSIBLY_EMPTY
 
 
 class LauncherCommand(click.Command):
@@ -33,7 +34,7 @@ def _options() -> list[click.Option]:
         click.Option(["--gpu_index"], type=int, multiple=True, hidden=True),
         click.Option(["-np", "--num_processes"], type=int, hidden=True),
         click.Option(["--use_amp"], is_flag=True, hidden=True),
-        click.Option(["--mpirun_arg"], hidden=True),
+        click.Option(["--mpirun_arg"], type=POSSIBLY_EMPTY, hidden=True),
         click.Option(["--multi_node"], is_flag=True, hidden=True),
         click.Option(["--launch_cuda_blocking"], is_flag=True, hidden=True),
     ]

@@ -74,10 +74,12 @@ def quantize(
     """
     from int8cal.tensorfile import TensorFile
     from int8cal.use import quantize as work
+    from int8cal.use.onnx_file import refuse_other_formats
     from int8cal.use.ranges import DEFAULT_PERCENTILE
 
     if percentile is not None and method != "percentile":
         raise click.UsageError("--percentile is for --method percentile")
+    refuse_other_formats(model)  # before FILE is opened: who swaps the two is to be told so
     return_freed_memory()
     with ExitStack() as files:
         images = files.enter_context(TensorFile(file))
@@ -119,6 +121,7 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
         "bytes": {"float": report.float_bytes, "int8": report.int8_bytes},
         "amax": report.amax,
         "inactive": list(report.inactive),
+        "unlisted": list(report.unlisted) if trt_cache else None,
         "in_sample": agreement.as_json(report.in_sample) if report.in_sample else None,
         "held_out": agreement.as_json(report.held_out) if report.held_out else None,
         "shared_images": report.shared_images,
@@ -135,6 +138,8 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
     ]
     if trt_cache:
         lines.append(f"{trt_cache}: calibration cache, to use with the float model and TensorRT {trt_version} only")
+        if report.unlisted:
+            lines.append(f"not listed there: {len(report.unlisted)} tensors that are merged into others (see --json)")
     if report.excluded:
         lines.append(f"left in float: {', '.join(report.excluded)}")
     if report.inactive:
@@ -142,6 +147,12 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
     if report.in_sample:
         lines += agreement.as_lines(report.in_sample, "agreement with float, in-sample (images used to calibrate)")
     if report.held_out:
-        shared = f", {report.shared_images} of them used to calibrate" if report.shared_images else ""
-        lines += agreement.as_lines(report.held_out, f"agreement with float, held-out{shared}")
+        lines += agreement.as_lines(report.held_out, f"agreement with float, {_seen(report)}")
     return lines
+
+
+def _seen(report: QuantizeReport) -> str:
+    """What the images of ``--eval`` are: held-out ones, if none was used to calibrate."""
+    if not report.shared_images:
+        return "held-out"
+    return f"NOT held-out ({report.shared_images} images of the file of --eval were used to calibrate)"

@@ -23,8 +23,9 @@ _LOW_PRECISION_OPS = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearCo
 def prepare(model: Any) -> Any:
     """A copy of the model as the quantiser wants it; its outputs are those of the original up to rounding.
 
-    Opset raised to 13 if it is lower, BatchNormalization folded into the convolution before it, constants computed,
-    every node named, all shapes inferred. Names of tensors and nodes that remain are kept.
+    Opset raised to 13 if it is lower, BatchNormalization folded into the convolution before it, and so whatever else
+    ONNX Runtime's basic optimisations merge or leave out (constant factors and terms, Pad, Identity, Dropout …);
+    constants computed, every node named, all shapes inferred. Names of tensors and nodes that remain are kept.
 
     Args:
         model: a float ``onnx.ModelProto`` (see `int8cal.use.onnx_file.load_model`).
@@ -155,6 +156,18 @@ def all_activations(model: Any) -> list[str]:
     names = dict.fromkeys([*(value.name for value in model.graph.input), *produced])
     floats = _float_types(model)
     return [name for name in names if name in floats and name not in constants]
+
+
+def lost_activations(original: Any, prepared: Any) -> list[str]:
+    """Names of the float32 activations of a model that `prepare` merged into others, or left out as needless."""
+    onnx = extras.onnx()
+    inferred = onnx.shape_inference.infer_shapes(_with_constant_weights(original))
+    computed = {value.name for value in inferred.graph.input}
+    for node in inferred.graph.node:
+        if computed.intersection(node.input):
+            computed.update(node.output)
+    kept = set(all_activations(prepared))
+    return [name for name in all_activations(inferred) if name in computed and name not in kept]
 
 
 def weighted_outputs(model: Any) -> list[str]:

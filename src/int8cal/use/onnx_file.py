@@ -21,7 +21,7 @@ from int8cal.text_safety import first_line
 from int8cal.use import extras
 from int8cal.use.bounds import check_apart
 from int8cal.use.names import all_graphs
-from int8cal.use.wire import MAX_RANK, check_wire
+from int8cal.use.wire import MAX_RANK, NO_MODEL_HINT, check_wire
 
 MAX_BYTES = 2**31 - 1  # protobuf's own limit; external data counts, for the model is put together in memory
 MAX_ACTIVATION_BYTES = 2**32  # of one tensor at batch size 1
@@ -33,6 +33,7 @@ _TAO_SUFFIXES = frozenset({".etlt", ".tlt", ".hdf5", ".h5", ".pth"})
 _OTHER_EXPORTERS = {".pt": "torch.onnx.export", ".pb": "tf2onnx", ".tflite": "tf2onnx", ".keras": "tf2onnx"}
 _ENGINE_SUFFIXES = frozenset({".engine", ".plan", ".trt"})
 _SMALL_TYPES = {4: ("INT4", "UINT4", "FLOAT4E2M1"), 2: ("INT2", "UINT2")}  # bits → types, as far as onnx knows them
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 _DYNAMIC_DIM = 1  # what an unknown dimension is taken for when sizes are estimated
 
 
@@ -50,7 +51,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         UnavailableError: the extra ``quantize`` is not installed.
     """
     name = os.fspath(path)
-    _refuse_other_formats(name)
+    refuse_other_formats(name)
     onnx = extras.onnx()
     model = _parse(onnx, name)
     _take_in_external_data(onnx, model, name)
@@ -77,7 +78,12 @@ def _bad(path: str, message: str, hint: str = "export the float model to ONNX ag
     return UseError(message, where=path, hint=hint)
 
 
-def _refuse_other_formats(path: str) -> None:
+def refuse_other_formats(path: str) -> None:
+    """Refuse what a file's name or first bytes show to be something else than ONNX, with the way to it.
+
+    Raises:
+        UseError: the file is of a known other format.
+    """
     suffix = Path(path).suffix.lower()
     if suffix in _TAO_SUFFIXES:
         hint = "export it first: tao model NETWORK export -m MODEL -o MODEL.onnx (TAO 4 and older: tao NETWORK export)"
@@ -87,6 +93,17 @@ def _refuse_other_formats(path: str) -> None:
         raise _bad(path, "a TensorRT engine is compiled for one GPU and cannot be quantised any more", hint)
     if suffix in _OTHER_EXPORTERS:
         raise _bad(path, f"a {suffix} file is no ONNX model", f"export it first, with {_OTHER_EXPORTERS[suffix]}")
+    if _first_bytes(path, len(_HDF5)) == _HDF5:
+        hint = "name the ONNX model first and the tensorfile behind it: MODEL.onnx FILE"
+        raise _bad(path, "is an HDF5 file, as tensorfiles are, and not an ONNX model", hint)
+
+
+def _first_bytes(path: str, count: int) -> bytes:
+    try:
+        with open_regular(path) as file:
+            return file.read(count)
+    except (OSError, ValueError):
+        return b""  # whoever reads the model says why
 
 
 def _parse(onnx: Any, path: str) -> Any:
@@ -95,17 +112,17 @@ def _parse(onnx: Any, path: str) -> Any:
     try:
         with open_regular(path) as file:
             if _size(file, path, "the file") == 0:
-                raise _bad(path, "is empty")
+                raise _bad(path, "is empty", NO_MODEL_HINT)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 check_wire(data, onnx.ModelProto.DESCRIPTOR, path)
                 model = onnx.ModelProto.FromString(data[:])
     except OSError as error:
         raise _bad(path, f"cannot be read: {error.strerror}", "give the path of a float model in ONNX") from error
     except DecodeError as error:
-        raise _bad(path, "is not an ONNX model, or is damaged") from error
+        raise _bad(path, "is not an ONNX model, or is damaged", NO_MODEL_HINT) from error
     del model.training_info[:]
     if not model.graph.node:
-        raise _bad(path, "is not an ONNX model, or has no nodes")
+        raise _bad(path, "is not an ONNX model, or has no nodes", NO_MODEL_HINT)
     return model
 
 

@@ -68,6 +68,8 @@ def _quantized(
     model: Any, nodes: Sequence[str], amax: Mapping[str, float], axes: Mapping[str, Axis], *, fold_weights: bool
 ) -> Any:
     quantization = extras.need("onnxruntime.quantization", "quantize")
+    before = _what_nodes_do(model.graph)
+    biases = _hide_biases(model.graph, set(nodes))
     ranges = {name: _symmetric_range(quantization, magnitude) for name, magnitude in amax.items()}
     quantizer = quantization.QDQQuantizer(
         model,
@@ -89,8 +91,63 @@ def _quantized(
         },
     )
     quantizer.quantize_model()
+    _show_biases(quantizer.model.model.graph, *biases)
     quantizer.model.topological_sort()
+    _check_unchanged(quantizer.model.model.graph, before)
     return quantizer.model.model
+
+
+def _hide_biases(graph: Any, nodes: set[str]) -> tuple[dict[str, str], list[Any]]:
+    """Take the biases of nodes away for the time being; gives each node's, and the constants among them.
+
+    The quantiser would do to a float bias what belongs to a quantised one: set the ``beta`` of a Gemm to 1, copy what
+    nodes share, coarsen weights, and log a warning (with names from the model) where a bias is computed.
+    """
+    readers = [node for node in graph.node if node.name in nodes and len(node.input) > 2]
+    biases = {node.name: node.input[2] for node in readers}
+    for node in readers:
+        del node.input[2:]
+    hidden = set(biases.values())
+    constants = []
+    for tensor in graph.initializer:
+        if tensor.name in hidden:
+            constants.append(type(tensor)())
+            constants[-1].CopyFrom(tensor)
+    return biases, constants
+
+
+def _show_biases(graph: Any, biases: Mapping[str, str], constants: Sequence[Any]) -> None:
+    for node in graph.node:
+        if node.name in biases:
+            node.input.append(biases[node.name])
+    present = {tensor.name for tensor in graph.initializer}
+    graph.initializer.extend(tensor for tensor in constants if tensor.name not in present)
+
+
+def _what_nodes_do(graph: Any) -> dict[str, bytes]:
+    """Node → all that placement must not change: everything but the inputs."""
+    found = {}
+    for node in graph.node:
+        copy = type(node)()
+        copy.CopyFrom(node)
+        del copy.input[:]
+        found[node.name] = copy.SerializeToString(deterministic=True)
+    return found
+
+
+def _check_unchanged(graph: Any, before: Mapping[str, bytes]) -> None:
+    """Placement may insert nodes and give others new inputs; anything else would be another model.
+
+    Raises:
+        UseError: a node is gone, or does something else.
+    """
+    after = _what_nodes_do(graph)
+    for name, what in before.items():
+        if after.get(name) != what:
+            raise UseError(
+                f"ONNX Runtime's quantiser changed what node {name!r} computes; the INT8 model would be another one",
+                hint="leave the node in float: --exclude NODE",
+            )
 
 
 def _aliases(graph: Any, quantized: set[str]) -> dict[str, str]:

@@ -21,8 +21,9 @@ from int8cal.types import Progress
 from int8cal.use.agreement import Agreement, measure_agreement
 from int8cal.use.cache import CalibrationCache, check_names, dumps, version_number
 from int8cal.use.calibrate import Batches, calibrate
-from int8cal.use.graph import all_activations, nodes_to_quantize, opset, prepare, quantized_inputs
+from int8cal.use.graph import all_activations, lost_activations, nodes_to_quantize, opset, prepare, quantized_inputs
 from int8cal.use.onnx_file import MAX_BYTES, load_model
+from int8cal.use.overlap import Digested, shared_images
 from int8cal.use.qdq import insert_qdq
 from int8cal.use.ranges import DEFAULT_PERCENTILE, Method, check_method
 from int8cal.use.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
@@ -43,10 +44,13 @@ class QuantizeReport:
         opset: (of the float model, of the INT8 model).
         amax: quantised activation → threshold.
         inactive: measured activations that were 0 on every image; their scale is arbitrary, and no cache lists them.
+        unlisted: activations of the float model that a cache does not list, because another node computes what theirs
+            did (such as a convolution before its BatchNormalization).
         float_bytes, int8_bytes: sizes of the two models, external data included.
         in_sample: agreement on (the first images of) the calibration file itself; None when not measured.
         held_out: agreement on the evaluation file; None without one.
-        shared_images: evaluation images that are calibration images too, by their content; 0 where it is not known.
+        shared_images: how many of the evaluation images are calibration images too, by their bits or by the encoded
+            image that they were made from.
     """
 
     method: Method
@@ -58,6 +62,7 @@ class QuantizeReport:
     opset: tuple[int, int]
     amax: dict[str, float]
     inactive: tuple[str, ...]
+    unlisted: tuple[str, ...]
     float_bytes: int
     int8_bytes: int
     in_sample: Agreement | None
@@ -95,7 +100,7 @@ def quantize(
         exclude: names or shell patterns of nodes that stay float.
         fold_weights: store weights as INT8; see `int8cal.use.qdq.insert_qdq`.
         trt_cache: also write a calibration cache for TensorRT 10 or older here; it lists every activation that is left
-            once each BatchNormalization is folded into the convolution before it.
+            once the model is prepared, see `int8cal.use.graph.prepare`.
         trt_version: TensorRT release that will read the cache (``10.3.0``); required with ``trt_cache``.
         input_name: the model's input, to be sure of it.
         layout: layout of that input, where it cannot be told.
@@ -126,13 +131,15 @@ def quantize(
         listed = all_activations(prepared) if trt_cache else []
         check_names(listed)
         _try_out(original, binding, batches)
-        calibration = calibrate(prepared, list(dict.fromkeys([*inputs, *listed])), batches, binding, progress)
+        pair = None if evaluation is None else (Digested(batches), Digested(evaluation))
+        used = pair[0] if pair else batches
+        calibration = calibrate(prepared, list(dict.fromkeys([*inputs, *listed])), used, binding, progress)
         amax = calibration.amax(method, percentile)
         quantized = insert_qdq(prepared, nodes, {name: amax[name] for name in inputs}, fold_weights=fold_weights)
         _try_result(quantized, binding, batches)
         measure = partial(measure_agreement, original, quantized, layout=binding.layout, progress=progress)
         in_sample = measure(batches, max_images=IN_SAMPLE_IMAGES) if agreement else None
-        held_out = None if evaluation is None else measure(evaluation)
+        held_out = measure(pair[1]) if pair else None
         data = _serialized(quantized)
         model_file.write(data)
         if cache_file and version is not None:
@@ -151,11 +158,12 @@ def quantize(
         opset=(opset(original), opset(quantized)),
         amax={name: amax[name] for name in inputs},
         inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
+        unlisted=tuple(lost_activations(original, prepared)),
         float_bytes=original.ByteSize(),
         int8_bytes=len(data),
         in_sample=in_sample,
         held_out=held_out,
-        shared_images=_shared_images(batches, evaluation),
+        shared_images=shared_images(*pair) if pair else 0,
     )
 
 
@@ -218,17 +226,6 @@ def _check_evaluation(batches: Batches, evaluation: Batches | None) -> None:
 def _paths(*images: Batches | None) -> list[str]:
     """The files that images are in, of those that are in files."""
     return [path for path in (getattr(one, "path", None) for one in images) if path]
-
-
-def _shared_images(batches: Batches, evaluation: Batches | None) -> int:
-    first, second = (_hashes(images) for images in (batches, evaluation))
-    return len(first & second)
-
-
-def _hashes(images: Batches | None) -> set[bytes]:
-    """SHA-256 of each encoded image, as far as the file records them."""
-    table = getattr(images, "samples", None)
-    return set() if table is None else {bytes(row["sha256"]) for row in table if row["batch"] >= 0}
 
 
 def _serialized(model: Any) -> bytes:

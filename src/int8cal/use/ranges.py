@@ -27,6 +27,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 DEFAULT_PERCENTILE = 99.99
 
 LEVELS = 128  # magnitudes that INT8 can tell apart, zero included
+_LEAST_PERCENTILE = 50.0  # nobody clips half of all values; 0.9999 means 99.99
 STEPS = 127  # the largest INT8 value
 _MSE_STRIDE = 8  # candidate thresholds of the mse method: every eighth bin, i.e. 1/256 of the range
 
@@ -42,7 +43,7 @@ def threshold(histogram: Histogram, method: Method = "entropy", percentile: floa
     Args:
         histogram: magnitudes seen during calibration.
         method: one of `METHODS`.
-        percentile: share in percent, 0 < percentile <= 100; used by ``percentile`` only.
+        percentile: share in percent, 50 <= percentile <= 100; used by ``percentile`` only.
 
     Raises:
         UsageError: unknown method, or a percentile out of range.
@@ -68,8 +69,11 @@ def check_method(method: str, percentile: float) -> None:
     """
     if method not in METHODS:
         raise UsageError(f"unknown calibration method {method!r}", hint=f"one of: {', '.join(METHODS)}")
-    if not 0.0 < percentile <= 100.0:
-        raise UsageError(f"percentile {percentile} is not within (0, 100]")
+    if not _LEAST_PERCENTILE <= percentile <= 100.0:
+        raise UsageError(
+            f"percentile {percentile} is not within {_LEAST_PERCENTILE:g} to 100",
+            hint="it is in percent, e.g. 99.99, not a fraction such as 0.9999",
+        )
 
 
 def _percentile_bins(counts: npt.NDArray[np.int64], percentile: float) -> int:

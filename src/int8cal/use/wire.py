@@ -21,6 +21,8 @@ MAX_RANK = 64  # dimensions of a tensor; NumPy's own limit, and no real tensor h
 MAX_NUMBERS = 1_000_000  # integers of variable length: shapes, attributes, values that are not stored as raw bytes
 MAX_OTHER_BYTES = 32 << 20  # names, texts and attributes
 
+NO_MODEL_HINT = "give the path of a float model in ONNX; one that was cut off must be copied or exported again"
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
 _BLOCK_BYTES = 1 << 20
@@ -47,9 +49,9 @@ def check_wire(data: mmap.mmap, descriptor: Any, path: str) -> None:
     try:
         walk.message(0, len(data), descriptor, MAX_DEPTH)
     except (_MalformedError, IndexError, UnicodeDecodeError):
-        raise UseError("is not an ONNX model, or is damaged", where=path) from None
+        raise UseError("is not an ONNX model, or is damaged", where=path, hint=NO_MODEL_HINT) from None
     except _TooMuchError as error:
-        raise UseError(str(error), where=path) from None
+        raise UseError(str(error), where=path, hint="export the float model to ONNX again") from None
 
 
 class _TooMuchError(Exception):

@@ -13,7 +13,7 @@ from tests.specs import CLASSIFICATION, FASTER_RCNN, SSD, changed
 import int8cal
 from int8cal import networks
 from int8cal.dataset.samples import Sample
-from int8cal.errors import ImageError
+from int8cal.errors import ImageError, UsageError
 from int8cal.networks.network import Evidence
 
 GREY_FASTER_RCNN = changed(
@@ -129,3 +129,8 @@ def test_travels_to_other_processes(subject, kinds):
     arrived = ray.cloudpickle.loads(sent)
     encoded = kinds["rgb.png"]
     np.testing.assert_array_equal(arrived(encoded, subject.sample), subject(encoded))
+
+
+def test_an_empty_path_names_no_folder_of_images(here, read):
+    with pytest.raises(UsageError, match="an empty path names no folder of images"):
+        int8cal.plan(read(SSD), cal_image_dir="")

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
+from onnxruntime import quantization
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError, UseError
 from int8cal.use.cache import read_cache
@@ -112,6 +113,16 @@ def test_reported_agreement_is_that_of_the_written_file(make_model: MakeModel, i
     assert (report.float_bytes, report.int8_bytes) == (source.stat().st_size, out.stat().st_size)
 
 
+@pytest.mark.parametrize(("seed", "shared"), [(0, 8), (1, 0)])
+def test_evaluation_images_that_were_used_to_calibrate_are_counted_by_their_bits(
+    make_model: MakeModel, images: Any, tmp_path: Path, seed: int, shared: int
+) -> None:
+    report = quantize(make_model(), images(), tmp_path / "int8.onnx", evaluation=images(batches=2, seed=seed))
+
+    assert report.held_out is not None
+    assert (report.held_out.images, report.shared_images) == (8, shared)
+
+
 def test_minmax_scales_are_the_largest_activation_over_127(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
     source, out = make_model(), tmp_path / "int8.onnx"
 
@@ -188,6 +199,29 @@ def test_cache_lists_every_activation_in_order_with_the_header_asked_for(
     assert {name: cache.amax[name] for name in report.amax} == pytest.approx(report.amax, rel=1e-6)
 
 
+def test_activations_that_the_cache_does_not_list_are_named(images: Any, tmp_path: Path) -> None:
+    nodes = [
+        NODE("Identity", ["image"], ["same"]),
+        NODE("Conv", ["same", "w"], ["raw"], "a"),
+        NODE("BatchNormalization", ["raw", "scale", "bias", "mean", "var"], ["norm"]),
+        NODE("Mul", ["norm", "factor"], ["scaled"]),
+        NODE("Relu", ["scaled"], ["active"]),
+        NODE("Identity", ["w"], ["constant"]),
+        NODE("ConvTranspose", ["active", "constant"], ["y"], "b"),
+    ]
+    names = ("scale", "bias", "mean", "var")
+    weights = {"w": KERNEL, **{name: np.arange(1.0, 5.0) for name in names}, "factor": np.full((1, 4, 1, 1), 2.0)}
+    source = small(nodes, weights, ["N", 3, 16, 24])(tmp_path / "m")
+
+    report = quantize(source, images(), tmp_path / "o", trt_cache=tmp_path / "c", trt_version="10.3.0")
+
+    listed = read_cache(tmp_path / "c").amax
+    assert "active" in listed
+    assert set(report.unlisted) >= {"same", "raw"}
+    assert not set(report.unlisted) & listed.keys()
+    assert set(report.unlisted) | listed.keys() == {"image", "same", "raw", "norm", "scaled", "active", "y"}
+
+
 def test_excluded_nodes_stay_float(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
     report = quantize(make_model(), images(), tmp_path / "int8.onnx", exclude=["second/*", "head"])
 
@@ -206,11 +240,18 @@ def test_same_inputs_give_the_same_bytes(make_model: MakeModel, images: Any, tmp
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_black_images_are_reported_as_inactive(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
-    report = quantize(make_model(), images(scale=0.0), tmp_path / "int8.onnx")
+def test_tensors_that_are_always_0_are_reported_as_inactive(images: Any, tmp_path: Path) -> None:
+    nodes = [
+        NODE("Neg", ["image"], ["negative"]),
+        NODE("Relu", ["negative"], ["dead"]),
+        NODE("Conv", ["dead", "w"], ["y"], "a"),
+    ]
+    source = small(nodes, {"w": KERNEL}, ["N", 4, 14, 22])(tmp_path / "m")
 
-    assert report.inactive == ("image",)
-    assert constants(onnx.load(tmp_path / "int8.onnx"))["image_scale"] == 1.0
+    report = quantize(source, images(), tmp_path / "int8.onnx")
+
+    assert report.inactive == ("dead",)
+    assert constants(onnx.load(tmp_path / "int8.onnx"))["dead_scale"] == 1.0
 
 
 def weighted(model: onnx.ModelProto) -> dict[str, tuple[int | None, tuple[int, ...]]]:
@@ -315,6 +356,94 @@ def test_a_node_left_in_float_keeps_the_float_weight_that_it_shares(images: Any,
     assert constants(model)["w"] == pytest.approx(KERNEL)
 
 
+CONVOLVED = [NODE("Conv", ["image", "k"], ["c"], "a"), *POOLED]
+DENSE = {"k": KERNEL, "w": RANDOM.standard_normal((4, 5)), "b": 3 * RANDOM.standard_normal(5), "one": np.ones(1)}
+
+
+@pytest.mark.parametrize("fold_weights", [False, True])
+@pytest.mark.parametrize("bias", ["", "b", "one", "computed"])
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 2.0), (0.5, -3.0), (2.0, 0.0)])
+def test_a_gemm_keeps_its_factors(
+    images: Any, tmp_path: Path, alpha: float, beta: float, bias: str, fold_weights: bool, caplog: Any
+) -> None:
+    gemm = NODE("Gemm", ["f", "w", *filter(None, [bias])], ["y"], "\x1b[31mg", alpha=alpha, beta=beta)
+    nodes = [*CONVOLVED, NODE("ReduceMax", ["f"], ["computed"], axes=[1]), gemm]
+    out = tmp_path / "int8.onnx"
+
+    report = quantize(small(nodes, DENSE, ["N", 5])(tmp_path / "m"), images(), out, fold_weights=fold_weights)
+
+    written = next(node for node in onnx.load(out).graph.node if node.op_type == "Gemm")
+    assert {item.name: item.f for item in written.attribute} == {"alpha": alpha, "beta": beta}
+    assert written.input[2:] == gemm.input[2:]
+    assert report.in_sample is not None
+    assert report.in_sample.outputs[0].sqnr_db > 30
+    assert not caplog.records
+
+
+def test_a_bias_that_two_nodes_share_is_neither_copied_nor_changed(images: Any, tmp_path: Path) -> None:
+    nodes = [
+        *CONVOLVED,
+        NODE("Gemm", ["f", "w", "b"], ["first"], "g", beta=2.0),
+        NODE("Gemm", ["f", "w", "b"], ["second"], "h", beta=0.5),
+        NODE("Sub", ["first", "second"], ["y"]),
+    ]
+
+    report = quantize(small(nodes, DENSE, ["N", 5])(tmp_path / "m"), images(), tmp_path / "o", fold_weights=True)
+
+    model = onnx.load(tmp_path / "o")
+    assert [node.input[2] for node in model.graph.node if node.op_type == "Gemm"] == ["b", "b"]
+    assert constants(model)["b"] == pytest.approx(DENSE["b"])
+    assert report.in_sample is not None
+    assert report.in_sample.outputs[0].sqnr_db > 30
+
+
+def test_placement_keeps_every_node_as_it_was(images: Any, tmp_path: Path) -> None:
+    nodes = [
+        NODE("Pad", ["image", "pads"], ["padded"], mode="edge"),
+        NODE("Conv", ["padded", "k"], ["c"], "a", strides=[2, 2], dilations=[1, 2], group=1),
+        NODE("LeakyRelu", ["c"], ["l"], alpha=0.3),
+        NODE("ConvTranspose", ["l", "t", "tb"], ["u"], "t", strides=[2, 1], output_padding=[1, 0]),
+        NODE("Clip", ["u", "low", "high"], ["v"]),
+        NODE("Softmax", ["v"], ["s"], axis=1),
+        NODE("Mul", ["v", "s"], ["m"]),
+        NODE("Add", ["m", "v"], ["y"], "sum"),
+    ]
+    weights = {"k": KERNEL, "t": RANDOM.standard_normal((4, 2, 3, 3)), "tb": np.ones(2), "low": -3, "high": 3}
+    source = small(nodes, {name: np.asarray(value) for name, value in weights.items()}, ["N", 2, None, None])
+    model = onnx.load(source(tmp_path / "m"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, 0, 1, 1] * 2), "pads"))
+    (tmp_path / "m").write_bytes(model.SerializeToString())
+
+    report = quantize(tmp_path / "m", images(), tmp_path / "o")
+
+    def what(path: Path) -> list[Any]:
+        made = [node for node in onnx.load(path).graph.node if "antizeLinear" not in node.op_type]
+        return [
+            (node.op_type, list(node.output), [item for item in node.attribute if item.name != "kernel_shape"])
+            for node in made
+        ]
+
+    assert sorted(map(str, what(tmp_path / "o"))) == sorted(map(str, what(tmp_path / "m")))
+    assert report.in_sample is not None
+    assert report.in_sample.outputs[0].sqnr_db > 25
+
+
+def test_a_quantiser_that_changes_a_node_is_not_believed(
+    images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = quantization.QDQQuantizer.quantize_model
+
+    def careless(self: Any) -> Any:
+        place(self)
+        next(node for node in self.model.model.graph.node if node.op_type == "Gemm").attribute[0].f = 1.0
+
+    monkeypatch.setattr(quantization.QDQQuantizer, "quantize_model", careless)
+    source = small([*CONVOLVED, NODE("Gemm", ["f", "w"], ["y"], "g", alpha=0.5)], DENSE, ["N", 5])(tmp_path / "m")
+    with pytest.raises(UseError, match="changed what node 'g' computes"):
+        quantize(source, images(), tmp_path / "o")
+    assert not (tmp_path / "o").exists()
+
+
 @pytest.mark.parametrize("name", ["image_scale", "image_QuantizeLinear_Output", "w_DequantizeLinear_Output"])
 @pytest.mark.parametrize("is_output", [False, True])
 def test_names_that_the_quantiser_would_take_for_its_own_are_kept(
@@ -406,6 +535,7 @@ class TestRefusals:
         [
             ({"method": "best"}, "unknown calibration method"),
             ({"percentile": 0}, "percentile"),
+            ({"method": "percentile", "percentile": 0.9999}, r"in percent, e\.g\. 99\.99"),
             ({"trt_cache": "c"}, "one TensorRT version only"),
             ({"trt_version": "10.3.0"}, "only with a calibration cache"),
             ({"trt_cache": "c", "trt_version": "11.4.0"}, "TensorRT 11 has no calibration caches"),
