@@ -461,13 +461,15 @@ def test_report_that_fails_does_not_fail_the_run(site, monkeypatch, caplog):
 def test_page_of_another_file_is_not_taken_for_this_ones(site):
     page = Path(f"{site.tensorfile}.html")
     page.parent.mkdir(parents=True)
-    page.write_text("of another file")
+    foreign = "<!doctype html>of another file"
+    page.write_text(foreign)
     with pytest.raises(OutputExistsError):
         site.run()
-    assert page.read_text() == "of another file"
+    assert page.read_text() == foreign
     assert not site.tensorfile.exists()
     site.run(overwrite=True)
     assert "<html" in page.read_text()
+    assert foreign not in page.read_text()
 
 
 def test_missing_page_is_made_up_for(site):

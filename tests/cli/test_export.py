@@ -65,7 +65,7 @@ def test_json_and_existing_output(run_cli: Any, tensor: Path) -> None:
         (("npz", "--name", "../../x"), "cannot be the name of an array"),
         (("npz", "--name", "/x"), "cannot be the name of an array"),
         (("npz", "--name", "a\x1b[2J"), "cannot be the name of an array"),
-        (("npz", "--name", ""), "cannot be the name of an array"),
+        (("npz", "--name", ""), "it is empty; is a variable of the shell not set?"),
     ],
 )
 def test_options_that_would_be_ignored_or_do_harm(run_cli: Any, tensor: Path, arguments: Any, message: str) -> None:
