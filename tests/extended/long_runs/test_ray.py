@@ -43,7 +43,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
+        time.sleep(0.01)  # what is waited for may last no longer than a second
 
 
 def one_thread(spec: Path, out: Path) -> str:
@@ -124,9 +124,10 @@ def own_cluster(detection_specs, tmp_path, short_folder, monkeypatch) -> Iterato
 
     def start(*options: str) -> subprocess.Popen:
         command = ("detectnet_v2", "calibration_tensorfile", "-e", detection_specs[0], "-o", tmp_path / "out" / "c")
+        slow = ("--compression", "small")
         runs.append(
             subprocess.Popen(
-                [sys.executable, "-m", "int8cal", *command, "--engine", "ray", "--workers", "1", *options],
+                [sys.executable, "-m", "int8cal", *command, "--engine", "ray", "--workers", "1", *slow, *options],
                 stderr=subprocess.PIPE,
                 text=True,
                 env={**os.environ, "RAY_ADDRESS": ""},
