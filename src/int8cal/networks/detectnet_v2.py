@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,14 +39,13 @@ from int8cal.dataset.encoded import sample_place
 from int8cal.dataset.limits import MAX_PIXELS, output_problem
 from int8cal.dataset.samples import Dataset, Sample, Source
 from int8cal.dataset.sources import DataloaderMode, read_tfrecord_split
-from int8cal.dataset.tfrecord import CONVERT_AGAIN
 from int8cal.errors import DataError, ImageError, SpecError
 from int8cal.networks import path_roles
 from int8cal.networks.network import CORRECT_FIELD, Arithmetic, Network, ReferenceCommand, array_size
+from int8cal.networks.resizing import limited_sample_size, resized_values
 from int8cal.networks.tfrecord_config import tfrecord_selection
 from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES, look_up
-from int8cal.preprocess.resample import limited_size, resize_bilinear_legacy
 from int8cal.preprocess.warp import inverse_like_eigen, make_canvas, warp
 from int8cal.preprocess.window import Window, cut_pixels, cut_values
 from int8cal.spec.spec import Spec
@@ -53,6 +53,7 @@ from int8cal.types import ImageCHW_f32, ImageHWC_f16, ImageHWC_u8, Matrix3x3_f32
 
 _PREPROCESSING = "augmentation_config.preprocessing"
 _SPATIAL = "augmentation_config.spatial_augmentation"
+_SHORTEST = "output_image_min"
 
 _ENCODINGS = ("fp16", "jpg", "jpeg", "png")
 """Extensions that modes 1 and 2 take, in any case."""
@@ -250,7 +251,8 @@ def _arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmeti
         way, size = _default_way(settings, matrix), lambda sample: settings.output
         options |= {"sampling_matrix": matrix.tolist()}
     elif settings.shortest:
-        way, size = _Way(_decoder(settings), _limited_tensor(settings)), lambda sample: _limited(settings, sample)
+        size = partial(limited_sample_size, shortest=settings.shortest, longest=settings.longest, field=_SHORTEST)
+        way = _Way(_decoder(settings), lambda image, sample: resized_values(image, size(sample)))
         options |= {"shortest_side": settings.shortest, "longest_side": settings.longest}
     else:
         canvas = _canvas(dataset.sources, settings)
@@ -293,39 +295,6 @@ def _cut_way(settings: _Settings, window: Window, cut: Callable[[Corner, Sample]
     return _Way(decode, cut, lambda decoded: decoded.size)
 
 
-def _limited(settings: _Settings, sample: Sample) -> Size:
-    """Size of the result with output_image_min; it depends on the recorded size, not on the file's."""
-    if not (sample.height and sample.width):
-        raise ImageError(
-            "The record gives no image size, which output_image_min needs.",
-            where=sample_place(sample),
-            hint=CONVERT_AGAIN,
-        )
-    size = limited_size(Size(sample.height, sample.width), settings.shortest, settings.longest)
-    if min(size) < 1:
-        raise ImageError(
-            f"output dimensions must be positive, got {size.width}×{size.height}.",
-            where=sample_place(sample),
-            hint="Set output_image_max, to at least output_image_min.",
-        )
-    if size.height * size.width > MAX_PIXELS:
-        raise ImageError(
-            f"The result would have {size.width}×{size.height} pixels.",
-            where=sample_place(sample),
-            hint=f"At most {MAX_PIXELS} are made: set smaller output_image_min and output_image_max.",
-        )
-    return size
-
-
-def _limited_tensor(settings: _Settings) -> _ToTensor:
-    def to_tensor(image: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
-        values = resize_bilinear_legacy(image, HALF_VALUES, _limited(settings, sample))
-        round_to_half(values)
-        return values
-
-    return to_tensor
-
-
 def _multisource_way(settings: _Settings, canvas: Size, steps: tuple[np.float32, np.float32] | None) -> _Way:
     window = settings.window
 
@@ -336,15 +305,8 @@ def _multisource_way(settings: _Settings, canvas: Size, steps: tuple[np.float32,
     if steps is None and not settings.auto_resize:
         return _cut_way(settings, window, cut)
 
-    def resized(image: ImageHWC_u8) -> ImageCHW_f32:
-        if image.shape[:2] == canvas:
-            return look_up(image, HALF_VALUES)
-        values = resize_bilinear_legacy(image, HALF_VALUES, canvas)
-        round_to_half(values)
-        return values
-
     def cut_resized(image: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
-        return cut_values(resized(image), window, background=0.5)
+        return cut_values(resized_values(image, canvas), window, background=0.5)
 
     if steps is None:
         return _Way(_decoder(settings), cut_resized)
@@ -355,7 +317,7 @@ def _multisource_way(settings: _Settings, canvas: Size, steps: tuple[np.float32,
     def scaled(image: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
         surface = make_canvas(settings.channels, canvas, background=0.5)
         if settings.auto_resize:
-            surface.inner[...] = resized(image)
+            surface.inner[...] = resized_values(image, canvas)
         else:
             _require_fit(array_size(image), canvas, sample)
             look_up(image, HALF_VALUES, surface.inner[:, : image.shape[0], : image.shape[1]])

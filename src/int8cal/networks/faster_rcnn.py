@@ -22,25 +22,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from int8cal.dataset.decode import decode_image
 from int8cal.dataset.encoded import sample_place
-from int8cal.dataset.limits import MAX_PIXELS, output_problem
+from int8cal.dataset.limits import output_problem
 from int8cal.dataset.samples import Dataset, Sample
 from int8cal.dataset.sources import DataloaderMode, read_tfrecord_split
-from int8cal.dataset.tfrecord import CONVERT_AGAIN
-from int8cal.errors import ImageError, SpecError
+from int8cal.errors import SpecError
 from int8cal.networks import path_roles
 from int8cal.networks.exporter import exporter_arithmetic
 from int8cal.networks.image_mean import CHANNEL_KEYS, image_mean
 from int8cal.networks.network import CORRECT_FIELD, Arithmetic, Network
+from int8cal.networks.resizing import limited_sample_size, resized_values
 from int8cal.networks.tfrecord_config import tfrecord_selection
-from int8cal.preprocess.half import round_to_half
-from int8cal.preprocess.normalise import HALF_VALUES, look_up
-from int8cal.preprocess.resample import limited_size, resize_bilinear_legacy
 from int8cal.spec.spec import Spec
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Message, Size, SplitName
 
@@ -153,16 +151,10 @@ def _arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmeti
     accurate = message.dataset_config.image_extension in ("jpg", "jpeg")
 
     def decode(encoded: bytes, sample: Sample) -> ImageHWC_u8:
-        image = decode_image(encoded, channels, fast_dct=not accurate, where=sample_place(sample))
-        return image[..., ::-1] if reverse else image
+        return decode_image(encoded, channels, fast_dct=not accurate, where=sample_place(sample))
 
     def to_tensor(image: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
-        size = size_of(sample)
-        if image.shape[:2] == size:
-            values = look_up(image, HALF_VALUES)
-        else:
-            values = resize_bilinear_legacy(image, HALF_VALUES, size)
-            round_to_half(values)
+        values = resized_values(image[..., ::-1] if reverse else image, size_of(sample))
         values *= np.float32(255)
         values -= subtract
         values /= divide
@@ -196,23 +188,7 @@ def _target_size(message: Message) -> Callable[[Sample], Size]:
     shortest = _input(message).size_min.min
     longest = message.augmentation_config.preprocessing.output_image_max or _NO_LIMIT
 
-    def limited(sample: Sample) -> Size:
-        if not (sample.height and sample.width):
-            raise ImageError(
-                "The record gives no image size, which size_min needs.",
-                where=sample_place(sample),
-                hint=CONVERT_AGAIN,
-            )
-        size = limited_size(Size(sample.height, sample.width), shortest, longest)
-        if min(size) < 1 or size.height * size.width > MAX_PIXELS:
-            raise ImageError(
-                f"The result would have {size.width}×{size.height} pixels.",
-                where=sample_place(sample),
-                hint=f"At most {MAX_PIXELS} are made: set a smaller size_min, or size_height_width.",
-            )
-        return size
-
-    return limited
+    return partial(limited_sample_size, shortest=shortest, longest=longest, field="size_min")
 
 
 def _folder_arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:

@@ -1,0 +1,56 @@
+"""Resizing as the TensorFlow loaders of DetectNet_v2 (mode 0) and FasterRCNN do it: bilinear, in half precision."""
+
+from __future__ import annotations
+
+from int8cal.dataset.encoded import sample_place
+from int8cal.dataset.limits import MAX_PIXELS
+from int8cal.dataset.samples import Sample
+from int8cal.dataset.tfrecord import CONVERT_AGAIN
+from int8cal.errors import ImageError
+from int8cal.preprocess.half import round_to_half
+from int8cal.preprocess.normalise import HALF_VALUES, look_up
+from int8cal.preprocess.resample import limited_size, resize_bilinear_legacy
+from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size
+
+
+def resized_values(image: ImageHWC_u8, size: Size) -> ImageCHW_f32:
+    """Values 0..1 of an image at a size: resized and rounded to half precision again, unless it has that size."""
+    if image.shape[:2] == size:
+        return look_up(image, HALF_VALUES)
+    values = resize_bilinear_legacy(image, HALF_VALUES, size)
+    round_to_half(values)
+    return values
+
+
+def limited_sample_size(sample: Sample, shortest: int, longest: int, *, field: str) -> Size:
+    """Size of a sample whose sides are limited; it depends on the recorded size, not on the file's.
+
+    Args:
+        sample: a sample of a TFRecord.
+        shortest: pixels of the shorter side; the aspect ratio is kept.
+        longest: pixels that the longer side has at most.
+        field: the spec's field that asks for it, for errors.
+
+    Raises:
+        ImageError: the record gives no size, or the result would have no pixels, or too many.
+    """
+    if not (sample.height and sample.width):
+        raise ImageError(
+            f"The record gives no image size, which {field} needs.",
+            where=sample_place(sample),
+            hint=CONVERT_AGAIN,
+        )
+    size = limited_size(Size(sample.height, sample.width), shortest, longest)
+    if min(size) < 1:
+        raise ImageError(
+            f"output dimensions must be positive, got {size.width}×{size.height}.",
+            where=sample_place(sample),
+            hint=f"Set output_image_max, to at least {field}.",
+        )
+    if size.height * size.width > MAX_PIXELS:
+        raise ImageError(
+            f"The result would have {size.width}×{size.height} pixels.",
+            where=sample_place(sample),
+            hint=f"At most {MAX_PIXELS} are made: set a smaller {field}, or a smaller output_image_max.",
+        )
+    return size
