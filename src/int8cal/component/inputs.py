@@ -36,6 +36,7 @@ class ComponentInput:
         default: used when it is absent, empty or ``ND``.
         minimum, maximum: limits of an integer.
         choices: the only texts allowed, if not empty.
+        says_yes_or_no: a text, as the replaced component declares it, that is read as a boolean; ``ND`` is no.
         original: one of the 22 of the component that this one replaces.
     """
 
@@ -47,6 +48,7 @@ class ComponentInput:
     minimum: int | None = None
     maximum: int | None = None
     choices: tuple[str, ...] = ()
+    says_yes_or_no: bool = False
     original: bool = True
 
     @property
@@ -179,10 +181,12 @@ INPUTS: Final = (
         default=10,
         minimum=-1,
     ),
-    _text(
+    ComponentInput(
         "use_validation_set",
+        "string",
         "true, 1 or yes: take the samples from the validation set. false, 0, no or ND: from the training set.",
         default=NOT_DEFINED,
+        says_yes_or_no=True,
     ),
     _text(
         "output_subfolder", "Folder of the tensorfile below output_dir/model_app_name.", default="experiment_dir_final"

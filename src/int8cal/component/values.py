@@ -79,12 +79,12 @@ def _value(item: ComponentInput, text: str | None) -> Value:
     if text is None:
         if item.required:
             raise UsageError(f"input {item.name} is required", hint=item.description)
-        return False if item.name == "use_validation_set" else item.default
+        return False if item.says_yes_or_no else item.default
     if "\0" in text:
         raise UsageError(f"input {item.name}: a value cannot hold a NUL character")
     if item.type == "integer":
         return _integer(item, text)
-    if item.type == "boolean" or item.name == "use_validation_set":
+    if item.type == "boolean" or item.says_yes_or_no:
         return _boolean(item, text)
     if item.choices and text.strip() not in item.choices:
         raise UsageError(f"input {item.name}: {text!r} is unknown", hint=f"Use one of: {', '.join(item.choices)}.")
