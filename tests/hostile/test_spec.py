@@ -152,6 +152,24 @@ def test_a_slow_writer_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
     writer.join()
 
 
+def test_what_is_written_as_the_wait_ends_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    class LatePoll:
+        """Sees nothing; a moment later there is a writer."""
+
+        def register(self, descriptor: int, events: int) -> None:
+            pass
+
+        def poll(self, milliseconds: float) -> list[tuple[int, int]]:
+            pipe.write_bytes(b"random_seed: 5")
+            return []
+
+    monkeypatch.setattr("select.poll", LatePoll)
+    assert load(str(pipe), DETECTNET).message.random_seed == 5
+
+
 def test_a_pipe_without_a_writer_does_not_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read, "WRITER_SECONDS", 0.05)
     pipe = tmp_path / "pipe"
