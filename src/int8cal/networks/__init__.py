@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from int8cal.networks.network import Network
     from int8cal.spec.spec import Spec
 
-__all__ = ["ENTRY_POINT_GROUP", "all_networks", "find", "get", "names", "of_spec"]
+__all__ = ["ENTRY_POINT_GROUP", "all_networks", "find", "get", "load_installed", "names", "of_spec"]
 
 ENTRY_POINT_GROUP = "int8cal.networks"
 
@@ -59,6 +59,12 @@ def all_networks() -> tuple[Network, ...]:
     for network in (*_own_networks(), *_foreign_networks()):
         found.setdefault(network.name, network)
     return tuple(found[name] for name in sorted(found))
+
+
+def load_installed() -> None:
+    """Load the networks of other distributions, whose specs are not known before."""
+    for _ in _foreign_networks():
+        pass
 
 
 def names() -> frozenset[str]:
