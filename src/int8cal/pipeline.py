@@ -266,7 +266,7 @@ def _manifest(
         facts=facts,
         samples=tuple(assembled.rows),
         skipped=tuple(SkippedImage.of(failed) for failed in assembled.skipped),
-        warnings=(*plan.spec.warnings, *plan.dataset.warnings),
+        warnings=plan.warnings,
         run={"spec": os.path.abspath(plan.spec.path), **run, **manifests.machine()},
         record=dict(record or {}),
     )
@@ -314,6 +314,8 @@ def _made_by_nvidia(
 def _checked_skipping(on_bad_image: str, max_skipped: int) -> bool:
     if on_bad_image not in get_args(OnBadImage):
         raise UsageError(f"on_bad_image {on_bad_image!r} is unknown", hint="Use fail or skip.")
+    if max_skipped < 0:
+        raise UsageError(f"{max_skipped} images cannot be left out", hint="Give --max_skipped 0 or more.")
     if (on_bad_image == "skip") != (max_skipped > 0):
         raise UsageError(
             "skipping bad images needs both --on_bad_image skip and --max_skipped N with N > 0",
