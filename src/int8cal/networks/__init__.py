@@ -33,7 +33,7 @@ _BROKEN_HINT = "Update or remove the distribution that brings it."
 
 
 def get(name: str) -> Network:
-    """The network of a name or alias.
+    """The network of a name.
 
     Raises:
         UsageError: no network has it.
@@ -47,7 +47,7 @@ def get(name: str) -> Network:
             return _load_foreign(entry_point)
     networks = all_networks()
     for network in networks:
-        if name == network.name or name in network.aliases:
+        if name == network.name:
             return network
     known = ", ".join(network.name for network in networks)
     raise UsageError(f"There is no network {name!r}.", hint=f"Known networks: {known}.")
@@ -68,8 +68,8 @@ def load_installed() -> None:
 
 
 def names() -> frozenset[str]:
-    """Every name and alias of a network, those of installed ones that cannot be loaded included."""
-    loaded = (name for network in all_networks() for name in (network.name, *network.aliases))
+    """Every name of a network, those of installed ones that cannot be loaded included."""
+    loaded = (network.name for network in all_networks())
     return frozenset((*loaded, *(entry_point.name for entry_point in _entry_points())))
 
 
