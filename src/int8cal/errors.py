@@ -82,7 +82,22 @@ class DataError(Int8calError):
 
 
 class MissingDataError(DataError, FileNotFoundError):
-    """A file or folder of the data set is not there."""
+    """A file or folder of the data set is not there.
+
+    Args:
+        message, where, hint: as for `Int8calError`.
+        filename: the path that is not there, or the pattern that no path matches; the attribute of every `OSError`.
+    """
+
+    def __init__(
+        self, message: str, *, where: str | None = None, hint: str | None = None, filename: str | None = None
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.filename = filename
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """As that of `Int8calError`, with the path."""
+        return (*super().__reduce__(), {"filename": self.filename})
 
 
 class RecordError(DataError, ValueError):

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import time
+import zlib
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,7 @@ def machine() -> dict[str, str]:
     """The machine's part of the run facts."""
     return {
         "python": platform.python_version(),
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
         "platform": platform.platform(),
         "architecture": platform.machine(),
         "host": platform.node(),

@@ -27,6 +27,7 @@ from int8cal.engine.work import Work
 from int8cal.errors import EngineFailedError, OutputError, SpecError, UsageError
 from int8cal.files import require_free_space
 from int8cal.manifest import Clock, Manifest, SkippedImage
+from int8cal.networks.reading import read_and_parse
 from int8cal.planning import (
     checked_options,
     common_shape,
@@ -38,9 +39,6 @@ from int8cal.planning import (
 from int8cal.plans import Plan
 from int8cal.progress import watched
 from int8cal.spec.check import require_sound
-from int8cal.spec.find import root_of_text
-from int8cal.spec.load import parse
-from int8cal.spec.read import read_text
 from int8cal.spec.spec import Spec
 from int8cal.tensorfile.chunks import Compression, CompressionName
 from int8cal.tensorfile.shards import TensorFileOutput
@@ -49,8 +47,6 @@ from int8cal.types import SplitName
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from int8cal.networks.network import Network
-    from int8cal.spec.text import SpecText
     from int8cal.types import Progress
 
 
@@ -80,9 +76,7 @@ def read_spec(
     """
     path = os.fspath(path)
     asked = networks.get(network) if network else None
-    text = read_text(path)
-    root = _root(text, path, asked)
-    spec = parse(text, path, root, allow_unknown_fields=allow_unknown_fields, strict=strict)
+    spec = read_and_parse(path, asked, allow_unknown_fields=allow_unknown_fields, strict=strict)
     found = networks.of_spec(spec)
     if asked and asked is not found:
         message = f"is a spec of {found.name}, not of {asked.name}"
@@ -93,17 +87,6 @@ def read_spec(
     require_sound(spec)
     found.check(spec)
     return spec
-
-
-def _root(text: SpecText, path: str, asked: Network | None) -> str:
-    if asked is None:
-        networks.all_networks()  # networks of other distributions make their messages known when they are loaded
-    try:
-        return root_of_text(text, path)
-    except SpecError:
-        if asked is None:
-            raise
-        return asked.root  # parsing it as what the user says gives the better message
 
 
 def plan(
@@ -283,7 +266,7 @@ def _manifest(
         facts=facts,
         samples=tuple(assembled.rows),
         skipped=tuple(SkippedImage.of(failed) for failed in assembled.skipped),
-        warnings=(*plan.spec.warnings, *plan.dataset.warnings),
+        warnings=plan.warnings,
         run={"spec": os.path.abspath(plan.spec.path), **run, **manifests.machine()},
         record=dict(record or {}),
     )
@@ -331,6 +314,8 @@ def _made_by_nvidia(
 def _checked_skipping(on_bad_image: str, max_skipped: int) -> bool:
     if on_bad_image not in get_args(OnBadImage):
         raise UsageError(f"on_bad_image {on_bad_image!r} is unknown", hint="Use fail or skip.")
+    if max_skipped < 0:
+        raise UsageError(f"{max_skipped} images cannot be left out", hint="Give --max_skipped 0 or more.")
     if (on_bad_image == "skip") != (max_skipped > 0):
         raise UsageError(
             "skipping bad images needs both --on_bad_image skip and --max_skipped N with N > 0",

@@ -81,6 +81,11 @@ class Plan:
             return DATA_SET
         return FOLDER_RECURSIVE if self.folder.recursive else FOLDER
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know of spec and data."""
+        return (*self.spec.warnings, *self.dataset.warnings)
+
     def samples(self) -> Iterator[Sample]:
         """The samples that go into the file when none is bad, in order."""
         return self.candidates(self.images)
@@ -164,5 +169,5 @@ class Plan:
                 for sample in self.samples()
             ],
             "missing": [printable(path) for path in self.missing_images()],
-            "warnings": [*self.spec.warnings, *self.dataset.warnings],
+            "warnings": list(self.warnings),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -17,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from int8cal import files
+from int8cal.cli.tables import run_table
+from int8cal.dataset.encoded import read_encoded
 from int8cal.errors import (
     ImageError,
     MissingDataError,
@@ -55,7 +58,9 @@ def test_the_tensorfile_is_that_of_the_direct_command(site, run_cli, tmp_path):
 def test_what_is_written(site):
     dummy = site.root / "dummy"
     dummy.mkdir()
+    started = time.perf_counter()
     outcome = site.run(validation_data_dir=dummy, num_epochs="7")
+    elapsed = time.perf_counter() - started
     assert files_below(site.out) == {
         "app/experiment_dir_final/calibration.tensor",
         "app/experiment_dir_final/calibration.tensor.html",
@@ -77,7 +82,7 @@ def test_what_is_written(site):
     assert component["edits"][1]["old"] == "/home/jupyter/data/training"
     assert component["edits"][1]["new"] == str(site.dataset.root / "training")
     assert set(component["seconds"]) == {"update", "plan"}
-    assert record["run"]["seconds"] >= 0
+    assert 0 < record["run"]["seconds"] < elapsed
     assert record["manifest"]["packages"]["numpy"]
     assert record["manifest"]["plan_sha256"] == outcome.manifest.facts["plan_sha256"]
     assert "num_epochs: 7" in (site.out / "app" / "specs" / "spec.txt").read_text()
@@ -155,6 +160,34 @@ def test_changed_source_image_is_noticed(site):
         site.run(training_data_dir=pictures, max_batches="-1")
 
 
+def test_no_more_is_read_after_the_first_change(site, monkeypatch):
+    monkeypatch.setattr("int8cal.engine.native.usable_cores", lambda: 1)
+    pictures = site.pictures("mine")
+    site.rewrite(pictures, lambda number, original: original.read_bytes())
+    site.run(training_data_dir=pictures, max_batches="-1")
+    with TensorFile(site.tensorfile) as file:
+        names = [f"{Path(row['frame_id'].decode()).name}.png" for row in file.samples]
+    assert len(names) == 8
+    (pictures / "image_2" / names[0]).write_bytes(b"another")
+    opened = []
+    monkeypatch.setattr(
+        "int8cal.component.finished.read_encoded", lambda sample: (opened.append(sample), read_encoded(sample))[1]
+    )
+    with pytest.raises(OutputExistsError, match=f"{names[0]} changed"):
+        site.run(training_data_dir=pictures, max_batches="-1")
+    assert len(opened) < 4
+
+
+def test_a_result_that_is_found_again_warns_as_the_first_run_did(site):
+    spec = site.specs / "spec.txt"
+    entry = 'target_class_config { key: "car" value { clustering_config { dbscan_min_samples: 0.05 } } }'
+    spec.write_text(re.sub(r"postprocessing_config \{", f"postprocessing_config {{ {entry}", spec.read_text(), count=1))
+    first, again = site.run().to_json(), site.run().to_json()
+    assert again["reused"]
+    assert len(first["warnings"]) == 1
+    assert again["warnings"] == first["warnings"]
+
+
 def test_damaged_result_is_not_taken_for_finished(site):
     site.run()
     site.tensorfile.write_bytes(site.tensorfile.read_bytes()[:-5000])
@@ -169,7 +202,12 @@ def test_skipped_images(site):
     skipping = {**inputs, "on_bad_image": "skip", "max_skipped": "5"}
     outcome = site.run(**skipping)
     assert outcome.manifest.facts["skipped"] > 0
-    assert site.run(**skipping).manifest.reused
+    again = site.run(**skipping)
+    assert again.manifest.reused
+    left_out = again.to_json()["skipped"]
+    assert left_out == outcome.to_json()["skipped"]
+    assert len(left_out) == outcome.manifest.facts["skipped"]
+    assert ("skipped", f"{len(left_out)} images:") in run_table(again.manifest)
     with pytest.raises(OutputExistsError):  # a request that allows none to be left out is another one
         site.run(**inputs)
     for original in (site.dataset.root / "training" / "image_2").iterdir():

@@ -246,6 +246,8 @@ def test_signals_end_it_cleanly(tiny_dataset, tmp_path, number, code):
         (["--batch_size", "0"], "0 images"),
         (["--on_bad_image", "skip"], "--max_skipped"),
         (["--max_skipped", "3"], "--on_bad_image skip"),
+        (["--max_skipped", "-1"], "-1 images cannot be left out"),
+        (["--on_bad_image", "skip", "--max_skipped", "-1"], "-1 images cannot be left out"),
         (["--engine", "warp"], "warp"),
         (["--compression", "zstd"], "zstd"),
         (["--no_such_option"], "no_such_option"),

@@ -1,4 +1,4 @@
-"""Networks on the command line: aliases, their own options, images from a folder."""
+"""Networks on the command line: their own options, images from a folder."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -71,6 +72,21 @@ def test_with_spec(made, tiny_dataset, tmp_path, run_cli):
     assert len([box for box in page.all("rect") if box.get("class") is None]) > 4
     assert str(tmp_path) not in html
     assert str(tiny_dataset.root) not in html
+
+
+def test_images_of_the_split_that_cannot_be_used_are_counted(made, tiny_dataset, tmp_path, run_cli):
+    with int8cal.TensorFile(made) as file:
+        used = {row["frame_id"].decode() for row in file.samples}
+    shutil.copytree(tiny_dataset.root, tmp_path / "data")
+    spec = tmp_path / "spec.txt"
+    spec.write_text(tiny_dataset.spec.read_text().replace(str(tiny_dataset.root), str(tmp_path / "data")))
+    (name,) = {sample.frame_id for sample in int8cal.plan(spec).dataset.samples} - used
+    (tmp_path / "data" / "training" / f"{name}.png").write_bytes(b"broken")
+    done = run_cli("report", made, "-o", tmp_path / "r.html", "-e", spec)
+    assert done.code == 0, done.stderr
+    html, page = read(tmp_path / "r.html")
+    assert f"Of those looked at here, 1 cannot be used; the first: {name}: " in page.text
+    assert str(tmp_path) not in html
 
 
 def test_pictures_are_those_of_the_data(made, tiny_dataset, tmp_path, run_cli):

@@ -154,6 +154,22 @@ def _made_with_a_bad_image(tiny_dataset, folder):
     return folder / "made"
 
 
+def test_images_that_cannot_be_used_are_named_in_any_order_too(tiny_dataset, tmp_path, run_cli):
+    path = _made_with_a_bad_image(tiny_dataset, tmp_path)
+    plan = int8cal.plan(tmp_path / "spec.txt")
+    bad, other = (tmp_path / "training" / f"{list(plan.samples())[index].frame_id}.png" for index in (1, 4))
+    done = run_cli("verify", path, "-e", tmp_path / "spec.txt", "--any_order")
+    assert done.code == 0, done.stdout + done.stderr  # all that the file holds is there
+
+    kept = other.read_bytes()
+    other.write_bytes(kept[: len(kept) // 2])
+    done = run_cli("verify", path, "-e", tmp_path / "spec.txt", "--any_order")
+    assert done.code == 6
+    assert "1 of 8 different images are not what the spec makes" in done.stdout
+    assert any(f"2 of its images cannot be used; the first: {one}: " in done.stdout for one in (bad, other))
+    assert "Mend the images of the split that cannot be used" in done.stdout
+
+
 def test_an_image_that_is_gone_is_exit_4(made, tiny_dataset, tmp_path, run_cli):
     spec = tmp_path / "spec.txt"
     (tmp_path / "empty").mkdir()

@@ -11,7 +11,7 @@ import pytest
 from int8cal import networks
 from int8cal.dataset.encoded import read_encoded
 from int8cal.dataset.paths import data_root
-from int8cal.spec.load import load
+from int8cal.pipeline import read_spec
 
 from .cases import DATA, GoldenCase, load_cases
 
@@ -19,8 +19,7 @@ from .cases import DATA, GoldenCase, load_cases
 @pytest.mark.parametrize("case", load_cases("detectnet_v2", "ok"), ids=str)
 def test_arrays_are_equal_in_every_bit_and_in_order(case: GoldenCase) -> None:
     network = networks.get(case.network)
-    spec = load(str(case.spec), network.root)
-    network.check(spec)
+    spec = read_spec(str(case.spec), network.name)
     dataset = network.dataset(spec, case.split, data_root(case.environment))
     order = network.order(spec.message, dataset, network.seed(spec.message))
     arithmetic = network.arithmetic(spec, dataset, {})

@@ -13,14 +13,20 @@ from typing import Any
 import pytest
 
 from int8cal.errors import Int8calError, SpecError
+from int8cal.networks.detectnet_v2 import NETWORK
+from int8cal.networks.reading import read_and_parse
 from int8cal.spec import read
 from int8cal.spec.check import check
 from int8cal.spec.find import root_of_text
-from int8cal.spec.load import load, parse
+from int8cal.spec.load import parse
 from int8cal.spec.read import MAX_BYTES, read_text
+from int8cal.spec.spec import Spec
 from int8cal.spec.text import MAX_FIELDS, SpecText
 
-DETECTNET = "int8cal.detectnet_v2.Experiment"
+
+def read_as_detectnet(path: str) -> Spec:
+    """As ``int8cal spec show --network detectnet_v2`` reads it."""
+    return read_and_parse(path, NETWORK, as_asked=True)
 
 
 def refusal(data: bytes | str, tmp_path: Path, reader: Callable[[str], object] | None = None) -> Int8calError:
@@ -28,7 +34,7 @@ def refusal(data: bytes | str, tmp_path: Path, reader: Callable[[str], object] |
     path = tmp_path / "spec.txt"
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     with pytest.raises(SpecError) as caught:
-        (reader or (lambda name: load(name, DETECTNET)))(str(path))
+        (reader or read_as_detectnet)(str(path))
     error = caught.value
     assert error.exit_code == 3
     assert len(str(error).splitlines()) <= 2
@@ -38,12 +44,14 @@ def refusal(data: bytes | str, tmp_path: Path, reader: Callable[[str], object] |
     return error
 
 
-@pytest.mark.parametrize("opening", ["a {", "dataset_config {", "dataset_config <", "a: [{", "a"])
+@pytest.mark.parametrize("opening", ["a {", "dataset_config {", "dataset_config <", "a: [{"])
 def test_endless_nesting(tmp_path: Path, opening: str) -> None:
-    assert (
-        "nested more than 64 deep" in refusal("a {" * 3 + opening + " b {" * 100_000, tmp_path).message
-        or opening == "a"
-    )
+    assert refusal("a {" * 3 + opening + " b {" * 100_000, tmp_path).message == "nested more than 64 deep"
+
+
+def test_what_is_wrong_before_endless_nesting_is_told(tmp_path: Path) -> None:
+    error = refusal("a {" * 3 + "a" + " b {" * 100_000, tmp_path)
+    assert (error.message, error.where) == ('expected ":", got b', f"{tmp_path}/spec.txt:1:12")
 
 
 def test_nesting_that_is_closed_again(tmp_path: Path) -> None:
@@ -55,15 +63,15 @@ def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(SpecError, match="larger than 16 MB"):
-        load(str(path), DETECTNET)
+        read_as_detectnet(str(path))
     with pytest.raises(SpecError, match="larger than 16 MB"):
-        load("/dev/zero", DETECTNET)
+        read_as_detectnet("/dev/zero")
 
 
 def test_a_file_of_the_largest_size_is_read(tmp_path: Path) -> None:
     path = tmp_path / "spec.txt"
     path.write_bytes(b"random_seed: 5 #".ljust(MAX_BYTES, b"x"))
-    assert load(str(path), DETECTNET).message.random_seed == 5
+    assert read_as_detectnet(str(path)).message.random_seed == 5
 
 
 def test_very_many_fields(tmp_path: Path) -> None:
@@ -109,7 +117,7 @@ def test_binary_files(tmp_path: Path, data: bytes) -> None:
 
 def test_a_path_with_control_characters_is_shown_harmlessly(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
-        load(str(tmp_path / "\x1b[2J.txt"), DETECTNET)
+        read_as_detectnet(str(tmp_path / "\x1b[2J.txt"))
     assert "\x1b" not in str(caught.value)
     assert "\\x1b[2J.txt" in str(caught.value)
 
@@ -122,7 +130,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path.touch()
     monkeypatch.setattr("os.open", refuse)
     with pytest.raises(SpecError, match="no permission to read"):
-        load(str(path), DETECTNET)
+        read_as_detectnet(str(path))
 
 
 def test_a_spec_that_comes_through_a_pipe(tmp_path: Path) -> None:
@@ -130,7 +138,7 @@ def test_a_spec_that_comes_through_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(b"random_seed: 5",))
     writer.start()
-    assert load(str(pipe), DETECTNET).message.random_seed == 5
+    assert read_as_detectnet(str(pipe)).message.random_seed == 5
     writer.join()
 
 
@@ -148,8 +156,26 @@ def test_a_slow_writer_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
     both_ends = os.open(pipe, os.O_RDWR)  # a pipe opened for writing alone waits for its reader
     writer = threading.Thread(target=write, args=(both_ends,))
     writer.start()
-    assert load(str(pipe), DETECTNET).message.random_seed == 5
+    assert read_as_detectnet(str(pipe)).message.random_seed == 5
     writer.join()
+
+
+def test_what_is_written_as_the_wait_ends_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    class LatePoll:
+        """Sees nothing; a moment later there is a writer."""
+
+        def register(self, descriptor: int, events: int) -> None:
+            pass
+
+        def poll(self, milliseconds: float) -> list[tuple[int, int]]:
+            pipe.write_bytes(b"random_seed: 5")
+            return []
+
+    monkeypatch.setattr("select.poll", LatePoll)
+    assert read_as_detectnet(str(pipe)).message.random_seed == 5
 
 
 def test_a_pipe_without_a_writer_does_not_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +183,7 @@ def test_a_pipe_without_a_writer_does_not_block(tmp_path: Path, monkeypatch: pyt
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(SpecError, match="a pipe to which no program has written") as caught:
-        load(str(pipe), DETECTNET)
+        read_as_detectnet(str(pipe))
     assert caught.value.hint == "Start the program that writes the spec, or give a file."
 
 
@@ -165,7 +191,7 @@ def test_an_endless_pipe_is_not_read_whole() -> None:
     with subprocess.Popen(["cat", "/dev/zero"], stdout=subprocess.PIPE) as zeros:
         assert zeros.stdout is not None
         with pytest.raises(SpecError, match="larger than 16 MB"):
-            load(f"/dev/fd/{zeros.stdout.fileno()}", DETECTNET)
+            read_as_detectnet(f"/dev/fd/{zeros.stdout.fileno()}")
         zeros.kill()
 
 

@@ -77,6 +77,26 @@ def test_its_checks_have_positions(run, tmp_path):
     assert "side should <= 4096" in done.stderr
 
 
+@pytest.mark.parametrize("named", [(), ("--network", "tinynet")])
+def test_its_specs_are_shown_checked_and_updated(run, tmp_path, named):
+    shown = run("spec", "show", "spec.txt", *named, "--json")
+    assert shown.code == 0, shown.stderr
+    assert json.loads(shown.stdout)["spec"] == {"image_directory": "images", "batch_size": 2, "side": 8}
+    checked = run("spec", "check", "spec.txt", *named)
+    assert (checked.code, checked.stdout) == (0, "spec.txt: tinynet Experiment: sound\n")
+    updated = run("spec", "update", "spec.txt", "-o", "new.txt", *named, "--training_data", "images", "/mnt/data")
+    assert updated.code == 0, updated.stderr
+    assert (tmp_path / "new.txt").read_text() == SPEC.replace("images", "/mnt/data")
+
+
+@pytest.mark.parametrize("named", [(), ("--network", "tinynet")])
+def test_a_finding_in_its_spec_is_exit_3(run, tmp_path, named):
+    (tmp_path / "spec.txt").write_text(SPEC.replace("side: 8", "side: 5000"))
+    checked = run("spec", "check", "spec.txt", *named)
+    assert checked.code == 3
+    assert "side should <= 4096" in checked.stdout
+
+
 def test_its_paths_do_not_change_the_plan(run, tmp_path):
     def spec_hash() -> str:
         return json.loads(run("tinynet", "plan", "-e", "spec.txt", "--json").stdout)["plan"]["spec_sha256"]

@@ -339,6 +339,7 @@ def in_any_order(
     made_from: dict[int, MadeFrom] = {}
     samples = [planned.dataset.samples[index] for index in dict.fromkeys(planned.order.tolist())]
     fields: list[tuple[Sample, npt.NDArray[np.float32]]] = []
+    failed: list[FailedSample] = []
     with watched(progress, len(samples)) as advance, closing(rebuilt_images(planned, samples, workers)) as results:
         for result in results:
             if isinstance(result, EncodedSample):
@@ -346,6 +347,8 @@ def in_any_order(
                 for number in missing.pop(digest_of(made), ()):
                     made_from[number] = _made_from(result)
                 fields.append((result.sample, _fields(made)))
+            else:
+                failed.append(result)
             advance(1)
             if not missing:
                 break
@@ -357,8 +360,11 @@ def in_any_order(
             "error",
             "differs",
             f"{len(missing)} of {len(numbers)} different images are not what the spec makes of any image of the split. "
+            f"{_unusable(failed)}"
             f"The first, and the image that is nearest: {_nearest(planned, file, number, fields)}",
-            "The file is of another spec, split or data set, or an image was changed.",
+            "Mend the images of the split that cannot be used, and verify again: the file may have been made from them."
+            if failed
+            else "The file is of another spec, split or data set, or an image was changed.",
         )
     else:
         finding = Finding(
@@ -368,6 +374,14 @@ def in_any_order(
             "Nothing: the images are what the spec asks for.",
         )
     return [finding], made_from
+
+
+def _unusable(failed: Sequence[FailedSample]) -> str:
+    """A sentence on the images of the split that nothing could be compared with; nothing when there are none."""
+    if not failed:
+        return ""
+    error = failed[0].error
+    return f"{len(failed)} of its images cannot be used; the first: {error.where}: {error.message.rstrip('.')}. "
 
 
 def _nearest(

@@ -27,7 +27,6 @@ def networks(*, as_json: bool) -> None:
                 "networks": [
                     {
                         "name": network.name,
-                        "aliases": list(network.aliases),
                         "title": network.title,
                         "default_max_batches": network.default_max_batches,
                     }
@@ -36,4 +35,4 @@ def networks(*, as_json: bool) -> None:
             }
         )
         return
-    console.print_table((", ".join((network.name, *network.aliases)), network.title) for network in known)
+    console.print_table((network.name, network.title) for network in known)

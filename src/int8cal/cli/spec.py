@@ -205,13 +205,12 @@ def _edit_facts(change: Change) -> dict[str, Any]:
 
 
 def _read(path: str, network: str | None, *, allow_unknown_fields: bool = False, strict: bool = False) -> Spec:
-    from int8cal.spec.find import root_of_text
-    from int8cal.spec.load import parse
-    from int8cal.spec.read import read_text
+    from int8cal import networks
+    from int8cal.networks.reading import read_and_parse
 
-    text = read_text(path)
-    root = root_of_text(text, path, network)
-    return parse(text, path, root, allow_unknown_fields=allow_unknown_fields, strict=strict)
+    console.configure_logging()
+    asked = networks.get(network) if network else None
+    return read_and_parse(path, asked, as_asked=True, allow_unknown_fields=allow_unknown_fields, strict=strict)
 
 
 def _path_roles(read: Spec) -> Mapping[str, str]:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from int8cal.component.inputs import MAPPINGS
-from int8cal.dataset.paths import path_text
 from int8cal.errors import MissingDataError, OutputExistsError
 
 if TYPE_CHECKING:
@@ -40,17 +39,25 @@ def missing_data_advised(paths: Collection[PathValue], replaced: Collection[str]
     try:
         yield
     except MissingDataError as error:
-        roles = _roles_of(str(error), paths)
+        roles = _roles_of(error.filename, paths)
         hints = [_hint(mapping, given=mapping.role in replaced) for mapping in MAPPINGS if mapping.role in roles]
-        raise MissingDataError(error.message, where=error.where, hint=" ".join(hints) or error.hint) from error
+        hint = " ".join(hints) or error.hint
+        raise MissingDataError(error.message, where=error.where, hint=hint, filename=error.filename) from error
 
 
-def _roles_of(complaint: str, paths: Collection[PathValue]) -> set[str]:
-    """The roles of the longest path that the complaint names."""
-    texts = [(path_text(path.content.rstrip("/")), path.role) for path in paths]
-    named = [(len(text), role) for text, role in texts if text and text in complaint]
-    longest = max(named, default=(0, ""))[0]
-    return {role for length, role in named if length == longest}
+def _roles_of(missing: str | None, paths: Collection[PathValue]) -> set[str]:
+    """The roles of the longest path that is the missing one, or a folder that it lies in."""
+    written = [(path.content.rstrip("/"), path.role) for path in paths]
+    leading = [(len(text), role) for text, role in written if missing and text and _leads_to(text, missing)]
+    longest = max(leading, default=(0, ""))[0]
+    return {role for length, role in leading if length == longest}
+
+
+def _leads_to(written: str, missing: str) -> bool:
+    """Whether a path as written in a spec, which a network joins to its data root if it is relative, leads there."""
+    if written.startswith("/"):
+        return f"{missing}/".startswith(f"{written}/")
+    return f"/{written}/" in f"/{missing}/"
 
 
 def _hint(mapping: FolderMapping, *, given: bool) -> str:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from int8cal import manifest as manifests
 from int8cal.dataset.encoded import read_encoded, sample_place
-from int8cal.engine.cores import usable_cores
+from int8cal.engine.native import map_on_threads
 from int8cal.engine.tao import file_sha256, images_sha256
 from int8cal.engine.work import FailedSample, Work
 from int8cal.errors import DataError, OutputExistsError, TensorFileError
-from int8cal.manifest import Manifest
+from int8cal.manifest import Manifest, SkippedImage
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.layout import SKIPPED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import numpy as np
 
     from int8cal.dataset.samples import Sample
@@ -51,28 +53,58 @@ def finished(plan: Plan, path: str, *, engine: str, max_skipped: int) -> Manifes
     except TensorFileError as error:
         raise _taken(path, f"is unsound: {error.message}") from error
     if facts is not None and rows is not None and engine != "tao":
-        _require_same(plan, path, facts, rows, max_skipped)
-        return Manifest(path=path, facts=facts, samples=(), reused=True)
+        return _reused(plan, path, facts, _require_same(plan, path, facts, rows, max_skipped))
     facts = _facts_of_nvidias_file(plan, path) if facts is None and engine == "tao" else None
     if facts is None:
         raise _taken(path, "is not the result of this request")
-    return Manifest(path=path, facts=facts, samples=(), reused=True)
+    return _reused(plan, path, facts)
+
+
+def _reused(plan: Plan, path: str, facts: dict[str, Any], skipped: tuple[SkippedImage, ...] = ()) -> Manifest:
+    """What the earlier run's record says, but for times; with the places that images have in this run."""
+    return Manifest(path=path, facts=facts, samples=(), skipped=skipped, warnings=plan.warnings, reused=True)
 
 
 def _taken(path: str, why: str) -> OutputExistsError:
     return OutputExistsError(f"already exists, and {why}", where=path)
 
 
-def _require_same(plan: Plan, path: str, facts: dict[str, Any], rows: np.ndarray[Any, Any], max_skipped: int) -> None:
+def _require_same(
+    plan: Plan, path: str, facts: dict[str, Any], rows: np.ndarray[Any, Any], max_skipped: int
+) -> tuple[SkippedImage, ...]:
+    """Refuse another request's file; the images that were left out of this one's, as they are today."""
     skipped = int((rows["batch"] == SKIPPED).sum())
     if facts.get("plan_sha256") != plan.sha256 or skipped > max_skipped:
         raise _taken(path, "is the result of another request")
+    samples = {_key_of_sample(sample): sample for sample in plan.candidates()}
     try:
-        changed = _first_changed(plan, rows)
+        pairs = [(samples[_key_of_row(row)], row) for row in rows]  # equal plans have equal samples
     except (KeyError, IndexError) as error:
         raise _taken(path, "its sample table is not that of this request") from error
-    if changed is not None:
-        raise _taken(path, f"was made before {sample_place(changed)} changed")
+    return tuple(_still_skipped(plan, path, pairs))
+
+
+def _still_skipped(plan: Plan, path: str, pairs: Sequence[tuple[Sample, Any]]) -> Iterator[SkippedImage]:
+    """The images that were left out, and still cannot be used; every other must be what the file was made from."""
+    work = Work(plan.arithmetic, plan.image_shape, Compression.named("none"))
+
+    def unchanged(pair: tuple[Sample, Any]) -> FailedSample | bool:
+        sample, row = pair
+        if row["batch"] == SKIPPED:
+            failed = work(sample)
+            return failed if isinstance(failed, FailedSample) else False
+        try:
+            content = read_encoded(sample)
+        except DataError:
+            return False
+        return bool(hashlib.sha256(content).digest() == row["sha256"].tobytes())
+
+    with closing(map_on_threads(unchanged, pairs, None)) as verdicts:
+        for (sample, _), verdict in zip(pairs, verdicts, strict=True):
+            if not verdict:
+                raise _taken(path, f"was made before {sample_place(sample)} changed")
+            if isinstance(verdict, FailedSample):
+                yield SkippedImage.of(verdict)
 
 
 def _facts_of_nvidias_file(plan: Plan, path: str) -> dict[str, Any] | None:
@@ -83,27 +115,6 @@ def _facts_of_nvidias_file(plan: Plan, path: str) -> dict[str, Any] | None:
         return None
     same = run.get("tensorfile_sha256") == file_sha256(path) and run.get("images_sha256") == images_sha256(plan)
     return facts if same else None
-
-
-def _first_changed(plan: Plan, rows: np.ndarray[Any, Any]) -> Sample | None:
-    """The first sample whose source image is not what the file was made from."""
-    work = Work(plan.arithmetic, plan.image_shape, Compression.named("none"))
-    samples = {_key_of_sample(sample): sample for sample in plan.candidates()}
-    pairs = [(samples[_key_of_row(row)], row) for row in rows]  # equal plans have equal samples
-
-    def unchanged(pair: tuple[Sample, Any]) -> bool:
-        sample, row = pair
-        if row["batch"] == SKIPPED:  # it could not be used: it must not have become usable
-            return isinstance(work(sample), FailedSample)
-        try:
-            content = read_encoded(sample)
-        except DataError:
-            return False
-        return bool(hashlib.sha256(content).digest() == row["sha256"].tobytes())
-
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        verdicts = pool.map(unchanged, pairs)
-        return next((sample for (sample, _), same in zip(pairs, verdicts, strict=True) if not same), None)
 
 
 def _key_of_sample(sample: Sample) -> tuple[int, bytes, bytes, int]:

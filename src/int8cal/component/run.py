@@ -190,6 +190,7 @@ def _missing(request: Request) -> list[str]:
                 f"the {mapping.title} of this run are not there",
                 where=place.path,
                 hint=f"Check the inputs {mapping.folder} and {mapping.subfolder}.",
+                filename=place.path,
             )
         notes.append(f"the {mapping.title} is not there: {place.path}; the tensorfile does not need it")
     return notes

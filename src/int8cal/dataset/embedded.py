@@ -37,6 +37,7 @@ def read_embedded_images(index: int, pattern: str) -> Source:
         raise MissingDataError(
             f"Only index files ({INDEX_PREFIX}*) match pattern {path_text(pattern)}.",
             hint="Name the TFRecord files themselves; the index files beside them are not needed.",
+            filename=pattern,
         )
     return Source(index, pattern, tuple(sample for path in files for sample in _samples(index, path)))
 

@@ -28,7 +28,7 @@ def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, b
         return open_regular(path, buffering=buffering)
     except FileNotFoundError as missing:
         raise MissingDataError(
-            f"No such file or directory: the {what} is missing.", where=where, hint=hint
+            f"No such file or directory: the {what} is missing.", where=where, hint=hint, filename=path
         ) from missing
     except NotRegularError:
         raise error(f"Not a regular file, so no {what}.", where=where, hint=hint) from None

@@ -56,7 +56,7 @@ def files_below(folder: str, what: str) -> Iterator[str]:
 def _unreadable(folder: str, what: str, error: OSError | ValueError) -> DataError:
     where = path_text(folder)
     if isinstance(error, FileNotFoundError):
-        return MissingDataError(f"There is no such {what}.", where=where, hint=WORKING_DIRECTORY_HINT)
+        return MissingDataError(f"There is no such {what}.", where=where, hint=WORKING_DIRECTORY_HINT, filename=folder)
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return DataError(
         f"The {what} cannot be read: {reason}.", where=where, hint="It must be a folder that this user may list."

@@ -51,7 +51,7 @@ def matching_files(pattern: str, *, hint: str = DATA_ROOT_HINT) -> tuple[str, ..
     impossible = "\0" in pattern or len(pattern) > _LONGEST_PATH
     paths = () if impossible else tuple(sorted(expand(pattern)))
     if not paths:
-        raise MissingDataError(f"No files match pattern {path_text(pattern)}.", hint=hint)
+        raise MissingDataError(f"No files match pattern {path_text(pattern)}.", hint=hint, filename=pattern)
     return paths
 
 
@@ -65,6 +65,7 @@ def require_folder(path: str, what: str) -> None:
         raise MissingDataError(
             f"No {what} found at path: '{path_text(path)}'.",
             hint=DATA_ROOT_HINT,
+            filename=path,
         )
 
 

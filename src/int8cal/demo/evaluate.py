@@ -70,11 +70,11 @@ def scenes(seed: int, count: int, size: Size = SCENE_SIZE) -> Iterator[Scene]:
         yield draw_scene(np.random.default_rng((seed, index)), size)
 
 
-def pictures(seed: int, count: int, size: Size = PICTURE_SIZE) -> Iterator[tuple[ImageHWC_u8, int]]:
+def pictures(seed: int, count: int) -> Iterator[tuple[ImageHWC_u8, int]]:
     """The first ``count`` pictures of a seed, each with the index of its class, the classes in turn."""
     for index in range(count):
         label = index % len(CLASSES)
-        yield draw_object(np.random.default_rng((seed, index)), CLASSES[label], size), label
+        yield draw_object(np.random.default_rng((seed, index)), CLASSES[label], PICTURE_SIZE), label
 
 
 def as_detector_input(image: ImageHWC_u8) -> ImageCHW_f32:

@@ -47,18 +47,21 @@ class Scene:
     objects: tuple[SceneObject, ...]
 
 
-def draw_scene(rng: np.random.Generator, size: Size, *, max_objects: int = 9) -> Scene:
-    """Draw a street with up to ``max_objects`` objects, at least one.
+MAX_OBJECTS = 9
+"""Objects that a scene is made of; those hidden behind others are not labelled."""
+
+
+def draw_scene(rng: np.random.Generator, size: Size) -> Scene:
+    """Draw a street with one to `MAX_OBJECTS` objects.
 
     Args:
         rng: decides everything; equal states give equal scenes.
         size: picture size in pixels.
-        max_objects: how many objects are placed; those hidden behind others are not labelled.
     """
     camera = Camera(size, centre=rng.uniform(0.44, 0.56), horizon=rng.uniform(0.44, 0.5))
     canvas = Canvas(camera)
     paint_street(canvas, rng)
-    placed = sorted((_place(rng) for _ in range(int(rng.integers(1, max_objects + 1)))), key=lambda item: -item[1].z)
+    placed = sorted((_place(rng) for _ in range(int(rng.integers(1, MAX_OBJECTS + 1)))), key=lambda item: -item[1].z)
     for actor, place in placed:
         actor.paint(canvas, rng, place)
     return Scene(expose(canvas.image, rng), camera, tuple(_labels(camera, placed)))

@@ -86,10 +86,10 @@ def resumed(
                 yield kept
                 continue
             made = work(result.sample) if isinstance(result, Unchanged) else result
-            if journal.sha256(index) and not isinstance(result, Unchanged):
-                place = sample_place(result.sample)
-                log.warning("%s has changed since the interrupted run: it is made again", place)
-                journal.changed.append(place)
-            if isinstance(made, EncodedSample):
+            if isinstance(made, EncodedSample):  # what failed was not made again, and has an error of its own
+                if journal.sha256(index) and not isinstance(result, Unchanged):
+                    place = sample_place(result.sample)
+                    log.warning("%s has changed since the interrupted run: it is made again", place)
+                    journal.changed.append(place)
                 journal.append(index, made)
             yield made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import platform
+import zlib
 
 from int8cal import __version__
 
@@ -24,5 +25,13 @@ def deciding_packages() -> dict[str, str]:
 
 
 def encoder_versions() -> dict[str, str]:
-    """What must be the same wherever chunks of one file are made: versions, and the processor's architecture."""
-    return {"int8cal": __version__, **deciding_packages(), "processor architecture": platform.machine()}
+    """What must be the same wherever chunks of one file are made: versions, and the processor's architecture.
+
+    Python's zlib, which may be any that the system has, makes the chunks of the compression ``small``.
+    """
+    return {
+        "int8cal": __version__,
+        **deciding_packages(),
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
+        "processor architecture": platform.machine(),
+    }

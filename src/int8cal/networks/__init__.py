@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from int8cal.networks.network import Network
     from int8cal.spec.spec import Spec
 
-__all__ = ["ENTRY_POINT_GROUP", "all_networks", "find", "get", "names", "of_spec"]
+__all__ = ["ENTRY_POINT_GROUP", "all_networks", "find", "get", "load_installed", "names", "of_spec"]
 
 ENTRY_POINT_GROUP = "int8cal.networks"
 
@@ -33,7 +33,7 @@ _BROKEN_HINT = "Update or remove the distribution that brings it."
 
 
 def get(name: str) -> Network:
-    """The network of a name or alias.
+    """The network of a name.
 
     Raises:
         UsageError: no network has it.
@@ -47,7 +47,7 @@ def get(name: str) -> Network:
             return _load_foreign(entry_point)
     networks = all_networks()
     for network in networks:
-        if name == network.name or name in network.aliases:
+        if name == network.name:
             return network
     known = ", ".join(network.name for network in networks)
     raise UsageError(f"There is no network {name!r}.", hint=f"Known networks: {known}.")
@@ -61,9 +61,15 @@ def all_networks() -> tuple[Network, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
+def load_installed() -> None:
+    """Load the networks of other distributions, whose specs are not known before."""
+    for _ in _foreign_networks():
+        pass
+
+
 def names() -> frozenset[str]:
-    """Every name and alias of a network, those of installed ones that cannot be loaded included."""
-    loaded = (name for network in all_networks() for name in (network.name, *network.aliases))
+    """Every name of a network, those of installed ones that cannot be loaded included."""
+    loaded = (network.name for network in all_networks())
     return frozenset((*loaded, *(entry_point.name for entry_point in _entry_points())))
 
 

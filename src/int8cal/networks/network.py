@@ -135,7 +135,6 @@ class Network:
         path_roles: field path → role of every path field, for path substitution (see `int8cal.spec.roles`).
         seed: the spec's own seed, where the reference is seeded by it.
         order: (message, dataset, seed) → indexes into ``dataset.samples`` in the order of use, one epoch.
-        aliases: other words for it.
         default_max_batches: what ``-m`` means when absent (-1: all full batches).
         refuse_outdated: raises `SpecError`, with what to change, for a spec in a form that only older releases
             understand; asked before the tables are applied.
@@ -159,7 +158,6 @@ class Network:
     path_roles: Mapping[str, str]
     seed: Callable[[Message], int] = default_seed
     order: Callable[[Message, Dataset, int], SampleOrder] = shuffled
-    aliases: tuple[str, ...] = ()
     default_max_batches: int = -1
     refuse_outdated: Callable[[Spec], None] = lambda spec: None
     options: tuple[Option, ...] = ()

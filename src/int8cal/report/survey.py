@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from int8cal.check.rebuild import image_of, rebuilt_images
 from int8cal.check.selection import evenly
 from int8cal.engine.work import EncodedSample
+from int8cal.manifest import SkippedImage
 from int8cal.progress import watched
 from int8cal.report.objects import class_of, objects_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from int8cal.check.verify import Verification
     from int8cal.dataset.samples import Sample
@@ -36,6 +37,7 @@ class Survey:
         chosen_brightness: mean pixel level 0..255 of each image of the file.
         split_brightness: the same of images of the split, spread evenly over it.
         split_images: images in the split.
+        unusable: those of the images made for their brightness that cannot be used, and why.
         chosen_classes: class → objects (or images, in class folders) in the file.
         split_classes: the same in the split.
         unit: what is counted: ``objects`` or ``images``.
@@ -45,6 +47,7 @@ class Survey:
     chosen_brightness: tuple[float, ...]
     split_brightness: tuple[float, ...]
     split_images: int
+    unusable: tuple[SkippedImage, ...]
     chosen_classes: Counter[str]
     split_classes: Counter[str]
     unit: str
@@ -65,11 +68,13 @@ def survey(found: Verification, plan: Plan, view: View, progress: Progress | Non
     """
     samples = plan.dataset.samples
     chosen = [made_from.sample for made_from in found.made_from.values()]
+    brightness, unusable = _brightness(plan, view, progress)
     labelled = [samples[index] for index in evenly(len(samples), MAX_LABELLED)]
     return Survey(
         chosen_brightness=tuple(view.brightness(image.means) for image in found.statistics.images),
-        split_brightness=tuple(_brightness(plan, view, progress)),
+        split_brightness=brightness,
         split_images=len(samples),
+        unusable=unusable,
         chosen_classes=_classes(chosen, plan),
         split_classes=_classes(labelled, plan),
         unit="objects" if samples and samples[0].record else "images",
@@ -77,13 +82,21 @@ def survey(found: Verification, plan: Plan, view: View, progress: Progress | Non
     )
 
 
-def _brightness(plan: Plan, view: View, progress: Progress | None) -> Iterable[float]:
+def _brightness(
+    plan: Plan, view: View, progress: Progress | None
+) -> tuple[tuple[float, ...], tuple[SkippedImage, ...]]:
+    """Brightness of images spread evenly over the split, and those of them that have none."""
     samples = [plan.dataset.samples[index] for index in evenly(len(plan.dataset.samples), MAX_DECODED)]
+    found: list[float] = []
+    unusable: list[SkippedImage] = []
     with watched(progress, len(samples)) as advance, closing(rebuilt_images(plan, samples)) as results:
         for result in results:
             if isinstance(result, EncodedSample):
-                yield view.brightness(image_of(plan, result).mean(axis=(1, 2), dtype="f8"))
+                found.append(view.brightness(image_of(plan, result).mean(axis=(1, 2), dtype="f8")))
+            else:
+                unusable.append(SkippedImage.of(result))
             advance(1)
+    return tuple(found), tuple(unusable)
 
 
 def _classes(samples: Sequence[Sample], plan: Plan) -> Counter[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from int8cal.errors import SpecError, UsageError
+from int8cal.errors import SpecError
 from int8cal.spec.fields import visit_fields
 from int8cal.spec.load import require_readable
 from int8cal.spec.oddities import find_oddities
@@ -17,20 +17,19 @@ _MISSPELT = 0.8  # similarity from which an unknown name counts as a misspelt kn
 _MOST_UNKNOWN = 20  # names at the top level; with more of them it is the spec of something else
 
 
-def root_of_text(text: SpecText, path: str, network: str | None = None) -> str:
+def root_of_text(text: SpecText, path: str, beside: str | None = None) -> str:
     """Full name of the message that a spec is: ``int8cal.detectnet_v2.Experiment``.
 
     Args:
         text: the spec (see `int8cal.spec.read.read_text`).
         path: where it was read from; only for messages.
-        network: look only among the messages of this network.
+        beside: look only among the messages that belong to one network with this one.
 
     Raises:
         SpecError: the text cannot be read, fits no known message, or fits several equally well.
-        UsageError: there is no such network.
     """
     require_readable(text, path)
-    fits = sorted(_fits(text, network), key=lambda fit: fit.rank)
+    fits = sorted(_fits(text, roots_beside(beside) if beside else list(roots())), key=lambda fit: fit.rank)
     if not fits:
         names = ", ".join(dict.fromkeys(shown(field.name, 40) for field in text.root.fields[:4]))
         raise SpecError(
@@ -54,17 +53,10 @@ def describe_root(root: str) -> str:
     return f"{'/'.join(schema.networks)} {short_name(root, schema)}"
 
 
-def roots_of_network(network: str) -> list[str]:
-    """Root messages of the specs of a network.
-
-    Raises:
-        UsageError: there is no such network.
-    """
-    found = [root for root in roots() if network in schema_of(root).networks]
-    if not found:
-        known = sorted({name for root in roots() for name in schema_of(root).networks})
-        raise UsageError(f"no network {shown(network, 40)}", hint=f"Known: {', '.join(known)}.")
-    return found
+def roots_beside(root: str) -> list[str]:
+    """Root messages of the specs of the network that has this one."""
+    schema = schema_of(root)
+    return [other for other in roots() if schema_of(other) is schema]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +81,9 @@ class _Fit:
         return self.strange, self.unknown, -self.known
 
 
-def _fits(text: SpecText, network: str | None) -> Iterator[_Fit]:
+def _fits(text: SpecText, candidates: Iterable[str]) -> Iterator[_Fit]:
     """The messages of which this can be a spec: of the names at its top level, more are known than strange."""
-    for root in roots_of_network(network) if network else list(roots()):
+    for root in candidates:
         unknown = [odd for odd in find_oddities(text, root) if not odd.legacy]
         unknown_on_top = {odd.name: odd for odd in unknown if odd.top_level}
         if len(unknown_on_top) > _MOST_UNKNOWN:

@@ -17,7 +17,6 @@ from google.protobuf import text_format
 from int8cal.errors import SpecError
 from int8cal.spec.expected import expected_at
 from int8cal.spec.oddities import Oddity, find_oddities
-from int8cal.spec.read import read_text
 from int8cal.spec.schema import COMMON_PACKAGE, new_message, schema_of
 from int8cal.spec.spec import Spec
 from int8cal.spec.text import SpecText, shown
@@ -28,23 +27,19 @@ _MOST_NAMED = 3  # unknown fields that one error names beside the first, and pla
 _MOST_WARNINGS = 50  # kinds of oddities that have a warning each
 
 
-def load(path: str, root: str, *, allow_unknown_fields: bool = False, strict: bool = False) -> Spec:
-    """Read a spec file.
+def parse(text: SpecText, path: str, root: str, *, allow_unknown_fields: bool = False, strict: bool = False) -> Spec:
+    """Spec text → `Spec`.
 
     Args:
-        path: the file.
+        text: the spec (see `int8cal.spec.read.read_text`).
+        path: where it was read from; only for messages.
         root: full name of its message, e.g. ``int8cal.detectnet_v2.Experiment`` (see `int8cal.spec.find.root_of_text`).
         allow_unknown_fields: unknown fields become warnings and are ignored.
         strict: legacy fields are errors.
 
     Raises:
-        SpecError: the file cannot be read, is no protobuf text of that message, or holds unknown fields.
+        SpecError: it is no protobuf text of that message, or holds unknown fields.
     """
-    return parse(read_text(path), path, root, allow_unknown_fields=allow_unknown_fields, strict=strict)
-
-
-def parse(text: SpecText, path: str, root: str, *, allow_unknown_fields: bool = False, strict: bool = False) -> Spec:
-    """Spec text → `Spec`; ``path`` is only for messages. See `load`."""
     require_readable(text, path)
     oddities = list(find_oddities(text, root))
     refused = [odd for odd in oddities if (strict if odd.legacy else not allow_unknown_fields)]

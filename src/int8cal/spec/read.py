@@ -29,8 +29,7 @@ def read_text(path: str) -> SpecText:
     """
     try:
         with open(path, "rb", opener=_open_at_once) as file:
-            _await_writer(file.fileno(), path)
-            data = file.read(MAX_BYTES + 1)
+            data = _beginning(file.fileno(), path) + file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise _unreadable(path, error) from None
     if len(data) > MAX_BYTES:
@@ -47,26 +46,29 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _await_writer(descriptor: int, path: str) -> None:
-    """Let reads block again; before that, where it is a pipe, wait until something writes to it, or has."""
-    if stat.S_ISFIFO(os.fstat(descriptor).st_mode) and not _has_writer(descriptor):
+def _beginning(descriptor: int, path: str) -> bytes:
+    """Wait until a pipe has a writer, or has had one, and let reads block again; what was read of it on the way."""
+    beginning = _awaited(descriptor) if stat.S_ISFIFO(os.fstat(descriptor).st_mode) else b""
+    if beginning is None:
         raise SpecError(
             f"this is a pipe to which no program has written for {WRITER_SECONDS:.0f} seconds",
             where=printable(path),
             hint="Start the program that writes the spec, or give a file.",
         )
     os.set_blocking(descriptor, True)
+    return beginning
 
 
-def _has_writer(descriptor: int) -> bool:
+def _awaited(descriptor: int) -> bytes | None:
+    """What had to be read of a pipe to learn that it has a writer; None when it has none."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     if poll.poll(WRITER_SECONDS * 1000):
-        return True  # data, or a writer that has gone again
+        return b""  # data, or a writer that has gone again
     try:
-        return bool(os.read(descriptor, 1))  # nothing to read and no writer is the end of the file
+        return os.read(descriptor, 1) or None  # nothing to read and no writer is the end of the file
     except BlockingIOError:  # nothing to read yet
-        return True
+        return b""
 
 
 def _unreadable(path: str, error: OSError | ValueError) -> SpecError:

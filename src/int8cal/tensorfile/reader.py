@@ -13,6 +13,7 @@ import json
 import math
 import operator
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import h5py
@@ -97,9 +98,11 @@ class TensorFile(BatchSource):
         """Bytes of all batches as float32, uncompressed."""
         return self._count * math.prod(self._shape) * 4
 
-    @property
+    @cached_property
     def samples(self) -> np.ndarray[Any, np.dtype[np.void]] | None:
         """The sample table (`int8cal.tensorfile.layout.SampleRow` by column name); None in files of other tools.
+
+        It is read once, and cannot be written to.
 
         Raises:
             TensorFileError: the table is damaged or has other columns.
@@ -117,6 +120,7 @@ class TensorFile(BatchSource):
         if len(stored.shape) != 1 or not _is_sample_type(stored.dtype):
             raise self._error("the sample table has other columns than this version knows")
         table: np.ndarray[Any, np.dtype[np.void]] = stored.read()
+        table.flags.writeable = False  # it is everybody's
         return table
 
     def objects(self, batch: int | None = None) -> list[str]:

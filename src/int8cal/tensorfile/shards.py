@@ -176,7 +176,7 @@ class TensorFileOutput(OutputFile):
         except TensorFileError:  # there is none, or it is something else
             return set()
         folder, name = os.path.split(self.path)
-        ours = re.compile(re.escape(name) + r"-\d{5}-of-\d{5}(-[0-9a-f]{8})?")  # without: earlier versions
+        ours = re.compile(rf"{re.escape(name)}-\d{{5}}-of-\d{{5}}-[0-9a-f]{{{_DIGITS}}}")
         return {os.path.join(folder, part["name"]) for part in declared if ours.fullmatch(part["name"])}
 
 

@@ -18,15 +18,12 @@ _LOOK = "int8cal verify FILE says what is wrong with it; make the file again"
 _COLOUR_FORMATS = {"RGB": "0", "BGR": "1", "grey": "2"}
 
 
-def nvinfer_keys(
-    manifest: Mapping[str, Any] | None, image_shape: tuple[int, int, int], *, calibration_cache: str = "cal.bin"
-) -> dict[str, str]:
+def nvinfer_keys(manifest: Mapping[str, Any] | None, image_shape: tuple[int, int, int]) -> dict[str, str]:
     """Keys for the ``[property]`` group of an nvinfer configuration.
 
     Args:
         manifest: the manifest of the tensorfile, see `int8cal.tensorfile.arithmetic.stated_arithmetic`.
         image_shape: (C, H, W) of the file's images.
-        calibration_cache: name of the calibration cache.
 
     Returns:
         Key → value, in the order in which they are usually written.
@@ -59,7 +56,7 @@ def nvinfer_keys(
     keys["model-color-format"] = _COLOUR_FORMATS[arithmetic.channel_order]
     keys["infer-dims"] = ";".join(map(str, image_shape))
     keys["network-mode"] = INT8_MODE
-    keys["int8-calib-file"] = calibration_cache
+    keys["int8-calib-file"] = "cal.bin"
     return keys
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from int8cal import networks
 from int8cal.networks import path_roles
+from int8cal.networks.reading import read_and_parse
 from int8cal.spec.check import check
 from int8cal.spec.find import root_of_text
-from int8cal.spec.load import load, parse
+from int8cal.spec.load import parse
 from int8cal.spec.read import read_text
 from int8cal.spec.roles import ROLES, path_values
 from int8cal.spec.show import as_dict, as_text
@@ -52,7 +53,7 @@ def test_the_text_comes_back_byte_for_byte(case: Case) -> None:
 
 @each_spec
 def test_it_loads_and_warns_only_of_legacy_fields(case: Case) -> None:
-    spec = load(str(case.path), case.root)
+    spec = read_and_parse(str(case.path))
     assert bool(spec.warnings) is case.warns
     assert all(warning.startswith(f"{case.path}:") and "legacy" in warning for warning in spec.warnings)
 
@@ -61,13 +62,13 @@ def test_it_loads_and_warns_only_of_legacy_fields(case: Case) -> None:
 def test_only_the_missing_preprocess_mode_is_found_wrong(case: Case) -> None:
     """NVIDIA's older classification specs leave preprocess_mode out, which its own validator refuses."""
     expected = {"train_config.preprocess_mode"} if b"preprocess_mode" not in case.path.read_bytes() else set()
-    findings = check(load(str(case.path), case.root))
+    findings = check(read_and_parse(str(case.path)))
     assert {finding.field for finding in findings} == (expected if "classification" in case.root else set())
 
 
 @each_spec
 def test_the_normal_form_says_the_same(case: Case) -> None:
-    spec = load(str(case.path), case.root)
+    spec = read_and_parse(str(case.path))
     assert parse(SpecText.from_str(as_text(spec)), "normal form", case.root).message == spec.message
     assert json.loads(json.dumps(as_dict(spec)))["message"] == case.root.rpartition(".")[2]
 
@@ -82,14 +83,14 @@ def test_every_role_is_in_some_spec_and_every_experiment_has_one() -> None:
     roles = {}
     for case in CASES:
         table = path_roles.ALL[case.root.rpartition(".")[0]]
-        roles[case] = {path.role for path in path_values(load(str(case.path), case.root), table)}
+        roles[case] = {path.role for path in path_values(read_and_parse(str(case.path)), table)}
     assert set().union(*roles.values()) == set(ROLES)
     assert [case.path.name for case in CASES if case.root.endswith(".Experiment") and not roles[case]] == []
 
 
 @each_spec
 def test_an_update_changes_the_paths_of_the_role_and_nothing_else(case: Case) -> None:
-    spec = load(str(case.path), case.root)
+    spec = read_and_parse(str(case.path))
     table = path_roles.ALL[case.root.rpartition(".")[0]]
     paths = list(path_values(spec, table))
     for role, reference in {(path.role, run) for path in paths for run in leading_runs(path.content)}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ Command = Callable[..., tuple[int, str, str]]
 def spec(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run ``int8cal spec ARGUMENTS`` → exit code, stdout, stderr."""
     monkeypatch.setattr("signal.signal", lambda *_: None)  # the test run keeps its own handlers
+    monkeypatch.setattr(logging.getLogger("int8cal"), "handlers", [])
 
     def command(*arguments: str) -> tuple[int, str, str]:
         code = run(["spec", *arguments])
@@ -232,3 +234,27 @@ def test_a_value_of_a_megabyte_does_not_flood_the_terminal(
     assert run([*arguments, str(path)]) in (0, 3, 4)
     shown = capsys.readouterr()
     assert len(shown.err) + len(shown.out) < 12_000
+
+
+@pytest.mark.parametrize("command", ["show", "check"])
+def test_a_network_that_is_not_there_is_a_usage_error(spec: Command, command: str) -> None:
+    code, out, err = spec(command, SOUND, "--network", "yolo")
+    assert (code, out) == (2, "")
+    assert "There is no network 'yolo'." in err
+    assert "Known networks: classification, detectnet_v2, dssd, faster_rcnn, ssd." in err
+
+
+def test_a_spec_that_fits_two_networks_is_read_as_that_of_the_named_one(spec: Command, tmp_path: Path) -> None:
+    path = tmp_path / "s.txt"
+    path.write_text("dataset_config { image_extension: 'png' }")
+    code, _, err = spec("show", str(path))
+    assert code == 3
+    assert "this could be detectnet_v2 Experiment or faster_rcnn Experiment" in err
+    assert json.loads(spec("show", str(path), "--json", "--network", "faster_rcnn")[1])["networks"] == ["faster_rcnn"]
+
+
+def test_a_spec_of_another_network_than_the_named_one_is_no_spec_of_it(spec: Command) -> None:
+    code, out, err = spec("check", SOUND, "--network", "classification")
+    assert (code, out) == (3, "")
+    assert f"{SOUND}:" in err
+    assert "unknown field" in err

@@ -37,7 +37,7 @@ def test_equal_nodes_are_fit():
     engine.require_same_versions("a", encoder_versions(), encoder_versions())
 
 
-@pytest.mark.parametrize("name", ["processor architecture", "isal", "int8cal"])
+@pytest.mark.parametrize("name", ["processor architecture", "isal", "zlib", "int8cal"])
 def test_nodes_that_would_make_other_bytes_are_refused(name):
     found = {**encoder_versions(), name: "other"}
     with pytest.raises(UnavailableError, match=f"node a has {name} other, this machine") as caught:

@@ -99,6 +99,16 @@ def test_a_changed_image_is_made_again_and_told(tmp_path, samples, caplog):
     assert work.decoded == []
 
 
+def test_a_kept_image_that_is_bad_now_is_not_told_as_made_again(tmp_path, samples, caplog):
+    run(tmp_path, samples, Work(), stop_after=6)
+    os.unlink(samples[2].path)
+    with caplog.at_level(logging.WARNING), journal(tmp_path) as kept:
+        results = list(resumed(map_on_threads, kept, Work(bad=("2",)), samples, 1))
+        assert isinstance(results[2], FailedSample)
+        assert (kept.reused, kept.changed) == (5, [])
+    assert caplog.text == ""
+
+
 def test_a_vanished_image_is_no_longer_used(tmp_path, samples):
     run(tmp_path, samples, Work(), stop_after=6)
     os.unlink(samples[2].path)

@@ -16,7 +16,7 @@ from int8cal.spec.text import SpecText
 
 OWN = ["classification", "detectnet_v2", "dssd", "faster_rcnn", "ssd"]
 
-PLUGIN = replace(NETWORK, name="yolo_v9", aliases=("yolo",))
+PLUGIN = replace(NETWORK, name="yolo_v9")
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *entries: EntryPoint) -> None:
@@ -43,10 +43,10 @@ def test_helper_modules_are_no_networks() -> None:
         networks.get("network")
 
 
-def test_installed_network_is_found_by_name_and_alias(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_network_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, entry("yolo_v9", "elsewhere:PLUGIN"))
     monkeypatch.setattr(EntryPoint, "load", lambda self: PLUGIN)
-    assert networks.get("yolo_v9") is networks.get("yolo") is PLUGIN
+    assert networks.get("yolo_v9") is PLUGIN
 
 
 def test_own_network_goes_before_an_installed_one_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

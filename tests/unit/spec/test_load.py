@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from int8cal.errors import SpecError
-from int8cal.spec.load import load
+from int8cal.networks.reading import read_and_parse
 from int8cal.spec.spec import Spec
 
-DETECTNET = "int8cal.detectnet_v2.Experiment"
 Read = Callable[..., Spec]
 
 
@@ -111,7 +110,7 @@ def test_what_is_no_spec_text_is_refused_with_its_place(tmp_path: Path, data: by
     path = tmp_path / "s.txt"
     path.write_bytes(data)
     with pytest.raises(SpecError) as caught:
-        load(str(path), DETECTNET)
+        read_and_parse(str(path))
     assert caught.value.where == f"{path}{where}"
     assert caught.value.message == message
 
@@ -119,14 +118,14 @@ def test_what_is_no_spec_text_is_refused_with_its_place(tmp_path: Path, data: by
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     missing = str(tmp_path / "no.txt")
     with pytest.raises(SpecError, match="there is no such spec file") as caught:
-        load(missing, DETECTNET)
+        read_and_parse(missing)
     assert caught.value.where == missing
     with pytest.raises(SpecError, match="this is a folder"):
-        load(str(tmp_path), DETECTNET)
+        read_and_parse(str(tmp_path))
     with pytest.raises(SpecError, match="cannot be read"):
-        load("a\0b", DETECTNET)
+        read_and_parse("a\0b")
     with pytest.raises(SpecError, match="cannot be read"):
-        load(f"{missing}/x" * 1000, DETECTNET)
+        read_and_parse(f"{missing}/x" * 1000)
 
 
 def test_oddities_of_one_kind_are_one_warning_with_their_places(read: Read) -> None:

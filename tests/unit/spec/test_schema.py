@@ -51,7 +51,7 @@ def definitions(network: str) -> dict[str, Descriptor]:
                 if field.message_type is not None:
                     reach(field.message_type)
 
-    for root in find.roots_of_network(network):
+    for root in find.roots_beside(f"int8cal.{network}.Experiment"):
         reach(protos.message_class(root).DESCRIPTOR)
     return {name.split(".", 2)[2]: message for name, message in found.items() if not message.GetOptions().map_entry}
 

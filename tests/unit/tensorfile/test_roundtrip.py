@@ -93,6 +93,9 @@ def test_manifest_and_samples_come_back(tmp_path):
         assert list(file.samples["frame_id"]) == [b"image_2/000001"] * 2
         assert list(file.samples["record_offset"]) == [0, 16]
         assert bytes(file.samples["sha256"][0]) == bytes(range(32))
+        assert file.samples is file.samples, "inflated once"
+        with pytest.raises(ValueError, match="read-only"):
+            file.samples["sha256"][0] = bytes(32)
 
 
 def test_files_of_nvidia_tools(tmp_path):

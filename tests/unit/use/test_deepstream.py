@@ -39,11 +39,11 @@ def test_detectnet_v2_divides_by_255() -> None:
 def test_caffe_subtracts_means_in_the_order_of_the_channels() -> None:
     mean = [103.939, 116.779, 123.68]
     stated = manifest("classification.caffe", channel_order="BGR", mean=mean, scale=1.0)
-    keys = nvinfer_keys(stated, SHAPE, calibration_cache="x.bin")
+    keys = nvinfer_keys(stated, SHAPE)
 
     assert keys["model-color-format"] == "1"
     assert keys["offsets"] == "103.939;116.779;123.68"
-    assert keys["int8-calib-file"] == "x.bin"
+    assert keys["int8-calib-file"] == "cal.bin"
     assert value(keys, 200, 2) == pytest.approx(200 - 123.68)
 
 
