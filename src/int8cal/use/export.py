@@ -241,8 +241,9 @@ def _new_folder(path: str) -> Iterator[str]:
             raise kind(
                 f"cannot take its final name: {error.strerror}", where=path, hint="Choose another name."
             ) from error
-    finally:
+    except BaseException:  # not in the end: once it has its final name, the temporary one may be another run's
         shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 def _polygraphy(file: TensorFile, source: BatchSource, output: OutputFile, name: str, rebatch: int | None) -> Exported:
