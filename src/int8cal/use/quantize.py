@@ -141,6 +141,23 @@ def quantize(
         in_sample = measure(batches, max_images=IN_SAMPLE_IMAGES) if agreement else None
         held_out = measure(pair[1]) if pair else None
         data = _serialized(quantized)
+        report = QuantizeReport(  # before anything is published: it reads the sample tables
+            method=method,
+            percentile=percentile,
+            input=binding,
+            images=calibration.images,
+            nodes=len(nodes),
+            excluded=_excluded(prepared, nodes),
+            opset=(opset(original), opset(quantized)),
+            amax={name: amax[name] for name in inputs},
+            inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
+            unlisted=tuple(lost_activations(original, prepared)),
+            float_bytes=original.ByteSize(),
+            int8_bytes=len(data),
+            in_sample=in_sample,
+            held_out=held_out,
+            shared_images=shared_images(*pair) if pair else 0,
+        )
         model_file.write(data)
         if cache_file and version is not None:
             cache = CalibrationCache({name: amax[name] for name in listed}, version)
@@ -148,23 +165,7 @@ def quantize(
             commit_together(cache_file, model_file)
         else:
             model_file.commit()
-    return QuantizeReport(
-        method=method,
-        percentile=percentile,
-        input=binding,
-        images=calibration.images,
-        nodes=len(nodes),
-        excluded=_excluded(prepared, nodes),
-        opset=(opset(original), opset(quantized)),
-        amax={name: amax[name] for name in inputs},
-        inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
-        unlisted=tuple(lost_activations(original, prepared)),
-        float_bytes=original.ByteSize(),
-        int8_bytes=len(data),
-        in_sample=in_sample,
-        held_out=held_out,
-        shared_images=shared_images(*pair) if pair else 0,
-    )
+    return report
 
 
 def _try_out(model: Any, binding: InputBinding, batches: Batches) -> None:
