@@ -14,7 +14,7 @@ import hashlib
 import os
 import shutil
 import stat
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from int8cal.errors import OutputError, OutputExistsError
 from int8cal.scratch import Lock, PrivateFolder, cannot, in_use, make_anew
@@ -22,6 +22,8 @@ from int8cal.stopping import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from int8cal.file_kinds import FileKind
 
 _COPY_BYTES = 8 << 20
 _NO_SUCH_OPERATION = frozenset(
@@ -38,13 +40,6 @@ _KINDS = {
 _NAME_A_FILE = "Give the name of a file, such as out/calibration.tensor."
 
 
-class FileKind(NamedTuple):
-    """What files of one kind are called, and the bytes that all of them begin with."""
-
-    name: str
-    signature: bytes
-
-
 class OutputFile:
     """The one way in which this package makes an output file. Use it in a ``with`` statement.
 
@@ -56,11 +51,11 @@ class OutputFile:
 
     Args:
         path: the final name; missing folders are made.
-        overwrite: replace an existing regular file, in one step, at `commit`. Nothing else is ever replaced.
+        overwrite: replace an existing file of the kind ``replaces``, or an empty one, in one step, at `commit`.
         scratch_dir: write there, and copy beside the target at `commit`: for targets that are slow or cannot seek.
         inputs: files that the result is made from, which are never replaced.
-        replaces: what ``overwrite`` replaces, besides an empty file; a file of another kind is kept, for a slip of the
-            pen must not cost an image, a spec or a model.
+        replaces: what ``overwrite`` replaces, besides an empty file; None: nothing. A file of another kind is kept, for
+            a slip of the pen must not cost an image, a spec or a model.
 
     Raises:
         OutputExistsError: the final name is taken.
@@ -79,7 +74,7 @@ class OutputFile:
     ) -> None:
         self.path = path
         self._overwrite = overwrite
-        self._inputs = tuple(inputs)
+        self._inputs = list(inputs)
         self._replaces = replaces
         folder, name = os.path.split(os.path.abspath(path))
         self._folder = folder
@@ -156,6 +151,15 @@ class OutputFile:
         for folder in folders:
             on_same_disk = sum(_device_of(folder) == _device_of(other) for other in folders)
             require_free_space(folder, needed * on_same_disk)
+
+    def spare(self, inputs: Iterable[str]) -> None:
+        """Never replace these either: files that turn out to be inputs when others have been read.
+
+        Raises:
+            OutputError: one of them has the final name.
+        """
+        self._inputs += inputs
+        self._refuse_taken_name()
 
     def write(self, content: bytes) -> None:
         """Make ``content`` all that the file holds, for results that are in memory.
@@ -273,24 +277,28 @@ class OutputFile:
                         where=self.path,
                         hint="Choose another name for the result.",
                     )
-        if self._replaces and not self._is_empty_or(self._replaces):
+        if os.path.getsize(self.path) and not (self._replaces and self._replaces.recognises(self.path)):
+            name = self._replaces.name if self._replaces else "empty file"
             raise OutputError(
-                f"is no {self._replaces.name}, and --overwrite replaces nothing else",
+                f"is no {name}, and --overwrite replaces nothing else",
                 where=self.path,
-                hint="Choose another name, or delete the file first.",
+                hint="Move it away, or choose another name for the result.",
             )
-
-    def _is_empty_or(self, kind: FileKind) -> bool:
-        with open(self.path, "rb") as file:
-            return file.read(len(kind.signature)) in (b"", kind.signature)
 
     def _cannot(self, what: str, error: OSError) -> OutputError:
         return cannot(what, error, self.path, self._folder)
 
 
-def write_file(path: str, content: bytes, *, overwrite: bool = False, inputs: Iterable[str] = ()) -> None:
+def write_file(
+    path: str,
+    content: bytes,
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[str] = (),
+    replaces: FileKind | None = None,
+) -> None:
     """Write a small file whole, or not at all. Arguments and errors as `OutputFile`."""
-    with OutputFile(path, overwrite=overwrite, inputs=inputs) as output:
+    with OutputFile(path, overwrite=overwrite, inputs=inputs, replaces=replaces) as output:
         output.write(content)
         output.commit()
 

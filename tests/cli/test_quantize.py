@@ -169,6 +169,8 @@ def test_compare_prints_and_draws(run_cli: Any, tensor: str, held_out: str, tmp_
         (["quantize", MODEL, "TENSOR", "-o", "o", "--eval", "TENSOR"], 2, "evaluation file is the calibration file"),
         (["quantize", MODEL, "TENSOR", "-o", "o", "--exclude", "nosuch"], 7, "no node fits"),
         (["quantize", MODEL, "nosuch.tensor", "-o", "o"], 6, "no such file"),
+        (["quantize", MODEL, MODEL, "-o", "o"], 6, "is an ONNX model, and not a tensorfile"),
+        (["quantize", MODEL, MODEL, "-o", "o"], 6, "the model first: MODEL.onnx FILE"),
         (["quantize", "TENSOR", MODEL, "-o", "o"], 7, "name the ONNX model first and the tensorfile behind it"),
         (["compare", MODEL, "TENSOR", MODEL], 7, "name the ONNX model first and the tensorfile behind it"),
         (["quantize", __file__, "TENSOR", "-o", "o"], 7, "give the path of a float model in ONNX"),

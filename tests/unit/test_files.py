@@ -13,9 +13,11 @@ import pytest
 
 from int8cal import files
 from int8cal.errors import OutputError, OutputExistsError
+from int8cal.file_kinds import FileKind, beginning_with
 from int8cal.files import OutputFile, require_free_space, write_file
 
-REPLACING = {"overwrite": True}
+ANYTHING = FileKind("file", lambda path: True)
+REPLACING = {"overwrite": True, "replaces": ANYTHING}
 
 
 def write(path: str, content: bytes, **options: object) -> None:
@@ -111,11 +113,43 @@ def test_name_taken_while_the_run_works_is_not_replaced(tmp_path):
 def test_overwrite_replaces_in_one_step(tmp_path):
     path = tmp_path / "out"
     path.write_bytes(b"old")
-    with OutputFile(str(path), overwrite=True) as output:
+    with OutputFile(str(path), **REPLACING) as output:
         Path(output.scratch).write_bytes(b"new")
         assert path.read_bytes() == b"old"
         output.commit()
     assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (None, "is no empty file, and --overwrite replaces nothing else"),
+        (FileKind("letter", beginning_with(b"Dear")), "is no letter, and --overwrite replaces nothing else"),
+    ],
+)
+def test_only_files_of_the_kind_are_replaced(tmp_path, kind, message):
+    path = tmp_path / "out"
+    path.write_bytes(b"precious")
+    with pytest.raises(OutputError, match=message) as caught:
+        write_file(str(path), b"new", overwrite=True, replaces=kind)
+    assert (caught.value.where, caught.value.exit_code) == (str(path), 5)
+    assert path.read_bytes() == b"precious"
+    path.write_bytes(b"")
+    write_file(str(path), b"Dear reader", overwrite=True, replaces=kind)
+    assert path.read_bytes() == b"Dear reader"
+
+
+def test_input_that_is_found_later_is_not_replaced(tmp_path):
+    path = tmp_path / "out"
+    path.write_bytes(b"precious")
+    with OutputFile(str(path), **REPLACING) as output:
+        output.spare([str(tmp_path / "other")])
+        with pytest.raises(OutputError, match="made from"):
+            output.spare([str(path)])
+        output.write(b"new")
+        with pytest.raises(OutputError, match="made from"):
+            output.commit()
+    assert path.read_bytes() == b"precious"
 
 
 def _link(path: Path) -> None:
@@ -133,7 +167,7 @@ def test_inputs_are_never_replaced(tmp_path, link):
     precious.write_bytes(b"precious")
     link(precious, tmp_path / "other name")
     with pytest.raises(OutputError, match="made from") as caught:
-        write_file(str(precious), b"new", overwrite=True, inputs=["/nowhere", str(tmp_path / "other name")])
+        write_file(str(precious), b"new", **REPLACING, inputs=["/nowhere", str(tmp_path / "other name")])
     assert caught.value.where == str(precious)
     assert caught.value.hint
     assert precious.read_bytes() == b"precious"
@@ -211,7 +245,7 @@ def test_finished_file_of_a_run_killed_right_after_is_not_emptied(tmp_path):
     path = tmp_path / "out"
     killed_while_writing(path, committed=True)
     assert sorted(os.listdir(tmp_path)) == [".out.lock", ".out.part", "out"]  # two names of one file
-    with OutputFile(str(path), overwrite=True):
+    with OutputFile(str(path), **REPLACING):
         assert path.read_bytes() == b"x" * 1000
     assert path.read_bytes() == b"x" * 1000
     assert os.listdir(tmp_path) == ["out"]
@@ -254,7 +288,7 @@ def with_links(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_run_that_has_given_the_final_name_still_holds_the_output(tmp_path, monkeypatch, overwrite, links, scratch):
     links(monkeypatch)
     path = str(tmp_path / "target" / "out")
-    options = {"overwrite": overwrite, "scratch_dir": str(tmp_path / "scratch") if scratch else None}
+    options = {**REPLACING, "overwrite": overwrite, "scratch_dir": str(tmp_path / "scratch") if scratch else None}
     with OutputFile(path, **options) as first:
         first.write(b"of the first")
         first.commit()

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from int8cal.errors import SpecError, UsageError
+from int8cal.file_kinds import FileKind
 from int8cal.spec.fields import visit_fields
 from int8cal.spec.load import require_readable
 from int8cal.spec.oddities import find_oddities
+from int8cal.spec.read import read_text
 from int8cal.spec.schema import new_message, roots, schema_of, short_name
 from int8cal.spec.text import SpecText, shown
 from int8cal.text_safety import printable
@@ -46,6 +48,20 @@ def root_of_text(text: SpecText, path: str, network: str | None = None) -> str:
             hint="Name the network: int8cal NETWORK plan …, or --network of int8cal spec and int8cal component.",
         )
     return best[0].root
+
+
+def is_spec(path: str) -> bool:
+    """Whether a file reads as the spec of a network, be it of several, or one that cannot be run."""
+    try:
+        text = read_text(path)
+        require_readable(text, path)
+    except SpecError:
+        return False
+    return any(True for _ in _fits(text, None))
+
+
+SPEC = FileKind("experiment spec", is_spec)
+"""What ``--overwrite`` may replace by a spec."""
 
 
 def describe_root(root: str) -> str:

@@ -21,13 +21,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeGuard
 
-from int8cal.files import FileKind
-
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-TENSORFILE = FileKind("tensorfile", HDF5_SIGNATURE)
-"""What ``--overwrite`` may replace by a tensorfile."""
-
 GROUP_PREFIX = "_tensorfile_array_key__"
 DATASET = "_tensorfile_array_key_"
 COUNT = "count"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -14,12 +15,13 @@ from typing import IO, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError
-from int8cal.files import FileKind, OutputFile, output_errors, require_free_space
+from int8cal.file_kinds import TENSORFILE, FileKind, beginning_with
+from int8cal.files import OutputFile, output_errors, require_free_space
 from int8cal.progress import watched
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.adapters import BatchSource, Rebatched
 from int8cal.tensorfile.chunks import Compression
-from int8cal.tensorfile.layout import PARTS, TENSORFILE, SampleRow
+from int8cal.tensorfile.layout import PARTS, SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
 from int8cal.types import BatchNCHW_f32, Progress
 from int8cal.use.session import Layout
@@ -46,9 +48,11 @@ def load_data():
 '''
 
 _KINDS = {
-    "npz": FileKind("npz file", b"PK\x03\x04"),
-    "npy": FileKind("npy file", b"\x93NUMPY"),
-    "polygraphy": FileKind("Polygraphy data loader of ours", _POLYGRAPHY_SCRIPT[:40].encode()),
+    "npz": FileKind("npz file", beginning_with(rb"PK\x03\x04")),
+    "npy": FileKind("npy file", beginning_with(rb"\x93NUMPY")),
+    "polygraphy": FileKind(
+        "Polygraphy data loader of ours", beginning_with(re.escape(_POLYGRAPHY_SCRIPT[:40].encode()))
+    ),
     "tensorfile": TENSORFILE,
 }
 """What ``--overwrite`` may replace, by format."""
@@ -98,7 +102,7 @@ def export(
         layout: order of dimensions in npz, npy and raw.
         rebatch: images per batch, for ``polygraphy`` and ``tensorfile``.
         drop_remainder: leave out the last images when their number does not fill a batch.
-        overwrite: replace an existing file (never a folder).
+        overwrite: replace an existing file of this format (never a folder).
         progress: told about each batch.
 
     Raises:
