@@ -40,8 +40,6 @@ def beginning_with(pattern: bytes) -> Callable[[str], bool]:
     return recognises
 
 
-TENSORFILE = FileKind("tensorfile", beginning_with(re.escape(HDF5_SIGNATURE)))
-
 ONNX_MODEL = FileKind("ONNX model", beginning_with(rb"\x08[\x01-\x7f][\x12\x1a\x22\x28\x32\x3a\x42\x72](?!\0{5})"))
 """A message whose field 1 is a small number, the version of its form, followed by another field that models have at the
 top. A TFRecord may begin so too, for it begins with its length, but that has 8 bytes."""

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -125,6 +126,23 @@ def test_overwrite_replaces_a_tensorfile_and_an_empty_file_but_no_foreign_record
     assert done.code == 5
     assert "labels.json: is no record of a run" in done.stderr
     assert (tmp_path / "labels.json").read_text() == '{"images": []}'
+
+
+def test_overwrite_replaces_no_model_in_hdf5(make, tmp_path):
+    with h5py.File(tmp_path / "pretrained.hdf5", "w") as file:
+        file["model_weights/conv1"] = np.zeros(3)
+    before = _contents(tmp_path)
+    done = make("pretrained.hdf5", "--overwrite")
+    assert done.code == 5
+    assert "pretrained.hdf5: is no tensorfile, and --overwrite replaces nothing else" in done.stderr
+    assert _contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("options", [(), ("--shards", "2")])
+def test_overwrite_replaces_a_tensorfile_that_was_cut_off(make, tmp_path, options):
+    assert make("out", "-m", "-1", *options).code == 0
+    os.truncate(tmp_path / "out", os.path.getsize(tmp_path / "out") // 2)
+    assert make("out", "--overwrite").code == 0
 
 
 def test_parts_replace_nothing(make, tmp_path):

@@ -18,7 +18,6 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from int8cal.errors import TensorFileError, UsageError
-from int8cal.file_kinds import TENSORFILE
 from int8cal.files import OutputFile, kind_of_file
 from int8cal.stopping import uninterrupted
 from int8cal.tensorfile import layout
@@ -111,7 +110,7 @@ class TensorFileOutput(OutputFile):
     ) -> None:
         if shards is not None and not 1 <= shards <= layout.MAX_PARTS:
             raise UsageError(f"{shards} part files cannot be made", hint=f"Give --shards 1 to {layout.MAX_PARTS}.")
-        super().__init__(path, overwrite=overwrite, scratch_dir=scratch_dir, replaces=TENSORFILE)
+        super().__init__(path, overwrite=overwrite, scratch_dir=scratch_dir, replaces=layout.TENSORFILE)
         self._shards = shards
         self._parts = [_PartOutput(path, part, shards or 0, scratch_dir=scratch_dir) for part in range(shards or 0)]
         self._open = ExitStack()

@@ -15,13 +15,13 @@ from typing import IO, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError
-from int8cal.file_kinds import TENSORFILE, FileKind, beginning_with
+from int8cal.file_kinds import FileKind, beginning_with
 from int8cal.files import OutputFile, output_errors, require_free_space
 from int8cal.progress import watched
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.adapters import BatchSource, Rebatched
 from int8cal.tensorfile.chunks import Compression
-from int8cal.tensorfile.layout import PARTS, SampleRow
+from int8cal.tensorfile.layout import PARTS, TENSORFILE, SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
 from int8cal.types import BatchNCHW_f32, Progress
 from int8cal.use.session import Layout

@@ -123,11 +123,12 @@ def quantize(
         sources = (os.fspath(model), *paths_of(batches, evaluation))
         output = partial(OutputFile, overwrite=overwrite, inputs=sources)
         model_file = files.enter_context(output(os.fspath(out), replaces=ONNX_MODEL))
-        cache_file = trt_cache and files.enter_context(output(os.fspath(trt_cache), replaces=CACHE))
+        cache_file = files.enter_context(output(os.fspath(trt_cache), replaces=CACHE)) if trt_cache else None
 
         original, model_paths = load_with_paths(model)
-        for file in filter(None, (model_file, cache_file)):
-            file.spare(model_paths)
+        model_file.spare(model_paths)
+        if cache_file:
+            cache_file.spare(model_paths)
         binding = bind_input(original, batches.shape, name=input_name, layout=layout)
         prepared = prepare(original)
         nodes = nodes_to_quantize(prepared, exclude)
