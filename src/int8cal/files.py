@@ -1,8 +1,9 @@
 """Output files that get their final name only when they are complete.
 
 A file is written under a temporary name beside the target (or in a private folder below a scratch folder, then streamed
-beside the target), flushed to the disk, and renamed without replacing anything. The temporary file is locked while a
-run lives: a second run on the same output stops, and what a dead run left behind is taken over by the next one.
+beside the target), flushed to the disk, and renamed without replacing anything. A lock beside it is held while a run
+lives, until the last of its temporary files is gone: a second run on the same output stops, and what a dead run left
+behind is taken over by the next one. The temporary file cannot be the lock itself, for the final name takes it away.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import hashlib
 import os
 import shutil
 import stat
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from int8cal.errors import OutputError, OutputExistsError
-from int8cal.scratch import PrivateFolder, cannot, in_use, locked
+from int8cal.scratch import Lock, PrivateFolder, cannot, in_use, make_anew
 from int8cal.stopping import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from int8cal.file_kinds import FileKind
 
 _COPY_BYTES = 8 << 20
 _NO_SUCH_OPERATION = frozenset(
@@ -37,13 +40,6 @@ _KINDS = {
 _NAME_A_FILE = "Give the name of a file, such as out/calibration.tensor."
 
 
-class FileKind(NamedTuple):
-    """What files of one kind are called, and the bytes that all of them begin with."""
-
-    name: str
-    signature: bytes
-
-
 class OutputFile:
     """The one way in which this package makes an output file. Use it in a ``with`` statement.
 
@@ -55,11 +51,11 @@ class OutputFile:
 
     Args:
         path: the final name; missing folders are made.
-        overwrite: replace an existing regular file, in one step, at `commit`. Nothing else is ever replaced.
+        overwrite: replace an existing file of the kind ``replaces``, or an empty one, in one step, at `commit`.
         scratch_dir: write there, and copy beside the target at `commit`: for targets that are slow or cannot seek.
         inputs: files that the result is made from, which are never replaced.
-        replaces: what ``overwrite`` replaces, besides an empty file; a file of another kind is kept, for a slip of the
-            pen must not cost an image, a spec or a model.
+        replaces: what ``overwrite`` replaces, besides an empty file; None: nothing. A file of another kind is kept, for
+            a slip of the pen must not cost an image, a spec or a model.
 
     Raises:
         OutputExistsError: the final name is taken.
@@ -78,15 +74,16 @@ class OutputFile:
     ) -> None:
         self.path = path
         self._overwrite = overwrite
-        self._inputs = tuple(inputs)
+        self._inputs = list(inputs)
         self._replaces = replaces
         folder, name = os.path.split(os.path.abspath(path))
         self._folder = folder
-        self._part = os.path.join(folder, _part_name(name))
+        self._part = os.path.join(folder, _hidden_name(name, "part"))
+        self._lock = Lock(os.path.join(folder, _hidden_name(name, "lock")))
         self._private = PrivateFolder(scratch_dir, path) if scratch_dir else None
         self.scratch = os.path.join(self._private.path, "output") if self._private else self._part
         """The file to write to, until `commit`."""
-        self._lock = -1
+        self._begun = False
         self._prepared = False
         self._published = False
         self._made_folders: set[str] = set()
@@ -95,18 +92,11 @@ class OutputFile:
         self._refuse_bad_name()
         self._refuse_taken_name()
         try:
-            try:
-                self._claim()
-            except FileNotFoundError:  # a run that failed has just taken away an empty folder that it had made
-                self._claim()
-        except OSError as error:
-            self._remove_made_folders()
-            raise in_use(self.path, error) or self._cannot("write here", error) from error
-        try:
-            if self._private:
-                self._private.claim()
+            self._claim()
+            self._refuse_taken_name()  # by a run that ended just before the lock was taken
         except BaseException:
-            self._clean_up()
+            with uninterrupted():
+                self._clean_up()
             raise
         return self
 
@@ -115,9 +105,22 @@ class OutputFile:
             self._clean_up()
 
     def _claim(self) -> None:
+        try:
+            try:
+                self._take_lock()
+            except FileNotFoundError:  # a run that failed has just taken away an empty folder that it had made
+                self._take_lock()
+            make_anew(self._part)
+            self._begun = True
+        except OSError as error:
+            raise in_use(self.path, error) or self._cannot("write here", error) from error
+        if self._private:
+            self._private.claim(self.scratch)
+
+    def _take_lock(self) -> None:
         self._made_folders |= set(_missing_folders(self._folder))
         os.makedirs(self._folder, exist_ok=True)
-        self._lock = locked(self._part)
+        self._lock.take()
 
     def _remove_made_folders(self) -> None:
         for folder in sorted(self._made_folders, key=len, reverse=True):
@@ -125,11 +128,13 @@ class OutputFile:
                 os.rmdir(folder)
 
     def _clean_up(self) -> None:
+        """Remove all that is temporary, the lock as the last: without it, files of these names are another run's."""
         if self._private:
             self._private.remove(self.scratch)
-        with contextlib.suppress(OSError):  # gone with the rename; what cannot be removed is taken over by the next run
-            os.unlink(self._part)
-        os.close(self._lock)
+        if self._begun and self._lock.held:
+            with contextlib.suppress(OSError):  # gone with the rename; or taken over by the next run
+                os.unlink(self._part)
+        self._lock.release()
         if not self._published:
             self._remove_made_folders()
 
@@ -146,6 +151,15 @@ class OutputFile:
         for folder in folders:
             on_same_disk = sum(_device_of(folder) == _device_of(other) for other in folders)
             require_free_space(folder, needed * on_same_disk)
+
+    def spare(self, inputs: Iterable[str]) -> None:
+        """Never replace these either: files that turn out to be inputs when others have been read.
+
+        Raises:
+            OutputError: one of them has the final name.
+        """
+        self._inputs += inputs
+        self._refuse_taken_name()
 
     def write(self, content: bytes) -> None:
         """Make ``content`` all that the file holds, for results that are in memory.
@@ -167,6 +181,7 @@ class OutputFile:
         """
         if self._prepared:
             return
+        self._require_lock()
         try:
             if self.scratch != self._part:
                 _copy(self.scratch, self._part, os.O_TRUNC)
@@ -183,11 +198,12 @@ class OutputFile:
             OutputError: copying, flushing or renaming failed.
         """
         self.prepare()
+        self._require_lock()
         try:
             with uninterrupted():
                 self._rename()
                 self._published = True
-                _flush(self._folder)
+                self._flush_name()
         except FileExistsError as error:
             raise _taken(self.path) from error
         except OSError as error:
@@ -198,6 +214,22 @@ class OutputFile:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
         self._published = False
+
+    def _require_lock(self) -> None:
+        if not self._lock.held:
+            raise OutputError(
+                "this run's lock was removed while it worked, and another run may have written here",
+                where=self._lock.path,
+                hint="Run it again, and leave the hidden files beside an output alone until its run ends.",
+            )
+
+    def _flush_name(self) -> None:
+        """Make sure that the disk keeps the name; what failed must not be there, complete or not."""
+        try:
+            _flush(self._folder)
+        except OSError:
+            self.withdraw()
+            raise
 
     def _rename(self) -> None:
         if self._overwrite:
@@ -245,24 +277,28 @@ class OutputFile:
                         where=self.path,
                         hint="Choose another name for the result.",
                     )
-        if self._replaces and not self._is_empty_or(self._replaces):
+        if os.path.getsize(self.path) and not (self._replaces and self._replaces.recognises(self.path)):
+            name = self._replaces.name if self._replaces else "empty file"
             raise OutputError(
-                f"is no {self._replaces.name}, and --overwrite replaces nothing else",
+                f"is no {name}, and --overwrite replaces nothing else",
                 where=self.path,
-                hint="Choose another name, or delete the file first.",
+                hint="Move it away, or choose another name for the result.",
             )
-
-    def _is_empty_or(self, kind: FileKind) -> bool:
-        with open(self.path, "rb") as file:
-            return file.read(len(kind.signature)) in (b"", kind.signature)
 
     def _cannot(self, what: str, error: OSError) -> OutputError:
         return cannot(what, error, self.path, self._folder)
 
 
-def write_file(path: str, content: bytes, *, overwrite: bool = False, inputs: Iterable[str] = ()) -> None:
+def write_file(
+    path: str,
+    content: bytes,
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[str] = (),
+    replaces: FileKind | None = None,
+) -> None:
     """Write a small file whole, or not at all. Arguments and errors as `OutputFile`."""
-    with OutputFile(path, overwrite=overwrite, inputs=inputs) as output:
+    with OutputFile(path, overwrite=overwrite, inputs=inputs, replaces=replaces) as output:
         output.write(content)
         output.commit()
 
@@ -361,11 +397,11 @@ def _missing_folders(folder: str) -> Iterator[str]:
         folder = os.path.dirname(folder)
 
 
-def _part_name(name: str) -> str:
+def _hidden_name(name: str, ending: str) -> str:
     """Temporary name beside the target; hashed when the target's own name leaves no room."""
     if len(os.fsencode(name)) > 240:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    return f".{name}.part"
+    return f".{name}.{ending}"
 
 
 def _or_else(operation: Callable[[], None], substitute: Callable[[], None]) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from int8cal import __version__
 from int8cal.dataset.encoded import sample_place
 from int8cal.engine.versions import deciding_packages
-from int8cal.errors import OutputError
+from int8cal.file_kinds import FileKind
 from int8cal.files import OutputFile, commit_together
 from int8cal.regular import open_regular
 
@@ -174,17 +174,8 @@ def run_facts_output(out: str, *, overwrite: bool) -> OutputFile:
         overwrite: whether the user wants files replaced; one that is something else is not, even so.
     """
     path = f"{out}.json"
-    return _RunFactsOutput(path, overwrite=overwrite or is_run_facts(path))
-
-
-class _RunFactsOutput(OutputFile):
-    def _refuse_replacement(self) -> None:
-        if os.path.getsize(self.path) and not is_run_facts(self.path):
-            raise OutputError(
-                "is no record of a run, and --overwrite replaces nothing else",
-                where=self.path,
-                hint="Move it away, or choose another name for the tensorfile.",
-            )
+    kind = FileKind("record of a run", is_run_facts)
+    return OutputFile(path, overwrite=overwrite or is_run_facts(path), replaces=kind)
 
 
 def publish(

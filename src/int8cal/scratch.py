@@ -1,4 +1,4 @@
-"""Temporary files that one run at a time may write: their lock, and a private folder for them below a scratch folder.
+"""Temporary files that one run at a time may write: the lock over them, and a private folder below a scratch folder.
 
 Scratch folders may be open to everybody (``/tmp``), so nothing there is opened by a name that others could have made:
 the private folder must be new, or a folder of this user that nobody else can enter.
@@ -16,6 +16,63 @@ import stat
 from int8cal.errors import OutputError
 
 
+class Lock:
+    """A file that one living run at a time holds locked, as long as it works on what the lock is for.
+
+    The file is nothing but the lock: it is never renamed or written to, and only its holder removes it. So who holds
+    it may do with the files that it stands for what no other run can see half done, to the very end.
+
+    Args:
+        path: the file; a dead run's is taken over.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor = -1
+
+    def take(self) -> None:
+        """Take the lock.
+
+        Raises:
+            BlockingIOError: another run holds it.
+            OSError: the file cannot be made, or something else has its name.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        while not self.held:  # not so when its former holder removed it between open and lock: once more
+            self._close()
+            self._descriptor = os.open(self.path, flags, 0o666)
+            try:
+                found = os.fstat(self._descriptor)
+                if not stat.S_ISREG(found.st_mode) or found.st_size:
+                    raise FileExistsError(errno.EEXIST, "something else has the name of the lock", self.path)
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BaseException:
+                self._close()
+                raise
+
+    @property
+    def held(self) -> bool:
+        """Whether this run holds the lock, and the name still is that of the file which it locked."""
+        if self._descriptor < 0:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.lstat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        """Remove the lock, if it is held."""
+        if self.held:
+            with contextlib.suppress(OSError):  # what cannot be removed is taken over by the next run
+                os.unlink(self.path)
+        self._close()
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+
 class PrivateFolder:
     """A folder of this user alone below a scratch folder, the same for every run on the same output.
 
@@ -28,10 +85,13 @@ class PrivateFolder:
         self.parent = os.path.abspath(scratch_dir)
         key = f"{os.geteuid()}:".encode() + os.fsencode(os.path.realpath(target))
         self.path = os.path.join(self.parent, f".int8cal-{hashlib.sha256(key).hexdigest()[:16]}")
-        self._lock = -1
+        self._lock = Lock(os.path.join(self.path, "lock"))
 
-    def claim(self) -> None:
+    def claim(self, content: str) -> None:
         """Make it, or take over what a dead run left.
+
+        Args:
+            content: path of the one file that is made in it, empty.
 
         Raises:
             OutputError: it cannot be made, something else has its name, or a living run uses it.
@@ -42,7 +102,8 @@ class PrivateFolder:
                 os.mkdir(self.path, 0o700)
             except FileExistsError:
                 self._refuse_foreign()
-            self._lock = locked(os.path.join(self.path, "lock"))
+            self._lock.take()
+            make_anew(content)
         except OSError as error:
             raise in_use(self.path, error) or cannot("use the scratch folder", error, self.parent) from error
 
@@ -57,40 +118,28 @@ class PrivateFolder:
 
     def remove(self, content: str) -> None:
         """Delete it with the one file that was made in it, if it was claimed."""
-        if self._lock < 0:
+        if not self._lock.held:
             return
-        for leftover in (content, os.path.join(self.path, "lock")):
-            with contextlib.suppress(OSError):
-                os.unlink(leftover)
-        os.close(self._lock)
+        with contextlib.suppress(OSError):
+            os.unlink(content)
+        self._lock.release()
         with contextlib.suppress(OSError):  # somebody put something into it
             os.rmdir(self.path)
 
 
-def locked(path: str) -> int:
-    """Descriptor of an empty file at ``path`` that this process alone holds locked.
+def make_anew(path: str) -> None:
+    """Make an empty file, in the place of what a dead run left there. For the holder of the lock.
+
+    What was left may have the final name too, when the run died just then: it is let go, and not emptied.
 
     Raises:
-        BlockingIOError: another process holds it.
-        OSError: it cannot be made, or something else has its name.
+        OSError: it cannot be made, or something else than a file has its name.
     """
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise FileExistsError(errno.EEXIST, "something else has the name of the temporary file", path)
-            with contextlib.suppress(FileNotFoundError):
-                if found.st_nlink > 1:  # its owner died with the final name given: it is not ours to empty
-                    os.unlink(path)
-                elif os.path.samestat(found, os.lstat(path)):
-                    os.ftruncate(descriptor, 0)
-                    return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # its former owner removed it between open and lock: once more
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise FileExistsError(errno.EEXIST, "something else has the name of the temporary file", path)
+        os.unlink(path)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
 
 
 def in_use(path: str, error: OSError) -> OutputError | None:

@@ -8,13 +8,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from int8cal.extras import need
-from int8cal.files import FileKind, OutputFile
+from int8cal.file_kinds import HTML_PAGE
+from int8cal.files import OutputFile
 from int8cal.text_safety import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_PAGE = FileKind("HTML page", b"<!doctype html>")
 _POLICY = "default-src 'none'; img-src data:; style-src '{style}'; base-uri 'none'; form-action 'none'"
 
 
@@ -30,7 +30,7 @@ def page_output(path: str, *, overwrite: bool, inputs: Iterable[str]) -> OutputF
         UnavailableError: the extra ``report`` is not installed.
     """
     need("jinja2", "report")
-    return OutputFile(path, overwrite=overwrite, inputs=inputs, replaces=_PAGE)
+    return OutputFile(path, overwrite=overwrite, inputs=inputs, replaces=HTML_PAGE)
 
 
 def rendered(package: str, template: str, style: str, **values: object) -> bytes:

@@ -127,6 +127,24 @@ def test_shards_hold_the_same_batches(tiny_dataset, plan, tmp_path, run_cli):
         assert sharded.samples.tobytes() == whole.samples.tobytes()
 
 
+def test_shards_have_the_size_of_all_files(plan, tmp_path, run_cli):
+    for name, shards in (("whole", None), ("sharded", 3)):
+        int8cal.make(plan, tmp_path / name, shards=shards)
+    on_disk = sum(path.stat().st_size for path in tmp_path.glob("sharded*") if path.suffix != ".json")
+    sharded, whole = (
+        json.loads(run_cli("inspect", tmp_path / name, "--quick", "--json").stdout)["tensorfile"]
+        for name in ("sharded", "whole")
+    )
+    assert sharded["bytes"] == on_disk
+    assert sharded["ratio"] == pytest.approx(whole["ratio"], rel=0.5)
+    assert run_cli("report", tmp_path / "sharded", "-o", tmp_path / "r.html").code == 0
+    assert f"{on_disk / 1e6:,.1f} MB" in (tmp_path / "r.html").read_text()
+    next(tmp_path.glob("sharded-00001-*")).unlink()
+    assert run_cli("inspect", tmp_path / "sharded", "--quick").code == 6
+    assert run_cli("report", tmp_path / "sharded", "-o", tmp_path / "missing.html").code == 0
+    assert "unknown: a part file is missing" in (tmp_path / "missing.html").read_text()
+
+
 def test_shards_and_resume_together(plan, tmp_path):
     out = tmp_path / "a" / "c.tensor"
     interrupted(plan, out, plan.batch_size, shards=3)

@@ -7,11 +7,16 @@ import os
 import shutil
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 import int8cal
+from int8cal.demo.evaluate import CLASSIFIER
 from int8cal.errors import OutputError
 from int8cal.files import OutputFile
+from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.shards import TensorFileOutput
 
 COMMAND = ("detectnet_v2", "calibration_tensorfile", "-m", "1")
 
@@ -123,6 +128,23 @@ def test_overwrite_replaces_a_tensorfile_and_an_empty_file_but_no_foreign_record
     assert (tmp_path / "labels.json").read_text() == '{"images": []}'
 
 
+def test_overwrite_replaces_no_model_in_hdf5(make, tmp_path):
+    with h5py.File(tmp_path / "pretrained.hdf5", "w") as file:
+        file["model_weights/conv1"] = np.zeros(3)
+    before = _contents(tmp_path)
+    done = make("pretrained.hdf5", "--overwrite")
+    assert done.code == 5
+    assert "pretrained.hdf5: is no tensorfile, and --overwrite replaces nothing else" in done.stderr
+    assert _contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("options", [(), ("--shards", "2")])
+def test_overwrite_replaces_a_tensorfile_that_was_cut_off(make, tmp_path, options):
+    assert make("out", "-m", "-1", *options).code == 0
+    os.truncate(tmp_path / "out", os.path.getsize(tmp_path / "out") // 2)
+    assert make("out", "--overwrite").code == 0
+
+
 def test_parts_replace_nothing(make, tmp_path):
     assert make("out", "--shards", "1").code == 0
     (part,) = tmp_path.glob("out-*")
@@ -184,6 +206,88 @@ def test_results_do_not_replace_a_part_of_what_they_are_made_from(tiny_dataset, 
     before = _contents(tmp_path)
     for part in parts:
         done = run_cli("export", made, "--to", "tensorfile", "-o", part, "--overwrite")
+        assert done.code == 5
+        assert "is a file that the result is made from" in done.stderr
+    assert _contents(tmp_path) == before
+
+
+@pytest.fixture
+def precious(tmp_path, tiny_dataset):
+    """Files of all kinds that somebody may want to keep."""
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    shutil.copy(tiny_dataset.spec, folder / "spec.txt")
+    shutil.copy(next(tiny_dataset.root.glob("training/image_2/*.png")), folder / "picture.png")
+    shutil.copy(next(tiny_dataset.root.glob("tfrecords/*")), folder / "records.tfrecord")
+    shutil.copy(CLASSIFIER, folder / "model.onnx")
+    (folder / "labels.json").write_text('{"version": 1, "images": []}')
+    (folder / "notes.txt").write_text("Remember: the milk")
+    (folder / "cal.bin").write_text("TRT-100300-EntropyCalibration2\nx: 3c010204\n")
+    return folder
+
+
+@pytest.fixture
+def tensor(tmp_path):
+    """A tensorfile for the demo's classifier, in parts."""
+    path = tmp_path / "cal.tensor"
+    encoder = Compression.named("none")
+    with TensorFileOutput(str(path), shards=2) as output:
+        with output.writer((4, 3, 64, 64), encoder, 2) as writer:
+            for image in np.random.default_rng(0).random((8, 3, 64, 64), np.float32):
+                writer.append(encoder.encode(image))
+            writer.finish({}, ())
+        output.commit()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("command", "replaced"),
+    [
+        (("quantize", CLASSIFIER, "TENSOR", "--no_agreement", "-o"), {"model.onnx"}),
+        (
+            (
+                *("quantize", CLASSIFIER, "TENSOR", "--no_agreement", "-o", "new"),
+                *("--trt_version", "10.3.0", "--trt_cache"),
+            ),
+            {"cal.bin"},
+        ),
+        (("cache", "convert", "own.bin"), {"cal.bin"}),
+        (("spec", "update", "own.txt", "--num_epochs", "3", "-o"), {"spec.txt"}),
+    ],
+)
+def test_overwrite_replaces_files_of_the_kind_alone(
+    command, replaced, precious, tensor, tiny_dataset, tmp_path, run_cli
+):
+    shutil.copy(tiny_dataset.spec, tmp_path / "own.txt")
+    shutil.copy(precious / "cal.bin", tmp_path / "own.bin")
+    command = [tensor if word == "TENSOR" else word for word in command]
+    for path in precious.iterdir():
+        before = path.read_bytes()
+        done = run_cli(*command, path, "--overwrite")
+        if path.name in replaced:
+            assert done.code == 0, done.stderr
+            assert run_cli(*command, path, "--overwrite").code == 0  # what it has written itself
+        else:
+            assert done.code == 5, (path, done.stderr)
+            assert f"{path.name}: is no " in done.stderr
+            assert "--overwrite replaces nothing else" in done.stderr
+            assert path.read_bytes() == before
+
+
+def test_overwrite_replaces_a_cache_in_json(precious, tmp_path, run_cli):
+    for _ in range(2):
+        assert run_cli("cache", "convert", precious / "cal.bin", "cal.json", "--overwrite").code == 0
+    assert json.loads((tmp_path / "cal.json").read_text())["amax"]
+    assert run_cli("cache", "convert", precious / "cal.bin", precious / "labels.json", "--overwrite").code == 5
+
+
+def test_quantize_replaces_no_part_of_its_images(tensor, tmp_path, run_cli):
+    before = _contents(tmp_path)
+    with int8cal.TensorFile(tensor) as file:
+        paths = file.paths
+    assert len(paths) == 3
+    for path in paths:
+        done = run_cli("quantize", CLASSIFIER, tensor, "-o", path, "--overwrite")
         assert done.code == 5
         assert "is a file that the result is made from" in done.stderr
     assert _contents(tmp_path) == before

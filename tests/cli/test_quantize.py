@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import onnx
 import pytest
@@ -110,6 +111,20 @@ def test_a_picture_stored_with_other_values_is_the_same_picture(run_cli: Any, tm
     assert json.loads(done.stdout)["quantize"]["shared_images"] == 1
 
 
+def test_nothing_is_published_when_a_sample_table_is_damaged(run_cli: Any, tensor: str, tmp_path: Path) -> None:
+    write_tensorfile(tmp_path / "damaged.tensor", seed=6)
+    with h5py.File(tmp_path / "damaged.tensor", "a") as file:
+        file.pop("int8cal_samples", None)
+        file["int8cal_samples"] = np.zeros(8, np.int64)
+    arguments = ["--eval", "damaged.tensor", "--trt_cache", "cal.bin", "--trt_version", "10.3.0", "--no_agreement"]
+
+    done = run_cli("quantize", MODEL, tensor, "-o", "int8.onnx", *arguments)
+
+    assert done.code == 6
+    assert "damaged.tensor: the sample table has other columns" in done.stderr
+    assert os.listdir(tmp_path) == ["damaged.tensor"]
+
+
 def test_json_holds_everything(run_cli: Any, tensor: str, held_out: str) -> None:
     arguments = ["--method", "percentile", "--percentile", "99.9", "--exclude", "/predictions/*", "--eval", held_out]
     done = run_cli("quantize", MODEL, tensor, "-o", "int8.onnx", *arguments, "--json")
@@ -154,6 +169,8 @@ def test_compare_prints_and_draws(run_cli: Any, tensor: str, held_out: str, tmp_
         (["quantize", MODEL, "TENSOR", "-o", "o", "--eval", "TENSOR"], 2, "evaluation file is the calibration file"),
         (["quantize", MODEL, "TENSOR", "-o", "o", "--exclude", "nosuch"], 7, "no node fits"),
         (["quantize", MODEL, "nosuch.tensor", "-o", "o"], 6, "no such file"),
+        (["quantize", MODEL, MODEL, "-o", "o"], 6, "is an ONNX model, and not a tensorfile"),
+        (["quantize", MODEL, MODEL, "-o", "o"], 6, "the model first: MODEL.onnx FILE"),
         (["quantize", "TENSOR", MODEL, "-o", "o"], 7, "name the ONNX model first and the tensorfile behind it"),
         (["compare", MODEL, "TENSOR", MODEL], 7, "name the ONNX model first and the tensorfile behind it"),
         (["quantize", __file__, "TENSOR", "-o", "o"], 7, "give the path of a float model in ONNX"),

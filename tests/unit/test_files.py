@@ -13,7 +13,11 @@ import pytest
 
 from int8cal import files
 from int8cal.errors import OutputError, OutputExistsError
+from int8cal.file_kinds import FileKind, beginning_with
 from int8cal.files import OutputFile, require_free_space, write_file
+
+ANYTHING = FileKind("file", lambda path: True)
+REPLACING = {"overwrite": True, "replaces": ANYTHING}
 
 
 def write(path: str, content: bytes, **options: object) -> None:
@@ -76,10 +80,10 @@ def test_folder_that_another_run_takes_away_in_between_is_made_again(tmp_path, m
 
 
 def test_folders_made_for_an_output_that_cannot_be_claimed_are_removed(tmp_path, monkeypatch):
-    def refused(path):
-        raise OSError(errno.EROFS, "Read-only file system", path)
+    def refused(lock):
+        raise OSError(errno.EROFS, "Read-only file system", lock.path)
 
-    monkeypatch.setattr(files, "locked", refused)
+    monkeypatch.setattr(files.Lock, "take", refused)
     with pytest.raises(OutputError, match="Read-only"):
         write(str(tmp_path / "new" / "out"), b"content")
     assert os.listdir(tmp_path) == []
@@ -109,11 +113,43 @@ def test_name_taken_while_the_run_works_is_not_replaced(tmp_path):
 def test_overwrite_replaces_in_one_step(tmp_path):
     path = tmp_path / "out"
     path.write_bytes(b"old")
-    with OutputFile(str(path), overwrite=True) as output:
+    with OutputFile(str(path), **REPLACING) as output:
         Path(output.scratch).write_bytes(b"new")
         assert path.read_bytes() == b"old"
         output.commit()
     assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (None, "is no empty file, and --overwrite replaces nothing else"),
+        (FileKind("letter", beginning_with(b"Dear")), "is no letter, and --overwrite replaces nothing else"),
+    ],
+)
+def test_only_files_of_the_kind_are_replaced(tmp_path, kind, message):
+    path = tmp_path / "out"
+    path.write_bytes(b"precious")
+    with pytest.raises(OutputError, match=message) as caught:
+        write_file(str(path), b"new", overwrite=True, replaces=kind)
+    assert (caught.value.where, caught.value.exit_code) == (str(path), 5)
+    assert path.read_bytes() == b"precious"
+    path.write_bytes(b"")
+    write_file(str(path), b"Dear reader", overwrite=True, replaces=kind)
+    assert path.read_bytes() == b"Dear reader"
+
+
+def test_input_that_is_found_later_is_not_replaced(tmp_path):
+    path = tmp_path / "out"
+    path.write_bytes(b"precious")
+    with OutputFile(str(path), **REPLACING) as output:
+        output.spare([str(tmp_path / "other")])
+        with pytest.raises(OutputError, match="made from"):
+            output.spare([str(path)])
+        output.write(b"new")
+        with pytest.raises(OutputError, match="made from"):
+            output.commit()
+    assert path.read_bytes() == b"precious"
 
 
 def _link(path: Path) -> None:
@@ -131,7 +167,7 @@ def test_inputs_are_never_replaced(tmp_path, link):
     precious.write_bytes(b"precious")
     link(precious, tmp_path / "other name")
     with pytest.raises(OutputError, match="made from") as caught:
-        write_file(str(precious), b"new", overwrite=True, inputs=["/nowhere", str(tmp_path / "other name")])
+        write_file(str(precious), b"new", **REPLACING, inputs=["/nowhere", str(tmp_path / "other name")])
     assert caught.value.where == str(precious)
     assert caught.value.hint
     assert precious.read_bytes() == b"precious"
@@ -199,7 +235,7 @@ def killed_while_writing(target: Path, options: str = "", *, committed: bool = F
 def test_leftover_of_a_killed_run_is_taken_over(tmp_path):
     path = tmp_path / "out"
     killed_while_writing(path)
-    assert os.listdir(tmp_path) == [".out.part"]
+    assert sorted(os.listdir(tmp_path)) == [".out.lock", ".out.part"]
     write(str(path), b"short")
     assert path.read_bytes() == b"short"
     assert os.listdir(tmp_path) == ["out"]
@@ -208,20 +244,137 @@ def test_leftover_of_a_killed_run_is_taken_over(tmp_path):
 def test_finished_file_of_a_run_killed_right_after_is_not_emptied(tmp_path):
     path = tmp_path / "out"
     killed_while_writing(path, committed=True)
-    assert sorted(os.listdir(tmp_path)) == [".out.part", "out"]  # two names of one file
-    with OutputFile(str(path), overwrite=True):
+    assert sorted(os.listdir(tmp_path)) == [".out.lock", ".out.part", "out"]  # two names of one file
+    with OutputFile(str(path), **REPLACING):
         assert path.read_bytes() == b"x" * 1000
     assert path.read_bytes() == b"x" * 1000
     assert os.listdir(tmp_path) == ["out"]
 
 
+@pytest.mark.parametrize("name", [".out.part", ".out.lock"])
 @pytest.mark.parametrize("plant", [_link_to_file, os.mkfifo, os.mkdir])
-def test_temporary_name_that_is_taken_by_something_else(tmp_path, plant):
-    plant(tmp_path / ".out.part")
+def test_temporary_name_that_is_taken_by_something_else(tmp_path, plant, name):
+    plant(tmp_path / name)
+    planted = sorted(os.listdir(tmp_path))
     with pytest.raises(OutputError, match="cannot write here"):
         write(str(tmp_path / "out"), b"new")
+    assert sorted(os.listdir(tmp_path)) == planted
     elsewhere = tmp_path / "elsewhere"
     assert not elsewhere.exists() or elsewhere.read_bytes() == b"precious"
+
+
+def test_file_of_somebody_else_in_the_place_of_the_lock(tmp_path):
+    (tmp_path / ".out.lock").write_bytes(b"precious")
+    with pytest.raises(OutputError, match="something else") as caught:
+        write(str(tmp_path / "out"), b"new")
+    assert caught.value.hint == f"Remove {tmp_path / '.out.lock'}, which is in the way."
+    assert (tmp_path / ".out.lock").read_bytes() == b"precious"
+    assert os.listdir(tmp_path) == [".out.lock"]
+
+
+def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*arguments: object) -> None:
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    monkeypatch.setattr(files.os, "link", unsupported)
+
+
+def with_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is."""
+
+
+@pytest.mark.parametrize("scratch", [False, True])
+@pytest.mark.parametrize(("overwrite", "links"), [(True, with_links), (False, with_links), (False, without_links)])
+def test_run_that_has_given_the_final_name_still_holds_the_output(tmp_path, monkeypatch, overwrite, links, scratch):
+    links(monkeypatch)
+    path = str(tmp_path / "target" / "out")
+    options = {**REPLACING, "overwrite": overwrite, "scratch_dir": str(tmp_path / "scratch") if scratch else None}
+    with OutputFile(path, **options) as first:
+        first.write(b"of the first")
+        first.commit()
+        with pytest.raises(OutputError, match="another run is writing"), OutputFile(path, **REPLACING):
+            pass
+    with OutputFile(path, **REPLACING) as second:
+        second.write(b"of the second")
+        second.commit()
+    assert Path(path).read_bytes() == b"of the second"
+    assert os.listdir(tmp_path / "target") == ["out"]
+
+
+def test_runs_that_come_while_another_ends_publish_what_they_wrote(tmp_path, monkeypatch):
+    path, real = str(tmp_path / "out"), os.unlink
+    later: list[OutputFile] = []
+
+    def next_run_comes(name, **options):
+        """Let a run begin as soon as the lock of the one before has gone."""
+        real(name, **options)
+        if str(name).endswith(".lock") and len(later) < 2:
+            later.append(OutputFile(path, **REPLACING))
+            later[-1].__enter__()
+
+    with OutputFile(path, **REPLACING) as first:
+        first.write(b"of the first")
+        first.commit()
+        monkeypatch.setattr(files.os, "unlink", next_run_comes)
+    for number in range(2):
+        content = f"of later run {number}".encode()
+        later[number].write(content)
+        later[number].commit()
+        assert Path(path).read_bytes() == content
+        later[number].__exit__(None, None, None)
+    assert Path(path).read_bytes() == b"of later run 1"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_run_whose_lock_was_taken_away_publishes_nothing(tmp_path):
+    path = str(tmp_path / "out")
+    with OutputFile(path) as first:
+        first.write(b"of the first")
+        os.unlink(tmp_path / ".out.lock")
+        with OutputFile(path) as second:
+            second.write(b"of the second")
+            with pytest.raises(OutputError, match="lock was removed") as caught:
+                first.commit()
+            first.__exit__(None, None, None)
+            second.commit()
+    assert caught.value.where == str(tmp_path / ".out.lock")
+    assert Path(path).read_bytes() == b"of the second"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_run_ended_between_the_two_looks_at_the_name(tmp_path, monkeypatch):
+    path, real = tmp_path / "out", os.makedirs
+
+    def published_by_another_run(*arguments, **options):
+        real(*arguments, **options)
+        path.write_bytes(b"of another run")
+
+    monkeypatch.setattr(files.os, "makedirs", published_by_another_run)
+    with pytest.raises(OutputExistsError), OutputFile(str(path)):
+        pytest.fail("works for nothing")
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_file_whose_name_the_disk_may_not_keep_is_taken_back(tmp_path, monkeypatch):
+    real = os.fsync
+
+    def failing_for_folders(descriptor):
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.EIO, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", failing_for_folders)
+    with pytest.raises(OutputError, match="cannot finish the file: Input/output error"):
+        write_file(str(tmp_path / "out"), b"content")
+    assert os.listdir(tmp_path) == []
+
+
+def test_leftover_in_the_scratch_folder_is_not_published(tmp_path):
+    scratch, target = tmp_path / "scratch", tmp_path / "out"
+    killed_while_writing(target, f"scratch_dir={str(scratch)!r}")
+    with OutputFile(str(target), scratch_dir=str(scratch)) as output:
+        output.commit()
+    assert target.read_bytes() == b""
 
 
 def test_scratch_folder_is_used_and_emptied(tmp_path):

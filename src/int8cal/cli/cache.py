@@ -60,7 +60,7 @@ def _readers(content: CalibrationCache) -> str:
 @click.argument("source", metavar="CACHE")
 @click.argument("output", metavar="OUT")
 @click.option("--trt_version", metavar="X.Y.Z", help="Header for this TensorRT release instead of the one in CACHE.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it is a calibration cache; nothing else is replaced.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def convert(*, source: str, output: str, trt_version: str | None, overwrite: bool, as_json: bool) -> None:
     """Between the text of TensorRT and JSON (a name ending in .json); or to the header of another TensorRT release.
@@ -77,7 +77,7 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
     from dataclasses import replace
 
     from int8cal.files import write_file
-    from int8cal.use.cache import dumps, dumps_json, read_cache, version_number
+    from int8cal.use.cache import CACHE, dumps, dumps_json, read_cache, version_number
 
     content = read_cache(source)
     if trt_version is not None:
@@ -85,7 +85,7 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
     keeps_all = output.endswith(".json")
     left_out = () if keeps_all else content.without_range
     text = dumps_json(content) if keeps_all else dumps(content)
-    write_file(output, text.encode(), overwrite=overwrite, inputs=(source,))
+    write_file(output, text.encode(), overwrite=overwrite, inputs=(source,), replaces=CACHE)
     if as_json:
         facts = {"output": output, "header": content.header, "tensors": len(content.amax) - len(left_out)}
         console.print_json({"cache": {**facts, "left_out": list(left_out)}})

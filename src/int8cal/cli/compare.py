@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--max_images", type=click.IntRange(min=1), help="Stop after this many images.  [default: all]")
 @model_input_options
 @click.option("--html", metavar="PAGE.html", help="Also draw it: a self-contained page.")
-@click.option("--overwrite", is_flag=True, help="Replace the page if it exists.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing page; nothing else is replaced.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def compare(
     *,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     "--rebatch", type=click.IntRange(min=1), metavar="N", help="Images per batch, for polygraphy, tensorfile."
 )
 @click.option("--drop_remainder", is_flag=True, help="Leave out the last images if they do not fill a batch.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists (a file; never a folder).")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it is a file of the format; never a folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def export(
     *,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -57,7 +56,7 @@ def _print_nvinfer_keys(tensorfile: TensorFile, *, as_json: bool) -> None:
 
 def _facts(tensorfile: TensorFile) -> dict[str, Any]:
     dtype, _ = tensorfile.storage(0)
-    size = os.path.getsize(tensorfile.path)
+    size = tensorfile.file_bytes
     return {
         "path": tensorfile.path,
         "batches": len(tensorfile),

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
 @model_input_options
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing ONNX model and cache; nothing else is replaced.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def quantize(
     *,

@@ -17,7 +17,7 @@ from int8cal.cli.origin import origin_of, origin_options
 @click.option(
     "--pictures", type=click.IntRange(1, 500), default=48, show_default=True, metavar="N", help="Pictures to show."
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing page.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing page; nothing else is replaced.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def report(*, file: str, output: str, pictures: int, overwrite: bool, as_json: bool, **origin: Any) -> None:
     """Make one self-contained HTML page about a tensorfile: pictures, values, findings, manifest, what to do next.

@@ -136,7 +136,9 @@ def _pairs(name: str, text: str) -> Callable[[Command], Command]:
 @_pairs("map", "Any of these.")
 @click.option("--num_epochs", type=int, metavar="N", help="Set the number of epochs.")
 @click.option("--dry_run", is_flag=True, help="Print what would change, as a diff; write nothing.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace an existing spec, but never SPEC itself; nothing else is replaced."
+)
 @_network
 @_json
 def update(
@@ -162,6 +164,7 @@ def update(
     """
     from int8cal.errors import UsageError
     from int8cal.files import write_file
+    from int8cal.spec.find import SPEC
     from int8cal.spec.update import Substitution, update_spec
 
     if out is None and not dry_run:
@@ -176,7 +179,7 @@ def update(
         for path in result.forgotten
     ]
     if out is not None and not dry_run:
-        write_file(out, result.spec.text.to_bytes(), overwrite=overwrite, inputs=(path,))
+        write_file(out, result.spec.text.to_bytes(), overwrite=overwrite, inputs=(path,), replaces=SPEC)
     _report_update(result, notes, out, dry_run=dry_run, as_json=as_json)
 
 

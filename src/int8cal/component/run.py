@@ -27,6 +27,7 @@ from int8cal.errors import MissingDataError, OutputExistsError, SpecError, Usage
 from int8cal.files import OutputFile
 from int8cal.pipeline import make, plan, read_spec
 from int8cal.spec.clear import without_fields
+from int8cal.spec.find import SPEC
 from int8cal.spec.roles import path_values
 from int8cal.spec.text import shown
 from int8cal.spec.update import Substitution, update_spec
@@ -110,6 +111,8 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
             request.updated_spec,
             overwrite=overwrite or _is_earlier_one(request.updated_spec, planned),
             scratch_dir=scratch,
+            inputs=(request.spec_path,),
+            replaces=SPEC,
         ) as spec_file,
     ):
         with stages.timed("make"):

@@ -12,6 +12,7 @@ from PIL import Image
 from int8cal.files import OutputFile
 from int8cal.preprocess import imagenet
 from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.layout import TENSORFILE
 from int8cal.tensorfile.writer import TensorFileWriter
 from int8cal.types import ImageCHW_f32, ImageHWC_u8
 
@@ -77,7 +78,7 @@ def write_mistaken(
     images = [np.asarray(Image.open(path)) for path in pictures]
     height, width, channels = images[0].shape
     compression = Compression.named("fast")
-    with OutputFile(str(out), overwrite=True) as output:
+    with OutputFile(str(out), overwrite=True, replaces=TENSORFILE) as output:
         shape = (batch_size, channels, height, width)
         with TensorFileWriter(output.scratch, shape, compression) as writer:
             for values in mistake(images, normalise):

@@ -94,6 +94,7 @@ def build_page(
         found = verify(path, origin=origin, watchers=(sheet, counts), progress=progress)
         rows = _sample_rows(file)
         manifest = file.manifest
+        size = _size(file)
     names = {number: _text(row["frame_id"]) for number, row in rows.items()}
     names |= {number: made_from.sample.frame_id for number, made_from in found.made_from.items()}
     surveyed = survey(found, found.plan, view, progress) if found.plan and found.made_from else None
@@ -101,7 +102,7 @@ def build_page(
         name=os.path.basename(found.path),
         found=found,
         view=view,
-        facts=tuple(_facts(found, manifest or {})),
+        facts=tuple(_facts(found, size, manifest or {})),
         pictures=tuple(_pictures(sheet.thumbnails, found, view, names)),
         histograms=tuple(charts.histograms(counts, found.statistics.channel_facts()))
         if found.statistics.images
@@ -115,7 +116,7 @@ def build_page(
     )
 
 
-def _facts(found: Verification, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(found: Verification, size: str, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The few things to know first."""
     batch, channels, height, width = found.shape
     arithmetic = manifest.get("arithmetic")
@@ -123,7 +124,7 @@ def _facts(found: Verification, manifest: Mapping[str, Any]) -> list[tuple[str, 
         ("Images", f"{found.batches * batch:,}"),
         ("Batches", f"{found.batches} × {batch}"),
         ("Network input", f"{channels} × {height} × {width}"),
-        ("File size", f"{os.path.getsize(found.path) / 1e6:,.1f} MB"),
+        ("File size", size),
     ]
     if network := _network(found, manifest):
         rows.append(("Network", network))
@@ -134,6 +135,13 @@ def _facts(found: Verification, manifest: Mapping[str, Any]) -> list[tuple[str, 
     if manifest.get("skipped"):
         rows.append(("Left out", f"{manifest['skipped']} bad images"))
     return rows
+
+
+def _size(file: TensorFile) -> str:
+    try:
+        return f"{file.file_bytes / 1e6:,.1f} MB"
+    except TensorFileError:  # what is missing is among the findings
+        return "unknown: a part file is missing"
 
 
 def _network(found: Verification, manifest: Mapping[str, Any]) -> str | None:

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from int8cal.errors import SpecError
+from int8cal.file_kinds import FileKind
 from int8cal.spec.fields import visit_fields
 from int8cal.spec.load import require_readable
 from int8cal.spec.oddities import find_oddities
+from int8cal.spec.read import read_text
 from int8cal.spec.schema import new_message, roots, schema_of, short_name
 from int8cal.spec.text import SpecText, shown
 from int8cal.text_safety import printable
@@ -29,7 +31,7 @@ def root_of_text(text: SpecText, path: str, beside: str | None = None) -> str:
         SpecError: the text cannot be read, fits no known message, or fits several equally well.
     """
     require_readable(text, path)
-    fits = sorted(_fits(text, roots_beside(beside) if beside else list(roots())), key=lambda fit: fit.rank)
+    fits = sorted(_fits(text, roots_beside(beside) if beside else roots()), key=lambda fit: fit.rank)
     if not fits:
         names = ", ".join(dict.fromkeys(shown(field.name, 40) for field in text.root.fields[:4]))
         raise SpecError(
@@ -45,6 +47,20 @@ def root_of_text(text: SpecText, path: str, beside: str | None = None) -> str:
             hint="Name the network: int8cal NETWORK plan …, or --network of int8cal spec and int8cal component.",
         )
     return best[0].root
+
+
+def is_spec(path: str) -> bool:
+    """Whether a file reads as the spec of a network, be it of several, or one that cannot be run."""
+    try:
+        text = read_text(path)
+        require_readable(text, path)
+    except SpecError:
+        return False
+    return any(True for _ in _fits(text, roots()))
+
+
+SPEC = FileKind("experiment spec", is_spec)
+"""What ``--overwrite`` may replace by a spec."""
 
 
 def describe_root(root: str) -> str:

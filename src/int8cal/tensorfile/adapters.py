@@ -39,6 +39,11 @@ class BatchSource(ABC):
         """Number of images in all batches."""
         return len(self) * self.shape[0]
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that the batches are in, if they are in files."""
+        return ()
+
     def ort(self, name: str) -> OrtReader:
         """For ONNX Runtime: a ``CalibrationDataReader`` that feeds the input ``name``.
 
@@ -160,6 +165,11 @@ class Rebatched(BatchSource):
     def shape(self) -> tuple[int, int, int, int]:
         """(B, C, H, W) of every batch."""
         return (self._size, *self._source.shape[1:])
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that the batches are in, if they are in files."""
+        return self._source.paths
 
     def __len__(self) -> int:
         return self._count

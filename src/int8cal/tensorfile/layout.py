@@ -21,15 +21,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeGuard
 
-from int8cal.files import FileKind
-
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-TENSORFILE = FileKind("tensorfile", HDF5_SIGNATURE)
-"""What ``--overwrite`` may replace by a tensorfile."""
+from int8cal.file_kinds import HDF5_SIGNATURE, FileKind
 
 GROUP_PREFIX = "_tensorfile_array_key__"
 DATASET = "_tensorfile_array_key_"
+_NAMES_BYTES = 1 << 20
+"""So far into a file stands the name of its first group at the latest: before the first batch."""
+
+
+def _may_be_tensorfile(path: str) -> bool:
+    """Whether a file is HDF5 and holds the names of a tensorfile, be it cut off, and no model in HDF5."""
+    with open(path, "rb") as file:
+        return file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE and DATASET.encode() in file.read(_NAMES_BYTES)
+
+
+TENSORFILE = FileKind("tensorfile", _may_be_tensorfile)
+"""What ``--overwrite`` may replace by a tensorfile."""
+
 COUNT = "count"
 SHAPE = "shape"
 MANIFEST = "int8cal"

@@ -52,6 +52,15 @@ class Parts:
         self._checked: dict[int, TensorFileError | None] = {}
         self._open: tuple[int, TensorFile] | None = None
 
+    @property
+    def file_bytes(self) -> int:
+        """Bytes that the part files take on the disk.
+
+        Raises:
+            TensorFileError: one is missing.
+        """
+        return sum(map(_size, self.paths))
+
     def find(self, batch: int) -> tuple[TensorFile, int]:
         """The open part that holds a batch, and the number that the batch has there.
 
@@ -145,6 +154,23 @@ def _is_encodable(name: str) -> bool:
     return True
 
 
+def _size(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except OSError as error:
+        raise _unopened(path, error) from error
+
+
+def _missing(path: str) -> TensorFileError:
+    return damaged(printable(path), "this part file is missing", hint=_KEEP)
+
+
+def _unopened(path: str, error: OSError) -> TensorFileError:
+    return damaged(printable(path), f"this part file cannot be opened: {error.strerror}", hint=None)
+
+
 def _problem(path: str, sha256: str) -> TensorFileError | None:
     """Why a part cannot be used: missing, no regular file, or other bytes than when the head was written."""
     where = printable(path)
@@ -154,9 +180,9 @@ def _problem(path: str, sha256: str) -> TensorFileError | None:
             return damaged(where, f"this part is no regular file but {kind}", hint=_KEEP)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return damaged(where, "this part file is missing", hint=_KEEP)
+        return _missing(path)
     except OSError as error:
-        return damaged(where, f"this part file cannot be opened: {error.strerror}", hint=None)
+        return _unopened(path, error)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # put there in between
             return damaged(where, "this part is no regular file", hint=_KEEP)

@@ -98,6 +98,15 @@ class TensorFile(BatchSource):
         """Bytes of all batches as float32, uncompressed."""
         return self._count * math.prod(self._shape) * 4
 
+    @property
+    def file_bytes(self) -> int:
+        """Bytes that the file takes on the disk, with its parts.
+
+        Raises:
+            TensorFileError: a part is missing.
+        """
+        return self._skeleton.size + (self._parts.file_bytes if self._parts else 0)
+
     @cached_property
     def samples(self) -> np.ndarray[Any, np.dtype[np.void]] | None:
         """The sample table (`int8cal.tensorfile.layout.SampleRow` by column name); None in files of other tools.

@@ -14,12 +14,12 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from int8cal.errors import TensorFileError
-from int8cal.tensorfile.layout import HDF5_SIGNATURE
+from int8cal.file_kinds import HDF5_SIGNATURE, ONNX_MODEL
 from int8cal.text_safety import first_line
 
 MAX_ENTRIES = 1 << 17
@@ -34,6 +34,7 @@ _MAX_LINK_TREE_DEPTH = 8
 _CHUNK_TREE_K = 32  # half of a node's entries; superblock 0 has no field for it
 _UNDEFINED = 0xFFFF_FFFF_FFFF_FFFF
 _END_OF_FREE_LIST = 1
+_SWAPPED = "Name the tensorfile here; a command that takes both takes the model first: MODEL.onnx FILE."
 _ENDLESS_HEADER = "its object header never ends"
 _UNSOUND_TREE = "its tree of objects or chunks is unsound, or larger than any tensorfile's"
 
@@ -66,6 +67,9 @@ def damaged(path: str, message: str, *, hint: str | None = "The file is damaged;
 
 def no_hdf5(path: str) -> TensorFileError:
     """The error for a file that HDF5 cannot open."""
+    with suppress(OSError):
+        if ONNX_MODEL.recognises(path):
+            return damaged(path, "is an ONNX model, and not a tensorfile", hint=_SWAPPED)
     return damaged(
         path,
         "cannot be opened as HDF5: it is no tensorfile, was cut off, or was never closed by what wrote it",

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
+from int8cal.file_kinds import FileKind, beginning_with
 from int8cal.regular import NotRegularError, open_regular
 from int8cal.text_safety import short_repr
 from int8cal.use.ranges import STEPS
@@ -37,6 +38,10 @@ _HEADER = re.compile(r"TRT-([1-9]\d{3,6})-([A-Za-z0-9]{1,64})", re.ASCII)
 _VALUE = re.compile(r"[0-9A-Fa-f]{8}")
 _NUMBER = r"(0|[1-9]\d?)"
 _VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}(?:\.\d{{1,4}})?)?)?", re.ASCII)
+CACHE = FileKind(
+    "calibration cache", beginning_with(rb'TRT-\d|\s*\{\s*"version":\s*\d+,\s*"release":\s*"[\d.]+",\s*"algorithm":')
+)
+"""What ``--overwrite`` may replace by a cache: TensorRT's text, or our JSON."""
 _NAME_HINT = "give the name of a calibration cache"
 _WITHOUT_HINT = "go without the cache"
 _DAMAGED_HINT = "write the cache again, with int8cal quantize --trt_cache or TensorRT"

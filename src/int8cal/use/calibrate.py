@@ -28,6 +28,11 @@ class Batches(Iterable[BatchNCHW_f32], Protocol):
         """Number of batches."""
 
 
+def paths_of(*images: Batches | None) -> list[str]:
+    """All files that images are in, parts among them, of those images that are in files."""
+    return [path for one in images for path in getattr(one, "paths", ())]
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Magnitudes of every tensor over all calibration images.

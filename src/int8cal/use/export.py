@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from typing import IO, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError
-from int8cal.files import FileKind, OutputFile, output_errors, require_free_space
+from int8cal.file_kinds import FileKind, beginning_with
+from int8cal.files import OutputFile, output_errors, require_free_space
 from int8cal.progress import watched
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.adapters import BatchSource, Rebatched
@@ -46,9 +48,11 @@ def load_data():
 '''
 
 _KINDS = {
-    "npz": FileKind("npz file", b"PK\x03\x04"),
-    "npy": FileKind("npy file", b"\x93NUMPY"),
-    "polygraphy": FileKind("Polygraphy data loader of ours", _POLYGRAPHY_SCRIPT[:40].encode()),
+    "npz": FileKind("npz file", beginning_with(rb"PK\x03\x04")),
+    "npy": FileKind("npy file", beginning_with(rb"\x93NUMPY")),
+    "polygraphy": FileKind(
+        "Polygraphy data loader of ours", beginning_with(re.escape(_POLYGRAPHY_SCRIPT[:40].encode()))
+    ),
     "tensorfile": TENSORFILE,
 }
 """What ``--overwrite`` may replace, by format."""
@@ -98,7 +102,7 @@ def export(
         layout: order of dimensions in npz, npy and raw.
         rebatch: images per batch, for ``polygraphy`` and ``tensorfile``.
         drop_remainder: leave out the last images when their number does not fill a batch.
-        overwrite: replace an existing file (never a folder).
+        overwrite: replace an existing file of this format (never a folder).
         progress: told about each batch.
 
     Raises:
@@ -241,8 +245,9 @@ def _new_folder(path: str) -> Iterator[str]:
             raise kind(
                 f"cannot take its final name: {error.strerror}", where=path, hint="Choose another name."
             ) from error
-    finally:
+    except BaseException:  # not in the end: once it has its final name, the temporary one may be another run's
         shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 def _polygraphy(file: TensorFile, source: BatchSource, output: OutputFile, name: str, rebatch: int | None) -> Exported:

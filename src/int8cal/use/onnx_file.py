@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from int8cal.errors import UseError
+from int8cal.file_kinds import HDF5_SIGNATURE
 from int8cal.regular import open_regular
 from int8cal.text_safety import first_line
 from int8cal.use import extras
@@ -33,7 +34,6 @@ _TAO_SUFFIXES = frozenset({".etlt", ".tlt", ".hdf5", ".h5", ".pth"})
 _OTHER_EXPORTERS = {".pt": "torch.onnx.export", ".pb": "tf2onnx", ".tflite": "tf2onnx", ".keras": "tf2onnx"}
 _ENGINE_SUFFIXES = frozenset({".engine", ".plan", ".trt"})
 _SMALL_TYPES = {4: ("INT4", "UINT4", "FLOAT4E2M1"), 2: ("INT2", "UINT2")}  # bits → types, as far as onnx knows them
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 _DYNAMIC_DIM = 1  # what an unknown dimension is taken for when sizes are estimated
 
 
@@ -50,17 +50,22 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         UseError: the file is no ONNX model, is damaged, or holds what is not allowed (see the module).
         UnavailableError: the extra ``quantize`` is not installed.
     """
+    return load_with_paths(path)[0]
+
+
+def load_with_paths(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
+    """As `load_model`, with the paths of all files that the model lies in: its own, and those of external data."""
     name = os.fspath(path)
     refuse_other_formats(name)
     onnx = extras.onnx()
     model = _parse(onnx, name)
-    _take_in_external_data(onnx, model, name)
+    external = _take_in_external_data(onnx, model, name)
     for tensor in _tensors(model.graph):
         _check_tensor(onnx, tensor, name)
     _check_operators(model, name)
     _check_ranks(model, name)
     check_apart(lambda: _check_meaning(onnx, model, name), model.ByteSize(), name)
-    return model
+    return model, (name, *external)
 
 
 def _check_meaning(onnx: Any, model: Any, path: str) -> None:
@@ -93,7 +98,7 @@ def refuse_other_formats(path: str) -> None:
         raise _bad(path, "a TensorRT engine is compiled for one GPU and cannot be quantised any more", hint)
     if suffix in _OTHER_EXPORTERS:
         raise _bad(path, f"a {suffix} file is no ONNX model", f"export it first, with {_OTHER_EXPORTERS[suffix]}")
-    if _first_bytes(path, len(_HDF5)) == _HDF5:
+    if _first_bytes(path, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
         hint = "name the ONNX model first and the tensorfile behind it: MODEL.onnx FILE"
         raise _bad(path, "is an HDF5 file, as tensorfiles are, and not an ONNX model", hint)
 
@@ -145,21 +150,28 @@ def _tensors(graph: Any) -> Iterator[Any]:
                 yield from attribute.tensors
 
 
-def _take_in_external_data(onnx: Any, model: Any, path: str) -> None:
-    """Read tensors stored in sibling files, within the size that one model may have."""
+def _take_in_external_data(onnx: Any, model: Any, path: str) -> Iterable[str]:
+    """Read tensors stored in sibling files, within the size that one model may have.
+
+    Returns:
+        The paths of those files.
+    """
     folder = Path(path).resolve().parent
+    files: dict[str, None] = {}
     left = MAX_BYTES
     for tensor in _tensors(model.graph):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         tensor.raw_data = _external_bytes(tensor, folder, left, _raw_bytes(onnx, tensor, path), path)
+        files[str(folder / _external_entries(tensor)["location"])] = None
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
         left -= len(tensor.raw_data)
+    return files
 
 
 def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, path: str) -> bytes:
-    entries = {entry.key: entry.value for entry in tensor.external_data}
+    entries = _external_entries(tensor)
     location = entries.get("location", "")
     if location in ("", ".", "..") or "/" in location or "\\" in location or "\0" in location:
         hint = "external data must lie in a file beside the model, named without any folder"
@@ -182,6 +194,10 @@ def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, path: st
             raise _not_filled(tensor, path)
         file.seek(offset)
         return file.read(length)
+
+
+def _external_entries(tensor: Any) -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
 
 
 def _check_tensor(onnx: Any, tensor: Any, path: str) -> None:

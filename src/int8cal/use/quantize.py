@@ -16,13 +16,14 @@ from itertools import islice
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
+from int8cal.file_kinds import ONNX_MODEL
 from int8cal.files import OutputFile, commit_together
 from int8cal.types import Progress
 from int8cal.use.agreement import Agreement, measure_agreement
-from int8cal.use.cache import CalibrationCache, check_names, dumps, version_number
-from int8cal.use.calibrate import Batches, calibrate
+from int8cal.use.cache import CACHE, CalibrationCache, check_names, dumps, version_number
+from int8cal.use.calibrate import Batches, calibrate, paths_of
 from int8cal.use.graph import all_activations, lost_activations, nodes_to_quantize, opset, prepare, quantized_inputs
-from int8cal.use.onnx_file import MAX_BYTES, load_model
+from int8cal.use.onnx_file import MAX_BYTES, load_with_paths
 from int8cal.use.overlap import Digested, shared_images
 from int8cal.use.qdq import insert_qdq
 from int8cal.use.ranges import DEFAULT_PERCENTILE, Method, check_method
@@ -106,7 +107,7 @@ def quantize(
         layout: layout of that input, where it cannot be told.
         evaluation: held-out images of the same preprocessing, to measure agreement on.
         agreement: measure agreement on the calibration images.
-        overwrite: replace files that exist.
+        overwrite: replace existing files, ``out`` if it is an ONNX model and ``trt_cache`` if it is a cache.
         progress: told about each pass over images.
 
     Raises:
@@ -119,11 +120,15 @@ def quantize(
     version = _cache_version(out, trt_cache, trt_version)
     _check_evaluation(batches, evaluation)
     with ExitStack() as files:
-        output = partial(OutputFile, overwrite=overwrite, inputs=(os.fspath(model), *_paths(batches, evaluation)))
-        model_file = files.enter_context(output(os.fspath(out)))
-        cache_file = trt_cache and files.enter_context(output(os.fspath(trt_cache)))
+        sources = (os.fspath(model), *paths_of(batches, evaluation))
+        output = partial(OutputFile, overwrite=overwrite, inputs=sources)
+        model_file = files.enter_context(output(os.fspath(out), replaces=ONNX_MODEL))
+        cache_file = files.enter_context(output(os.fspath(trt_cache), replaces=CACHE)) if trt_cache else None
 
-        original = load_model(model)
+        original, model_paths = load_with_paths(model)
+        model_file.spare(model_paths)
+        if cache_file:
+            cache_file.spare(model_paths)
         binding = bind_input(original, batches.shape, name=input_name, layout=layout)
         prepared = prepare(original)
         nodes = nodes_to_quantize(prepared, exclude)
@@ -141,6 +146,23 @@ def quantize(
         in_sample = measure(batches, max_images=IN_SAMPLE_IMAGES) if agreement else None
         held_out = measure(pair[1]) if pair else None
         data = _serialized(quantized)
+        report = QuantizeReport(  # before anything is published: it reads the sample tables
+            method=method,
+            percentile=percentile,
+            input=binding,
+            images=calibration.images,
+            nodes=len(nodes),
+            excluded=_excluded(prepared, nodes),
+            opset=(opset(original), opset(quantized)),
+            amax={name: amax[name] for name in inputs},
+            inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
+            unlisted=tuple(lost_activations(original, prepared)),
+            float_bytes=original.ByteSize(),
+            int8_bytes=len(data),
+            in_sample=in_sample,
+            held_out=held_out,
+            shared_images=shared_images(*pair) if pair else 0,
+        )
         model_file.write(data)
         if cache_file and version is not None:
             cache = CalibrationCache({name: amax[name] for name in listed}, version)
@@ -148,23 +170,7 @@ def quantize(
             commit_together(cache_file, model_file)
         else:
             model_file.commit()
-    return QuantizeReport(
-        method=method,
-        percentile=percentile,
-        input=binding,
-        images=calibration.images,
-        nodes=len(nodes),
-        excluded=_excluded(prepared, nodes),
-        opset=(opset(original), opset(quantized)),
-        amax={name: amax[name] for name in inputs},
-        inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
-        unlisted=tuple(lost_activations(original, prepared)),
-        float_bytes=original.ByteSize(),
-        int8_bytes=len(data),
-        in_sample=in_sample,
-        held_out=held_out,
-        shared_images=shared_images(*pair) if pair else 0,
-    )
+    return report
 
 
 def _try_out(model: Any, binding: InputBinding, batches: Batches) -> None:
@@ -211,10 +217,10 @@ def _check_evaluation(batches: Batches, evaluation: Batches | None) -> None:
         found, wanted = ("×".join(map(str, images.shape[1:])) for images in (evaluation, batches))
         raise UsageError(
             f"the evaluation images are of {found} (C×H×W), the calibration images of {wanted}",
-            where=next(iter(_paths(evaluation)), None),
+            where=next(iter(_names(evaluation)), None),
             hint="make both tensorfiles from the same spec",
         )
-    paths = _paths(batches, evaluation)
+    paths = _names(batches, evaluation)
     if evaluation is batches or (len(paths) > 1 and os.path.samefile(*paths)):
         raise UsageError(
             "the evaluation file is the calibration file",
@@ -223,8 +229,8 @@ def _check_evaluation(batches: Batches, evaluation: Batches | None) -> None:
         )
 
 
-def _paths(*images: Batches | None) -> list[str]:
-    """The files that images are in, of those that are in files."""
+def _names(*images: Batches | None) -> list[str]:
+    """The names of the tensorfiles that images are in, of those that are in one."""
     return [path for path in (getattr(one, "path", None) for one in images) if path]
 
 

@@ -31,8 +31,8 @@ import numpy as np
 from int8cal.errors import UnavailableError, UseError
 from int8cal.files import write_file
 from int8cal.types import BatchNCHW_f32
-from int8cal.use.cache import ENTROPY_2, loads, read_text, version_number
-from int8cal.use.calibrate import Batches
+from int8cal.use.cache import CACHE, ENTROPY_2, loads, read_text, version_number
+from int8cal.use.calibrate import Batches, paths_of
 
 _CUDA_RUNTIMES = ("libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so.10.2")
 _HOST_TO_DEVICE = 1
@@ -154,7 +154,13 @@ class Feed:
             return
         with self._errors_kept():
             self._check_complete()
-            write_file(self._cache, content, overwrite=self._content is not None)
+            write_file(
+                self._cache,
+                content,
+                overwrite=self._content is not None,
+                inputs=paths_of(self._batches),
+                replaces=CACHE,
+            )
             self._content = content
 
     def finish(self) -> None:

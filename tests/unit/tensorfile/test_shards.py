@@ -222,6 +222,16 @@ def test_a_part_of_another_shape(tmp_path, head):
         file[0]
 
 
+def test_its_size_is_that_of_all_files(head):
+    paths = [head, *map(Path, parts_of(head))]
+    with TensorFile(head) as file:
+        assert file.file_bytes == sum(path.stat().st_size for path in paths)
+        paths[2].unlink()
+        with pytest.raises(TensorFileError, match="this part file is missing") as caught:
+            _ = file.file_bytes
+    assert caught.value.where == str(paths[2])
+
+
 def test_nothing_is_left_without_commit(tmp_path):
     with TensorFileOutput(str(tmp_path / "c"), shards=3) as output:
         fill(output)

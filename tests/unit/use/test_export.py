@@ -72,6 +72,19 @@ def test_raw_files_and_their_list(exported: Any, tmp_path: Path, layout: str) ->
         np.testing.assert_array_equal(np.fromfile(tmp_path / "out" / name, "<f4"), image.ravel())
 
 
+def test_raw_folder_of_the_next_run_is_not_taken_away(exported: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    real = os.rename
+
+    def next_run_comes(source: str, target: Path) -> None:
+        real(source, target)
+        Path(source).mkdir()
+
+    monkeypatch.setattr(os, "rename", next_run_comes)
+    exported("raw")
+    assert (tmp_path / ".out.part").is_dir()
+    assert len(os.listdir(tmp_path / "out")) == 13
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 6, 12])
 def test_rebatched_tensorfile_holds_the_same_images_and_knows_where_each_went(
     exported: Any, tmp_path: Path, size: int

@@ -14,6 +14,9 @@ from onnx import numpy_helper
 from onnxruntime import quantization
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError, UseError
+from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.writer import TensorFileWriter
 from int8cal.use.cache import read_cache
 from int8cal.use.qdq import insert_qdq
 from int8cal.use.quantize import quantize
@@ -504,15 +507,53 @@ def test_nothing_of_onnxruntimes_own_log_reaches_the_terminal(
     assert capfd.readouterr() == ("", "")
 
 
+def _begin_as_a_model_does(source: Path, weights: Path) -> None:
+    """Put bytes before the values of external data that a model could begin with."""
+    model = onnx.load(source, load_external_data=False)
+    begins = onnx.ModelProto(ir_version=8, producer_name="weights").SerializeToString()
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "offset":
+                entry.value = str(int(entry.value) + len(begins))
+    weights.write_bytes(begins + weights.read_bytes())
+    source.write_bytes(model.SerializeToString())
+
+
 class TestRefusals:
     def test_existing_output_is_kept(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
-        (tmp_path / "int8.onnx").write_text("precious")
+        earlier = onnx.ModelProto(ir_version=8, producer_name="precious").SerializeToString()
+        (tmp_path / "int8.onnx").write_bytes(earlier)
         with pytest.raises(OutputExistsError):
             quantize(make_model(), images(), tmp_path / "int8.onnx")
-        assert (tmp_path / "int8.onnx").read_text() == "precious"
+        assert (tmp_path / "int8.onnx").read_bytes() == earlier
 
         quantize(make_model(), images(), tmp_path / "int8.onnx", overwrite=True)
         onnx.checker.check_model(tmp_path / "int8.onnx")
+
+    def test_external_weights_of_the_model_are_never_replaced(
+        self, make_model: MakeModel, images: Any, tmp_path: Path
+    ) -> None:
+        source, weights = make_model(), tmp_path / "weights.onnx"
+        onnx.save(onnx.load(source), source, save_as_external_data=True, location=weights.name, size_threshold=0)
+        _begin_as_a_model_does(source, weights)
+        before = weights.read_bytes()
+        for outputs in ({"out": weights}, {"out": tmp_path / "new", "trt_cache": weights, "trt_version": "10.3.0"}):
+            with pytest.raises(OutputError, match=r"made from|is no calibration cache"):
+                quantize(source, images(), **outputs, overwrite=True)
+        assert weights.read_bytes() == before
+        assert sorted(tmp_path.iterdir()) == sorted([source, weights])
+
+    def test_files_of_rebatched_images_are_never_replaced(
+        self, make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "cal.tensor"
+        compression = Compression.named("none")
+        with TensorFileWriter(str(path), (2, 3, 16, 24), compression) as writer:
+            for _ in range(4):
+                writer.append(compression.encode(np.zeros((3, 16, 24), np.float32)))
+            writer.finish(None, [])
+        with TensorFile(path) as file, pytest.raises(OutputError, match="made from"):
+            quantize(make_model(), file.rebatch(1), path, overwrite=True)
 
     def test_the_float_model_is_never_replaced(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         source = make_model()
