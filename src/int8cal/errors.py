@@ -13,7 +13,8 @@
     ├── UseError               7   quantise, compare, export, caches  (ValueError)
     │   └── ImageShapeError        a model takes images of another shape
     ├── UnavailableError       8   an extra, engine or command is absent
-    └── EngineFailedError      9   NVIDIA's own command failed
+    ├── EngineFailedError      9   NVIDIA's own command failed
+    └── OutOfMemoryError       10  the machine's memory does not do   (MemoryError)
 
     70 is a bug in int8cal (any other exception), 130 an interrupt, 143 a termination.
 
@@ -144,3 +145,19 @@ class EngineFailedError(Int8calError):
     """NVIDIA's own command was run and failed."""
 
     exit_code = 9
+
+
+class OutOfMemoryError(Int8calError, MemoryError):
+    """There is not enough memory for what was asked; no file is to blame, and none is skipped for it."""
+
+    exit_code = 10
+
+    @classmethod
+    def of(cls, error: MemoryError, what: str, *, where: str | None = None) -> OutOfMemoryError:
+        """What to tell of a `MemoryError` that came up while ``what`` was done."""
+        told = f": {error}" if str(error) else ""
+        return cls(
+            f"There is not enough memory {what}{told}.",
+            where=where,
+            hint="Use fewer --workers, or let the run have more memory (ulimit -v, the container's limit).",
+        )

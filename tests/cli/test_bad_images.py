@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from int8cal.tensorfile import TensorFile
 
@@ -121,4 +124,27 @@ def test_record_that_was_changed(run, dataset):
     assert done.code == 4
     assert ":+0" in done.stderr
     assert len(done.stderr.splitlines()) <= 2
+    assert not out.exists()
+
+
+def test_too_little_memory_is_said_and_no_image_skipped_for_it(dataset, tmp_path):
+    root, spec = dataset
+    for image in (root / "training").rglob("*.png"):
+        Image.new("RGBA", (8000, 8000)).save(image)
+    out = tmp_path / "out"
+    script = f"""
+import resource, sys
+from int8cal.cli.app import run
+import imagecodecs, isal.isal_zlib, simplejpeg, int8cal.cli.make, int8cal.pipeline
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (220 << 20), -1))  # the pixels take 256 MB
+sys.exit(run([*{COMMAND}, "-e", {str(spec)!r}, "-o", {str(out)!r}, "--workers", "1",
+              "--on_bad_image", "skip", "--max_skipped", "99"]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 10, done.stderr
+    assert "not enough memory" in done.stderr
+    assert str(root / "training") in done.stderr
+    assert "--workers" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
     assert not out.exists()

@@ -10,7 +10,7 @@ import click
 from int8cal import __version__
 from int8cal.cli import console, streams
 from int8cal.cli.groups import SuggestingGroup
-from int8cal.errors import EXIT_BUG, Int8calError, UsageError
+from int8cal.errors import EXIT_BUG, Int8calError, OutOfMemoryError, UsageError
 from int8cal.stopping import Stopped, obey_signals
 
 _COMMANDS = {
@@ -114,6 +114,10 @@ def _run(arguments: list[str], *, as_json: bool) -> int:
     except Int8calError as error:
         console.print_error(error, as_json=as_json)
         return error.exit_code
+    except MemoryError as error:
+        lack = OutOfMemoryError.of(error, "for the command")
+        console.print_error(lack, as_json=as_json)
+        return lack.exit_code
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the last line of defence: a bug is shown whole
         console.print_bug(error, as_json=as_json)
         return EXIT_BUG

@@ -47,7 +47,8 @@ def decode_image(data: bytes, channels: int, *, fast_dct: bool, where: str) -> I
         Pixels 0..255, height × width × channels, RGB order.
 
     Raises:
-        ImageError: anything that keeps the image from being decoded exactly; nothing else is raised.
+        ImageError: anything about the image that keeps it from being decoded exactly.
+        MemoryError: there is too little memory; nothing is said of the image.
     """
     if data.startswith(_JPEG_SIGNATURE):
         return decode_jpeg(data, channels, fast_dct=fast_dct, where=where)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels
+from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels, raise_lack_of_memory
 from int8cal.errors import ImageError
 from int8cal.types import ImageHWC_u8
 
@@ -65,6 +65,7 @@ def decode_gif(data: bytes, channels: int, where: str) -> ImageHWC_u8:
     except ImageError:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
+        raise_lack_of_memory(error)
         raise ImageError(f"Invalid GIF data, size {len(data)}: {error}.", where=where, hint=REPAIR_IMAGE) from error
 
 

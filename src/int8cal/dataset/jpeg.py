@@ -22,7 +22,7 @@ import numpy as np
 import simplejpeg
 
 from int8cal.dataset.jpeg_markers import with_sound_segments, without_metadata, without_padding
-from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels
+from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels, raise_lack_of_memory
 from int8cal.errors import ImageError
 from int8cal.types import ImageHWC_u8
 
@@ -46,6 +46,7 @@ def decode_jpeg(data: bytes, channels: int, *, fast_dct: bool, where: str) -> Im
 
     Raises:
         ImageError: the file is damaged or cut off, too large, or of a kind whose exact pixels are not known.
+        MemoryError: there is too little memory; nothing is said of the file.
     """
     rest, problem = data, ""
     for mend in _MENDINGS:
@@ -54,7 +55,8 @@ def decode_jpeg(data: bytes, channels: int, *, fast_dct: bool, where: str) -> Im
             return _decode(rest, channels, fast_dct=fast_dct, where=where)
         except ImageError:
             raise
-        except (ValueError, MemoryError) as error:
+        except ValueError as error:
+            raise_lack_of_memory(error)
             problem = str(error)
     raise _invalid(data, problem, where)
 
@@ -95,6 +97,7 @@ def _decode_cmyk(data: bytes, channels: int, size: tuple[int, int], *, fast_dct:
     except ImageError:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
+        raise_lack_of_memory(error)
         raise _invalid(data, str(error), where) from error
 
 

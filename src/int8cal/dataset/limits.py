@@ -19,6 +19,22 @@ REPAIR_IMAGE = "Repair or replace the image, or leave it out: --on_bad_image ski
 """What to do about an image that cannot be used."""
 
 
+_NO_MEMORY = ("out of memory", "insufficient memory")
+"""How C libraries say that they got no memory."""
+
+
+def raise_lack_of_memory(error: Exception) -> None:
+    """Raise a `MemoryError` when that is what a decoder's error means: the image is not to blame.
+
+    Args:
+        error: whatever a decoder raised; called first where that becomes an `ImageError`.
+    """
+    if isinstance(error, MemoryError):
+        raise error
+    if any(words in str(error).lower() for words in _NO_MEMORY):
+        raise MemoryError(str(error)) from error
+
+
 def output_problem(size: Size) -> str | None:
     """Why no network input of this size is made; None when it may be."""
     if size.height * size.width <= MAX_PIXELS:

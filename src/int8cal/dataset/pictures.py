@@ -14,7 +14,7 @@ from contextlib import suppress
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, PpmImagePlugin, TiffImagePlugin
 
 from int8cal.dataset.jpeg import decode_jpeg
-from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels
+from int8cal.dataset.limits import REPAIR_IMAGE, check_pixels, raise_lack_of_memory
 from int8cal.errors import ImageError
 from int8cal.types import Size
 
@@ -47,6 +47,7 @@ def open_picture(encoded: bytes, where: str) -> Image.Image:
     Raises:
         ImageError: the format is not one of JPEG, PNG, BMP, TIFF, GIF and PPM, the file is damaged or cut off, or it
             has more than `int8cal.dataset.limits.MAX_PIXELS` pixels.
+        MemoryError: there is too little memory; nothing is said of the file.
     """
     picture = _read_header(encoded, where)
     check_pixels(picture.height, picture.width, where)
@@ -87,6 +88,7 @@ def _read_header(encoded: bytes, where: str) -> Image.Image:
 
 
 def _damaged(error: Exception, where: str) -> ImageError:
+    raise_lack_of_memory(error)
     return ImageError(
         f"The image cannot be decoded: {str(error) or type(error).__name__}.", where=where, hint=REPAIR_IMAGE
     )

@@ -22,7 +22,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from int8cal.dataset.limits import REPAIR_IMAGE
+from int8cal.dataset.limits import REPAIR_IMAGE, raise_lack_of_memory
 from int8cal.dataset.png import GREY_ALPHA, Png
 from int8cal.dataset.png_inflate import with_stored_pixels
 from int8cal.errors import ImageError
@@ -39,7 +39,7 @@ _GAMMA_THRESHOLD = 5000
 _STRIP_PIXELS = 1 << 17
 """Pixels that are converted at a time: what that needs stays in the processor's cache, however large the image."""
 
-_DECODER_ERRORS = (RuntimeError, ValueError, TypeError, MemoryError)
+_DECODER_ERRORS = (RuntimeError, ValueError, TypeError)
 
 
 def decode_png(png: Png, channels: int, where: str, corner: Size | None = None) -> ImageHWC_u8:
@@ -56,10 +56,12 @@ def decode_png(png: Png, channels: int, where: str, corner: Size | None = None) 
 
     Raises:
         ImageError: the pixel data are damaged, or their exact conversion to grey is not known.
+        MemoryError: there is too little memory; nothing is said of the file.
     """
     try:
         pixels = _decode(png, corner)
     except _DECODER_ERRORS as error:
+        raise_lack_of_memory(error)
         raise ImageError(f"Invalid PNG data, size {png.size}: {error}.", where=where, hint=REPAIR_IMAGE) from error
     if pixels.ndim == 2:
         pixels = pixels[:, :, np.newaxis]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from int8cal.dataset.encoded import read_encoded, sample_place
-from int8cal.errors import DataError, ImageError
+from int8cal.errors import DataError, ImageError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from int8cal.dataset.samples import Sample
@@ -62,13 +62,19 @@ class Work:
     compression: Compression
 
     def __call__(self, sample: Sample) -> EncodedSample | FailedSample:
-        """The image's chunk; a `FailedSample` when the image or its record cannot be used."""
+        """The image's chunk; a `FailedSample` when the image or its record cannot be used.
+
+        Raises:
+            OutOfMemoryError: there is too little memory for the image, which may well be sound.
+        """
         try:
             return self._encode(sample)
         except DataError as error:
             if error.where is None:
                 error.where = sample_place(sample)
             return FailedSample(sample, error)
+        except MemoryError as error:
+            raise OutOfMemoryError.of(error, "for an image", where=sample_place(sample)) from error
 
     def _encode(self, sample: Sample) -> EncodedSample:
         encoded = read_encoded(sample)

@@ -44,7 +44,8 @@ def interpolated(picture: Image.Image, size: Size, resample: Image.Resampling) -
         A picture of the same mode (``I`` for 16-bit grey); the picture itself when it already has the size.
 
     Raises:
-        ImageError: the mode cannot be interpolated, or that takes too much memory.
+        ImageError: the mode cannot be interpolated, or a side is too long for it.
+        MemoryError: there is too little memory.
     """
     picture = unified_depth(picture)
     if picture.size == (size.width, size.height):
@@ -63,6 +64,4 @@ def interpolated(picture: Image.Image, size: Size, resample: Image.Resampling) -
         both = rows.resize((size.width, size.height), resample)
     except ValueError as error:
         raise ImageError(f"An image of Pillow mode {mode} cannot be resized.") from error
-    except MemoryError as error:
-        raise ImageError(f"{problem}: there is not enough memory.", hint=_SCALE_DOWN) from error
     return both.convert(mode) if mode in _PREMULTIPLIED else both

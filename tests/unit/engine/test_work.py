@@ -8,6 +8,7 @@ from tests.pictures import encode, pixels
 
 from int8cal.dataset.samples import Sample
 from int8cal.engine.work import EncodedSample, FailedSample, Work
+from int8cal.errors import OutOfMemoryError
 from int8cal.networks.network import Arithmetic
 from int8cal.tensorfile.chunks import Compression
 
@@ -47,3 +48,18 @@ def test_what_is_not_is_an_error_with_the_place_of_the_image(result_of, tmp_path
     assert isinstance(failed, FailedSample)
     assert said in failed.error.message
     assert failed.error.where == str(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("stage", ["decode", "to_tensor"])
+def test_lack_of_memory_is_no_fault_of_the_image(tmp_path, stage):
+    def exhausted(*_: object) -> np.ndarray:
+        raise MemoryError("Unable to allocate 244. MiB")
+
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(pixels()))
+    stages = {"decode": lambda encoded, _: pixels(), "to_tensor": lambda image, _: image} | {stage: exhausted}
+    arithmetic = Arithmetic("plugin", "unverified", stages["decode"], stages["to_tensor"], lambda _: (1, 2, 3))
+    with pytest.raises(OutOfMemoryError, match="Unable to allocate 244") as caught:
+        Work(arithmetic, (1, 2, 3), Compression.named("none"))(Sample(0, "a", str(path)))
+    assert caught.value.where == str(path)
+    assert "--workers" in caught.value.hint

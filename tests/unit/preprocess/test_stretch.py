@@ -76,7 +76,7 @@ def test_memory_that_is_not_there(monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(Image.Image, "resize", exhausted)
-    with pytest.raises(ImageError, match="not enough memory"):
+    with pytest.raises(MemoryError):  # of which no image is to blame
         interpolated(Image.new("L", (9, 9)), Size(33, 33), LANCZOS)
 
 
