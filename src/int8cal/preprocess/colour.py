@@ -1,13 +1,14 @@
 """Pillow image in its file's mode → RGB or grey, the same with every version of Pillow.
 
 Alpha is dropped, not composited. What versions of Pillow do differently is done here by hand: 16-bit grey images open
-as ``I`` or ``I;16`` and convert by clipping or by shifting; palette to grey is truncated or rounded. The reference's
-(Pillow 8.4) way is kept: clipped, truncated.
+as ``I`` or ``I;16`` and convert by clipping or by shifting; palette to grey is truncated or rounded; entries that a
+palette leaves out are a grey ramp or black. The reference's (Pillow 8.4) way is kept: clipped, truncated, a ramp.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from int8cal.errors import ImageError
@@ -27,6 +28,8 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     Raises:
         ImageError: Pillow knows no conversion from the picture's mode.
     """
+    if picture.mode == "P":
+        return Image.fromarray(_palette(picture).astype(np.uint8)[np.asarray(picture)])
     return _converted(unified_depth(picture), "RGB")
 
 
@@ -42,14 +45,12 @@ def to_grey(picture: Image.Image) -> Image.Image:
 
 
 def to_grey_keeping_depth(picture: Image.Image) -> Image.Image:
-    """Mode ``I`` with values 0..65535 for 16-bit grey images, else as `to_grey`.
+    """16-bit grey as it is, mode ``I`` or ``I;16`` with values 0..65535; all else as `to_grey`.
 
     Raises:
         ImageError: Pillow knows no conversion from the picture's mode.
     """
-    if picture.mode == _WIDE:
-        return unified_depth(picture)
-    return picture if picture.mode == "I" else to_grey(picture)
+    return picture if picture.mode in ("I", _WIDE) else to_grey(picture)
 
 
 def _converted(picture: Image.Image, mode: str) -> Image.Image:
@@ -62,8 +63,13 @@ def _converted(picture: Image.Image, mode: str) -> Image.Image:
 
 
 def _palette_to_grey(picture: Image.Image) -> Image.Image:
-    colours = np.tile(np.arange(256), (3, 1)).T  # entries that the file leaves out are a grey ramp
-    palette = np.array(picture.getpalette("RGB"), dtype=np.int64).reshape(-1, 3)
-    colours[: len(palette)] = palette
-    grey = (colours @ _LUMA_PER_MILLE // 1000).astype(np.uint8)
+    grey = (_palette(picture) @ _LUMA_PER_MILLE // 1000).astype(np.uint8)
     return Image.fromarray(grey[np.asarray(picture)])
+
+
+def _palette(picture: Image.Image) -> npt.NDArray[np.int64]:
+    """Red, green and blue of the 256 entries; those that the file leaves out are a grey ramp."""
+    colours = np.tile(np.arange(256), (3, 1)).T
+    given = np.array(picture.getpalette("RGB"), dtype=np.int64).reshape(-1, 3)
+    colours[: len(given)] = given
+    return colours

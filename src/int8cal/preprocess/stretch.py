@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from int8cal.errors import ImageError
@@ -24,11 +26,14 @@ def nearest(picture: Image.Image, size: Size) -> Image.Image:
     """Nearest neighbour; the picture itself when it already has the size.
 
     Args:
-        picture: any mode but the 16-bit ``I;16``, whose grid Pillow rounds otherwise than that of all others.
+        picture: any mode; that of ``I;16`` is another grid, which Pillow rounds otherwise.
         size: height and width of the result.
     """
     if picture.size == (size.width, size.height):
         return picture
+    if picture.mode == "I;16":
+        rows, columns = _centres(picture.height, size.height), _centres(picture.width, size.width)
+        return Image.fromarray(np.asarray(picture)[rows[:, np.newaxis], columns])
     return picture.resize((size.width, size.height), Image.Resampling.NEAREST)
 
 
@@ -65,3 +70,8 @@ def interpolated(picture: Image.Image, size: Size, resample: Image.Resampling) -
     except ValueError as error:
         raise ImageError(f"An image of Pillow mode {mode} cannot be resized.") from error
     return both.convert(mode) if mode in _PREMULTIPLIED else both
+
+
+def _centres(length: int, count: int) -> npt.NDArray[np.intp]:
+    """The pixel that each of ``count`` results takes; every centre is multiplied, where other modes add up steps."""
+    return ((np.arange(count) + 0.5) * (length / count)).astype(np.intp)

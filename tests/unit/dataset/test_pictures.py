@@ -22,7 +22,7 @@ KINDS = all_kinds()
 def test_pixels_and_mode_are_those_of_pillow(kind):
     picture = open_picture(KINDS[kind], "where")
     with Image.open(io.BytesIO(KINDS[kind])) as expected:
-        assert picture.mode == expected.mode
+        assert picture.mode == ("I" if kind == "16 bit.png" else expected.mode)
         np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
     assert "transparency" not in picture.info
     assert picture_size(KINDS[kind], "where") == (HEIGHT, WIDTH)

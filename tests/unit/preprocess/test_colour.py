@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from tests.build import png_chunk, png_file
 from tests.pictures import all_kinds, deep_grey, encode, pixels
 
 from int8cal.dataset.pictures import open_picture
@@ -28,12 +29,13 @@ def test_sixteen_bits_are_clipped_in_eight():
     np.testing.assert_array_equal(np.asarray(to_grey(opened(deep))), clipped)
 
 
-def test_sixteen_bits_are_kept_where_asked():
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "I"), ("TIFF", "I;16")])
+def test_sixteen_bits_are_kept_where_asked(kind, mode):
     deep = deep_grey()
-    kept = to_grey_keeping_depth(opened(deep))
-    assert kept.mode == "I"
+    kept = to_grey_keeping_depth(opened(deep, kind=kind))
+    assert kept.mode == mode
     np.testing.assert_array_equal(np.asarray(kept), deep)
-    assert unified_depth(opened(deep)).mode == "I"
+    assert unified_depth(kept).mode == "I"
 
 
 def test_palette_to_grey_is_truncated():
@@ -43,6 +45,14 @@ def test_palette_to_grey_is_truncated():
     palette.putdata(range(4))
     expected = [(299 * r + 587 * g + 114 * b) // 1000 for r, g, b in colours]
     assert np.asarray(to_grey(palette)).tolist() == [expected]
+
+
+def test_entries_that_a_palette_leaves_out_are_a_grey_ramp():
+    indexes = np.array([[0, 1, 2, 3, 255]], np.uint8)
+    before = png_chunk(b"PLTE", bytes([10, 20, 30, 40, 50, 60]))
+    picture = open_picture(png_file(indexes, width=5, colour_type=3, before=before), "")
+    assert np.asarray(to_rgb(picture)).tolist() == [[[10, 20, 30], [40, 50, 60], [2] * 3, [3] * 3, [255] * 3]]
+    assert np.asarray(to_grey(picture)).tolist() == [[18, 48, 2, 3, 255]]
 
 
 def test_colour_to_grey():

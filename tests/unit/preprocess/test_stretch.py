@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.memory import PEAK_MIB
-from tests.pictures import all_kinds, pixels
+from tests.pictures import all_kinds, encode, pixels
 
 from int8cal.dataset.pictures import open_picture
 from int8cal.errors import ImageError
+from int8cal.preprocess.colour import to_grey_keeping_depth
 from int8cal.preprocess.stretch import MAX_SIDE, interpolated, nearest
 from int8cal.types import Size
 
@@ -57,6 +58,18 @@ def test_same_size_is_untouched():
 def test_nearest_takes_pixels_at_the_centres():
     row = np.arange(10, dtype=np.uint8)[None]
     assert np.asarray(nearest(Image.fromarray(row), Size(1, 4))).tolist() == [[1, 3, 6, 8]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken"),
+    [("PNG", [0, 1, 1, 2, 2, 3]), ("TIFF", [0, 1, 1, 2, 3, 3])],  # observed with Pillow 8.4.0
+)
+def test_grid_of_sixteen_bits_depends_on_the_format(kind, taken):
+    line = np.arange(4, dtype=np.uint16) * 20000
+    across = to_grey_keeping_depth(open_picture(encode(line[np.newaxis], kind), ""))
+    down = to_grey_keeping_depth(open_picture(encode(line[:, np.newaxis], kind), ""))
+    assert np.asarray(nearest(across, Size(1, 6)))[0].tolist() == line[taken].tolist()
+    assert np.asarray(nearest(down, Size(6, 1)))[:, 0].tolist() == line[taken].tolist()
 
 
 def test_huge_passes_are_refused():
