@@ -91,7 +91,8 @@ class PrivateFolder:
         """Make it, or take over what a dead run left.
 
         Args:
-            content: path of the one file that is made in it, empty.
+            content: path of the one file that is going to be made in it. It does not exist: some programs refuse an
+                existing file, and nobody else can make it here.
 
         Raises:
             OutputError: it cannot be made, something else has its name, or a living run uses it.
@@ -103,7 +104,7 @@ class PrivateFolder:
             except FileExistsError:
                 self._refuse_foreign()
             self._lock.take()
-            make_anew(content)
+            clear(content)
         except OSError as error:
             raise in_use(self.path, error) or cannot("use the scratch folder", error, self.parent) from error
 
@@ -130,16 +131,25 @@ class PrivateFolder:
 def make_anew(path: str) -> None:
     """Make an empty file, in the place of what a dead run left there. For the holder of the lock.
 
+    Raises:
+        OSError: it cannot be made, or something else than a file has its name.
+    """
+    clear(path)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
+
+
+def clear(path: str) -> None:
+    """Remove what a dead run left there. For the holder of the lock.
+
     What was left may have the final name too, when the run died just then: it is let go, and not emptied.
 
     Raises:
-        OSError: it cannot be made, or something else than a file has its name.
+        OSError: it cannot be removed, or something else than a file has its name.
     """
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise FileExistsError(errno.EEXIST, "something else has the name of the temporary file", path)
         os.unlink(path)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
 
 
 def in_use(path: str, error: OSError) -> OutputError | None:

@@ -177,7 +177,7 @@ def test_compare_prints_and_draws(run_cli: Any, tensor: str, held_out: str, tmp_
         (
             ["quantize", MODEL, "TENSOR", "-o", "o", "--method", "percentile", "--percentile", "0.9999"],
             2,
-            "it is in percent, e.g. 99.99",
+            "It is in percent, e.g. 99.99",
         ),
         (["compare", MODEL, str(DETECTOR), "TENSOR"], 7, "different outputs"),
         (["compare", MODEL, "nosuch.onnx", "TENSOR", "--html", MODEL], 5, "already exists"),

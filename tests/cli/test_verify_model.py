@@ -229,7 +229,7 @@ def of_two_inputs(path):
     ("change", "said", "hint"),
     [
         (of_any_size, "its layout cannot be told", "--layout nchw or --layout nhwc"),
-        (of_bytes, "input 'image' is not float32", "export the model in float32"),
+        (of_bytes, "input 'image' is not float32", "Export the model in float32"),
         (of_two_inputs, "2 inputs ('image', 'size'), a tensorfile feeds one", "constants of the model"),
         (of_rows, "input 'image' takes ?×92160, no batches of", "in four dimensions"),
     ],

@@ -238,7 +238,7 @@ def _shared_outputs(reference: Any, other: Any) -> list[str]:
     if names[0] != names[1]:
         raise UseError(
             f"the models have different outputs: {', '.join(names[0])} and {', '.join(names[1])}",
-            hint="compare a model with the INT8 model made of it",
+            hint="Compare a model with the INT8 model made of it.",
         )
     return names[0]
 

@@ -76,7 +76,7 @@ def limited_memory(most: int) -> Iterator[None]:
         if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
             raise UseError(
                 f"the model takes more memory than {most >> 20} MiB, or than there is",
-                hint="no model of this size needs as much: see which of its nodes makes a tensor of a computed size",
+                hint="No model of this size needs as much: see which of its nodes makes a tensor of a computed size.",
             ) from error
         raise
     finally:
@@ -117,7 +117,7 @@ def check_apart(check: Callable[[], None], model_bytes: int, path: str) -> None:
         raise UseError(
             "takes more memory or time to check than any real model of its size",
             where=path,
-            hint="see which of its nodes makes a tensor of many dimensions",
+            hint="See which of its nodes makes a tensor of many dimensions.",
         )
     problem = json.loads(said)
     if problem:

@@ -136,7 +136,7 @@ def check_names(names: Collection[str]) -> None:
         if len(name) > MAX_NAME or name.splitlines() != [name] or not _is_text(name):
             raise UseError(
                 f"tensor name {short_repr(name)} cannot be written into a calibration cache",
-                hint="rename it in the model, or go without the cache",
+                hint="Rename it in the model, or go without the cache.",
             )
     if len(names) > MAX_TENSORS:
         raise UseError(f"{len(names)} tensors, more than the {MAX_TENSORS} of a calibration cache", hint=_WITHOUT_HINT)
@@ -167,7 +167,7 @@ def dumps(cache: CalibrationCache) -> str:
     if cache.no_reader:
         raise UseError(
             f"a calibration cache that begins with {cache.header} is of no use: {cache.no_reader}",
-            hint=f"give the release that will read it, as with --trt_version; {_NO_CACHE_HINT}",
+            hint=f"Give the release that will read it, as with --trt_version; {_NO_CACHE_HINT}.",
         )
     check_names(cache.amax)
     lines = [cache.header]
@@ -375,7 +375,7 @@ def diff(first: CalibrationCache, second: CalibrationCache, tolerance: float = 1
         UsageError: a tolerance out of range.
     """
     if not 0.0 <= tolerance < 1.0:
-        raise UsageError(f"tolerance {tolerance} is not within [0, 1)", hint="0.01 is one percent of the range")
+        raise UsageError(f"tolerance {tolerance} is not within [0, 1)", hint="0.01 is one percent of the range.")
     shared = [name for name in first.amax if name in second.amax]
     changed = {
         name: (first.amax[name], second.amax[name])

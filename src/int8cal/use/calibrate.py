@@ -93,5 +93,5 @@ def _count(histograms: Mapping[str, Histogram], values: dict[str, npt.NDArray[np
         except NonFiniteError:
             raise UseError(
                 f"tensor {tensor!r} takes infinite or undefined values (inf, NaN) on the calibration images",
-                hint="check the tensorfile (int8cal verify) and that the model works in float",
+                hint="Check the tensorfile (int8cal verify) and that the model works in float.",
             ) from None

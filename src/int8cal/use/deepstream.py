@@ -35,7 +35,7 @@ def nvinfer_keys(manifest: Mapping[str, Any] | None, image_shape: tuple[int, int
     if manifest is None:
         raise UseError(
             "the tensorfile has no manifest: how its values were computed is not known",
-            hint="make it with int8cal, or take net-scale-factor and offsets from the training",
+            hint="Make it with int8cal, or take net-scale-factor and offsets from the training.",
         )
     if manifest.get("image_shape") != list(image_shape):
         raise UseError("the manifest does not fit the file: it speaks of other images", hint=_LOOK)
@@ -48,7 +48,7 @@ def nvinfer_keys(manifest: Mapping[str, Any] | None, image_shape: tuple[int, int
     if len(set(arithmetic.scale)) != 1:
         raise UseError(
             f"{arithmetic.name} divides each channel by another number, which nvinfer cannot do",
-            hint="put the normalisation into the model, or use the nvdspreprocess plug-in",
+            hint="Put the normalisation into the model, or use the nvdspreprocess plug-in.",
         )
     keys = {"net-scale-factor": _number(arithmetic.scale[0])}
     if any(arithmetic.mean):

@@ -128,27 +128,27 @@ def _check_options(
     to: str, name: str | None, layout: str, rebatch: int | None, *, drop_remainder: bool, overwrite: bool
 ) -> None:
     if to not in FORMATS:
-        raise UsageError(f"unknown format {to!r}", hint=f"one of: {', '.join(FORMATS)}")
+        raise UsageError(f"unknown format {to!r}", hint=f"One of: {', '.join(FORMATS)}.")
     if name is not None:
         _check_name(to, name)
     if rebatch is not None and to not in _WITH_BATCHES:
-        raise UsageError(f"{to} holds single images: there is nothing to re-batch", hint="leave --rebatch out")
+        raise UsageError(f"{to} holds single images: there is nothing to re-batch", hint="Leave --rebatch out.")
     if rebatch is None and drop_remainder:
-        raise UsageError("images are left over only when batches change", hint="add --rebatch N")
+        raise UsageError("images are left over only when batches change", hint="Add --rebatch N.")
     if layout != "nchw" and to in _WITH_BATCHES:
-        raise UsageError(f"{to} holds batches as they are, NCHW", hint="use npz, npy or raw for NHWC")
+        raise UsageError(f"{to} holds batches as they are, NCHW", hint="Use npz, npy or raw for NHWC.")
     if overwrite and to == "raw":
-        raise UsageError("a folder is never overwritten", hint="delete it first, or choose another name")
+        raise UsageError("a folder is never overwritten", hint="Delete it first, or choose another name.")
 
 
 def _check_name(to: str, name: str) -> None:
     if to not in _WITH_NAME:
-        raise UsageError(f"{to} has no place for the name of an input", hint=f"--name is for {', '.join(_WITH_NAME)}")
+        raise UsageError(f"{to} has no place for the name of an input", hint=f"--name is for {', '.join(_WITH_NAME)}.")
     leaves = name.startswith("/") or ".." in name.split("/")
     if to == "npz" and (not name or leaves or "\\" in name or not name.isprintable()):
         raise UsageError(
             f"{name!r} cannot be the name of an array in an npz file: it would be unpacked elsewhere, or not at all",
-            hint="choose a plain name, and map it to the model's input where the file is read",
+            hint="Choose a plain name, and map it to the model's input where the file is read.",
         )
 
 

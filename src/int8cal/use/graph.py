@@ -34,7 +34,7 @@ def prepare(model: Any) -> Any:
         UseError: the model is quantised already, or cannot be converted.
     """
     if any(node.op_type in _LOW_PRECISION_OPS for node in model.graph.node):
-        raise UseError("the model is quantised already", hint="give the float model")
+        raise UseError("the model is quantised already", hint="Give the float model.")
     folded = _fold(_raise_opset(_with_constant_weights(model)))
     _name_nodes(folded.graph)
     return extras.onnx().shape_inference.infer_shapes(folded)
@@ -66,7 +66,7 @@ def _raise_opset(model: Any) -> Any:
     except (RuntimeError, ValueError) as error:
         raise UseError(
             f"opset {opset(model)} cannot be converted to {MIN_OPSET}: {first_line(error)}",
-            hint=f"export the model with opset {MIN_OPSET} or later",
+            hint=f"Export the model with opset {MIN_OPSET} or later.",
         ) from error
 
 
@@ -113,12 +113,12 @@ def nodes_to_quantize(model: Any, exclude: Iterable[str] = ()) -> list[Any]:
     for pattern in exclude:
         if not any(fnmatch.fnmatchcase(node.name, pattern) for node in model.graph.node):
             names = ", ".join(node.name for node in chosen[:5])
-            raise UseError(f"no node fits the exclusion {pattern!r}", hint=f"nodes are named like: {names}")
+            raise UseError(f"no node fits the exclusion {pattern!r}", hint=f"Nodes are named like: {names}.")
         chosen = [node for node in chosen if not fnmatch.fnmatchcase(node.name, pattern)]
     if not any(node.op_type in WEIGHTED_OPS for node in chosen):
         raise UseError(
             f"there is nothing to quantise: no {', '.join(WEIGHTED_OPS)} with constant float weights is left",
-            hint="exclude fewer nodes, or give a float32 model that holds its weights",
+            hint="Exclude fewer nodes, or give a float32 model that holds its weights.",
         )
     return chosen
 

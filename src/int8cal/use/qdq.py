@@ -59,7 +59,7 @@ def insert_qdq(model: Any, nodes: Sequence[Any], amax: Mapping[str, float], *, f
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise UseError(
             f"the quantised model does not pass ONNX's own check: {first_line(error)}",
-            hint="export the float model to ONNX again with another opset, or exclude the node that is named",
+            hint="Export the float model to ONNX again with another opset, or exclude the node that is named.",
         ) from error
     return quantized
 
@@ -146,7 +146,7 @@ def _check_unchanged(graph: Any, before: Mapping[str, bytes]) -> None:
         if after.get(name) != what:
             raise UseError(
                 f"ONNX Runtime's quantiser changed what node {name!r} computes; the INT8 model would be another one",
-                hint="leave the node in float: --exclude NODE",
+                hint="Leave the node in float: --exclude NODE.",
             )
 
 

@@ -196,7 +196,7 @@ def _cache_version(
     out: str | os.PathLike[str], trt_cache: str | os.PathLike[str] | None, trt_version: str | None
 ) -> int | None:
     if trt_cache is None and trt_version is not None:
-        raise UsageError("a TensorRT version is of use only with a calibration cache", hint="add --trt_cache FILE")
+        raise UsageError("a TensorRT version is of use only with a calibration cache", hint="Add --trt_cache FILE.")
     if trt_cache is None:
         return None
     if os.path.realpath(trt_cache) == os.path.realpath(out):
@@ -204,7 +204,7 @@ def _cache_version(
     if trt_version is None:
         raise UsageError(
             "a calibration cache is valid for one TensorRT version only",
-            hint="add --trt_version, the release that will read the cache, e.g. 10.3.0",
+            hint="Add --trt_version, the release that will read the cache, e.g. 10.3.0.",
         )
     return version_number(trt_version)
 
@@ -218,14 +218,14 @@ def _check_evaluation(batches: Batches, evaluation: Batches | None) -> None:
         raise UsageError(
             f"the evaluation images are of {found} (C×H×W), the calibration images of {wanted}",
             where=next(iter(_names(evaluation)), None),
-            hint="make both tensorfiles from the same spec",
+            hint="Make both tensorfiles from the same spec.",
         )
     paths = _names(batches, evaluation)
     if evaluation is batches or (len(paths) > 1 and os.path.samefile(*paths)):
         raise UsageError(
             "the evaluation file is the calibration file",
             where=paths[0] if paths else None,
-            hint="make another tensorfile, e.g. with --use_validation_set",
+            hint="Make another tensorfile, e.g. with --use_validation_set.",
         )
 
 

@@ -68,11 +68,11 @@ def check_method(method: str, percentile: float) -> None:
         UsageError: unknown method, or a percentile out of range.
     """
     if method not in METHODS:
-        raise UsageError(f"unknown calibration method {method!r}", hint=f"one of: {', '.join(METHODS)}")
+        raise UsageError(f"unknown calibration method {method!r}", hint=f"One of: {', '.join(METHODS)}.")
     if not _LEAST_PERCENTILE <= percentile <= 100.0:
         raise UsageError(
             f"percentile {percentile} is not within {_LEAST_PERCENTILE:g} to 100",
-            hint="it is in percent, e.g. 99.99, not a fraction such as 0.9999",
+            hint="It is in percent, e.g. 99.99, not a fraction such as 0.9999.",
         )
 
 

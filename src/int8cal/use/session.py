@@ -54,21 +54,21 @@ def bind_input(
     """
     inputs = _real_inputs(model)
     if name is not None and name not in inputs:
-        raise UseError(f"the model has no input {name!r}", hint=f"its inputs: {_listed(inputs)}")
+        raise UseError(f"the model has no input {name!r}", hint=f"Its inputs: {_listed(inputs)}.")
     if len(inputs) != 1:
         raise UseError(
             f"the model has {len(inputs)} inputs ({_listed(inputs)}), a tensorfile feeds one",
-            hint="make the other inputs constants of the model",
+            hint="Make the other inputs constants of the model.",
         )
     name, value = next(iter(inputs.items()))
     tensor = value.type.tensor_type
     if tensor.elem_type != extras.onnx().TensorProto.FLOAT:
-        raise UseError(f"input {name!r} is not float32", hint="export the model in float32")
+        raise UseError(f"input {name!r} is not float32", hint="Export the model in float32.")
     dims = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim]
     if dims and (dims[0] or 1) > MAX_FIXED_BATCH:
         raise UseError(
             f"input {name!r} takes batches of {dims[0]} images and no others, more than {MAX_FIXED_BATCH}",
-            hint="export the model with a dynamic batch size",
+            hint="Export the model with a dynamic batch size.",
         )
     return InputBinding(name, _layout(name, dims, tuple(shape[1:]), layout), dims[0])
 
@@ -93,7 +93,7 @@ def _layout(name: str, dims: list[int | None], chw: tuple[int, ...], wanted: Lay
     if len(dims) != 4:
         raise UseError(
             f"input {name!r} takes {shown or 'a shape that the model does not state'}, no batches of {samples}",
-            hint="export a model that takes batches of images, in four dimensions",
+            hint="Export a model that takes batches of images, in four dimensions.",
         )
     fitting = [
         layout
@@ -103,17 +103,17 @@ def _layout(name: str, dims: list[int | None], chw: tuple[int, ...], wanted: Lay
     if not fitting:
         raise ImageShapeError(
             f"input {name!r} takes {shown}, which does not fit {samples}",
-            hint="the tensorfile must be made for the size the model was exported with",
+            hint="The tensorfile must be made for the size the model was exported with.",
         )
     if wanted is not None and wanted not in fitting:
         raise UseError(
             f"input {name!r} takes {shown}, which does not fit {samples} as {wanted.upper()}",
-            hint=f"it does as {fitting[0].upper()}: leave --layout out",
+            hint=f"It does as {fitting[0].upper()}: leave --layout out.",
         )
     if wanted is None and len(fitting) == 2 and dims[1:] != list(chw):
         raise UseError(
             f"input {name!r} takes {shown}: its layout cannot be told",
-            hint="say it: --layout nchw or --layout nhwc",
+            hint="Say it: --layout nchw or --layout nhwc.",
         )
     return wanted or fitting[0]
 
@@ -247,7 +247,7 @@ def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str]
         except _ort_errors() as error:
             raise UseError(
                 f"ONNX Runtime cannot load the model: {first_line(error)}",
-                hint="export the model to ONNX again, for an operator set that this ONNX Runtime knows",
+                hint="Export the model to ONNX again, for an operator set that this ONNX Runtime knows.",
             ) from error
 
 
@@ -259,7 +259,7 @@ def _run(session: Any, outputs: Sequence[str], feed: dict[str, npt.NDArray[np.fl
     except _ort_errors() as error:
         raise UseError(
             f"the model fails on the samples: {first_line(error)}",
-            hint="export the model again for the size and batch size of the tensorfile",
+            hint="Export the model again for the size and batch size of the tensorfile.",
         ) from error
 
 

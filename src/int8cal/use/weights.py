@@ -82,5 +82,5 @@ def _refuse_infinite(weight: Any) -> None:
     if not np.isfinite(extras.onnx().numpy_helper.to_array(weight)).all():
         raise UseError(
             f"weight {weight.name!r} holds infinite or undefined values (inf, NaN)",
-            hint="the float model is damaged: export it again",
+            hint="The float model is damaged: export it again.",
         )

@@ -51,7 +51,7 @@ def check_wire(data: mmap.mmap, descriptor: Any, path: str) -> None:
     except (_MalformedError, IndexError, UnicodeDecodeError):
         raise UseError("is not an ONNX model, or is damaged", where=path, hint=NO_MODEL_HINT) from None
     except _TooMuchError as error:
-        raise UseError(str(error), where=path, hint="export the float model to ONNX again") from None
+        raise UseError(str(error), where=path, hint="Export the float model to ONNX again.") from None
 
 
 class _TooMuchError(Exception):

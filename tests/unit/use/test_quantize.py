@@ -646,7 +646,7 @@ class TestRefusals:
     def test_exclusion_that_fits_nothing_or_everything(
         self, make_model: MakeModel, images: Any, tmp_path: Path
     ) -> None:
-        with pytest.raises(UseError, match=r"no node fits the exclusion 'frist/\*'\nnodes are named like: first/conv"):
+        with pytest.raises(UseError, match=r"no node fits the exclusion 'frist/\*'\nNodes are named like: first/conv"):
             quantize(make_model(), images(), tmp_path / "int8.onnx", exclude=["frist/*"])
         with pytest.raises(UseError, match="nothing to quantise"):
             quantize(make_model(), images(), tmp_path / "int8.onnx", exclude=["*"])
@@ -657,12 +657,12 @@ class TestRefusals:
 
     def test_layout_that_cannot_be_told_is_asked_for(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         source = make_model(shape=["a", "b", "c"])
-        with pytest.raises(UseError, match=r"layout cannot be told\nsay it: --layout"):
+        with pytest.raises(UseError, match=r"layout cannot be told\nSay it: --layout"):
             quantize(source, images(), tmp_path / "int8.onnx")
         assert quantize(source, images(), tmp_path / "int8.onnx", layout="nchw").input.layout == "nchw"
 
     def test_input_that_is_not_there_or_not_alone(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
-        with pytest.raises(UseError, match=r"no input 'input_1'\nits inputs: 'image'"):
+        with pytest.raises(UseError, match=r"no input 'input_1'\nIts inputs: 'image'"):
             quantize(make_model(), images(), tmp_path / "int8.onnx", input_name="input_1")
 
         def second_input(model: onnx.ModelProto) -> None:
