@@ -21,7 +21,7 @@ _YCBCR, _CIELAB = 6, 8
 _SIGNED = (2,)
 """`TiffImagePlugin.SAMPLEFORMAT` of whole numbers that may be negative."""
 
-_LYING = range(5, 9)
+_ON_ITS_SIDE = range(5, 9)
 """Orientations that swap width and height, of which 8.4 knows only once the pixels are loaded."""
 
 
@@ -81,6 +81,6 @@ def _tiff_problem(picture: TiffImagePlugin.TiffImageFile) -> str | None:
         return "with compressed signed numbers"
     if picture.mode == "PA":
         return "with palette and alpha"
-    if picture.tag_v2.get(ExifTags.Base.Orientation) in _LYING:
+    if picture.tag_v2.get(ExifTags.Base.Orientation) in _ON_ITS_SIDE:
         return "that lies on its side (orientation 5 to 8)"
     return None
