@@ -367,7 +367,7 @@ def test_row_36_both_spellings_of_dbscan_min_samples(site, value):
 
 def test_row_37_existing_tensorfile(site):
     site.tensorfile.parent.mkdir(parents=True)
-    site.tensorfile.write_bytes(b"\x89HDF\r\n\x1a\n of another run")
+    site.tensorfile.write_bytes(b"\x89HDF\r\n\x1a\n _tensorfile_array_key_ of another run")
     with pytest.raises(OutputExistsError, match="already exists") as caught:
         site.run()
     assert "--overwrite" in str(caught.value)
