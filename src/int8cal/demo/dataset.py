@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from PIL import Image
 from int8cal.demo.experiment import experiment_spec
 from int8cal.demo.kitti import example, label, shard_name, tfrecord
 from int8cal.demo.scene import draw_scene
+from int8cal.engine.native import map_on_threads
 from int8cal.errors import OutputError, OutputExistsError, UsageError
 from int8cal.progress import watched
 from int8cal.types import ImageHWC_u8, Progress, Size
@@ -166,8 +167,8 @@ def _refuse_taken(target: Path, *, overwrite: bool) -> None:
 
 def _in_order(draw: Callable[[int], _Frame], images: int, progress: Progress | None) -> list[_Frame]:
     frames = []
-    with watched(progress, images) as advance, ThreadPoolExecutor(_THREADS) as pool:
-        for frame in pool.map(draw, range(images)):
+    with watched(progress, images) as advance, closing(map_on_threads(draw, range(images), _THREADS)) as drawn:
+        for frame in drawn:
             frames.append(frame)
             advance(1)
     return frames

@@ -1,7 +1,9 @@
 """The engine of one machine: a pool of threads, and results in order.
 
 Decoding, arithmetic and compression release the GIL, so threads are enough. A bounded window keeps memory flat however
-many samples are asked for.
+many samples are asked for. Every thread is there before the first result, or the work does not begin: a pool grows when
+it likes, and a thread that cannot be had would end a long run in its middle. To make do with fewer would be worse: what
+refuses a thread is a limit, and a run that has used it up fails at the next thing that it needs.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from threading import Event
 from typing import TypeVar
 
 from int8cal.engine.cores import usable_cores
+from int8cal.errors import UsageError
 
 _WINDOW_PER_WORKER = 2
 
@@ -30,13 +34,19 @@ def map_on_threads(work: Callable[[_Item], _Result], items: Iterable[_Item], wor
         work: releases the GIL where it costs.
         items: taken as they are needed.
         workers: threads; None: the processors that this process may use.
+
+    Raises:
+        UsageError: the system does not give this process so many threads.
     """
     workers = workers or usable_cores()
     waiting = iter(items)
-    with ThreadPoolExecutor(workers, thread_name_prefix="int8cal") as pool:
-        window: deque[Future[_Result]] = deque(
-            pool.submit(work, item) for item in islice(waiting, _WINDOW_PER_WORKER * workers)
-        )
+    first = list(islice(waiting, _WINDOW_PER_WORKER * workers))
+    if not first:
+        return
+    threads = min(workers, len(first))
+    with ThreadPoolExecutor(threads, thread_name_prefix="int8cal") as pool:
+        _start_all(pool, threads)
+        window: deque[Future[_Result]] = deque(pool.submit(work, item) for item in first)
         try:
             while window:
                 result = window.popleft().result()
@@ -44,3 +54,20 @@ def map_on_threads(work: Callable[[_Item], _Result], items: Iterable[_Item], wor
                 yield result
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_all(pool: ThreadPoolExecutor, threads: int) -> None:
+    """Have the pool start every thread that it may have."""
+    release = Event()
+    try:
+        for started in range(threads):
+            try:
+                pool.submit(release.wait)  # one that waits is not idle: the next one needs another thread
+            except RuntimeError as error:
+                raise UsageError(
+                    f"the system gave this process {started} of the {threads} threads that were to work ({error})",
+                    hint="Raise the limit on threads or memory (ulimit -u, ulimit -v, pids of a container), "
+                    "or give calibration_tensorfile a smaller --workers.",
+                ) from error
+    finally:
+        release.set()

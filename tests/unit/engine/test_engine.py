@@ -11,7 +11,7 @@ from int8cal.dataset.samples import RecordRef, Sample
 from int8cal.engine.assemble import assemble
 from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import EncodedSample, FailedSample
-from int8cal.errors import DataError, ImageError
+from int8cal.errors import DataError, ImageError, UsageError
 
 
 def sample(number: int) -> Sample:
@@ -76,6 +76,46 @@ def test_closing_early_leaves_no_thread():
     next(results)
     results.close()
     assert threading.active_count() == before
+
+
+@pytest.fixture
+def three_threads(monkeypatch):
+    """A system that gives this process three threads at any time of the test, and then no more."""
+    start, left = threading.Thread.start, iter(range(3))
+
+    def limited(thread):
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_threads_that_cannot_be_had_are_a_matter_of_workers():
+    before, done = threading.active_count(), []
+    with pytest.raises(UsageError, match="3 of the 40 threads") as caught:
+        list(map_on_threads(done.append, range(100), 40))
+    assert "--workers" in caught.value.hint
+    assert done == [], "no image is worked on in a run that cannot be"
+    assert threading.active_count() == before
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_no_more_threads_are_started_than_there_are_images():
+    assert list(map_on_threads(str, range(3), 40)) == ["0", "1", "2"]
+
+
+def test_no_thread_is_started_once_results_come():
+    results = map_on_threads(str, range(1000), 5)
+    next(results)
+    before = threading.active_count()
+    assert len(list(results)) == 999
+    assert before == threading.active_count() + 5
+
+
+def test_nothing_comes_of_nothing():
+    assert list(map_on_threads(str, [], None)) == []
 
 
 def test_bugs_are_not_taken_for_bad_images():
