@@ -16,6 +16,7 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, Self
 
+from int8cal.current_folder import absolute
 from int8cal.errors import OutputError, OutputExistsError
 from int8cal.scratch import Lock, PrivateFolder, cannot, in_use, make_anew
 from int8cal.stopping import uninterrupted
@@ -61,6 +62,7 @@ class OutputFile:
         OutputExistsError: the final name is taken.
         OutputError: another run is writing this output, it is something else than a regular file, or one of the folders
             cannot be written to.
+        UsageError: a path is relative, and the working directory is gone.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class OutputFile:
         self._overwrite = overwrite
         self._inputs = list(inputs)
         self._replaces = replaces
-        folder, name = os.path.split(os.path.abspath(path))
+        folder, name = os.path.split(absolute(path))
         self._folder = folder
         self._part = os.path.join(folder, _hidden_name(name, "part"))
         self._lock = Lock(os.path.join(folder, _hidden_name(name, "lock")))
@@ -357,7 +359,7 @@ def require_free_space(folder: str, needed: int) -> None:
     Raises:
         OutputError: less than ``needed`` bytes are free.
     """
-    folder = os.path.abspath(folder)
+    folder = absolute(folder)
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     free = shutil.disk_usage(folder).free

@@ -84,13 +84,6 @@ def full_batches(dataset: Dataset, folder: ImageFolder | None, spec: Spec, batch
     if folder:
         source, kind, where = "folder", "images", path_text(folder.path)
     available = images // batch_size
-    if max_batches > available:
-        raise DataError(
-            f"The {source} contains {available} minibatches, while the requested amount is {max_batches} "
-            f"({images} {kind}, {batch_size} per batch)",
-            where=where,
-            hint=f"Ask for at most {available} (-m, max_batches), or make smaller batches, {_BATCH_SIZE}.",
-        )
     if available == 0:
         raise DataError(
             f"{images} {kind} do not fill one batch of {batch_size}",
@@ -98,6 +91,13 @@ def full_batches(dataset: Dataset, folder: ImageFolder | None, spec: Spec, batch
             hint=f"Make batches of at most {images}, {_BATCH_SIZE}."
             if images
             else "Check the split and the data sources.",
+        )
+    if max_batches > available:
+        raise DataError(
+            f"The {source} contains {available} minibatches, while the requested amount is {max_batches} "
+            f"({images} {kind}, {batch_size} per batch)",
+            where=where,
+            hint=f"Ask for at most {available} (-m, max_batches), or make smaller batches, {_BATCH_SIZE}.",
         )
     return available if max_batches == -1 else max_batches
 

@@ -13,6 +13,7 @@ import hashlib
 import os
 import stat
 
+from int8cal.current_folder import absolute
 from int8cal.errors import OutputError
 
 
@@ -82,7 +83,7 @@ class PrivateFolder:
     """
 
     def __init__(self, scratch_dir: str, target: str) -> None:
-        self.parent = os.path.abspath(scratch_dir)
+        self.parent = absolute(scratch_dir)
         key = f"{os.geteuid()}:".encode() + os.fsencode(os.path.realpath(target))
         self.path = os.path.join(self.parent, f".int8cal-{hashlib.sha256(key).hexdigest()[:16]}")
         self._lock = Lock(os.path.join(self.path, "lock"))
@@ -182,7 +183,7 @@ def cannot(what: str, error: OSError, where: str, folder: str | None = None) -> 
 
 def _file_among_folders(folder: str) -> str | None:
     """The part of a folder's path that is there and is no folder."""
-    folder = os.path.abspath(folder)
+    folder = absolute(folder)
     while not os.path.lexists(folder) and folder != os.path.dirname(folder):
         folder = os.path.dirname(folder)
     return None if os.path.isdir(folder) else folder

@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
+from tests.unit.check.files import write_like_tao
 
 from int8cal.tensorfile import TensorFile
 
@@ -319,3 +321,12 @@ def test_version_doctor_networks(run_cli):
     assert "imagecodecs" in run_cli("doctor").stdout
     networks = json.loads(run_cli("networks", "--json").stdout)["networks"]
     assert "detectnet_v2" in [network["name"] for network in networks]
+
+
+def test_inspect_of_values_that_are_no_finite_numbers_says_so_and_nothing_else(run_cli, tmp_path):
+    batch = np.zeros((1, 2, 3, 8, 8), np.float32)
+    batch[0, 0, :2, 0, 0] = np.inf, np.nan
+    done = run_cli("inspect", write_like_tao(tmp_path / "f", batch))
+    assert (done.code, done.stderr) == (0, "")
+    assert "max inf" in done.stdout
+    assert "min nan" in done.stdout

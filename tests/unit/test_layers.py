@@ -13,6 +13,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "int8cal"
 
 BASE = {
+    "current_folder",
     "errors",
     "extras",
     "file_kinds",
@@ -31,13 +32,14 @@ RUN = STAGES | {"networks", "planning", "plans", "engine", "manifest", "pipeline
 EVERYTHING = RUN | {"component", "report", "check", "use", "demo", "cli"}
 
 MAY_IMPORT = {
+    "current_folder": {"errors"},
     "errors": {"text_safety"},
     "types": set[str](),
     "extras": {"errors"},
     "stopping": set[str](),
     "file_kinds": set[str](),
-    "files": {"errors", "file_kinds", "scratch", "stopping"},
-    "scratch": {"errors"},
+    "files": {"current_folder", "errors", "file_kinds", "scratch", "stopping"},
+    "scratch": {"current_folder", "errors"},
     "progress": {"types"},
     "protos": {"errors", "types"},
     "regular": set[str](),

@@ -85,10 +85,10 @@ class Statistics:
 
     @property
     def deviation(self) -> npt.NDArray[np.float64]:
-        """Standard deviation of each channel."""
-        deviation: npt.NDArray[np.float64] = np.sqrt(
-            np.maximum(self._sums[1] / max(self._values, 1) - np.square(self.mean), 0)
-        )
+        """Standard deviation of each channel; NaN where not all values are finite."""
+        with np.errstate(invalid="ignore"):  # infinite less infinite
+            variance = self._sums[1] / max(self._values, 1) - np.square(self.mean)
+            deviation: npt.NDArray[np.float64] = np.sqrt(np.maximum(variance, 0))
         return deviation
 
     def channel_facts(self) -> list[dict[str, float]]:

@@ -89,7 +89,7 @@ def check(*, path: str, network: str | None, allow_unknown_fields: bool, strict:
         console.print_json({**facts, "findings": listed, "warnings": list(read.warnings)})
     else:
         _note_warnings(read)
-        console.print_lines(" ".join(filter(None, (f"{one.where}: {one.message}", one.hint))) for one in findings)
+        console.print_lines(". ".join(filter(None, (f"{one.where}: {one.message}", one.hint))) for one in findings)
         console.print_lines([f"{path}: {describe_root(read.root)}: {_verdict(len(findings))}"])
     if findings:
         click.get_current_context().exit(SpecError.exit_code)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from int8cal.component.inputs import INPUTS, MAPPINGS, NOT_DEFINED, OUTPUT_DIR, FolderMapping
 from int8cal.component.values import given, typed
+from int8cal.current_folder import absolute
 from int8cal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -162,7 +163,8 @@ def _run_paths(value: Mapping[str, Any], app: str) -> tuple[RunPath, ...]:
             )
         subfolder = _subfolder(mapping.subfolder, value[mapping.subfolder])
         parts = (folder, app, subfolder) if mapping.under_app else (folder, subfolder)
-        found.append(RunPath(mapping, reference, os.path.join(os.getcwd(), *filter(None, parts))))
+        path = os.path.join(*filter(None, parts))
+        found.append(RunPath(mapping, reference, path if os.path.isabs(path) else os.path.join(absolute("."), path)))
     return tuple(found)
 
 

@@ -10,6 +10,7 @@ OUT/int8cal-demo.json                    marks the folder as one that may be rep
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import zlib
@@ -23,6 +24,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from int8cal.current_folder import absolute
 from int8cal.demo.experiment import experiment_spec
 from int8cal.demo.kitti import example, label, shard_name, tfrecord
 from int8cal.demo.scene import draw_scene
@@ -108,7 +110,7 @@ def make_dataset(
         raise UsageError(f"Seed {seed} is no unsigned 32-bit number.")
     if network.height % 16 or network.width % 16 or min(network) < 16:
         raise UsageError(f"The network's input must be a multiple of 16 in both directions, not {network}.")
-    target = Path(folder).absolute()
+    target = Path(absolute(os.fspath(folder)))
     _refuse_taken(target, overwrite=overwrite)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

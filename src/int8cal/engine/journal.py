@@ -20,6 +20,7 @@ from array import array
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from int8cal.current_folder import absolute
 from int8cal.engine.work import EncodedSample
 from int8cal.errors import OutputError
 from int8cal.files import kind_of_file, output_errors
@@ -54,7 +55,7 @@ class _Head(NamedTuple):
 
 def journal_path(out: str, identity: Mapping[str, Any]) -> str:
     """Where a journal lies: beside the output, and under another name for every other identity (see `Journal`)."""
-    folder, name = os.path.split(os.path.abspath(out))
+    folder, name = os.path.split(absolute(out))
     ending = f".{hashlib.sha256(_header(identity)).hexdigest()[:16]}.resume"
     if len(os.fsencode(name + ending)) > _LONGEST_NAME:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()

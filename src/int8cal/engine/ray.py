@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
+from int8cal.current_folder import absolute
 from int8cal.engine.ray_cluster import RayCluster, connected, last_line
 from int8cal.engine.versions import encoder_versions
 from int8cal.errors import DataError, MissingDataError, UnavailableError
@@ -56,7 +57,7 @@ def map_on_ray(
         DataError: a node cannot read one of ``places``; the message names both.
     """
     with connected(address, workers) as cluster:
-        job = _Job(work, places, os.getcwd())
+        job = _Job(work, places, absolute("."))
         cluster.ask(_check_nodes, cluster, job)
         yield from _map_in_order(cluster, job, items, workers)
 

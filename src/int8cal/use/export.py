@@ -14,6 +14,7 @@ from typing import IO, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from int8cal.current_folder import absolute
 from int8cal.errors import OutputError, OutputExistsError, UsageError
 from int8cal.file_kinds import FileKind, beginning_with
 from int8cal.files import OutputFile, output_errors, require_free_space
@@ -174,7 +175,7 @@ def _array(
 ) -> Exported:
     path, shape = output.path, (source.images, *_image_shape(source, layout))
     with output:
-        require_free_space(os.path.dirname(os.path.abspath(path)), _bytes(source))
+        require_free_space(os.path.dirname(absolute(path)), _bytes(source))
         with (
             output_errors(path, "cannot be written", hint="Check free space, quota and permissions."),
             open(output.scratch, "wb") as file,
@@ -219,7 +220,7 @@ def _new_folder(path: str) -> Iterator[str]:
     """A folder that gets its final name when the block ends well, and is removed when it does not."""
     if os.path.lexists(path):
         raise OutputExistsError("already exists", where=path, hint="Delete it, or choose another name.")
-    parent, name = os.path.split(os.path.abspath(path))
+    parent, name = os.path.split(absolute(path))
     part = os.path.join(parent, f".{name}.part")
     try:
         os.makedirs(parent, exist_ok=True)
@@ -254,7 +255,7 @@ def _polygraphy(file: TensorFile, source: BatchSource, output: OutputFile, name:
     dropped = source.dropped if isinstance(source, Rebatched) else 0
     drop = ", drop_remainder=True" if dropped else ""
     script = _POLYGRAPHY_SCRIPT.format(
-        path=ascii(os.path.relpath(file.path, os.path.dirname(os.path.abspath(output.path)))),
+        path=ascii(os.path.relpath(file.path, os.path.dirname(absolute(output.path)))),
         rebatch=f".rebatch({rebatch}{drop})" if rebatch else "",
         name=ascii(name),
     )

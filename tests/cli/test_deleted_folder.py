@@ -1,0 +1,86 @@
+"""A working directory that was deleted, as of a shell left in the folder of a job that is gone."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+import int8cal
+
+MAKE = "detectnet_v2 calibration_tensorfile -m 1 -e {spec} -o"
+
+
+@pytest.fixture
+def in_deleted_folder(tiny_dataset, tmp_path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Run int8cal with ``{spec}``, ``{tensorfile}`` and ``{there}``, a folder that stays, in one that is gone."""
+    tensorfile = tmp_path / "it.tensor"
+    int8cal.make(int8cal.plan(tiny_dataset.spec, max_batches=1), tensorfile)
+
+    def run(arguments: str) -> subprocess.CompletedProcess[str]:
+        words = arguments.format(spec=tiny_dataset.spec, tensorfile=tensorfile, there=tmp_path)
+        return subprocess.run(
+            [
+                "bash",
+                "-c",
+                f'mkdir gone && cd gone && rmdir "$PWD" && {shlex.quote(sys.executable)} -m int8cal {words}',
+            ],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (f"{MAKE} a.tensor", "a.tensor"),
+        (f"{MAKE} sub/a.tensor --resume --shards 2", "sub/a.tensor"),
+        (f"{MAKE} {{there}}/out --scratch_dir scratch", "scratch"),
+        ("spec update {spec} -o new.txt", "new.txt"),
+        ("export {tensorfile} --to npy -o a.npy", "a.npy"),
+        ("export {tensorfile} --to raw -o raw", "raw"),
+        ("export {tensorfile} --to polygraphy -o loader.py", "loader.py"),
+        ("report {tensorfile} -o page.html", "page.html"),
+        ("demo --data_only", "int8cal-demo"),
+    ],
+)
+def test_relative_output_is_refused_in_two_lines(in_deleted_folder, arguments, named):
+    ended = in_deleted_folder(arguments)
+    assert ended.returncode == 2
+    what, hint = ended.stderr.splitlines()
+    assert named in what
+    assert what.endswith("working directory that is gone")
+    assert "absolute paths" in hint
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        f"{MAKE} {{there}}/out",
+        "detectnet_v2 plan -e {spec}",
+        "spec check {spec}",
+        "inspect {tensorfile}",
+        "verify {tensorfile}",
+        "doctor",
+        "networks",
+    ],
+)
+def test_absolute_paths_are_all_that_is_needed(in_deleted_folder, arguments):
+    ended = in_deleted_folder(arguments)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", ["inspect a.tensor", "verify a.tensor", "spec check spec.txt"])
+def test_relative_input_is_not_there(in_deleted_folder, arguments):
+    ended = in_deleted_folder(arguments)
+    assert ended.returncode in (3, 6)
+    assert len(ended.stderr.splitlines()) == 2
