@@ -15,9 +15,9 @@ from scipy import ndimage
 from int8cal.demo.evaluate import MATCH_IOU, DetectorScore, Values, iou
 from int8cal.demo.int8 import predictor
 from int8cal.demo.scene import Box
+from int8cal.models.agreement import TensorAgreement
 from int8cal.preprocess import imagenet
 from int8cal.types import ImageCHW_f32, ImageHWC_u8
-from int8cal.use.agreement import TensorAgreement
 
 # How the OCR program makes boxes of the map.
 _THRESHOLD, _MIN_MEAN, _MIN_SIDE = 0.3, 0.5, 3

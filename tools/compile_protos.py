@@ -12,7 +12,7 @@ from pathlib import Path
 from grpc_tools import protoc
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
-FOLDERS = (SOURCE / "int8cal" / "spec" / "schema", SOURCE / "int8cal" / "dataset" / "schema")
+FOLDERS = (SOURCE / "int8cal" / "spec" / "prototext" / "schema", SOURCE / "int8cal" / "samples" / "schema")
 DESCRIPTORS_FILE = "descriptors.binpb"
 
 

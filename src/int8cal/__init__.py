@@ -41,27 +41,27 @@ if TYPE_CHECKING:
         UsageError,
         UseError,
     )
+    from int8cal.exports.formats import export
     from int8cal.manifest import Manifest
+    from int8cal.models.compare import compare
+    from int8cal.models.quantize import quantize
     from int8cal.pipeline import make, plan, read_spec
     from int8cal.plans import Plan
     from int8cal.report.build import write_report
-    from int8cal.spec.spec import Spec
+    from int8cal.spec.prototext.spec import Spec
     from int8cal.tensorfile import TensorFile
-    from int8cal.use.compare import compare
-    from int8cal.use.export import export
-    from int8cal.use.quantize import quantize
 
 _HOME = {
     "Manifest": "manifest",
     "Origin": "check.rebuild",
     "Plan": "plans",
-    "Spec": "spec.spec",
+    "Spec": "spec.prototext.spec",
     "TensorFile": "tensorfile",
-    "compare": "use.compare",
-    "export": "use.export",
+    "compare": "models.compare",
+    "export": "exports.formats",
     "make": "pipeline",
     "plan": "pipeline",
-    "quantize": "use.quantize",
+    "quantize": "models.quantize",
     "read_spec": "pipeline",
     "verify": "check.verify",
     "write_report": "report.build",

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from int8cal.text_safety import shortened
+from int8cal.io.safe_text import shortened
 
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
-from int8cal.dataset.encoded import sample_place
 from int8cal.engine.versions import deciding_packages
-from int8cal.file_kinds import FileKind
-from int8cal.files import OutputFile, commit_together
-from int8cal.regular import open_regular
+from int8cal.io.file_kinds import FileKind
+from int8cal.io.files import OutputFile, commit_together
+from int8cal.io.regular_files import open_regular
+from int8cal.samples.encoded import sample_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from int8cal import manifest as manifests
 from int8cal import networks
-from int8cal.dataset.folder import read_folder
-from int8cal.dataset.order import permutation
 from int8cal.engine import engine_named
 from int8cal.engine.assemble import Assembled, OnBadImage, assemble
 from int8cal.engine.journal import Journal, journal_path
@@ -25,7 +23,8 @@ from int8cal.engine.resume import resumed
 from int8cal.engine.versions import encoder_versions
 from int8cal.engine.work import Work
 from int8cal.errors import EngineFailedError, OutputError, SpecError, UsageError
-from int8cal.files import require_free_space
+from int8cal.io.files import require_free_space
+from int8cal.io.progress import watched
 from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.networks.reading import read_and_parse
 from int8cal.planning import (
@@ -37,9 +36,10 @@ from int8cal.planning import (
     require_possible,
 )
 from int8cal.plans import Plan
-from int8cal.progress import watched
-from int8cal.spec.check import require_sound
-from int8cal.spec.spec import Spec
+from int8cal.samples.folder import read_folder
+from int8cal.samples.order import permutation
+from int8cal.spec.prototext.check import require_sound
+from int8cal.spec.prototext.spec import Spec
 from int8cal.tensorfile.chunks import Compression, CompressionName
 from int8cal.tensorfile.shards import TensorFileOutput
 from int8cal.types import SplitName

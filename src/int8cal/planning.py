@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
-from int8cal.dataset.encoded import sample_place
-from int8cal.dataset.folder import ImageFolder
-from int8cal.dataset.paths import path_text
 from int8cal.errors import DataError, UsageError
+from int8cal.samples.encoded import sample_place
+from int8cal.samples.folder import ImageFolder
+from int8cal.samples.paths import path_text
 from int8cal.tensorfile.layout import MAX_BATCH_BYTES, MAX_SEED, is_seed
 from int8cal.types import SplitName
 
 if TYPE_CHECKING:
-    from int8cal.dataset.samples import Dataset
     from int8cal.networks.network import Arithmetic, Network
-    from int8cal.spec.spec import Spec
+    from int8cal.samples.samples import Dataset
+    from int8cal.spec.prototext.spec import Spec
     from int8cal.types import SampleOrder
 
 _BATCH_SIZE = "in the spec, or by --batch_size of int8cal NETWORK"

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from int8cal.dataset.encoded import sample_place
-from int8cal.spec.clear import without_fields
+from int8cal.io.safe_text import printable
+from int8cal.samples.encoded import sample_place
+from int8cal.spec.prototext.clear import without_fields
 from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE
-from int8cal.text_safety import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from int8cal.dataset.folder import ImageFolder
-    from int8cal.dataset.samples import Dataset, Sample
     from int8cal.networks.network import Arithmetic, Network
-    from int8cal.spec.spec import Spec
+    from int8cal.samples.folder import ImageFolder
+    from int8cal.samples.samples import Dataset, Sample
+    from int8cal.spec.prototext.spec import Spec
     from int8cal.types import SampleOrder, SplitName
 
 

@@ -15,7 +15,7 @@ from int8cal.component.run import Outcome, run
 from int8cal.demo.dataset import DemoDataset, make_dataset
 from int8cal.networks import path_roles
 from int8cal.pipeline import read_spec
-from int8cal.spec.roles import path_values
+from int8cal.spec.prototext.roles import path_values
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 

@@ -17,9 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from int8cal import files
 from int8cal.cli.tables import run_table
-from int8cal.dataset.encoded import read_encoded
 from int8cal.errors import (
     ImageError,
     MissingDataError,
@@ -29,6 +27,8 @@ from int8cal.errors import (
     UnavailableError,
     UsageError,
 )
+from int8cal.io import files
+from int8cal.samples.encoded import read_encoded
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.writer import TensorFileWriter
 

@@ -11,7 +11,7 @@ import pytest
 
 import int8cal
 from int8cal.cli.ending import told_truly
-from int8cal.stopping import STOPPING, Stopped, obey_signals
+from int8cal.io.signals import STOPPING, Stopped, obey_signals
 from int8cal.tensorfile.shards import TensorFileOutput
 
 COMMAND = ("detectnet_v2", "calibration_tensorfile", "-m", "3", "--batch_size", "3", "-e")

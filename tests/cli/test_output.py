@@ -14,7 +14,7 @@ import pytest
 import int8cal
 from int8cal.demo.evaluate import CLASSIFIER
 from int8cal.errors import OutputError
-from int8cal.files import OutputFile
+from int8cal.io.files import OutputFile
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.shards import TensorFileOutput
 

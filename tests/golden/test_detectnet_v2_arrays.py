@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from int8cal import networks
-from int8cal.dataset.encoded import read_encoded
-from int8cal.dataset.paths import data_root
 from int8cal.pipeline import read_spec
+from int8cal.samples.encoded import read_encoded
+from int8cal.samples.paths import data_root
 
 from .cases import DATA, GoldenCase, load_cases
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from int8cal import networks
-from int8cal.dataset.encoded import read_encoded
-from int8cal.dataset.paths import data_root
 from int8cal.errors import DataError, ImageError, Int8calError, MissingDataError, SpecError
 from int8cal.networks.reading import read_and_parse
+from int8cal.samples.encoded import read_encoded
+from int8cal.samples.paths import data_root
 
 from .cases import DATA, GoldenCase, load_cases
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.hostile.command import MEBIBYTES, assert_refused, measure
 
-from int8cal.use.cache import MAX_BYTES, MAX_NAME, MAX_TENSORS
+from int8cal.tensorrt.cache import MAX_BYTES, MAX_NAME, MAX_TENSORS
 
 HEADER = "TRT-100300-EntropyCalibration2\n"
 JSON = '{"version": 100300, "algorithm": "EntropyCalibration2", "amax": '

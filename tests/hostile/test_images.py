@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.memory import PEAK_MIB
 
-from int8cal.dataset.decode import decode_image
-from int8cal.dataset.encoded import read_encoded
-from int8cal.dataset.samples import RecordRef, Sample
-from int8cal.dataset.tfrecord import iterate_records
 from int8cal.errors import DataError, ImageError, MissingDataError, RecordError
+from int8cal.images.decode import decode_image
+from int8cal.samples.encoded import read_encoded
+from int8cal.samples.samples import RecordRef, Sample
+from int8cal.samples.tfrecord import iterate_records
 
 from ..build import png_chunk, png_file, png_header, record, write_records
 
@@ -133,7 +133,7 @@ def test_neither_a_huge_header_nor_a_huge_profile_takes_memory(tmp_path: Path) -
         + """
 import sys
 from pathlib import Path
-from int8cal.dataset.decode import decode_image
+from int8cal.images.decode import decode_image
 from int8cal.errors import ImageError
 before = peak_mib()
 for file in sorted(Path(sys.argv[1]).iterdir()):
@@ -174,7 +174,7 @@ def test_conversion_takes_no_memory_beside_pixels_and_result(tmp_path: Path, cas
         PEAK_MIB
         + """
 import sys
-from int8cal.dataset.decode import decode_image
+from int8cal.images.decode import decode_image
 data = open(sys.argv[1], "rb").read()
 before = peak_mib()
 image = decode_image(data, int(sys.argv[2]), fast_dct=False, where="x")

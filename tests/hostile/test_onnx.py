@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.memory import PEAK_MIB
 
 from int8cal.errors import UseError
-from int8cal.use.onnx_file import load_model
+from int8cal.models.onnx_file import load_model
 
 SECONDS = 1.0
 MEGABYTES = 200
@@ -309,7 +309,7 @@ def test_a_whole_process_stays_small(tmp_path: Path) -> None:
         f"{PEAK_MIB}\n"
         "import sys\n"
         "from int8cal.errors import UseError\n"
-        "from int8cal.use.onnx_file import load_model\n"
+        "from int8cal.models.onnx_file import load_model\n"
         "try: load_model(sys.argv[1])\n"
         "except UseError as error: print(peak_mib())\n"
     )

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.pictures import all_kinds
 
-from int8cal.dataset.pictures import open_picture, picture_size
 from int8cal.errors import ImageError
+from int8cal.images.pictures import open_picture, picture_size
 from int8cal.preprocess.colour import to_grey_keeping_depth, to_rgb
 from int8cal.types import Size
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from int8cal.dataset.example import Example
-from int8cal.dataset.sources import DataloaderMode, SourcePaths, TFRecordSelection, read_tfrecord_split
-from int8cal.dataset.tfrecord import frame_record, iterate_records
 from int8cal.errors import DataError, RecordError
+from int8cal.samples.example import Example
+from int8cal.samples.sources import DataloaderMode, SourcePaths, TFRecordSelection, read_tfrecord_split
+from int8cal.samples.tfrecord import frame_record, iterate_records
 
 from ..build import record, write_records
 
@@ -121,7 +121,7 @@ def test_impossible_sizes(tmp_path: Path, height: int, width: int) -> None:
 
 
 def test_features_of_another_kind_or_number(tmp_path: Path) -> None:
-    from int8cal.dataset.example import Example
+    from int8cal.samples.example import Example
 
     for kind, values in (("bytes_list", [b"60"]), ("int64_list", [1, 2]), ("float_list", [60.0])):
         example = Example.FromString(record())

@@ -15,13 +15,13 @@ import pytest
 from int8cal.errors import Int8calError, SpecError
 from int8cal.networks.detectnet_v2 import NETWORK
 from int8cal.networks.reading import read_and_parse
-from int8cal.spec import read
-from int8cal.spec.check import check
-from int8cal.spec.find import root_of_text
-from int8cal.spec.load import parse
-from int8cal.spec.read import MAX_BYTES, read_text
-from int8cal.spec.spec import Spec
-from int8cal.spec.text import MAX_FIELDS, SpecText
+from int8cal.spec.prototext import read
+from int8cal.spec.prototext.check import check
+from int8cal.spec.prototext.find import root_of_text
+from int8cal.spec.prototext.load import parse
+from int8cal.spec.prototext.read import MAX_BYTES, read_text
+from int8cal.spec.prototext.spec import Spec
+from int8cal.spec.prototext.text import MAX_FIELDS, SpecText
 
 
 def read_as_detectnet(path: str) -> Spec:

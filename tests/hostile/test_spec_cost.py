@@ -16,11 +16,11 @@ import pytest
 from tests.memory import PEAK_MIB
 
 from int8cal.errors import SpecError
-from int8cal.spec.check import check
-from int8cal.spec.find import root_of_text
-from int8cal.spec.load import parse
-from int8cal.spec.spec import Spec
-from int8cal.spec.text import SpecText
+from int8cal.spec.prototext.check import check
+from int8cal.spec.prototext.find import root_of_text
+from int8cal.spec.prototext.load import parse
+from int8cal.spec.prototext.spec import Spec
+from int8cal.spec.prototext.text import SpecText
 
 DETECTNET = "int8cal.detectnet_v2.Experiment"
 SOUND = "random_seed: 5\nbbox_rasterizer_config { deadzone_radius: 0.5 }\n"
@@ -96,8 +96,8 @@ def test_the_memory_is_a_few_times_the_text(source: str) -> None:
         PEAK_MIB
         + f"source = 'random_seed: 5\\n' + {source}\n"
         + "from int8cal.errors import SpecError\n"
-        + "from int8cal.spec.load import parse\n"
-        + "from int8cal.spec.text import SpecText\n"
+        + "from int8cal.spec.prototext.load import parse\n"
+        + "from int8cal.spec.prototext.text import SpecText\n"
         + "before = peak_mib()\n"
         + "try:\n"
         + f"    parse(SpecText.from_str(source), 's', {DETECTNET!r})\n"

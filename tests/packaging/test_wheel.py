@@ -43,7 +43,9 @@ def test_wheel_holds_the_package_whole_and_nothing_else(wheel: Path, repository:
     assert "int8cal/py.typed" in names
 
 
-@pytest.mark.parametrize("needed", ["int8cal/spec/schema/detectnet_v2.proto", "int8cal/spec/schema/descriptors.binpb"])
+@pytest.mark.parametrize(
+    "needed", ["int8cal/spec/prototext/schema/detectnet_v2.proto", "int8cal/spec/prototext/schema/descriptors.binpb"]
+)
 def test_wheel_holds_the_data_that_the_code_reads(wheel: Path, needed: str) -> None:
     assert needed in zipfile.ZipFile(wheel).namelist()
 

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from int8cal.errors import SpecError
-from int8cal.spec.fields import is_map, is_repeated, visit_fields
-from int8cal.spec.load import parse
-from int8cal.spec.schema import new_message, roots
-from int8cal.spec.text import Scalar, SpecText, quote
+from int8cal.spec.prototext.fields import is_map, is_repeated, visit_fields
+from int8cal.spec.prototext.load import parse
+from int8cal.spec.prototext.schema import new_message, roots
+from int8cal.spec.prototext.text import Scalar, SpecText, quote
 
 ROOTS = sorted(roots())
 

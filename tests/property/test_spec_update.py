@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from int8cal.errors import SpecError, UsageError
 from int8cal.networks.path_roles import DETECTNET_V2, SSD
-from int8cal.spec.clear import without_fields
-from int8cal.spec.load import parse
-from int8cal.spec.roles import GLOB_ROLES, path_values
-from int8cal.spec.text import SpecText, quote
-from int8cal.spec.update import Substitution, update_spec
+from int8cal.spec.prototext.clear import without_fields
+from int8cal.spec.prototext.load import parse
+from int8cal.spec.prototext.roles import GLOB_ROLES, path_values
+from int8cal.spec.prototext.text import SpecText, quote
+from int8cal.spec.prototext.update import Substitution, update_spec
 
 component = st.sampled_from(
     ["a", "b", "ab", "data", "training", "v1.x", "v1", "[v1]", "a'b", 'q"', "x y", "\\1&", "*", "é"]

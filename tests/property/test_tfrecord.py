@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from int8cal.dataset.tfrecord import frame_record, iterate_records
 from int8cal.errors import RecordError
+from int8cal.samples.tfrecord import frame_record, iterate_records
 
 PAYLOADS = st.lists(st.binary(max_size=200), min_size=1, max_size=5)
 

@@ -12,54 +12,36 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "int8cal"
 
-BASE = {
-    "current_folder",
-    "errors",
-    "extras",
-    "file_kinds",
-    "files",
-    "progress",
-    "protos",
-    "regular",
-    "scratch",
-    "stopping",
-    "text_safety",
-    "types",
-    "web_page",
-}
-STAGES = BASE | {"spec", "dataset", "preprocess", "tensorfile"}
+GROUND = {"errors", "types", "io"}
+NEIGHBOURS = {"samples", "images", "preprocess", "tensorfile", "spec"}
+STAGES = GROUND | {"guard"} | NEIGHBOURS
 RUN = STAGES | {"networks", "planning", "plans", "engine", "manifest", "pipeline"}
-EVERYTHING = RUN | {"component", "report", "check", "use", "demo", "cli"}
+FILE_USERS = {"models", "tensorrt", "exports"}
+EVERYTHING = RUN | FILE_USERS | {"component", "report", "check", "demo", "cli"}
 
 MAY_IMPORT = {
-    "current_folder": {"errors"},
-    "errors": {"text_safety"},
+    "errors": {"io"},
     "types": set[str](),
-    "extras": {"errors"},
-    "stopping": set[str](),
-    "file_kinds": set[str](),
-    "files": {"current_folder", "errors", "file_kinds", "scratch", "stopping"},
-    "scratch": {"current_folder", "errors"},
-    "progress": {"types"},
-    "protos": {"errors", "types"},
-    "regular": set[str](),
-    "text_safety": set[str](),
-    "web_page": {"extras", "file_kinds", "files", "text_safety"},
-    "spec": BASE,
-    "dataset": BASE,
-    "preprocess": BASE,
-    "tensorfile": BASE,
+    "io": {"errors", "types"},
+    "guard": GROUND | {"tensorfile"},
+    "spec": GROUND,
+    "samples": GROUND | {"images"},
+    "images": GROUND,
+    "preprocess": GROUND,
+    "tensorfile": GROUND | {"guard"},
     "networks": STAGES,
     "planning": STAGES | {"networks"},
     "plans": STAGES | {"networks"},
     "engine": STAGES | {"networks", "plans"},
     "manifest": RUN - {"pipeline"},
     "pipeline": RUN,
+    "models": GROUND | {"guard", "tensorfile", "tensorrt"},
+    "tensorrt": GROUND | {"tensorfile", "models"},
+    "exports": GROUND | {"tensorfile", "models"},
     "component": RUN | {"report"},
-    "report": RUN | {"check"},
-    "check": RUN | {"use"},
-    "use": BASE | {"tensorfile"},
-    "demo": RUN | {"check", "use"},
+    "check": RUN | {"models"},
+    "report": RUN | {"check", "models"},
+    "demo": RUN | FILE_USERS | {"check"},
     "cli": EVERYTHING,
     "__init__": EVERYTHING - {"cli"},
     "__main__": {"cli"},

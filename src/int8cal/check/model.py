@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from int8cal.check.selection import some_images
 from int8cal.errors import ImageShapeError, UseError
+from int8cal.io.safe_text import printable
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.findings import Finding
-from int8cal.text_safety import printable
 
 if TYPE_CHECKING:
-    from int8cal.use.probe import Probe, Remembered
-    from int8cal.use.session import Layout
+    from int8cal.models.probe import Probe, Remembered
+    from int8cal.models.session import Layout
 
 PROBED_IMAGES = 16
 """Images that are shown to a model: enough to differ, few enough for a second."""
@@ -58,8 +58,8 @@ def try_model(
         UseError: the model cannot be read, or nothing can be told by it: its input cannot be fed, or it fails.
         UnavailableError: onnx or onnxruntime is not installed.
     """
-    from int8cal.use.onnx_file import load_model
-    from int8cal.use.probe import probe
+    from int8cal.models.onnx_file import load_model
+    from int8cal.models.probe import probe
 
     loaded = load_model(model)
     with TensorFile(path) as file:

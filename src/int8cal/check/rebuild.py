@@ -15,27 +15,27 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal import networks
-from int8cal.dataset.encoded import sample_place
 from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import EncodedSample, FailedSample, Work
 from int8cal.errors import DataError, UsageError
+from int8cal.io.progress import watched
+from int8cal.io.safe_text import printable, shortened
 from int8cal.pipeline import plan
 from int8cal.planning import checked_options
-from int8cal.progress import watched
+from int8cal.samples.encoded import sample_place
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.digest import digest_of
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.layout import FOLDER_RECURSIVE, is_of_folder, is_seed
-from int8cal.text_safety import printable, shortened
 from int8cal.types import Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from int8cal.check.statistics import ImageStatistics
-    from int8cal.dataset.samples import Sample
     from int8cal.plans import Plan
-    from int8cal.spec.spec import Spec
+    from int8cal.samples.samples import Sample
+    from int8cal.spec.prototext.spec import Spec
     from int8cal.tensorfile import TensorFile
     from int8cal.types import BatchNCHW_f32, ImageCHW_f32, Progress, SplitName
 

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from int8cal.errors import TensorFileError
+from int8cal.io.safe_text import printable, short_repr
 from int8cal.tensorfile.arithmetic import stated_arithmetic
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.layout import is_run
-from int8cal.text_safety import printable, short_repr
 
 if TYPE_CHECKING:
     from int8cal.plans import Plan
@@ -35,7 +35,7 @@ def compare_record(planned: Plan, file: TensorFile) -> list[Finding]:
 
     Args:
         planned: the run that makes the images of the file.
-        file: the file. Its manifest is whole, as far as `int8cal.tensorfile.verify` can tell.
+        file: the file. Its manifest is whole, as far as `int8cal.tensorfile.check` can tell.
 
     Returns:
         One finding that names the fields which differ; none when none does, or when there is no manifest of a run.

@@ -16,18 +16,18 @@ from int8cal.check.record import compare_record, facts_of
 from int8cal.check.sense import sense
 from int8cal.check.statistics import Statistics
 from int8cal.errors import TensorFileError
-from int8cal.progress import watched
+from int8cal.io.progress import watched
+from int8cal.io.safe_text import shortened
 from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.check import ValueCheck, check_structure
 from int8cal.tensorfile.findings import LEVELS, Finding, by_level
 from int8cal.tensorfile.layout import SKIPPED
-from int8cal.tensorfile.verify import ValueCheck, check_structure
-from int8cal.text_safety import shortened
 
 if TYPE_CHECKING:
     from int8cal.check.rebuild import MadeFrom, Origin
+    from int8cal.models.session import Layout
     from int8cal.plans import Plan
     from int8cal.types import BatchNCHW_f32, Progress
-    from int8cal.use.session import Layout
 
 
 class Watcher(Protocol):

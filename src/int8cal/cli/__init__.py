@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from int8cal.stopping import Stopped, ignore_signals, obey_signals
+from int8cal.io.signals import Stopped, ignore_signals, obey_signals
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
         process.keep_blas_to_one_thread()
         process.collect_garbage_rarely()
         from int8cal.cli.app import run
-        from int8cal.use.bounds import own_process
+        from int8cal.guard.onnx_bounds import own_process
 
         own_process()
         code = run(sys.argv[1:] if arguments is None else arguments)

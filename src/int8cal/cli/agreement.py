@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from int8cal.text_safety import printable
+from int8cal.io.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from int8cal.use.agreement import Agreement, TensorAgreement
+    from int8cal.models.agreement import Agreement, TensorAgreement
 
 _HEADINGS = ("SQNR dB", "cosine", "max error", "top-1")
 

@@ -11,7 +11,7 @@ from int8cal import __version__
 from int8cal.cli import console, streams
 from int8cal.cli.groups import SuggestingGroup
 from int8cal.errors import EXIT_BUG, Int8calError, OutOfMemoryError, UsageError
-from int8cal.stopping import Stopped, obey_signals
+from int8cal.io.signals import Stopped, obey_signals
 
 _COMMANDS = {
     # name: (module:command, summary, which costs no import to show)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from int8cal.cli import console
-from int8cal.text_safety import short_name
+from int8cal.io.safe_text import short_name
 
 if TYPE_CHECKING:
-    from int8cal.use.cache import CalibrationCache
+    from int8cal.tensorrt.cache import CalibrationCache
 
 
 @click.group()
@@ -36,7 +36,7 @@ def show(*, file: str, as_json: bool) -> None:
     Examples:
       int8cal cache show cal.bin
     """
-    from int8cal.use.cache import read_cache, to_json
+    from int8cal.tensorrt.cache import read_cache, to_json
 
     content = read_cache(file)
     if as_json:
@@ -76,8 +76,8 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
     """
     from dataclasses import replace
 
-    from int8cal.files import write_file
-    from int8cal.use.cache import CACHE, dumps, dumps_json, read_cache, version_number
+    from int8cal.io.files import write_file
+    from int8cal.tensorrt.cache import CACHE, dumps, dumps_json, read_cache, version_number
 
     content = read_cache(source)
     if trt_version is not None:
@@ -114,8 +114,8 @@ def diff(*, first: str, second: str, tolerance: float, as_json: bool) -> None:
     Examples:
       int8cal cache diff old.bin new.bin
     """
-    from int8cal.use.cache import diff as compare
-    from int8cal.use.cache import read_cache
+    from int8cal.tensorrt.cache import diff as compare
+    from int8cal.tensorrt.cache import read_cache
 
     found = compare(read_cache(first), read_cache(second), tolerance)
     if as_json:

@@ -11,7 +11,7 @@ from int8cal.cli import agreement, console, progress
 from int8cal.cli.model_input import model_input_options
 
 if TYPE_CHECKING:
-    from int8cal.use.session import Layout
+    from int8cal.models.session import Layout
 
 
 @click.command()
@@ -45,11 +45,11 @@ def compare(
       int8cal compare model.onnx model.int8.onnx validation.tensor
       int8cal compare model.onnx model.int8.onnx validation.tensor --html compare.html
     """
+    from int8cal.models import compare as work
+    from int8cal.models.onnx_file import refuse_other_formats
+    from int8cal.report.comparison import page_of
+    from int8cal.report.web_page import page_output
     from int8cal.tensorfile import TensorFile
-    from int8cal.use import compare as work
-    from int8cal.use.compare_page import page_of
-    from int8cal.use.onnx_file import refuse_other_formats
-    from int8cal.web_page import page_output
 
     if overwrite and not html:
         raise click.UsageError("--overwrite is for the page of --html, which is not asked for")

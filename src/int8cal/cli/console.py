@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.errors import EXIT_BUG, OutputError
-from int8cal.text_safety import printable, shortened
+from int8cal.io.safe_text import printable, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,7 +114,7 @@ def configure_logging(*, verbose: bool = False, log_file: str | None = None) -> 
 
 
 def _opened_log(path: str) -> logging.Handler:
-    from int8cal.files import kind_of_file
+    from int8cal.io.files import kind_of_file
 
     hint = "Give --log_file the name of a file, in a folder that can be written to."
     try:

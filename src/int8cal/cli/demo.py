@@ -142,8 +142,8 @@ def _int8(folder: Path, test_items: int, *, with_mistakes: bool, quiet: bool) ->
 
 def _judged(prepared: Prepared, test_items: int, *, with_mistakes: bool, quiet: bool) -> dict[str, Any]:
     from int8cal.demo import table
-    from int8cal.use import extras
-    from int8cal.use.ranges import METHODS
+    from int8cal.models import extras
+    from int8cal.models.ranges import METHODS
 
     extras.onnx()
     extras.onnxruntime()  # before the work: what is missing is said at once

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from int8cal.cli.streams import StdoutError
-from int8cal.stopping import Stopped
+from int8cal.io.signals import Stopped
 
 _LONG_RUN_SECONDS = 300.0
 

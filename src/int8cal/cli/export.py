@@ -9,8 +9,8 @@ import click
 from int8cal.cli import console, progress
 
 if TYPE_CHECKING:
-    from int8cal.use.export import Format
-    from int8cal.use.session import Layout
+    from int8cal.exports.formats import Format
+    from int8cal.models.session import Layout
 
 
 @click.command()
@@ -60,8 +60,8 @@ def export(
       int8cal export calibration.tensor --to raw --layout nhwc -o calibration_raw
       int8cal export calibration.tensor --to tensorfile --rebatch 8 -o calibration_8.tensor
     """
+    from int8cal.exports import formats as work
     from int8cal.tensorfile import TensorFile
-    from int8cal.use import export as work
 
     with TensorFile(file) as tensorfile:
         done = work.export(

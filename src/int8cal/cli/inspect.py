@@ -45,7 +45,7 @@ def inspect(*, file: str, quick: bool, deepstream: bool, as_json: bool) -> None:
 
 
 def _print_nvinfer_keys(tensorfile: TensorFile, *, as_json: bool) -> None:
-    from int8cal.use.deepstream import nvinfer_keys
+    from int8cal.tensorrt.deepstream import nvinfer_keys
 
     keys = nvinfer_keys(tensorfile.manifest, tensorfile.shape[1:])
     if as_json:

@@ -12,9 +12,9 @@ from int8cal.cli.model_input import model_input_options
 from int8cal.cli.process import return_freed_memory
 
 if TYPE_CHECKING:
-    from int8cal.use.quantize import QuantizeReport
-    from int8cal.use.ranges import Method
-    from int8cal.use.session import Layout
+    from int8cal.models.quantize import QuantizeReport
+    from int8cal.models.ranges import Method
+    from int8cal.models.session import Layout
 
 
 @click.command()
@@ -72,10 +72,10 @@ def quantize(
       int8cal quantize model.onnx calibration.tensor -o model.int8.onnx --eval validation.tensor
       int8cal quantize model.onnx calibration.tensor -o model.int8.onnx --trt_cache cal.bin --trt_version 10.3.0
     """
+    from int8cal.models import quantize as work
+    from int8cal.models.onnx_file import refuse_other_formats
+    from int8cal.models.ranges import DEFAULT_PERCENTILE
     from int8cal.tensorfile import TensorFile
-    from int8cal.use import quantize as work
-    from int8cal.use.onnx_file import refuse_other_formats
-    from int8cal.use.ranges import DEFAULT_PERCENTILE
 
     if percentile is not None and method != "percentile":
         raise click.UsageError("--percentile is for --method percentile")

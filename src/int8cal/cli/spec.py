@@ -8,14 +8,14 @@ import click
 
 from int8cal.cli import console
 from int8cal.cli.options import Command
-from int8cal.text_safety import shortened
+from int8cal.io.safe_text import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from int8cal.spec.check import Finding
-    from int8cal.spec.spec import Spec
-    from int8cal.spec.update import Change, Update
+    from int8cal.spec.prototext.check import Finding
+    from int8cal.spec.prototext.spec import Spec
+    from int8cal.spec.prototext.update import Change, Update
 
 _network = click.option(
     "--network", metavar="NAME", help="Read it as a spec of this network.  [default: found from it]"
@@ -51,7 +51,7 @@ def show(*, path: str, network: str | None, allow_unknown_fields: bool, as_json:
       int8cal spec show spec.txt
       int8cal spec show spec.txt --json
     """
-    from int8cal.spec.show import as_dict, as_text
+    from int8cal.spec.prototext.show import as_dict, as_text
 
     read = _read(path, network, allow_unknown_fields=allow_unknown_fields)
     if as_json:
@@ -76,7 +76,7 @@ def check(*, path: str, network: str | None, allow_unknown_fields: bool, strict:
       int8cal spec check spec.txt --strict --json
     """
     from int8cal.errors import SpecError
-    from int8cal.spec.find import describe_root
+    from int8cal.spec.prototext.find import describe_root
 
     read = _read(path, network, allow_unknown_fields=allow_unknown_fields, strict=strict)
     findings = _findings(read)
@@ -98,7 +98,7 @@ def check(*, path: str, network: str | None, allow_unknown_fields: bool, strict:
 def _findings(read: Spec) -> list[Finding]:
     """What a run would refuse: a form that is outdated; else all that the tables find; else the network's own check."""
     from int8cal import networks
-    from int8cal.spec.check import check as check_tables
+    from int8cal.spec.prototext.check import check as check_tables
 
     network = networks.find(read)
     if network is None:
@@ -108,7 +108,7 @@ def _findings(read: Spec) -> list[Finding]:
 
 def _refusal(check: Callable[[Spec], None], read: Spec) -> list[Finding]:
     from int8cal.errors import SpecError
-    from int8cal.spec.check import Finding
+    from int8cal.spec.prototext.check import Finding
 
     try:
         check(read)
@@ -163,9 +163,9 @@ def update(
       int8cal spec update spec.txt --dry_run --map /home/me /mnt/me --num_epochs 40
     """
     from int8cal.errors import UsageError
-    from int8cal.files import write_file
-    from int8cal.spec.find import SPEC
-    from int8cal.spec.update import Substitution, update_spec
+    from int8cal.io.files import write_file
+    from int8cal.spec.prototext.find import SPEC
+    from int8cal.spec.prototext.update import Substitution, update_spec
 
     if out is None and not dry_run:
         raise UsageError("no output is named", hint="Add -o FILE, or --dry_run to see what would change.")

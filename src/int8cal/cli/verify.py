@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from int8cal.check.verify import Verification
-    from int8cal.use.session import Layout
+    from int8cal.models.session import Layout
 
 
 @click.command()

@@ -8,12 +8,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from int8cal import manifest as manifests
-from int8cal.dataset.encoded import read_encoded, sample_place
 from int8cal.engine.native import map_on_threads
 from int8cal.engine.tao import file_sha256, images_sha256
 from int8cal.engine.work import FailedSample, Work
 from int8cal.errors import DataError, OutputExistsError, TensorFileError
 from int8cal.manifest import Manifest, SkippedImage
+from int8cal.samples.encoded import read_encoded, sample_place
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.layout import SKIPPED
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from int8cal.dataset.samples import Sample
     from int8cal.plans import Plan
+    from int8cal.samples.samples import Sample
 
 
 def finished(plan: Plan, path: str, *, engine: str, max_skipped: int) -> Manifest | None:

@@ -24,13 +24,13 @@ from int8cal.component.finished import finished
 from int8cal.component.inputs import INPUTS, MAPPINGS
 from int8cal.component.page import refuse_foreign_page, written_page
 from int8cal.errors import MissingDataError, OutputExistsError, SpecError, UsageError
-from int8cal.files import OutputFile
+from int8cal.io.files import OutputFile
 from int8cal.pipeline import make, plan, read_spec
-from int8cal.spec.clear import without_fields
-from int8cal.spec.find import SPEC
-from int8cal.spec.roles import path_values
-from int8cal.spec.text import shown
-from int8cal.spec.update import Substitution, update_spec
+from int8cal.spec.prototext.clear import without_fields
+from int8cal.spec.prototext.find import SPEC
+from int8cal.spec.prototext.roles import path_values
+from int8cal.spec.prototext.text import shown
+from int8cal.spec.prototext.update import Substitution, update_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from int8cal.component.request import Request
     from int8cal.manifest import Manifest
     from int8cal.plans import Plan
-    from int8cal.spec.update import Update
+    from int8cal.spec.prototext.update import Update
     from int8cal.types import Progress
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from PIL import Image
 from int8cal.demo.evaluate import PICTURE_SIZE
 from int8cal.demo.scene import CLASSES, draw_object
 from int8cal.errors import OutputError
-from int8cal.progress import watched
+from int8cal.io.progress import watched
 from int8cal.types import Progress
 
 VALIDATION_EVERY = 8

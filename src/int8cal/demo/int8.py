@@ -11,14 +11,14 @@ from int8cal.check.model import try_model
 from int8cal.check.verify import Verification, verify
 from int8cal.demo.evaluate import Predict
 from int8cal.demo.subjects import Subject, TestSet
+from int8cal.models import extras
+from int8cal.models.onnx_file import load_model
+from int8cal.models.quantize import quantize
+from int8cal.models.ranges import Method
+from int8cal.models.session import open_session
 from int8cal.pipeline import make, plan
 from int8cal.tensorfile import TensorFile
 from int8cal.types import Progress
-from int8cal.use import extras
-from int8cal.use.onnx_file import load_model
-from int8cal.use.quantize import quantize
-from int8cal.use.ranges import Method
-from int8cal.use.session import open_session
 
 Shown: TypeAlias = Callable[[str], Progress | None]
 """What is counted → where its progress is shown."""

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from int8cal.files import OutputFile
+from int8cal.io.files import OutputFile
 from int8cal.preprocess import imagenet
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.layout import TENSORFILE

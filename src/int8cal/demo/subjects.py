@@ -25,7 +25,7 @@ from int8cal.demo.evaluate import (
     score_classifier,
     score_detector,
 )
-from int8cal.progress import watched
+from int8cal.io.progress import watched
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Progress
 
 CALIBRATION_IMAGES = 128

@@ -14,7 +14,7 @@ from int8cal.tensorfile.layout import SKIPPED, SampleRow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from int8cal.dataset.samples import Sample
+    from int8cal.samples.samples import Sample
     from int8cal.tensorfile.writer import TensorFileWriter
 
 log = logging.getLogger(__name__)

@@ -20,15 +20,15 @@ from array import array
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from int8cal.current_folder import absolute
 from int8cal.engine.work import EncodedSample
 from int8cal.errors import OutputError
-from int8cal.files import kind_of_file, output_errors
+from int8cal.io.current_folder import absolute
+from int8cal.io.files import kind_of_file, output_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from int8cal.dataset.samples import Sample
+    from int8cal.samples.samples import Sample
 
 _MOVE = "Move it away, or leave out --resume."
 _HINT = "Check free space, quota and permissions of the folder, or leave out --resume."

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
-from int8cal.current_folder import absolute
 from int8cal.engine.ray_cluster import RayCluster, connected, last_line
 from int8cal.engine.versions import encoder_versions
 from int8cal.errors import DataError, MissingDataError, UnavailableError
-from int8cal.extras import need
-from int8cal.stopping import uninterrupted
-from int8cal.text_safety import printable
+from int8cal.io.current_folder import absolute
+from int8cal.io.optional import need
+from int8cal.io.safe_text import printable
+from int8cal.io.signals import uninterrupted
 
 IMAGES_PER_TASK = 4
 TASKS_PER_WORKER = 2

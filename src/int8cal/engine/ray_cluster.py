@@ -26,8 +26,8 @@ from typing import Any, TypeVar
 
 from int8cal.engine.cores import usable_cores
 from int8cal.errors import Int8calError, UnavailableError, UsageError
-from int8cal.extras import need
-from int8cal.stopping import STOPPING, uninterrupted
+from int8cal.io.optional import need
+from int8cal.io.signals import STOPPING, uninterrupted
 
 log = logging.getLogger(__name__)
 

@@ -12,16 +12,16 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from int8cal.dataset.encoded import read_encoded, sample_place
 from int8cal.engine.work import EncodedSample, FailedSample, Work
 from int8cal.errors import DataError
+from int8cal.samples.encoded import read_encoded, sample_place
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-    from int8cal.dataset.samples import Sample
     from int8cal.engine import Stream
     from int8cal.engine.journal import Journal
+    from int8cal.samples.samples import Sample
 
 log = logging.getLogger(__name__)
 

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from int8cal import networks
-from int8cal.dataset.encoded import read_encoded
 from int8cal.errors import TensorFileError, UnavailableError, UsageError
-from int8cal.files import write_file
+from int8cal.io.files import write_file
+from int8cal.samples.encoded import read_encoded
 from int8cal.tensorfile import TensorFile
 
 if TYPE_CHECKING:

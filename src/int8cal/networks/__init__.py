@@ -15,13 +15,13 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeGuard
 
 from int8cal.errors import SpecError, UnavailableError, UsageError
-from int8cal.text_safety import printable
+from int8cal.io.safe_text import printable
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints
 
     from int8cal.networks.network import Network
-    from int8cal.spec.spec import Spec
+    from int8cal.spec.prototext.spec import Spec
 
 __all__ = ["ENTRY_POINT_GROUP", "all_networks", "find", "get", "load_installed", "names", "of_spec"]
 
@@ -81,7 +81,7 @@ def find(spec: Spec) -> Network | None:
 
 def _likely_first(root: str) -> Iterator[Network]:
     """Every network; before any other is imported, those of int8cal to whose specs the message belongs."""
-    from int8cal.spec.schema import schema_of  # late: it needs protobuf
+    from int8cal.spec.prototext.schema import schema_of  # late: it needs protobuf
 
     own = (_load_own(name) for name in schema_of(root).networks if name in _own_modules())
     yield from filter(None, own)

@@ -24,20 +24,20 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from int8cal.dataset.class_folders import read_class_folders
-from int8cal.dataset.encoded import sample_place
-from int8cal.dataset.limits import output_problem
-from int8cal.dataset.paths import working_directory
-from int8cal.dataset.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
-from int8cal.dataset.samples import Dataset, Sample
 from int8cal.errors import SpecError
+from int8cal.images.limits import output_problem
+from int8cal.images.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
 from int8cal.networks import path_roles
 from int8cal.networks.image_mean import image_mean
 from int8cal.networks.network import Arithmetic, Network, Option, ReferenceCommand
 from int8cal.preprocess import imagenet
 from int8cal.preprocess.colour import to_grey_keeping_depth, to_rgb
 from int8cal.preprocess.stretch import interpolated, nearest
-from int8cal.spec.spec import Spec
+from int8cal.samples.class_folders import read_class_folders
+from int8cal.samples.encoded import sample_place
+from int8cal.samples.paths import working_directory
+from int8cal.samples.samples import Dataset, Sample
+from int8cal.spec.prototext.spec import Spec
 from int8cal.types import ImageCHW_f32, Size, SplitName
 
 _INPUT_SIZE = "model_config.input_image_size"

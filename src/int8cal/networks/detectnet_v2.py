@@ -33,13 +33,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from int8cal.dataset import order
-from int8cal.dataset.decode import Corner, decode_corner, decode_image, decode_raw_half
-from int8cal.dataset.encoded import sample_place
-from int8cal.dataset.limits import MAX_PIXELS, output_problem
-from int8cal.dataset.samples import Dataset, Sample, Source
-from int8cal.dataset.sources import DataloaderMode, read_tfrecord_split
 from int8cal.errors import DataError, ImageError, SpecError
+from int8cal.images.decode import Corner, decode_corner, decode_image, decode_raw_half
+from int8cal.images.limits import MAX_PIXELS, output_problem
 from int8cal.networks import path_roles
 from int8cal.networks.network import CORRECT_FIELD, Arithmetic, Network, ReferenceCommand, array_size
 from int8cal.networks.resizing import limited_sample_size, resized_values
@@ -48,7 +44,11 @@ from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES, look_up
 from int8cal.preprocess.warp import inverse_like_eigen, make_canvas, warp
 from int8cal.preprocess.window import Window, cut_pixels, cut_values
-from int8cal.spec.spec import Spec
+from int8cal.samples import order
+from int8cal.samples.encoded import sample_place
+from int8cal.samples.samples import Dataset, Sample, Source
+from int8cal.samples.sources import DataloaderMode, read_tfrecord_split
+from int8cal.spec.prototext.spec import Spec
 from int8cal.types import ImageCHW_f32, ImageHWC_f16, ImageHWC_u8, Matrix3x3_f32, Message, SampleOrder, Size, SplitName
 
 _PREPROCESSING = "augmentation_config.preprocessing"

@@ -14,13 +14,13 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from int8cal.dataset.encoded import sample_place
-from int8cal.dataset.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
-from int8cal.dataset.samples import Sample
+from int8cal.images.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
 from int8cal.networks.network import Arithmetic, Evidence
 from int8cal.preprocess.colour import to_grey, to_rgb
 from int8cal.preprocess.normalise import look_up, mean_subtracted
 from int8cal.preprocess.stretch import interpolated
+from int8cal.samples.encoded import sample_place
+from int8cal.samples.samples import Sample
 from int8cal.types import ImageCHW_f32, Size
 
 

@@ -27,19 +27,19 @@ from typing import Any
 
 import numpy as np
 
-from int8cal.dataset.decode import decode_image
-from int8cal.dataset.encoded import sample_place
-from int8cal.dataset.limits import output_problem
-from int8cal.dataset.samples import Dataset, Sample
-from int8cal.dataset.sources import DataloaderMode, read_tfrecord_split
 from int8cal.errors import SpecError
+from int8cal.images.decode import decode_image
+from int8cal.images.limits import output_problem
 from int8cal.networks import path_roles
 from int8cal.networks.exporter import exporter_arithmetic
 from int8cal.networks.image_mean import CHANNEL_KEYS, image_mean
 from int8cal.networks.network import CORRECT_FIELD, Arithmetic, Network
 from int8cal.networks.resizing import limited_sample_size, resized_values
 from int8cal.networks.tfrecord_config import tfrecord_selection
-from int8cal.spec.spec import Spec
+from int8cal.samples.encoded import sample_place
+from int8cal.samples.samples import Dataset, Sample
+from int8cal.samples.sources import DataloaderMode, read_tfrecord_split
+from int8cal.spec.prototext.spec import Spec
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Message, Size, SplitName
 
 _INPUT = "model_config.input_image_config"

@@ -6,7 +6,7 @@ import math
 
 from int8cal.errors import SpecError
 from int8cal.networks.network import CORRECT_FIELD
-from int8cal.spec.spec import Spec
+from int8cal.spec.prototext.spec import Spec
 from int8cal.types import Message
 
 CHANNEL_KEYS = {3: "bgr", 1: "l"}

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from int8cal.dataset.order import permutation
-from int8cal.dataset.paths import data_root
-from int8cal.dataset.samples import Dataset, Sample
-from int8cal.spec.spec import Spec
+from int8cal.samples.order import permutation
+from int8cal.samples.paths import data_root
+from int8cal.samples.samples import Dataset, Sample
+from int8cal.spec.prototext.spec import Spec
 from int8cal.types import ImageCHW_f32, Message, SampleOrder, Size, SplitName
 
 CORRECT_FIELD = "Set it in the spec to what the network was trained with."
@@ -132,7 +132,7 @@ class Network:
         batch_size: images per batch that the spec asks for.
         dataset: (spec, split, data root) → the samples of the split; raises `DataError`, `SpecError`.
         arithmetic: (spec, dataset, value of each of ``options``) → `Arithmetic`; raises `SpecError`.
-        path_roles: field path → role of every path field, for path substitution (see `int8cal.spec.roles`).
+        path_roles: field path → role of every path field, for path substitution (see `int8cal.spec.prototext.roles`).
         seed: the spec's own seed, where the reference is seeded by it.
         order: (message, dataset, seed) → indexes into ``dataset.samples`` in the order of use, one epoch.
         default_max_batches: what ``-m`` means when absent (-1: all full batches).

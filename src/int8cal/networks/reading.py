@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from int8cal import networks
 from int8cal.errors import SpecError
-from int8cal.spec.find import root_of_text
-from int8cal.spec.load import parse
-from int8cal.spec.read import read_text
+from int8cal.spec.prototext.find import root_of_text
+from int8cal.spec.prototext.load import parse
+from int8cal.spec.prototext.read import read_text
 
 if TYPE_CHECKING:
     from int8cal.networks.network import Network
-    from int8cal.spec.spec import Spec
-    from int8cal.spec.text import SpecText
+    from int8cal.spec.prototext.spec import Spec
+    from int8cal.spec.prototext.text import SpecText
 
 
 def read_and_parse(

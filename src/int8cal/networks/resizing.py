@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from int8cal.dataset.encoded import sample_place
-from int8cal.dataset.limits import MAX_PIXELS
-from int8cal.dataset.samples import Sample
-from int8cal.dataset.tfrecord import CONVERT_AGAIN
 from int8cal.errors import ImageError
+from int8cal.images.limits import MAX_PIXELS
 from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import HALF_VALUES, look_up
 from int8cal.preprocess.resample import limited_size, resize_bilinear_legacy
+from int8cal.samples.encoded import sample_place
+from int8cal.samples.samples import Sample
+from int8cal.samples.tfrecord import CONVERT_AGAIN
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size
 
 

@@ -16,18 +16,18 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from int8cal.dataset.embedded import read_embedded_images
-from int8cal.dataset.labelled_images import read_labelled_images
-from int8cal.dataset.limits import output_problem
-from int8cal.dataset.paths import path_text, working_directory
-from int8cal.dataset.samples import Dataset, Source
 from int8cal.errors import DataError, SpecError
+from int8cal.images.limits import output_problem
 from int8cal.networks import path_roles
 from int8cal.networks.exporter import exporter_arithmetic
 from int8cal.networks.image_mean import image_mean
 from int8cal.networks.network import Arithmetic, Network
 from int8cal.preprocess.imagenet import CAFFE_MEAN_BGR, CAFFE_MEAN_GREY
-from int8cal.spec.spec import Spec
+from int8cal.samples.embedded import read_embedded_images
+from int8cal.samples.labelled_images import read_labelled_images
+from int8cal.samples.paths import path_text, working_directory
+from int8cal.samples.samples import Dataset, Source
+from int8cal.spec.prototext.spec import Spec
 from int8cal.types import Message, Size, SplitName
 
 _AUGMENTATION = "augmentation_config"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from int8cal.dataset.sources import DataloaderMode, SourcePaths, TFRecordSelection
+from int8cal.samples.sources import DataloaderMode, SourcePaths, TFRecordSelection
 from int8cal.types import Message
 
 

@@ -16,9 +16,9 @@ from int8cal.report.objects import Placements, objects_of
 from int8cal.report.page import Outline, Page, Picture, Sample, commands, manifest_groups
 from int8cal.report.survey import survey
 from int8cal.report.viewing import ContactSheet, LevelCounts, Thumbnail, View, view_of
+from int8cal.report.web_page import page_output
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.layout import SKIPPED, split_text
-from int8cal.web_page import page_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,18 +12,18 @@ import numpy.typing as npt
 from PIL import Image
 
 from int8cal.check.presets import Normalisation
-from int8cal.dataset.encoded import sample_place
-from int8cal.dataset.example import parse_features
-from int8cal.dataset.tfrecord import read_record
 from int8cal.errors import DataError
+from int8cal.samples.encoded import sample_place
+from int8cal.samples.example import parse_features
+from int8cal.samples.tfrecord import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from int8cal.check.rebuild import MadeFrom
-    from int8cal.dataset.samples import Sample
     from int8cal.plans import Plan
-    from int8cal.spec.spec import Spec
+    from int8cal.samples.samples import Sample
+    from int8cal.spec.prototext.spec import Spec
     from int8cal.types import Message, Size
 
 _EDGES = tuple(f"target/coordinates_{edge}" for edge in ("x1", "y1", "x2", "y2"))

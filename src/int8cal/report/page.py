@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
 from int8cal.report.charts import HEIGHT, WIDTH, ClassShare, Histogram, Outlines
-from int8cal.web_page import rendered
+from int8cal.report.web_page import rendered
 
 if TYPE_CHECKING:
     from int8cal.check.verify import Verification

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from int8cal.check.rebuild import image_of, rebuilt_images
 from int8cal.check.selection import evenly
 from int8cal.engine.work import EncodedSample
+from int8cal.io.progress import watched
 from int8cal.manifest import SkippedImage
-from int8cal.progress import watched
 from int8cal.report.objects import class_of, objects_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from int8cal.check.verify import Verification
-    from int8cal.dataset.samples import Sample
     from int8cal.plans import Plan
     from int8cal.report.viewing import View
+    from int8cal.samples.samples import Sample
     from int8cal.types import Progress
 
 MAX_DECODED = 400

@@ -1,1 +1,1 @@
-"""TAO experiment specs (protobuf text): read, check, show, rewrite. Knows nothing of images or of what lies on disk."""
+"""Spec languages: text → typed values that know where they stood."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeGuard
 
 from int8cal.errors import TensorFileError
-from int8cal.text_safety import short_repr
+from int8cal.io.safe_text import short_repr
 
 _Linear: TypeAlias = tuple[tuple[float, ...], tuple[float, ...], bool]
 """Mean, scale, and whether pixels are known to be of 8 bit."""

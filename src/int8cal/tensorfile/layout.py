@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeGuard
 
-from int8cal.file_kinds import HDF5_SIGNATURE, FileKind
+from int8cal.io.file_kinds import HDF5_SIGNATURE, FileKind
 
 GROUP_PREFIX = "_tensorfile_array_key__"
 DATASET = "_tensorfile_array_key_"

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import h5py
 
 from int8cal.errors import TensorFileError
-from int8cal.files import kind_of_file
+from int8cal.guard.hdf5_skeleton import damaged, hdf5_errors
+from int8cal.io.files import kind_of_file
+from int8cal.io.safe_text import printable
 from int8cal.tensorfile import layout
-from int8cal.tensorfile.skeleton import damaged, hdf5_errors
-from int8cal.text_safety import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,8 +2,8 @@
 
 A tensorfile may come from anywhere, so nothing in it is trusted: links other than hard ones, filters other than those
 of the format, shapes that do not agree and sizes that the file cannot hold are refused before memory is taken (see
-`int8cal.tensorfile.storage`), and so are trees and lists that HDF5 would follow without end (see
-`int8cal.tensorfile.skeleton`). Links to part files are followed when the manifest declares them (see
+`int8cal.guard.hdf5_storage`), and so are trees and lists that HDF5 would follow without end (see
+`int8cal.guard.hdf5_skeleton`). Links to part files are followed when the manifest declares them (see
 `int8cal.tensorfile.parts`).
 """
 
@@ -20,12 +20,12 @@ import h5py
 import numpy as np
 
 from int8cal.errors import TensorFileError, UsageError
-from int8cal.files import kind_of_file
+from int8cal.guard.hdf5_skeleton import Skeleton, damaged, hdf5_errors, no_hdf5
+from int8cal.guard.hdf5_storage import StoredArray, bound_metadata_cache, child, names
+from int8cal.io.files import kind_of_file
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.adapters import BatchSource
 from int8cal.tensorfile.parts import Parts, declared_parts
-from int8cal.tensorfile.skeleton import Skeleton, damaged, hdf5_errors, no_hdf5
-from int8cal.tensorfile.storage import StoredArray, bound_metadata_cache, child, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -18,8 +18,8 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from int8cal.errors import TensorFileError, UsageError
-from int8cal.files import OutputFile, kind_of_file
-from int8cal.stopping import uninterrupted
+from int8cal.io.files import OutputFile, kind_of_file
+from int8cal.io.signals import uninterrupted
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.reader import TensorFile
 from int8cal.tensorfile.writer import TensorFileWriter

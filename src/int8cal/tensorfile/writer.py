@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 
 from int8cal.errors import OutputError
+from int8cal.io.safe_text import first_line
 from int8cal.tensorfile import layout
-from int8cal.text_safety import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import int8cal
-from int8cal.tensorfile.verify import ValueCheck, check_structure
+from int8cal.tensorfile.check import ValueCheck, check_structure
 
 
 def write(spec: str, out: str, batches: int, shards: int) -> None:

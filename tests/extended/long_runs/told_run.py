@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import int8cal
-from int8cal.dataset.samples import Sample
 from int8cal.engine.work import EncodedSample, Work
+from int8cal.samples.samples import Sample
 
 STDOUT = sys.stdout
 sys.stdout = sys.stderr  # Ray prints, too

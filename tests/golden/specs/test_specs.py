@@ -12,14 +12,14 @@ import pytest
 from int8cal import networks
 from int8cal.networks import path_roles
 from int8cal.networks.reading import read_and_parse
-from int8cal.spec.check import check
-from int8cal.spec.find import root_of_text
-from int8cal.spec.load import parse
-from int8cal.spec.read import read_text
-from int8cal.spec.roles import ROLES, path_values
-from int8cal.spec.show import as_dict, as_text
-from int8cal.spec.text import SpecText
-from int8cal.spec.update import Substitution, update_spec
+from int8cal.spec.prototext.check import check
+from int8cal.spec.prototext.find import root_of_text
+from int8cal.spec.prototext.load import parse
+from int8cal.spec.prototext.read import read_text
+from int8cal.spec.prototext.roles import ROLES, path_values
+from int8cal.spec.prototext.show import as_dict, as_text
+from int8cal.spec.prototext.text import SpecText
+from int8cal.spec.prototext.update import Substitution, update_spec
 
 HERE = Path(__file__).parent
 

@@ -8,8 +8,8 @@ import pytest
 
 from int8cal.component.advice import missing_data_advised
 from int8cal.errors import MissingDataError
-from int8cal.spec.roles import PathValue
-from int8cal.spec.text import Scalar
+from int8cal.spec.prototext.roles import PathValue
+from int8cal.spec.prototext.text import Scalar
 
 CHECK = "Check the inputs {0}_dir and {0}_subdir."
 

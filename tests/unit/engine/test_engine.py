@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from int8cal.dataset.samples import RecordRef, Sample
 from int8cal.engine.assemble import assemble
 from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import EncodedSample, FailedSample
 from int8cal.errors import DataError, ImageError, UsageError
+from int8cal.samples.samples import RecordRef, Sample
 
 
 def sample(number: int) -> Sample:

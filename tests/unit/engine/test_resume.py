@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from int8cal.dataset.samples import Sample
 from int8cal.engine import journal as journals
 from int8cal.engine.journal import Journal, journal_path
 from int8cal.engine.native import map_on_threads
 from int8cal.engine.resume import resumed
 from int8cal.engine.work import EncodedSample, FailedSample
 from int8cal.errors import ImageError, OutputError
+from int8cal.samples.samples import Sample
 
 IDENTITY = {"plan_sha256": "ab" * 32, "compression": "fast"}
 

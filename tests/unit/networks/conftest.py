@@ -11,7 +11,7 @@ from tests.build import record, write_records
 from tests.pictures import all_kinds, encode, pixels
 
 from int8cal.pipeline import read_spec
-from int8cal.spec.spec import Spec
+from int8cal.spec.prototext.spec import Spec
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from tests.pictures import deep_grey, encode, pixels
 from tests.specs import CLASSIFICATION, changed
 
 import int8cal
-from int8cal.dataset.samples import Sample
 from int8cal.errors import DataError, MissingDataError, SpecError, UsageError
+from int8cal.samples.samples import Sample
 
 SAMPLE = Sample(0, "x", "x.png")
 ONE_MEAN = 'image_mean { key: "g" value: 1 }'

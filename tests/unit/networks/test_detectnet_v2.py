@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from int8cal.dataset.encoded import read_encoded
 from int8cal.errors import DataError, ImageError, SpecError
 from int8cal.networks.detectnet_v2 import NETWORK
 from int8cal.networks.network import Arithmetic
 from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES
-from int8cal.spec.load import parse
-from int8cal.spec.spec import Spec
-from int8cal.spec.text import SpecText
+from int8cal.samples.encoded import read_encoded
+from int8cal.spec.prototext.load import parse
+from int8cal.spec.prototext.spec import Spec
+from int8cal.spec.prototext.text import SpecText
 
 from ...build import record, write_records
 

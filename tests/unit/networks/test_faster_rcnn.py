@@ -11,8 +11,8 @@ from tests.pictures import encode, pixels
 from tests.specs import FASTER_RCNN, changed
 
 import int8cal
-from int8cal.dataset.samples import Sample
 from int8cal.errors import ImageError, RecordError, SpecError
+from int8cal.samples.samples import Sample
 
 single, half = np.float32, np.float16
 GREY = (

@@ -11,8 +11,8 @@ from tests.specs import SSD, changed
 from int8cal import networks
 from int8cal.errors import UnavailableError, UsageError
 from int8cal.networks.detectnet_v2 import NETWORK
-from int8cal.spec.load import parse
-from int8cal.spec.text import SpecText
+from int8cal.spec.prototext.load import parse
+from int8cal.spec.prototext.text import SpecText
 
 OWN = ["classification", "detectnet_v2", "dssd", "faster_rcnn", "ssd"]
 

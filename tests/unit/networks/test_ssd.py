@@ -7,11 +7,11 @@ import pytest
 from tests.build import record, write_records
 from tests.pictures import encode, pixels
 from tests.specs import SSD, changed
-from tests.unit.dataset.test_embedded import with_image
+from tests.unit.samples.test_embedded import with_image
 
 import int8cal
-from int8cal.dataset.samples import Sample
 from int8cal.errors import DataError, MissingDataError, RecordError, SpecError
+from int8cal.samples.samples import Sample
 
 SOURCE = r"data_sources \{[^}]*\}"
 

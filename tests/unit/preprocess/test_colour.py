@@ -8,8 +8,8 @@ from PIL import Image
 from tests.build import png_chunk, png_file
 from tests.pictures import all_kinds, deep_grey, encode, pixels
 
-from int8cal.dataset.pictures import open_picture
 from int8cal.errors import ImageError
+from int8cal.images.pictures import open_picture
 from int8cal.preprocess.colour import to_grey, to_grey_keeping_depth, to_rgb, unified_depth
 
 

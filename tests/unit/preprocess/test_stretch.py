@@ -11,8 +11,8 @@ from PIL import Image
 from tests.memory import PEAK_MIB
 from tests.pictures import all_kinds, encode, pixels
 
-from int8cal.dataset.pictures import open_picture
 from int8cal.errors import ImageError
+from int8cal.images.pictures import open_picture
 from int8cal.preprocess.colour import to_grey_keeping_depth
 from int8cal.preprocess.stretch import MAX_SIDE, interpolated, nearest
 from int8cal.types import Size

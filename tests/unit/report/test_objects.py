@@ -9,8 +9,8 @@ from tests.golden.cases import DATA, load_cases
 import int8cal
 from int8cal.check.presets import stated
 from int8cal.check.rebuild import MadeFrom
-from int8cal.dataset.encoded import read_encoded
 from int8cal.report.objects import Placements, class_of, objects_of
+from int8cal.samples.encoded import read_encoded
 from int8cal.types import Size
 
 CASES = {case.name: case for network in ("detectnet_v2", "classification", "ssd") for case in load_cases(network, "ok")}

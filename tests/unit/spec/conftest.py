@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from int8cal.spec.load import parse
-from int8cal.spec.spec import Spec
-from int8cal.spec.text import SpecText
+from int8cal.spec.prototext.load import parse
+from int8cal.spec.prototext.spec import Spec
+from int8cal.spec.prototext.text import SpecText
 
 SPECS = Path(__file__).parents[2] / "golden" / "specs"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from int8cal.errors import SpecError
-from int8cal.spec.check import check, require_sound
-from int8cal.spec.spec import Spec
+from int8cal.spec.prototext.check import check, require_sound
+from int8cal.spec.prototext.spec import Spec
 
 Read = Callable[..., Spec]
 DETECTNET = "int8cal.detectnet_v2.Experiment"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from int8cal.errors import SpecError
-from int8cal.spec.find import describe_root, root_of_text
-from int8cal.spec.text import SpecText
+from int8cal.spec.prototext.find import describe_root, root_of_text
+from int8cal.spec.prototext.text import SpecText
 
 
 def find(text: str, network: str | None = None) -> str:

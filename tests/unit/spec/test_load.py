@@ -9,7 +9,7 @@ import pytest
 
 from int8cal.errors import SpecError
 from int8cal.networks.reading import read_and_parse
-from int8cal.spec.spec import Spec
+from int8cal.spec.prototext.spec import Spec
 
 Read = Callable[..., Spec]
 

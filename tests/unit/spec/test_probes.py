@@ -11,9 +11,9 @@ import pytest
 from google.protobuf import text_format
 
 from int8cal.errors import SpecError
-from int8cal.spec.load import parse
-from int8cal.spec.schema import new_message
-from int8cal.spec.text import SpecText
+from int8cal.spec.prototext.load import parse
+from int8cal.spec.prototext.schema import new_message
+from int8cal.spec.prototext.text import SpecText
 
 with (Path(__file__).parents[2] / "data" / "specs" / "text_format_probes.csv").open(
     newline="", encoding="utf-8"

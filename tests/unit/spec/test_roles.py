@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from int8cal.networks import path_roles
-from int8cal.spec.clear import without_fields
-from int8cal.spec.roles import ROLES, path_values
-from int8cal.spec.spec import Spec
+from int8cal.spec.prototext.clear import without_fields
+from int8cal.spec.prototext.roles import ROLES, path_values
+from int8cal.spec.prototext.spec import Spec
 
 Read = Callable[..., Spec]
 DATA = Path(__file__).parents[2] / "data" / "specs"

@@ -15,14 +15,14 @@ import pytest
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from int8cal import protos
-from int8cal.dataset import schema as dataset_schema
 from int8cal.errors import SpecError
-from int8cal.spec import find, schema
-from int8cal.spec.check import check
-from int8cal.spec.fields import is_map, is_repeated
-from int8cal.spec.load import parse
-from int8cal.spec.text import SpecText
+from int8cal.io import protos
+from int8cal.samples import schema as dataset_schema
+from int8cal.spec.prototext import find, schema
+from int8cal.spec.prototext.check import check
+from int8cal.spec.prototext.fields import is_map, is_repeated
+from int8cal.spec.prototext.load import parse
+from int8cal.spec.prototext.text import SpecText
 
 REPOSITORY = Path(__file__).parents[3]
 DATA = REPOSITORY / "tests" / "data" / "specs"

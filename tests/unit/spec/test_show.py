@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from int8cal.spec.show import as_dict, as_text
-from int8cal.spec.spec import Spec
+from int8cal.spec.prototext.show import as_dict, as_text
+from int8cal.spec.prototext.spec import Spec
 
 Read = Callable[..., Spec]
 TEXT = r"dataset_config { validation_fold: 0 image_extension: 'é\033[2J\302\205' } random_seed: 0x10 # c"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from int8cal.spec.text import MAX_DEPTH, Edit, Message, Scalar, SpecText, quote, shown
+from int8cal.spec.prototext.text import MAX_DEPTH, Edit, Message, Scalar, SpecText, quote, shown
 
 TEXT = """# comment
 seed: 42

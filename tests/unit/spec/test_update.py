@@ -8,8 +8,8 @@ import pytest
 
 from int8cal.errors import SpecError, UsageError
 from int8cal.networks.path_roles import DETECTNET_V2
-from int8cal.spec.spec import Spec
-from int8cal.spec.update import Change, Substitution, Update, update_spec
+from int8cal.spec.prototext.spec import Spec
+from int8cal.spec.prototext.update import Change, Substitution, Update, update_spec
 
 Read = Callable[..., Spec]
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from int8cal.errors import OutputError, OutputExistsError, TensorFileError, UsageError
-from int8cal.files import OutputFile
+from int8cal.io.files import OutputFile
 from int8cal.tensorfile import TensorFile, parts
+from int8cal.tensorfile.check import ValueCheck, check_structure
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.shards import TensorFileOutput
-from int8cal.tensorfile.verify import ValueCheck, check_structure
 
 ENCODER = Compression.named("fast")
 BATCHES = np.random.default_rng(0).random((7, 2, 1, 4, 5), np.float32)

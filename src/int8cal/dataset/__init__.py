@@ -1,1 +1,0 @@
-"""A typed spec → the ordered samples of a split. Nothing is decoded here but in decode and pictures."""

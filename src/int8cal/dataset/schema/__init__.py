@@ -1,8 +1,0 @@
-"""The record format of TFRecord data sets, as a protobuf message."""
-
-from int8cal import protos
-
-EXAMPLE = "int8cal.tf.Example"
-"""Full name of the message; its class is ``protos.message_class(EXAMPLE)``."""
-
-protos.add_descriptors(protos.data_file(__file__, protos.DESCRIPTORS_FILE))

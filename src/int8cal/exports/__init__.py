@@ -1,0 +1,1 @@
+"""Tensorfiles in the forms that other tools read."""

@@ -1,0 +1,310 @@
+"""A tensorfile in the forms that other quantisers read. Streaming: one batch is in memory, whatever the file's size."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from int8cal.errors import OutputError, OutputExistsError, UsageError
+from int8cal.io.current_folder import absolute
+from int8cal.io.file_kinds import FileKind, beginning_with
+from int8cal.io.files import OutputFile, output_errors, require_free_space
+from int8cal.io.progress import watched
+from int8cal.models.session import Layout
+from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.adapters import BatchSource, Rebatched
+from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.layout import PARTS, TENSORFILE, SampleRow
+from int8cal.tensorfile.writer import TensorFileWriter
+from int8cal.types import BatchNCHW_f32, Progress
+
+Format: TypeAlias = Literal["npz", "npy", "raw", "polygraphy", "tensorfile"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_WITH_BATCHES = frozenset({"polygraphy", "tensorfile"})
+_WITH_NAME = ("npz", "polygraphy")
+DEFAULT_NAME = "input_1"
+_INPUT_LIST = "input_list.txt"
+
+_POLYGRAPHY_SCRIPT = '''\
+"""Polygraphy data loader made by int8cal: polygraphy … --data-loader-script this_file.py"""
+
+import os
+
+from int8cal import TensorFile
+
+
+def load_data():
+    file = TensorFile(os.path.join(os.path.dirname(os.path.abspath(__file__)), {path}))
+    return file{rebatch}.polygraphy({name})
+'''
+
+_KINDS = {
+    "npz": FileKind("npz file", beginning_with(rb"PK\x03\x04")),
+    "npy": FileKind("npy file", beginning_with(rb"\x93NUMPY")),
+    "polygraphy": FileKind(
+        "Polygraphy data loader of ours", beginning_with(re.escape(_POLYGRAPHY_SCRIPT[:40].encode()))
+    ),
+    "tensorfile": TENSORFILE,
+}
+"""What ``--overwrite`` may replace, by format."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export` wrote.
+
+    Attributes:
+        path: file or folder.
+        format: one of `FORMATS`.
+        shape: of one batch where the format keeps batches, else of the whole array; in the layout asked for.
+        images: how many are in it.
+        dropped: how many at the end were left out, as allowed by ``drop_remainder``.
+    """
+
+    path: str
+    format: Format
+    shape: tuple[int, ...]
+    images: int
+    dropped: int = 0
+
+
+def export(
+    file: TensorFile,
+    out: str | os.PathLike[str],
+    to: Format,
+    *,
+    name: str | None = None,
+    layout: Layout = "nchw",
+    rebatch: int | None = None,
+    drop_remainder: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write the batches of a tensorfile in another form.
+
+    Args:
+        file: the open tensorfile.
+        out: file to write; for ``raw`` a folder to make.
+        to: ``npz``: one array of all images under ``name`` (ModelOpt). ``npy``: the same without name. ``raw``: a file
+            of float32 values per image with ``input_list.txt`` (SNPE, QNN and alike; the list holds plain names: run
+            the tool inside the folder). ``polygraphy``: a data loader script that reads the tensorfile where it lies.
+            ``tensorfile``: a new tensorfile, for another batch size.
+        name: the model's input, for ``npz`` and ``polygraphy``; None: ``input_1``.
+        layout: order of dimensions in npz, npy and raw.
+        rebatch: images per batch, for ``polygraphy`` and ``tensorfile``.
+        drop_remainder: leave out the last images when their number does not fill a batch.
+        overwrite: replace an existing file of this format (never a folder).
+        progress: told about each batch.
+
+    Raises:
+        UsageError: options that do not fit together, or images that do not fill the last batch.
+        OutputError: the result cannot be written, or exists already.
+        TensorFileError: the tensorfile is unsound.
+    """
+    path = os.fspath(out)
+    _check_options(to, name, layout, rebatch, drop_remainder=drop_remainder, overwrite=overwrite)
+    name = DEFAULT_NAME if name is None else name
+    source: BatchSource = file if rebatch is None else file.rebatch(rebatch, drop_remainder=drop_remainder)
+    if to == "raw":
+        return _raw(source, path, layout, progress)
+    output = OutputFile(path, overwrite=overwrite, inputs=file.paths, replaces=_KINDS[to])
+    if to == "polygraphy":
+        return _polygraphy(file, source, output, name, rebatch)
+    if to == "tensorfile":
+        return _tensorfile(file, source, output, progress)
+    return _array(source, output, to, name, layout, progress)
+
+
+def _check_options(
+    to: str, name: str | None, layout: str, rebatch: int | None, *, drop_remainder: bool, overwrite: bool
+) -> None:
+    if to not in FORMATS:
+        raise UsageError(f"unknown format {to!r}", hint=f"One of: {', '.join(FORMATS)}.")
+    if name is not None:
+        _check_name(to, name)
+    if rebatch is not None and to not in _WITH_BATCHES:
+        raise UsageError(f"{to} holds single images: there is nothing to re-batch", hint="Leave --rebatch out.")
+    if rebatch is None and drop_remainder:
+        raise UsageError("images are left over only when batches change", hint="Add --rebatch N.")
+    if layout != "nchw" and to in _WITH_BATCHES:
+        raise UsageError(f"{to} holds batches as they are, NCHW", hint="Use npz, npy or raw for NHWC.")
+    if overwrite and to == "raw":
+        raise UsageError("a folder is never overwritten", hint="Delete it first, or choose another name.")
+
+
+def _check_name(to: str, name: str) -> None:
+    if to not in _WITH_NAME:
+        raise UsageError(f"{to} has no place for the name of an input", hint=f"--name is for {', '.join(_WITH_NAME)}.")
+    leaves = name.startswith("/") or ".." in name.split("/")
+    if to == "npz" and (not name or leaves or "\\" in name or not name.isprintable()):
+        raise UsageError(
+            f"{name!r} cannot be the name of an array in an npz file: it would be unpacked elsewhere, or not at all",
+            hint="Choose a plain name, and map it to the model's input where the file is read.",
+        )
+
+
+def _laid_out(source: BatchSource, layout: Layout, progress: Progress | None) -> Iterator[BatchNCHW_f32]:
+    """Batches as little-endian float32 in the wanted order of dimensions, C-contiguous."""
+    with watched(progress, source.images) as advance:
+        for batch in source:
+            yield np.ascontiguousarray(batch if layout == "nchw" else batch.transpose(0, 2, 3, 1), "<f4")
+            advance(len(batch))
+
+
+def _image_shape(source: BatchSource, layout: Layout) -> tuple[int, int, int]:
+    _, channels, height, width = source.shape
+    return (channels, height, width) if layout == "nchw" else (height, width, channels)
+
+
+def _bytes(source: BatchSource) -> int:
+    return source.images * int(np.prod(source.shape[1:])) * 4
+
+
+def _array(
+    source: BatchSource, output: OutputFile, to: Format, name: str, layout: Layout, progress: Progress | None
+) -> Exported:
+    path, shape = output.path, (source.images, *_image_shape(source, layout))
+    with output:
+        require_free_space(os.path.dirname(absolute(path)), _bytes(source))
+        with (
+            output_errors(path, "cannot be written", hint="Check free space, quota and permissions."),
+            open(output.scratch, "wb") as file,
+        ):
+            if to == "npy":
+                _write_npy(file, shape, _laid_out(source, layout, progress))
+            else:
+                with (
+                    zipfile.ZipFile(file, "w") as archive,
+                    archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member,
+                ):
+                    _write_npy(member, shape, _laid_out(source, layout, progress))
+        output.commit()
+    return Exported(path, to, shape, source.images)
+
+
+def _write_npy(file: IO[bytes], shape: tuple[int, ...], batches: Iterator[BatchNCHW_f32]) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    for batch in batches:
+        file.write(batch.data)
+
+
+def _raw(source: BatchSource, path: str, layout: Layout, progress: Progress | None) -> Exported:
+    shape = _image_shape(source, layout)
+    with (
+        _new_folder(path) as folder,
+        output_errors(path, "cannot be written", hint="Check free space, quota and permissions."),
+    ):
+        require_free_space(folder, _bytes(source))
+        names: list[str] = []
+        for batch in _laid_out(source, layout, progress):
+            for image in batch:
+                names.append(f"{len(names):08d}.raw")
+                image.tofile(os.path.join(folder, names[-1]))
+        with open(os.path.join(folder, _INPUT_LIST), "w", encoding="ascii", newline="\n") as listing:
+            listing.writelines(f"{name}\n" for name in names)
+    return Exported(path, "raw", shape, source.images)
+
+
+@contextmanager
+def _new_folder(path: str) -> Iterator[str]:
+    """A folder that gets its final name when the block ends well, and is removed when it does not."""
+    if os.path.lexists(path):
+        raise OutputExistsError("already exists", where=path, hint="Delete it, or choose another name.")
+    parent, name = os.path.split(absolute(path))
+    part = os.path.join(parent, f".{name}.part")
+    try:
+        os.makedirs(parent, exist_ok=True)
+        os.mkdir(part)
+    except FileExistsError as error:
+        raise OutputError(
+            "another run is writing this folder, or left it behind when it was killed",
+            where=part,
+            hint="Delete it when no run is at work, or choose another name.",
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder: {error.strerror or error}",
+            where=path,
+            hint="Check permissions and free space of the folder that it goes into.",
+        ) from error
+    try:
+        yield part
+        try:
+            os.rename(part, path)
+        except OSError as error:
+            kind = OutputExistsError if error.errno in (errno.EEXIST, errno.ENOTEMPTY) else OutputError
+            raise kind(
+                f"cannot take its final name: {error.strerror}", where=path, hint="Choose another name."
+            ) from error
+    except BaseException:  # not in the end: once it has its final name, the temporary one may be another run's
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _polygraphy(file: TensorFile, source: BatchSource, output: OutputFile, name: str, rebatch: int | None) -> Exported:
+    dropped = source.dropped if isinstance(source, Rebatched) else 0
+    drop = ", drop_remainder=True" if dropped else ""
+    script = _POLYGRAPHY_SCRIPT.format(
+        path=ascii(os.path.relpath(file.path, os.path.dirname(absolute(output.path)))),
+        rebatch=f".rebatch({rebatch}{drop})" if rebatch else "",
+        name=ascii(name),
+    )
+    with output:
+        output.write(script.encode())
+        output.commit()
+    return Exported(output.path, "polygraphy", source.shape, source.images, dropped)
+
+
+def _tensorfile(file: TensorFile, source: BatchSource, output: OutputFile, progress: Progress | None) -> Exported:
+    compression = Compression.named("fast")
+    with output:
+        output.require_space(int(_bytes(source) * compression.typical_ratio))
+        with TensorFileWriter(output.scratch, source.shape, compression, name=output.path) as writer:
+            for batch in _laid_out(source, "nchw", progress):
+                for image in batch:
+                    writer.append(compression.encode(image))
+            writer.finish(_manifest(file, source, compression), _samples(file, source))
+        output.commit()
+    dropped = source.dropped if isinstance(source, Rebatched) else 0
+    return Exported(output.path, "tensorfile", source.shape, source.images, dropped)
+
+
+def _manifest(file: TensorFile, source: BatchSource, compression: Compression) -> dict[str, Any] | None:
+    """The manifest of the original, if it has one, with the new batches and chunks and a note of what was done."""
+    if file.manifest is None:
+        return None
+    return {
+        **{key: value for key, value in file.manifest.items() if key != PARTS},
+        "batches": len(source),
+        "batch_size": source.shape[0],
+        "compression": compression.name,
+        "image_shape": list(source.shape[1:]),
+        "rebatched": {"batches": len(file), "batch_size": file.shape[0], "dropped": file.images - source.images},
+    }
+
+
+def _samples(file: TensorFile, source: BatchSource) -> list[SampleRow]:
+    """The sample table with the new places; rows of images that were left out go."""
+    if file.samples is None:
+        return []
+    rows = []
+    for row in file.samples.tolist():
+        sample = SampleRow(*row)
+        place = sample.batch * file.shape[0] + sample.position
+        if sample.batch >= 0 and place >= source.images:
+            continue
+        if sample.batch >= 0:
+            batch, position = divmod(place, source.shape[0])
+            sample = sample._replace(batch=batch, position=position)
+        rows.append(sample)
+    return rows

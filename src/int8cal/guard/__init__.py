@@ -1,0 +1,1 @@
+"""What stands between hostile bytes and the plain readers."""

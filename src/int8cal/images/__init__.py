@@ -1,0 +1,1 @@
+"""Encoded image → pixels: the only place that opens an image."""

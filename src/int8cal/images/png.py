@@ -1,0 +1,172 @@
+"""PNG container: chunks walked and checked by us, so that a decoder sees only what decides pixels.
+
+Decoders differ in what they forgive: Pillow and libspng accept a wrong IDAT checksum, libpng prints warnings about
+colour profiles, text chunks may inflate without bound. Here every checksum is verified, sizes are checked before memory
+is taken, and ancillary chunks are read for the one thing that matters (the gamma of a colour-to-grey conversion) and
+then left out of what the decoder gets.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import NoReturn
+
+from isal import isal_zlib
+
+from int8cal.errors import ImageError
+from int8cal.images.limits import REPAIR_IMAGE, check_pixels
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
+"""Colour types of the PNG specification."""
+
+SRGB_GAMMA = 45455
+"""File gamma × 100 000 that libpng takes for sRGB."""
+
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_BIT_DEPTHS = {GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), RGB_ALPHA: (8, 16)}
+_HEADER = struct.Struct(">IIBBBBB")  # width, height, bit depth, colour type, compression, filter, interlace methods
+_GAMMA_RANGE = range(16, 625_000_001)  # libpng ignores a gAMA chunk outside
+
+_SRGB_PROFILES = {
+    3024: {(0xA054D762, 0x5D5129CE)},
+    3048: {(0x0A3FD9F6, 0x3B8772B9)},
+    3052: {(0x4909E5E1, 0x427EBB21)},
+    3144: {(0xF784F3FB, 0x182EA552), (0x0398F3FC, 0xF29E526D)},
+    60960: {(0x209C35D2, 0xBBEF7812)},
+    60988: {(0xFD2144A1, 0x306FD8AE)},
+}
+"""Profiles that libpng takes for sRGB (png.c, png_sRGB_checks): length → Adler-32 and CRC-32 of the profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Png:
+    """What a PNG file says about itself.
+
+    Attributes:
+        size: bytes of the file.
+        height, width: size in pixels.
+        bit_depth: bits per channel.
+        colour_type: as in the PNG specification.
+        interlaced: Adam7.
+        gamma: file gamma × 100 000 as libpng understands it; None when the file gives none.
+        chunks: the critical chunks whole, in the order of the file, whose bytes they show.
+    """
+
+    size: int
+    height: int
+    width: int
+    bit_depth: int
+    colour_type: int
+    interlaced: bool
+    gamma: int | None
+    chunks: tuple[memoryview, ...]
+
+    @property
+    def critical(self) -> bytes:
+        """The file with its critical chunks only, for the decoder."""
+        return b"".join((SIGNATURE, *self.chunks))
+
+
+def read_png(data: bytes, where: str) -> Png:
+    """Walk the chunks of a PNG file and verify every checksum; no pixel is decoded.
+
+    Raises:
+        ImageError: the file is cut off, a checksum is wrong, the header is impossible, or the image is too large.
+    """
+    view = memoryview(data)
+    kept: list[memoryview] = []
+    header: tuple[int, ...] = ()
+    gamma: int | None = None
+    is_srgb = has_pixels = before_palette = False
+    offset = len(SIGNATURE)
+    kind = b""
+    while kind != b"IEND":
+        begin = offset
+        kind, body, offset = _chunk(view, begin, where)
+        if not header:
+            header = _header(kind, body, len(data), where)
+            before_palette = True
+        elif kind in (b"PLTE", b"IDAT"):
+            before_palette = False
+            has_pixels |= kind == b"IDAT"
+        elif before_palette and kind == b"gAMA" and gamma is None:
+            gamma = _gamma(body)
+        elif before_palette and (kind == b"sRGB" or (kind == b"iCCP" and _is_srgb_profile(bytes(body)))):
+            is_srgb = True
+        if kind in _CRITICAL:
+            kept.append(view[begin:offset])
+        elif not kind[0] & 0x20:  # a capital: a chunk without which the image cannot be understood
+            _invalid(len(data), f"it has the unknown critical chunk {kind!r}", where)
+    if not has_pixels:
+        _invalid(len(data), "it has no pixel data", where)
+    width, height, bit_depth, colour_type, interlaced = header
+    return Png(
+        len(data),
+        height,
+        width,
+        bit_depth,
+        colour_type,
+        bool(interlaced),
+        SRGB_GAMMA if is_srgb else gamma,
+        tuple(kept),
+    )
+
+
+def header_chunk(png: Png) -> bytes:
+    """The header of a file that holds such an image."""
+    body = _HEADER.pack(png.width, png.height, png.bit_depth, png.colour_type, 0, 0, png.interlaced)
+    return struct.pack(">I4s", len(body), b"IHDR") + body + struct.pack(">I", isal_zlib.crc32(b"IHDR" + body))
+
+
+def _chunk(view: memoryview, begin: int, where: str) -> tuple[bytes, memoryview, int]:
+    """Type, body and end of the chunk at an offset."""
+    if begin + 12 > len(view):
+        _invalid(len(view), "it is cut off", where)
+    (length,) = struct.unpack_from(">I", view, begin)
+    end = begin + 12 + length
+    if end > len(view):
+        _invalid(len(view), "it is cut off", where)
+    kind = bytes(view[begin + 4 : begin + 8])
+    (crc,) = struct.unpack_from(">I", view, end - 4)
+    if isal_zlib.crc32(view[begin + 4 : end - 4]) != crc:
+        _invalid(len(view), f"the checksum of its chunk {kind!r} is wrong", where)
+    return kind, view[begin + 8 : end - 4], end
+
+
+def _header(kind: bytes, body: memoryview, size: int, where: str) -> tuple[int, ...]:
+    """Width, height, bit depth, colour type and interlace method."""
+    if kind != b"IHDR" or len(body) != _HEADER.size:
+        _invalid(size, "it does not begin with its header", where)
+    width, height, bit_depth, colour_type, compression, filter_, interlace = _HEADER.unpack(body)
+    if bit_depth not in _BIT_DEPTHS.get(colour_type, ()) or compression or filter_ or interlace > 1:
+        _invalid(size, "its header is impossible", where)
+    check_pixels(height, width, where)
+    return width, height, bit_depth, colour_type, interlace
+
+
+def _gamma(body: memoryview) -> int | None:
+    if len(body) != 4:
+        return None
+    gamma = int.from_bytes(body, "big")
+    return gamma if gamma in _GAMMA_RANGE else None
+
+
+def _is_srgb_profile(body: bytes) -> bool:
+    """Whether an iCCP chunk holds a profile that libpng treats as if the file had an sRGB chunk."""
+    _, separator, rest = body.partition(b"\0")
+    if not separator or rest[:1] != b"\0":
+        return False
+    longest = max(_SRGB_PROFILES)
+    try:
+        profile = zlib.decompressobj().decompress(rest[1:], longest + 1)
+    except zlib.error:
+        return False
+    return (zlib.adler32(profile), zlib.crc32(profile)) in _SRGB_PROFILES.get(len(profile), ())
+
+
+def _invalid(size: int, reason: str, where: str) -> NoReturn:
+    raise ImageError(f"Invalid PNG data, size {size}: {reason}.", where=where, hint=REPAIR_IMAGE)

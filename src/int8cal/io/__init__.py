@@ -1,0 +1,1 @@
+"""What the rest stands on: output files, locks, signals, progress, safe text, optional imports."""

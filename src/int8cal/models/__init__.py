@@ -1,0 +1,1 @@
+"""ONNX models: reading, calibrating, placing Q/DQ, agreement."""

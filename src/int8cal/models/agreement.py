@@ -1,0 +1,249 @@
+"""How far two models' outputs are apart on the same images, summed up one part of a batch at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from int8cal.errors import UseError
+from int8cal.io.progress import watched
+from int8cal.models.calibrate import Batches
+from int8cal.models.graph import weighted_outputs
+from int8cal.models.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
+from int8cal.types import BatchNCHW_f32, Progress
+
+_Array: TypeAlias = npt.NDArray[np.float32]
+_Doubles: TypeAlias = npt.NDArray[np.float64]
+_Bind: TypeAlias = Callable[[Any], InputBinding]
+
+_PART_BYTES = 1 << 20  # of input run at a time; activations take about a hundred times as much
+
+
+@dataclass
+class TensorAgreement:
+    """Sums over one tensor of two models, and the figures that follow from them.
+
+    Attributes:
+        name: the tensor.
+        classes: number of classes when the tensor is a classifier's output, (N, K) or (N, K, 1, 1) with K ≥ 2; else 0.
+        finite: False as soon as either model gave NaN or infinity; the figures have no meaning then and are NaN.
+    """
+
+    name: str
+    classes: int = 0
+    finite: bool = True
+    _signal: float = 0.0
+    _other: float = 0.0
+    _product: float = 0.0
+    _noise: float = 0.0
+    _max_error: float = 0.0
+    _images: int = 0
+    _same_class: int = 0
+
+    def add(self, reference: _Array, other: _Array) -> None:
+        """Take in the values of some images; ``reference`` is the float model's."""
+        first, second = reference.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+        self.finite = self.finite and bool(np.isfinite(first).all() and np.isfinite(second).all())
+        if not self.finite:
+            return  # NaN would be lost in a maximum, and nothing that follows can be told
+        error = second - first
+        self._signal += _product(first, first)
+        self._other += _product(second, second)
+        self._product += _product(first, second)
+        self._noise += _product(error, error)
+        self._max_error = max(self._max_error, float(np.abs(error).max(initial=0.0)))
+        self._images += len(reference)
+        if _is_class_scores(reference):
+            self.classes = reference.shape[1]
+            scores = [values.reshape(len(values), self.classes) for values in (reference, other)]
+            self._same_class += int((scores[0].argmax(axis=1) == scores[1].argmax(axis=1)).sum())
+
+    @property
+    def sqnr_db(self) -> float:
+        """Signal to quantisation noise ratio in dB: 10 log10(Σ f² / Σ (f − q)²); infinite when nothing differs."""
+        if not self.finite:
+            return math.nan
+        if self._noise == 0.0:
+            return math.inf
+        return 10.0 * math.log10(self._signal / self._noise) if self._signal > 0.0 else -math.inf
+
+    @property
+    def sqnr_text(self) -> str:
+        """The same for people."""
+        if not self.finite:
+            return "not finite"
+        return "identical" if self.identical else f"{self.sqnr_db:.1f}"
+
+    @property
+    def cosine(self) -> float:
+        """Cosine of the angle between the two models' values, -1..1; 1 when both are zero."""
+        if not self.finite:
+            return math.nan
+        length = math.sqrt(self._signal) * math.sqrt(self._other)
+        if length == 0.0:
+            return 1.0 if self._signal == self._other else 0.0
+        return max(-1.0, min(1.0, self._product / length))
+
+    @property
+    def max_error(self) -> float:
+        """Largest absolute difference."""
+        return self._max_error if self.finite else math.nan
+
+    @property
+    def identical(self) -> bool:
+        """Whether the two models gave the same values throughout."""
+        return self.finite and self._noise == 0.0
+
+    @property
+    def top1(self) -> float | None:
+        """Share of images, 0..1, on which both models choose the same class; None when this is no classifier."""
+        return self._same_class / self._images if self.classes and self.finite else None
+
+
+def _product(first: _Doubles, second: _Doubles) -> float:
+    """Inner product, on one thread: those of BLAS and of ONNX Runtime are in each other's way."""
+    return float(np.einsum("i,i", first, second))
+
+
+def _is_class_scores(values: _Array) -> bool:
+    return values.ndim >= 2 and values.shape[1] >= 2 and all(extent == 1 for extent in values.shape[2:])
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two models are apart on some images.
+
+    Attributes:
+        images: on how many.
+        outputs: one entry per model output.
+        layers: one entry per weighted layer that exists in both models, in the order of the graph.
+        skipped: output that could not be compared → why.
+    """
+
+    images: int
+    outputs: tuple[TensorAgreement, ...]
+    layers: tuple[TensorAgreement, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def worst_layers(self, count: int = 5) -> tuple[TensorAgreement, ...]:
+        """The layers with the lowest SQNR, worst first; before all, those whose values are not finite."""
+        return tuple(sorted(self.layers, key=lambda layer: (layer.finite, layer.sqnr_db))[:count])
+
+
+def measure_agreement(
+    reference: Any,
+    other: Any,
+    batches: Batches,
+    *,
+    input_name: str | None = None,
+    layout: Layout | None = None,
+    max_images: int | None = None,
+    progress: Progress | None = None,
+) -> Agreement:
+    """Run two models side by side and compare outputs and layers of the same name.
+
+    Args:
+        reference: the float model, ``onnx.ModelProto``.
+        other: the model to judge.
+        batches: NCHW float32 batches.
+        input_name: see `int8cal.models.session.bind_input`.
+        layout: see `int8cal.models.session.bind_input`.
+        max_images: stop after the batch that reaches this number; None: all.
+        progress: told about each batch.
+
+    Raises:
+        UseError: the models do not have the same inputs and outputs, or fail on the data.
+    """
+    outputs = _shared_outputs(reference, other)
+    layers = _shared_layers(reference, other)
+    bind = partial(bind_input, shape=batches.shape, name=input_name, layout=layout)
+    pair = _Pair((reference, other), outputs, layers, bind)
+    wanted = len(batches) if max_images is None else min(len(batches), -(-max_images // batches.shape[0]))
+    size = max(1, _PART_BYTES // (4 * prod(batches.shape[1:])), pair.fixed_batch)
+    images = 0
+    with watched(progress, wanted * batches.shape[0]) as advance:
+        for batch in islice(batches, wanted):
+            for start in range(0, len(batch), size):
+                pair.compare(batch[start : start + size])
+            images += len(batch)
+            advance(len(batch))
+    return Agreement(
+        images,
+        tuple(pair.found[name] for name in outputs if name in pair.found),
+        tuple(pair.found[name] for name in layers if name in pair.found),
+        {name: reason for name, reason in pair.skipped.items() if name in outputs},
+    )
+
+
+class _Pair:
+    """Two models that are run side by side.
+
+    Outputs are taken as users will get them, with ONNX Runtime's optimisations. Those leave no layer as it is, so
+    layers are taken from a second run without.
+
+    Attributes:
+        found: output or layer → agreement so far.
+        skipped: those that cannot be compared → why.
+    """
+
+    def __init__(self, models: Sequence[Any], outputs: Sequence[str], layers: Sequence[str], bind: _Bind) -> None:
+        numeric = [set(numeric_outputs(model)) for model in models]
+        self.skipped = {name: "it holds no numbers" for name in outputs if not all(name in names for names in numeric)}
+        outputs = [name for name in outputs if name not in self.skipped]
+        self.found = {name: TensorAgreement(name) for name in (*outputs, *layers)}
+        self._sides = [
+            (Runner(model, outputs, bind(model), optimized=True), Runner(model, layers, bind(model)))
+            for model in models
+        ]
+
+    @property
+    def fixed_batch(self) -> int:
+        """The smallest number of images to run at once without filling up."""
+        return max(runner.fixed_batch or 1 for side in self._sides for runner in side)
+
+    def compare(self, images: BatchNCHW_f32) -> None:
+        """Run both models on some images and compare all that can be compared."""
+        first, second = (_all_values(side, images) for side in self._sides)
+        for name in list(self.found):
+            reason = _incomparable(first.get(name), second.get(name))
+            if reason:
+                self.skipped[name] = reason
+                del self.found[name]
+            else:
+                self.found[name].add(first[name], second[name])
+
+
+def _all_values(runners: Iterable[Runner], images: BatchNCHW_f32) -> dict[str, _Array]:
+    return {name: values for runner in runners for name, values in runner.values(images).items()}
+
+
+def _incomparable(first: _Array | None, second: _Array | None) -> str | None:
+    if first is None or second is None:
+        return "it does not hold the same number of values for each image"
+    if first.shape != second.shape:
+        return f"it has shape {first.shape} in one model and {second.shape} in the other"
+    return None
+
+
+def _shared_outputs(reference: Any, other: Any) -> list[str]:
+    names = [[output.name for output in model.graph.output] for model in (reference, other)]
+    if names[0] != names[1]:
+        raise UseError(
+            f"the models have different outputs: {', '.join(names[0])} and {', '.join(names[1])}",
+            hint="Compare a model with the INT8 model made of it.",
+        )
+    return names[0]
+
+
+def _shared_layers(reference: Any, other: Any) -> list[str]:
+    outputs = {output.name for output in reference.graph.output}
+    produced = {name for node in reference.graph.node for name in node.output}
+    return [name for name in weighted_outputs(other) if name in produced and name not in outputs]

@@ -1,0 +1,59 @@
+"""How far apart two ONNX models are on the images of a tensorfile."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from int8cal.models.agreement import Agreement, measure_agreement
+from int8cal.models.calibrate import Batches
+from int8cal.models.onnx_file import load_model
+from int8cal.models.session import Layout
+from int8cal.types import Progress
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models and how far they are apart.
+
+    Attributes:
+        agreement: figures per output and layer.
+        float_bytes: size of the reference model, external data included.
+        int8_bytes: size of the other one.
+    """
+
+    agreement: Agreement
+    float_bytes: int
+    int8_bytes: int
+
+
+def compare(
+    reference: str | os.PathLike[str],
+    other: str | os.PathLike[str],
+    batches: Batches,
+    *,
+    input_name: str | None = None,
+    layout: Layout | None = None,
+    max_images: int | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Run both models on the same images and compare outputs and layers of the same name.
+
+    Args:
+        reference: ONNX file of the float model.
+        other: ONNX file of the INT8 model made of it.
+        batches: images, e.g. an open `int8cal.tensorfile.TensorFile`; best ones that calibration has not seen.
+        input_name: the models' input, to be sure of it.
+        layout: layout of that input, where it cannot be told.
+        max_images: stop after the batch that reaches this number; None: all.
+        progress: told about each batch.
+
+    Raises:
+        UseError: a model cannot be read or run, or the two do not belong together.
+        UnavailableError: the extra ``quantize`` is not installed.
+    """
+    models = load_model(reference), load_model(other)
+    agreement = measure_agreement(
+        *models, batches, input_name=input_name, layout=layout, max_images=max_images, progress=progress
+    )
+    return Comparison(agreement, models[0].ByteSize(), models[1].ByteSize())

@@ -1,0 +1,175 @@
+"""What happens to a model before its ranges are measured, and which of its tensors INT8 concerns."""
+
+from __future__ import annotations
+
+import fnmatch
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from int8cal.errors import UseError
+from int8cal.io.safe_text import first_line
+from int8cal.models import extras
+from int8cal.models.names import unique_name
+from int8cal.models.session import open_session
+
+MIN_OPSET = 13  # the first with per-channel QuantizeLinear
+_MIN_IR_VERSION = 7  # what opset 13 goes with; below 4 weights had to be inputs
+WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_LOW_PRECISION_OPS = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
+
+
+def prepare(model: Any) -> Any:
+    """A copy of the model as the quantiser wants it; its outputs are those of the original up to rounding.
+
+    Opset raised to 13 if it is lower, BatchNormalization folded into the convolution before it, and so whatever else
+    ONNX Runtime's basic optimisations merge or leave out (constant factors and terms, Pad, Identity, Dropout …);
+    constants computed, every node named, all shapes inferred. Names of tensors and nodes that remain are kept.
+
+    Args:
+        model: a float ``onnx.ModelProto`` (see `int8cal.models.onnx_file.load_model`).
+
+    Raises:
+        UseError: the model is quantised already, or cannot be converted.
+    """
+    if any(node.op_type in _LOW_PRECISION_OPS for node in model.graph.node):
+        raise UseError("the model is quantised already", hint="Give the float model.")
+    folded = _fold(_raise_opset(_with_constant_weights(model)))
+    _name_nodes(folded.graph)
+    return extras.onnx().shape_inference.infer_shapes(folded)
+
+
+def _with_constant_weights(model: Any) -> Any:
+    """A copy whose weights are no inputs: older exporters list them there, which makes them variable."""
+    copy = extras.onnx().ModelProto()
+    copy.CopyFrom(model)
+    weights = {initializer.name for initializer in copy.graph.initializer}
+    inputs = [value for value in copy.graph.input if value.name not in weights]
+    if len(inputs) != len(copy.graph.input):
+        del copy.graph.input[:]
+        copy.graph.input.extend(inputs)
+    copy.ir_version = max(copy.ir_version, _MIN_IR_VERSION)
+    return copy
+
+
+def opset(model: Any) -> int:
+    """Version of the standard operator set that the model uses."""
+    return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+
+
+def _raise_opset(model: Any) -> Any:
+    if opset(model) >= MIN_OPSET:
+        return model
+    try:
+        return extras.onnx().version_converter.convert_version(model, MIN_OPSET)
+    except (RuntimeError, ValueError) as error:
+        raise UseError(
+            f"opset {opset(model)} cannot be converted to {MIN_OPSET}: {first_line(error)}",
+            hint=f"Export the model with opset {MIN_OPSET} or later.",
+        ) from error
+
+
+def _fold(model: Any) -> Any:
+    """ONNX Runtime's basic optimisations: they stay within standard operators and keep what the model computes."""
+    runtime, onnx = extras.onnxruntime(), extras.onnx()
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory(prefix="int8cal-") as folder:
+        options.optimized_model_filepath = str(Path(folder, "folded.onnx"))
+        # MatMul + Add stays as it is, so that nodes keep the names which the user may exclude.
+        open_session(model, options, disabled_optimizers=["MatMulAddFusion"])
+        folded = onnx.load_model(options.optimized_model_filepath)
+    used = {node.domain for node in folded.graph.node} | {""}
+    kept = [entry for entry in folded.opset_import if entry.domain in used]
+    del folded.opset_import[:]
+    folded.opset_import.extend(kept)
+    return folded
+
+
+def _name_nodes(graph: Any) -> None:
+    taken = {node.name for node in graph.node if node.name}
+    for position, node in enumerate(graph.node):
+        if not node.name:
+            node.name = unique_name(f"{node.op_type}_{position}", taken)
+
+
+def nodes_to_quantize(model: Any, exclude: Iterable[str] = ()) -> list[Any]:
+    """The nodes whose inputs become INT8, in the order of the graph.
+
+    Convolutions and matrix products with constant float weights, and residual additions: those of two activations.
+    (An addition of a constant is a bias and stays float.)
+
+    Args:
+        model: as `prepare` gave it.
+        exclude: node names or shell patterns (``*/head/*``) to leave in float.
+
+    Raises:
+        UseError: a pattern fits no node, or nothing is left to quantise.
+    """
+    floats = _float_types(model)
+    weights = {initializer.name for initializer in model.graph.initializer}
+    chosen = [node for node in model.graph.node if _is_quantizable(node, weights, floats)]
+    for pattern in exclude:
+        if not any(fnmatch.fnmatchcase(node.name, pattern) for node in model.graph.node):
+            names = ", ".join(node.name for node in chosen[:5])
+            raise UseError(f"no node fits the exclusion {pattern!r}", hint=f"Nodes are named like: {names}.")
+        chosen = [node for node in chosen if not fnmatch.fnmatchcase(node.name, pattern)]
+    if not any(node.op_type in WEIGHTED_OPS for node in chosen):
+        raise UseError(
+            f"there is nothing to quantise: no {', '.join(WEIGHTED_OPS)} with constant float weights is left",
+            hint="Exclude fewer nodes, or give a float32 model that holds its weights.",
+        )
+    return chosen
+
+
+def _is_quantizable(node: Any, weights: set[str], floats: set[str]) -> bool:
+    if node.op_type not in (*WEIGHTED_OPS, "Add") or any(name and name not in floats for name in node.input):
+        return False
+    first, second = (name in weights for name in node.input[:2])
+    return not first and (not second if node.op_type == "Add" else second)
+
+
+def _float_types(model: Any) -> set[str]:
+    """Names of all float32 tensors."""
+    float32 = extras.onnx().TensorProto.FLOAT
+    graph = model.graph
+    activations = {
+        value.name
+        for value in (*graph.value_info, *graph.input, *graph.output)
+        if value.type.tensor_type.elem_type == float32
+    }
+    return activations | {initializer.name for initializer in graph.initializer if initializer.data_type == float32}
+
+
+def quantized_inputs(model: Any, nodes: Sequence[Any]) -> list[str]:
+    """Names of the activations that get Q/DQ: inputs of `nodes_to_quantize` that are no weights, without repeats."""
+    weights = {initializer.name for initializer in model.graph.initializer}
+    inputs = (name for node in nodes for name in node.input[:2])
+    return list(dict.fromkeys(name for name in inputs if name not in weights))
+
+
+def all_activations(model: Any) -> list[str]:
+    """Names of every float32 activation of a model that was prepared, its input first: what our caches list."""
+    constants = {initializer.name for initializer in model.graph.initializer}
+    produced = [name for node in model.graph.node for name in node.output]
+    names = dict.fromkeys([*(value.name for value in model.graph.input), *produced])
+    floats = _float_types(model)
+    return [name for name in names if name in floats and name not in constants]
+
+
+def lost_activations(original: Any, prepared: Any) -> list[str]:
+    """Names of the float32 activations of a model that `prepare` merged into others, or left out as needless."""
+    onnx = extras.onnx()
+    inferred = onnx.shape_inference.infer_shapes(_with_constant_weights(original))
+    computed = {value.name for value in inferred.graph.input}
+    for node in inferred.graph.node:
+        if computed.intersection(node.input):
+            computed.update(node.output)
+    kept = set(all_activations(prepared))
+    return [name for name in all_activations(inferred) if name in computed and name not in kept]
+
+
+def weighted_outputs(model: Any) -> list[str]:
+    """Outputs of convolutions and matrix products, in the order of the graph: the layers of a comparison."""
+    return [node.output[0] for node in model.graph.node if node.op_type in WEIGHTED_OPS]

@@ -1,0 +1,294 @@
+"""Reading ONNX files that nobody vouches for.
+
+Refused before anything is computed: other formats (with the way to ONNX), files above protobuf's limit, structures that
+blow up when parsed, external data anywhere but in plain sibling files, tensors whose declared size is not the size of
+their data, operators outside the standard, functions, loops, and activations of absurd size or rank. What shape
+inference makes of the rest is bounded by `int8cal.guard.onnx_bounds`.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from int8cal.errors import UseError
+from int8cal.guard.onnx_bounds import check_apart
+from int8cal.guard.onnx_wire import MAX_RANK, NO_MODEL_HINT, check_wire
+from int8cal.io.file_kinds import HDF5_SIGNATURE
+from int8cal.io.regular_files import open_regular
+from int8cal.io.safe_text import first_line
+from int8cal.models import extras
+from int8cal.models.names import all_graphs
+
+MAX_BYTES = 2**31 - 1  # protobuf's own limit; external data counts, for the model is put together in memory
+MAX_ACTIVATION_BYTES = 2**32  # of one tensor at batch size 1
+DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+_UNBOUNDED_OPS = frozenset({"Loop", "Scan", "SequenceMap"})
+_SHAPE_ATTRIBUTES = frozenset({"shape", "axes"})
+_SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Unsqueeze": 1}  # which input holds a shape or axes
+_TAO_SUFFIXES = frozenset({".etlt", ".tlt", ".hdf5", ".h5", ".pth"})
+_OTHER_EXPORTERS = {".pt": "torch.onnx.export", ".pb": "tf2onnx", ".tflite": "tf2onnx", ".keras": "tf2onnx"}
+_ENGINE_SUFFIXES = frozenset({".engine", ".plan", ".trt"})
+_SMALL_TYPES = {4: ("INT4", "UINT4", "FLOAT4E2M1"), 2: ("INT2", "UINT2")}  # bits → types, as far as onnx knows them
+_DYNAMIC_DIM = 1  # what an unknown dimension is taken for when sizes are estimated
+
+
+def load_model(path: str | os.PathLike[str]) -> Any:
+    """Read and check an ONNX model; external data is taken in.
+
+    Args:
+        path: the ``.onnx`` file.
+
+    Returns:
+        The ``onnx.ModelProto``, complete in memory.
+
+    Raises:
+        UseError: the file is no ONNX model, is damaged, or holds what is not allowed (see the module).
+        UnavailableError: the extra ``quantize`` is not installed.
+    """
+    return load_with_paths(path)[0]
+
+
+def load_with_paths(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
+    """As `load_model`, with the paths of all files that the model lies in: its own, and those of external data."""
+    name = os.fspath(path)
+    refuse_other_formats(name)
+    onnx = extras.onnx()
+    model = _parse(onnx, name)
+    external = _take_in_external_data(onnx, model, name)
+    for tensor in _tensors(model.graph):
+        _check_tensor(onnx, tensor, name)
+    _check_operators(model, name)
+    _check_ranks(model, name)
+    check_apart(lambda: _check_meaning(onnx, model, name), model.ByteSize(), name)
+    return model, (name, *external)
+
+
+def _check_meaning(onnx: Any, model: Any, path: str) -> None:
+    """What takes shape inference to know."""
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        _check_activation_sizes(onnx, model, path)
+    except UseError:
+        raise
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
+        raise _bad(path, f"is not a valid ONNX model: {first_line(error)}") from error
+
+
+def _bad(path: str, message: str, hint: str = "export the float model to ONNX again") -> UseError:
+    return UseError(message, where=path, hint=hint)
+
+
+def refuse_other_formats(path: str) -> None:
+    """Refuse what a file's name or first bytes show to be something else than ONNX, with the way to it.
+
+    Raises:
+        UseError: the file is of a known other format.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in _TAO_SUFFIXES:
+        hint = "export it first: tao model NETWORK export -m MODEL -o MODEL.onnx (TAO 4 and older: tao NETWORK export)"
+        raise _bad(path, f"a {suffix} file is TAO's own model format, not ONNX", hint)
+    if suffix in _ENGINE_SUFFIXES:
+        hint = "use the ONNX file that the engine was built from (tao model NETWORK export writes it)"
+        raise _bad(path, "a TensorRT engine is compiled for one GPU and cannot be quantised any more", hint)
+    if suffix in _OTHER_EXPORTERS:
+        raise _bad(path, f"a {suffix} file is no ONNX model", f"export it first, with {_OTHER_EXPORTERS[suffix]}")
+    if _first_bytes(path, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
+        hint = "name the ONNX model first and the tensorfile behind it: MODEL.onnx FILE"
+        raise _bad(path, "is an HDF5 file, as tensorfiles are, and not an ONNX model", hint)
+
+
+def _first_bytes(path: str, count: int) -> bytes:
+    try:
+        with open_regular(path) as file:
+            return file.read(count)
+    except (OSError, ValueError):
+        return b""  # whoever reads the model says why
+
+
+def _parse(onnx: Any, path: str) -> Any:
+    from google.protobuf.message import DecodeError
+
+    try:
+        with open_regular(path) as file:
+            if _size(file, path, "the file") == 0:
+                raise _bad(path, "is empty", NO_MODEL_HINT)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                check_wire(data, onnx.ModelProto.DESCRIPTOR, path)
+                model = onnx.ModelProto.FromString(data[:])
+    except OSError as error:
+        raise _bad(path, f"cannot be read: {error.strerror}", "give the path of a float model in ONNX") from error
+    except DecodeError as error:
+        raise _bad(path, "is not an ONNX model, or is damaged", NO_MODEL_HINT) from error
+    del model.training_info[:]
+    if not model.graph.node:
+        raise _bad(path, "is not an ONNX model, or has no nodes", NO_MODEL_HINT)
+    return model
+
+
+def _size(file: BinaryIO, path: str, what: str) -> int:
+    size = os.fstat(file.fileno()).st_size
+    if size > MAX_BYTES:
+        raise _bad(
+            path, f"{what} has {size} bytes; protobuf and ONNX Runtime end at {MAX_BYTES}", "give a smaller model"
+        )
+    return size
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    for part in all_graphs(graph):
+        yield from part.initializer
+        for node in part.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
+
+
+def _take_in_external_data(onnx: Any, model: Any, path: str) -> Iterable[str]:
+    """Read tensors stored in sibling files, within the size that one model may have.
+
+    Returns:
+        The paths of those files.
+    """
+    folder = Path(path).resolve().parent
+    files: dict[str, None] = {}
+    left = MAX_BYTES
+    for tensor in _tensors(model.graph):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        tensor.raw_data = _external_bytes(tensor, folder, left, _raw_bytes(onnx, tensor, path), path)
+        files[str(folder / _external_entries(tensor)["location"])] = None
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+        left -= len(tensor.raw_data)
+    return files
+
+
+def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, path: str) -> bytes:
+    entries = _external_entries(tensor)
+    location = entries.get("location", "")
+    if location in ("", ".", "..") or "/" in location or "\\" in location or "\0" in location:
+        hint = "external data must lie in a file beside the model, named without any folder"
+        raise _bad(path, f"tensor {tensor.name!r} refers to data in {location!r}", hint)
+    try:
+        file = open_regular(folder / location, follow_links=False)
+    except OSError as error:
+        hint = "keep the files with external data beside the model"
+        raise _bad(path, f"external data {location!r} cannot be read: {error.strerror}", hint) from error
+    with file:
+        size = _size(file, path, f"external data {location!r}")
+        try:
+            offset = int(entries.get("offset", "0"))
+            length = int(entries.get("length", str(size - offset)))
+        except ValueError:
+            raise _bad(path, f"tensor {tensor.name!r} has an external offset or length that is no number") from None
+        if offset < 0 or length < 0 or offset + length > size or length > limit:
+            raise _bad(path, f"tensor {tensor.name!r} lies outside its external file {location!r}")
+        if length != needed:
+            raise _not_filled(tensor, path)
+        file.seek(offset)
+        return file.read(length)
+
+
+def _external_entries(tensor: Any) -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
+
+
+def _check_tensor(onnx: Any, tensor: Any, path: str) -> None:
+    """The declared shape and the stored data must agree, or something later allocates what the shape declares."""
+    if tensor.data_type == onnx.TensorProto.STRING:
+        stored, needed = len(tensor.string_data), _values(tensor, path)
+    elif tensor.HasField("raw_data"):
+        stored, needed = len(tensor.raw_data), _raw_bytes(onnx, tensor, path)
+    else:
+        needed = _raw_bytes(onnx, tensor, path) if _bits(onnx, tensor, path) < 8 else _values(tensor, path)
+        field = getattr(tensor, onnx.helper.tensor_dtype_to_field(tensor.data_type))
+        per_value = 2 if tensor.data_type in (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128) else 1
+        stored, needed = len(field), needed * per_value
+    if stored != needed:
+        raise _not_filled(tensor, path)
+
+
+def _not_filled(tensor: Any, path: str) -> UseError:
+    return _bad(path, f"tensor {tensor.name!r} declares the shape {list(tensor.dims)}, but its data do not fill it")
+
+
+def _values(tensor: Any, path: str) -> int:
+    """Number of values that the shape of a tensor declares."""
+    if any(dim < 0 for dim in tensor.dims):
+        raise _bad(path, f"tensor {tensor.name!r} has a negative dimension")
+    return prod(tensor.dims)
+
+
+def _raw_bytes(onnx: Any, tensor: Any, path: str) -> int:
+    """Bytes that the values of a tensor take when they are stored as they are in memory, small ones packed."""
+    return -(-_values(tensor, path) * _bits(onnx, tensor, path) // 8)
+
+
+def _bits(onnx: Any, tensor: Any, path: str) -> int:
+    """Bits of one value of a tensor."""
+    for bits, names in _SMALL_TYPES.items():
+        if tensor.data_type in (getattr(onnx.TensorProto, name, None) for name in names):
+            return bits
+    try:
+        return int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize) * 8
+    except KeyError:
+        raise _bad(path, f"tensor {tensor.name!r} has an unknown data type") from None
+
+
+def _check_operators(model: Any, path: str) -> None:
+    if model.functions:
+        raise _bad(path, "holds local functions", "inline them first: onnx.inliner.inline_local_functions(model)")
+    for graph in all_graphs(model.graph):
+        if graph.sparse_initializer or any(_has_sparse(node) for node in graph.node):
+            raise _bad(path, "holds sparse tensors, which are not supported", "export the model with dense weights")
+        for node in graph.node:
+            if node.domain not in DOMAINS or node.op_type.endswith(("_TRT", "_Plugin")):
+                hint = "export the model without it (for TensorRT plug-ins: end the model before that node)"
+                raise _bad(path, f"needs the custom operator {node.domain}::{node.op_type}", hint)
+            if node.op_type in _UNBOUNDED_OPS:
+                hint = "export the model without control flow"
+                raise _bad(path, f"holds a {node.op_type} node; only plain feed-forward models are supported", hint)
+
+
+def _has_sparse(node: Any) -> bool:
+    return any(attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in node.attribute)
+
+
+def _check_ranks(model: Any, path: str) -> None:
+    """Refuse shapes of thousands of dimensions, be it attributes or constants: every node after them repeats them."""
+    for graph in all_graphs(model.graph):
+        lengths = {tensor.name: prod(tensor.dims) for tensor in graph.initializer}
+        for node in graph.node:
+            for attribute in node.attribute:
+                if node.op_type == "Constant" and attribute.name == "value":
+                    lengths[node.output[0]] = prod(attribute.t.dims)
+                elif node.op_type == "Constant" and attribute.name == "value_ints":
+                    lengths[node.output[0]] = len(attribute.ints)
+                elif attribute.name in _SHAPE_ATTRIBUTES and len(attribute.ints) > MAX_RANK:
+                    raise _too_many_dimensions(node, path)
+            position = _SHAPE_INPUTS.get(node.op_type, len(node.input))
+            if any(lengths.get(name, 0) > MAX_RANK for name in node.input[position : position + 1]):
+                raise _too_many_dimensions(node, path)
+
+
+def _too_many_dimensions(node: Any, path: str) -> UseError:
+    return _bad(path, f"node {node.name or node.op_type!r} makes a tensor of more than {MAX_RANK} dimensions")
+
+
+def _check_activation_sizes(onnx: Any, model: Any, path: str) -> None:
+    """Refuse models whose nodes make huge tensors from tiny constants (ConstantOfShape, Expand, Tile, Resize …)."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    for info in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output):
+        if len(info.type.tensor_type.shape.dim) > MAX_RANK:
+            raise _bad(path, f"tensor {info.name!r} has more than {MAX_RANK} dimensions")
+        dims = [d.dim_value if d.HasField("dim_value") else _DYNAMIC_DIM for d in info.type.tensor_type.shape.dim]
+        if 4 * prod(dims) > MAX_ACTIVATION_BYTES:
+            hint = "export the model for a smaller input or batch"
+            raise _bad(path, f"tensor {info.name!r} has the shape {dims}, too large to compute", hint)

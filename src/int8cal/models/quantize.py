@@ -1,0 +1,245 @@
+"""An INT8 model (Q/DQ ONNX) and a TensorRT calibration cache from a float model and a tensorfile, on the CPU.
+
+The flow: read the model → prepare it (`graph`) → run the calibration images once (`calibrate`) → choose thresholds
+(`ranges`) → insert Q/DQ (`qdq`) → measure how far INT8 is from float (`agreement`) → write.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from int8cal.errors import UsageError, UseError
+from int8cal.io.file_kinds import ONNX_MODEL
+from int8cal.io.files import OutputFile, commit_together
+from int8cal.models.agreement import Agreement, measure_agreement
+from int8cal.models.calibrate import Batches, calibrate, paths_of
+from int8cal.models.graph import all_activations, lost_activations, nodes_to_quantize, opset, prepare, quantized_inputs
+from int8cal.models.onnx_file import MAX_BYTES, load_with_paths
+from int8cal.models.overlap import Digested, shared_images
+from int8cal.models.qdq import insert_qdq
+from int8cal.models.ranges import DEFAULT_PERCENTILE, Method, check_method
+from int8cal.models.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
+from int8cal.tensorrt.cache import CACHE, CalibrationCache, check_names, dumps, version_number
+from int8cal.types import Progress
+
+IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
+
+
+@dataclass(frozen=True)
+class QuantizeReport:
+    """What `quantize` did.
+
+    Attributes:
+        method, percentile: how thresholds were chosen.
+        input: how the images got into the model.
+        images: number of calibration images.
+        nodes: how many nodes were quantised.
+        excluded: names of quantisable nodes left in float on request.
+        opset: (of the float model, of the INT8 model).
+        amax: quantised activation → threshold.
+        inactive: measured activations that were 0 on every image; their scale is arbitrary, and no cache lists them.
+        unlisted: activations of the float model that a cache does not list, because another node computes what theirs
+            did (such as a convolution before its BatchNormalization).
+        float_bytes, int8_bytes: sizes of the two models, external data included.
+        in_sample: agreement on (the first images of) the calibration file itself; None when not measured.
+        held_out: agreement on the evaluation file; None without one.
+        shared_images: how many of the evaluation images are calibration images too, by their bits or by the encoded
+            image that they were made from.
+    """
+
+    method: Method
+    percentile: float
+    input: InputBinding
+    images: int
+    nodes: int
+    excluded: tuple[str, ...]
+    opset: tuple[int, int]
+    amax: dict[str, float]
+    inactive: tuple[str, ...]
+    unlisted: tuple[str, ...]
+    float_bytes: int
+    int8_bytes: int
+    in_sample: Agreement | None
+    held_out: Agreement | None
+    shared_images: int = 0
+
+
+def quantize(
+    model: str | os.PathLike[str],
+    batches: Batches,
+    out: str | os.PathLike[str],
+    *,
+    method: Method = "entropy",
+    percentile: float = DEFAULT_PERCENTILE,
+    exclude: Sequence[str] = (),
+    fold_weights: bool = False,
+    trt_cache: str | os.PathLike[str] | None = None,
+    trt_version: str | None = None,
+    input_name: str | None = None,
+    layout: Layout | None = None,
+    evaluation: Batches | None = None,
+    agreement: bool = True,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> QuantizeReport:
+    """Make an INT8 model from a float model and calibration images.
+
+    Args:
+        model: float ONNX file.
+        batches: calibration images, e.g. an open `int8cal.tensorfile.TensorFile`; NCHW float32, preprocessed as in
+            training.
+        out: the INT8 model to write.
+        method: how each activation's threshold is chosen, see `int8cal.models.ranges`.
+        percentile: for the method ``percentile``.
+        exclude: names or shell patterns of nodes that stay float.
+        fold_weights: store weights as INT8; see `int8cal.models.qdq.insert_qdq`.
+        trt_cache: also write a calibration cache for TensorRT 10 or older here; it lists every activation that is left
+            once the model is prepared, see `int8cal.models.graph.prepare`.
+        trt_version: TensorRT release that will read the cache (``10.3.0``); required with ``trt_cache``.
+        input_name: the model's input, to be sure of it.
+        layout: layout of that input, where it cannot be told.
+        evaluation: held-out images of the same preprocessing, to measure agreement on.
+        agreement: measure agreement on the calibration images.
+        overwrite: replace existing files, ``out`` if it is an ONNX model and ``trt_cache`` if it is a cache.
+        progress: told about each pass over images.
+
+    Raises:
+        UsageError: wrong arguments.
+        UseError: the model cannot be read or quantised, or does not fit the images.
+        OutputError: a result cannot be written, or exists already.
+        UnavailableError: the extra ``quantize`` is not installed.
+    """
+    check_method(method, percentile)
+    version = _cache_version(out, trt_cache, trt_version)
+    _check_evaluation(batches, evaluation)
+    with ExitStack() as files:
+        sources = (os.fspath(model), *paths_of(batches, evaluation))
+        output = partial(OutputFile, overwrite=overwrite, inputs=sources)
+        model_file = files.enter_context(output(os.fspath(out), replaces=ONNX_MODEL))
+        cache_file = files.enter_context(output(os.fspath(trt_cache), replaces=CACHE)) if trt_cache else None
+
+        original, model_paths = load_with_paths(model)
+        model_file.spare(model_paths)
+        if cache_file:
+            cache_file.spare(model_paths)
+        binding = bind_input(original, batches.shape, name=input_name, layout=layout)
+        prepared = prepare(original)
+        nodes = nodes_to_quantize(prepared, exclude)
+        inputs = quantized_inputs(prepared, nodes)
+        listed = all_activations(prepared) if trt_cache else []
+        check_names(listed)
+        _try_out(original, binding, batches)
+        pair = None if evaluation is None else (Digested(batches), Digested(evaluation))
+        used = pair[0] if pair else batches
+        calibration = calibrate(prepared, list(dict.fromkeys([*inputs, *listed])), used, binding, progress)
+        amax = calibration.amax(method, percentile)
+        quantized = insert_qdq(prepared, nodes, {name: amax[name] for name in inputs}, fold_weights=fold_weights)
+        _try_result(quantized, binding, batches)
+        measure = partial(measure_agreement, original, quantized, layout=binding.layout, progress=progress)
+        in_sample = measure(batches, max_images=IN_SAMPLE_IMAGES) if agreement else None
+        held_out = measure(pair[1]) if pair else None
+        data = _serialized(quantized)
+        report = QuantizeReport(  # before anything is published: it reads the sample tables
+            method=method,
+            percentile=percentile,
+            input=binding,
+            images=calibration.images,
+            nodes=len(nodes),
+            excluded=_excluded(prepared, nodes),
+            opset=(opset(original), opset(quantized)),
+            amax={name: amax[name] for name in inputs},
+            inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
+            unlisted=tuple(lost_activations(original, prepared)),
+            float_bytes=original.ByteSize(),
+            int8_bytes=len(data),
+            in_sample=in_sample,
+            held_out=held_out,
+            shared_images=shared_images(*pair) if pair else 0,
+        )
+        model_file.write(data)
+        if cache_file and version is not None:
+            cache = CalibrationCache({name: amax[name] for name in listed}, version)
+            cache_file.write(dumps(cache).encode())
+            commit_together(cache_file, model_file)
+        else:
+            model_file.commit()
+    return report
+
+
+def _try_out(model: Any, binding: InputBinding, batches: Batches) -> None:
+    """Run a model once as its users will, with ONNX Runtime's optimisations.
+
+    Raises:
+        UseError: it does not run.
+    """
+    runner = Runner(model, numeric_outputs(model), binding, optimized=True)
+    for batch in islice(batches, 1):
+        next(runner.run(batch))
+
+
+def _try_result(model: Any, binding: InputBinding, batches: Batches) -> None:
+    try:
+        _try_out(model, binding, batches)
+    except UseError as error:
+        hint = "leave the node that is named in float: --exclude NODE"
+        raise UseError(f"the INT8 model does not run in ONNX Runtime: {error.message}", hint=hint) from error
+
+
+def _cache_version(
+    out: str | os.PathLike[str], trt_cache: str | os.PathLike[str] | None, trt_version: str | None
+) -> int | None:
+    if trt_cache is None and trt_version is not None:
+        raise UsageError("a TensorRT version is of use only with a calibration cache", hint="Add --trt_cache FILE.")
+    if trt_cache is None:
+        return None
+    if os.path.realpath(trt_cache) == os.path.realpath(out):
+        raise UsageError("model and calibration cache cannot be one file", where=os.fspath(out))
+    if trt_version is None:
+        raise UsageError(
+            "a calibration cache is valid for one TensorRT version only",
+            hint="Add --trt_version, the release that will read the cache, e.g. 10.3.0.",
+        )
+    return version_number(trt_version)
+
+
+def _check_evaluation(batches: Batches, evaluation: Batches | None) -> None:
+    """Held-out agreement measured on the calibration images would be a lie; on others it cannot be measured at all."""
+    if evaluation is None:
+        return
+    if evaluation.shape[1:] != batches.shape[1:]:
+        found, wanted = ("×".join(map(str, images.shape[1:])) for images in (evaluation, batches))
+        raise UsageError(
+            f"the evaluation images are of {found} (C×H×W), the calibration images of {wanted}",
+            where=next(iter(_names(evaluation)), None),
+            hint="Make both tensorfiles from the same spec.",
+        )
+    paths = _names(batches, evaluation)
+    if evaluation is batches or (len(paths) > 1 and os.path.samefile(*paths)):
+        raise UsageError(
+            "the evaluation file is the calibration file",
+            where=paths[0] if paths else None,
+            hint="Make another tensorfile, e.g. with --use_validation_set.",
+        )
+
+
+def _names(*images: Batches | None) -> list[str]:
+    """The names of the tensorfiles that images are in, of those that are in one."""
+    return [path for path in (getattr(one, "path", None) for one in images) if path]
+
+
+def _serialized(model: Any) -> bytes:
+    if model.ByteSize() > MAX_BYTES:
+        raise UseError(f"the INT8 model has {model.ByteSize()} bytes, more than an ONNX file can hold")
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _excluded(model: Any, nodes: Sequence[Any]) -> tuple[str, ...]:
+    chosen = {node.name for node in nodes}
+    return tuple(node.name for node in nodes_to_quantize(model) if node.name not in chosen)

@@ -1,0 +1,84 @@
+"""Glob patterns as Python's ``glob.glob`` expands them, with an end to the work that a pattern can ask for.
+
+``*``, ``?`` and ``[...]`` match within one name; ``**`` acts as ``*``; names that begin with a dot are matched only by
+patterns that do; links are followed; what cannot be read matches nothing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterator
+
+from int8cal.errors import DataError
+from int8cal.io.safe_text import printable
+
+MAX_NAMES = 1_000_000
+"""File names that are looked at for one pattern: far more than a data set has shards, and a matter of seconds."""
+
+_WILDCARD = re.compile(r"[*?[]")
+
+
+def expand(pattern: str) -> Iterator[str]:
+    """Paths that match, in no order; those that are links to nothing included.
+
+    Args:
+        pattern: without NUL characters.
+
+    Raises:
+        DataError: the pattern goes up (``..``) after a wildcard, or more than `MAX_NAMES` names had to be looked at.
+    """
+    wild = False
+    for name in pattern.split("/"):
+        if wild and name == "..":
+            raise DataError(
+                f"The pattern {printable(pattern)} goes up ('..') after a wildcard.",
+                hint="Write the folder that is meant in place of WILDCARD/.. .",
+            )
+        wild |= bool(_WILDCARD.search(name))
+    return _Expansion(pattern).paths(pattern)
+
+
+class _Expansion:
+    """The work on one pattern, counted."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._names = 0
+
+    def paths(self, pattern: str) -> Iterator[str]:
+        if not _WILDCARD.search(pattern):
+            if self._is_there(pattern):
+                yield pattern
+            return
+        folder, name = os.path.split(pattern)
+        for parent in self.paths(folder) if folder else ("",):
+            if _WILDCARD.search(name):
+                yield from (os.path.join(parent, found) for found in self._matching(parent, name))
+            elif self._is_there(path := os.path.join(parent, name)):
+                yield path
+
+    def _is_there(self, path: str) -> bool:
+        self._count()
+        return os.path.isdir(path) if path.endswith("/") else os.path.lexists(path)
+
+    def _matching(self, folder: str, pattern: str) -> Iterator[str]:
+        matches = re.compile(fnmatch.translate(pattern)).match
+        self._count()
+        try:
+            with os.scandir(folder or os.curdir) as entries:
+                for entry in entries:
+                    self._count()
+                    if (pattern[0] == "." or entry.name[0] != ".") and matches(entry.name):
+                        yield entry.name
+        except OSError:
+            return
+
+    def _count(self) -> None:
+        self._names += 1
+        if self._names > MAX_NAMES:
+            raise DataError(
+                f"The pattern {printable(self._pattern)} asks for more than {MAX_NAMES} file names to be looked at.",
+                hint="Name the folder of the files, and use wildcards in the last part of the path only.",
+            )

@@ -1,0 +1,94 @@
+"""From the paths that specs and records name to files on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from int8cal.errors import DataError, MissingDataError
+from int8cal.io.safe_text import printable
+from int8cal.samples.glob import expand
+
+DATA_ROOT_HINT = "Relative paths are joined to DATA_BASE_PATH (else ~/datasets)."
+WORKING_DIRECTORY_HINT = "Relative paths start from the working directory."
+
+_LONGEST_PATH = 4096
+"""Characters that a path may have on any system we know."""
+
+_LONGEST_SHOWN = 1000
+
+
+def path_text(path: str) -> str:
+    """A path for messages: printable, and cut in the middle when it is longer than any sensible path."""
+    if len(path) <= _LONGEST_SHOWN:
+        return printable(path)
+    edge = _LONGEST_SHOWN // 20
+    return f"{printable(path[:edge])}…{printable(path[-edge:])} ({len(path)} characters)"
+
+
+def data_root(environment: Mapping[str, str]) -> str:
+    """Folder to which the relative paths of a spec are joined: ``DATA_BASE_PATH``, else ``~/datasets``."""
+    return environment.get("DATA_BASE_PATH") or os.path.expanduser("~/datasets")
+
+
+def working_directory(environment: Mapping[str, str]) -> str:
+    """For networks whose reference opens relative paths as they stand: nothing is joined to them."""
+    del environment
+    return ""
+
+
+def matching_files(pattern: str, *, hint: str = DATA_ROOT_HINT) -> tuple[str, ...]:
+    """Paths that match a glob pattern, sorted (the reference takes them in directory order).
+
+    Args:
+        pattern: as for `int8cal.samples.glob.expand`: ``**`` acts as ``*``.
+        hint: what to say when nothing matches.
+
+    Raises:
+        MissingDataError: there is none.
+        DataError: the pattern has ``..`` after a wildcard, or matches too much.
+    """
+    impossible = "\0" in pattern or len(pattern) > _LONGEST_PATH
+    paths = () if impossible else tuple(sorted(expand(pattern)))
+    if not paths:
+        raise MissingDataError(f"No files match pattern {path_text(pattern)}.", hint=hint, filename=pattern)
+    return paths
+
+
+def require_folder(path: str, what: str) -> None:
+    """Make sure that a folder is there.
+
+    Raises:
+        MissingDataError: it is not, and ``what`` (such as ``dataset image directory``) names it.
+    """
+    if not os.path.isdir(path):
+        raise MissingDataError(
+            f"No {what} found at path: '{path_text(path)}'.",
+            hint=DATA_ROOT_HINT,
+            filename=path,
+        )
+
+
+def path_inside(folder: str, name: str, extension: str, where: str) -> str:
+    """Path of a file that data names, which must not leave its folder.
+
+    Args:
+        folder: with or without a slash at the end.
+        name: relative path of the file, without its extension.
+        extension: without the dot.
+        where: place of the record that names it, for the message.
+
+    Returns:
+        Folder, name and extension joined as plain strings, as the reference does.
+
+    Raises:
+        DataError: the name is absolute, climbs with ``..``, or has a NUL character.
+    """
+    file_name = f"{name}.{extension}"
+    if name.startswith("/") or "\0" in file_name or ".." in (*name.split("/"), *file_name.split("/")):
+        raise DataError(
+            f"The image name '{path_text(name)}' leads out of the image directory.",
+            where=where,
+            hint="Names must be relative to image_directory_path, without '..'.",
+        )
+    return f"{folder}{file_name}" if folder.endswith("/") else f"{folder}/{file_name}"

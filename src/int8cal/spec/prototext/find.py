@@ -1,0 +1,111 @@
+"""Which network's spec is this? Told by the names of its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from int8cal.errors import SpecError
+from int8cal.io.file_kinds import FileKind
+from int8cal.io.safe_text import printable
+from int8cal.spec.prototext.fields import visit_fields
+from int8cal.spec.prototext.load import require_readable
+from int8cal.spec.prototext.oddities import find_oddities
+from int8cal.spec.prototext.read import read_text
+from int8cal.spec.prototext.schema import new_message, roots, schema_of, short_name
+from int8cal.spec.prototext.text import SpecText, shown
+
+_MISSPELT = 0.8  # similarity from which an unknown name counts as a misspelt known one
+_MOST_UNKNOWN = 20  # names at the top level; with more of them it is the spec of something else
+
+
+def root_of_text(text: SpecText, path: str, beside: str | None = None) -> str:
+    """Full name of the message that a spec is: ``int8cal.detectnet_v2.Experiment``.
+
+    Args:
+        text: the spec (see `int8cal.spec.prototext.read.read_text`).
+        path: where it was read from; only for messages.
+        beside: look only among the messages that belong to one network with this one.
+
+    Raises:
+        SpecError: the text cannot be read, fits no known message, or fits several equally well.
+    """
+    require_readable(text, path)
+    fits = sorted(_fits(text, roots_beside(beside) if beside else roots()), key=lambda fit: fit.rank)
+    if not fits:
+        names = ", ".join(dict.fromkeys(shown(field.name, 40) for field in text.root.fields[:4]))
+        raise SpecError(
+            "this fits no spec that int8cal knows",
+            where=printable(path),
+            hint=f"Its first fields are: {names}. Is it the training spec?" if names else "It holds no field at all.",
+        )
+    best = [fit for fit in fits if fit.rank == fits[0].rank]
+    if len(best) > 1:
+        raise SpecError(
+            f"this could be {' or '.join(describe_root(fit.root) for fit in best)}",
+            where=printable(path),
+            hint="Name the network: int8cal NETWORK plan …, or --network of int8cal spec and int8cal component.",
+        )
+    return best[0].root
+
+
+def is_spec(path: str) -> bool:
+    """Whether a file reads as the spec of a network, be it of several, or one that cannot be run."""
+    try:
+        text = read_text(path)
+        require_readable(text, path)
+    except SpecError:
+        return False
+    return any(True for _ in _fits(text, roots()))
+
+
+SPEC = FileKind("experiment spec", is_spec)
+"""What ``--overwrite`` may replace by a spec."""
+
+
+def describe_root(root: str) -> str:
+    """A root message in words: ``ssd/dssd Experiment``."""
+    schema = schema_of(root)
+    return f"{'/'.join(schema.networks)} {short_name(root, schema)}"
+
+
+def roots_beside(root: str) -> list[str]:
+    """Root messages of the specs of the network that has this one."""
+    schema = schema_of(root)
+    return [other for other in roots() if schema_of(other) is schema]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """How well a text fits a message.
+
+    Attributes:
+        root: the message.
+        strange: names at the top level that are no known ones, not even misspelt.
+        unknown: unknown fields, at any level.
+        known: known fields, at any level.
+    """
+
+    root: str
+    strange: int
+    unknown: int
+    known: int
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """The least one fits best."""
+        return self.strange, self.unknown, -self.known
+
+
+def _fits(text: SpecText, candidates: Iterable[str]) -> Iterator[_Fit]:
+    """The messages of which this can be a spec: of the names at its top level, more are known than strange."""
+    for root in candidates:
+        unknown = [odd for odd in find_oddities(text, root) if not odd.legacy]
+        unknown_on_top = {odd.name: odd for odd in unknown if odd.top_level}
+        if len(unknown_on_top) > _MOST_UNKNOWN:
+            continue
+        known = [visit for visit in visit_fields(text, new_message(root).DESCRIPTOR) if visit.descriptor is not None]
+        known_on_top = {visit.field.name for visit in known if "." not in visit.path}
+        strange = sum(not odd.nearest(_MISSPELT) for odd in unknown_on_top.values())
+        if strange < len(known_on_top):
+            yield _Fit(root, strange, len(unknown), len(known))

@@ -1,0 +1,1 @@
+"""What TensorRT and DeepStream read: calibration caches, calibrators, keys."""

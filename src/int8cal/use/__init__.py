@@ -1,1 +1,0 @@
-"""What a tensorfile is for: INT8 models, caches, comparisons, exports. Imports the tensorfile stage only."""

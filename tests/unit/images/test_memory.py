@@ -1,0 +1,72 @@
+"""A decoder that gets no memory has said nothing about the image: it must not be taken for a damaged one."""
+
+from __future__ import annotations
+
+import imagecodecs
+import numpy as np
+import pytest
+import simplejpeg
+from PIL import Image, ImageFile
+from tests.pictures import encode, pixels
+
+from int8cal.images.decode import decode_image
+from int8cal.images.pictures import open_picture
+
+RGB = Image.fromarray(pixels())
+FILES = {
+    "png": encode(RGB),
+    "16 bit png": encode(np.zeros((5, 5), np.uint16)),
+    "jpeg": encode(RGB, "JPEG"),
+    "cmyk jpeg": encode(RGB.convert("CMYK"), "JPEG"),
+    "gif": encode(RGB.quantize(5), "GIF"),
+}
+DECODERS = {
+    "png": (imagecodecs, "spng_decode"),
+    "16 bit png": (imagecodecs, "png_decode"),
+    "jpeg": (simplejpeg, "decode_jpeg"),
+    "cmyk jpeg": (ImageFile.ImageFile, "load"),
+    "gif": (ImageFile.ImageFile, "load"),
+}
+LACKS = {
+    "Python": MemoryError("Unable to allocate 244. MiB"),
+    "libjpeg": ValueError("Insufficient memory (case 4)"),
+    "libpng, libspng": RuntimeError("spng_decode_image returned 'out of memory'"),
+    "Pillow": OSError("out of memory error when reading image file"),
+}
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, decoder: tuple[object, str], error: Exception) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(*decoder, exhausted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lack"),
+    [
+        *((kind, "Python") for kind in FILES),
+        ("png", "libpng, libspng"),
+        ("16 bit png", "libpng, libspng"),
+        ("jpeg", "libjpeg"),
+        ("cmyk jpeg", "Pillow"),
+        ("gif", "Pillow"),
+    ],
+)
+def test_decoding(monkeypatch, kind, lack):
+    failing(monkeypatch, DECODERS[kind], LACKS[lack])
+    with pytest.raises(MemoryError):
+        decode_image(FILES[kind], 3, fast_dct=False, where="x")
+
+
+@pytest.mark.parametrize("lack", ["Python", "Pillow"])
+def test_opening_with_pillow(monkeypatch, lack):
+    failing(monkeypatch, (ImageFile.ImageFile, "load"), LACKS[lack])
+    with pytest.raises(MemoryError):
+        open_picture(FILES["gif"], "x")
+
+
+def test_opening_a_colour_jpeg_does_not_try_another_decoder(monkeypatch):
+    failing(monkeypatch, DECODERS["jpeg"], LACKS["libjpeg"])
+    with pytest.raises(MemoryError):
+        open_picture(FILES["jpeg"], "x")

@@ -1,0 +1,95 @@
+"""Opening images as Pillow does."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.pictures import HEIGHT, WIDTH, all_kinds, encode, pixels
+
+from int8cal.errors import ImageError
+from int8cal.images.limits import MAX_PIXELS
+from int8cal.images.pictures import open_picture, picture_size
+
+KINDS = all_kinds()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pixels_and_mode_are_those_of_pillow(kind):
+    picture = open_picture(KINDS[kind], "where")
+    with Image.open(io.BytesIO(KINDS[kind])) as expected:
+        assert picture.mode == ("I" if kind == "16 bit.png" else expected.mode)
+        np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
+    assert "transparency" not in picture.info
+    assert picture_size(KINDS[kind], "where") == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (8, 16), (17, 33), (375, 500)])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_the_fast_way_for_jpeg_is_exact(size, subsampling):
+    smooth = Image.fromarray(pixels(9, 9, seed=3)).resize(size[::-1], Image.Resampling.BICUBIC)
+    for quality in (30, 92):
+        encoded = encode(smooth, "JPEG", quality=quality, subsampling=subsampling)
+        with Image.open(io.BytesIO(encoded)) as expected:
+            np.testing.assert_array_equal(np.asarray(open_picture(encoded, "")), np.asarray(expected))
+
+
+def test_what_libjpeg_only_warns_of_is_accepted_as_pillow_does():
+    encoded = encode(pixels(40, 40), "JPEG", quality=90)
+    noisy = encoded.replace(b"\xff\xd9", b"\x12\x34\xff\xd9")  # stray bytes before the end marker
+    with Image.open(io.BytesIO(noisy)) as expected:
+        np.testing.assert_array_equal(np.asarray(open_picture(noisy, "")), np.asarray(expected))
+
+
+def test_orientation_is_ignored():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = open_picture(encode(pixels(4, 8), "JPEG", exif=exif), "")
+    assert picture.size == (8, 4)
+
+
+def test_the_first_frame_is_taken():
+    frames = [Image.new("RGB", (3, 3), colour) for colour in ("red", "blue")]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    assert open_picture(file.getvalue(), "").convert("RGB").getpixel((0, 0)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "said"),
+    [
+        (b"", "is empty"),
+        (b"hello, I am no image", "is no JPEG, PNG"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "is no JPEG, PNG"),
+        (b"\x89PNG\r\n\x1a\n", "cannot be decoded"),
+        (b"\xff\xd8\xff\xe0", "cannot be decoded"),
+    ],
+)
+def test_no_image(encoded, said):
+    with pytest.raises(ImageError, match=said) as caught:
+        open_picture(encoded, "some/file.png")
+    assert caught.value.where == "some/file.png"
+
+
+@pytest.mark.parametrize("kind", ["rgb.png", "colour.jpg", "progressive.jpg", "plain.bmp", "plain.tif", "plain.ppm"])
+def test_cut_off(kind):
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        open_picture(all_kinds(64, 64)[kind][:-400], "x")
+
+
+def bomb() -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    side = 65535
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_too_many_pixels_are_refused_by_the_header():
+    with pytest.raises(ImageError, match=str(MAX_PIXELS)):
+        open_picture(bomb(), "bomb.png")

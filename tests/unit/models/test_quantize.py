@@ -1,0 +1,672 @@
+"""From a float model and images to an INT8 model: placement as TensorRT wants it, and numbers that are right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+from onnxruntime import quantization
+
+from int8cal.errors import OutputError, OutputExistsError, UsageError, UseError
+from int8cal.models.qdq import insert_qdq
+from int8cal.models.quantize import quantize
+from int8cal.models.ranges import METHODS
+from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.writer import TensorFileWriter
+from int8cal.tensorrt.cache import read_cache
+
+MakeModel = Callable[..., Path]
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+
+
+def producer(model: onnx.ModelProto) -> dict[str, Any]:
+    return {output: node for node in model.graph.node for output in node.output}
+
+
+@pytest.mark.parametrize("fold_weights", [False, True])
+@pytest.mark.parametrize("opset", [11, 17])
+def test_q_dq_stands_where_tensorrt_wants_it(
+    make_model: MakeModel, images: Any, tmp_path: Path, opset: int, fold_weights: bool
+) -> None:
+    out = tmp_path / "int8.onnx"
+
+    report = quantize(make_model(opset=opset), images(), out, fold_weights=fold_weights)
+
+    model = onnx.load(out)
+    onnx.checker.check_model(model, full_check=True)
+    values, made_by = constants(model), producer(model)
+    assert report.opset == (opset, max(opset, 13))
+    assert [entry.domain for entry in model.opset_import] == [""]
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+
+    pairs = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    for node in pairs:
+        zero_point = values[node.input[2]]
+        assert zero_point.dtype == np.int8
+        assert not zero_point.any()
+        assert (values[node.input[1]] > 0).all()
+
+    axes = {"Conv": (0, 8), "ConvTranspose": (1, 5), "Gemm": (0, 6), "MatMul": (1, 4)}
+    weighted = [node for node in model.graph.node if node.op_type in axes]
+    assert sorted(node.op_type for node in weighted) == ["Conv", "Conv", "ConvTranspose", "Gemm", "MatMul"]
+    for node in weighted:
+        axis, channels = axes[node.op_type]
+        dequantize = made_by[node.input[1]]
+        assert dequantize.op_type == made_by[node.input[0]].op_type == "DequantizeLinear"
+        assert {a.name: a.i for a in dequantize.attribute}["axis"] == axis
+        assert values[dequantize.input[1]].shape == (channels,)
+        assert (dequantize.input[0] in values) == fold_weights
+        for bias in node.input[2:]:
+            assert values[bias].dtype == np.float32
+        if node.op_type == "Conv":  # TensorRT fuses the ReLU; a pair in between would prevent it
+            readers = [reader.op_type for reader in model.graph.node if node.output[0] in reader.input]
+            assert readers == ["Relu"]
+
+    residual = next(node for node in model.graph.node if node.output[0] == "joined")
+    assert [made_by[name].op_type for name in residual.input] == ["DequantizeLinear"] * 2
+    bias_add = next(node for node in model.graph.node if node.name == "head/bias")
+    assert made_by[bias_add.input[0]].op_type == "MatMul"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_int8_outputs_are_close_to_float_with_every_method(
+    make_model: MakeModel, images: Any, tmp_path: Path, method: Any
+) -> None:
+    report = quantize(
+        make_model(), images(), tmp_path / "int8.onnx", method=method, evaluation=images(batches=2, seed=99)
+    )
+
+    assert report.held_out is not None
+    assert report.in_sample is not None
+    assert (report.images, report.in_sample.images, report.held_out.images) == (16, 16, 8)
+    assert [output.name for output in report.held_out.outputs] == ["up", "prob"]
+    for output in report.held_out.outputs:
+        assert output.sqnr_db > 25.0
+        assert output.cosine > 0.998
+    assert report.held_out.outputs[1].top1 == 1.0
+    assert report.held_out.outputs[0].top1 is None
+    assert {layer.name for layer in report.in_sample.layers} == {"first.norm", "second.norm", "hidden", "product"}
+    assert report.in_sample.worst_layers(1)[0].sqnr_db == min(layer.sqnr_db for layer in report.in_sample.layers)
+
+
+def test_reported_agreement_is_that_of_the_written_file(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+    source, out, held_out = make_model(), tmp_path / "int8.onnx", images(batches=1, seed=5)
+
+    report = quantize(source, images(), out, evaluation=held_out)
+
+    batch = next(iter(held_out))
+    first, second = (
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(["up"], {"image": batch})[0]
+        for path in (source, out)
+    )
+    expected = 10 * np.log10((first**2).sum() / ((first - second) ** 2).sum())
+    assert report.held_out is not None
+    assert report.held_out.outputs[0].sqnr_db == pytest.approx(expected, abs=0.2)
+    assert (report.float_bytes, report.int8_bytes) == (source.stat().st_size, out.stat().st_size)
+
+
+@pytest.mark.parametrize(("seed", "shared"), [(0, 8), (1, 0)])
+def test_evaluation_images_that_were_used_to_calibrate_are_counted_by_their_bits(
+    make_model: MakeModel, images: Any, tmp_path: Path, seed: int, shared: int
+) -> None:
+    report = quantize(make_model(), images(), tmp_path / "int8.onnx", evaluation=images(batches=2, seed=seed))
+
+    assert report.held_out is not None
+    assert (report.held_out.images, report.shared_images) == (8, shared)
+
+
+def test_minmax_scales_are_the_largest_activation_over_127(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+    source, out = make_model(), tmp_path / "int8.onnx"
+
+    report = quantize(source, images(), out, method="minmax")
+
+    model = onnx.load(source)
+    model.graph.output.extend([onnx.ValueInfoProto(name="first")])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    largest = max(np.abs(session.run(["first"], {"image": batch})[0]).max() for batch in images())
+    assert report.amax["first"] == pytest.approx(largest, rel=1e-5)
+    assert constants(onnx.load(out))["first_scale"] == pytest.approx(largest / 127, rel=1e-5)
+
+
+def test_result_depends_on_neither_batch_size_nor_fixed_batch(
+    make_model: MakeModel, images: Any, tmp_path: Path
+) -> None:
+    class Split:
+        """The same images in other batches."""
+
+        def __init__(self, size: int) -> None:
+            self.all = np.concatenate(list(images()))
+            self.shape = (size, *self.all.shape[1:])
+
+        def __len__(self) -> int:
+            return len(self.all) // self.shape[0]
+
+        def __iter__(self) -> Any:
+            return iter(self.all.reshape(-1, *self.shape))
+
+    ranges = [
+        quantize(make_model(f"{batch}.onnx", batch=batch), Split(size), tmp_path / f"{batch}-{size}.onnx").amax
+        for batch, size in (("N", 4), ("N", 1), ("N", 16), (1, 4), (3, 4), (16, 2))
+    ]
+
+    for other in ranges[1:]:
+        assert other == pytest.approx(ranges[0], rel=1e-5)
+
+
+def test_nhwc_model_gives_the_ranges_of_its_nchw_twin(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+    first = quantize(make_model("a.onnx"), images(), tmp_path / "a8.onnx")
+    second = quantize(make_model("b.onnx", layout="nhwc"), images(), tmp_path / "b8.onnx")
+
+    assert (first.input.layout, second.input.layout) == ("nchw", "nhwc")
+    assert second.amax["first"] == pytest.approx(first.amax["first"], rel=1e-6)
+
+
+def test_weights_listed_as_inputs_are_weights_all_the_same(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+    def as_old_exporters_do(model: onnx.ModelProto) -> None:
+        model.ir_version = 3
+        for item in model.graph.initializer:
+            model.graph.input.append(onnx.helper.make_tensor_value_info(item.name, item.data_type, item.dims))
+
+    old = quantize(make_model("a.onnx", change=as_old_exporters_do, opset=11), images(), tmp_path / "a8.onnx")
+    new = quantize(make_model("b.onnx"), images(), tmp_path / "b8.onnx")
+
+    model = onnx.load(tmp_path / "a8.onnx")
+    assert [value.name for value in model.graph.input] == ["image"]
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    assert (old.nodes, old.amax) == (new.nodes, pytest.approx(new.amax, rel=1e-5))
+
+
+def test_cache_lists_every_activation_in_order_with_the_header_asked_for(
+    make_model: MakeModel, images: Any, tmp_path: Path
+) -> None:
+    report = quantize(
+        make_model(), images(), tmp_path / "int8.onnx", trt_cache=tmp_path / "cal.bin", trt_version="8.6.1"
+    )
+
+    cache = read_cache(tmp_path / "cal.bin")
+    assert cache.header == "TRT-8601-EntropyCalibration2"
+    assert next(iter(cache.amax)) == "image"
+    assert {"first", "joined", "up", "prob"} <= cache.amax.keys()
+    assert not {"first.w", "head.b"} & cache.amax.keys()
+    assert {name: cache.amax[name] for name in report.amax} == pytest.approx(report.amax, rel=1e-6)
+
+
+def test_activations_that_the_cache_does_not_list_are_named(images: Any, tmp_path: Path) -> None:
+    nodes = [
+        NODE("Identity", ["image"], ["same"]),
+        NODE("Conv", ["same", "w"], ["raw"], "a"),
+        NODE("BatchNormalization", ["raw", "scale", "bias", "mean", "var"], ["norm"]),
+        NODE("Mul", ["norm", "factor"], ["scaled"]),
+        NODE("Relu", ["scaled"], ["active"]),
+        NODE("Identity", ["w"], ["constant"]),
+        NODE("ConvTranspose", ["active", "constant"], ["y"], "b"),
+    ]
+    names = ("scale", "bias", "mean", "var")
+    weights = {"w": KERNEL, **{name: np.arange(1.0, 5.0) for name in names}, "factor": np.full((1, 4, 1, 1), 2.0)}
+    source = small(nodes, weights, ["N", 3, 16, 24])(tmp_path / "m")
+
+    report = quantize(source, images(), tmp_path / "o", trt_cache=tmp_path / "c", trt_version="10.3.0")
+
+    listed = read_cache(tmp_path / "c").amax
+    assert "active" in listed
+    assert set(report.unlisted) >= {"same", "raw"}
+    assert not set(report.unlisted) & listed.keys()
+    assert set(report.unlisted) | listed.keys() == {"image", "same", "raw", "norm", "scaled", "active", "y"}
+
+
+def test_excluded_nodes_stay_float(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+    report = quantize(make_model(), images(), tmp_path / "int8.onnx", exclude=["second/*", "head"])
+
+    model = onnx.load(tmp_path / "int8.onnx")
+    assert report.excluded == ("second/conv", "head")
+    by_name = {node.name: node for node in model.graph.node}
+    made_by = producer(model)
+    assert by_name["head"].input[1] == "head.w"
+    assert made_by[by_name["head"].input[0]].op_type == "Gemm"
+
+
+def test_same_inputs_give_the_same_bytes(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        quantize(make_model(), images(), tmp_path / name, agreement=False)
+
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_tensors_that_are_always_0_are_reported_as_inactive(images: Any, tmp_path: Path) -> None:
+    nodes = [
+        NODE("Neg", ["image"], ["negative"]),
+        NODE("Relu", ["negative"], ["dead"]),
+        NODE("Conv", ["dead", "w"], ["y"], "a"),
+    ]
+    source = small(nodes, {"w": KERNEL}, ["N", 4, 14, 22])(tmp_path / "m")
+
+    report = quantize(source, images(), tmp_path / "int8.onnx")
+
+    assert report.inactive == ("dead",)
+    assert constants(onnx.load(tmp_path / "int8.onnx"))["dead_scale"] == 1.0
+
+
+def weighted(model: onnx.ModelProto) -> dict[str, tuple[int | None, tuple[int, ...]]]:
+    """Weighted node → axis and shape of its weight's scales; axis None where one scale serves all."""
+    values, made_by = constants(model), producer(model)
+    found: dict[str, tuple[int | None, tuple[int, ...]]] = {}
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+            dequantize = made_by[node.input[1]]
+            axes = [attribute.i for attribute in dequantize.attribute if attribute.name == "axis"]
+            found[node.name] = (axes[0] if axes else None, values[dequantize.input[1]].shape)
+    return found
+
+
+def small(
+    nodes: list[Any], weights: dict[str, np.ndarray], shape: list[Any], outputs: tuple[str, ...] = ()
+) -> Callable[[Path], Path]:
+    """Writes a model of these nodes on the images, with the last node's output, of this shape, and others."""
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "g",
+        [value("image", 1, ["N", 3, 16, 24])],
+        [value(nodes[-1].output[0], 1, shape), *(value(name, 1, ["N", None, None, None]) for name in outputs)],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+    def write(path: Path) -> Path:
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return write
+
+
+NODE = onnx.helper.make_node
+RANDOM = np.random.default_rng(3)
+KERNEL = RANDOM.standard_normal((4, 3, 3, 3))
+POOLED = [NODE("GlobalAveragePool", ["c"], ["p"]), NODE("Flatten", ["p"], ["f"])]
+
+
+@pytest.mark.parametrize("fold_weights", [False, True])
+@pytest.mark.parametrize(
+    ("nodes", "weights", "shape", "axes"),
+    [
+        pytest.param(
+            [NODE("Conv", ["image", "w"], ["c"], "a"), NODE("ConvTranspose", ["c", "w"], ["y"], "b")],
+            {"w": KERNEL},
+            ["N", 3, 16, 24],
+            {"a": (0, (4,)), "b": (1, (3,))},
+            id="Conv and ConvTranspose",
+        ),
+        pytest.param(
+            [
+                NODE("Conv", ["image", "k"], ["c"], "a"),
+                *POOLED,
+                NODE("MatMul", ["f", "w"], ["m"], "b"),
+                NODE("Gemm", ["m", "w"], ["y"], "d", transB=1),
+            ],
+            {"k": KERNEL, "w": RANDOM.standard_normal((4, 4))},
+            ["N", 4],
+            {"a": (0, (4,)), "b": (1, (4,)), "d": (0, (4,))},
+            id="MatMul and transposed Gemm",
+        ),
+        pytest.param(
+            [NODE("MatMul", ["image", "w"], ["y"], "a")],
+            {"w": RANDOM.standard_normal((1, 3, 24, 5))},
+            ["N", 3, 16, 5],
+            {"a": (None, ())},
+            id="stack of matrices",
+        ),
+        pytest.param(
+            [NODE("MatMul", ["image", "w"], ["y"], "a")],
+            {"w": RANDOM.standard_normal(24)},
+            ["N", 3, 16],
+            {"a": (None, ())},
+            id="vector",
+        ),
+    ],
+)
+def test_each_node_has_its_weight_quantised_along_its_own_output_channels(
+    images: Any, tmp_path: Path, nodes: Any, weights: Any, shape: Any, axes: Any, fold_weights: bool, caplog: Any
+) -> None:
+    out = tmp_path / "int8.onnx"
+
+    report = quantize(small(nodes, weights, shape)(tmp_path / "m"), images(), out, fold_weights=fold_weights)
+
+    assert weighted(onnx.load(out)) == axes
+    assert report.in_sample is not None
+    assert report.in_sample.outputs[0].sqnr_db > 25
+    assert not caplog.records
+
+
+def test_a_node_left_in_float_keeps_the_float_weight_that_it_shares(images: Any, tmp_path: Path) -> None:
+    nodes = [NODE("Conv", ["image", "w"], ["c"], "a"), NODE("ConvTranspose", ["c", "w"], ["y"], "b")]
+    source = small(nodes, {"w": KERNEL}, ["N", 3, 16, 24])(tmp_path / "m")
+
+    quantize(source, images(), tmp_path / "int8.onnx", exclude=["b"])
+
+    model = onnx.load(tmp_path / "int8.onnx")
+    assert next(node for node in model.graph.node if node.name == "b").input[1] == "w"
+    assert constants(model)["w"] == pytest.approx(KERNEL)
+
+
+CONVOLVED = [NODE("Conv", ["image", "k"], ["c"], "a"), *POOLED]
+DENSE = {"k": KERNEL, "w": RANDOM.standard_normal((4, 5)), "b": 3 * RANDOM.standard_normal(5), "one": np.ones(1)}
+
+
+@pytest.mark.parametrize("fold_weights", [False, True])
+@pytest.mark.parametrize("bias", ["", "b", "one", "computed"])
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 2.0), (0.5, -3.0), (2.0, 0.0)])
+def test_a_gemm_keeps_its_factors(
+    images: Any, tmp_path: Path, alpha: float, beta: float, bias: str, fold_weights: bool, caplog: Any
+) -> None:
+    gemm = NODE("Gemm", ["f", "w", *filter(None, [bias])], ["y"], "\x1b[31mg", alpha=alpha, beta=beta)
+    nodes = [*CONVOLVED, NODE("ReduceMax", ["f"], ["computed"], axes=[1]), gemm]
+    out = tmp_path / "int8.onnx"
+
+    report = quantize(small(nodes, DENSE, ["N", 5])(tmp_path / "m"), images(), out, fold_weights=fold_weights)
+
+    written = next(node for node in onnx.load(out).graph.node if node.op_type == "Gemm")
+    assert {item.name: item.f for item in written.attribute} == {"alpha": alpha, "beta": beta}
+    assert written.input[2:] == gemm.input[2:]
+    assert report.in_sample is not None
+    assert report.in_sample.outputs[0].sqnr_db > 30
+    assert not caplog.records
+
+
+def test_a_bias_that_two_nodes_share_is_neither_copied_nor_changed(images: Any, tmp_path: Path) -> None:
+    nodes = [
+        *CONVOLVED,
+        NODE("Gemm", ["f", "w", "b"], ["first"], "g", beta=2.0),
+        NODE("Gemm", ["f", "w", "b"], ["second"], "h", beta=0.5),
+        NODE("Sub", ["first", "second"], ["y"]),
+    ]
+
+    report = quantize(small(nodes, DENSE, ["N", 5])(tmp_path / "m"), images(), tmp_path / "o", fold_weights=True)
+
+    model = onnx.load(tmp_path / "o")
+    assert [node.input[2] for node in model.graph.node if node.op_type == "Gemm"] == ["b", "b"]
+    assert constants(model)["b"] == pytest.approx(DENSE["b"])
+    assert report.in_sample is not None
+    assert report.in_sample.outputs[0].sqnr_db > 30
+
+
+def test_placement_keeps_every_node_as_it_was(images: Any, tmp_path: Path) -> None:
+    nodes = [
+        NODE("Pad", ["image", "pads"], ["padded"], mode="edge"),
+        NODE("Conv", ["padded", "k"], ["c"], "a", strides=[2, 2], dilations=[1, 2], group=1),
+        NODE("LeakyRelu", ["c"], ["l"], alpha=0.3),
+        NODE("ConvTranspose", ["l", "t", "tb"], ["u"], "t", strides=[2, 1], output_padding=[1, 0]),
+        NODE("Clip", ["u", "low", "high"], ["v"]),
+        NODE("Softmax", ["v"], ["s"], axis=1),
+        NODE("Mul", ["v", "s"], ["m"]),
+        NODE("Add", ["m", "v"], ["y"], "sum"),
+    ]
+    weights = {"k": KERNEL, "t": RANDOM.standard_normal((4, 2, 3, 3)), "tb": np.ones(2), "low": -3, "high": 3}
+    source = small(nodes, {name: np.asarray(value) for name, value in weights.items()}, ["N", 2, None, None])
+    model = onnx.load(source(tmp_path / "m"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, 0, 1, 1] * 2), "pads"))
+    (tmp_path / "m").write_bytes(model.SerializeToString())
+
+    report = quantize(tmp_path / "m", images(), tmp_path / "o")
+
+    def what(path: Path) -> list[Any]:
+        made = [node for node in onnx.load(path).graph.node if "antizeLinear" not in node.op_type]
+        return [
+            (node.op_type, list(node.output), [item for item in node.attribute if item.name != "kernel_shape"])
+            for node in made
+        ]
+
+    assert sorted(map(str, what(tmp_path / "o"))) == sorted(map(str, what(tmp_path / "m")))
+    assert report.in_sample is not None
+    assert report.in_sample.outputs[0].sqnr_db > 25
+
+
+def test_a_quantiser_that_changes_a_node_is_not_believed(
+    images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = quantization.QDQQuantizer.quantize_model
+
+    def careless(self: Any) -> Any:
+        place(self)
+        next(node for node in self.model.model.graph.node if node.op_type == "Gemm").attribute[0].f = 1.0
+
+    monkeypatch.setattr(quantization.QDQQuantizer, "quantize_model", careless)
+    source = small([*CONVOLVED, NODE("Gemm", ["f", "w"], ["y"], "g", alpha=0.5)], DENSE, ["N", 5])(tmp_path / "m")
+    with pytest.raises(UseError, match="changed what node 'g' computes"):
+        quantize(source, images(), tmp_path / "o")
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("name", ["image_scale", "image_QuantizeLinear_Output", "w_DequantizeLinear_Output"])
+@pytest.mark.parametrize("is_output", [False, True])
+def test_names_that_the_quantiser_would_take_for_its_own_are_kept(
+    images: Any, tmp_path: Path, name: str, is_output: bool
+) -> None:
+    nodes = [
+        NODE("Conv", ["image", "w"], ["c"], "a"),
+        NODE("Relu", ["c"], [name]),
+        NODE("ConvTranspose", [name, "v"], ["y"], "b"),
+    ]
+    weights = {"w": KERNEL, "v": RANDOM.standard_normal((4, 2, 3, 3))}
+    source = small(nodes, weights, ["N", 2, 16, 24], (name,) if is_output else ())(tmp_path / "m")
+
+    report = quantize(source, images(), tmp_path / "int8.onnx")
+
+    model = onnx.load(tmp_path / "int8.onnx")
+    assert producer(model)[name].op_type == "Relu"
+    assert [value.name for value in model.graph.output] == ["y", name][: 1 + is_output]
+    assert name in report.amax
+    assert report.in_sample is not None
+    assert all(output.sqnr_db > 25 for output in report.in_sample.outputs)
+
+
+def test_outputs_that_are_read_as_well_stay_what_the_float_layer_gives(images: Any, tmp_path: Path) -> None:
+    nodes = [NODE("Conv", ["image", "w"], ["c"], "a"), NODE("ConvTranspose", ["c", "v"], ["y"], "b")]
+    weights = {"w": KERNEL, "v": RANDOM.standard_normal((4, 2, 3, 3))}
+    source = small(nodes, weights, ["N", 2, 16, 24], ("c", "image"))(tmp_path / "m")
+
+    report = quantize(source, images(), tmp_path / "int8.onnx")
+
+    model = onnx.load(tmp_path / "int8.onnx")
+    assert [value.name for value in model.graph.output] == ["y", "c", "image"]
+    assert producer(model)["c"].op_type == "Conv"
+    assert report.in_sample is not None
+    assert report.in_sample.outputs[2].identical
+
+
+def test_nothing_of_onnxruntimes_own_log_reaches_the_terminal(
+    images: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    evil = "\x1b]0;owned\x07"
+    nodes = [
+        NODE("Mul", ["image", "image"], ["squares"]),
+        NODE("Cast", ["squares"], ["numbers"], to=onnx.TensorProto.INT64),
+        NODE("Flatten", ["numbers"], ["flat"], axis=0),
+        NODE("Squeeze", ["flat"], ["shape"]),
+        NODE("Reshape", ["image", "shape"], ["bad"], evil),
+        NODE("Conv", ["image", "w"], ["y"]),
+    ]
+    source = small(nodes, {"w": KERNEL}, ["N", 4, 14, 22])(tmp_path / "m")
+    model = onnx.load(source)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("bad", 1, ["a", "b"]))
+    source.write_bytes(model.SerializeToString())
+
+    with pytest.raises(UseError, match=r"^the model fails on the samples"):  # which is not the INT8 model's fault
+        quantize(source, images(), tmp_path / "int8.onnx")
+
+    assert capfd.readouterr() == ("", "")
+
+
+def _begin_as_a_model_does(source: Path, weights: Path) -> None:
+    """Put bytes before the values of external data that a model could begin with."""
+    model = onnx.load(source, load_external_data=False)
+    begins = onnx.ModelProto(ir_version=8, producer_name="weights").SerializeToString()
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "offset":
+                entry.value = str(int(entry.value) + len(begins))
+    weights.write_bytes(begins + weights.read_bytes())
+    source.write_bytes(model.SerializeToString())
+
+
+class TestRefusals:
+    def test_existing_output_is_kept(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        earlier = onnx.ModelProto(ir_version=8, producer_name="precious").SerializeToString()
+        (tmp_path / "int8.onnx").write_bytes(earlier)
+        with pytest.raises(OutputExistsError):
+            quantize(make_model(), images(), tmp_path / "int8.onnx")
+        assert (tmp_path / "int8.onnx").read_bytes() == earlier
+
+        quantize(make_model(), images(), tmp_path / "int8.onnx", overwrite=True)
+        onnx.checker.check_model(tmp_path / "int8.onnx")
+
+    def test_external_weights_of_the_model_are_never_replaced(
+        self, make_model: MakeModel, images: Any, tmp_path: Path
+    ) -> None:
+        source, weights = make_model(), tmp_path / "weights.onnx"
+        onnx.save(onnx.load(source), source, save_as_external_data=True, location=weights.name, size_threshold=0)
+        _begin_as_a_model_does(source, weights)
+        before = weights.read_bytes()
+        for outputs in ({"out": weights}, {"out": tmp_path / "new", "trt_cache": weights, "trt_version": "10.3.0"}):
+            with pytest.raises(OutputError, match=r"made from|is no calibration cache"):
+                quantize(source, images(), **outputs, overwrite=True)
+        assert weights.read_bytes() == before
+        assert sorted(tmp_path.iterdir()) == sorted([source, weights])
+
+    def test_files_of_rebatched_images_are_never_replaced(
+        self, make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "cal.tensor"
+        compression = Compression.named("none")
+        with TensorFileWriter(str(path), (2, 3, 16, 24), compression) as writer:
+            for _ in range(4):
+                writer.append(compression.encode(np.zeros((3, 16, 24), np.float32)))
+            writer.finish(None, [])
+        with TensorFile(path) as file, pytest.raises(OutputError, match="made from"):
+            quantize(make_model(), file.rebatch(1), path, overwrite=True)
+
+    def test_the_float_model_is_never_replaced(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        source = make_model()
+        before = source.read_bytes()
+        for outputs in ({"out": source}, {"out": tmp_path / "new", "trt_cache": source, "trt_version": "10.3.0"}):
+            with pytest.raises(OutputError, match="made from"):
+                quantize(source, images(), **outputs, overwrite=True)
+        assert source.read_bytes() == before
+
+    def test_failure_leaves_nothing_behind(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        source = make_model()
+        with pytest.raises(UseError, match=r"takes infinite or undefined values"):
+            quantize(
+                source, images(scale=np.inf), tmp_path / "int8.onnx", trt_cache=tmp_path / "c", trt_version="10.3.0"
+            )
+        assert list(tmp_path.iterdir()) == [source]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"method": "best"}, "unknown calibration method"),
+            ({"percentile": 0}, "percentile"),
+            ({"method": "percentile", "percentile": 0.9999}, r"in percent, e\.g\. 99\.99"),
+            ({"trt_cache": "c"}, "one TensorRT version only"),
+            ({"trt_version": "10.3.0"}, "only with a calibration cache"),
+            ({"trt_cache": "c", "trt_version": "11.4.0"}, "TensorRT 11 has no calibration caches"),
+            ({"trt_cache": "c", "trt_version": "0.1.0"}, "before 7"),
+        ],
+    )
+    def test_wrong_arguments(
+        self, make_model: MakeModel, images: Any, tmp_path: Path, arguments: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(UsageError, match=message):
+            quantize(make_model(), images(), tmp_path / "int8.onnx", **arguments)
+
+    def test_evaluating_on_the_calibration_images(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        same = images()
+        with pytest.raises(UsageError, match="evaluation file is the calibration file"):
+            quantize(make_model(), same, tmp_path / "int8.onnx", evaluation=same)
+
+    def test_evaluation_images_of_another_size(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="evaluation images are of 3×32×24"):
+            quantize(make_model(), images(), tmp_path / "int8.onnx", evaluation=images(shape=(1, 3, 32, 24)))
+
+    def test_one_file_for_model_and_cache(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        out, same = tmp_path / "int8.onnx", tmp_path / "." / "x" / ".." / "int8.onnx"
+        with pytest.raises(UsageError, match="cannot be one file"):
+            quantize(make_model(), images(), out, trt_cache=same, trt_version="10.3.0")
+
+    def test_names_that_a_cache_cannot_hold_are_refused_before_the_work(
+        self, make_model: MakeModel, images: Any, tmp_path: Path
+    ) -> None:
+        def rename(model: onnx.ModelProto) -> None:
+            model.graph.node[-1].output[0] = model.graph.output[1].name = "a\nb"
+
+        calibration = images()
+        calibration.batches = -1  # iterating would fail
+        with pytest.raises(UseError, match="cannot be written into a calibration cache"):
+            quantize(
+                make_model(change=rename), calibration, tmp_path / "o", trt_cache=tmp_path / "c", trt_version="10.3.0"
+            )
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_weights_that_are_not_finite(self, images: Any, tmp_path: Path, value: float) -> None:
+        kernel = KERNEL.copy()
+        kernel[1, 2, 0, 0] = value
+        source = small([NODE("Conv", ["image", "w"], ["y"])], {"w": kernel}, ["N", 4, 14, 22])(tmp_path / "m")
+        with pytest.raises(UseError, match="weight 'w' holds infinite or undefined values"):
+            quantize(source, images(), tmp_path / "int8.onnx")
+
+    def test_a_result_that_does_not_run_is_not_written(
+        self, make_model: MakeModel, images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def damaged(*arguments: Any, **options: Any) -> onnx.ModelProto:
+            model = insert_qdq(*arguments, **options)
+            next(node for node in model.graph.node if node.op_type == "Relu").op_type = "HardSwish"
+            model.opset_import[0].version = 13
+            return model
+
+        monkeypatch.setattr("int8cal.models.quantize.insert_qdq", damaged)
+        with pytest.raises(UseError, match="INT8 model does not run in ONNX Runtime"):
+            quantize(make_model(), images(), tmp_path / "int8.onnx", agreement=False)
+        assert not (tmp_path / "int8.onnx").exists()
+
+    def test_model_that_is_int8_already(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        quantize(make_model(), images(), tmp_path / "int8.onnx")
+        with pytest.raises(UseError, match="quantised already"):
+            quantize(tmp_path / "int8.onnx", images(), tmp_path / "again.onnx")
+
+    def test_exclusion_that_fits_nothing_or_everything(
+        self, make_model: MakeModel, images: Any, tmp_path: Path
+    ) -> None:
+        with pytest.raises(UseError, match=r"no node fits the exclusion 'frist/\*'\nNodes are named like: first/conv"):
+            quantize(make_model(), images(), tmp_path / "int8.onnx", exclude=["frist/*"])
+        with pytest.raises(UseError, match="nothing to quantise"):
+            quantize(make_model(), images(), tmp_path / "int8.onnx", exclude=["*"])
+
+    def test_images_of_another_size(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        with pytest.raises(UseError, match=r"takes \?×3×16×24, which does not fit samples of 3×32×24"):
+            quantize(make_model(), images(shape=(1, 3, 32, 24)), tmp_path / "int8.onnx")
+
+    def test_layout_that_cannot_be_told_is_asked_for(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        source = make_model(shape=["a", "b", "c"])
+        with pytest.raises(UseError, match=r"layout cannot be told\nSay it: --layout"):
+            quantize(source, images(), tmp_path / "int8.onnx")
+        assert quantize(source, images(), tmp_path / "int8.onnx", layout="nchw").input.layout == "nchw"
+
+    def test_input_that_is_not_there_or_not_alone(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        with pytest.raises(UseError, match=r"no input 'input_1'\nIts inputs: 'image'"):
+            quantize(make_model(), images(), tmp_path / "int8.onnx", input_name="input_1")
+
+        def second_input(model: onnx.ModelProto) -> None:
+            model.graph.input.append(onnx.helper.make_tensor_value_info("size", onnx.TensorProto.FLOAT, [2]))
+
+        with pytest.raises(UseError, match="2 inputs"):
+            quantize(make_model(change=second_input), images(), tmp_path / "int8.onnx")

@@ -1,0 +1,45 @@
+"""Images from a folder."""
+
+from __future__ import annotations
+
+import pytest
+from tests.pictures import encode, pixels
+
+from int8cal.errors import DataError, MissingDataError
+from int8cal.samples.folder import ImageFolder, read_folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "below").mkdir()
+    for name in ("b.png", "a.jpg", "below/c.jpeg", "D.PNG", "notes.txt"):
+        (tmp_path / name).write_bytes(encode(pixels(4, 6)))
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return str(tmp_path)
+
+
+def test_images_by_extension_sorted(folder):
+    dataset = read_folder(ImageFolder(folder), "training", sizes=False)
+    assert [sample.frame_id for sample in dataset.samples] == ["a.jpg", "b.png", "broken.png"]
+    assert dataset.counts == {"files of other kinds": 2, "folders not entered": 1}
+    assert {(sample.height, sample.width) for sample in dataset.samples} == {(0, 0)}
+
+
+def test_recursive(folder):
+    dataset = read_folder(ImageFolder(folder, recursive=True), "training", sizes=False)
+    assert [sample.frame_id for sample in dataset.samples] == ["a.jpg", "b.png", "broken.png", "below/c.jpeg"]
+
+
+def test_sizes_come_from_the_headers(folder):
+    dataset = read_folder(ImageFolder(folder), "training", sizes=True)
+    assert [(sample.height, sample.width) for sample in dataset.samples] == [(4, 6), (4, 6), (0, 0)]
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(MissingDataError, match="folder of calibration images"):
+        read_folder(ImageFolder(str(tmp_path / "gone")), "training", sizes=False)
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "below").mkdir()
+    with pytest.raises(DataError, match="No image is in the folder, among 1 files") as caught:
+        read_folder(ImageFolder(str(tmp_path)), "training", sizes=False)
+    assert "--recursive" in caught.value.hint
