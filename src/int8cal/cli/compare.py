@@ -11,7 +11,7 @@ from int8cal.cli import agreement, console, progress
 from int8cal.cli.model_input import model_input_options
 
 if TYPE_CHECKING:
-    from int8cal.models.session import Layout
+    from int8cal.models.binding import Layout
 
 
 @click.command()
@@ -30,6 +30,7 @@ def compare(
     file: str,
     max_images: int | None,
     input_name: str | None,
+    constants: dict[str, list[float]],
     layout: Layout | None,
     html: str | None,
     overwrite: bool,
@@ -64,6 +65,7 @@ def compare(
             other,
             images,
             input_name=input_name,
+            constants=constants,
             layout=layout,
             max_images=max_images,
             progress=progress.on_stderr(),

@@ -10,7 +10,7 @@ from int8cal.cli import console, progress
 
 if TYPE_CHECKING:
     from int8cal.exports.formats import Format
-    from int8cal.models.session import Layout
+    from int8cal.models.binding import Layout
 
 
 @click.command()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from int8cal.check.verify import Verification
-    from int8cal.models.session import Layout
+    from int8cal.models.binding import Layout
 
 
 @click.command()
@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 @model_input_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verify(
-    *, file: str, model: str | None, input_name: str | None, layout: Layout | None, as_json: bool, **origin: Any
+    *,
+    file: str,
+    model: str | None,
+    input_name: str | None,
+    constants: dict[str, list[float]],
+    layout: Layout | None,
+    as_json: bool,
+    **origin: Any,
 ) -> None:
     """Check a tensorfile, ours or NVIDIA's: structure, values, and whether they make sense.
 
@@ -43,13 +50,14 @@ def verify(
     """
     from int8cal.check.verify import verify as verify_file
 
-    if model is None and not (input_name is None and layout is None):
+    if model is None and not (input_name is None and layout is None and not constants):
         raise click.UsageError("--input and --layout are for --model M.onnx")
     found = verify_file(
         file,
         origin=origin_of(**origin),
         model=model,
         input_name=input_name,
+        constants=constants,
         layout=layout,
         progress=progress.on_stderr(),
     )

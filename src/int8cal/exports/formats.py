@@ -18,7 +18,7 @@ from int8cal.io.file_kinds import NPY, NPZ, POLYGRAPHY_SCRIPT, TENSORFILE
 from int8cal.io.files import OutputFile
 from int8cal.io.paths import absolute, output_errors, refuse_address, require_free_space
 from int8cal.io.progress import watched
-from int8cal.models.session import Layout
+from int8cal.models.binding import Layout
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.adapters import BatchSource, Rebatched
 from int8cal.tensorfile.chunks import Compression

@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass
 
 from int8cal.models.agreement import Agreement, measure_agreement
+from int8cal.models.binding import Constants, Layout
 from int8cal.models.calibrate import Batches
 from int8cal.models.computable import computable
 from int8cal.models.onnx_file import load_model
-from int8cal.models.session import Layout
 from int8cal.types import Progress
 
 
@@ -35,6 +35,7 @@ def compare(
     *,
     input_name: str | None = None,
     layout: Layout | None = None,
+    constants: Constants | None = None,
     max_images: int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -48,6 +49,7 @@ def compare(
         batches: images, e.g. an open `int8cal.tensorfile.TensorFile`; best ones that calibration has not seen.
         input_name: the models' input, to be sure of it.
         layout: layout of that input, where it cannot be told.
+        constants: values of the models' other inputs, which take no images.
         max_images: stop after the batch that reaches this number; None: all.
         progress: told about each batch.
 
@@ -62,8 +64,8 @@ def compare(
         second.model,
         batches,
         bindings=(
-            first.bind(batches.shape, name=input_name, layout=layout),
-            second.bind(batches.shape, name=input_name, layout=layout),
+            first.bind(batches.shape, name=input_name, layout=layout, constants=constants),
+            second.bind(batches.shape, name=input_name, layout=layout, constants=constants),
         ),
         max_images=max_images,
         progress=progress,

@@ -11,8 +11,8 @@ from int8cal.cli.app import cli
 from int8cal.component.inputs import MAPPINGS
 from int8cal.engine.assemble import OnBadImage
 from int8cal.exports.formats import FORMATS
+from int8cal.models.binding import Layout
 from int8cal.models.ranges import DEFAULT_PERCENTILE, METHODS
-from int8cal.models.session import Layout
 from int8cal.report.build import PICTURES
 from int8cal.spec.prototext.roles import ROLES
 from int8cal.tensorfile.chunks import COMPRESSIONS
