@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from int8cal.models.agreement import Agreement, measure_agreement
+from int8cal.models.computable import computable
 from int8cal.models.onnx_file import load_model
 from int8cal.models.session import Layout
 from int8cal.tensorfile.batches import BatchesLike, opened
@@ -39,6 +40,8 @@ def compare(
 ) -> Comparison:
     """Run both models on the same images and compare outputs and layers of the same name.
 
+    Models that end in plug-ins are compared by what goes into those.
+
     Args:
         reference: ONNX file of the float model.
         other: ONNX file of the INT8 model made of it.
@@ -55,8 +58,17 @@ def compare(
         UnavailableError: the extra ``quantize`` is not installed.
     """
     models = load_model(reference), load_model(other)
+    first, second = computable(models[0]), computable(models[1])
     with opened(batches) as images:
         agreement = measure_agreement(
-            *models, images, input_name=input_name, layout=layout, max_images=max_images, progress=progress
+            first.model,
+            second.model,
+            images,
+            bindings=(
+                first.bind(images.shape, name=input_name, layout=layout),
+                second.bind(images.shape, name=input_name, layout=layout),
+            ),
+            max_images=max_images,
+            progress=progress,
         )
     return Comparison(agreement, models[0].ByteSize(), models[1].ByteSize())

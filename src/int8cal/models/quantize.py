@@ -1,7 +1,8 @@
 """An INT8 model (Q/DQ ONNX) and a TensorRT calibration cache from a float model and a tensorfile, on the CPU.
 
-The flow: read the model → prepare it (`graph`) → run the calibration images once (`calibrate`) → choose thresholds
-(`ranges`) → insert Q/DQ (`qdq`) → measure how far INT8 is from float (`agreement`) → write.
+The flow: read the model → take what can be computed of it (`computable`) → prepare that (`graph`) → run the calibration
+images once (`calibrate`) → choose thresholds (`ranges`) → insert Q/DQ (`qdq`) → measure how far INT8 is from float
+(`agreement`) → put the rest back → write.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from int8cal.io.file_kinds import ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.calibrate import calibrate
+from int8cal.models.computable import Foreign, computable
 from int8cal.models.graph import all_activations, lost_activations, nodes_to_quantize, opset, prepare, quantized_inputs
 from int8cal.models.onnx_file import MAX_BYTES, load_with_paths
 from int8cal.models.overlap import Digested, shared_images
 from int8cal.models.qdq import insert_qdq
 from int8cal.models.ranges import DEFAULT_PERCENTILE, Method, check_method
-from int8cal.models.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
+from int8cal.models.session import InputBinding, Layout, Runner, numeric_outputs
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorrt.cache import CACHE, CalibrationCache, check_names, dumps, version_number
 from int8cal.types import Batches, Progress
@@ -42,6 +44,8 @@ class QuantizeReport:
         images: number of calibration images.
         nodes: how many nodes were quantised.
         excluded: names of quantisable nodes left in float on request.
+        foreign: nodes that are not computed here, such as TensorRT's plug-ins; they are in the INT8 model as they were.
+        behind: names of the weighted nodes behind those, which stay float.
         opset: (of the float model, of the INT8 model).
         amax: quantised activation → threshold.
         inactive: measured activations that were 0 on every image; their scale is arbitrary, and no cache lists them.
@@ -60,6 +64,8 @@ class QuantizeReport:
     images: int
     nodes: int
     excluded: tuple[str, ...]
+    foreign: tuple[Foreign, ...]
+    behind: tuple[str, ...]
     opset: tuple[int, int]
     amax: dict[str, float]
     inactive: tuple[str, ...]
@@ -124,9 +130,9 @@ def quantize(
     with ExitStack() as files:
         images = files.enter_context(opened(batches, again=agreement))
         held_out_images = None if evaluation is None else files.enter_context(opened(evaluation))
-        if held_out_images:
+        if held_out_images is not None:
             _check_evaluation(images, held_out_images)
-        sources = (os.fspath(model), *images.paths, *(held_out_images.paths if held_out_images else ()))
+        sources = (os.fspath(model), *images.paths, *(held_out_images.paths if held_out_images is not None else ()))
         output = partial(OutputFile, overwrite=overwrite, inputs=sources)
         model_file = files.enter_context(output(os.fspath(out), replaces=ONNX_MODEL))
         cache_file = files.enter_context(output(os.fspath(trt_cache), replaces=CACHE)) if trt_cache else None
@@ -135,23 +141,24 @@ def quantize(
         model_file.spare(model_paths)
         if cache_file:
             cache_file.spare(model_paths)
-        binding = bind_input(original, images.shape, name=input_name, layout=layout)
-        prepared = prepare(original)
+        parts = computable(original)
+        binding = parts.bind(images.shape, name=input_name, layout=layout)
+        prepared = prepare(parts.model)
         nodes = nodes_to_quantize(prepared, exclude)
         inputs = quantized_inputs(prepared, nodes)
         listed = all_activations(prepared) if trt_cache else []
         check_names(listed)
-        _try_out(original, binding, images)
-        pair = (Digested(images), Digested(held_out_images)) if held_out_images else None
+        _try_out(parts.model, binding, images)
+        pair = (Digested(images), Digested(held_out_images)) if held_out_images is not None else None
         used = pair[0] if pair else images
         calibration = calibrate(prepared, list(dict.fromkeys([*inputs, *listed])), used, binding, progress)
         amax = calibration.amax(method, percentile)
         quantized = insert_qdq(prepared, nodes, {name: amax[name] for name in inputs}, fold_weights=fold_weights)
         _try_result(quantized, binding, images)
-        measure = partial(measure_agreement, original, quantized, layout=binding.layout, progress=progress)
+        measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
         in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None
         held_out = measure(pair[1]) if pair else None
-        data = _serialized(quantized)
+        data = _serialized(parts.reattach(quantized))
         report = QuantizeReport(  # before anything is published: it reads the sample tables
             method=method,
             percentile=percentile,
@@ -159,10 +166,12 @@ def quantize(
             images=calibration.images,
             nodes=len(nodes),
             excluded=_excluded(prepared, nodes),
+            foreign=parts.foreign,
+            behind=parts.behind,
             opset=(opset(original), opset(quantized)),
             amax={name: amax[name] for name in inputs},
             inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
-            unlisted=tuple(lost_activations(original, prepared)),
+            unlisted=tuple(lost_activations(parts.model, prepared)),
             float_bytes=original.ByteSize(),
             int8_bytes=len(data),
             in_sample=in_sample,
