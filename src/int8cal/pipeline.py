@@ -23,7 +23,7 @@ from int8cal.engine.resume import resumed
 from int8cal.engine.versions import encoder_versions
 from int8cal.engine.work import ChunkWork, ImageWork
 from int8cal.errors import EngineFailedError, OutputError, SpecError, UsageError
-from int8cal.io.files import require_free_space
+from int8cal.io.paths import require_free_space
 from int8cal.io.progress import watched
 from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.networks.reading import read_and_parse

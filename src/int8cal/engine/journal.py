@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from int8cal.engine.work import EncodedSample, ImageFacts
 from int8cal.errors import OutputError
-from int8cal.io.current_folder import absolute
-from int8cal.io.files import kind_of_file, output_errors
+from int8cal.io.paths import absolute, flush, kind_of_file, output_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,7 +146,7 @@ class Journal:
             self._offsets[index] = start
             self._unflushed += 1
             if self._unflushed == self._batch_size:
-                os.fsync(self._file)
+                flush(self._file)
                 self._unflushed = 0
 
     def _write(self, content: bytes) -> None:
@@ -161,7 +160,7 @@ class Journal:
         """Nothing in a journal is looked at again but its checksums, so it must be of this user's making."""
         status = os.fstat(self._file)
         if not stat.S_ISREG(status.st_mode):
-            raise self._refusal("is no regular file")
+            raise self._refusal("is not a regular file")
         if status.st_uid != os.geteuid() or status.st_mode & 0o022 or status.st_nlink != 1:
             raise self._refusal("belongs to another user, or others can write to it")
 
@@ -206,7 +205,7 @@ def _opened(path: str) -> int:
     except FileExistsError:
         kind = kind_of_file(path)
         if kind not in {None, "a file"}:
-            raise OutputError(f"is no regular file but {kind}", where=path, hint=_MOVE) from None
+            raise OutputError(f"is not a regular file but {kind}", where=path, hint=_MOVE) from None
         return os.open(path, flags)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -16,15 +15,15 @@ import numpy as np
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError
 from int8cal.exports.readers import Rebatched
-from int8cal.io.current_folder import absolute
-from int8cal.io.file_kinds import FileKind, beginning_with
-from int8cal.io.files import OutputFile, output_errors, require_free_space
+from int8cal.io.file_kinds import NPY, NPZ, POLYGRAPHY_SCRIPT, TENSORFILE
+from int8cal.io.files import OutputFile
+from int8cal.io.paths import absolute, output_errors, refuse_address, require_free_space
 from int8cal.io.progress import watched
 from int8cal.models.session import Layout
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorfile.chunks import Compression
-from int8cal.tensorfile.layout import PARTS, TENSORFILE, SampleRow
+from int8cal.tensorfile.layout import PARTS, SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
 from int8cal.types import Batches, BatchNCHW_f32, Progress
 
@@ -49,14 +48,7 @@ def load_data():
     return readers.polygraphy({batches}, {name})
 '''
 
-_KINDS = {
-    "npz": FileKind("npz file", beginning_with(rb"PK\x03\x04")),
-    "npy": FileKind("npy file", beginning_with(rb"\x93NUMPY")),
-    "polygraphy": FileKind(
-        "Polygraphy data loader of ours", beginning_with(re.escape(_POLYGRAPHY_SCRIPT[:40].encode()))
-    ),
-    "tensorfile": TENSORFILE,
-}
+_KINDS = {"npz": NPZ, "npy": NPY, "polygraphy": POLYGRAPHY_SCRIPT, "tensorfile": TENSORFILE}
 """What ``--overwrite`` may replace, by format."""
 
 
@@ -220,6 +212,7 @@ def _raw(source: Batches, path: str, layout: Layout, progress: Progress | None) 
 @contextmanager
 def _new_folder(path: str) -> Iterator[str]:
     """A folder that gets its final name when the block ends well, and is removed when it does not."""
+    refuse_address(path)
     if os.path.lexists(path):
         raise OutputExistsError("already exists", where=path, hint="Delete it, or choose another name.")
     parent, name = os.path.split(absolute(path))

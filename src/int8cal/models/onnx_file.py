@@ -20,7 +20,7 @@ from int8cal.errors import UseError
 from int8cal.guard.onnx_bounds import check_apart
 from int8cal.guard.onnx_wire import MAX_RANK, NO_MODEL_HINT, check_wire
 from int8cal.io.file_kinds import HDF5_SIGNATURE
-from int8cal.io.regular_files import open_regular
+from int8cal.io.paths import open_regular
 from int8cal.io.safe_text import first_line
 from int8cal.models import extras
 from int8cal.models.names import all_graphs, inner_graphs

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
-from int8cal.io.file_kinds import ONNX_MODEL
+from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.calibrate import calibrate
@@ -28,7 +28,7 @@ from int8cal.models.qdq import insert_qdq
 from int8cal.models.ranges import DEFAULT_PERCENTILE, Method, check_method
 from int8cal.models.session import InputBinding, Layout, Runner, numeric_outputs
 from int8cal.tensorfile.batches import BatchesLike, opened
-from int8cal.tensorrt.cache import CACHE, CalibrationCache, check_names, dumps, version_number
+from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
 from int8cal.types import Batches, Progress
 
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
@@ -135,7 +135,9 @@ def quantize(
         sources = (os.fspath(model), *images.paths, *(held_out_images.paths if held_out_images is not None else ()))
         output = partial(OutputFile, overwrite=overwrite, inputs=sources)
         model_file = files.enter_context(output(os.fspath(out), replaces=ONNX_MODEL))
-        cache_file = files.enter_context(output(os.fspath(trt_cache), replaces=CACHE)) if trt_cache else None
+        cache_file = (
+            files.enter_context(output(os.fspath(trt_cache), replaces=CALIBRATION_CACHE)) if trt_cache else None
+        )
 
         original, model_paths = load_with_paths(model)
         model_file.spare(model_paths)

@@ -22,7 +22,7 @@ import numpy as np
 from int8cal.errors import TensorFileError, UsageError
 from int8cal.guard.hdf5_skeleton import Skeleton, damaged, hdf5_errors, no_hdf5
 from int8cal.guard.hdf5_storage import StoredArray, bound_metadata_cache, child, names
-from int8cal.io.files import kind_of_file
+from int8cal.io.paths import kind_of_file
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.parts import Parts, declared_parts
 

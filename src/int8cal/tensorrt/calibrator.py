@@ -29,9 +29,10 @@ from typing import Any, Self
 import numpy as np
 
 from int8cal.errors import UnavailableError, UseError
+from int8cal.io.file_kinds import CALIBRATION_CACHE
 from int8cal.io.files import write_file
 from int8cal.tensorfile.batches import as_batches
-from int8cal.tensorrt.cache import CACHE, ENTROPY_2, loads, read_text, version_number
+from int8cal.tensorrt.cache import ENTROPY_2, loads, read_text, version_number
 from int8cal.types import Batches, BatchNCHW_f32
 
 _CUDA_RUNTIMES = ("libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so.10.2")
@@ -159,7 +160,7 @@ class Feed:
                 content,
                 overwrite=self._content is not None,
                 inputs=self._batches.paths,
-                replaces=CACHE,
+                replaces=CALIBRATION_CACHE,
             )
             self._content = content
 

@@ -241,7 +241,7 @@ def test_only_regular_files_are_used(tmp_path, samples, monkeypatch, kind, named
         monkeypatch.chdir(tmp_path)
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(path.name)
-    with pytest.raises(OutputError, match=f"is no regular file but {named}"):
+    with pytest.raises(OutputError, match=f"is not a regular file but {named}"):
         run(tmp_path, samples, Work())
     assert (tmp_path / "other").read_bytes() == b""
 
