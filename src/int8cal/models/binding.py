@@ -166,7 +166,9 @@ def _constant(value: Any, given: float | Sequence[float]) -> tuple[npt.NDArray[A
     try:
         numbers = np.asarray(given, np.float64).reshape(-1)
     except (TypeError, ValueError):
-        raise UsageError(f"input {value.name!r} takes numbers, not {short_repr(given)}", hint=_CONSTANT_HINT) from None
+        numbers = np.array([np.nan])
+    if not np.isfinite(numbers).all():
+        raise UsageError(f"input {value.name!r} takes numbers, not {short_repr(given)}", hint=_CONSTANT_HINT)
     free = [axis for axis, dim in enumerate(shape) if dim is None]
     rest = prod(dim for dim in shape if dim is not None)
     if len(free) == 1 and numbers.size > 1 and numbers.size % rest == 0:
