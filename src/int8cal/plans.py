@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from int8cal.networks.network import Arithmetic, Network
-    from int8cal.samples.folder import ImageFolder
+    from int8cal.samples.folders import ImageFolder
     from int8cal.samples.samples import Dataset, Sample
     from int8cal.spec.prototext.spec import Spec
     from int8cal.types import SampleOrder, SplitName
