@@ -129,7 +129,7 @@ def reference_facts(plan: Plan) -> dict[str, Any]:
         "int8cal": __version__,
         **plan.facts(),
         "arithmetic": {"name": f"nvidia.{plan.network.name}", "evidence": "reference", "options": {}},
-        "batches": plan.batches,
+        "batches": plan.batch_count,
         "skipped": 0,
         "dataset": plan.dataset.facts(),
         "plan_sha256": plan.sha256,

@@ -20,7 +20,7 @@ from array import array
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from int8cal.engine.work import EncodedSample
+from int8cal.engine.work import EncodedSample, ImageFacts
 from int8cal.errors import OutputError
 from int8cal.io.paths import absolute, flush, kind_of_file, output_errors
 
@@ -44,12 +44,14 @@ class _Head(NamedTuple):
     """What an entry says before its chunk, in the order of `_HEAD`."""
 
     number: int
-    height: int
-    width: int
-    encoded_bytes: int
-    sha256: bytes
+    facts: ImageFacts
     chunk_bytes: int
     chunk_crc: int
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> _Head:
+        number, *facts, size, crc = _HEAD.unpack(packed)
+        return cls(number, ImageFacts(*facts), size, crc)
 
 
 def journal_path(out: str, identity: Mapping[str, Any]) -> str:
@@ -122,7 +124,7 @@ class Journal:
             return None
         with output_errors(self.path, "cannot keep finished images", hint=_HINT):
             head = self._head(self._offsets[index])
-        return head.sha256 if head else None
+        return head.facts.sha256 if head else None
 
     def read(self, index: int, sample: Sample) -> EncodedSample | None:
         """The kept result of a sample that has one; None when the disk did not keep it well."""
@@ -132,19 +134,11 @@ class Journal:
             chunk = os.pread(self._file, head.chunk_bytes, offset + _HEAD.size + _CRC.size) if head else b""
         if head is None or len(chunk) != head.chunk_bytes or zlib.crc32(chunk) != head.chunk_crc:
             return None
-        return EncodedSample(sample, chunk, head.height, head.width, head.encoded_bytes, head.sha256)
+        return EncodedSample(sample, chunk, head.facts)
 
     def append(self, index: int, result: EncodedSample) -> None:
         """Keep a result; an earlier one of the same sample no longer counts."""
-        head = _HEAD.pack(
-            index,
-            result.height,
-            result.width,
-            result.encoded_bytes,
-            result.sha256,
-            len(result.chunk),
-            zlib.crc32(result.chunk),
-        )
+        head = _HEAD.pack(index, *result.facts, len(result.chunk), zlib.crc32(result.chunk))
         with output_errors(self.path, "cannot keep finished images", hint=_HINT):
             start = self._end
             self._write(head + _CRC.pack(zlib.crc32(head)))
@@ -199,7 +193,7 @@ class Journal:
         if len(content) != _HEAD.size + _CRC.size:
             return None
         packed, (crc,) = content[: _HEAD.size], _CRC.unpack_from(content, _HEAD.size)
-        head = _Head(*_HEAD.unpack(packed))
+        head = _Head.unpacked(packed)
         return head if zlib.crc32(packed) == crc and head.chunk_bytes <= self._max_chunk_bytes else None
 
 

@@ -14,10 +14,9 @@ import numpy.typing as npt
 
 from int8cal.errors import UseError
 from int8cal.io.progress import watched
-from int8cal.models.calibrate import Batches
 from int8cal.models.graph import weighted_outputs
 from int8cal.models.session import InputBinding, Runner, numeric_outputs
-from int8cal.types import BatchNCHW_f32, Progress
+from int8cal.types import Batches, BatchNCHW_f32, Progress
 
 _Array: TypeAlias = npt.NDArray[np.float32]
 _Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -165,7 +164,7 @@ def measure_agreement(
     wanted = len(batches) if max_images is None else min(len(batches), -(-max_images // batches.shape[0]))
     size = max(1, _PART_BYTES // (4 * prod(batches.shape[1:])), pair.fixed_batch)
     images = 0
-    with watched(progress, wanted * batches.shape[0]) as advance:
+    with watched(progress, min(wanted * batches.shape[0], batches.image_count)) as advance:
         for batch in islice(batches, wanted):
             for start in range(0, len(batch), size):
                 pair.compare(batch[start : start + size])
