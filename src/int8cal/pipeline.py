@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from int8cal import manifest as manifests
 from int8cal import networks
 from int8cal.engine import engine_named
-from int8cal.engine.assemble import Assembled, OnBadImage, assemble
+from int8cal.engine.assemble import Assembled, assemble
 from int8cal.engine.journal import Journal, journal_path
 from int8cal.engine.resume import resumed
 from int8cal.engine.versions import encoder_versions
@@ -40,9 +40,9 @@ from int8cal.samples.folders import read_folder
 from int8cal.samples.order import permutation
 from int8cal.spec.prototext.check import require_sound
 from int8cal.spec.prototext.spec import Spec
-from int8cal.tensorfile.chunks import Compression, CompressionName
+from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.shards import TensorFileOutput
-from int8cal.types import SplitName
+from int8cal.types import CompressionName, OnBadImage, SplitName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

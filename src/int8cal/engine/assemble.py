@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from int8cal.engine.work import EncodedSample, FailedSample
 from int8cal.errors import DataError
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from int8cal.tensorfile.writer import TensorFileWriter
 
 log = logging.getLogger(__name__)
-
-OnBadImage: TypeAlias = Literal["fail", "skip"]
 
 
 @dataclass
