@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from int8cal.engine.work import EncodedSample, FailedSample
 from int8cal.errors import DataError
+from int8cal.tensorfile.checksums import IMAGE_BYTES
 from int8cal.tensorfile.layout import SKIPPED, SampleRow
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def _write_batch(batch: list[EncodedSample], writer: TensorFileWriter, done: Ass
                 width=result.width,
                 encoded_bytes=result.encoded_bytes,
                 sha256=result.sha256,
+                xxh3_128=result.xxh3_128,
             )
         )
     done.batches += 1
@@ -111,7 +113,16 @@ def _skip(failed: FailedSample, done: Assembled, max_skipped: int) -> None:
     log.warning("skipped %s: %s", failed.error.where, failed.error.message)
     done.skipped.append(failed)
     done.rows.append(
-        _row(failed.sample, batch=SKIPPED, position=SKIPPED, height=0, width=0, encoded_bytes=0, sha256=bytes(32))
+        _row(
+            failed.sample,
+            batch=SKIPPED,
+            position=SKIPPED,
+            height=0,
+            width=0,
+            encoded_bytes=0,
+            sha256=bytes(32),
+            xxh3_128=bytes(IMAGE_BYTES),
+        )
     )
 
 
@@ -124,6 +135,7 @@ def _row(
     width: int,
     encoded_bytes: int,
     sha256: bytes,
+    xxh3_128: bytes,
 ) -> SampleRow:
     record = sample.record
     return SampleRow(
@@ -138,4 +150,5 @@ def _row(
         width=width,
         encoded_bytes=encoded_bytes,
         sha256=sha256,
+        xxh3_128=xxh3_128,
     )

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 _MOVE = "Move it away, or leave out --resume."
 _HINT = "Check free space, quota and permissions of the folder, or leave out --resume."
-_MAGIC = b"int8cal journal 1\n"
+_MAGIC = b"int8cal journal 2\n"
 _LENGTH = struct.Struct("<I")
 _CRC = struct.Struct("<I")
-_HEAD = struct.Struct("<QIIQ32sQI")
+_HEAD = struct.Struct("<QIIQ32s16sQI")
 _LONGEST_NAME = 255
 _CHUNK_SLACK = 1 << 16
 """Bytes by which compression may fail, beyond twice the size of the image."""
@@ -49,6 +49,7 @@ class _Head(NamedTuple):
     width: int
     encoded_bytes: int
     sha256: bytes
+    xxh3_128: bytes
     chunk_bytes: int
     chunk_crc: int
 
@@ -133,7 +134,7 @@ class Journal:
             chunk = os.pread(self._file, head.chunk_bytes, offset + _HEAD.size + _CRC.size) if head else b""
         if head is None or len(chunk) != head.chunk_bytes or zlib.crc32(chunk) != head.chunk_crc:
             return None
-        return EncodedSample(sample, chunk, head.height, head.width, head.encoded_bytes, head.sha256)
+        return EncodedSample(sample, chunk, head.height, head.width, head.encoded_bytes, head.sha256, head.xxh3_128)
 
     def append(self, index: int, result: EncodedSample) -> None:
         """Keep a result; an earlier one of the same sample no longer counts."""
@@ -143,6 +144,7 @@ class Journal:
             result.width,
             result.encoded_bytes,
             result.sha256,
+            result.xxh3_128,
             len(result.chunk),
             zlib.crc32(result.chunk),
         )

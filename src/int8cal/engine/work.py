@@ -11,6 +11,7 @@ import numpy as np
 
 from int8cal.errors import DataError, ImageError, OutOfMemoryError
 from int8cal.samples.encoded import read_encoded, sample_place
+from int8cal.tensorfile.checksums import image_checksum
 
 if TYPE_CHECKING:
     from int8cal.networks.network import Arithmetic
@@ -29,6 +30,7 @@ class EncodedSample:
         height, width: size of the decoded image in pixels.
         encoded_bytes: size of the image file.
         sha256: SHA-256 of the image file.
+        xxh3_128: checksum of the image's array, see `int8cal.tensorfile.checksums`.
     """
 
     sample: Sample
@@ -37,6 +39,7 @@ class EncodedSample:
     width: int
     encoded_bytes: int
     sha256: bytes
+    xxh3_128: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class Work:
             width=size.width,
             encoded_bytes=len(encoded),
             sha256=hashlib.sha256(encoded).digest(),
+            xxh3_128=image_checksum(tensor),
         )
 
     def _require_usable(self, tensor: ImageCHW_f32) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Literal, TypeAlias, get_args
@@ -22,8 +22,9 @@ from int8cal.io.progress import watched
 from int8cal.models.session import Layout
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.adapters import BatchSource, Rebatched
+from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
 from int8cal.tensorfile.chunks import Compression
-from int8cal.tensorfile.layout import PARTS, TENSORFILE, SampleRow
+from int8cal.tensorfile.layout import PARTS, SAMPLE_FIELDS_1, TENSORFILE, SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
 from int8cal.types import BatchNCHW_f32, Progress
 
@@ -270,10 +271,12 @@ def _tensorfile(file: TensorFile, source: BatchSource, output: OutputFile, progr
     with output:
         output.require_space(int(_bytes(source) * compression.typical_ratio))
         with TensorFileWriter(output.scratch, source.shape, compression, name=output.path) as writer:
+            checksums = []
             for batch in _laid_out(source, "nchw", progress):
                 for image in batch:
                     writer.append(compression.encode(image))
-            writer.finish(_manifest(file, source, compression), _samples(file, source))
+                    checksums.append(image_checksum(image))
+            writer.finish(_manifest(file, source, compression), _samples(file, source, checksums))
         output.commit()
     dropped = source.dropped if isinstance(source, Rebatched) else 0
     return Exported(output.path, "tensorfile", source.shape, source.images, dropped)
@@ -293,18 +296,18 @@ def _manifest(file: TensorFile, source: BatchSource, compression: Compression) -
     }
 
 
-def _samples(file: TensorFile, source: BatchSource) -> list[SampleRow]:
-    """The sample table with the new places; rows of images that were left out go."""
+def _samples(file: TensorFile, source: BatchSource, checksums: Sequence[bytes]) -> list[SampleRow]:
+    """The sample table with the new places and checksums; rows of images that were left out go."""
     if file.samples is None:
         return []
     rows = []
     for row in file.samples.tolist():
-        sample = SampleRow(*row)
+        sample = SampleRow(*(*row[: len(SAMPLE_FIELDS_1)], bytes(IMAGE_BYTES)))
         place = sample.batch * file.shape[0] + sample.position
         if sample.batch >= 0 and place >= source.images:
             continue
         if sample.batch >= 0:
             batch, position = divmod(place, source.shape[0])
-            sample = sample._replace(batch=batch, position=position)
+            sample = sample._replace(batch=batch, position=position, xxh3_128=checksums[place])
         rows.append(sample)
     return rows
