@@ -19,12 +19,14 @@ from int8cal.io.file_kinds import ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.calibrate import Batches, calibrate, paths_of
-from int8cal.models.graph import all_activations, lost_activations, nodes_to_quantize, opset, prepare, quantized_inputs
+from int8cal.models.graph import all_activations, lost_activations, opset, prepare
 from int8cal.models.onnx_file import MAX_BYTES, load_with_paths
 from int8cal.models.overlap import Digested, shared_images
-from int8cal.models.qdq import insert_qdq
+from int8cal.models.placement import Placement, place
+from int8cal.models.qdq import Range, insert_qdq
 from int8cal.models.ranges import DEFAULT_PERCENTILE, Method, check_method
 from int8cal.models.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
+from int8cal.models.wiring import Wiring
 from int8cal.tensorrt.cache import CACHE, CalibrationCache, check_names, dumps, version_number
 from int8cal.types import Progress
 
@@ -40,7 +42,7 @@ class QuantizeReport:
         input: how the images got into the model.
         images: number of calibration images.
         nodes: how many nodes were quantised.
-        excluded: names of quantisable nodes left in float on request.
+        placement: where Q/DQ stands, and what each rule of the policy did.
         opset: (of the float model, of the INT8 model).
         amax: quantised activation → threshold.
         inactive: measured activations that were 0 on every image; their scale is arbitrary, and no cache lists them.
@@ -58,7 +60,7 @@ class QuantizeReport:
     input: InputBinding
     images: int
     nodes: int
-    excluded: tuple[str, ...]
+    placement: Placement
     opset: tuple[int, int]
     amax: dict[str, float]
     inactive: tuple[str, ...]
@@ -68,6 +70,11 @@ class QuantizeReport:
     in_sample: Agreement | None
     held_out: Agreement | None
     shared_images: int = 0
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Names of quantisable layers left in float on request."""
+        return self.placement.did["excluded"]
 
 
 def quantize(
@@ -130,8 +137,8 @@ def quantize(
             cache_file.spare(model_paths)
         binding = bind_input(original, batches.shape, name=input_name, layout=layout)
         prepared = prepare(original)
-        nodes = nodes_to_quantize(prepared, exclude)
-        inputs = quantized_inputs(prepared, nodes)
+        placement = place(prepared, Wiring(prepared, binding, batches.shape[1:]), exclude)
+        inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
         check_names(listed)
         _try_out(original, binding, batches)
@@ -139,7 +146,9 @@ def quantize(
         used = pair[0] if pair else batches
         calibration = calibrate(prepared, list(dict.fromkeys([*inputs, *listed])), used, binding, progress)
         amax = calibration.amax(method, percentile)
-        quantized = insert_qdq(prepared, nodes, {name: amax[name] for name in inputs}, fold_weights=fold_weights)
+        scales = placement.with_shared_scales({name: amax[name] for name in inputs})
+        ranges = {name: Range(magnitude) for name, magnitude in scales.items()}
+        quantized = insert_qdq(prepared, placement, ranges, fold_weights=fold_weights)
         _try_result(quantized, binding, batches)
         measure = partial(measure_agreement, original, quantized, layout=binding.layout, progress=progress)
         in_sample = measure(batches, max_images=IN_SAMPLE_IMAGES) if agreement else None
@@ -150,10 +159,10 @@ def quantize(
             percentile=percentile,
             input=binding,
             images=calibration.images,
-            nodes=len(nodes),
-            excluded=_excluded(prepared, nodes),
+            nodes=len(placement.reads),
+            placement=placement,
             opset=(opset(original), opset(quantized)),
-            amax={name: amax[name] for name in inputs},
+            amax=scales,
             inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
             unlisted=tuple(lost_activations(original, prepared)),
             float_bytes=original.ByteSize(),
@@ -238,8 +247,3 @@ def _serialized(model: Any) -> bytes:
         raise UseError(f"the INT8 model has {model.ByteSize()} bytes, more than an ONNX file can hold")
     data: bytes = model.SerializeToString(deterministic=True)
     return data
-
-
-def _excluded(model: Any, nodes: Sequence[Any]) -> tuple[str, ...]:
-    chosen = {node.name for node in nodes}
-    return tuple(node.name for node in nodes_to_quantize(model) if node.name not in chosen)
