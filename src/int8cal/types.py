@@ -37,9 +37,6 @@ SplitName: TypeAlias = Literal["training", "validation"]
 
 # What options can be, here for the command line and the component, too, which must not import the work to show them.
 
-EngineName: TypeAlias = Literal["native", "ray", "tao"]
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
-
 OnBadImage: TypeAlias = Literal["fail", "skip"]
 ON_BAD_IMAGE: tuple[OnBadImage, ...] = get_args(OnBadImage)
 

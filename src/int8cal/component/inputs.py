@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from int8cal.types import ENGINES, ON_BAD_IMAGE
+from int8cal.engine import ENGINES
+from int8cal.types import ON_BAD_IMAGE
 
 InputType: TypeAlias = Literal["string", "uri_folder", "integer", "boolean"]
 
@@ -211,7 +212,7 @@ INPUTS: Final = (
         "native: int8cal makes the batches. ray: the same on the Ray cluster of RAY_ADDRESS. tao: NVIDIA's own "
         "command, where it is installed, gets the updated spec.",
         default="native",
-        choices=ENGINES,
+        choices=tuple(ENGINES),
         original=False,
     ),
     ComponentInput(
