@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from int8cal import manifest as manifests
 from int8cal import networks
@@ -34,7 +34,7 @@ from int8cal.spec.prototext.check import require_sound
 from int8cal.spec.prototext.spec import Spec
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.shards import TensorFileOutput
-from int8cal.types import CompressionName, OnBadImage, SplitName
+from int8cal.types import ON_BAD_IMAGE, CompressionName, OnBadImage, SplitName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -244,7 +244,7 @@ def make(
 
 
 def _checked_skipping(on_bad_image: str, max_skipped: int) -> bool:
-    if on_bad_image not in get_args(OnBadImage):
+    if on_bad_image not in ON_BAD_IMAGE:
         raise UsageError(f"on_bad_image {on_bad_image!r} is unknown", hint="Use fail or skip.")
     if max_skipped < 0:
         raise UsageError(f"{max_skipped} images cannot be left out", hint="Give --max_skipped 0 or more.")
