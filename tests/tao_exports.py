@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-HEIGHT, WIDTH, CLASSES = 64, 96, 3
+HEIGHT, WIDTH, CLASSES, ANCHORS = 64, 96, 3, 6
 
 
 class Net:
@@ -130,9 +130,9 @@ def _single_shot(net: Net, scales: Sequence[str], *, shared: bool, sigmoid: int)
     for position, scale in enumerate(scales):
         names = ("retinanet_loc", "retinanet_conf") if shared else (f"ssd_loc_{position}", f"ssd_conf_{position}")
         of = net.channels[scale] if shared else 0
-        loc.append(net.flat(net.conv(scale, names[0], 2 * 4, of=of), 4))
-        conf.append(net.flat(net.conv(scale, names[1], 2 * CLASSES, of=of), CLASSES))
-        count += 2 * (HEIGHT >> position + 2) * (WIDTH >> position + 2)
+        loc.append(net.flat(net.conv(scale, names[0], ANCHORS * 4, of=of), 4))
+        conf.append(net.flat(net.conv(scale, names[1], ANCHORS * CLASSES, of=of), CLASSES))
+        count += ANCHORS * (HEIGHT >> position + 2) * (WIDTH >> position + 2)
     mbox_loc = net.node("Concat", loc, "mbox_loc", axis=1)
     mbox_conf = net.node("Concat", conf, "mbox_conf", axis=1)
     scores = mbox_conf if sigmoid else net.node("Softmax", [mbox_conf], "mbox_conf_softmax", axis=2)
@@ -207,8 +207,8 @@ def yolo_v4() -> Any:
     net.channels[merged] = 32 + net.channels[middle]
     boxes, scores = [], []
     for name, source, stride in (("big", coarse, 16), ("mid", net.block(merged, "neck_mid", 24, act="Mish"), 8)):
-        head = net.flat(net.conv(source, f"conv_{name}_object", 2 * (5 + CLASSES), kernel=1), 5 + CLASSES)
-        cells = 2 * (HEIGHT // stride) * (WIDTH // stride)
+        head = net.flat(net.conv(source, f"conv_{name}_object", ANCHORS * (5 + CLASSES), kernel=1), 5 + CLASSES)
+        cells = ANCHORS * (HEIGHT // stride) * (WIDTH // stride)
 
         def part(what: str, start: int, end: int, head: str = head, name: str = name) -> str:
             ends = [net.constant(f"at{value}", [value]) for value in (start, end)]
@@ -268,9 +268,9 @@ def efficientdet() -> Any:
     merged = net.add(net.twice(scales[1], "fpn/up"), scales[0], "fpn/merged")
     boxes, scores, count = [], [], 0
     for position, scale in enumerate((merged, scales[1])):
-        boxes.append(net.flat(net.conv(scale, "box_net/predict", 2 * 4, of=16), 4))
-        scores.append(net.flat(net.conv(scale, "class_net/predict", 2 * CLASSES, of=16), CLASSES))
-        count += 2 * (HEIGHT >> position + 3) * (WIDTH >> position + 3)
+        boxes.append(net.flat(net.conv(scale, "box_net/predict", ANCHORS * 4, of=16), 4))
+        scores.append(net.flat(net.conv(scale, "class_net/predict", ANCHORS * CLASSES, of=16), CLASSES))
+        count += ANCHORS * (HEIGHT >> position + 3) * (WIDTH >> position + 3)
     net.node("Concat", boxes, "box_outputs", axis=1)
     net.node("Concat", scores, "class_outputs", axis=1)
     anchors = net.constant("anchors", net.random.random((1, count, 4), dtype=np.float32))

@@ -21,8 +21,9 @@ from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.findings import Finding
 
 if TYPE_CHECKING:
-    from int8cal.models.binding import Constants, Layout
+    from int8cal.models.binding import Constants
     from int8cal.models.probe import Probe, Remembered
+    from int8cal.types import Layout
 
 PROBED_IMAGES = 16
 """Images that are shown to a model: enough to differ, few enough for a second."""

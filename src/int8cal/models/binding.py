@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,11 @@ import numpy.typing as npt
 from int8cal.errors import ImageShapeError, UsageError, UseError
 from int8cal.io.safe_text import short_repr
 from int8cal.models import extras
+from int8cal.types import Layout
 
 if TYPE_CHECKING:
     from int8cal.models.kernels import Kernel
 
-Layout: TypeAlias = Literal["nchw", "nhwc"]
 Constants: TypeAlias = Mapping[str, float | Sequence[float]]
 """Input of a model that takes no images → its value, for one image; one number stands for as many as there must be."""
 

@@ -17,11 +17,12 @@ from typing import Any
 
 from int8cal.errors import UseError
 from int8cal.models import extras
-from int8cal.models.binding import Constants, InputBinding, Layout, bind_input
+from int8cal.models.binding import Constants, InputBinding, bind_input
 from int8cal.models.graph import WEIGHTED_OPS, opset, raise_opset
 from int8cal.models.kernels import Kernel, kernel_of
 from int8cal.models.names import node_reads, rename_tensors, tensor_names, topological_sort, unique_name
 from int8cal.models.onnx_file import check_valid, foreign_operator, marked
+from int8cal.types import Layout
 
 
 @dataclass(frozen=True)

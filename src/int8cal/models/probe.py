@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.models import extras
-from int8cal.models.binding import Constants, InputBinding, Layout
+from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.computable import computable
 from int8cal.models.session import Runner, numeric_outputs
-from int8cal.types import BatchNCHW_f32
+from int8cal.types import BatchNCHW_f32, Layout
 
 Values = npt.NDArray[np.float32]
 

@@ -16,6 +16,8 @@ from int8cal.models.binding import InputBinding
 from int8cal.models.stages import Stage, stages
 from int8cal.types import BatchNCHW_f32
 
+BIAS_ROUNDING = "WeightBiasQuantization"
+"""ONNX Runtime's optimisation that rounds float biases of Q/DQ models to int32."""
 _PART_BYTES = 96 << 20  # outputs held at a time; one image is the least
 
 _Values: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -38,8 +40,10 @@ class Runner:
         model: ``onnx.ModelProto``, the computable part of one.
         tensors: names to give, activations or outputs; the model's inputs are allowed.
         binding: see `int8cal.models.binding.bind_input`.
-        optimized: run it as ONNX Runtime runs it for its users. Otherwise graph optimisations are off, so that every
-            tensor exists under its own name and has the value that the file says.
+        optimized: run it as ONNX Runtime runs it for its users, but as the file says: float biases are not rounded, and
+            Q/DQ with signed activations (TensorRT's form) is computed in float, because products of 8 bits overflow on
+            x86 processors without VNNI. Otherwise graph optimisations are off, so that every tensor exists under its
+            own name.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.
@@ -122,12 +126,17 @@ class _Stage:
     """What can be computed together."""
 
     def __init__(self, stage: Stage, *, optimized: bool) -> None:
+        self._stage = stage
+        self._session = None
+        if stage.model is None:
+            return
         runtime = extras.onnxruntime()
         options = runtime.SessionOptions()
         if not optimized:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        self._stage = stage
-        self._session = open_session(stage.model, options) if stage.model is not None else None
+        elif not _is_for_onnxruntime(stage.model):
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        self._session = open_session(stage.model, options, disabled_optimizers=[BIAS_ROUNDING] if optimized else [])
 
     def run(self, known: _Values) -> None:
         """Compute the stage's tensors from those known so far; are added to them."""
@@ -137,6 +146,12 @@ class _Stage:
         if self._session is not None:
             fed = {name: known[name] for name in self._stage.inputs}
             known.update(zip(outputs, _run(self._session, outputs, fed), strict=True))
+
+
+def _is_for_onnxruntime(model: Any) -> bool:
+    """Whether a model has unsigned activations, the form that ONNX Runtime computes in integers."""
+    unsigned = {item.name for item in model.graph.initializer if item.data_type == extras.onnx().TensorProto.UINT8}
+    return any(node.op_type == "QuantizeLinear" and node.input[-1] in unsigned for node in model.graph.node)
 
 
 def _is_per_image(parts: Sequence[npt.NDArray[np.float32]], images: int) -> bool:
