@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,8 @@ Matrix3x3_f32: TypeAlias = npt.NDArray[np.float32]
 SampleOrder: TypeAlias = npt.NDArray[np.int64]
 """Indexes into the samples of a split, in the order in which they are used."""
 
-SplitName: TypeAlias = Literal["training", "validation"]
+SplitName: TypeAlias = str
+"""Name of a part of a data set: ``training``, ``validation``, and whatever else a network has."""
 
 Message: TypeAlias = Any
 """A protobuf message of a class built at run time from our descriptors; no static type exists for it."""

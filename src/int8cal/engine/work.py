@@ -13,7 +13,7 @@ from int8cal.errors import DataError, ImageError, OutOfMemoryError
 from int8cal.samples.encoded import read_encoded, sample_place
 
 if TYPE_CHECKING:
-    from int8cal.networks.network import Arithmetic
+    from int8cal.network_kit.network import Arithmetic
     from int8cal.samples.samples import Sample
     from int8cal.tensorfile.chunks import Compression
     from int8cal.types import ImageCHW_f32

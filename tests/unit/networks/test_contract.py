@@ -13,7 +13,7 @@ from tests.specs import CLASSIFICATION, FASTER_RCNN, SSD, changed
 import int8cal
 from int8cal import networks
 from int8cal.errors import ImageError, UsageError
-from int8cal.networks.network import Evidence
+from int8cal.network_kit.network import Evidence
 from int8cal.samples.samples import Sample
 
 GREY_FASTER_RCNN = changed(
