@@ -15,7 +15,7 @@ from int8cal.component.run import Outcome, run
 from int8cal.demo.dataset import DemoDataset, make_dataset
 from int8cal.pipeline import read_spec
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+sys.path[:0] = [str(Path(__file__).parents[2] / "tools"), str(Path(__file__).parent)]
 
 DATA = "/home/jupyter/data/training"
 RECORDS = "/home/jupyter/data/tfrecords/kitti_trainval"

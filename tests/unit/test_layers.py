@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "network_kit": STAGES,
     "networks": STAGES | {"network_kit"},
     "origins": STAGES | {"network_kit", "networks"},
-    "plans": STAGES | {"network_kit", "origins"},
+    "plans": STAGES | {"network_kit", "origins", "engine"},
     "engine": STAGES | {"network_kit", "networks", "origins", "plans"},
     "manifest": RUN - {"pipeline"},
     "pipeline": RUN,

@@ -290,5 +290,5 @@ def is_spec(path: str) -> bool:
     return language_of(data).recognises(data)
 
 
-SPEC = FileKind("experiment spec", is_spec)
+SPEC = FileKind("an experiment spec", is_spec)
 """What ``--overwrite`` may replace by a spec."""
