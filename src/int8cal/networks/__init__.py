@@ -124,12 +124,12 @@ def _likely_first(root: str) -> Iterator[Network]:
 
 
 @cache
-def _own_folders() -> frozenset[str]:
-    return frozenset(module.name for module in pkgutil.iter_modules(__path__))
+def _own_folders() -> tuple[str, ...]:
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
 def _own_networks() -> Iterator[Network]:
-    for folder in sorted(_own_folders()):
+    for folder in _own_folders():
         yield from _load_own(folder)
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from int8cal.types import Message
+if TYPE_CHECKING:
+    from int8cal.types import Message
 
 ROLES = ("training_data", "training_tfrecords", "validation_data", "validation_tfrecords", "base_model")
 """The roles that path fields can have, in the order in which the command line names them."""
