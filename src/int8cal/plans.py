@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from int8cal.engine.batches import PlanBatches
     from int8cal.network_kit.network import Arithmetic
     from int8cal.origins.origin import Choice, Decision, Origin
-    from int8cal.samples.folder import ImageFolder
+    from int8cal.samples.folders import ImageFolder
     from int8cal.samples.samples import Dataset, Sample
     from int8cal.types import SampleOrder, SplitName
 

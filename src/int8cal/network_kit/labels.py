@@ -7,9 +7,8 @@ from itertools import zip_longest
 
 from int8cal.network_kit.network import LabelledObject
 from int8cal.samples.encoded import sample_place
-from int8cal.samples.example import parse_features
 from int8cal.samples.samples import Sample
-from int8cal.samples.tfrecord import read_record
+from int8cal.samples.tfrecord import parse_features, read_record
 from int8cal.spec.document import SpecDocument
 from int8cal.types import Message
 

@@ -19,7 +19,7 @@ from int8cal.errors import SpecError, UsageError
 from int8cal.io.file_kinds import FileKind
 from int8cal.io.safe_text import printable
 from int8cal.origins.origin import Choice, Decision
-from int8cal.samples.folder import ImageFolder, read_folder
+from int8cal.samples.folders import ImageFolder, read_folder
 from int8cal.samples.order import permutation
 from int8cal.spec.document import SpecFinding
 from int8cal.spec.languages import language_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from int8cal.samples.samples import Dataset, Sample
     from int8cal.spec.document import PathValue, SpecDocument
     from int8cal.spec.update import Substitution
-    from int8cal.types import Message, SplitName
+    from int8cal.types import Message, Size, SplitName
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Spec:
         folder = _image_folder(choice, network.splits[0])
         seed = network.seed(document.message) if choice.seed is None else choice.seed
         if folder:
-            dataset = read_folder(folder, split, sizes=network.uses_recorded_sizes)
+            dataset = read_folder(folder, split, size_of=_size_by_header() if network.uses_recorded_sizes else None)
             order = permutation(len(dataset.samples), seed)
             arithmetic = self._folder_arithmetic(dataset, options)
         else:
@@ -157,6 +157,12 @@ class Spec:
             return self.network.folder_arithmetic(self.document, dataset, options)
         own = self.network.arithmetic(self.document, dataset, options)
         return own if own.evidence == "unverified" else replace(own, evidence="not compared")
+
+
+def _size_by_header() -> Callable[[bytes, str], Size]:
+    from int8cal.images.pictures import picture_size  # late: Pillow, for some runs from a folder alone
+
+    return picture_size
 
 
 def _image_folder(choice: Choice, first_split: SplitName) -> ImageFolder | None:

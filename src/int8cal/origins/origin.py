@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from int8cal.network_kit.network import Arithmetic, LabelledObject
-    from int8cal.samples.folder import ImageFolder
+    from int8cal.samples.folders import ImageFolder
     from int8cal.samples.samples import Dataset, Sample
     from int8cal.types import SampleOrder, SplitName
 

@@ -33,10 +33,10 @@ from int8cal.network_kit.path_roles import (
     WRITTEN,
 )
 from int8cal.preprocess.imagenet import CAFFE_MEAN_BGR, CAFFE_MEAN_GREY
-from int8cal.samples.embedded import read_embedded_images
-from int8cal.samples.labelled_images import read_labelled_images
+from int8cal.samples.folders import read_labelled_images
 from int8cal.samples.paths import path_text, working_directory
 from int8cal.samples.samples import Dataset, Source
+from int8cal.samples.sources import read_embedded_images
 from int8cal.spec.document import SpecDocument
 from int8cal.types import Message, Size, SplitName
 
