@@ -26,7 +26,7 @@ from int8cal.spec.reading import MAX_BYTES, read_bytes
 
 def read_as_detectnet(path: str) -> PrototextSpec:
     """As ``int8cal spec show --network detectnet_v2`` reads it."""
-    return read_document(path, NETWORK, as_asked=True)
+    return read_document(path, NETWORK.name.name, as_asked=True)
 
 
 def refusal(data: bytes | str, tmp_path: Path, reader: Callable[[str], object] | None = None) -> Int8calError:
