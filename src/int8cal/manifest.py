@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from int8cal.tensorfile.layout import SampleRow
 
 SCHEMA = 1
-"""Version of the manifest's layout, raised when a reader would have to change."""
+"""Version of the layout of ``<output>.json``; that of the tensorfile is `int8cal.tensorfile.layout.FORMAT_VERSION`."""
 
 _MAX_RUN_FACTS_BYTES = 64 << 20
 
@@ -108,9 +108,8 @@ class Manifest:
 
 
 def facts(plan: Plan, assembled: Assembled, compression: str) -> dict[str, Any]:
-    """The manifest that goes inside the tensorfile."""
+    """The manifest that goes inside the tensorfile, but for what the writer adds: format version and checksum."""
     return {
-        "schema": SCHEMA,
         "int8cal": __version__,
         **plan.facts(),
         "batches": assembled.batches,

@@ -66,6 +66,8 @@ def _facts(tensorfile: TensorFile) -> dict[str, Any]:
         "filters": list(tensorfile.filters(0)),
         "bytes": size,
         "ratio": round(size / tensorfile.nbytes, 4),
+        "format_version": tensorfile.format_version,
+        "checksums": tensorfile.checksums is not None,
     }
 
 
@@ -99,7 +101,9 @@ def _table(facts: dict[str, Any], manifest: dict[str, Any] | None) -> list[tuple
         rows.append(("manifest", "none: not made by int8cal"))
         return rows
     arithmetic = _mapping(manifest.get("arithmetic"))
+    checksums = "of each image, of manifest and sample table" if facts["checksums"] else "none"
     rows += [
+        ("format", f"version {facts['format_version']}, checksums: {checksums}"),
         ("made by", f"int8cal {manifest.get('int8cal')}"),
         ("network", manifest.get("network")),
         ("split", f"{split_text(manifest)}, seed {manifest.get('seed')}"),

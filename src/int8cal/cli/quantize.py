@@ -117,6 +117,12 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
         "images": report.images,
         "nodes": report.nodes,
         "excluded": list(report.excluded),
+        "placement": {
+            "rules": {rule: list(nodes) for rule, nodes in report.placement.did.items()},
+            "left_in_float": dict(report.placement.floated),
+            "reads_int8": {node: list(at) for node, at in report.placement.reads.items()},
+            "one_scale": [sorted(group) for group in report.placement.shared],
+        },
         "not_computed": [{"node": node.name, "operator": node.operator} for node in report.foreign],
         "behind": list(report.behind),
         "opset": {"float": report.opset[0], "int8": report.opset[1]},

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 _MOVE = "Move it away, or leave out --resume."
 _HINT = "Check free space, quota and permissions of the folder, or leave out --resume."
-_MAGIC = b"int8cal journal 1\n"
+_MAGIC = b"int8cal journal 2\n"
 _LENGTH = struct.Struct("<I")
 _CRC = struct.Struct("<I")
-_HEAD = struct.Struct("<QIIQ32sQI")
+_HEAD = struct.Struct("<QIIQ32s16sQI")
 _LONGEST_NAME = 255
 _CHUNK_SLACK = 1 << 16
 """Bytes by which compression may fail, beyond twice the size of the image."""
@@ -45,13 +45,14 @@ class _Head(NamedTuple):
 
     number: int
     facts: ImageFacts
+    checksum: bytes
     chunk_bytes: int
     chunk_crc: int
 
     @classmethod
     def unpacked(cls, packed: bytes) -> _Head:
-        number, *facts, size, crc = _HEAD.unpack(packed)
-        return cls(number, ImageFacts(*facts), size, crc)
+        number, *facts, checksum, size, crc = _HEAD.unpack(packed)
+        return cls(number, ImageFacts(*facts), checksum, size, crc)
 
 
 def journal_path(out: str, identity: Mapping[str, Any]) -> str:
@@ -134,11 +135,11 @@ class Journal:
             chunk = os.pread(self._file, head.chunk_bytes, offset + _HEAD.size + _CRC.size) if head else b""
         if head is None or len(chunk) != head.chunk_bytes or zlib.crc32(chunk) != head.chunk_crc:
             return None
-        return EncodedSample(sample, chunk, head.facts)
+        return EncodedSample(sample, chunk, head.facts, head.checksum)
 
     def append(self, index: int, result: EncodedSample) -> None:
         """Keep a result; an earlier one of the same sample no longer counts."""
-        head = _HEAD.pack(index, *result.facts, len(result.chunk), zlib.crc32(result.chunk))
+        head = _HEAD.pack(index, *result.facts, result.checksum, len(result.chunk), zlib.crc32(result.chunk))
         with output_errors(self.path, "cannot keep finished images", hint=_HINT):
             start = self._end
             self._write(head + _CRC.pack(zlib.crc32(head)))

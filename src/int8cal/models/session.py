@@ -19,6 +19,8 @@ Layout: TypeAlias = Literal["nchw", "nhwc"]
 
 MAX_FIXED_BATCH = 1024
 """Largest batch that a model may insist on: a smaller one is filled up to it."""
+BIAS_ROUNDING = "WeightBiasQuantization"
+"""ONNX Runtime's optimisation that rounds float biases of Q/DQ models to int32."""
 _PART_BYTES = 96 << 20  # outputs held at a time; one image is the least
 
 
@@ -135,8 +137,10 @@ class Runner:
         model: ``onnx.ModelProto``.
         tensors: names to give, activations or outputs; the model's input is allowed.
         binding: see `bind_input`.
-        optimized: run it as ONNX Runtime runs it for its users. Otherwise graph optimisations are off, so that every
-            tensor exists under its own name and has the value that the file says.
+        optimized: run it as ONNX Runtime runs it for its users, but as the file says: float biases are not rounded, and
+            Q/DQ with signed activations (TensorRT's form) is computed in float, because products of 8 bits overflow on
+            x86 processors without VNNI. Otherwise graph optimisations are off, so that every tensor exists under its
+            own name.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.
@@ -150,7 +154,11 @@ class Runner:
         self.tensors = tuple(tensors)
         self._binding = binding
         self._computed = [tensor for tensor in self.tensors if tensor != binding.name]
-        self._session = open_session(_with_outputs(model, self._computed), options)
+        if optimized and not _is_for_onnxruntime(model):
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        self._session = open_session(
+            _with_outputs(model, self._computed), options, disabled_optimizers=[BIAS_ROUNDING] if optimized else []
+        )
         self._part_size = binding.batch  # None: one image first, then as many as their outputs' size allows
 
     def run(self, batch: BatchNCHW_f32) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
@@ -209,6 +217,12 @@ class Runner:
         if self._binding.name in self.tensors:
             found[self._binding.name] = part
         return found
+
+
+def _is_for_onnxruntime(model: Any) -> bool:
+    """Whether a model has unsigned activations, the form that ONNX Runtime computes in integers."""
+    unsigned = {item.name for item in model.graph.initializer if item.data_type == extras.onnx().TensorProto.UINT8}
+    return any(node.op_type == "QuantizeLinear" and node.input[-1] in unsigned for node in model.graph.node)
 
 
 def _with_outputs(model: Any, tensors: Sequence[str]) -> Any:
