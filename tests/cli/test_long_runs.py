@@ -162,7 +162,7 @@ def test_shards_and_resume_together(plan, tmp_path):
         (("--shards", "0"), "0 part files cannot be made"),
         (("--shards", "4"), "3 batches do not fill 4 part files"),
         (("--ray_address", "auto"), "an address is for --engine ray"),
-        (("--engine", "tao", "--resume"), "NVIDIA's command knows nothing of resume"),
+        (("--engine", "tao", "--resume"), "the engine tao has no option resume"),
         (("--engine", "spark"), "unknown engine 'spark'"),
     ],
 )

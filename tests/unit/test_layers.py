@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "networks": STAGES,
     "planning": STAGES | {"networks"},
     "plans": STAGES | {"networks", "engine"},
-    "engine": STAGES | {"networks", "plans"},
+    "engine": STAGES | {"networks", "plans", "manifest"},
     "manifest": RUN - {"pipeline"},
     "pipeline": RUN,
     "models": GROUND | {"guard", "tensorfile", "tensorrt"},

@@ -15,6 +15,7 @@ from int8cal.cli.launcher import LauncherCommand
 from int8cal.cli.options import Command, decorated
 from int8cal.cli.process import keep_freed_memory
 from int8cal.cli.tables import plan_table, run_table
+from int8cal.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,6 +209,7 @@ def _make_command(network: Network | None = None, name: str | None = None) -> cl
     ) -> None:
         # The output of NVIDIA's own command is part of the log.
         console.configure_logging(verbose=verbose or engine == "tao", log_file=log_file)
+        engine = _addressed(engine, ray_address)
         from int8cal.pipeline import make
 
         keep_freed_memory()
@@ -218,7 +220,6 @@ def _make_command(network: Network | None = None, name: str | None = None) -> cl
                     plan,
                     out,
                     engine=engine,
-                    ray_address=ray_address,
                     overwrite=overwrite,
                     on_bad_image=on_bad_image,  # type: ignore[arg-type]  # click checked the choice
                     max_skipped=max_skipped,
@@ -235,6 +236,15 @@ def _make_command(network: Network | None = None, name: str | None = None) -> cl
                 console.print_table(run_table(manifest))
 
     return command
+
+
+def _addressed(engine: str, ray_address: str | None) -> str:
+    """The engine by name, or by name and address."""
+    if ray_address is None:
+        return engine
+    if engine != "ray":
+        raise UsageError(f"an address is for --engine ray, not for {engine}", hint="Add --engine ray.")
+    return f"ray://{ray_address}"
 
 
 class _AnyNetworkCommand(LauncherCommand):

@@ -9,7 +9,7 @@ import pytest
 
 from int8cal.cli.app import cli
 from int8cal.component.inputs import MAPPINGS
-from int8cal.engine.assemble import OnBadImage
+from int8cal.engine import OnBadImage
 from int8cal.exports.formats import FORMATS
 from int8cal.models.ranges import DEFAULT_PERCENTILE, METHODS
 from int8cal.models.session import Layout

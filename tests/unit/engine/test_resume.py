@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from int8cal.engine import journal as journals
-from int8cal.engine.journal import Journal, journal_path
+from int8cal.engine.journal import Journal, journal_path, resumed
 from int8cal.engine.native import map_on_threads
-from int8cal.engine.resume import resumed
 from int8cal.engine.work import EncodedSample, FailedSample, ImageFacts
 from int8cal.errors import ImageError, OutputError
 from int8cal.samples.samples import Sample
