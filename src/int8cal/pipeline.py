@@ -10,18 +10,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from int8cal import manifest as manifests
-from int8cal.engine import Job, OnBadImage, engine_named
+from int8cal.engine import Job, engine_named
 from int8cal.errors import EngineFailedError, UsageError
 from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.origins.experiment import read_spec
 from int8cal.origins.origin import Choice, Origin
 from int8cal.plans import Plan, plan_of
-from int8cal.tensorfile.chunks import Compression, CompressionName
+from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.shards import TensorFileOutput
-from int8cal.types import SplitName
+from int8cal.types import ON_BAD_IMAGE, CompressionName, OnBadImage, SplitName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,7 +156,7 @@ def make(
 
 
 def _checked_skipping(on_bad_image: str, max_skipped: int) -> bool:
-    if on_bad_image not in get_args(OnBadImage):
+    if on_bad_image not in ON_BAD_IMAGE:
         raise UsageError(f"on_bad_image {on_bad_image!r} is unknown", hint="Use fail or skip.")
     if max_skipped < 0:
         raise UsageError(f"{max_skipped} images cannot be left out", hint="Give --max_skipped 0 or more.")
