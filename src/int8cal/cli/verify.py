@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.options import json_option, model_input_options, origin_of, origin_options
+from int8cal.cli.options import claim_of, claim_options, json_option, model_input_options
 from int8cal.errors import TensorFileError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", metavar="FILE")
-@origin_options
+@claim_options
 @click.option(
     "--model", metavar="M.onnx", help="Float model: run it on a few of the images, and see that its outputs are alive."
 )
@@ -33,7 +33,7 @@ def verify(
     constants: dict[str, list[float]],
     layout: Layout | None,
     as_json: bool,
-    **origin: Any,
+    **claim: Any,
 ) -> None:
     """Check a tensorfile, ours or NVIDIA's: structure, values, and whether they make sense.
 
@@ -53,7 +53,7 @@ def verify(
         raise click.UsageError("--input and --layout are for --model M.onnx")
     found = verify_file(
         file,
-        origin=origin_of(**origin),
+        claim=claim_of(**claim),
         model=model,
         input_name=input_name,
         constants=constants,
