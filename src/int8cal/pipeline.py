@@ -17,6 +17,7 @@ from int8cal import manifest as manifests
 from int8cal import networks
 from int8cal.engine import Job, OnBadImage, engine_named
 from int8cal.errors import EngineFailedError, SpecError, UsageError
+from int8cal.io.paths import given_path
 from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.networks.reading import read_and_parse
 from int8cal.planning import (
@@ -66,7 +67,7 @@ def read_spec(
         SpecError: the file cannot be read, parsed, or fails a check; ``where`` is ``path:line:column``.
         UsageError: ``network`` is unknown.
     """
-    path = os.fspath(path)
+    path = given_path(path, "a spec")
     asked = networks.get(network) if network else None
     spec = read_and_parse(path, asked, allow_unknown_fields=allow_unknown_fields, strict=strict)
     found = networks.of_spec(spec)
@@ -202,7 +203,7 @@ def make(
         UnavailableError: engine ``ray``: no cluster, or one that does not fit; ``tao``: NVIDIA's command is not there.
         EngineFailedError: NVIDIA's command failed.
     """
-    out = os.fspath(out)
+    out = given_path(out, "the tensorfile")
     plan = plan if isinstance(plan, Plan) else _plan(plan)
     doer, encoder = engine_named(engine), Compression.named(compression)
     skipping = _checked_skipping(on_bad_image, max_skipped)

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from int8cal.io.safe_text import printable
+from int8cal.io.summary import Summarised, times
 from int8cal.samples.encoded import sample_place
 from int8cal.spec.prototext.clear import without_fields
 from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from int8cal.types import SampleOrder, SplitName
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Summarised):
     """A run that is decided and not yet done. Nothing was decoded or written to make it.
 
     Attributes:
@@ -138,6 +139,22 @@ class Plan:
         """SHA-256 of the parsed spec with every path field cleared: the same wherever the data lie."""
         cleared = without_fields(self.spec.message, self.network.path_roles)
         return hashlib.sha256(cleared.SerializeToString(deterministic=True)).hexdigest()
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        return f"{self.network.name}: {self.batch_count} batches of {times(self.shape)} float32, {self.split}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The few facts that a notebook shows."""
+        yield "spec", self.spec.path
+        yield "network", self.network.name
+        yield "split", self.split if self.folder is None else "none: images of a folder"
+        yield "batches", f"{self.batch_count} of {times(self.shape)} float32, {self.nbytes / 1e6:,.1f} MB"
+        yield "seed", self.seed
+        yield "arithmetic", f"{self.arithmetic.name} ({self.arithmetic.evidence})"
+        yield "first samples", ", ".join(sample.frame_id for sample in self.candidates(min(5, self.image_count)))
+        for warning in self.warnings:
+            yield "warning", warning
 
     def facts(self) -> dict[str, Any]:
         """What decides the result, but for the samples, as JSON types."""

@@ -6,6 +6,7 @@ options, the spec, and the file's own size.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,9 +21,10 @@ from int8cal.engine.work import FailedSample, Image, ImageWork
 from int8cal.errors import DataError, UsageError
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import printable, shortened
-from int8cal.pipeline import plan
+from int8cal.pipeline import plan, read_spec
 from int8cal.planning import checked_options
 from int8cal.samples.encoded import sample_place
+from int8cal.spec.prototext.spec import Spec
 from int8cal.tensorfile.digest import digest_of
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.layout import FOLDER_RECURSIVE, is_of_folder, is_seed
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from int8cal.check.statistics import ImageStatistics
     from int8cal.plans import Plan
     from int8cal.samples.samples import Sample
-    from int8cal.spec.prototext.spec import Spec
     from int8cal.tensorfile import TensorFile
     from int8cal.types import BatchNCHW_f32, ImageCHW_f32, Progress, SplitName
 
@@ -107,6 +108,24 @@ class Origin:
                 "Compare that with what the network is trained and run with.",
             )
         ]
+
+
+def origin_of(spec: Spec | str | os.PathLike[str] | None, origin: Origin | None = None) -> Origin | None:
+    """What a caller says a tensorfile is made from: a spec, its path, or more than that.
+
+    Raises:
+        UsageError: both are given, or one is of a wrong type.
+        SpecError: the spec cannot be read.
+    """
+    if origin is not None and not isinstance(origin, Origin):
+        raise UsageError(
+            f"an origin cannot be of the type {type(origin).__name__}", hint="Give int8cal.Origin(spec), or spec=…"
+        )
+    if spec is None:
+        return origin
+    if origin is not None:
+        raise UsageError("spec and origin say the same", hint="Give one of them.")
+    return Origin(spec if isinstance(spec, Spec) else read_spec(spec))
 
 
 def planned(origin: Origin, file: TensorFile) -> tuple[list[Finding], Plan | None]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from int8cal.io.safe_text import printable
+from int8cal.io.summary import Summarised
 from int8cal.spec.prototext.fields import without_cleared
 from int8cal.spec.prototext.text import Scalar, SpecText
 from int8cal.types import Message
 
 
-@dataclass(frozen=True)
-class Spec:
+@dataclass(frozen=True, repr=False)
+class Spec(Summarised):
     """A spec file that was read, parsed and checked.
 
     Attributes:
@@ -28,6 +30,19 @@ class Spec:
     message: Message
     root: str
     warnings: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        warned = f", {len(self.warnings)} warnings" if self.warnings else ""
+        return f"{self.path}: {self.root}{warned}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The few facts that a notebook shows."""
+        yield "message", self.root
+        for field, _ in self.message.ListFields():
+            yield "field", field.name
+        for warning in self.warnings:
+            yield "warning", warning
 
     @cached_property
     def live_text(self) -> SpecText:
