@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from int8cal.check.inspection import Inspection, inspect
-    from int8cal.check.rebuild import Origin
+    from int8cal.check.rebuild import Claim
     from int8cal.check.verify import Verification, verify
     from int8cal.engine.batches import PlanBatches
     from int8cal.errors import (
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from int8cal.models.agreement import Agreement
     from int8cal.models.compare import Comparison, compare
     from int8cal.models.quantize import QuantizeReport, quantize
-    from int8cal.pipeline import make, plan, read_spec
+    from int8cal.origins.experiment import Spec, read_spec
+    from int8cal.pipeline import make, plan
     from int8cal.plans import Plan
     from int8cal.report.build import write_report
-    from int8cal.spec.prototext.spec import Spec
     from int8cal.tensorfile import TensorFile
     from int8cal.tensorfile.findings import Finding
     from int8cal.types import Batches
@@ -60,16 +60,16 @@ if TYPE_CHECKING:
 _HOME = {
     "Agreement": "models.agreement",
     "Batches": "types",
+    "Claim": "check.rebuild",
     "Comparison": "models.compare",
     "Exported": "exports.formats",
     "Finding": "tensorfile.findings",
     "Inspection": "check.inspection",
     "Manifest": "manifest",
-    "Origin": "check.rebuild",
     "Plan": "plans",
     "PlanBatches": "engine.batches",
     "QuantizeReport": "models.quantize",
-    "Spec": "spec.prototext.spec",
+    "Spec": "origins.experiment",
     "TensorFile": "tensorfile",
     "Verification": "check.verify",
     "compare": "models.compare",
@@ -78,7 +78,7 @@ _HOME = {
     "make": "pipeline",
     "plan": "pipeline",
     "quantize": "models.quantize",
-    "read_spec": "pipeline",
+    "read_spec": "origins.experiment",
     "readers": "exports.readers",
     "verify": "check.verify",
     "write_report": "report.build",
@@ -87,6 +87,7 @@ _HOME = {
 __all__ = [
     "Agreement",
     "Batches",
+    "Claim",
     "Comparison",
     "DataError",
     "EngineFailedError",
@@ -98,7 +99,6 @@ __all__ = [
     "Int8calError",
     "Manifest",
     "MissingDataError",
-    "Origin",
     "OutOfMemoryError",
     "OutputError",
     "OutputExistsError",

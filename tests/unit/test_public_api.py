@@ -93,9 +93,9 @@ class TestTakesPathsAndOpenThings:
             assert [finding.code for finding in found.findings if finding.code == "rebuilt"]
         assert made["file"][0].shape == made["file"].shape  # it was not closed
 
-    def test_verify_takes_spec_or_origin(self, made) -> None:
+    def test_verify_takes_spec_or_claim(self, made) -> None:
         with pytest.raises(int8cal.UsageError, match="say the same"):
-            int8cal.verify(made["file"], spec=made["spec"], origin=int8cal.Origin(made["spec"]))
+            int8cal.verify(made["file"], spec=made["spec"], claim=int8cal.Claim(made["spec"]))
 
     def test_the_report_takes_them_too(self, made, tiny_dataset, tmp_path: Path) -> None:
         found = int8cal.write_report(made["file"], tmp_path / "report.html", spec=tiny_dataset.spec)
@@ -124,7 +124,7 @@ def test_a_wrong_type_is_a_usage_error(wrong: object, made, tmp_path: Path) -> N
         lambda: int8cal.inspect(wrong),  # type: ignore[arg-type]
         lambda: int8cal.verify(wrong),  # type: ignore[arg-type]
         lambda: int8cal.verify(file, spec=wrong or 0),  # type: ignore[arg-type]
-        lambda: int8cal.verify(file, origin=wrong or 0),  # type: ignore[arg-type]
+        lambda: int8cal.verify(file, claim=wrong or 0),  # type: ignore[arg-type]
         lambda: int8cal.verify(file, model=wrong or 0),  # type: ignore[arg-type]
         lambda: int8cal.write_report(wrong, out),  # type: ignore[arg-type]
         lambda: int8cal.write_report(file, wrong),  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ from int8cal.tensorfile.findings import Finding
 
 if TYPE_CHECKING:
     from int8cal.models.probe import Probe, Remembered
-    from int8cal.models.session import Layout
+    from int8cal.types import Layout
 
 PROBED_IMAGES = 16
 """Images that are shown to a model: enough to differ, few enough for a second."""

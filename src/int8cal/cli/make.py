@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.ending import told_truly
-from int8cal.cli.groups import SuggestingGroup
-from int8cal.cli.launcher import LauncherCommand
-from int8cal.cli.options import Command, decorated
-from int8cal.cli.process import keep_freed_memory
+from int8cal.cli.options import Command, LauncherCommand, SuggestingGroup, decorated, json_option, overwrite_option
+from int8cal.cli.process import keep_freed_memory, told_truly
 from int8cal.cli.tables import plan_table, run_table
 from int8cal.errors import UsageError
+from int8cal.types import COMPRESSIONS, ON_BAD_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from int8cal.networks.network import Network
+    from int8cal.network_kit.network import Network
     from int8cal.plans import Plan
 
 _spec = click.option(
@@ -51,17 +49,17 @@ _reading = decorated(
     click.option("--strict", is_flag=True, help="Legacy spec fields are errors, not warnings."),
     click.option("--strict_network", is_flag=True, help="A spec of another network is an error."),
     click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
+    json_option,
 )
 
 _output = decorated(
     click.option(
         "-o", "--output_path", "--output", "out", required=True, metavar="FILE", help="The tensorfile to make."
     ),
-    click.option("--overwrite", is_flag=True, help="Replace an existing tensorfile; nothing else is replaced."),
+    overwrite_option("Replace an existing tensorfile; nothing else is replaced."),
     click.option(
         "--on_bad_image",
-        type=click.Choice(["fail", "skip"]),
+        type=click.Choice(ON_BAD_IMAGE),
         default="fail",
         show_default=True,
         help="What to do about an image that cannot be used.",
@@ -74,7 +72,7 @@ _output = decorated(
     ),
     click.option(
         "--compression",
-        type=click.Choice(["fast", "small", "none"]),
+        type=click.Choice(COMPRESSIONS),
         default="fast",
         show_default=True,
         help="fast: about 1/4 of the raw size; small: 10 % less, at 5x the time; none: for local, short-lived files.",
@@ -177,7 +175,7 @@ def _default_batches(network: Network | None) -> str:
 def _default_seed(network: Network | None) -> str:
     if network is None:
         return "the spec's random_seed where NVIDIA's command heeds it, else 42"
-    from int8cal.networks.network import default_seed  # late: it needs NumPy
+    from int8cal.network_kit.network import default_seed  # late: it needs NumPy
 
     return str(default_seed(None)) if network.seed is default_seed else "the spec's own"
 
@@ -299,7 +297,8 @@ def _planned(
     strict_network: bool,
     **options: str | None,
 ) -> Plan:
-    from int8cal.pipeline import plan, read_spec
+    from int8cal.origins.experiment import read_spec
+    from int8cal.pipeline import plan
 
     read = read_spec(
         spec, network, allow_unknown_fields=allow_unknown_fields, strict=strict, strict_network=strict_network
@@ -308,7 +307,7 @@ def _planned(
         console.note(f"warning: {warning}")
     planned = plan(
         read,
-        split="validation" if use_validation_set else "training",
+        split="validation" if use_validation_set else None,
         max_batches=max_batches,
         seed=seed,
         batch_size=batch_size,

@@ -82,4 +82,4 @@ class PlanBatches(Summarised):
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""
-        return f"{len(self)} batches of {times(self.shape)} float32, {self.plan.network.name}"
+        return f"{len(self)} batches of {times(self.shape)} float32, {self.plan.origin.name}"
