@@ -26,6 +26,7 @@ from int8cal.tensorfile.layout import SKIPPED
 
 if TYPE_CHECKING:
     from int8cal.check.rebuild import Claim, MadeFrom
+    from int8cal.models.binding import Constants
     from int8cal.origins.origin import Origin
     from int8cal.plans import Plan
     from int8cal.tensorfile import TensorFile
@@ -120,6 +121,7 @@ def verify(
     model: str | os.PathLike[str] | None = None,
     input_name: str | None = None,
     layout: Layout | None = None,
+    constants: Constants | None = None,
     watchers: Iterable[Watcher] = (),
     workers: int | None = None,
     progress: Progress | None = None,
@@ -134,6 +136,7 @@ def verify(
         model: a float ONNX model to show a few of the images to; None: none. Needs the extra ``quantize``.
         input_name: the model's input, to be sure of it.
         layout: layout of that input, where it cannot be told.
+        constants: values of the model's other inputs, which take no images.
         watchers: shown every usable image during the pass.
         workers: threads for making images; None: the processors that this process may use.
         progress: told how far the pass is.
@@ -150,7 +153,9 @@ def verify(
     """
     claim = claim_of(spec, claim)
     with opened_file(path) as file:
-        seen = [] if model is None else try_model(file, model, input_name=input_name, layout=layout)
+        seen = []
+        if model is not None:
+            seen = try_model(file, model, input_name=input_name, layout=layout, constants=constants)
         structure = [*check_structure(file), *_unknown_network(file)]
         values, statistics = ValueCheck(file), Statistics(file.shape[1])
         rebuilt = _Rebuild(claim, file, workers)
