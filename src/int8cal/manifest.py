@@ -139,7 +139,7 @@ def reference_facts(plan: Plan) -> dict[str, Any]:
         "schema": SCHEMA,
         "int8cal": __version__,
         **plan.facts(),
-        "arithmetic": {"name": f"nvidia.{plan.network.name}", "evidence": "reference", "options": {}},
+        "arithmetic": {"name": f"nvidia.{plan.origin.name}", "evidence": "reference", "options": {}},
         "batches": plan.batch_count,
         "skipped": 0,
         "dataset": plan.dataset.facts(),
@@ -203,6 +203,8 @@ def publish(
         manifest: what it says.
         then: done with it, before a signal is obeyed.
     """
+    tensorfile.prepare()  # first: a run that has lost its tensorfile to another one must not touch that one's record
+    run_facts.reclaim()
     run_facts.write(manifest.to_bytes())
     commit_together(run_facts, tensorfile, then=then)
 
