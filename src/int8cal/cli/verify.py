@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 @model_input_options
 @json_option
 def verify(
-    *, file: str, model: str | None, input_name: str | None, layout: Layout | None, as_json: bool, **claim: Any
+    *,
+    file: str,
+    model: str | None,
+    input_name: str | None,
+    constants: dict[str, list[float]],
+    layout: Layout | None,
+    as_json: bool,
+    **claim: Any,
 ) -> None:
     """Check a tensorfile, ours or NVIDIA's: structure, values, and whether they make sense.
 
@@ -42,13 +49,14 @@ def verify(
     """
     from int8cal.check.verify import verify as verify_file
 
-    if model is None and not (input_name is None and layout is None):
+    if model is None and not (input_name is None and layout is None and not constants):
         raise click.UsageError("--input and --layout are for --model M.onnx")
     found = verify_file(
         file,
         claim=claim_of(**claim),
         model=model,
         input_name=input_name,
+        constants=constants,
         layout=layout,
         progress=progress.on_stderr(),
     )
