@@ -20,7 +20,7 @@ from int8cal.errors import UseError
 from int8cal.guard.onnx_bounds import check_apart
 from int8cal.guard.onnx_wire import MAX_RANK, NO_MODEL_HINT, check_wire
 from int8cal.io.file_kinds import HDF5_SIGNATURE
-from int8cal.io.paths import open_regular
+from int8cal.io.paths import given_path, open_regular
 from int8cal.models import extras
 from int8cal.models.names import all_graphs, inner_graphs
 
@@ -57,7 +57,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
 def load_with_paths(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
     """As `load_model`, with the paths of all files that the model lies in: its own, and those of external data."""
-    name = os.fspath(path)
+    name = given_path(path, "a model")
     refuse_other_formats(name)
     onnx = extras.onnx()
     model = _parse(onnx, name)
@@ -102,8 +102,8 @@ def check_valid(model: Any, where: str | None = None) -> None:
 def marked(model: Any) -> Any:
     """The model, or a copy in which nodes that are not computed have a domain of their own.
 
-    `foreign_operator` knows it. That are operators outside the standard (TensorRT's plug-ins, mostly) and those whose running time nobody can tell
-    (``Loop``), wherever they stand: a node with a graph inside that holds one is one, too.
+    `foreign_operator` tells them. They are the operators outside the standard, TensorRT's plug-ins mostly, and those
+    whose running time nobody can tell (``Loop``); a node with a graph inside that holds one is one, too.
     """
     versions = {_canonical(entry.domain): int(entry.version) for entry in model.opset_import}
     known: dict[tuple[str, str], bool] = {}
