@@ -38,6 +38,23 @@ class NotRegularError(OSError):
         super().__init__(errno.EINVAL, "not a regular file", os.fspath(path))
 
 
+def given_path(path: object, what: str) -> str:
+    """A path that a caller gave, as text.
+
+    Args:
+        path: any value.
+        what: what it is a path of, for the message.
+
+    Raises:
+        UsageError: it is not a path.
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise UsageError(
+            f"the path of {what} cannot be of the type {type(path).__name__}", hint="Give a str or a pathlib.Path."
+        )
+    return os.fspath(path)
+
+
 def absolute(path: str) -> str:
     """As `os.path.abspath`, in a working directory that may be gone: a shell keeps a deleted one as its own.
 

@@ -67,7 +67,8 @@ def address_hint(path: str) -> str | None:
     address = _ADDRESS_INSIDE.search(path)
     if not address:
         return None
-    return f"It is a remote address ({address[1].lower()}:), and int8cal reads local files only: mount or download it first."
+    scheme = address[1].lower()
+    return f"It is a remote address ({scheme}:), and int8cal reads local files only: mount or download it first."
 
 
 def require_folder(path: str, what: str) -> None:
