@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from int8cal import networks
 from int8cal.errors import SpecError, UsageError
 from int8cal.io.file_kinds import FileKind
-from int8cal.io.paths import given_path
+from int8cal.io.paths import given_path, refuse_missing_address
 from int8cal.io.summary import Summarised
 from int8cal.origins.origin import Choice, Decision
 from int8cal.samples.folders import ImageFolder, read_folder
@@ -191,6 +191,7 @@ def _image_folder(choice: Choice, first_split: SplitName) -> ImageFolder | None:
             "images from a folder belong to no split of the spec",
             hint="Give either --cal_image_dir or --use_validation_set.",
         )
+    refuse_missing_address(os.fspath(path))
     return ImageFolder(os.fspath(path), choice.recursive)
 
 
