@@ -1,0 +1,1 @@
+"""Experiment specs in YAML (TAO 5 to 7): text with positions, schema, interpolations, edits of single values."""
