@@ -159,6 +159,8 @@ def python_page() -> str:
             continue
         parts.append(f"## `int8cal.{name}`\n")
         parts.append(_block(member, name))
+        if inspect.ismodule(member):
+            parts += [f"### `{name}.{title}`\n\n{_block(getattr(member, title), title)}" for title in member.__all__]
         if inspect.isclass(member):
             parts += [f"### `{name}.{title}`\n\n{_block(part, title)}" for title, part in _public_parts(member)]
     return "\n".join(parts)
@@ -177,7 +179,9 @@ def _is_attribute(part: Any) -> bool:
 
 def _block(member: Any, name: str) -> str:
     text = inspect.getdoc(member) or ""
-    if not (_is_attribute(member) or is_dataclass(member)):  # dataclasses are made by the package, not by its users
+    if not (
+        inspect.ismodule(member) or _is_attribute(member) or is_dataclass(member)
+    ):  # dataclasses are made by the package, not by its users
         text = f"{_signature(getattr(member, '__func__', member), name)}\n\n{text}"
     return f"```text\n{text}\n```\n"
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         UsageError,
         UseError,
     )
+    from int8cal.exports import readers
     from int8cal.exports.formats import export
     from int8cal.manifest import Manifest
     from int8cal.models.compare import compare
@@ -61,6 +62,7 @@ _HOME = {
     "export": "exports.formats",
     "make": "pipeline",
     "plan": "pipeline",
+    "readers": "exports.readers",
     "quantize": "models.quantize",
     "read_spec": "pipeline",
     "verify": "check.verify",
@@ -95,6 +97,7 @@ __all__ = [
     "plan",
     "quantize",
     "read_spec",
+    "readers",
     "verify",
     "write_report",
 ]
@@ -103,7 +106,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'int8cal' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"int8cal.{_HOME.get(name, 'errors')}"), name)
+    home = _HOME.get(name, "errors")
+    module = importlib.import_module(f"int8cal.{home}")
+    return module if name == "readers" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -19,7 +19,7 @@ from int8cal import __version__
 from int8cal.engine.versions import deciding_packages
 from int8cal.io.file_kinds import FileKind
 from int8cal.io.files import OutputFile, commit_together
-from int8cal.io.regular_files import open_regular
+from int8cal.io.paths import open_regular
 from int8cal.samples.encoded import sample_place
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def reference_facts(plan: Plan) -> dict[str, Any]:
         "int8cal": __version__,
         **plan.facts(),
         "arithmetic": {"name": f"nvidia.{plan.network.name}", "evidence": "reference", "options": {}},
-        "batches": plan.batches,
+        "batches": plan.batch_count,
         "skipped": 0,
         "dataset": plan.dataset.facts(),
         "plan_sha256": plan.sha256,
@@ -174,7 +174,7 @@ def run_facts_output(out: str, *, overwrite: bool) -> OutputFile:
         overwrite: whether the user wants files replaced; one that is something else is not, even so.
     """
     path = f"{out}.json"
-    kind = FileKind("record of a run", is_run_facts)
+    kind = FileKind("the record of a run", is_run_facts)
     return OutputFile(path, overwrite=overwrite or is_run_facts(path), replaces=kind)
 
 

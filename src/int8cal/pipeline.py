@@ -21,9 +21,9 @@ from int8cal.engine.assemble import Assembled, OnBadImage, assemble
 from int8cal.engine.journal import Journal, journal_path
 from int8cal.engine.resume import resumed
 from int8cal.engine.versions import encoder_versions
-from int8cal.engine.work import Work
+from int8cal.engine.work import ChunkWork, ImageWork
 from int8cal.errors import EngineFailedError, OutputError, SpecError, UsageError
-from int8cal.io.files import require_free_space
+from int8cal.io.paths import require_free_space
 from int8cal.io.progress import watched
 from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.networks.reading import read_and_parse
@@ -144,7 +144,7 @@ def plan(
         seed=seed,
         batch_size=batch_size,
         max_batches=max_batches,
-        batches=batches,
+        batch_count=batches,
         dataset=dataset,
         order=order,
         arithmetic=arithmetic,
@@ -226,19 +226,19 @@ def make(
         _journal(plan, out, encoder, nbytes) if resume else nullcontext() as journal,
     ):
         output.require_space(nbytes)
-        work = Work(plan.arithmetic, plan.image_shape, encoder)
-        samples = plan.candidates(None if skipping else plan.images)
+        work = ChunkWork(ImageWork.of(plan), encoder)
+        samples = plan.candidates(None if skipping else plan.image_count)
         results = resumed(stream, journal, work, samples, workers) if journal else stream(work, samples, workers)
         with (
-            output.writer(plan.shape, encoder, plan.batches) as writer,
+            output.writer(plan.shape, encoder, plan.batch_count) as writer,
             closing(results),
-            watched(progress, plan.images) as advance,
+            watched(progress, plan.image_count) as advance,
         ):
             assembled = assemble(
                 results,
                 writer,
                 batch_size=plan.batch_size,
-                batches=None if skipping and plan.max_batches == -1 else plan.batches,
+                batches=None if skipping and plan.max_batches == -1 else plan.batch_count,
                 max_skipped=max_skipped,
                 advance=advance,
             )
@@ -278,7 +278,7 @@ def _journal(plan: Plan, out: str, compression: Compression, nbytes: int) -> Jou
     path = journal_path(out, identity)
     kept = os.path.getsize(path) if os.path.exists(path) else 0
     require_free_space(os.path.dirname(path), 2 * nbytes - kept)  # the output grows beside it
-    image_bytes = plan.nbytes // plan.images
+    image_bytes = plan.nbytes // plan.image_count
     return Journal(path, identity, samples=len(plan.order), batch_size=plan.batch_size, image_bytes=image_bytes)
 
 
@@ -297,7 +297,7 @@ def _made_by_nvidia(
     ):
         result = tao.run(command, plan, output.scratch, folder)
         run = {"engine": "tao", "command": list(result.arguments), "exit_code": result.exit_code}
-        run |= clock.facts(plan.images)
+        run |= clock.facts(plan.image_count)
         facts = manifests.reference_facts(plan)
         if result.problem:
             error = {"message": result.problem, "exit_code": EngineFailedError.exit_code}

@@ -17,6 +17,7 @@ from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from int8cal.engine.batches import PlanBatches
     from int8cal.networks.network import Arithmetic, Network
     from int8cal.samples.folder import ImageFolder
     from int8cal.samples.samples import Dataset, Sample
@@ -35,9 +36,9 @@ class Plan:
         seed: seed of the sample order.
         batch_size: images per batch.
         max_batches: batches asked for; -1: all full ones.
-        batches: batches that the run will write when no image is bad.
+        batch_count: batches that the run will write when no image is bad.
         dataset: the samples of the split.
-        order: indexes into ``dataset.samples``, one epoch; the first ``batches * batch_size`` are used.
+        order: indexes into ``dataset.samples``, one epoch; the first ``image_count`` are used.
         arithmetic: image file → network input.
         image_shape: (C, H, W) of every image.
         options: the network's choices beside the spec.
@@ -50,7 +51,7 @@ class Plan:
     seed: int
     batch_size: int
     max_batches: int
-    batches: int
+    batch_count: int
     dataset: Dataset
     order: SampleOrder
     arithmetic: Arithmetic
@@ -64,15 +65,15 @@ class Plan:
         return (self.batch_size, *self.image_shape)
 
     @property
-    def images(self) -> int:
+    def image_count(self) -> int:
         """Images in the file when none is bad."""
-        return self.batches * self.batch_size
+        return self.batch_count * self.batch_size
 
     @property
     def nbytes(self) -> int:
         """Bytes of all batches as float32, uncompressed."""
         channels, height, width = self.image_shape
-        return self.images * channels * height * width * 4
+        return self.image_count * channels * height * width * 4
 
     @property
     def images_from(self) -> str:
@@ -88,12 +89,27 @@ class Plan:
 
     def samples(self) -> Iterator[Sample]:
         """The samples that go into the file when none is bad, in order."""
-        return self.candidates(self.images)
+        return self.candidates(self.image_count)
 
     def candidates(self, limit: int | None = None) -> Iterator[Sample]:
         """Samples of the epoch in order, ``limit`` of them: with bad images left out, later ones move up."""
         samples = self.dataset.samples
         return (samples[index] for index in self.order[:limit])
+
+    def batches(self, *, workers: int | None = None) -> PlanBatches:
+        """The batches themselves, made anew in each pass, on threads and in bounded memory; no file is written.
+
+            for batch in int8cal.plan("spec.txt").batches():  # float32 (B, C, H, W)
+                ...
+
+        They equal those of the file that `int8cal.make` writes, in every bit, and go wherever a tensorfile goes.
+
+        Args:
+            workers: threads; None: the processors that this process may use.
+        """
+        from int8cal.engine.batches import PlanBatches  # late: a dry run needs no arithmetic
+
+        return PlanBatches(self, workers)
 
     def missing_images(self) -> list[str]:
         """Image files of the chosen samples that are not there, each once."""
@@ -159,7 +175,7 @@ class Plan:
         """The dry run's result, as JSON types."""
         return {
             **self.facts(),
-            "batches": self.batches,
+            "batches": self.batch_count,
             "shape": list(self.shape),
             "bytes": self.nbytes,
             "plan_sha256": self.sha256,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,36 @@ class Size(NamedTuple):
 
     height: int
     width: int
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """Calibration batches, which can be gone through again and again.
+
+    `int8cal.TensorFile` is one, and so is what `int8cal.Plan.batches` gives. Whatever takes batches also takes lists
+    of arrays and functions that return iterators of them: see `int8cal.tensorfile.batches.opened`.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, C, H, W) of every batch; the last may have fewer images."""
+
+    @property
+    def image_count(self) -> int:
+        """Number of images in all batches."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that the batches are in, the one that names them first; empty when they are in none."""
+
+    def encoded_sha256(self) -> Mapping[int, bytes]:
+        """Number of an image → SHA-256 of the image file that it was made from, of those of which that is known."""
+
+    def __len__(self) -> int:
+        """Number of batches."""
+
+    def __iter__(self) -> Iterator[BatchNCHW_f32]:
+        """All batches from the first, C-contiguous."""
 
 
 class Progress(Protocol):

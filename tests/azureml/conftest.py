@@ -17,7 +17,7 @@ from int8cal.networks import path_roles
 from int8cal.pipeline import read_spec
 from int8cal.spec.prototext.roles import path_values
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+sys.path[:0] = [str(Path(__file__).parents[2] / "tools"), str(Path(__file__).parent)]
 
 DATA = "/home/jupyter/data/training"
 RECORDS = "/home/jupyter/data/tfrecords/kitti_trainval"

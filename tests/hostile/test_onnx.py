@@ -122,27 +122,6 @@ def expand_bomb(path: Path) -> None:
     saved(path, relu(None, node, one=np.ones(1, np.float32), size=np.array([1 << 20, 1 << 20], np.int64)))
 
 
-def endless_loop(path: Path) -> None:
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["again"])],
-        "body",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-        ],
-        [helper.make_tensor_value_info("again", TensorProto.BOOL, [])],
-    )
-    saved(path, relu(None, helper.make_node("Loop", ["", "go"], [], body=body), go=np.array(True)))
-
-
-def custom_domain(path: Path) -> None:
-    def change(model: onnx.ModelProto) -> None:
-        model.graph.node.append(helper.make_node("Exploit", ["x"], ["e"], domain="evil"))
-        model.opset_import.append(helper.make_opsetid("evil", 1))
-
-    saved(path, relu(change))
-
-
 def function_bomb(path: Path) -> None:
     """Twenty functions, each calling the one before ten times: 10²⁰ nodes when inlined."""
 
@@ -224,8 +203,6 @@ HOSTILE: dict[str, Make] = {
     "sparse tensor": sparse_bomb,
     "huge constant": constant_of_shape_bomb,
     "huge expansion": expand_bomb,
-    "endless loop": endless_loop,
-    "custom operator": custom_domain,
     "functions that multiply": function_bomb,
     "millions of nodes": node_bomb,
     "millions of strings": string_bomb,

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "tensorfile": GROUND | {"guard"},
     "networks": STAGES,
     "planning": STAGES | {"networks"},
-    "plans": STAGES | {"networks"},
+    "plans": STAGES | {"networks", "engine"},
     "engine": STAGES | {"networks", "plans"},
     "manifest": RUN - {"pipeline"},
     "pipeline": RUN,

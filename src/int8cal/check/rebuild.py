@@ -16,14 +16,13 @@ import numpy.typing as npt
 
 from int8cal import networks
 from int8cal.engine.native import map_on_threads
-from int8cal.engine.work import EncodedSample, FailedSample, Work
+from int8cal.engine.work import FailedSample, Image, ImageWork
 from int8cal.errors import DataError, UsageError
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import printable, shortened
 from int8cal.pipeline import plan
 from int8cal.planning import checked_options
 from int8cal.samples.encoded import sample_place
-from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.digest import digest_of
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.layout import FOLDER_RECURSIVE, is_of_folder, is_seed
@@ -124,7 +123,7 @@ def planned(origin: Origin, file: TensorFile) -> tuple[list[Finding], Plan | Non
         found = origin.plan(file, batch_size=file.shape[0], batches=len(file))
     except DataError:
         images = len(file) * file.shape[0]
-        possible = origin.plan(file, batch_size=1, batches=-1).images  # is it the number that cannot be?
+        possible = origin.plan(file, batch_size=1, batches=-1).image_count  # is it the number that cannot be?
         if possible >= images:
             raise
         return [_of_other_data(f"the file has {images} images, spec and data give {possible}")], None
@@ -209,16 +208,10 @@ class Difference:
 
 def rebuilt_images(
     planned: Plan, samples: Iterable[Sample], workers: int | None = None
-) -> Generator[EncodedSample | FailedSample]:
-    """Samples → their images, uncompressed, in order; close it to end the work early."""
-    work = Work(planned.arithmetic, planned.image_shape, Compression.named("none"))
-    with closing(map_on_threads(work, samples, workers)) as results:
+) -> Generator[Image | FailedSample]:
+    """Samples → their images, in order; close it to end the work early."""
+    with closing(map_on_threads(ImageWork.of(planned), samples, workers)) as results:
         yield from results
-
-
-def image_of(planned: Plan, result: EncodedSample) -> ImageCHW_f32:
-    """The network input that an engine made, CHW float32."""
-    return np.frombuffer(result.chunk, np.float32).reshape(planned.image_shape)
 
 
 @dataclass
@@ -256,7 +249,7 @@ class InOrder:
             if result is None:
                 return
             self._compared += 1
-            made = image_of(self.planned, result)
+            made = result.tensor
             difference = Difference.between(image, made)
             if difference is None:
                 self.made_from[number] = _made_from(result)
@@ -297,7 +290,7 @@ class InOrder:
             )
         ]
 
-    def _result(self, number: int) -> EncodedSample | None:
+    def _result(self, number: int) -> Image | None:
         """What the plan makes for an image of the file; images left out by the run are left out here."""
         while True:
             result = next(self._results, None)
@@ -342,8 +335,8 @@ def in_any_order(
     failed: list[FailedSample] = []
     with watched(progress, len(samples)) as advance, closing(rebuilt_images(planned, samples, workers)) as results:
         for result in results:
-            if isinstance(result, EncodedSample):
-                made = image_of(planned, result)
+            if isinstance(result, Image):
+                made = result.tensor
                 for number in missing.pop(digest_of(made), ()):
                     made_from[number] = _made_from(result)
                 fields.append((result.sample, _fields(made)))
@@ -392,7 +385,7 @@ def _nearest(
     wanted = _fields(image)
     ranked = sorted(fields, key=lambda entry: float(np.abs(entry[1] - wanted).sum()))
     for result in rebuilt_images(planned, [sample for sample, _ in ranked[:1]], 1):
-        if isinstance(result, EncodedSample) and (difference := Difference.between(image, image_of(planned, result))):
+        if isinstance(result, Image) and (difference := Difference.between(image, result.tensor)):
             return _described(number, file, result.sample, difference)
     return f"batch {batch} image {position}, none"
 
@@ -404,8 +397,8 @@ def _fields(image: ImageCHW_f32) -> npt.NDArray[np.float32]:
     return np.array([cell.mean(axis=(1, 2)) for cell in cells], np.float32)
 
 
-def _made_from(result: EncodedSample) -> MadeFrom:
-    return MadeFrom(result.sample, Size(result.height, result.width))
+def _made_from(result: Image) -> MadeFrom:
+    return MadeFrom(result.sample, Size(result.facts.height, result.facts.width))
 
 
 def _incomplete(compared: int) -> Finding:

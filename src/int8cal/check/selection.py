@@ -20,7 +20,7 @@ def some_images(file: TensorFile, wanted: int) -> BatchNCHW_f32:
     """At most ``wanted`` images from all over a file as one batch; those that cannot be read or used are left out."""
     size = file.shape[0]
     places: dict[int, list[int]] = {}
-    for number in evenly(file.images, wanted):
+    for number in evenly(file.image_count, wanted):
         places.setdefault(number // size, []).append(number % size)
     found = [np.empty((0, *file.shape[1:]), np.float32)]
     for batch, positions in places.items():

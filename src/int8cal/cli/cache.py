@@ -76,8 +76,9 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
     """
     from dataclasses import replace
 
+    from int8cal.io.file_kinds import CALIBRATION_CACHE
     from int8cal.io.files import write_file
-    from int8cal.tensorrt.cache import CACHE, dumps, dumps_json, read_cache, version_number
+    from int8cal.tensorrt.cache import dumps, dumps_json, read_cache, version_number
 
     content = read_cache(source)
     if trt_version is not None:
@@ -85,7 +86,7 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
     keeps_all = output.endswith(".json")
     left_out = () if keeps_all else content.without_range
     text = dumps_json(content) if keeps_all else dumps(content)
-    write_file(output, text.encode(), overwrite=overwrite, inputs=(source,), replaces=CACHE)
+    write_file(output, text.encode(), overwrite=overwrite, inputs=(source,), replaces=CALIBRATION_CACHE)
     if as_json:
         facts = {"output": output, "header": content.header, "tensors": len(content.amax) - len(left_out)}
         console.print_json({"cache": {**facts, "left_out": list(left_out)}})

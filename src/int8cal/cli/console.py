@@ -114,7 +114,7 @@ def configure_logging(*, verbose: bool = False, log_file: str | None = None) -> 
 
 
 def _opened_log(path: str) -> logging.Handler:
-    from int8cal.io.files import kind_of_file
+    from int8cal.io.paths import kind_of_file
 
     hint = "Give --log_file the name of a file, in a folder that can be written to."
     try:

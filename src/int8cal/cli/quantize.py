@@ -117,6 +117,8 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
         "images": report.images,
         "nodes": report.nodes,
         "excluded": list(report.excluded),
+        "not_computed": [{"node": node.name, "operator": node.operator} for node in report.foreign],
+        "behind": list(report.behind),
         "opset": {"float": report.opset[0], "int8": report.opset[1]},
         "bytes": {"float": report.float_bytes, "int8": report.int8_bytes},
         "amax": report.amax,
@@ -142,6 +144,11 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
             lines.append(f"not listed there: {len(report.unlisted)} tensors that are merged into others (see --json)")
     if report.excluded:
         lines.append(f"left in float: {', '.join(report.excluded)}")
+    if report.foreign:
+        nodes = ", ".join(f"{node.name} ({node.operator})" for node in report.foreign)
+        lines.append(f"not computed here, in the INT8 model as they were: {nodes}")
+    if report.behind:
+        lines.append(f"left in float, for they stand behind those: {', '.join(report.behind)}")
     if report.inactive:
         lines.append(f"always 0 on these images, range unknown: {', '.join(report.inactive)}")
     if report.in_sample:

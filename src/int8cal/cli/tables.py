@@ -41,7 +41,7 @@ def plan_table(plan: Plan) -> list[tuple[str, object]]:
         ("network", f"{plan.network.name}: {plan.network.title}"),
         ("images", f"{len(plan.dataset.samples)} {_images(plan.images_from, plan.split)}"),
         ("sources", len(plan.dataset.sources)),
-        ("batches", f"{plan.batches} of {plan.batch_size} images"),
+        ("batches", f"{plan.batch_count} of {plan.batch_size} images"),
         ("shape", "{} x {} x {} x {} float32".format(*plan.shape)),
         ("size", f"{plan.nbytes / 1e6:,.1f} MB uncompressed"),
         ("order", f"seed {plan.seed}"),
@@ -49,7 +49,7 @@ def plan_table(plan: Plan) -> list[tuple[str, object]]:
         ("plan", plan.sha256),
     ]
     rows += list(plan.dataset.counts.items())
-    rows += [("first samples", ", ".join(sample.frame_id for sample in plan.candidates(min(5, plan.images))))]
+    rows += [("first samples", ", ".join(sample.frame_id for sample in plan.candidates(min(5, plan.image_count))))]
     rows.append(("missing images", len(missing)))
     rows += [("", path) for path in missing[:_MISSING_SHOWN]]
     if len(missing) > _MISSING_SHOWN:

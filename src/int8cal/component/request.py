@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from int8cal.component.inputs import INPUTS, MAPPINGS, NOT_DEFINED, OUTPUT_DIR, FolderMapping
 from int8cal.component.values import given, typed
 from int8cal.errors import UsageError
-from int8cal.io.current_folder import absolute
+from int8cal.io.paths import absolute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -276,4 +276,15 @@ def _tell_mlflow(outcome: Outcome) -> None:
             "int8cal.reused": str(manifest.reused),
         },
         files=files,
+        dataset={
+            "name": str(request.values["model_app_name"]),
+            "digest": str(manifest.facts["plan_sha256"])[:32],  # the most that tracking stores take is 36
+            "source": _data_folder(request),
+        },
     )
+
+
+def _data_folder(request: Request) -> str:
+    """The folder that the images come from: that of the training data where the validation set has none of its own."""
+    places = {place.mapping.role: place.path for place in request.run_paths}
+    return places.get(f"{request.split}_data") or places["training_data"]

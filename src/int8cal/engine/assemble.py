@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from int8cal.engine.work import EncodedSample, FailedSample
 from int8cal.errors import DataError
-from int8cal.tensorfile.layout import SKIPPED, SampleRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from int8cal.samples.samples import Sample
+    from int8cal.tensorfile.layout import SampleRow
     from int8cal.tensorfile.writer import TensorFileWriter
 
 log = logging.getLogger(__name__)
@@ -85,17 +83,7 @@ def assemble(
 def _write_batch(batch: list[EncodedSample], writer: TensorFileWriter, done: Assembled) -> None:
     for position, result in enumerate(batch):
         writer.append(result.chunk)
-        done.rows.append(
-            _row(
-                result.sample,
-                batch=done.batches,
-                position=position,
-                height=result.height,
-                width=result.width,
-                encoded_bytes=result.encoded_bytes,
-                sha256=result.sha256,
-            )
-        )
+        done.rows.append(result.row(done.batches, position))
     done.batches += 1
 
 
@@ -110,32 +98,4 @@ def _skip(failed: FailedSample, done: Assembled, max_skipped: int) -> None:
         ) from failed.error
     log.warning("skipped %s: %s", failed.error.where, failed.error.message)
     done.skipped.append(failed)
-    done.rows.append(
-        _row(failed.sample, batch=SKIPPED, position=SKIPPED, height=0, width=0, encoded_bytes=0, sha256=bytes(32))
-    )
-
-
-def _row(
-    sample: Sample,
-    *,
-    batch: int,
-    position: int,
-    height: int,
-    width: int,
-    encoded_bytes: int,
-    sha256: bytes,
-) -> SampleRow:
-    record = sample.record
-    return SampleRow(
-        batch=batch,
-        position=position,
-        source=sample.source,
-        frame_id=sample.frame_id.encode(errors="surrogateescape"),
-        record_file=os.fsencode(record.file_name) if record else b"",
-        record_offset=record.offset if record else -1,
-        record_crc=record.crc if record else 0,
-        height=height,
-        width=width,
-        encoded_bytes=encoded_bytes,
-        sha256=sha256,
-    )
+    done.rows.append(failed.row)

@@ -20,10 +20,9 @@ from array import array
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from int8cal.engine.work import EncodedSample
+from int8cal.engine.work import EncodedSample, ImageFacts
 from int8cal.errors import OutputError
-from int8cal.io.current_folder import absolute
-from int8cal.io.files import kind_of_file, output_errors
+from int8cal.io.paths import absolute, flush, kind_of_file, output_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,12 +44,14 @@ class _Head(NamedTuple):
     """What an entry says before its chunk, in the order of `_HEAD`."""
 
     number: int
-    height: int
-    width: int
-    encoded_bytes: int
-    sha256: bytes
+    facts: ImageFacts
     chunk_bytes: int
     chunk_crc: int
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> _Head:
+        number, *facts, size, crc = _HEAD.unpack(packed)
+        return cls(number, ImageFacts(*facts), size, crc)
 
 
 def journal_path(out: str, identity: Mapping[str, Any]) -> str:
@@ -123,7 +124,7 @@ class Journal:
             return None
         with output_errors(self.path, "cannot keep finished images", hint=_HINT):
             head = self._head(self._offsets[index])
-        return head.sha256 if head else None
+        return head.facts.sha256 if head else None
 
     def read(self, index: int, sample: Sample) -> EncodedSample | None:
         """The kept result of a sample that has one; None when the disk did not keep it well."""
@@ -133,19 +134,11 @@ class Journal:
             chunk = os.pread(self._file, head.chunk_bytes, offset + _HEAD.size + _CRC.size) if head else b""
         if head is None or len(chunk) != head.chunk_bytes or zlib.crc32(chunk) != head.chunk_crc:
             return None
-        return EncodedSample(sample, chunk, head.height, head.width, head.encoded_bytes, head.sha256)
+        return EncodedSample(sample, chunk, head.facts)
 
     def append(self, index: int, result: EncodedSample) -> None:
         """Keep a result; an earlier one of the same sample no longer counts."""
-        head = _HEAD.pack(
-            index,
-            result.height,
-            result.width,
-            result.encoded_bytes,
-            result.sha256,
-            len(result.chunk),
-            zlib.crc32(result.chunk),
-        )
+        head = _HEAD.pack(index, *result.facts, len(result.chunk), zlib.crc32(result.chunk))
         with output_errors(self.path, "cannot keep finished images", hint=_HINT):
             start = self._end
             self._write(head + _CRC.pack(zlib.crc32(head)))
@@ -153,7 +146,7 @@ class Journal:
             self._offsets[index] = start
             self._unflushed += 1
             if self._unflushed == self._batch_size:
-                os.fsync(self._file)
+                flush(self._file)
                 self._unflushed = 0
 
     def _write(self, content: bytes) -> None:
@@ -167,7 +160,7 @@ class Journal:
         """Nothing in a journal is looked at again but its checksums, so it must be of this user's making."""
         status = os.fstat(self._file)
         if not stat.S_ISREG(status.st_mode):
-            raise self._refusal("is no regular file")
+            raise self._refusal("is not a regular file")
         if status.st_uid != os.geteuid() or status.st_mode & 0o022 or status.st_nlink != 1:
             raise self._refusal("belongs to another user, or others can write to it")
 
@@ -200,7 +193,7 @@ class Journal:
         if len(content) != _HEAD.size + _CRC.size:
             return None
         packed, (crc,) = content[: _HEAD.size], _CRC.unpack_from(content, _HEAD.size)
-        head = _Head(*_HEAD.unpack(packed))
+        head = _Head.unpacked(packed)
         return head if zlib.crc32(packed) == crc and head.chunk_bytes <= self._max_chunk_bytes else None
 
 
@@ -212,7 +205,7 @@ def _opened(path: str) -> int:
     except FileExistsError:
         kind = kind_of_file(path)
         if kind not in {None, "a file"}:
-            raise OutputError(f"is no regular file but {kind}", where=path, hint=_MOVE) from None
+            raise OutputError(f"is not a regular file but {kind}", where=path, hint=_MOVE) from None
         return os.open(path, flags)
 
 

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 from int8cal.engine.ray_cluster import RayCluster, connected, last_line
 from int8cal.engine.versions import encoder_versions
 from int8cal.errors import DataError, MissingDataError, UnavailableError
-from int8cal.io.current_folder import absolute
 from int8cal.io.optional import need
+from int8cal.io.paths import absolute
 from int8cal.io.safe_text import printable
 from int8cal.io.signals import uninterrupted
 

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from int8cal.engine.work import EncodedSample, FailedSample, Work
+from int8cal.engine.work import ChunkWork, EncodedSample, FailedSample
 from int8cal.errors import DataError
 from int8cal.samples.encoded import read_encoded, sample_place
 
@@ -46,9 +46,9 @@ ReuseResult: TypeAlias = EncodedSample | FailedSample | Unchanged
 
 @dataclass(frozen=True)
 class WorkUnlessKnown:
-    """`Work` for samples without a kept chunk; for the others no more than a look at whether they changed."""
+    """`ChunkWork` for samples without a kept chunk; for the others no more than a look at whether they changed."""
 
-    work: Work
+    work: ChunkWork
 
     def __call__(self, item: Sample | Known) -> ReuseResult:
         """The image's chunk, or that the kept one may be used."""
@@ -61,7 +61,7 @@ class WorkUnlessKnown:
 
 
 def resumed(
-    stream: Stream, journal: Journal, work: Work, samples: Iterable[Sample], workers: int | None
+    stream: Stream, journal: Journal, work: ChunkWork, samples: Iterable[Sample], workers: int | None
 ) -> Generator[EncodedSample | FailedSample]:
     """The results of a stream, kept ones among them; new ones are kept.
 

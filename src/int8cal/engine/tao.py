@@ -231,7 +231,7 @@ def _unsoundness(path: str, plan: Plan) -> str | None:
             finite = all(bool(np.isfinite(batch).all()) for batch in file)
     except TensorFileError as error:
         return f"{ended} made no sound tensorfile: {error.message}"
-    wanted = (plan.batches, *plan.shape)
+    wanted = (plan.batch_count, *plan.shape)
     if found != wanted:
         return f"{ended} its file is {found} (batches, B, C, H, W), not {wanted}"
     return None if finite else f"{ended} its file holds values that are no numbers"

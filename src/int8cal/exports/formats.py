@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -15,17 +14,18 @@ from typing import IO, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError
-from int8cal.io.current_folder import absolute
-from int8cal.io.file_kinds import FileKind, beginning_with
-from int8cal.io.files import OutputFile, output_errors, require_free_space
+from int8cal.exports.readers import Rebatched
+from int8cal.io.file_kinds import NPY, NPZ, POLYGRAPHY_SCRIPT, TENSORFILE
+from int8cal.io.files import OutputFile
+from int8cal.io.paths import absolute, output_errors, refuse_address, require_free_space
 from int8cal.io.progress import watched
 from int8cal.models.session import Layout
 from int8cal.tensorfile import TensorFile
-from int8cal.tensorfile.adapters import BatchSource, Rebatched
+from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorfile.chunks import Compression
-from int8cal.tensorfile.layout import PARTS, TENSORFILE, SampleRow
+from int8cal.tensorfile.layout import PARTS, SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
-from int8cal.types import BatchNCHW_f32, Progress
+from int8cal.types import Batches, BatchNCHW_f32, Progress
 
 Format: TypeAlias = Literal["npz", "npy", "raw", "polygraphy", "tensorfile"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -40,22 +40,15 @@ _POLYGRAPHY_SCRIPT = '''\
 
 import os
 
-from int8cal import TensorFile
+from int8cal import TensorFile, readers
 
 
 def load_data():
     file = TensorFile(os.path.join(os.path.dirname(os.path.abspath(__file__)), {path}))
-    return file{rebatch}.polygraphy({name})
+    return readers.polygraphy({batches}, {name})
 '''
 
-_KINDS = {
-    "npz": FileKind("npz file", beginning_with(rb"PK\x03\x04")),
-    "npy": FileKind("npy file", beginning_with(rb"\x93NUMPY")),
-    "polygraphy": FileKind(
-        "Polygraphy data loader of ours", beginning_with(re.escape(_POLYGRAPHY_SCRIPT[:40].encode()))
-    ),
-    "tensorfile": TENSORFILE,
-}
+_KINDS = {"npz": NPZ, "npy": NPY, "polygraphy": POLYGRAPHY_SCRIPT, "tensorfile": TENSORFILE}
 """What ``--overwrite`` may replace, by format."""
 
 
@@ -79,7 +72,7 @@ class Exported:
 
 
 def export(
-    file: TensorFile,
+    batches: BatchesLike,
     out: str | os.PathLike[str],
     to: Format,
     *,
@@ -90,15 +83,16 @@ def export(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Exported:
-    """Write the batches of a tensorfile in another form.
+    """Write batches in another form.
 
     Args:
-        file: the open tensorfile.
+        batches: a tensorfile or its path, `int8cal.Plan.batches`, or what else `int8cal.tensorfile.batches.opened`
+            takes; for ``polygraphy`` a tensorfile.
         out: file to write; for ``raw`` a folder to make.
         to: ``npz``: one array of all images under ``name`` (ModelOpt). ``npy``: the same without name. ``raw``: a file
             of float32 values per image with ``input_list.txt`` (SNPE, QNN and alike; the list holds plain names: run
             the tool inside the folder). ``polygraphy``: a data loader script that reads the tensorfile where it lies.
-            ``tensorfile``: a new tensorfile, for another batch size.
+            ``tensorfile``: a new tensorfile, for another batch size; one of batches that are in none has no manifest.
         name: the model's input, for ``npz`` and ``polygraphy``; None: ``input_1``.
         layout: order of dimensions in npz, npy and raw.
         rebatch: images per batch, for ``polygraphy`` and ``tensorfile``.
@@ -111,18 +105,18 @@ def export(
         OutputError: the result cannot be written, or exists already.
         TensorFileError: the tensorfile is unsound.
     """
-    path = os.fspath(out)
     _check_options(to, name, layout, rebatch, drop_remainder=drop_remainder, overwrite=overwrite)
     name = DEFAULT_NAME if name is None else name
-    source: BatchSource = file if rebatch is None else file.rebatch(rebatch, drop_remainder=drop_remainder)
-    if to == "raw":
-        return _raw(source, path, layout, progress)
-    output = OutputFile(path, overwrite=overwrite, inputs=file.paths, replaces=_KINDS[to])
-    if to == "polygraphy":
-        return _polygraphy(file, source, output, name, rebatch)
-    if to == "tensorfile":
-        return _tensorfile(file, source, output, progress)
-    return _array(source, output, to, name, layout, progress)
+    with opened(batches) as original:
+        source = original if rebatch is None else Rebatched(original, rebatch, drop_remainder=drop_remainder)
+        if to == "raw":
+            return _raw(source, os.fspath(out), layout, progress)
+        output = OutputFile(os.fspath(out), overwrite=overwrite, inputs=original.paths, replaces=_KINDS[to])
+        if to == "polygraphy":
+            return _polygraphy(original, source, output, name, rebatch)
+        if to == "tensorfile":
+            return _tensorfile(original, source, output, progress)
+        return _array(source, output, to, name, layout, progress)
 
 
 def _check_options(
@@ -153,27 +147,27 @@ def _check_name(to: str, name: str) -> None:
         )
 
 
-def _laid_out(source: BatchSource, layout: Layout, progress: Progress | None) -> Iterator[BatchNCHW_f32]:
+def _laid_out(source: Batches, layout: Layout, progress: Progress | None) -> Iterator[BatchNCHW_f32]:
     """Batches as little-endian float32 in the wanted order of dimensions, C-contiguous."""
-    with watched(progress, source.images) as advance:
+    with watched(progress, source.image_count) as advance:
         for batch in source:
             yield np.ascontiguousarray(batch if layout == "nchw" else batch.transpose(0, 2, 3, 1), "<f4")
             advance(len(batch))
 
 
-def _image_shape(source: BatchSource, layout: Layout) -> tuple[int, int, int]:
+def _image_shape(source: Batches, layout: Layout) -> tuple[int, int, int]:
     _, channels, height, width = source.shape
     return (channels, height, width) if layout == "nchw" else (height, width, channels)
 
 
-def _bytes(source: BatchSource) -> int:
-    return source.images * int(np.prod(source.shape[1:])) * 4
+def _bytes(source: Batches) -> int:
+    return source.image_count * int(np.prod(source.shape[1:])) * 4
 
 
 def _array(
-    source: BatchSource, output: OutputFile, to: Format, name: str, layout: Layout, progress: Progress | None
+    source: Batches, output: OutputFile, to: Format, name: str, layout: Layout, progress: Progress | None
 ) -> Exported:
-    path, shape = output.path, (source.images, *_image_shape(source, layout))
+    path, shape = output.path, (source.image_count, *_image_shape(source, layout))
     with output:
         require_free_space(os.path.dirname(absolute(path)), _bytes(source))
         with (
@@ -189,7 +183,7 @@ def _array(
                 ):
                     _write_npy(member, shape, _laid_out(source, layout, progress))
         output.commit()
-    return Exported(path, to, shape, source.images)
+    return Exported(path, to, shape, source.image_count)
 
 
 def _write_npy(file: IO[bytes], shape: tuple[int, ...], batches: Iterator[BatchNCHW_f32]) -> None:
@@ -198,7 +192,7 @@ def _write_npy(file: IO[bytes], shape: tuple[int, ...], batches: Iterator[BatchN
         file.write(batch.data)
 
 
-def _raw(source: BatchSource, path: str, layout: Layout, progress: Progress | None) -> Exported:
+def _raw(source: Batches, path: str, layout: Layout, progress: Progress | None) -> Exported:
     shape = _image_shape(source, layout)
     with (
         _new_folder(path) as folder,
@@ -212,12 +206,13 @@ def _raw(source: BatchSource, path: str, layout: Layout, progress: Progress | No
                 image.tofile(os.path.join(folder, names[-1]))
         with open(os.path.join(folder, _INPUT_LIST), "w", encoding="ascii", newline="\n") as listing:
             listing.writelines(f"{name}\n" for name in names)
-    return Exported(path, "raw", shape, source.images)
+    return Exported(path, "raw", shape, source.image_count)
 
 
 @contextmanager
 def _new_folder(path: str) -> Iterator[str]:
     """A folder that gets its final name when the block ends well, and is removed when it does not."""
+    refuse_address(path)
     if os.path.lexists(path):
         raise OutputExistsError("already exists", where=path, hint="Delete it, or choose another name.")
     parent, name = os.path.split(absolute(path))
@@ -251,21 +246,30 @@ def _new_folder(path: str) -> Iterator[str]:
         raise
 
 
-def _polygraphy(file: TensorFile, source: BatchSource, output: OutputFile, name: str, rebatch: int | None) -> Exported:
+def _polygraphy(file: Batches, source: Batches, output: OutputFile, name: str, rebatch: int | None) -> Exported:
+    if not isinstance(file, TensorFile):
+        raise UsageError(
+            "the script for Polygraphy reads a tensorfile", hint="Make one first: int8cal.make(plan, path)."
+        )
     dropped = source.dropped if isinstance(source, Rebatched) else 0
     drop = ", drop_remainder=True" if dropped else ""
     script = _POLYGRAPHY_SCRIPT.format(
         path=ascii(os.path.relpath(file.path, os.path.dirname(absolute(output.path)))),
-        rebatch=f".rebatch({rebatch}{drop})" if rebatch else "",
+        batches=f"readers.rebatch(file, {rebatch}{drop})" if rebatch else "file",
         name=ascii(name),
     )
     with output:
         output.write(script.encode())
         output.commit()
-    return Exported(output.path, "polygraphy", source.shape, source.images, dropped)
+    return Exported(output.path, "polygraphy", source.shape, source.image_count, dropped)
 
 
-def _tensorfile(file: TensorFile, source: BatchSource, output: OutputFile, progress: Progress | None) -> Exported:
+def _tensorfile(file: Batches, source: Batches, output: OutputFile, progress: Progress | None) -> Exported:
+    if source.image_count % source.shape[0]:
+        raise UsageError(
+            f"the last batch has fewer images than {source.shape[0]}: a tensorfile holds batches of one size",
+            hint="Give rebatch a divisor of the number of images, or drop_remainder=True with it.",
+        )
     compression = Compression.named("fast")
     with output:
         output.require_space(int(_bytes(source) * compression.typical_ratio))
@@ -273,13 +277,18 @@ def _tensorfile(file: TensorFile, source: BatchSource, output: OutputFile, progr
             for batch in _laid_out(source, "nchw", progress):
                 for image in batch:
                     writer.append(compression.encode(image))
-            writer.finish(_manifest(file, source, compression), _samples(file, source))
+            record = (
+                (_manifest(file, source, compression), _samples(file, source))
+                if isinstance(file, TensorFile)
+                else (None, [])
+            )
+            writer.finish(*record)
         output.commit()
     dropped = source.dropped if isinstance(source, Rebatched) else 0
-    return Exported(output.path, "tensorfile", source.shape, source.images, dropped)
+    return Exported(output.path, "tensorfile", source.shape, source.image_count, dropped)
 
 
-def _manifest(file: TensorFile, source: BatchSource, compression: Compression) -> dict[str, Any] | None:
+def _manifest(file: TensorFile, source: Batches, compression: Compression) -> dict[str, Any] | None:
     """The manifest of the original, if it has one, with the new batches and chunks and a note of what was done."""
     if file.manifest is None:
         return None
@@ -289,11 +298,15 @@ def _manifest(file: TensorFile, source: BatchSource, compression: Compression) -
         "batch_size": source.shape[0],
         "compression": compression.name,
         "image_shape": list(source.shape[1:]),
-        "rebatched": {"batches": len(file), "batch_size": file.shape[0], "dropped": file.images - source.images},
+        "rebatched": {
+            "batches": len(file),
+            "batch_size": file.shape[0],
+            "dropped": file.image_count - source.image_count,
+        },
     }
 
 
-def _samples(file: TensorFile, source: BatchSource) -> list[SampleRow]:
+def _samples(file: TensorFile, source: Batches) -> list[SampleRow]:
     """The sample table with the new places; rows of images that were left out go."""
     if file.samples is None:
         return []
@@ -301,7 +314,7 @@ def _samples(file: TensorFile, source: BatchSource) -> list[SampleRow]:
     for row in file.samples.tolist():
         sample = SampleRow(*row)
         place = sample.batch * file.shape[0] + sample.position
-        if sample.batch >= 0 and place >= source.images:
+        if sample.batch >= 0 and place >= source.image_count:
             continue
         if sample.batch >= 0:
             batch, position = divmod(place, source.shape[0])

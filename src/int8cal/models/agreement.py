@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from math import prod
 from typing import Any, TypeAlias
@@ -15,14 +14,12 @@ import numpy.typing as npt
 
 from int8cal.errors import UseError
 from int8cal.io.progress import watched
-from int8cal.models.calibrate import Batches
 from int8cal.models.graph import weighted_outputs
-from int8cal.models.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
-from int8cal.types import BatchNCHW_f32, Progress
+from int8cal.models.session import InputBinding, Runner, numeric_outputs
+from int8cal.types import Batches, BatchNCHW_f32, Progress
 
 _Array: TypeAlias = npt.NDArray[np.float32]
 _Doubles: TypeAlias = npt.NDArray[np.float64]
-_Bind: TypeAlias = Callable[[Any], InputBinding]
 
 _PART_BYTES = 1 << 20  # of input run at a time; activations take about a hundred times as much
 
@@ -143,19 +140,18 @@ def measure_agreement(
     other: Any,
     batches: Batches,
     *,
-    input_name: str | None = None,
-    layout: Layout | None = None,
+    bindings: tuple[InputBinding, InputBinding],
     max_images: int | None = None,
     progress: Progress | None = None,
 ) -> Agreement:
     """Run two models side by side and compare outputs and layers of the same name.
 
     Args:
-        reference: the float model, ``onnx.ModelProto``.
+        reference: the float model, ``onnx.ModelProto``; of both models the computable part, see
+            `int8cal.models.computable`.
         other: the model to judge.
         batches: NCHW float32 batches.
-        input_name: see `int8cal.models.session.bind_input`.
-        layout: see `int8cal.models.session.bind_input`.
+        bindings: how images get into either.
         max_images: stop after the batch that reaches this number; None: all.
         progress: told about each batch.
 
@@ -164,12 +160,11 @@ def measure_agreement(
     """
     outputs = _shared_outputs(reference, other)
     layers = _shared_layers(reference, other)
-    bind = partial(bind_input, shape=batches.shape, name=input_name, layout=layout)
-    pair = _Pair((reference, other), outputs, layers, bind)
+    pair = _Pair((reference, other), outputs, layers, bindings)
     wanted = len(batches) if max_images is None else min(len(batches), -(-max_images // batches.shape[0]))
     size = max(1, _PART_BYTES // (4 * prod(batches.shape[1:])), pair.fixed_batch)
     images = 0
-    with watched(progress, wanted * batches.shape[0]) as advance:
+    with watched(progress, min(wanted * batches.shape[0], batches.image_count)) as advance:
         for batch in islice(batches, wanted):
             for start in range(0, len(batch), size):
                 pair.compare(batch[start : start + size])
@@ -194,14 +189,16 @@ class _Pair:
         skipped: those that cannot be compared → why.
     """
 
-    def __init__(self, models: Sequence[Any], outputs: Sequence[str], layers: Sequence[str], bind: _Bind) -> None:
+    def __init__(
+        self, models: Sequence[Any], outputs: Sequence[str], layers: Sequence[str], bindings: Sequence[InputBinding]
+    ) -> None:
         numeric = [set(numeric_outputs(model)) for model in models]
         self.skipped = {name: "it holds no numbers" for name in outputs if not all(name in names for names in numeric)}
         outputs = [name for name in outputs if name not in self.skipped]
         self.found = {name: TensorAgreement(name) for name in (*outputs, *layers)}
         self._sides = [
-            (Runner(model, outputs, bind(model), optimized=True), Runner(model, layers, bind(model)))
-            for model in models
+            (Runner(model, outputs, binding, optimized=True), Runner(model, layers, binding))
+            for model, binding in zip(models, bindings, strict=True)
         ]
 
     @property

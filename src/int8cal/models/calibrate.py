@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,23 +14,7 @@ from int8cal.io.progress import watched
 from int8cal.models.histogram import Histogram, NonFiniteError
 from int8cal.models.ranges import DEFAULT_PERCENTILE, Method, threshold
 from int8cal.models.session import InputBinding, Runner
-from int8cal.types import BatchNCHW_f32, Progress
-
-
-class Batches(Iterable[BatchNCHW_f32], Protocol):
-    """What calibration data must offer; `int8cal.tensorfile.TensorFile` does."""
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(B, C, H, W) of every batch."""
-
-    def __len__(self) -> int:
-        """Number of batches."""
-
-
-def paths_of(*images: Batches | None) -> list[str]:
-    """All files that images are in, parts among them, of those images that are in files."""
-    return [path for one in images for path in getattr(one, "paths", ())]
+from int8cal.types import Batches, Progress
 
 
 @dataclass(frozen=True)
@@ -72,7 +56,7 @@ def calibrate(
     runner = Runner(model, tensors, binding)
     histograms = {tensor: Histogram() for tensor in tensors}
     images = 0
-    with watched(progress, len(batches) * batches.shape[0]) as advance:
+    with watched(progress, batches.image_count) as advance:
         for batch in batches:
             for part in runner.run(batch):
                 _count(histograms, part)

@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass
 
 from int8cal.models.agreement import Agreement, measure_agreement
-from int8cal.models.calibrate import Batches
+from int8cal.models.computable import computable
 from int8cal.models.onnx_file import load_model
 from int8cal.models.session import Layout
+from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.types import Progress
 
 
@@ -30,7 +31,7 @@ class Comparison:
 def compare(
     reference: str | os.PathLike[str],
     other: str | os.PathLike[str],
-    batches: Batches,
+    batches: BatchesLike,
     *,
     input_name: str | None = None,
     layout: Layout | None = None,
@@ -39,21 +40,35 @@ def compare(
 ) -> Comparison:
     """Run both models on the same images and compare outputs and layers of the same name.
 
+    Models that end in plug-ins are compared by what goes into those.
+
     Args:
         reference: ONNX file of the float model.
         other: ONNX file of the INT8 model made of it.
-        batches: images, e.g. an open `int8cal.tensorfile.TensorFile`; best ones that calibration has not seen.
+        batches: images, NCHW float32, best ones that calibration has not seen: a tensorfile or its path, or what else
+            `int8cal.tensorfile.batches.opened` takes.
         input_name: the models' input, to be sure of it.
         layout: layout of that input, where it cannot be told.
         max_images: stop after the batch that reaches this number; None: all.
         progress: told about each batch.
 
     Raises:
+        UsageError: the batches are not what they must be.
         UseError: a model cannot be read or run, or the two do not belong together.
         UnavailableError: the extra ``quantize`` is not installed.
     """
     models = load_model(reference), load_model(other)
-    agreement = measure_agreement(
-        *models, batches, input_name=input_name, layout=layout, max_images=max_images, progress=progress
-    )
+    first, second = computable(models[0]), computable(models[1])
+    with opened(batches) as images:
+        agreement = measure_agreement(
+            first.model,
+            second.model,
+            images,
+            bindings=(
+                first.bind(images.shape, name=input_name, layout=layout),
+                second.bind(images.shape, name=input_name, layout=layout),
+            ),
+            max_images=max_images,
+            progress=progress,
+        )
     return Comparison(agreement, models[0].ByteSize(), models[1].ByteSize())

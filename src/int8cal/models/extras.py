@@ -12,7 +12,15 @@ FATAL = 4
 
 def onnx() -> ModuleType:
     """The ``onnx`` package with the parts that are used here loaded."""
-    for part in ("checker", "external_data_helper", "helper", "numpy_helper", "shape_inference", "version_converter"):
+    for part in (
+        "checker",
+        "defs",
+        "external_data_helper",
+        "helper",
+        "numpy_helper",
+        "shape_inference",
+        "version_converter",
+    ):
         need(f"onnx.{part}", "quantize")
     return need("onnx", "quantize")
 

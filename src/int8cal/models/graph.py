@@ -35,7 +35,7 @@ def prepare(model: Any) -> Any:
     """
     if any(node.op_type in _LOW_PRECISION_OPS for node in model.graph.node):
         raise UseError("the model is quantised already", hint="Give the float model.")
-    folded = _fold(_raise_opset(_with_constant_weights(model)))
+    folded = _fold(raise_opset(_with_constant_weights(model)))
     _name_nodes(folded.graph)
     return extras.onnx().shape_inference.infer_shapes(folded)
 
@@ -58,15 +58,20 @@ def opset(model: Any) -> int:
     return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
 
 
-def _raise_opset(model: Any) -> Any:
-    if opset(model) >= MIN_OPSET:
+def raise_opset(model: Any, least: int = MIN_OPSET) -> Any:
+    """The model itself, or one of the operator set ``least`` if its own is lower.
+
+    Raises:
+        UseError: it cannot be converted.
+    """
+    if opset(model) >= least:
         return model
     try:
-        return extras.onnx().version_converter.convert_version(model, MIN_OPSET)
+        return extras.onnx().version_converter.convert_version(model, least)
     except (RuntimeError, ValueError) as error:
         raise UseError(
-            f"opset {opset(model)} cannot be converted to {MIN_OPSET}: {first_line(error)}",
-            hint=f"Export the model with opset {MIN_OPSET} or later.",
+            f"opset {opset(model)} cannot be converted to {least}: {first_line(error)}",
+            hint=f"Export the model with opset {least} or later.",
         ) from error
 
 

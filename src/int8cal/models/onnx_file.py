@@ -2,15 +2,16 @@
 
 Refused before anything is computed: other formats (with the way to ONNX), files above protobuf's limit, structures that
 blow up when parsed, external data anywhere but in plain sibling files, tensors whose declared size is not the size of
-their data, operators outside the standard, functions, loops, and activations of absurd size or rank. What shape
-inference makes of the rest is bounded by `int8cal.guard.onnx_bounds`.
+their data, functions, and activations of absurd size or rank. What shape inference makes of the rest is bounded by
+`int8cal.guard.onnx_bounds`. Operators outside the standard and loops are read, but never run: see `marked`.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,14 +20,16 @@ from int8cal.errors import UseError
 from int8cal.guard.onnx_bounds import check_apart
 from int8cal.guard.onnx_wire import MAX_RANK, NO_MODEL_HINT, check_wire
 from int8cal.io.file_kinds import HDF5_SIGNATURE
-from int8cal.io.regular_files import open_regular
+from int8cal.io.paths import open_regular
 from int8cal.io.safe_text import first_line
 from int8cal.models import extras
-from int8cal.models.names import all_graphs
+from int8cal.models.names import all_graphs, inner_graphs
 
 MAX_BYTES = 2**31 - 1  # protobuf's own limit; external data counts, for the model is put together in memory
 MAX_ACTIVATION_BYTES = 2**32  # of one tensor at batch size 1
-DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+_STANDARD_DOMAINS = frozenset({"", "ai.onnx.ml"})
+_CONTRIBUTED_DOMAIN = "com.microsoft"
+_FOREIGN_DOMAIN = "int8cal.foreign/"  # and behind it the node's own; checkers pass over domains that they don't know
 _UNBOUNDED_OPS = frozenset({"Loop", "Scan", "SequenceMap"})
 _SHAPE_ATTRIBUTES = frozenset({"shape", "axes"})
 _SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Unsqueeze": 1}  # which input holds a shape or axes
@@ -70,13 +73,88 @@ def load_with_paths(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]
 
 def _check_meaning(onnx: Any, model: Any, path: str) -> None:
     """What takes shape inference to know."""
+    check_valid(model, path)
+    _check_activation_sizes(onnx, marked(model), path)
+
+
+def check_valid(model: Any, where: str | None = None) -> None:
+    """Check a model as ONNX does, with all shapes that can be inferred; nodes that are not computed are passed over.
+
+    Raises:
+        UseError: it is no valid model.
+    """
+    onnx = extras.onnx()
+    checked = marked(model)
+    stated = [output for output in checked.graph.output if output.type.tensor_type.HasField("shape")]
+    if len(stated) < len(checked.graph.output):  # which TensorRT and ONNX Runtime don't need, and the checker wants
+        stated = [type(output).FromString(output.SerializeToString()) for output in stated]
+        del checked.graph.output[:]
+        checked.graph.output.extend(stated)
+    for value in checked.graph.input:
+        if value.type.WhichOneof("value") == "tensor_type" and not value.type.tensor_type.HasField("shape"):
+            hint = "Export the model with the shapes of its inputs; dimensions that vary may have names."
+            raise UseError(f"input {value.name!r} states no shape", where=where, hint=hint)
     try:
-        onnx.checker.check_model(model, full_check=True)
-        _check_activation_sizes(onnx, model, path)
-    except UseError:
-        raise
+        onnx.checker.check_model(checked, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
-        raise _bad(path, f"is not a valid ONNX model: {first_line(error)}") from error
+        hint = "Export the float model to ONNX again."
+        raise UseError(f"is not a valid ONNX model: {first_line(error)}", where=where, hint=hint) from error
+
+
+def marked(model: Any) -> Any:
+    """A copy in which nodes that are not computed here have a domain of their own, which `foreign_operator` knows.
+
+    That are operators outside the standard (TensorRT's plug-ins, mostly) and those whose running time nobody can tell
+    (``Loop``), wherever they stand: a node with a graph inside that holds one is one, too.
+    """
+    copy = extras.onnx().ModelProto()
+    copy.CopyFrom(model)
+    versions = {_canonical(entry.domain): int(entry.version) for entry in copy.opset_import}
+    known: dict[tuple[str, str], bool] = {}
+    domains: set[str] = set()
+    for node in copy.graph.node:
+        inner = [one for graph in inner_graphs(node) for one in graph.node]
+        foreign = [one for one in (node, *inner) if not _is_computed(one, versions, known)]
+        for one in {id(one): one for one in (node, *foreign)}.values() if foreign else ():
+            domains.add(one.domain)
+            one.domain = _FOREIGN_DOMAIN + one.domain
+    for domain in sorted(domains):
+        copy.opset_import.add(domain=_FOREIGN_DOMAIN + domain, version=versions.get(_canonical(domain), 1))
+    return copy
+
+
+def foreign_operator(node: Any) -> str | None:
+    """The operator of a node of a `marked` model that is not computed, with its domain; None for any other node."""
+    if not node.domain.startswith(_FOREIGN_DOMAIN):
+        return None
+    domain = node.domain[len(_FOREIGN_DOMAIN) :]
+    return f"{domain}::{node.op_type}" if domain else str(node.op_type)
+
+
+def _is_computed(node: Any, versions: Mapping[str, int], known: dict[tuple[str, str], bool]) -> bool:
+    domain = _canonical(node.domain)
+    found = known.get((domain, node.op_type))
+    if found is None:
+        if domain == _CONTRIBUTED_DOMAIN:
+            found = node.op_type in _contributed_operators()
+        else:
+            defined = domain in _STANDARD_DOMAINS and extras.onnx().defs.has(
+                node.op_type, versions.get(domain, 1), domain
+            )
+            found = defined and node.op_type not in _UNBOUNDED_OPS
+        known[domain, node.op_type] = found
+    return found
+
+
+def _canonical(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
+
+
+@cache
+def _contributed_operators() -> frozenset[str]:
+    """Names of the operators that ONNX Runtime has beyond the standard."""
+    state = extras.need("onnxruntime.capi.onnxruntime_pybind11_state", "quantize")
+    return frozenset(schema.name for schema in state.get_all_operator_schema() if schema.domain == _CONTRIBUTED_DOMAIN)
 
 
 def _bad(path: str, message: str, hint: str = "export the float model to ONNX again") -> UseError:
@@ -248,13 +326,6 @@ def _check_operators(model: Any, path: str) -> None:
     for graph in all_graphs(model.graph):
         if graph.sparse_initializer or any(_has_sparse(node) for node in graph.node):
             raise _bad(path, "holds sparse tensors, which are not supported", "export the model with dense weights")
-        for node in graph.node:
-            if node.domain not in DOMAINS or node.op_type.endswith(("_TRT", "_Plugin")):
-                hint = "export the model without it (for TensorRT plug-ins: end the model before that node)"
-                raise _bad(path, f"needs the custom operator {node.domain}::{node.op_type}", hint)
-            if node.op_type in _UNBOUNDED_OPS:
-                hint = "export the model without control flow"
-                raise _bad(path, f"holds a {node.op_type} node; only plain feed-forward models are supported", hint)
 
 
 def _has_sparse(node: Any) -> bool:

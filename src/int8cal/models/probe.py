@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.models import extras
-from int8cal.models.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
+from int8cal.models.computable import computable
+from int8cal.models.session import InputBinding, Layout, Runner, numeric_outputs
 from int8cal.types import BatchNCHW_f32
 
 Values = npt.NDArray[np.float32]
@@ -71,7 +72,9 @@ def probe(model: Any, images: BatchNCHW_f32, *, input_name: str | None = None, l
         ImageShapeError: the model takes other images.
         UseError: the images cannot be fed to the model, or it fails on them.
     """
-    binding = bind_input(model, images.shape, name=input_name, layout=layout)
+    parts = computable(model)
+    model = parts.model
+    binding = parts.bind(images.shape, name=input_name, layout=layout)
     norm = next(_norms(model), None)
     runner = Runner(model, [*numeric_outputs(model), *([norm[0]] if norm else [])], binding)
     values = runner.values(images)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from int8cal.errors import UseError
-from int8cal.io.safe_text import first_line
 from int8cal.models import extras
 from int8cal.models.graph import WEIGHTED_OPS
 from int8cal.models.names import rename_tensors, tensor_names, unique_name
+from int8cal.models.onnx_file import check_valid
 from int8cal.models.weights import Axis, separate_weights
 
 _OPS = [*WEIGHTED_OPS, "Add"]
@@ -55,10 +55,10 @@ def insert_qdq(model: Any, nodes: Sequence[Any], amax: Mapping[str, float], *, f
     quantized.producer_name = "int8cal"
     quantized.producer_version = ""
     try:
-        onnx.checker.check_model(quantized, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        check_valid(quantized)
+    except UseError as error:
         raise UseError(
-            f"the quantised model does not pass ONNX's own check: {first_line(error)}",
+            f"the quantised model does not pass ONNX's own check: it {error.message}",
             hint="Export the float model to ONNX again with another opset, or exclude the node that is named.",
         ) from error
     return quantized

@@ -1,7 +1,8 @@
 """An INT8 model (Q/DQ ONNX) and a TensorRT calibration cache from a float model and a tensorfile, on the CPU.
 
-The flow: read the model → prepare it (`graph`) → run the calibration images once (`calibrate`) → choose thresholds
-(`ranges`) → insert Q/DQ (`qdq`) → measure how far INT8 is from float (`agreement`) → write.
+The flow: read the model → take what can be computed of it (`computable`) → prepare that (`graph`) → run the calibration
+images once (`calibrate`) → choose thresholds (`ranges`) → insert Q/DQ (`qdq`) → measure how far INT8 is from float
+(`agreement`) → put the rest back → write.
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ from itertools import islice
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
-from int8cal.io.file_kinds import ONNX_MODEL
+from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.models.agreement import Agreement, measure_agreement
-from int8cal.models.calibrate import Batches, calibrate, paths_of
+from int8cal.models.calibrate import calibrate
+from int8cal.models.computable import Foreign, computable
 from int8cal.models.graph import all_activations, lost_activations, nodes_to_quantize, opset, prepare, quantized_inputs
 from int8cal.models.onnx_file import MAX_BYTES, load_with_paths
 from int8cal.models.overlap import Digested, shared_images
 from int8cal.models.qdq import insert_qdq
 from int8cal.models.ranges import DEFAULT_PERCENTILE, Method, check_method
-from int8cal.models.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
-from int8cal.tensorrt.cache import CACHE, CalibrationCache, check_names, dumps, version_number
-from int8cal.types import Progress
+from int8cal.models.session import InputBinding, Layout, Runner, numeric_outputs
+from int8cal.tensorfile.batches import BatchesLike, opened
+from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
+from int8cal.types import Batches, Progress
 
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
 
@@ -41,6 +44,8 @@ class QuantizeReport:
         images: number of calibration images.
         nodes: how many nodes were quantised.
         excluded: names of quantisable nodes left in float on request.
+        foreign: nodes that are not computed here, such as TensorRT's plug-ins; they are in the INT8 model as they were.
+        behind: names of the weighted nodes behind those, which stay float.
         opset: (of the float model, of the INT8 model).
         amax: quantised activation → threshold.
         inactive: measured activations that were 0 on every image; their scale is arbitrary, and no cache lists them.
@@ -59,6 +64,8 @@ class QuantizeReport:
     images: int
     nodes: int
     excluded: tuple[str, ...]
+    foreign: tuple[Foreign, ...]
+    behind: tuple[str, ...]
     opset: tuple[int, int]
     amax: dict[str, float]
     inactive: tuple[str, ...]
@@ -72,7 +79,7 @@ class QuantizeReport:
 
 def quantize(
     model: str | os.PathLike[str],
-    batches: Batches,
+    batches: BatchesLike,
     out: str | os.PathLike[str],
     *,
     method: Method = "entropy",
@@ -83,7 +90,7 @@ def quantize(
     trt_version: str | None = None,
     input_name: str | None = None,
     layout: Layout | None = None,
-    evaluation: Batches | None = None,
+    evaluation: BatchesLike | None = None,
     agreement: bool = True,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -92,8 +99,9 @@ def quantize(
 
     Args:
         model: float ONNX file.
-        batches: calibration images, e.g. an open `int8cal.tensorfile.TensorFile`; NCHW float32, preprocessed as in
-            training.
+        batches: calibration images, NCHW float32, preprocessed as in training: a tensorfile or its path,
+            `int8cal.Plan.batches`, or what else `int8cal.tensorfile.batches.opened` takes. An iterator that can be gone
+            through once will do where agreement is not measured.
         out: the INT8 model to write.
         method: how each activation's threshold is chosen, see `int8cal.models.ranges`.
         percentile: for the method ``percentile``.
@@ -104,7 +112,7 @@ def quantize(
         trt_version: TensorRT release that will read the cache (``10.3.0``); required with ``trt_cache``.
         input_name: the model's input, to be sure of it.
         layout: layout of that input, where it cannot be told.
-        evaluation: held-out images of the same preprocessing, to measure agreement on.
+        evaluation: held-out images of the same preprocessing, to measure agreement on; as ``batches``.
         agreement: measure agreement on the calibration images.
         overwrite: replace existing files, ``out`` if it is an ONNX model and ``trt_cache`` if it is a cache.
         progress: told about each pass over images.
@@ -117,34 +125,42 @@ def quantize(
     """
     check_method(method, percentile)
     version = _cache_version(out, trt_cache, trt_version)
-    _check_evaluation(batches, evaluation)
+    if evaluation is batches:
+        raise _same_images(None)
     with ExitStack() as files:
-        sources = (os.fspath(model), *paths_of(batches, evaluation))
+        images = files.enter_context(opened(batches, again=agreement))
+        held_out_images = None if evaluation is None else files.enter_context(opened(evaluation))
+        if held_out_images is not None:
+            _check_evaluation(images, held_out_images)
+        sources = (os.fspath(model), *images.paths, *(held_out_images.paths if held_out_images is not None else ()))
         output = partial(OutputFile, overwrite=overwrite, inputs=sources)
         model_file = files.enter_context(output(os.fspath(out), replaces=ONNX_MODEL))
-        cache_file = files.enter_context(output(os.fspath(trt_cache), replaces=CACHE)) if trt_cache else None
+        cache_file = (
+            files.enter_context(output(os.fspath(trt_cache), replaces=CALIBRATION_CACHE)) if trt_cache else None
+        )
 
         original, model_paths = load_with_paths(model)
         model_file.spare(model_paths)
         if cache_file:
             cache_file.spare(model_paths)
-        binding = bind_input(original, batches.shape, name=input_name, layout=layout)
-        prepared = prepare(original)
+        parts = computable(original)
+        binding = parts.bind(images.shape, name=input_name, layout=layout)
+        prepared = prepare(parts.model)
         nodes = nodes_to_quantize(prepared, exclude)
         inputs = quantized_inputs(prepared, nodes)
         listed = all_activations(prepared) if trt_cache else []
         check_names(listed)
-        _try_out(original, binding, batches)
-        pair = None if evaluation is None else (Digested(batches), Digested(evaluation))
-        used = pair[0] if pair else batches
+        _try_out(parts.model, binding, images)
+        pair = (Digested(images), Digested(held_out_images)) if held_out_images is not None else None
+        used = pair[0] if pair else images
         calibration = calibrate(prepared, list(dict.fromkeys([*inputs, *listed])), used, binding, progress)
         amax = calibration.amax(method, percentile)
         quantized = insert_qdq(prepared, nodes, {name: amax[name] for name in inputs}, fold_weights=fold_weights)
-        _try_result(quantized, binding, batches)
-        measure = partial(measure_agreement, original, quantized, layout=binding.layout, progress=progress)
-        in_sample = measure(batches, max_images=IN_SAMPLE_IMAGES) if agreement else None
+        _try_result(quantized, binding, images)
+        measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
+        in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None
         held_out = measure(pair[1]) if pair else None
-        data = _serialized(quantized)
+        data = _serialized(parts.reattach(quantized))
         report = QuantizeReport(  # before anything is published: it reads the sample tables
             method=method,
             percentile=percentile,
@@ -152,10 +168,12 @@ def quantize(
             images=calibration.images,
             nodes=len(nodes),
             excluded=_excluded(prepared, nodes),
+            foreign=parts.foreign,
+            behind=parts.behind,
             opset=(opset(original), opset(quantized)),
             amax={name: amax[name] for name in inputs},
             inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
-            unlisted=tuple(lost_activations(original, prepared)),
+            unlisted=tuple(lost_activations(parts.model, prepared)),
             float_bytes=original.ByteSize(),
             int8_bytes=len(data),
             in_sample=in_sample,
@@ -208,29 +226,26 @@ def _cache_version(
     return version_number(trt_version)
 
 
-def _check_evaluation(batches: Batches, evaluation: Batches | None) -> None:
+def _check_evaluation(images: Batches, evaluation: Batches) -> None:
     """Held-out agreement measured on the calibration images would be a lie; on others it cannot be measured at all."""
-    if evaluation is None:
-        return
-    if evaluation.shape[1:] != batches.shape[1:]:
-        found, wanted = ("×".join(map(str, images.shape[1:])) for images in (evaluation, batches))
+    files = (*evaluation.paths[:1], *images.paths[:1])
+    if evaluation.shape[1:] != images.shape[1:]:
+        found, wanted = ("×".join(map(str, batches.shape[1:])) for batches in (evaluation, images))
         raise UsageError(
             f"the evaluation images are of {found} (C×H×W), the calibration images of {wanted}",
-            where=next(iter(_names(evaluation)), None),
+            where=next(iter(evaluation.paths), None),
             hint="Make both tensorfiles from the same spec.",
         )
-    paths = _names(batches, evaluation)
-    if evaluation is batches or (len(paths) > 1 and os.path.samefile(*paths)):
-        raise UsageError(
-            "the evaluation file is the calibration file",
-            where=paths[0] if paths else None,
-            hint="Make another tensorfile, e.g. with --use_validation_set.",
-        )
+    if len(files) > 1 and os.path.samefile(*files):
+        raise _same_images(files[1])
 
 
-def _names(*images: Batches | None) -> list[str]:
-    """The names of the tensorfiles that images are in, of those that are in one."""
-    return [path for path in (getattr(one, "path", None) for one in images) if path]
+def _same_images(path: str | None) -> UsageError:
+    return UsageError(
+        "the evaluation file is the calibration file",
+        where=path,
+        hint="Make another tensorfile, e.g. with --use_validation_set.",
+    )
 
 
 def _serialized(model: Any) -> bytes:

@@ -89,7 +89,7 @@ def build_page(
     """
     with TensorFile(path) as file:
         view = view_of(file)
-        sheet = ContactSheet(view, frozenset(evenly(file.images, pictures)))
+        sheet = ContactSheet(view, frozenset(evenly(file.image_count, pictures)))
         counts = LevelCounts(view, file.shape[1])
         found = verify(path, origin=origin, watchers=(sheet, counts), progress=progress)
         rows = _sample_rows(file)

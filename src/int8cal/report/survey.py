@@ -7,9 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from int8cal.check.rebuild import image_of, rebuilt_images
+from int8cal.check.rebuild import rebuilt_images
 from int8cal.check.selection import evenly
-from int8cal.engine.work import EncodedSample
+from int8cal.engine.work import Image
 from int8cal.io.progress import watched
 from int8cal.manifest import SkippedImage
 from int8cal.report.objects import class_of, objects_of
@@ -91,8 +91,8 @@ def _brightness(
     unusable: list[SkippedImage] = []
     with watched(progress, len(samples)) as advance, closing(rebuilt_images(plan, samples)) as results:
         for result in results:
-            if isinstance(result, EncodedSample):
-                found.append(view.brightness(image_of(plan, result).mean(axis=(1, 2), dtype="f8")))
+            if isinstance(result, Image):
+                found.append(view.brightness(result.tensor.mean(axis=(1, 2), dtype="f8")))
             else:
                 unusable.append(SkippedImage.of(result))
             advance(1)

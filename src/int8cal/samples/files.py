@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from int8cal.errors import DataError, MissingDataError
-from int8cal.io.regular_files import NotRegularError, open_regular
+from int8cal.io.paths import NotRegularError, open_regular
 from int8cal.samples.paths import path_text
 
 

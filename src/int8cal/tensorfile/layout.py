@@ -21,23 +21,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeGuard
 
-from int8cal.io.file_kinds import HDF5_SIGNATURE, FileKind
+from int8cal.io.file_kinds import TENSORFILE_DATASET
 
 GROUP_PREFIX = "_tensorfile_array_key__"
-DATASET = "_tensorfile_array_key_"
-_NAMES_BYTES = 1 << 20
-"""So far into a file stands the name of its first group at the latest: before the first batch."""
-
-
-def _may_be_tensorfile(path: str) -> bool:
-    """Whether a file is HDF5 and holds the names of a tensorfile, be it cut off, and no model in HDF5."""
-    with open(path, "rb") as file:
-        return file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE and DATASET.encode() in file.read(_NAMES_BYTES)
-
-
-TENSORFILE = FileKind("tensorfile", _may_be_tensorfile)
-"""What ``--overwrite`` may replace by a tensorfile."""
-
+DATASET = TENSORFILE_DATASET
 COUNT = "count"
 SHAPE = "shape"
 MANIFEST = "int8cal"

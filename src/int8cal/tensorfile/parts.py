@@ -18,7 +18,7 @@ import h5py
 
 from int8cal.errors import TensorFileError
 from int8cal.guard.hdf5_skeleton import damaged, hdf5_errors
-from int8cal.io.files import kind_of_file
+from int8cal.io.paths import kind_of_file
 from int8cal.io.safe_text import printable
 from int8cal.tensorfile import layout
 
@@ -177,7 +177,7 @@ def _problem(path: str, sha256: str) -> TensorFileError | None:
     try:
         kind = kind_of_file(path)
         if kind not in {None, "a file"}:
-            return damaged(where, f"this part is no regular file but {kind}", hint=_KEEP)
+            return damaged(where, f"this part is not a regular file but {kind}", hint=_KEEP)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return _missing(path)
@@ -185,7 +185,7 @@ def _problem(path: str, sha256: str) -> TensorFileError | None:
         return _unopened(path, error)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # put there in between
-            return damaged(where, "this part is no regular file", hint=_KEEP)
+            return damaged(where, "this part is not a regular file", hint=_KEEP)
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             return damaged(where, "this part file is not the one that its head file was made with", hint=_KEEP)
     return None

@@ -22,9 +22,8 @@ import numpy as np
 from int8cal.errors import TensorFileError, UsageError
 from int8cal.guard.hdf5_skeleton import Skeleton, damaged, hdf5_errors, no_hdf5
 from int8cal.guard.hdf5_storage import StoredArray, bound_metadata_cache, child, names
-from int8cal.io.files import kind_of_file
+from int8cal.io.paths import kind_of_file
 from int8cal.tensorfile import layout
-from int8cal.tensorfile.adapters import BatchSource
 from int8cal.tensorfile.parts import Parts, declared_parts
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 _MAKE_AGAIN = "It is damaged, or of a later version. Make it again."
 
 
-class TensorFile(BatchSource):
+class TensorFile:
     """A tensorfile, opened for reading.
 
     Indexing and iterating give batches as float32 arrays (B, C, H, W), C-contiguous, whatever the file stores, again
@@ -92,6 +91,23 @@ class TensorFile(BatchSource):
     def paths(self) -> tuple[str, ...]:
         """The file and its parts, if it has any."""
         return (self.path, *(self._parts.paths if self._parts else ()))
+
+    @property
+    def image_count(self) -> int:
+        """Number of images in all batches."""
+        return self._count * self._shape[0]
+
+    def encoded_sha256(self) -> dict[int, bytes]:
+        """Number of an image → SHA-256 of the image file that it was made from; empty in files of other tools.
+
+        Raises:
+            TensorFileError: the sample table is damaged.
+        """
+        if self.samples is None:
+            return {}
+        used = self.samples[self.samples["batch"] != layout.SKIPPED]
+        numbers = used["batch"].astype(np.int64) * self._shape[0] + used["position"]
+        return {int(number): bytes(row["sha256"]) for number, row in zip(numbers, used, strict=True)}
 
     @property
     def nbytes(self) -> int:

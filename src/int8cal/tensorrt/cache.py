@@ -21,8 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
-from int8cal.io.file_kinds import FileKind, beginning_with
-from int8cal.io.regular_files import NotRegularError, open_regular
+from int8cal.io.paths import NotRegularError, open_regular
 from int8cal.io.safe_text import short_repr
 from int8cal.models.ranges import STEPS
 
@@ -38,10 +37,6 @@ _HEADER = re.compile(r"TRT-([1-9]\d{3,6})-([A-Za-z0-9]{1,64})", re.ASCII)
 _VALUE = re.compile(r"[0-9A-Fa-f]{8}")
 _NUMBER = r"(0|[1-9]\d?)"
 _VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}(?:\.\d{{1,4}})?)?)?", re.ASCII)
-CACHE = FileKind(
-    "calibration cache", beginning_with(rb'TRT-\d|\s*\{\s*"version":\s*\d+,\s*"release":\s*"[\d.]+",\s*"algorithm":')
-)
-"""What ``--overwrite`` may replace by a cache: TensorRT's text, or our JSON."""
 _NAME_HINT = "give the name of a calibration cache"
 _WITHOUT_HINT = "go without the cache"
 _DAMAGED_HINT = "write the cache again, with int8cal quantize --trt_cache or TensorRT"
@@ -260,7 +255,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         with open_regular(name) as file:
             data = file.read(MAX_BYTES + 1)
     except NotRegularError:
-        raise UseError("is no regular file", where=name, hint=_NAME_HINT) from None
+        raise UseError("is not a regular file", where=name, hint=_NAME_HINT) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UseError(f"cannot be read: {reason}", where=name, hint=_NAME_HINT) from error

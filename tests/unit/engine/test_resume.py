@@ -16,7 +16,7 @@ from int8cal.engine import journal as journals
 from int8cal.engine.journal import Journal, journal_path
 from int8cal.engine.native import map_on_threads
 from int8cal.engine.resume import resumed
-from int8cal.engine.work import EncodedSample, FailedSample
+from int8cal.engine.work import EncodedSample, FailedSample, ImageFacts
 from int8cal.errors import ImageError, OutputError
 from int8cal.samples.samples import Sample
 
@@ -45,7 +45,8 @@ class Work:
         if sample.frame_id in self.bad:
             return FailedSample(sample, ImageError("is bad"))
         content = Path(sample.path).read_bytes()
-        return EncodedSample(sample, b"chunk of " + content, 4, 5, len(content), hashlib.sha256(content).digest())
+        facts = ImageFacts(4, 5, len(content), hashlib.sha256(content).digest())
+        return EncodedSample(sample, b"chunk of " + content, facts)
 
 
 def journal(tmp_path: Path, identity: dict = IDENTITY, samples: int = 12) -> Journal:
@@ -240,7 +241,7 @@ def test_only_regular_files_are_used(tmp_path, samples, monkeypatch, kind, named
         monkeypatch.chdir(tmp_path)
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(path.name)
-    with pytest.raises(OutputError, match=f"is no regular file but {named}"):
+    with pytest.raises(OutputError, match=f"is not a regular file but {named}"):
         run(tmp_path, samples, Work())
     assert (tmp_path / "other").read_bytes() == b""
 

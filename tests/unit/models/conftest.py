@@ -24,6 +24,15 @@ class Images:
     seed: int = 0
     scale: float = 1.0
 
+    paths: tuple[str, ...] = ()
+
+    @property
+    def image_count(self) -> int:
+        return self.batches * self.shape[0]
+
+    def encoded_sha256(self) -> dict[int, bytes]:
+        return {}
+
     def __len__(self) -> int:
         return self.batches
 

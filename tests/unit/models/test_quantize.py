@@ -14,6 +14,7 @@ from onnx import numpy_helper
 from onnxruntime import quantization
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError, UseError
+from int8cal.exports import readers
 from int8cal.models.qdq import insert_qdq
 from int8cal.models.quantize import quantize
 from int8cal.models.ranges import METHODS
@@ -553,7 +554,7 @@ class TestRefusals:
                 writer.append(compression.encode(np.zeros((3, 16, 24), np.float32)))
             writer.finish(None, [])
         with TensorFile(path) as file, pytest.raises(OutputError, match="made from"):
-            quantize(make_model(), file.rebatch(1), path, overwrite=True)
+            quantize(make_model(), readers.rebatch(file, 1), path, overwrite=True)
 
     def test_the_float_model_is_never_replaced(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         source = make_model()

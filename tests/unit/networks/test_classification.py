@@ -58,7 +58,7 @@ def test_no_images(here, read):
 
 def test_defaults(here, read):
     plan = int8cal.plan(read(CLASSIFICATION))
-    assert (plan.batches, plan.seed, plan.options) == (1, 42, {"resize": "nearest"})
+    assert (plan.batch_count, plan.seed, plan.options) == (1, 42, {"resize": "nearest"})
     assert plan.order.tolist() == np.random.RandomState(42).permutation(5).tolist()
     assert plan.dataset.counts["empty class folders"] == 0
 

@@ -57,7 +57,7 @@ def test_what_is_left_out_is_counted(here, read):
         "files of other kinds": 1,
     }
     assert plan.max_batches == -1
-    assert plan.batches == 2
+    assert plan.batch_count == 2
 
 
 def test_counts_of_sources_are_added(here, read):

@@ -133,7 +133,7 @@ def test_a_part_that_is_no_regular_file(head, tmp_path, kind, named):
         part.mkdir()
     else:
         os.mkfifo(part)
-    with TensorFile(head) as file, pytest.raises(TensorFileError, match=f"is no regular file but {named}"):
+    with TensorFile(head) as file, pytest.raises(TensorFileError, match=f"is not a regular file but {named}"):
         file[0]
 
 

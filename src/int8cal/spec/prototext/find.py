@@ -59,7 +59,7 @@ def is_spec(path: str) -> bool:
     return any(True for _ in _fits(text, roots()))
 
 
-SPEC = FileKind("experiment spec", is_spec)
+SPEC = FileKind("an experiment spec", is_spec)
 """What ``--overwrite`` may replace by a spec."""
 
 

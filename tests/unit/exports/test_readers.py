@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from onnxruntime.quantization import CalibrationDataReader
 
 from int8cal.errors import UnavailableError, UsageError
-from int8cal.tensorfile.adapters import BatchSource
+from int8cal.exports import readers
 
 
-class Numbers(BatchSource):
+class Numbers:
     """Images that hold their own number."""
 
     def __init__(self, batches: int, size: int) -> None:
@@ -28,6 +28,15 @@ class Numbers(BatchSource):
     @property
     def shape(self) -> tuple[int, int, int, int]:
         return self._shape
+
+    @property
+    def image_count(self) -> int:
+        return len(self.all)
+
+    paths = ()
+
+    def encoded_sha256(self) -> dict[int, bytes]:
+        return {}
 
     def __len__(self) -> int:
         return len(self.all) // self._shape[0]
@@ -41,7 +50,7 @@ def numbers(batches: object) -> list[list[int]]:
 
 
 def test_onnx_runtime_s_reader_ends_with_none_and_can_begin_again() -> None:
-    reader = Numbers(3, 2).ort("x")
+    reader = readers.ort(Numbers(3, 2), "x")
 
     assert isinstance(reader, CalibrationDataReader)
     assert len(reader) == 3
@@ -59,7 +68,7 @@ def test_onnx_runtime_s_reader_ends_with_none_and_can_begin_again() -> None:
 
 @pytest.mark.parametrize("tool", ["polygraphy", "nncf"])
 def test_named_batches_can_be_gone_through_twice(tool: str) -> None:
-    loader = getattr(Numbers(2, 2), tool)("x")
+    loader = getattr(readers, tool)(Numbers(2, 2), "x")
 
     assert len(loader) == 2
     for _ in range(2):
@@ -69,7 +78,7 @@ def test_named_batches_can_be_gone_through_twice(tool: str) -> None:
 def test_torch_tensors_share_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(from_numpy=lambda array: ("tensor", array)))
 
-    tensors = Numbers(2, 3).torch()
+    tensors = readers.torch(Numbers(2, 3))
 
     assert len(tensors) == 2
     assert [kind for kind, _ in tensors] == ["tensor", "tensor"]
@@ -79,7 +88,7 @@ def test_torch_tensors_share_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_torch_missing_is_said_with_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UnavailableError, match="pip install torch"):
-        Numbers(1, 1).torch()
+        readers.torch(Numbers(1, 1))
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 40))
@@ -88,26 +97,26 @@ def test_rebatching_keeps_every_image_in_order_or_says_so(batches: int, size: in
     total = batches * size
     if wanted > total or total % wanted:
         with pytest.raises(UsageError):
-            source.rebatch(wanted)
+            readers.rebatch(source, wanted)
     if wanted > total:
         return
 
-    rebatched = source.rebatch(wanted, drop_remainder=True)
+    rebatched = readers.rebatch(source, wanted, drop_remainder=True)
 
     for _ in range(2):
         assert sum(numbers(rebatched), []) == list(range(total - total % wanted))  # noqa: RUF017 - a few short lists
     assert rebatched.dropped == total % wanted
     assert rebatched.shape == (wanted, 1, 1, 2)
     assert len(rebatched) == total // wanted
-    assert numbers(rebatched.rebatch(1)) == [[number] for number in range(rebatched.images)]
+    assert numbers(readers.rebatch(rebatched, 1)) == [[number] for number in range(rebatched.image_count)]
 
 
 @pytest.mark.parametrize("size", [0, -1, "4", None, True, 2.0])
 def test_batches_of_what_is_no_number_are_usage_errors(size: object) -> None:
     with pytest.raises(UsageError, match="a batch cannot have"):
-        Numbers(2, 2).rebatch(size)  # type: ignore[arg-type]  # the mistake
+        readers.rebatch(Numbers(2, 2), size)  # type: ignore[arg-type]  # the mistake
 
 
 def test_rebatched_batches_do_not_share_memory() -> None:
-    first, second = list(Numbers(2, 2).rebatch(1))[:2]
+    first, second = list(readers.rebatch(Numbers(2, 2), 1))[:2]
     assert not np.shares_memory(first, second)

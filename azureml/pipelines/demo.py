@@ -1,4 +1,4 @@
-"""The pipeline of ``calibrate.yml``, written with the SDK.
+"""The pipeline of ``demo.yml``, written with the SDK.
 
 Submit it with:
 
@@ -6,7 +6,7 @@ Submit it with:
     from azure.identity import DefaultAzureCredential
 
     client = MLClient.from_config(DefaultAzureCredential())
-    client.jobs.create_or_update(calibrate())
+    client.jobs.create_or_update(demo())
 
 in a folder with the ``config.json`` of the workspace.
 """
@@ -29,8 +29,8 @@ calibration_tensorfile = load_component(HERE.parent / "components" / "int8cal_ca
 export_samples = load_component(HERE / "export.yml")
 
 
-@dsl.pipeline(display_name="INT8 calibration", default_compute="cpu-cluster")
-def calibrate() -> dict[str, object]:
+@dsl.pipeline(display_name="INT8 calibration, demo", default_compute="cpu-cluster")
+def demo() -> dict[str, object]:
     """From a data set and its training spec to a calibration tensorfile, and on to another tool's form."""
     prepare = prepare_data()
     calibration = calibration_tensorfile(

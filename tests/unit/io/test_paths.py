@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from int8cal.io.regular_files import NotRegularError, open_regular
+from int8cal.io.paths import NotRegularError, open_regular
 
 
 def test_a_regular_file_is_read(tmp_path: Path) -> None:
