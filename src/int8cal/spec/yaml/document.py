@@ -1,376 +1,380 @@
-"""YAML text → a tree of values that know where they stand. Scalars mean what OmegaConf 2.3 takes them for.
+"""An experiment spec in YAML as the rest of the package sees it (see `int8cal.spec.document`).
 
-    bytes → read_document → Mapping of entries with offsets into the text
+    text + overrides + schema → typed values by name, which know where they stand
 
-PyYAML's scanner and parser do the reading; no object is ever constructed but None, bool, int, float and str. The rules
-are those of OmegaConf, which NVIDIA's tools load specs with: YAML 1.1 (``010`` is 8, ``yes`` is true, ``12:30:45`` is
-45045), but ``1e-4`` is a number and dates are text; a key that is written twice in a mapping is an error.
-
-What a text can cost is bounded: its length, its depth, and the number of values that its anchors multiply to.
+Everything here is the same for every network; the keys of one are the schema in its folder.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 import yaml
 
 from int8cal.errors import SpecError
-from int8cal.io.safe_text import printable
+from int8cal.io.safe_text import printable, short_repr
+from int8cal.spec.document import Edit, Leaf, PathValue, SpecFinding, has_role
+from int8cal.spec.yaml.interpolation import InterpolationError, Path, Resolver, is_interpolated, literal, path_text
+from int8cal.spec.yaml.schema import MISSING, UNJUDGED, VERSIONS, Schema, versions_text
+from int8cal.spec.yaml.text import (
+    Document,
+    ListNode,
+    MappingNode,
+    Node,
+    Scalar,
+    plain,
+    read_document,
+    reads_differently,
+    scalars,
+    with_overrides,
+    written_as,
+)
+from int8cal.spec.yaml.values import Typing
 
-MAX_BYTES = 1 << 18
-"""Largest YAML spec that is read: the parser takes seconds for it; published ones have a few kilobytes."""
-
-MAX_DEPTH = 64
-MAX_VALUES = 20_000
-"""Values of a spec, with those that an alias repeats counted again."""
-
-ScalarValue: TypeAlias = bool | int | float | str | None
-
-_TAG = "tag:yaml.org,2002:"
-_HINT = "A spec is YAML: key: value, with deeper sections indented. Is this the training spec?"
-_NO_SPEC = "No training spec is like that. Is this the right file?"
-
-
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """A value that is no mapping and no list: ``text[start:end]``.
-
-    Attributes:
-        start, end: offsets, without an anchor or tag before it; of an alias (``*name``), those of the alias.
-        value: what it means.
-        written: the characters without quotes and escapes.
-        plain: it has no quotes.
-    """
-
-    start: int
-    end: int
-    value: ScalarValue
-    written: str
-    plain: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One ``key: value`` of a mapping, with the offset of its key."""
-
-    key: ScalarValue
-    start: int
-    value: Node
-
-
-@dataclass(frozen=True, slots=True)
-class MappingNode:
-    """A mapping; of keys that merges (``<<``) bring, the one that counts."""
-
-    start: int
-    end: int
-    entries: tuple[Entry, ...]
-
-    def get(self, key: ScalarValue) -> Entry | None:
-        """The entry of a key."""
-        return next((entry for entry in self.entries if entry.key == key), None)
-
-    def with_value(self, key: ScalarValue, start: int, value: Node) -> MappingNode:
-        """The mapping with another value for a key, or with one more key."""
-        entries = tuple(one for one in self.entries if one.key != key)
-        return replace(self, entries=(*entries, Entry(key, start, value)))
-
-
-@dataclass(frozen=True, slots=True)
-class ListNode:
-    """A list."""
-
-    start: int
-    end: int
-    items: tuple[Node, ...]
-
-
-Node: TypeAlias = Scalar | MappingNode | ListNode
+_DECIDING = ("dataset.", "export.input_", "model.input_")
+"""Beginnings of the names of keys that may decide pixels or images."""
 
 
 @dataclass(frozen=True)
-class Document:
-    """A YAML text.
+class YamlSpec:
+    """A spec file that was read and typed.
 
     Attributes:
-        text: the characters.
-        root: its mapping; an empty one for an empty text.
+        path: where it was read from, as given by the user.
+        document: the text with positions.
+        values: its mapping, overrides put in.
+        schema: the network's keys.
+        network: the network's name.
+        overrides: the command line's ``key=value``, as given.
+        lenient: unknown keys are warnings.
+        strict: keys that the newest TAO no longer has are findings.
+        environment: variables for ``${oc.env:…}``.
     """
 
-    text: str
-    root: MappingNode
+    path: str
+    document: Document
+    values: MappingNode
+    schema: Schema
+    network: str
+    overrides: tuple[str, ...] = ()
+    lenient: bool = False
+    strict: bool = False
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
-    def line_column(self, offset: int) -> tuple[int, int]:
-        """1-based line and column (in characters) of an offset."""
-        begin = self.text.rfind("\n", 0, offset) + 1
-        return self.text.count("\n", 0, offset) + 1, offset - begin + 1
+    def __repr__(self) -> str:
+        return f"<{self.network} spec {printable(self.path)}>"
 
+    @property
+    def root(self) -> str:
+        """The kind of spec: ``int8cal.rtdetr.Experiment``."""
+        return f"int8cal.{self.network}.Experiment"
 
-def read_document(data: bytes, path: str) -> Document:
-    """Read the content of a spec file.
+    @property
+    def message(self) -> YamlSpec:
+        """Itself: `value` gives its values, defaults included."""
+        return self
 
-    Args:
-        data: the file.
-        path: its name, for messages.
+    # --- values ------------------------------------------------------------------------------------------------------
 
-    Raises:
-        SpecError: it is no YAML, no mapping, or beyond the limits of this module; with line and column.
-    """
-    if len(data) > MAX_BYTES:
-        raise SpecError(f"the file is larger than {MAX_BYTES >> 10} KB", where=printable(path), hint=_NO_SPEC)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise SpecError(
-            "this is no UTF-8 text", where=f"{printable(path)}:{line}", hint="Save the spec as UTF-8."
-        ) from None
-    root = _Builder(text, path).document()
-    if isinstance(root, Scalar) and root.value is None:
-        root = MappingNode(0, 0, ())
-    if not isinstance(root, MappingNode):
-        raise SpecError("the spec is no mapping of keys to values", where=printable(path), hint=_HINT)
-    return Document(text, root)
+    @cached_property
+    def resolver(self) -> Resolver:
+        """Of its interpolations."""
+        return Resolver(self._look_up, self.environment)
 
+    @cached_property
+    def _typing(self) -> Typing:
+        return Typing(self.place_of, self.resolver)
 
-def read_value(text: str, name: str, base: int) -> Node:
-    """The value of a command line's ``key=value``; none is null, as in YAML.
+    def node(self, name: str) -> Node | None:
+        """What is written for a name (``dataset.train_data_sources[0].json_file``); None when nothing is."""
+        return self._at(steps_of(name))
 
-    Args:
-        text: the value.
-        name: what to call it in messages.
-        base: added to its offsets, so that they are none of the spec's own.
+    def written(self, field_path: str) -> bool:
+        """Whether the spec or an override says anything about a key, other than ``???``."""
+        node = self.node(field_path)
+        return node is not None and not _says_nothing(node)
 
-    Raises:
-        SpecError: it is no YAML, or beyond the limits of this module.
-    """
-    return _Builder(text, name, base).document()
+    def value(self, name: str) -> Any:
+        """The typed value of a key of the schema, interpolations resolved; the default where the spec says nothing.
 
+        Raises:
+            SpecError: it is of another type, an interpolation cannot be resolved, or it must be given and is not.
+        """
+        known = self.schema.fields[name]
+        node = self.node(name)
+        if node is None or _says_nothing(node):
+            if known.default == MISSING:
+                raise SpecError(f"{name} is not given", where=self.where(name), hint=f"Give {name} a value.")
+            return known.default
+        return self._typing.converted(node, known.type, steps_of(name))
 
-def plain(node: Node) -> Any:
-    """What a node means, as dicts, lists and scalars."""
-    if isinstance(node, MappingNode):
-        return {entry.key: plain(entry.value) for entry in node.entries}
-    if isinstance(node, ListNode):
-        return [plain(item) for item in node.items]
-    return node.value
-
-
-def scalars(node: Node, path: str = "") -> Iterator[tuple[str, Scalar]]:
-    """Every scalar with its path (``dataset.train_data_sources[0].image_dir``), in the order of the text."""
-    if isinstance(node, MappingNode):
-        for entry in node.entries:
-            yield from scalars(entry.value, f"{path}.{entry.key}" if path else str(entry.key))
-    elif isinstance(node, ListNode):
-        for index, item in enumerate(node.items):
-            yield from scalars(item, f"{path}[{index}]")
-    else:
-        yield path, node
-
-
-_DIFFERENT = re.compile(
-    r"""(?: (?i:yes|no|on|off)            # true and false in YAML 1.1 alone
-        |  [-+]?0[0-9_]+                  # octal
-        |  [-+]?0o[0-7]+                  # octal in YAML 1.2, text in 1.1
-        |  [-+]?0b[01_]+
-        |  [-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?   # base 60
-        |  [-+]?[0-9.]+(?:_[0-9.]*)+(?:[eE][-+]?[0-9]+)?      # underscores
-        )""",
-    re.VERBOSE,
-)
-
-
-def reads_differently(scalar: Scalar) -> bool:
-    """Whether YAML 1.2 takes a scalar for another value than YAML 1.1 and NVIDIA's tools do."""
-    return scalar.plain and _DIFFERENT.fullmatch(scalar.written) is not None
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's reading of scalars as OmegaConf changes it: more floats, no timestamps."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != f"{_TAG}timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    f"{_TAG}float",
-    re.compile(
-        r"""(?: [-+]?[0-9]+(?:_[0-9]+)*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
-            |   [-+]?[0-9]+(?:_[0-9]+)*[eE][-+]?[0-9]+
-            |   \.[0-9]+(?:_[0-9]+)*(?:[eE][-+][0-9]+)?
-            |   [-+]?[0-9]+(?:_[0-9]+)*(?::[0-5]?[0-9])+\.[0-9_]*
-            |   [-+]?\.(?:inf|Inf|INF)
-            |   \.(?:nan|NaN|NAN))\Z""",
-        re.VERBOSE,
-    ),
-    list("-+0123456789."),
-)
-
-_CONSTRUCTORS: Mapping[str, Callable[[Any, yaml.ScalarNode], ScalarValue]] = {
-    f"{_TAG}null": lambda loader, node: None,
-    f"{_TAG}bool": lambda loader, node: loader.bool_values[node.value.lower()],
-    f"{_TAG}int": lambda loader, node: loader.construct_yaml_int(node),
-    f"{_TAG}float": lambda loader, node: loader.construct_yaml_float(node),
-    f"{_TAG}str": lambda loader, node: str(node.value),
-}
-_PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
-_MERGE = object()
-"""Key of a merge (``<<``) while a mapping is built."""
-
-
-class _Builder:
-    """One text, read by events; nothing is expanded before it was counted."""
-
-    def __init__(self, text: str, path: str, base: int = 0) -> None:
-        self._path = path
-        self._base = base
-        self._text = text
-        self._loader: Any = None  # typeshed leaves its methods without types
-        self._anchors: dict[str, tuple[Node, int]] = {}
-
-    def document(self) -> Node:
-        """The one document of the text; a null scalar when there is none."""
-        try:
-            self._loader = _Loader(self._text)
-            self._loader.get_event()  # the stream begins
-            if self._loader.check_event(yaml.StreamEndEvent):
-                return Scalar(self._base, self._base, None, "", plain=True)
-            self._loader.get_event()  # the document begins
-            node, _ = self._node(0)
-            self._loader.get_event()  # it ends
-            if not self._loader.check_event(yaml.StreamEndEvent):
-                raise self._error("a second document begins here", self._loader.peek_event())
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            message = " ".join(filter(None, (error.context, error.problem)))
-            raise SpecError(f"this is no YAML: {message}", where=self._place(mark), hint=_HINT) from None
-        except yaml.YAMLError as error:  # a character that YAML does not allow
-            offset = getattr(error, "position", 0)
-            line = self._text.count("\n", 0, offset) + 1
-            raise SpecError(
-                "this is no YAML: it holds a control character", where=f"{printable(self._path)}:{line}", hint=_HINT
-            ) from None
-        except (ValueError, OverflowError, RecursionError) as error:  # escapes and numbers that Python has no room for
-            raise SpecError(f"this is no YAML: {error}", where=printable(self._path), hint=_HINT) from None
+    def _at(self, steps: Path) -> Node | None:
+        node: Node | None = self.values
+        for step in steps:
+            if isinstance(node, MappingNode):
+                entry = node.get(step) or (node.get(str(step)) if isinstance(step, int) else None)
+                node = entry.value if entry else None
+            elif isinstance(node, ListNode) and isinstance(step, int) and 0 <= step < len(node.items):
+                node = node.items[step]
+            else:
+                return None
         return node
 
-    def _node(self, depth: int) -> tuple[Node, int]:
-        """The next value, and how many values it has in all."""
-        event = self._loader.get_event()
-        if depth > MAX_DEPTH:
-            raise self._error(f"more than {MAX_DEPTH} levels lie in one another", event)
-        if isinstance(event, yaml.AliasEvent):
-            return self._alias(event)
-        node: Node
-        if isinstance(event, yaml.ScalarEvent):
-            node, count = self._scalar(event), 1
-        elif isinstance(event, yaml.SequenceStartEvent):
-            node, count = self._sequence(event, depth)
-        else:
-            node, count = self._mapping(event, depth)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = node, count
-        return node, count
+    def _look_up(self, steps: Path) -> Any:
+        """What an interpolation refers to: the spec's value, else the schema's default."""
+        node = self._at(steps)
+        if node is not None:
+            return node.value if isinstance(node, Scalar) else node
+        for count in range(1, len(steps)):  # a section that is itself a reference
+            above = self._at(steps[:count])
+            if isinstance(above, Scalar) and is_interpolated(above.value):
+                return _inside(self.resolver.resolve(str(above.value), steps[:count]), steps[count:])
+        return self._default(steps)
 
-    def _alias(self, event: Any) -> tuple[Node, int]:
-        if event.anchor not in self._anchors:
-            raise self._error(f"the alias *{event.anchor} has no anchor before it", event)
-        node, count = self._anchors[event.anchor]
-        if isinstance(node, Scalar):
-            start, end = self._span(event)
-            node = replace(node, start=start, end=end)
-        return node, count
+    def _default(self, steps: Path) -> Any:
+        known = self.schema.fields.get(".".join(map(str, steps)))
+        if known is not None:
+            return known.default
+        above = self._default(steps[:-1]) if len(steps) > 1 else None
+        if isinstance(above, list) and isinstance(steps[-1], int) and steps[-1] < len(above):
+            return above[steps[-1]]
+        raise KeyError(steps)
 
-    def _scalar(self, event: Any) -> Scalar:
-        tag = event.tag
-        if tag is None or tag == "!":
-            tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
-        construct = _CONSTRUCTORS.get(tag)
-        if construct is None:
-            short = tag.removeprefix(_TAG)
-            raise self._error(f"{event.value!r} is of the type {short}, of which no value of a spec is", event)
-        try:
-            value = construct(self._loader, yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark))
-        except (ValueError, KeyError, IndexError, OverflowError):
-            raise self._error(f"{event.value!r} cannot be read as {tag.removeprefix(_TAG)}", event) from None
-        start, end = self._span(event)
-        if event.anchor is not None or event.tag is not None:  # which stay when the value is replaced
-            properties = _PROPERTIES.match(self._text, start - self._base, end - self._base)
-            start += len(properties[0]) if properties else 0
-        return Scalar(start, end, value, event.value, plain=event.style is None)
+    # --- positions ---------------------------------------------------------------------------------------------------
 
-    def _sequence(self, event: Any, depth: int) -> tuple[ListNode, int]:
-        self._require_tag(event, "seq")
-        items, total = [], 1
-        while not self._loader.check_event(yaml.SequenceEndEvent):
-            node, count = self._node(depth + 1)
-            total += count
-            self._require_few(total, event)
-            items.append(node)
-        end = self._loader.get_event()
-        return ListNode(*self._span(event, end), tuple(items)), total
+    def where(self, field_path: str) -> str:
+        """Position of a key for messages: ``path:line:column``; of an absent one, that of the section it belongs to."""
+        steps = steps_of(field_path)
+        while steps:
+            start = self._start(steps)
+            if start is not None:
+                return self.place(start)
+            steps = steps[:-1]
+        return printable(self.path)
 
-    def _mapping(self, event: Any, depth: int) -> tuple[MappingNode, int]:
-        self._require_tag(event, "map")
-        written: dict[Any, Entry] = {}
-        merged: dict[Any, Entry] = {}
-        total = 1
-        while not self._loader.check_event(yaml.MappingEndEvent):
-            start = self._loader.peek_event()
-            key = self._key(depth)
-            value, count = self._node(depth + 1)
-            total += count
-            self._require_few(total, event)
-            if key is _MERGE:
-                for source in self._merge_sources(value, start):
-                    for entry in source.entries:
-                        merged.setdefault(entry.key, entry)
-            elif key in written:
-                raise self._error(f"the key {key!r} is written twice", start)
+    def where_entry(self, map_path: str, key: str) -> str:
+        """Position of the value that a mapping has for a key."""
+        return self.where(f"{map_path}.{key}")
+
+    def place(self, offset: int) -> str:
+        """Position of an offset for messages; of those beyond the text, the override."""
+        base = len(self.document.text)
+        if offset < base:
+            line, column = self.document.line_column(offset)
+            return f"{printable(self.path)}:{line}:{column}"
+        for override in self.overrides:
+            base += 1
+            if offset < base + len(override):
+                return printable(override)
+            base += len(override)
+        return printable(self.path)
+
+    def place_of(self, node: Any, steps: Path) -> str:
+        """Position of a node, or of what stands at a path."""
+        if isinstance(node, Scalar | MappingNode | ListNode):
+            return self.place(node.start)
+        return self.where(path_text(steps))
+
+    def _start(self, steps: Path) -> int | None:
+        node: Node = self.values
+        start = None
+        for step in steps:
+            if isinstance(node, MappingNode) and (entry := node.get(step)):
+                start, node = entry.start, entry.value
+            elif isinstance(node, ListNode) and isinstance(step, int) and step < len(node.items):
+                node = node.items[step]
+                start = node.start
             else:
-                written[key] = Entry(key, self._base + start.start_mark.index, value)
-        end = self._loader.get_event()
-        return MappingNode(*self._span(event, end), tuple({**merged, **written}.values())), total
+                return None
+        return start
 
-    def _key(self, depth: int) -> Any:
-        """A key, `_MERGE` for ``<<``."""
-        event = self._loader.peek_event()
-        if isinstance(event, yaml.ScalarEvent) and event.tag is None:
-            tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
-            if tag == f"{_TAG}merge":
-                self._loader.get_event()
-                return _MERGE
-        node, _ = self._node(depth + 1)
-        if not isinstance(node, Scalar):
-            raise self._error("a key must be one word", event)
-        return node.value
+    def line_of(self, offset: int) -> int:
+        """1-based line of an offset."""
+        return self.document.line_column(offset)[0]
 
-    def _merge_sources(self, value: Node, event: Any) -> list[MappingNode]:
-        nodes = list(value.items) if isinstance(value, ListNode) else [value]
-        mappings = [node for node in nodes if isinstance(node, MappingNode)]
-        if len(mappings) != len(nodes):
-            raise self._error("only mappings can be merged (<<)", event)
-        return mappings
+    # --- what it says ------------------------------------------------------------------------------------------------
 
-    def _span(self, first: Any, last: Any | None = None) -> tuple[int, int]:
-        return self._base + first.start_mark.index, self._base + (last or first).end_mark.index
+    @cached_property
+    def versions(self) -> tuple[int, int]:
+        """Indexes into `VERSIONS` of the first and last release that know every key."""
+        known = [one for one in self.schema.fields.values() if self.node(one.name) is not None]
+        newest = len(VERSIONS) - 1
+        return max((one.first for one in known), default=0), min((one.last for one in known), default=newest)
 
-    def _require_few(self, count: int, event: Any) -> None:
-        if count > MAX_VALUES:
-            raise self._error(f"there are more than {MAX_VALUES} values", event)
+    def describe(self) -> str:
+        """The kind of spec in words, and the releases of TAO that know all its keys."""
+        first, last = self.versions
+        told = versions_text(first, last) if first <= last else "no release of TAO"
+        return f"{self.network} experiment, {told}"
 
-    def _require_tag(self, event: Any, kind: str) -> None:
-        if event.tag not in (None, "!", f"{_TAG}{kind}"):
-            raise self._error(f"{event.tag.removeprefix(_TAG)} is a type of which no value of a spec is", event)
+    def check(self) -> tuple[SpecFinding, ...]:
+        """Keys that are unknown or of no common release, values of another type, evaluations and circles."""
+        from int8cal.spec.yaml.check import findings  # it needs this class
 
-    def _error(self, message: str, event: Any) -> SpecError:
-        return SpecError(message, where=self._place(event.start_mark), hint=_HINT)
+        return tuple(one.finding for one in findings(self) if not (self.lenient and one.unknown))
 
-    def _place(self, mark: Any) -> str:
-        path = printable(self._path)
-        return f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Keys that are unknown (where that is allowed) or gone from the newest TAO; scalars that YAML 1.2 differs on."""
+        from int8cal.spec.yaml.check import findings, outdated  # as above
+
+        unknown = (one.finding for one in findings(self) if self.lenient and one.unknown)
+        told = (f"{one.where}: {one.message}" for one in (*unknown, *(() if self.strict else outdated(self))))
+        return (*told, *self._misread())
+
+    def _misread(self) -> Iterator[str]:
+        for name, scalar in scalars(self.values):
+            if name.startswith(_DECIDING) and reads_differently(scalar):
+                yield (
+                    f"{self.place(scalar.start)}: {name}: {scalar.written} is {short_repr(scalar.value)} to TAO, which "
+                    "reads YAML 1.1; other readers may differ"
+                )
+
+    def fingerprint(self, without: Iterable[str]) -> bytes:
+        """Every value that the schema judges, defaults included, but for those that these patterns name."""
+        patterns = [steps_of(name) for name in without]
+        judged = (name for name in self.schema.fields if name.partition(".")[0] not in UNJUDGED or "input_" in name)
+        said = {name: _cleared(self._said(name), steps_of(name), patterns) for name in judged}
+        return json.dumps({"network": self.network, "spec": said}, sort_keys=True, default=str).encode()
+
+    def _said(self, name: str) -> Any:
+        try:
+            return self.value(name)
+        except SpecError:
+            node = self.node(name)
+            return MISSING if node is None else plain(node)
+
+    def as_text(self) -> str:
+        """The spec as YAML without comments, a value per line, overrides put in."""
+        text: str = yaml.safe_dump(plain(self.values), sort_keys=False, allow_unicode=True, width=1 << 20)
+        return "\n".join(map(printable, text.rstrip("\n").split("\n")))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for programs: ``file``, ``networks``, ``message``, ``spec``, ``warnings``."""
+        return {
+            "file": self.path,
+            "networks": [self.network],
+            "message": "Experiment",
+            "spec": plain(self.values),
+            "warnings": list(self.warnings),
+        }
+
+    # --- the text and its edits --------------------------------------------------------------------------------------
+
+    def to_bytes(self) -> bytes:
+        """The file, byte for byte."""
+        return self.document.text.encode()
+
+    @property
+    def source(self) -> str:
+        """The file as text, in which offsets count."""
+        return self.document.text
+
+    def leaves(self) -> Iterator[Leaf]:
+        """Every scalar of the file, in file order."""
+        found = [Leaf(one.start, name, _content(one)) for name, one in scalars(self.document.root)]
+        yield from sorted(found, key=lambda leaf: (leaf.start, leaf.path))
+
+    def path_values(self, path_roles: Mapping[str, str]) -> Iterator[PathValue]:
+        """The non-empty paths with a role, in file order; what they refer to is put in where that is known."""
+        found = []
+        for name, one in scalars(self.document.root):
+            role = path_roles.get(re.sub(r"\[\d+\]", "[]", name))
+            if role is None or not has_role(role) or one.value in (None, "", MISSING):
+                continue
+            found.append(PathValue(role, name, one.start, one.end, self._resolved_text(name, one)))
+        yield from sorted(found, key=lambda value: (value.start, value.path))
+
+    def _resolved_text(self, name: str, scalar: Scalar) -> str:
+        if not is_interpolated(scalar.value):
+            return str(scalar.value)
+        try:
+            return str(self.resolver.resolve(str(scalar.value), steps_of(name)))
+        except InterpolationError:
+            return str(scalar.value)
+
+    def quoted(self, path: PathValue, content: str) -> str:
+        """``content`` in the quotes that the path has, or in others where it needs them."""
+        return written_as(content, self.source[path.start : path.end])
+
+    def number_edit(self, field_path: str, number: int) -> Edit | None:
+        """The edit that sets a number in a section.
+
+        Raises:
+            SpecError: the section that holds it is not there.
+        """
+        node = self._written_at(field_path)
+        if isinstance(node, Scalar):
+            return Edit(node.start, node.end, str(number))
+        section_name, _, key = field_path.rpartition(".")
+        section = self._written_at(section_name)
+        if not isinstance(section, MappingNode) or not section.entries:
+            raise SpecError(
+                f"the spec has no {section_name}, so {key} cannot be set",
+                where=printable(self.path),
+                hint=f"Add the section {section_name} to the spec, or leave {key} as it is.",
+            )
+        first = min(entry.start for entry in section.entries)
+        if self.source[section.start] == "{":
+            return Edit(first, first, f"{key}: {number}, ")
+        begin = self.source.rfind("\n", 0, first) + 1
+        line_end = "\r\n" if "\r\n" in self.source else "\n"
+        return Edit(first, first, f"{key}: {number}{line_end}{self.source[begin:first]}")
+
+    def _written_at(self, name: str) -> Node | None:
+        return replace(self, values=self.document.root).node(name)
+
+    def with_edits(self, edits: Iterable[Edit]) -> YamlSpec:
+        """The spec with changes in its text, read again; unknown keys stay."""
+        text = self.source
+        for edit in sorted(edits, key=lambda one: one.start, reverse=True):
+            text = f"{text[: edit.start]}{edit.replacement}{text[edit.end :]}"
+        document = read_document(text.encode(), self.path)
+        return replace(self, document=document, values=with_overrides(document, self.overrides))
+
+
+def steps_of(name: str) -> Path:
+    """``a.b[0].c`` → ("a", "b", 0, "c"); ``[]`` is the index -1, which stands for every element."""
+    steps: list[str | int] = []
+    for part in name.split("."):
+        key, *indexes = part.split("[")
+        steps.append(key)
+        steps += (int(index[:-1]) if index != "]" else -1 for index in indexes)
+    return tuple(steps)
+
+
+def _says_nothing(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.value == MISSING
+
+
+def _content(scalar: Scalar) -> str:
+    """What a scalar says; escaped interpolations as the text that they are."""
+    return literal(scalar.value) if isinstance(scalar.value, str) else str(scalar.value)
+
+
+def _inside(value: Any, steps: Path) -> Any:
+    for step in steps:
+        if isinstance(value, MappingNode) and (entry := value.get(step)):
+            value = entry.value
+        elif isinstance(value, ListNode) and isinstance(step, int) and step < len(value.items):
+            value = value.items[step]
+        else:
+            raise KeyError(step)
+    return value.value if isinstance(value, Scalar) else value
+
+
+def _cleared(value: Any, path: Path, patterns: list[Path]) -> Any:
+    """A value without the parts that patterns name."""
+    if path in patterns:
+        return None
+    if isinstance(value, dict):
+        return {str(key): _cleared(one, (*path, key), patterns) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_cleared(one, (*path, -1), patterns) for one in value]
+    return value

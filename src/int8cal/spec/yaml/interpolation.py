@@ -32,11 +32,17 @@ _FLOAT = re.compile(
 
 
 class InterpolationError(ValueError):
-    """An interpolation cannot be resolved: what is wrong, and what to do."""
+    """An interpolation cannot be resolved: what is wrong, and what to do.
 
-    def __init__(self, message: str, hint: str) -> None:
+    Attributes:
+        hint: one sentence.
+        dangerous: it would run code, or has no end: refused wherever it stands.
+    """
+
+    def __init__(self, message: str, hint: str, *, dangerous: bool = False) -> None:
         super().__init__(message)
         self.hint = hint
+        self.dangerous = dangerous
 
 
 def is_interpolated(value: object) -> bool:
@@ -70,9 +76,11 @@ class Resolver:
             return self._known[path]
         if path in self._open:
             names = " → ".join(path_text(one) for one in (*self._open[self._open.index(path) :], path))
-            raise InterpolationError(f"the references go round in a circle: {names}", "Give one of them a value.")
+            raise InterpolationError(f"the references go round in a circle: {names}", "Give one of them a value.", dangerous=True)
         if len(self._open) >= _MAX_DEPTH:
-            raise InterpolationError("more than 32 references lie in one another", "Write the value itself.")
+            raise InterpolationError(
+                f"more than {_MAX_DEPTH} references lie in one another", "Write the value itself.", dangerous=True
+            )
         self._open.append(path)
         try:
             self._known[path] = value = self._text(text, path)
@@ -88,7 +96,8 @@ class Resolver:
         for part, interpolated in parts:
             result += str(self._scalar(part, path)) if interpolated else part
             if len(result) > MAX_LENGTH:
-                raise InterpolationError(f"the text would be longer than {MAX_LENGTH} characters", "Write it shorter.")
+                message = f"the text would be longer than {MAX_LENGTH} characters"
+                raise InterpolationError(message, "Write it shorter.", dangerous=True)
         return result
 
     def _scalar(self, inside: str, path: Path) -> Any:
@@ -126,6 +135,7 @@ class Resolver:
             raise InterpolationError(
                 f"${{eval:…}} would run {short_repr(arguments.strip())} as Python code, which a spec may not",
                 "Write the value that it has.",
+                dangerous=True,
             )
         if name != "oc.env":
             raise InterpolationError(
@@ -159,6 +169,17 @@ def path_text(path: Path) -> str:
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text
+
+
+def literal(text: str) -> str:
+    r"""A text with ``\${`` as the ``${`` that it means, where nothing else in it is to be resolved."""
+    if not is_interpolated(text):
+        return text
+    try:
+        parts = list(_parts(text))
+    except InterpolationError:
+        return text
+    return text if any(interpolated for _, interpolated in parts) else "".join(part for part, _ in parts)
 
 
 def _primitive(text: str) -> Any:
