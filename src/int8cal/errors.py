@@ -109,6 +109,10 @@ class ImageError(DataError, ValueError):
     """An image cannot be decoded, or not to the shape that is needed."""
 
 
+REPAIR_IMAGE = "Repair or replace the image, or leave it out: --on_bad_image skip --max_skipped 1."
+"""What to do about an image that cannot be used."""
+
+
 class OutputError(Int8calError):
     """The result cannot be written."""
 

@@ -36,7 +36,7 @@ from int8cal.planning import (
     require_possible,
 )
 from int8cal.plans import Plan
-from int8cal.samples.folder import read_folder
+from int8cal.samples.folders import read_folder
 from int8cal.samples.order import permutation
 from int8cal.spec.prototext.check import require_sound
 from int8cal.spec.prototext.spec import Spec
@@ -45,9 +45,9 @@ from int8cal.tensorfile.shards import TensorFileOutput
 from int8cal.types import SplitName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from int8cal.types import Progress
+    from int8cal.types import Progress, Size
 
 
 def read_spec(
@@ -129,7 +129,7 @@ def plan(
     options = checked_options(network, options or {})
     folder = image_folder(cal_image_dir, split, recursive=recursive)
     if folder:
-        dataset = read_folder(folder, split, sizes=network.uses_recorded_sizes)
+        dataset = read_folder(folder, split, size_of=_size_by_header() if network.uses_recorded_sizes else None)
         order = permutation(len(dataset.samples), seed)
         arithmetic = folder_arithmetic(network, spec, dataset, options)
     else:
@@ -152,6 +152,12 @@ def plan(
         folder=folder,
         image_shape=common_shape(arithmetic, dataset, order[: batches * batch_size], batch_size),
     )
+
+
+def _size_by_header() -> Callable[[bytes, str], Size]:
+    from int8cal.images.pictures import picture_size  # late: Pillow, for some runs from a folder alone
+
+    return picture_size
 
 
 def make(

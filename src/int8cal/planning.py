@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from int8cal.errors import DataError, UsageError
 from int8cal.samples.encoded import sample_place
-from int8cal.samples.folder import ImageFolder
+from int8cal.samples.folders import ImageFolder
 from int8cal.samples.paths import path_text
 from int8cal.tensorfile.layout import MAX_BATCH_BYTES, MAX_SEED, is_seed
 from int8cal.types import SplitName

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from int8cal.engine.batches import PlanBatches
     from int8cal.networks.network import Arithmetic, Network
-    from int8cal.samples.folder import ImageFolder
+    from int8cal.samples.folders import ImageFolder
     from int8cal.samples.samples import Dataset, Sample
     from int8cal.spec.prototext.spec import Spec
     from int8cal.types import SampleOrder, SplitName

@@ -17,8 +17,7 @@ from int8cal.check.rebuild import Origin
 from int8cal.demo.dataset import make_dataset
 from int8cal.pipeline import read_spec
 from int8cal.report.build import write_report
-from int8cal.samples.example import Example
-from int8cal.samples.tfrecord import frame_record, iterate_records
+from int8cal.samples.tfrecord import Example, frame_record, iterate_records
 
 pytestmark = pytest.mark.extended
 

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "io": {"errors", "types"},
     "guard": GROUND | {"tensorfile"},
     "spec": GROUND,
-    "samples": GROUND | {"images"},
+    "samples": GROUND,
     "images": GROUND,
     "preprocess": GROUND,
     "tensorfile": GROUND | {"guard"},

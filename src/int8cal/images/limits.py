@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from int8cal.errors import REPAIR_IMAGE as REPAIR_IMAGE
 from int8cal.errors import ImageError
 from int8cal.types import Size
 
@@ -11,13 +12,6 @@ MAX_PIXELS = 1 << 26
 While a worker decodes such an image it holds the file (a PNG twice), the pixels as they are in the file (at most 8
 bytes each: 512 MiB for RGBA of 16 bits, 192 MiB for RGB of 8) and the result (3 bytes each, or 1).
 """
-
-MAX_ENCODED_BYTES = 1 << 28
-"""Largest image file that is read (256 MiB): more than `MAX_PIXELS` RGB pixels without any compression."""
-
-REPAIR_IMAGE = "Repair or replace the image, or leave it out: --on_bad_image skip --max_skipped 1."
-"""What to do about an image that cannot be used."""
-
 
 _NO_MEMORY = ("out of memory", "insufficient memory")
 """How C libraries say that they got no memory."""

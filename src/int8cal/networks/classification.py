@@ -33,8 +33,8 @@ from int8cal.networks.network import Arithmetic, Network, Option, ReferenceComma
 from int8cal.preprocess import imagenet
 from int8cal.preprocess.colour import to_grey_keeping_depth, to_rgb
 from int8cal.preprocess.stretch import interpolated, nearest
-from int8cal.samples.class_folders import read_class_folders
 from int8cal.samples.encoded import sample_place
+from int8cal.samples.folders import read_class_folders
 from int8cal.samples.paths import working_directory
 from int8cal.samples.samples import Dataset, Sample
 from int8cal.spec.prototext.spec import Spec

@@ -23,10 +23,10 @@ from int8cal.networks.exporter import exporter_arithmetic
 from int8cal.networks.image_mean import image_mean
 from int8cal.networks.network import Arithmetic, Network
 from int8cal.preprocess.imagenet import CAFFE_MEAN_BGR, CAFFE_MEAN_GREY
-from int8cal.samples.embedded import read_embedded_images
-from int8cal.samples.labelled_images import read_labelled_images
+from int8cal.samples.folders import read_labelled_images
 from int8cal.samples.paths import path_text, working_directory
 from int8cal.samples.samples import Dataset, Source
+from int8cal.samples.sources import read_embedded_images
 from int8cal.spec.prototext.spec import Spec
 from int8cal.types import Message, Size, SplitName
 

@@ -14,8 +14,7 @@ from PIL import Image
 from int8cal.check.presets import Normalisation
 from int8cal.errors import DataError
 from int8cal.samples.encoded import sample_place
-from int8cal.samples.example import parse_features
-from int8cal.samples.tfrecord import read_record
+from int8cal.samples.tfrecord import parse_features, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

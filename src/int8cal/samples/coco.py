@@ -15,9 +15,8 @@ import ijson
 
 from int8cal.errors import DataError
 from int8cal.io.safe_text import short_repr
-from int8cal.samples.files import open_data_file
 from int8cal.samples.glob import expand
-from int8cal.samples.paths import path_text
+from int8cal.samples.paths import open_data_file, path_text
 
 MAX_DEPTH = 64
 MAX_IMAGES = 2_000_000

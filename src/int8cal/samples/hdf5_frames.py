@@ -13,8 +13,7 @@ import numpy as np
 
 from int8cal.errors import ImageError
 from int8cal.io.safe_text import short_repr
-from int8cal.samples.files import open_data_file
-from int8cal.samples.paths import path_text
+from int8cal.samples.paths import open_data_file, path_text
 
 SCHEME = "h5://"
 MAX_BYTES = 1 << 28

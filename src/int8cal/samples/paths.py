@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
+from typing import BinaryIO
 
 from int8cal.errors import DataError, MissingDataError
+from int8cal.io.paths import NotRegularError, open_regular
 from int8cal.io.safe_text import printable
 from int8cal.samples.glob import expand
 
@@ -92,3 +95,40 @@ def path_inside(folder: str, name: str, extension: str, where: str) -> str:
             hint="Names must be relative to image_directory_path, without '..'.",
         )
     return f"{folder}{file_name}" if folder.endswith("/") else f"{folder}/{file_name}"
+
+
+def raise_lack_of_memory(error: OSError) -> None:
+    """Raise a `MemoryError` when that is what the system says: the file is not to blame."""
+    if error.errno == errno.ENOMEM:
+        raise MemoryError(error.strerror) from error
+
+
+def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, buffering: int = -1) -> BinaryIO:
+    """Open a regular file for reading; a pipe or device behind the name is never waited for.
+
+    Args:
+        path: the file.
+        what: what it should be, for messages: ``TFRecord file``.
+        error: class of the error when it cannot be opened.
+        hint: what to do when it cannot be opened.
+        buffering: as for `open`.
+
+    Raises:
+        MissingDataError: there is no such file.
+        DataError: of the class given: it is not a regular file, or cannot be opened.
+        MemoryError: the system has too little memory to open it.
+    """
+    where = path_text(path)
+    try:
+        return open_regular(path, buffering=buffering)
+    except FileNotFoundError as missing:
+        raise MissingDataError(
+            f"No such file or directory: the {what} is missing.", where=where, hint=hint, filename=path
+        ) from missing
+    except NotRegularError:
+        raise error(f"Not a regular file, so not a {what}.", where=where, hint=hint) from None
+    except OSError as problem:
+        raise_lack_of_memory(problem)
+        raise error(f"The {what} cannot be opened: {problem.strerror}.", where=where, hint=hint) from problem
+    except ValueError as problem:
+        raise error(f"The {what} cannot be opened: {problem}.", where=where, hint=hint) from problem

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from int8cal.errors import DataError
-from int8cal.samples.files import open_data_file
-from int8cal.samples.listing import files_below, names_in
-from int8cal.samples.paths import path_text
+from int8cal.samples.folders import files_below, list_folder
+from int8cal.samples.paths import open_data_file, path_text
 from int8cal.samples.samples import Sample, Source
 
 DETECTION_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".JPEG", ".JPG", ".PNG")
@@ -53,7 +52,7 @@ def detection_folder(index: int, folder: str) -> Listing:
         DataError: it holds HDF5 files, whose frames the reference takes, too.
         MissingDataError: it is not there.
     """
-    names = names_in(folder, "folder of images")
+    names = _names_in(folder, "folder of images")
     if any(name.endswith(".h5") for name in names):
         raise DataError(
             "the folder holds .h5 files, whose frames NVIDIA's loader takes after the images",
@@ -76,7 +75,7 @@ def class_images(index: int, folder: str, classes: Sequence[str], unlabelled: st
     Raises:
         MissingDataError: a folder is not there.
     """
-    names_in(folder, "folder of class folders")
+    _names_in(folder, "folder of class folders")
     of_class = {name: _visible(os.path.join(folder, name)) for name in classes}
     below = _below(unlabelled) if unlabelled else []
     samples: list[Sample] = []
@@ -119,8 +118,8 @@ def class_names(listed_in: str, folder: str) -> tuple[list[str], str | None]:
     path = os.path.join(listed_in, "classes.txt")
     if os.path.exists(path):
         return [line for line in _lines(path, "list of classes") if line], None
-    names_in(listed_in, "root_dir, into which NVIDIA's loader writes classes.txt")
-    return names_in(folder, "folder of class folders"), f"{path_text(path)} is not there, and is not written"
+    _names_in(listed_in, "root_dir, into which NVIDIA's loader writes classes.txt")
+    return _names_in(folder, "folder of class folders"), f"{path_text(path)} is not there, and is not written"
 
 
 def split_images(index: int, root: str, split: str) -> Listing:
@@ -130,7 +129,7 @@ def split_images(index: int, root: str, split: str) -> Listing:
         MissingDataError: the folder is not there.
     """
     folder = os.path.join(root, "images", split)
-    names = names_in(folder, "folder of images")
+    names = _names_in(folder, "folder of images")
     notes = []
     if split in ("train", "val"):
         masks = os.path.join(root, "masks", split)
@@ -178,7 +177,7 @@ def torchvision_classes(index: int, folder: str) -> Listing:
         MissingDataError: the folder is not there.
         DataError: no folder is in it.
     """
-    names = names_in(folder, "folder of class folders")
+    names = _names_in(folder, "folder of class folders")
     classes = [name for name in names if os.path.isdir(os.path.join(folder, name))]
     if not classes:
         raise DataError("no class folder is in it", where=path_text(folder), hint="One folder per class is expected.")
@@ -201,8 +200,14 @@ def flat_images(index: int, folder: str) -> Listing:
     Raises:
         MissingDataError: it is not there.
     """
-    names = names_in(folder, "folder of images")
+    names = _names_in(folder, "folder of images")
     return _listing(index, folder, [name for name in names if name.lower().endswith(WORD_SUFFIXES)], len(names))
+
+
+def _names_in(folder: str, what: str) -> list[str]:
+    """Sorted names in a folder, those of folders included."""
+    listing = list_folder(folder, what, ())
+    return sorted((*listing.folders, *listing.files))
 
 
 def _source(index: int, folder: str, names: Iterable[str]) -> Source:

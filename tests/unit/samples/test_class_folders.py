@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from int8cal.errors import DataError, MissingDataError
-from int8cal.samples.class_folders import read_class_folders
+from int8cal.samples.folders import read_class_folders
 
 
 def write(root: Path, *names: str) -> Path:

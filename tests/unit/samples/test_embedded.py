@@ -6,9 +6,9 @@ import pytest
 from tests.build import record, write_records
 
 from int8cal.errors import MissingDataError, RecordError
-from int8cal.samples.embedded import read_embedded_images
 from int8cal.samples.encoded import read_encoded
-from int8cal.samples.example import Example
+from int8cal.samples.sources import read_embedded_images
+from int8cal.samples.tfrecord import Example
 
 
 def with_image(payload: bytes, image: bytes) -> bytes:

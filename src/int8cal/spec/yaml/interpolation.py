@@ -76,7 +76,9 @@ class Resolver:
             return self._known[path]
         if path in self._open:
             names = " → ".join(path_text(one) for one in (*self._open[self._open.index(path) :], path))
-            raise InterpolationError(f"the references go round in a circle: {names}", "Give one of them a value.", dangerous=True)
+            raise InterpolationError(
+                f"the references go round in a circle: {names}", "Give one of them a value.", dangerous=True
+            )
         if len(self._open) >= _MAX_DEPTH:
             raise InterpolationError(
                 f"more than {_MAX_DEPTH} references lie in one another", "Write the value itself.", dangerous=True

@@ -93,9 +93,7 @@ class Typing:
             pairs = list(value.items())
         else:
             raise self._misfit(node, path, f"a {_shape(value)} stands where a mapping is needed")
-        return {
-            key: self.converted(one, "any" if _is_container(one) else element, (*path, key)) for key, one in pairs
-        }
+        return {key: self.converted(one, "any" if _is_container(one) else element, (*path, key)) for key, one in pairs}
 
     def _anything(self, value: Any, path: Path) -> Any:
         if isinstance(value, MappingNode | dict):
