@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,8 @@ Matrix3x3_f32: TypeAlias = npt.NDArray[np.float32]
 SampleOrder: TypeAlias = npt.NDArray[np.int64]
 """Indexes into the samples of a split, in the order in which they are used."""
 
-SplitName: TypeAlias = Literal["training", "validation"]
+SplitName: TypeAlias = str
+"""Name of a part of a data set: ``training``, ``validation``, and whatever else a network has."""
 
 Message: TypeAlias = Any
 """A protobuf message of a class built at run time from our descriptors; no static type exists for it."""

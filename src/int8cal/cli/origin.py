@@ -10,9 +10,9 @@ from int8cal.cli import console
 from int8cal.cli.options import decorated
 
 if TYPE_CHECKING:
-    from int8cal.check.rebuild import Origin
+    from int8cal.check.rebuild import Claim
 
-origin_options = decorated(
+claim_options = decorated(
     click.option(
         "-e",
         "--experiment_spec_file",
@@ -33,15 +33,15 @@ origin_options = decorated(
     ),
     click.option("--any_order", is_flag=True, help="With -e: accept the images in any order."),
 )
-"""Adds the options to a command, whose function passes them on to `origin_of`."""
+"""Adds the options to a command, whose function passes them on to `claim_of`."""
 
 
-def origin_of(
+def claim_of(
     *, spec: str | None, use_validation_set: bool, seed: int | None, cal_image_dir: str | None, any_order: bool
-) -> Origin | None:
+) -> Claim | None:
     """What the options say; None without ``-e``."""
-    from int8cal.check.rebuild import Origin
-    from int8cal.pipeline import read_spec
+    from int8cal.check.rebuild import Claim
+    from int8cal.origins.experiment import read_spec
 
     if spec is None:
         if use_validation_set or any_order or cal_image_dir or seed is not None:
@@ -50,7 +50,7 @@ def origin_of(
     read = read_spec(spec)
     for warning in read.warnings:
         console.note(f"warning: {warning}")
-    return Origin(
+    return Claim(
         read,
         split="validation" if use_validation_set else None,
         seed=seed,

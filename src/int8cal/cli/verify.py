@@ -8,7 +8,7 @@ import click
 
 from int8cal.cli import console, progress
 from int8cal.cli.model_input import model_input_options
-from int8cal.cli.origin import origin_of, origin_options
+from int8cal.cli.origin import claim_of, claim_options
 from int8cal.errors import TensorFileError
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", metavar="FILE")
-@origin_options
+@claim_options
 @click.option(
     "--model", metavar="M.onnx", help="Float model: run it on a few of the images, and see that its outputs are alive."
 )
 @model_input_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verify(
-    *, file: str, model: str | None, input_name: str | None, layout: Layout | None, as_json: bool, **origin: Any
+    *, file: str, model: str | None, input_name: str | None, layout: Layout | None, as_json: bool, **claim: Any
 ) -> None:
     """Check a tensorfile, ours or NVIDIA's: structure, values, and whether they make sense.
 
@@ -47,7 +47,7 @@ def verify(
         raise click.UsageError("--input and --layout are for --model M.onnx")
     found = verify_file(
         file,
-        origin=origin_of(**origin),
+        claim=claim_of(**claim),
         model=model,
         input_name=input_name,
         layout=layout,

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from int8cal import networks
 from int8cal.component import mlflow
 from int8cal.component.advice import missing_data_advised, output_taken_advised
 from int8cal.component.finished import finished
@@ -25,20 +24,19 @@ from int8cal.component.inputs import INPUTS, MAPPINGS
 from int8cal.component.page import refuse_foreign_page, written_page
 from int8cal.errors import MissingDataError, OutputExistsError, SpecError, UsageError
 from int8cal.io.files import OutputFile
-from int8cal.pipeline import make, plan, read_spec
-from int8cal.spec.prototext.clear import without_fields
-from int8cal.spec.prototext.find import SPEC
-from int8cal.spec.prototext.roles import path_values
-from int8cal.spec.prototext.text import shown
-from int8cal.spec.prototext.update import Substitution, update_spec
+from int8cal.io.safe_text import shown
+from int8cal.origins.experiment import SPEC, read_spec
+from int8cal.pipeline import make, plan
+from int8cal.spec.update import Substitution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from int8cal.component.request import Request
     from int8cal.manifest import Manifest
+    from int8cal.origins.experiment import Spec
     from int8cal.plans import Plan
-    from int8cal.spec.prototext.update import Update
+    from int8cal.spec.update import Update
     from int8cal.types import Progress
 
 log = logging.getLogger(__name__)
@@ -94,22 +92,22 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
     notes += _missing(request)
     _log(notes)
     with stages.timed("update"):
-        updated = _updated(request)
+        spec, updated = _updated(request)
     stale = _stale(updated)
     _log(stale)
     notes += stale
-    paths = list(path_values(updated.spec, networks.of_spec(updated.spec).path_roles))
+    paths = list(spec.path_values())
     with (
         stages.timed("plan"),
         missing_data_advised(paths, {place.mapping.role for place in request.run_paths}),
     ):
-        planned = plan(updated.spec, split=request.split, max_batches=request.max_batches, seed=request.seed)
+        planned = plan(spec, split=request.split, max_batches=request.max_batches, seed=request.seed)
     with (
         output_taken_advised(),
         tempfile.TemporaryDirectory(prefix="int8cal-") as scratch,
         OutputFile(
             request.updated_spec,
-            overwrite=overwrite or _is_earlier_one(request.updated_spec, planned),
+            overwrite=overwrite or _is_earlier_one(request.updated_spec, spec),
             scratch_dir=scratch,
             inputs=(request.spec_path,),
             replaces=SPEC,
@@ -131,7 +129,7 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
                 record={"component": _component_facts(request, updated, notes, stages.seconds)},
             )
         with open(spec_file.scratch, "wb") as file:
-            file.write(updated.spec.text.to_bytes())
+            file.write(updated.document.to_bytes())
         spec_file.commit()
     with stages.timed("report"):
         page = written_page(request.tensorfile, request.page, overwrite=overwrite)
@@ -209,15 +207,15 @@ def _stale(updated: Update) -> list[str]:
     ]
 
 
-def _updated(request: Request) -> Update:
+def _updated(request: Request) -> tuple[Spec, Update]:
     spec = read_spec(request.spec_path, request.network)
     for warning in spec.warnings:
         log.warning("%s", warning)
     substitutions = [Substitution(place.mapping.role, place.reference, place.path) for place in request.run_paths]
-    return update_spec(spec, networks.of_spec(spec).path_roles, substitutions, num_epochs=request.num_epochs)
+    return spec.updated(substitutions, num_epochs=request.num_epochs)
 
 
-def _is_earlier_one(path: str, planned: Plan) -> bool:
+def _is_earlier_one(path: str, spec: Spec) -> bool:
     """Whether ``path`` is the updated spec of an earlier run of this request: the same but for the run's paths.
 
     Raises:
@@ -225,12 +223,11 @@ def _is_earlier_one(path: str, planned: Plan) -> bool:
     """
     if os.path.islink(path) or not os.path.isfile(path):
         return False
-    roles = planned.network.path_roles
     try:
-        earlier = read_spec(path, planned.network.name)
+        earlier = read_spec(path, spec.name)
     except SpecError:
         earlier = None
-    if earlier and without_fields(earlier.message, roles) == without_fields(planned.spec.message, roles):
+    if earlier and earlier.name == spec.name and earlier.sha256 == spec.sha256:
         return True
     raise OutputExistsError("already exists, and is not the updated spec of this request", where=path)
 

@@ -14,7 +14,7 @@ from int8cal.exports.formats import FORMATS
 from int8cal.models.ranges import DEFAULT_PERCENTILE, METHODS
 from int8cal.models.session import Layout
 from int8cal.report.build import PICTURES
-from int8cal.spec.prototext.roles import ROLES
+from int8cal.spec.document import ROLES
 from int8cal.tensorfile.chunks import COMPRESSIONS
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from int8cal.images.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
-from int8cal.networks.network import Arithmetic, Evidence
+from int8cal.network_kit.network import Arithmetic, Evidence
 from int8cal.preprocess.colour import to_grey, to_rgb
 from int8cal.preprocess.normalise import look_up, mean_subtracted
 from int8cal.preprocess.stretch import interpolated

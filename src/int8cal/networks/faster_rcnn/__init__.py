@@ -13,7 +13,7 @@ u is a pixel 0..255, h() rounds to float16, everything else is float32::
 DetectNet_v2; one permutation with the spec's ``random_seed``.
 
 Images from a folder go the way of NVIDIA's exporter instead: Lanczos, mean in double precision, a product with the
-reciprocal of the scaling factor; see `int8cal.networks.exporter`.
+reciprocal of the scaling factor; see `int8cal.network_kit.exporter`.
 
 Evidence: none from the reference; the formulas are tested against a second implementation.
 """
@@ -30,16 +30,17 @@ import numpy as np
 from int8cal.errors import SpecError
 from int8cal.images.decode import decode_image
 from int8cal.images.limits import output_problem
-from int8cal.networks import path_roles
-from int8cal.networks.exporter import exporter_arithmetic
-from int8cal.networks.image_mean import CHANNEL_KEYS, image_mean
-from int8cal.networks.network import CORRECT_FIELD, Arithmetic, Network
-from int8cal.networks.resizing import limited_sample_size, resized_values
-from int8cal.networks.tfrecord_config import tfrecord_selection
+from int8cal.network_kit.exporter import exporter_arithmetic
+from int8cal.network_kit.image_mean import CHANNEL_KEYS, image_mean
+from int8cal.network_kit.labels import tfrecord_objects
+from int8cal.network_kit.network import CORRECT_FIELD, Arithmetic, Network
+from int8cal.network_kit.path_roles import BASE_MODEL, ENGINE, RESULT, TFRECORD_SOURCES, WRITTEN
+from int8cal.network_kit.resizing import limited_sample_size, resized_values
+from int8cal.network_kit.tfrecord_config import tfrecord_selection
 from int8cal.samples.encoded import sample_place
 from int8cal.samples.samples import Dataset, Sample
 from int8cal.samples.sources import DataloaderMode, read_tfrecord_split
-from int8cal.spec.prototext.spec import Spec
+from int8cal.spec.document import SpecDocument
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Message, Size, SplitName
 
 _INPUT = "model_config.input_image_config"
@@ -70,7 +71,7 @@ def _fixed_size(message: Message) -> Size | None:
     return Size(config.size_height_width.height, config.size_height_width.width)
 
 
-def _mean(spec: Spec) -> tuple[float, ...]:
+def _mean(spec: SpecDocument) -> tuple[float, ...]:
     """Mean in the order of the network input's channels."""
     field_path = f"{_INPUT}.image_channel_mean"
     config = _input(spec.message)
@@ -86,8 +87,8 @@ def _mean(spec: Spec) -> tuple[float, ...]:
     return mean if config.image_channel_order != "rgb" else mean[::-1]
 
 
-def _refuse_outdated(spec: Spec) -> None:
-    if any(field.name == "network_config" for field in spec.text.root.fields):
+def _refuse_outdated(spec: SpecDocument) -> None:
+    if spec.written("network_config"):
         raise SpecError(
             "network_config is the form of TLT 1.0, which TAO no longer reads.",
             where=spec.where("network_config"),
@@ -97,7 +98,7 @@ def _refuse_outdated(spec: Spec) -> None:
         )
 
 
-def _check(spec: Spec) -> None:
+def _check(spec: SpecDocument) -> None:
     for field_path, problem in _problems(spec.message):
         raise SpecError(problem, where=spec.where(field_path), hint=CORRECT_FIELD)
     _mean(spec)
@@ -134,13 +135,13 @@ def _contradictions(message: Message) -> Iterator[str]:
             yield f"{_PREPROCESSING}.{name} is {written}, but {_INPUT}, which decides, makes it {value}."
 
 
-def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
+def _read_split(spec: SpecDocument, split: SplitName, data_root: str) -> Dataset:
     selection = tfrecord_selection(spec.message.dataset_config, DataloaderMode.MULTISOURCE, data_root)
     dataset = read_tfrecord_split(replace(selection, mode_is_chosen=False), split)
     return replace(dataset, warnings=(*dataset.warnings, *_contradictions(spec.message)))
 
 
-def _arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
+def _arithmetic(spec: SpecDocument, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
     message = spec.message
     config = _input(message)
     channels, mean, factor = _channels(message), _mean(spec), config.image_scaling_factor
@@ -191,7 +192,7 @@ def _target_size(message: Message) -> Callable[[Sample], Size]:
     return partial(limited_sample_size, shortest=shortest, longest=longest, field="size_min")
 
 
-def _folder_arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
+def _folder_arithmetic(spec: SpecDocument, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
     size = _fixed_size(spec.message)
     if size is None:
         raise SpecError(
@@ -210,6 +211,22 @@ def _folder_arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Ar
     )
 
 
+_PATH_ROLES: Mapping[str, str] = {
+    **TFRECORD_SOURCES,
+    "training_config.retrain_pruned_model": BASE_MODEL,
+    "training_config.pretrained_weights": BASE_MODEL,
+    "training_config.resume_from_model": BASE_MODEL,
+    "training_config.output_model": WRITTEN,
+    "training_config.visualizer.wandb_config.wandb_dir": WRITTEN,
+    "inference_config.images_dir": "none: images for inference, not for calibration",
+    "inference_config.model": RESULT,
+    "inference_config.detection_image_output_dir": WRITTEN,
+    "inference_config.labels_dump_dir": WRITTEN,
+    "inference_config.trt_inference.trt_engine": ENGINE,
+    "evaluation_config.model": RESULT,
+    "evaluation_config.trt_evaluation.trt_engine": ENGINE,
+}
+
 NETWORK = Network(
     name="faster_rcnn",
     title="FasterRCNN object detection: from the formulas, not verified against NVIDIA",
@@ -220,7 +237,9 @@ NETWORK = Network(
     arithmetic=_arithmetic,
     check=_check,
     detect=lambda message: True,
-    path_roles=path_roles.FASTER_RCNN,
+    path_roles=_PATH_ROLES,
+    epochs_field="training_config.num_epochs",
+    objects=tfrecord_objects,
     refuse_outdated=_refuse_outdated,
     folder_arithmetic=_folder_arithmetic,
 )

@@ -27,9 +27,10 @@ from PIL import Image
 from int8cal.errors import SpecError
 from int8cal.images.limits import output_problem
 from int8cal.images.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
-from int8cal.networks import path_roles
-from int8cal.networks.image_mean import image_mean
-from int8cal.networks.network import Arithmetic, Network, Option, ReferenceCommand
+from int8cal.network_kit.image_mean import image_mean
+from int8cal.network_kit.labels import folder_class
+from int8cal.network_kit.network import Arithmetic, Network, Option, ReferenceCommand
+from int8cal.network_kit.path_roles import BASE_MODEL, RESULT, TRAINING, VALIDATION, WRITTEN
 from int8cal.preprocess import imagenet
 from int8cal.preprocess.colour import to_grey_keeping_depth, to_rgb
 from int8cal.preprocess.stretch import interpolated, nearest
@@ -37,7 +38,7 @@ from int8cal.samples.encoded import sample_place
 from int8cal.samples.folders import read_class_folders
 from int8cal.samples.paths import working_directory
 from int8cal.samples.samples import Dataset, Sample
-from int8cal.spec.prototext.spec import Spec
+from int8cal.spec.document import SpecDocument
 from int8cal.types import ImageCHW_f32, Size, SplitName
 
 _INPUT_SIZE = "model_config.input_image_size"
@@ -56,7 +57,7 @@ _FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 """By the number of model_config.resize_interpolation_method."""
 
 
-def _input_shape(spec: Spec) -> tuple[int, int, int]:
+def _input_shape(spec: SpecDocument) -> tuple[int, int, int]:
     """Channels, height, width of ``input_image_size``."""
     text = spec.message.model_config.input_image_size
     where = spec.where(_INPUT_SIZE)
@@ -78,22 +79,22 @@ def _input_shape(spec: Spec) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _mean(spec: Spec, channels: int) -> tuple[float, ...]:
+def _mean(spec: SpecDocument, channels: int) -> tuple[float, ...]:
     default = imagenet.CAFFE_MEAN_BGR if channels == 3 else imagenet.CAFFE_MEAN_GREY
     return image_mean(spec, spec.message.train_config, _MEAN, channels) or default
 
 
-def _check(spec: Spec) -> None:
+def _check(spec: SpecDocument) -> None:
     _mean(spec, _input_shape(spec)[0])
 
 
-def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
+def _read_split(spec: SpecDocument, split: SplitName, data_root: str) -> Dataset:
     config = spec.message.train_config
     path = config.train_dataset_path if split == "training" else config.val_dataset_path
     return read_class_folders(os.path.join(data_root, path), split)
 
 
-def _arithmetic(spec: Spec, dataset: Dataset, options: Mapping[str, str]) -> Arithmetic:
+def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]) -> Arithmetic:
     channels, height, width = _input_shape(spec)
     size = Size(height, width)
     mean = _mean(spec, channels)
@@ -136,6 +137,16 @@ def _channel_order(channels: int, *, reversed_channels: bool) -> str:
     return "BGR" if reversed_channels else "RGB"
 
 
+_PATH_ROLES: Mapping[str, str] = {
+    "eval_config.eval_dataset_path": VALIDATION,
+    "eval_config.model_path": RESULT,
+    "model_config.byom_model": BASE_MODEL,
+    "train_config.train_dataset_path": TRAINING,
+    "train_config.val_dataset_path": VALIDATION,
+    "train_config.pretrained_model_path": BASE_MODEL,
+    "train_config.visualizer.wandb_config.wandb_dir": WRITTEN,
+}
+
 NETWORK = Network(
     name="classification",
     title="Image classification: every bit equal to NVIDIA's command, colour JPEGs excepted",
@@ -145,7 +156,9 @@ NETWORK = Network(
     arithmetic=_arithmetic,
     check=_check,
     detect=lambda message: True,
-    path_roles=path_roles.CLASSIFICATION,
+    path_roles=_PATH_ROLES,
+    epochs_field="train_config.n_epochs",
+    objects=folder_class,
     default_max_batches=1,
     reference_command=ReferenceCommand("classification", "classification_tf1", "--experiment_spec", "--output"),
     options=(_RESIZE,),

@@ -1,7 +1,7 @@
-"""What a network is to int8cal: data and pure functions, no class tree. One file of this folder per network.
+"""What a network is to int8cal: data and pure functions, no class tree.
 
-A network file defines one module constant ``NETWORK`` of type `Network`. The registry (`int8cal.networks`) finds it by
-scanning this folder and the entry-point group ``int8cal.networks``.
+A network is a folder: its package has a constant ``NETWORK`` of type `Network`, and the schema of its specs lies beside
+it. The registry (`int8cal.networks`) finds those of int8cal and those of other distributions in the same way.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from int8cal.samples.order import permutation
 from int8cal.samples.paths import data_root
 from int8cal.samples.samples import Dataset, Sample
-from int8cal.spec.prototext.spec import Spec
+from int8cal.spec.document import SpecDocument
 from int8cal.types import ImageCHW_f32, Message, SampleOrder, Size, SplitName
 
 CORRECT_FIELD = "Set it in the spec to what the network was trained with."
@@ -51,6 +51,24 @@ def default_seed(message: Message) -> int:
 def shuffled(message: Message, dataset: Dataset, seed: int) -> SampleOrder:
     """One permutation, for references that draw without replacement and without a seed of their own."""
     return permutation(len(dataset.samples), seed)
+
+
+@dataclass(frozen=True)
+class LabelledObject:
+    """One labelled object.
+
+    Attributes:
+        name: its class, as the network's classes are called where the spec maps names.
+        box: left, top, right, bottom in pixels of the image file; None when the labels have no boxes.
+    """
+
+    name: str
+    box: tuple[float, float, float, float] | None
+
+
+def unlabelled(spec: SpecDocument, sample: Sample) -> list[LabelledObject] | None:
+    """For networks whose labels are not known: no sample has any."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -116,7 +134,7 @@ class Arithmetic:
         return self.to_tensor(self.decode(encoded, sample), sample)
 
 
-_MakeArithmetic: TypeAlias = Callable[[Spec, Dataset, Mapping[str, str]], Arithmetic]
+_MakeArithmetic: TypeAlias = Callable[[SpecDocument, Dataset, Mapping[str, str]], Arithmetic]
 
 
 @dataclass(frozen=True)
@@ -132,36 +150,42 @@ class Network:
         batch_size: images per batch that the spec asks for.
         dataset: (spec, split, data root) → the samples of the split; raises `DataError`, `SpecError`.
         arithmetic: (spec, dataset, value of each of ``options``) → `Arithmetic`; raises `SpecError`.
-        path_roles: field path → role of every path field, for path substitution (see `int8cal.spec.prototext.roles`).
+        path_roles: field path → role of every path field, for path substitution (see `int8cal.spec.document`).
         seed: the spec's own seed, where the reference is seeded by it.
         order: (message, dataset, seed) → indexes into ``dataset.samples`` in the order of use, one epoch.
         default_max_batches: what ``-m`` means when absent (-1: all full batches).
         refuse_outdated: raises `SpecError`, with what to change, for a spec in a form that only older releases
             understand; asked before the tables are applied.
         options: choices beside the spec.
+        splits: the parts of its data set; the first is taken when none is named.
         folder_arithmetic: the same as ``arithmetic`` for images from a folder, as the reference's exporter takes them;
             None: it takes none, and they get ``arithmetic`` itself, with the evidence ``not compared``.
         uses_recorded_sizes: the arithmetic depends on the sizes in the records; for images from a folder they are read
             from the images.
         reference_command: NVIDIA's own command for it, if there is one.
         data_root: environment → folder to which relative paths of the spec are joined.
+        epochs_field: the field that holds the number of epochs of the training; None: none does.
+        objects: (spec, sample) → what its labels say is in the picture; None when it has none; raises `DataError`.
     """
 
     name: str
     title: str
     root: str
     batch_size: Callable[[Message], int]
-    dataset: Callable[[Spec, SplitName, str], Dataset]
+    dataset: Callable[[SpecDocument, SplitName, str], Dataset]
     arithmetic: _MakeArithmetic
-    check: Callable[[Spec], None]
+    check: Callable[[SpecDocument], None]
     detect: Callable[[Message], bool]
     path_roles: Mapping[str, str]
     seed: Callable[[Message], int] = default_seed
     order: Callable[[Message, Dataset, int], SampleOrder] = shuffled
     default_max_batches: int = -1
-    refuse_outdated: Callable[[Spec], None] = lambda spec: None
+    refuse_outdated: Callable[[SpecDocument], None] = lambda spec: None
     options: tuple[Option, ...] = ()
+    splits: tuple[SplitName, ...] = ("training", "validation")
     folder_arithmetic: _MakeArithmetic | None = None
     uses_recorded_sizes: bool = False
     reference_command: ReferenceCommand | None = None
     data_root: Callable[[Mapping[str, str]], str] = data_root
+    epochs_field: str | None = None
+    objects: Callable[[SpecDocument, Sample], list[LabelledObject] | None] = unlabelled

@@ -1,6 +1,7 @@
-"""SSD: the numbers that the exporter of NVIDIA's TAO (TensorFlow 1.15) feeds to TensorRT.
+"""SSD and DSSD: the numbers that the exporter of NVIDIA's TAO (TensorFlow 1.15) feeds to TensorRT.
 
-TAO's own tensorfile command for SSD does not exist. The arithmetic is that of `int8cal.networks.exporter`, with the
+A DSSD spec has ``dssd_config`` in place of ``ssd_config``; data and arithmetic are those of SSD. TAO's own tensorfile
+command for them does not exist. The arithmetic is that of `int8cal.network_kit.exporter`, with the
 channels blue, green, red, and the mean from image_mean, or 103.939, 116.779, 123.68 (grey: 117.3786).
 
 No augmentation takes part. Samples: images that have a label file, sorted by name, or TFRecords with embedded images;
@@ -15,19 +16,28 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from int8cal.errors import DataError, SpecError
 from int8cal.images.limits import output_problem
-from int8cal.networks import path_roles
-from int8cal.networks.exporter import exporter_arithmetic
-from int8cal.networks.image_mean import image_mean
-from int8cal.networks.network import Arithmetic, Network
+from int8cal.network_kit.exporter import exporter_arithmetic
+from int8cal.network_kit.image_mean import image_mean
+from int8cal.network_kit.labels import tfrecord_objects
+from int8cal.network_kit.network import Arithmetic, Network
+from int8cal.network_kit.path_roles import (
+    BASE_MODEL,
+    TRAINING,
+    TRAINING_RECORDS,
+    VALIDATION,
+    VALIDATION_RECORDS,
+    WRITTEN,
+)
 from int8cal.preprocess.imagenet import CAFFE_MEAN_BGR, CAFFE_MEAN_GREY
 from int8cal.samples.folders import read_labelled_images
 from int8cal.samples.paths import path_text, working_directory
 from int8cal.samples.samples import Dataset, Source
 from int8cal.samples.sources import read_embedded_images
-from int8cal.spec.prototext.spec import Spec
+from int8cal.spec.document import SpecDocument
 from int8cal.types import Message, Size, SplitName
 
 _AUGMENTATION = "augmentation_config"
@@ -35,13 +45,13 @@ _NAMED = 3
 """How many of many data sources an error names."""
 
 
-def _mean(spec: Spec) -> tuple[float, ...]:
+def _mean(spec: SpecDocument) -> tuple[float, ...]:
     config = spec.message.augmentation_config
     default = CAFFE_MEAN_BGR if config.output_channel == 3 else CAFFE_MEAN_GREY
     return image_mean(spec, config, f"{_AUGMENTATION}.image_mean", config.output_channel) or default
 
 
-def _check(spec: Spec) -> None:
+def _check(spec: SpecDocument) -> None:
     config = spec.message.augmentation_config
     if problem := output_problem(Size(config.output_height, config.output_width)):
         hint = "Make output_width and output_height smaller."
@@ -49,7 +59,7 @@ def _check(spec: Spec) -> None:
     _mean(spec)
 
 
-def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
+def _read_split(spec: SpecDocument, split: SplitName, data_root: str) -> Dataset:
     name = "data_sources" if split == "training" else "validation_data_sources"
     listed = getattr(spec.message.dataset_config, name)
     if not listed:
@@ -70,7 +80,7 @@ def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
     return Dataset(split, tuple(source for source, _ in read), counts=dict(counts))
 
 
-def _no_image(spec: Spec, name: str, read: Sequence[tuple[Source, Mapping[str, int]]]) -> DataError:
+def _no_image(spec: SpecDocument, name: str, read: Sequence[tuple[Source, Mapping[str, int]]]) -> DataError:
     """The error for sources none of which has a sample: what was found in their place."""
     found = [f"{path_text(source.name)} ({_left_out(counts)})" for source, counts in read[:_NAMED]]
     more = [f"and {len(read) - _NAMED} more"] if len(read) > _NAMED else []
@@ -106,7 +116,7 @@ def _read_source(index: int, fields: Message, data_root: str, where: str) -> tup
     )
 
 
-def _arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
+def _arithmetic(spec: SpecDocument, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
     config = spec.message.augmentation_config
     return exporter_arithmetic(
         f"{network_of(spec.message)}.exporter",
@@ -122,7 +132,22 @@ def network_of(message: Message) -> str:
     return "dssd" if message.WhichOneof("network") == "dssd_config" else "ssd"
 
 
-NETWORK = Network(
+_PATH_ROLES: Mapping[str, str] = {
+    "dataset_config.data_sources[].label_directory_path": TRAINING,
+    "dataset_config.data_sources[].image_directory_path": TRAINING,
+    "dataset_config.data_sources[].root_path": TRAINING,
+    "dataset_config.data_sources[].tfrecords_path": TRAINING_RECORDS,
+    "dataset_config.validation_data_sources[].label_directory_path": VALIDATION,
+    "dataset_config.validation_data_sources[].image_directory_path": VALIDATION,
+    "dataset_config.validation_data_sources[].root_path": VALIDATION,
+    "dataset_config.validation_data_sources[].tfrecords_path": VALIDATION_RECORDS,
+    "training_config.resume_model_path": BASE_MODEL,
+    "training_config.pretrain_model_path": BASE_MODEL,
+    "training_config.pruned_model_path": BASE_MODEL,
+    "training_config.visualizer.wandb_config.wandb_dir": WRITTEN,
+}
+
+_SSD = Network(
     name="ssd",
     title="SSD object detection: equal to what NVIDIA's exporter computes, colour JPEGs excepted",
     root="int8cal.ssd.Experiment",
@@ -131,7 +156,19 @@ NETWORK = Network(
     arithmetic=_arithmetic,
     check=_check,
     detect=lambda message: network_of(message) == "ssd",
-    path_roles=path_roles.SSD,
+    path_roles=_PATH_ROLES,
+    epochs_field="training_config.num_epochs",
+    objects=tfrecord_objects,
     folder_arithmetic=_arithmetic,
     data_root=working_directory,
+)
+
+NETWORKS = (
+    _SSD,
+    replace(
+        _SSD,
+        name="dssd",
+        title="DSSD object detection: equal to what NVIDIA's exporter computes, colour JPEGs excepted",
+        detect=lambda message: network_of(message) == "dssd",
+    ),
 )

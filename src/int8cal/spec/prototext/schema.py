@@ -1,7 +1,7 @@
 """The message definitions of the experiment specs, with their tables of checks and legacy fields.
 
-One network has ``<network>.proto`` and ``<network>.checks.json``; the compiled ``descriptors.binpb`` holds all of them.
-A package that adds a network brings its own and calls `register_schema`.
+A network's folder holds ``spec.proto``, the table file ``checks.json`` and the compiled ``descriptors.binpb``;
+`register_folder` makes them known.
 
 The table file::
 
@@ -32,10 +32,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeAlias
 
 from int8cal.io import protos
 from int8cal.types import Message
+
+TABLES_FILE = "checks.json"
 
 COMMON_PACKAGE = "int8cal.common"
 """Protobuf package of the messages that several networks share."""
@@ -75,18 +78,18 @@ class Schema:
     text_for_message: frozenset[str]
 
 
-def register_schema(tables: Mapping[str, Any], descriptor_set: bytes) -> Schema:
-    """Make the specs of a network known.
+@cache
+def register_folder(folder: str) -> Schema:
+    """Make the specs of a network known; doing it again changes nothing.
 
     Args:
-        tables: content of the table file.
-        descriptor_set: the compiled .proto files, imports included (``protoc --include_imports``).
+        folder: where its ``checks.json`` and ``descriptors.binpb`` lie (``protoc --include_imports``).
 
     Raises:
         KeyError: the tables name a root message that the descriptors do not define.
     """
-    protos.add_descriptors(descriptor_set)
-    schema = _schema_from_tables(tables)
+    protos.add_descriptors(protos.data_file(folder, protos.DESCRIPTORS_FILE))
+    schema = _schema_from_tables(json.loads(protos.data_file(folder, TABLES_FILE)))
     for root in schema.checks:
         protos.message_class(root)
         _SCHEMAS[root] = schema
@@ -110,6 +113,18 @@ def schema_of(root: str) -> Schema:
 def new_message(root: str) -> Message:
     """An empty message of a root's type."""
     return protos.message_class(root)()
+
+
+def roots_beside(root: str) -> list[str]:
+    """Root messages of the specs of the network that has this one."""
+    schema = schema_of(root)
+    return [other for other in roots() if schema_of(other) is schema]
+
+
+def describe_root(root: str) -> str:
+    """A root message in words: ``ssd/dssd Experiment``."""
+    schema = schema_of(root)
+    return f"{'/'.join(schema.networks)} {short_name(root, schema)}"
 
 
 def short_name(full_name: str, schema: Schema) -> str:
@@ -140,12 +155,3 @@ def _checks(table: Mapping[str, Any]) -> Checks:
 
 _SCHEMAS: dict[str, Schema] = {}
 """Schema by full name of the root message."""
-
-
-def _register_built_in() -> None:
-    descriptor_set = protos.data_file(__file__, protos.DESCRIPTORS_FILE)
-    for network in ("detectnet_v2", "classification", "ssd", "faster_rcnn"):
-        register_schema(json.loads(protos.data_file(__file__, f"{network}.checks.json")), descriptor_set)
-
-
-_register_built_in()

@@ -1,6 +1,6 @@
 """Run-time paths in place of the references in a spec, by the role of the field, and everything else byte for byte.
 
-    Spec + substitutions → edits of single values → new text, parsed again and compared → Update
+    document + substitutions → edits of single values → new text, read again and compared → Update
 
 A reference is a leading run of whole path components of a value, taken literally. The longest one that fits is
 replaced, once; what was put in is not looked at again.
@@ -15,13 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from int8cal.errors import SpecError, UsageError
-from int8cal.io.safe_text import printable
-from int8cal.spec.prototext.epochs import set_epochs
-from int8cal.spec.prototext.fields import visit_fields
-from int8cal.spec.prototext.load import parse
-from int8cal.spec.prototext.roles import GLOB_ROLES, PathValue, path_values
-from int8cal.spec.prototext.spec import Spec
-from int8cal.spec.prototext.text import Edit, Scalar, SpecText, quote, shown
+from int8cal.io.safe_text import printable, shown
+from int8cal.spec.document import GLOB_ROLES, Edit, PathValue, SpecDocument
+
+MAX_EPOCHS = 2**31 - 1
 
 _MOST_LISTED = 5
 
@@ -63,40 +60,42 @@ class Update:
     """A spec with other paths.
 
     Attributes:
-        spec: the new spec; its text is what to write.
+        document: the new spec; its bytes are what to write.
         changes: in file order.
-        original: the text as it was.
+        original: the spec as it was.
         forgotten: paths that begin with one of the references, though no substitution is for their role: the first of
             each role.
     """
 
-    spec: Spec
+    document: SpecDocument
     changes: tuple[Change, ...]
-    original: SpecText
+    original: SpecDocument
     forgotten: tuple[PathValue, ...]
 
     def diff(self) -> str:
         """Unified diff for people: control characters are escaped, line ends not shown."""
-        old, new = (text.text.split("\n") for text in (self.original, self.spec.text))
-        name = printable(self.spec.path)
+        old, new = (document.source.split("\n") for document in (self.original, self.document))
+        name = printable(self.document.path)
         lines = difflib.unified_diff(old, new, f"{name} (original)", f"{name} (updated)", lineterm="")
         return "\n".join(printable(line.removesuffix("\r")) for line in lines)
 
 
 def update_spec(
-    spec: Spec,
+    spec: SpecDocument,
     path_roles: Mapping[str, str],
     substitutions: Sequence[Substitution],
     *,
     num_epochs: int | None = None,
+    epochs_field: str | None = None,
 ) -> Update:
     """Put run-time paths into a spec.
 
     Args:
-        spec: a spec that was loaded, unknown fields allowed or not.
-        path_roles: the network's table (see `int8cal.spec.prototext.roles`).
+        spec: a spec that was read, unknown fields allowed or not.
+        path_roles: the network's table (see `SpecDocument.path_values`).
         substitutions: what to replace; a role may have several references.
         num_epochs: number of epochs to set, where given.
+        epochs_field: the field that holds it; None: this network has none.
 
     Raises:
         UsageError: a reference or target is empty or unusable, or two targets are given for one reference.
@@ -104,13 +103,12 @@ def update_spec(
     """
     rules = [_Rule.from_substitution(one) for one in substitutions]
     _refuse_contradictions(rules)
-    paths = list(path_values(spec, path_roles))
+    paths = list(spec.path_values(path_roles))
     for rule in rules:
         _require_match(spec, rule, paths)
-    edits = list(_path_edits(paths, rules))
+    edits = list(_path_edits(spec, paths, rules))
     if num_epochs is not None:
-        field, edit = set_epochs(spec, num_epochs)
-        edits.append(_Planned(field, edit, spec.text.text[edit.start : edit.end] or None, str(num_epochs)))
+        edits.append(_epochs_edit(spec, epochs_field, num_epochs))
     planned = sorted((edit for edit in edits if edit.old != edit.new), key=lambda edit: edit.edit.start)
     return _apply(spec, planned, _forgotten(paths, rules))
 
@@ -125,11 +123,24 @@ class _Planned:
     new: str
 
 
-def _path_edits(paths: Sequence[PathValue], rules: Sequence[_Rule]) -> Iterator[_Planned]:
+def _path_edits(spec: SpecDocument, paths: Sequence[PathValue], rules: Sequence[_Rule]) -> Iterator[_Planned]:
     for path in paths:
         new = _replacement(path, rules)
         if new is not None:
-            yield _Planned(path.path, Edit(path.value.start, path.value.end, quote(new)), path.content, new)
+            yield _Planned(path.path, Edit(path.start, path.end, spec.quoted(path, new)), path.content, new)
+
+
+def _epochs_edit(spec: SpecDocument, field: str | None, number: int) -> _Planned:
+    if not 1 <= number <= MAX_EPOCHS:
+        raise UsageError(f"the number of epochs must be from 1 to {MAX_EPOCHS}, not {number}")
+    edit = spec.number_edit(field, number) if field else None
+    if field is None or edit is None:
+        raise SpecError(
+            "this kind of spec has no number of epochs",
+            where=printable(spec.path),
+            hint="Leave the number of epochs out, or give the training spec.",
+        )
+    return _Planned(field, edit, spec.source[edit.start : edit.end] or None, str(number))
 
 
 def _forgotten(paths: Sequence[PathValue], rules: Sequence[_Rule]) -> tuple[PathValue, ...]:
@@ -141,27 +152,16 @@ def _forgotten(paths: Sequence[PathValue], rules: Sequence[_Rule]) -> tuple[Path
     return tuple(first.values())
 
 
-def _apply(spec: Spec, planned: Sequence[_Planned], forgotten: tuple[PathValue, ...]) -> Update:
+def _apply(spec: SpecDocument, planned: Sequence[_Planned], forgotten: tuple[PathValue, ...]) -> Update:
     """Make the edits, read the result again, and make sure that nothing else has changed."""
-    text = spec.text.with_edits(one.edit for one in planned)
-    updated = parse(text, spec.path, spec.root, allow_unknown_fields=True)
+    updated = spec.with_edits(one.edit for one in planned)
     new_values = {one.edit.start: one.new for one in planned if one.old is not None}
-    expected = [(start, path, new_values.get(start, content)) for start, path, content in _leaves(spec)]
+    expected = [(leaf.start, leaf.path, new_values.get(leaf.start, leaf.content)) for leaf in spec.leaves()]
     expected += [(one.edit.start, one.field, one.new) for one in planned if one.old is None]
-    if [leaf[1:] for leaf in _leaves(updated)] != [leaf[1:] for leaf in sorted(expected)]:
+    if [(leaf.path, leaf.content) for leaf in updated.leaves()] != [leaf[1:] for leaf in sorted(expected)]:
         raise SpecError("the update would change more than was asked for", where=printable(spec.path))
-    changes = (Change(one.field, spec.text.line_column(one.edit.start)[0], one.old, one.new) for one in planned)
-    return Update(updated, tuple(changes), spec.text, forgotten)
-
-
-def _leaves(spec: Spec) -> Iterator[tuple[int, str, str]]:
-    """Everything that the text says, as (offset, field path, content), unknown fields as they are written."""
-    for visit in visit_fields(spec.text, spec.message.DESCRIPTOR):
-        if visit.value is None:
-            yield visit.field.start, visit.path, spec.text[visit.field]
-        elif isinstance(visit.value, Scalar):
-            content = spec.text.string(visit.value)
-            yield visit.value.start, visit.path, spec.text[visit.value] if content is None else content
+    changes = (Change(one.field, spec.line_of(one.edit.start), one.old, one.new) for one in planned)
+    return Update(updated, tuple(changes), spec, forgotten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ def _refuse_contradictions(rules: Sequence[_Rule]) -> None:
             )
 
 
-def _require_match(spec: Spec, rule: _Rule, paths: Sequence[PathValue]) -> None:
+def _require_match(spec: SpecDocument, rule: _Rule, paths: Sequence[PathValue]) -> None:
     """Refuse a reference that would change nothing: it is a mistake, and the stale path would be read."""
     of_role = [path for path in paths if rule.role in (None, path.role)]
     if not of_role:

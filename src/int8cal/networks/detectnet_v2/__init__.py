@@ -36,10 +36,11 @@ import numpy as np
 from int8cal.errors import DataError, ImageError, SpecError
 from int8cal.images.decode import Corner, decode_corner, decode_image, decode_raw_half
 from int8cal.images.limits import MAX_PIXELS, output_problem
-from int8cal.networks import path_roles
-from int8cal.networks.network import CORRECT_FIELD, Arithmetic, Network, ReferenceCommand, array_size
-from int8cal.networks.resizing import limited_sample_size, resized_values
-from int8cal.networks.tfrecord_config import tfrecord_selection
+from int8cal.network_kit.labels import tfrecord_objects
+from int8cal.network_kit.network import CORRECT_FIELD, Arithmetic, Network, ReferenceCommand, array_size
+from int8cal.network_kit.resizing import limited_sample_size, resized_values
+from int8cal.network_kit.tfrecord_config import tfrecord_selection
+from int8cal.networks.detectnet_v2.path_roles import PATH_ROLES
 from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES, look_up
 from int8cal.preprocess.warp import inverse_like_eigen, make_canvas, warp
@@ -48,7 +49,7 @@ from int8cal.samples import order
 from int8cal.samples.encoded import sample_place
 from int8cal.samples.samples import Dataset, Sample, Source
 from int8cal.samples.sources import DataloaderMode, read_tfrecord_split
-from int8cal.spec.prototext.spec import Spec
+from int8cal.spec.document import SpecDocument
 from int8cal.types import ImageCHW_f32, ImageHWC_f16, ImageHWC_u8, Matrix3x3_f32, Message, SampleOrder, Size, SplitName
 
 _PREPROCESSING = "augmentation_config.preprocessing"
@@ -144,14 +145,14 @@ def _settings(message: Message) -> _Settings:
 # --- checks of the spec ----------------------------------------------------------------------------------------------
 
 
-def _check(spec: Spec) -> None:
+def _check(spec: SpecDocument) -> None:
     for field_path, problem in (*_augmentation_problems(spec.message), *_pixel_problems(_settings(spec.message))):
         raise SpecError(problem, where=_place(spec, field_path), hint=CORRECT_FIELD)
 
 
-def _place(spec: Spec, field_path: str) -> str:
+def _place(spec: SpecDocument, field_path: str) -> str:
     """Position of a field, or of the nearest message around it that the spec has."""
-    while field_path and not spec.live_text.find(field_path):
+    while field_path and not spec.written(field_path):
         field_path = field_path.rpartition(".")[0]
     return spec.where(field_path)
 
@@ -215,7 +216,7 @@ def _pixel_problems(settings: _Settings) -> Iterator[tuple[str, str]]:
 # --- samples ---------------------------------------------------------------------------------------------------------
 
 
-def _read_split(spec: Spec, split: SplitName, data_root: str) -> Dataset:
+def _read_split(spec: SpecDocument, split: SplitName, data_root: str) -> Dataset:
     settings = _settings(spec.message)
     selection = tfrecord_selection(spec.message.dataset_config, settings.mode, data_root)
     return read_tfrecord_split(replace(selection, needs_validation_sizes=settings.pads and settings.scaled), split)
@@ -235,7 +236,7 @@ def _order(message: Message, dataset: Dataset, seed: int) -> SampleOrder:
 # --- pixels ----------------------------------------------------------------------------------------------------------
 
 
-def _arithmetic(spec: Spec, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
+def _arithmetic(spec: SpecDocument, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
     settings = _settings(spec.message)
     options: dict[str, Any] = {
         "dataloader_mode": settings.mode.name,
@@ -350,7 +351,9 @@ def _canvas(sources: Iterable[Source], settings: _Settings) -> Size:
     return Size(max(height, settings.output.height), max(width, settings.output.width))
 
 
-def _sampling_steps(spec: Spec, settings: _Settings, canvas: Size, dataset: Dataset) -> tuple[np.float32, np.float32]:
+def _sampling_steps(
+    spec: SpecDocument, settings: _Settings, canvas: Size, dataset: Dataset
+) -> tuple[np.float32, np.float32]:
     """Distance of neighbouring sample points, across and down.
 
     The reference relates the scale to the canvas of the validation split, whichever split is written.
@@ -370,7 +373,7 @@ def _sampling_steps(spec: Spec, settings: _Settings, canvas: Size, dataset: Data
     return np.float32(steps[0]), np.float32(steps[1])
 
 
-def _require_steps(spec: Spec, steps: tuple[float, float]) -> None:
+def _require_steps(spec: SpecDocument, steps: tuple[float, float]) -> None:
     for step, name in zip(steps, ("scale_width", "scale_height"), strict=True):
         if not 1 / _MAX_STEP <= step <= _MAX_STEP:
             raise SpecError(
@@ -380,7 +383,7 @@ def _require_steps(spec: Spec, steps: tuple[float, float]) -> None:
             )
 
 
-def _default_matrix(spec: Spec, settings: _Settings) -> Matrix3x3_f32:
+def _default_matrix(spec: SpecDocument, settings: _Settings) -> Matrix3x3_f32:
     """S⁻¹ of modes 1 and 2, inverted with the reference's roundings."""
     left, top, right, bottom = settings.crop
     if not (right > left and bottom > top):
@@ -431,7 +434,9 @@ NETWORK = Network(
     arithmetic=_arithmetic,
     check=_check,
     detect=lambda message: True,
-    path_roles=path_roles.DETECTNET_V2,
+    path_roles=PATH_ROLES,
+    epochs_field="training_config.num_epochs",
+    objects=tfrecord_objects,
     uses_recorded_sizes=True,
     reference_command=ReferenceCommand("detectnet_v2", "detectnet_v2", "--experiment_spec_file", "--output_path"),
 )

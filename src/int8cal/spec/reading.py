@@ -1,7 +1,7 @@
 """The bytes of a spec, from a file or a pipe, read exactly once.
 
 A pipe cannot be read a second time, so that whoever needs a spec twice (to find its network, then to parse it) passes
-the text on. ``-e /dev/stdin`` and ``-e <(command)`` work as files do. A named pipe that no program opens for writing
+the bytes on. ``-e /dev/stdin`` and ``-e <(command)`` work as files do. A named pipe that no program opens for writing
 would block for ever; it is refused after `WRITER_SECONDS`. Once there is a writer, however slow, it is read to its end.
 """
 
@@ -14,15 +14,14 @@ import stat
 
 from int8cal.errors import SpecError
 from int8cal.io.safe_text import printable
-from int8cal.spec.prototext.text import SpecText
 
 MAX_BYTES = 16 * 1024 * 1024
 WRITER_SECONDS = 5.0
 """How long a pipe may have no writer."""
 
 
-def read_text(path: str) -> SpecText:
-    """Read a spec file as text, at most `MAX_BYTES` of it.
+def read_bytes(path: str) -> bytes:
+    """Read a spec file, at most `MAX_BYTES` of it.
 
     Raises:
         SpecError: the file is not there, cannot be read or is too large, or a pipe has no writer.
@@ -38,7 +37,7 @@ def read_text(path: str) -> SpecText:
             where=printable(path),
             hint="Is this the spec file? Give the text file with the training configuration.",
         )
-    return SpecText.from_bytes(data)
+    return data
 
 
 def _open_at_once(path: str, flags: int) -> int:

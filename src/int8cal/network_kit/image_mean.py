@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 
 from int8cal.errors import SpecError
-from int8cal.networks.network import CORRECT_FIELD
-from int8cal.spec.prototext.spec import Spec
+from int8cal.network_kit.network import CORRECT_FIELD
+from int8cal.spec.document import SpecDocument
 from int8cal.types import Message
 
 CHANNEL_KEYS = {3: "bgr", 1: "l"}
 """Keys of the map in the order of `image_mean`'s result."""
 
 
-def image_mean(spec: Spec, parent: Message, field_path: str, channels: int) -> tuple[float, ...] | None:
+def image_mean(spec: SpecDocument, parent: Message, field_path: str, channels: int) -> tuple[float, ...] | None:
     """Mean of each channel as the spec gives it.
 
     Args:
