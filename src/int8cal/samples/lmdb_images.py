@@ -60,10 +60,7 @@ if __name__ == "__main__":
 
 from int8cal.errors import DataError, ImageError  # noqa: E402 - the child needs none of it
 from int8cal.io.safe_text import short_repr  # noqa: E402
-from int8cal.samples.paths import (
-    open_data_file,
-    path_text,
-)
+from int8cal.samples.paths import open_data_file, path_text  # noqa: E402
 
 _HINT = "Copy the data set again, or convert it anew."
 _FIND = "Check the path in the spec; a folder of images needs a list of labels (gt file)."

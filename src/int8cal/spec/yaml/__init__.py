@@ -43,6 +43,10 @@ class Yaml:
 
         return looks_like_yaml(data)
 
+    def knows(self, root: str) -> bool:
+        """Whether it is the spec of a network whose schema is known."""
+        return _network_of_root(root) in _FOLDERS
+
     def recognises(self, data: bytes) -> bool:
         """Whether a file reads as a spec of a known network, be it one of several."""
         from int8cal.spec.yaml.find import candidates
@@ -74,8 +78,8 @@ class Yaml:
 
         document = read_document(data, path)
         values = with_overrides(document, overrides)
-        asked = root.removeprefix("int8cal.").partition(".")[0] if root else None
-        network = asked if asked in _FOLDERS else network_of(values, path)
+        asked = _network_of_root(root) if root else None
+        network = network_of(values, path, asked if asked in _FOLDERS else None, as_asked=beside)
         return YamlSpec(
             path,
             document,
@@ -86,6 +90,10 @@ class Yaml:
             lenient=allow_unknown_fields,
             strict=strict,
         )
+
+
+def _network_of_root(root: str) -> str:
+    return root.removeprefix("int8cal.").partition(".")[0]
 
 
 def known_networks() -> list[str]:

@@ -1,4 +1,4 @@
-"""Is a spec one that NVIDIA's tools take? Its keys and values against the schema, and what may run code or never end."""
+"""Is a spec one that NVIDIA's tools take? Keys and values against the schema; what may run code or never end."""
 
 from __future__ import annotations
 

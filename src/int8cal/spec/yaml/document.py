@@ -221,7 +221,7 @@ class YamlSpec:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """Keys that are unknown (where that is allowed) or gone from the newest TAO; scalars that YAML 1.2 differs on."""
+        """Keys that are unknown (where allowed) or gone from the newest TAO; scalars that YAML 1.2 reads otherwise."""
         from int8cal.spec.yaml.check import findings, outdated  # as above
 
         unknown = (one.finding for one in findings(self) if self.lenient and one.unknown)

@@ -28,13 +28,23 @@ def looks_like_yaml(data: bytes) -> bool:
     return bool(said and _BEGINNING.match(said)) or bool(_SECTION.search(text) or _WORD.search(text))
 
 
-def network_of(values: MappingNode, path: str) -> str:
+def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_asked: bool = False) -> str:
     """Name of the network whose spec has these keys.
+
+    Args:
+        values: of the spec.
+        path: where it was read from; only for messages.
+        asked: the network that the user names; another one is found only when that one lacks keys and it does not.
+        as_asked: no other one is looked for.
 
     Raises:
         SpecError: none has them, or several have.
     """
+    if asked is not None and (as_asked or not _counts(values, schema_of(asked))[1]):
+        return asked
     fits = candidates(values)
+    if asked is not None and (len(fits) != 1 or _counts(values, schema_of(fits[0]))[1]):
+        return asked
     if len(fits) == 1:
         return fits[0]
     where = printable(path)
