@@ -16,6 +16,7 @@ import pytest
 
 from int8cal.demo.evaluate import CLASSIFIER, DETECTOR, pictures
 from int8cal.preprocess import imagenet
+from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.layout import SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
@@ -84,10 +85,12 @@ def test_images_used_to_calibrate_are_not_called_held_out(run_cli: Any, tensor: 
 def test_a_picture_stored_with_other_values_is_the_same_picture(run_cli: Any, tmp_path: Path) -> None:
     compression, name = Compression.named("none"), "{}.tensor".format
     for scale in (1, 2):
+        checksums = []
         with TensorFileWriter(str(tmp_path / name(scale)), (4, 3, 64, 64), compression) as writer:
             for image, _ in pictures(5, 4):
                 values = imagenet.torch(imagenet.channels_first(image)) * np.float32(scale)
                 writer.append(compression.encode(values))
+                checksums.append(image_checksum(values))
             rows = [
                 SampleRow(
                     0,
@@ -101,6 +104,7 @@ def test_a_picture_stored_with_other_values_is_the_same_picture(run_cli: Any, tm
                     64,
                     100,
                     hashlib.sha256(bytes([number, scale // 2 * (number > 0)])).digest(),
+                    checksums[number],
                 )
                 for number in range(4)
             ]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
+from tests import tensorfiles
 from tests.unit.check.files import write_like_tao
 
 import int8cal
@@ -21,9 +20,7 @@ def made(tiny_dataset, tmp_path):
 
 def edit(path: Path, change) -> None:
     """Put ``change(manifest)`` in the place of the manifest; what ``change`` does to its argument counts as well."""
-    with h5py.File(path, "a") as file:
-        manifest = json.loads(bytes(file.attrs["int8cal"]))
-        file.attrs["int8cal"] = np.bytes_(json.dumps(change(manifest) or manifest))
+    tensorfiles.edit(path, manifest=change)
 
 
 def options(**values):

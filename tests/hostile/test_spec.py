@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from int8cal.errors import Int8calError, SpecError
-from int8cal.networks.detectnet_v2 import NETWORK
 from int8cal.origins.experiment import read_document
 from int8cal.spec import reading
 from int8cal.spec.prototext.check import check
@@ -26,7 +25,7 @@ from int8cal.spec.reading import MAX_BYTES, read_bytes
 
 def read_as_detectnet(path: str) -> PrototextSpec:
     """As ``int8cal spec show --network detectnet_v2`` reads it."""
-    return read_document(path, NETWORK, as_asked=True)
+    return read_document(path, "detectnet_v2", as_asked=True)
 
 
 def refusal(data: bytes | str, tmp_path: Path, reader: Callable[[str], object] | None = None) -> Int8calError:

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "networks": STAGES | {"network_kit"},
     "origins": STAGES | {"network_kit", "networks"},
     "plans": STAGES | {"network_kit", "origins", "engine"},
-    "engine": STAGES | {"network_kit", "networks", "origins", "plans"},
+    "engine": STAGES | {"network_kit", "networks", "origins", "plans", "manifest"},
     "manifest": RUN - {"pipeline"},
     "pipeline": RUN,
     "models": GROUND | {"guard", "tensorfile", "tensorrt"},

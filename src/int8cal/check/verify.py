@@ -25,9 +25,9 @@ from int8cal.tensorfile.layout import SKIPPED
 
 if TYPE_CHECKING:
     from int8cal.check.rebuild import Claim, MadeFrom
-    from int8cal.models.session import Layout
+    from int8cal.models.binding import Constants
     from int8cal.plans import Plan
-    from int8cal.types import BatchNCHW_f32, Progress
+    from int8cal.types import BatchNCHW_f32, Layout, Progress
 
 
 class Watcher(Protocol):
@@ -108,6 +108,7 @@ def verify(
     model: str | os.PathLike[str] | None = None,
     input_name: str | None = None,
     layout: Layout | None = None,
+    constants: Constants | None = None,
     watchers: Iterable[Watcher] = (),
     workers: int | None = None,
     progress: Progress | None = None,
@@ -120,6 +121,7 @@ def verify(
         model: a float ONNX model to show a few of the images to; None: none. Needs the extra ``quantize``.
         input_name: the model's input, to be sure of it.
         layout: layout of that input, where it cannot be told.
+        constants: values of the model's other inputs, which take no images.
         watchers: shown every usable image during the pass.
         workers: threads for making images; None: the processors that this process may use.
         progress: told how far the pass is.
@@ -133,7 +135,7 @@ def verify(
         UseError: the model cannot be read, or nothing can be told by it: its input cannot be fed, or it fails.
         UnavailableError: the model asks for an extra that is not installed.
     """
-    seen = [] if model is None else try_model(path, model, input_name=input_name, layout=layout)
+    seen = [] if model is None else try_model(path, model, input_name=input_name, layout=layout, constants=constants)
     with TensorFile(path) as file:
         structure = [*check_structure(file), *_unknown_network(file)]
         values, statistics = ValueCheck(file), Statistics(file.shape[1])

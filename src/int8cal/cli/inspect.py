@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console
+from int8cal.cli.options import json_option
 
 if TYPE_CHECKING:
     from int8cal.tensorfile import TensorFile
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.option(
     "--deepstream", is_flag=True, help="Print only the keys of DeepStream's nvinfer that follow from the manifest."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def inspect(*, file: str, quick: bool, deepstream: bool, as_json: bool) -> None:
     """Shape, batches, dtype, values, size, filters and manifest of a tensorfile, ours or NVIDIA's.
 
@@ -66,6 +67,8 @@ def _facts(tensorfile: TensorFile) -> dict[str, Any]:
         "filters": list(tensorfile.filters(0)),
         "bytes": size,
         "ratio": round(size / tensorfile.nbytes, 4),
+        "format_version": tensorfile.format_version,
+        "checksums": tensorfile.checksums is not None,
     }
 
 
@@ -99,7 +102,9 @@ def _table(facts: dict[str, Any], manifest: dict[str, Any] | None) -> list[tuple
         rows.append(("manifest", "none: not made by int8cal"))
         return rows
     arithmetic = _mapping(manifest.get("arithmetic"))
+    checksums = "of each image, of manifest and sample table" if facts["checksums"] else "none"
     rows += [
+        ("format", f"version {facts['format_version']}, checksums: {checksums}"),
         ("made by", f"int8cal {manifest.get('int8cal')}"),
         ("network", manifest.get("network")),
         ("split", f"{split_text(manifest)}, seed {manifest.get('seed')}"),

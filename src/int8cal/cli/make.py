@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.ending import told_truly
-from int8cal.cli.groups import SuggestingGroup
-from int8cal.cli.launcher import LauncherCommand
-from int8cal.cli.options import Command, decorated
-from int8cal.cli.process import keep_freed_memory
+from int8cal.cli.options import Command, LauncherCommand, SuggestingGroup, decorated, json_option, overwrite_option
+from int8cal.cli.process import keep_freed_memory, told_truly
 from int8cal.cli.tables import plan_table, run_table
+from int8cal.errors import UsageError
+from int8cal.types import COMPRESSIONS, ON_BAD_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,17 +49,17 @@ _reading = decorated(
     click.option("--strict", is_flag=True, help="Legacy spec fields are errors, not warnings."),
     click.option("--strict_network", is_flag=True, help="A spec of another network is an error."),
     click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
+    json_option,
 )
 
 _output = decorated(
     click.option(
         "-o", "--output_path", "--output", "out", required=True, metavar="FILE", help="The tensorfile to make."
     ),
-    click.option("--overwrite", is_flag=True, help="Replace an existing tensorfile; nothing else is replaced."),
+    overwrite_option("Replace an existing tensorfile; nothing else is replaced."),
     click.option(
         "--on_bad_image",
-        type=click.Choice(["fail", "skip"]),
+        type=click.Choice(ON_BAD_IMAGE),
         default="fail",
         show_default=True,
         help="What to do about an image that cannot be used.",
@@ -73,7 +72,7 @@ _output = decorated(
     ),
     click.option(
         "--compression",
-        type=click.Choice(["fast", "small", "none"]),
+        type=click.Choice(COMPRESSIONS),
         default="fast",
         show_default=True,
         help="fast: about 1/4 of the raw size; small: 10 % less, at 5x the time; none: for local, short-lived files.",
@@ -222,6 +221,7 @@ def _make_command(network: Network | None = None, name: str | None = None) -> cl
     ) -> None:
         # The output of NVIDIA's own command is part of the log.
         console.configure_logging(verbose=verbose or engine == "tao", log_file=log_file)
+        engine = _addressed(engine, ray_address)
         from int8cal.pipeline import make
 
         keep_freed_memory()
@@ -232,7 +232,6 @@ def _make_command(network: Network | None = None, name: str | None = None) -> cl
                     plan,
                     out,
                     engine=engine,
-                    ray_address=ray_address,
                     overwrite=overwrite,
                     on_bad_image=on_bad_image,  # type: ignore[arg-type]  # click checked the choice
                     max_skipped=max_skipped,
@@ -249,6 +248,15 @@ def _make_command(network: Network | None = None, name: str | None = None) -> cl
                 console.print_table(run_table(manifest))
 
     return command
+
+
+def _addressed(engine: str, ray_address: str | None) -> str:
+    """The engine by name, or by name and address."""
+    if ray_address is None:
+        return engine
+    if engine != "ray":
+        raise UsageError(f"an address is for --engine ray, not for {engine}", hint="Add --engine ray.")
+    return f"ray://{ray_address}"
 
 
 class _AnyNetworkCommand(LauncherCommand):

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import agreement, console, progress
-from int8cal.cli.model_input import model_input_options
+from int8cal.cli.options import json_option, model_input_options, overwrite_option
 from int8cal.cli.process import return_freed_memory
+from int8cal.types import METHODS
 
 if TYPE_CHECKING:
     from int8cal.models.quantize import QuantizeReport
-    from int8cal.models.ranges import Method
-    from int8cal.models.session import Layout
+    from int8cal.types import Layout, Method
 
 
 @click.command()
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", required=True, metavar="OUT.onnx", help="INT8 model to write.")
 @click.option(
     "--method",
-    type=click.Choice(["entropy", "percentile", "mse", "minmax"]),
+    type=click.Choice(METHODS),
     default="entropy",
     show_default=True,
     help="How the range of each activation is chosen.",
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
 @model_input_options
-@click.option("--overwrite", is_flag=True, help="Replace an existing ONNX model and cache; nothing else is replaced.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@overwrite_option("Replace an existing ONNX model and cache; nothing else is replaced.")
+@json_option
 def quantize(
     *,
     model: str,
@@ -57,6 +57,7 @@ def quantize(
     no_agreement: bool,
     fold_weights: bool,
     input_name: str | None,
+    constants: dict[str, list[float]],
     layout: Layout | None,
     overwrite: bool,
     as_json: bool,
@@ -95,6 +96,7 @@ def quantize(
             trt_cache=trt_cache,
             trt_version=trt_version,
             input_name=input_name,
+            constants=constants,
             layout=layout,
             evaluation=held_out,
             agreement=not no_agreement,
@@ -117,7 +119,16 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
         "images": report.images,
         "nodes": report.nodes,
         "excluded": list(report.excluded),
-        "not_computed": [{"node": node.name, "operator": node.operator} for node in report.foreign],
+        "placement": {
+            "rules": {rule: list(nodes) for rule, nodes in report.placement.did.items()},
+            "left_in_float": dict(report.placement.floated),
+            "reads_int8": {node: list(at) for node, at in report.placement.reads.items()},
+            "one_scale": [sorted(group) for group in report.placement.shared],
+        },
+        "kept": [
+            {"node": node.name, "operator": node.operator, "computed_for_calibration": node.computed}
+            for node in report.foreign
+        ],
         "behind": list(report.behind),
         "opset": {"float": report.opset[0], "int8": report.opset[1]},
         "bytes": {"float": report.float_bytes, "int8": report.int8_bytes},
@@ -144,9 +155,10 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
             lines.append(f"not listed there: {len(report.unlisted)} tensors that are merged into others (see --json)")
     if report.excluded:
         lines.append(f"left in float: {', '.join(report.excluded)}")
-    if report.foreign:
-        nodes = ", ".join(f"{node.name} ({node.operator})" for node in report.foreign)
-        lines.append(f"not computed here, in the INT8 model as they were: {nodes}")
+    for computed, how in ((False, "not computed here"), (True, "computed for calibration by our own formulas")):
+        nodes = [f"{node.name} ({node.operator})" for node in report.foreign if node.computed is computed]
+        if nodes:
+            lines.append(f"kept as they were, {how}: {', '.join(nodes)}")
     if report.behind:
         lines.append(f"left in float, for they stand behind those: {', '.join(report.behind)}")
     if report.inactive:

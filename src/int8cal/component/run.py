@@ -2,9 +2,9 @@
 
     Request ──► update ──► plan ──► the engine, or the finished result of an earlier run ──► updated spec, MLflow
 
-Nothing is written before the plan stands, and every file is made in scratch space first: the output may lie on a mount
-that can neither seek nor rename. The tensorfile gets its name before the updated spec does, so that whatever ends a run
-early leaves either nothing that stands in the way of the next one, or a finished result that it finds.
+Nothing is written before the plan stands, and the tensorfile is made in scratch space: the output may lie on a mount
+that can neither seek nor rename. It gets its name before the updated spec does, so that whatever ends a run early
+leaves either nothing that stands in the way of the next one, or a finished result that it finds.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from int8cal.component.advice import missing_data_advised, output_taken_advised
 from int8cal.component.finished import finished
 from int8cal.component.inputs import INPUTS, MAPPINGS
 from int8cal.component.page import refuse_foreign_page, written_page
-from int8cal.errors import MissingDataError, OutputExistsError, SpecError, UsageError
-from int8cal.io.files import OutputFile
+from int8cal.component.updated_spec import put_updated_spec, refuse_another_spec
+from int8cal.errors import MissingDataError, UsageError
 from int8cal.io.safe_text import shown
-from int8cal.origins.experiment import SPEC, read_spec
+from int8cal.origins.experiment import read_spec
 from int8cal.pipeline import make, plan
 from int8cal.spec.update import Substitution
 
@@ -102,17 +102,8 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
         missing_data_advised(paths, {place.mapping.role for place in request.run_paths}),
     ):
         planned = plan(spec, split=request.split, max_batches=request.max_batches, seed=request.seed)
-    with (
-        output_taken_advised(),
-        tempfile.TemporaryDirectory(prefix="int8cal-") as scratch,
-        OutputFile(
-            request.updated_spec,
-            overwrite=overwrite or _is_earlier_one(request.updated_spec, spec),
-            scratch_dir=scratch,
-            inputs=(request.spec_path,),
-            replaces=SPEC,
-        ) as spec_file,
-    ):
+    with output_taken_advised(), tempfile.TemporaryDirectory(prefix="int8cal-") as scratch:
+        there = refuse_another_spec(request, spec, overwrite=overwrite)
         with stages.timed("make"):
             manifest = None if overwrite else _finished(planned, request)
             if not manifest and not overwrite:
@@ -128,9 +119,8 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
                 progress=progress,
                 record={"component": _component_facts(request, updated, notes, stages.seconds)},
             )
-        with open(spec_file.scratch, "wb") as file:
-            file.write(updated.document.to_bytes())
-        spec_file.commit()
+        if not there:
+            put_updated_spec(request, spec, overwrite=overwrite)
     with stages.timed("report"):
         page = written_page(request.tensorfile, request.page, overwrite=overwrite)
     outcome = Outcome(request, manifest, updated, page, tuple(notes), stages.seconds)
@@ -213,23 +203,6 @@ def _updated(request: Request) -> tuple[Spec, Update]:
         log.warning("%s", warning)
     substitutions = [Substitution(place.mapping.role, place.reference, place.path) for place in request.run_paths]
     return spec.updated(substitutions, num_epochs=request.num_epochs)
-
-
-def _is_earlier_one(path: str, spec: Spec) -> bool:
-    """Whether ``path`` is the updated spec of an earlier run of this request: the same but for the run's paths.
-
-    Raises:
-        OutputExistsError: it is another file.
-    """
-    if os.path.islink(path) or not os.path.isfile(path):
-        return False
-    try:
-        earlier = read_spec(path, spec.name)
-    except SpecError:
-        earlier = None
-    if earlier and earlier.name == spec.name and earlier.sha256 == spec.sha256:
-        return True
-    raise OutputExistsError("already exists, and is not the updated spec of this request", where=path)
 
 
 def _component_facts(

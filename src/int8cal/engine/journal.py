@@ -1,4 +1,7 @@
-"""The journal of a run: finished images on the disk, so that an interrupted run can go on.
+"""Going on after an interruption: the journal of a run keeps finished images on the disk.
+
+A kept result may stand in for new work only while its source image has the bytes that it was made from, so the engine
+reads and hashes that image again. The ordered writer never notices where a chunk came from.
 
 A file that only grows: a header that says which plan, encoded by which versions, and one entry per image, each with its
 own checksums. A run that is killed leaves at worst a torn last entry, which the next one cuts off. An entry of a sample
@@ -12,29 +15,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import stat
 import struct
 import zlib
 from array import array
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
-from int8cal.engine.work import EncodedSample, ImageFacts
-from int8cal.errors import OutputError
+from int8cal.engine.work import ChunkWork, EncodedSample, FailedSample, ImageFacts
+from int8cal.errors import DataError, OutputError
 from int8cal.io.paths import absolute, flush, kind_of_file, output_errors
+from int8cal.samples.encoded import read_encoded, sample_place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
     from int8cal.samples.samples import Sample
 
+log = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
 _MOVE = "Move it away, or leave out --resume."
 _HINT = "Check free space, quota and permissions of the folder, or leave out --resume."
-_MAGIC = b"int8cal journal 1\n"
+_MAGIC = b"int8cal journal 2\n"
 _LENGTH = struct.Struct("<I")
 _CRC = struct.Struct("<I")
-_HEAD = struct.Struct("<QIIQ32sQI")
+_HEAD = struct.Struct("<QIIQ32s16sQI")
 _LONGEST_NAME = 255
 _CHUNK_SLACK = 1 << 16
 """Bytes by which compression may fail, beyond twice the size of the image."""
@@ -45,13 +56,14 @@ class _Head(NamedTuple):
 
     number: int
     facts: ImageFacts
+    checksum: bytes
     chunk_bytes: int
     chunk_crc: int
 
     @classmethod
     def unpacked(cls, packed: bytes) -> _Head:
-        number, *facts, size, crc = _HEAD.unpack(packed)
-        return cls(number, ImageFacts(*facts), size, crc)
+        number, *facts, checksum, size, crc = _HEAD.unpack(packed)
+        return cls(number, ImageFacts(*facts), checksum, size, crc)
 
 
 def journal_path(out: str, identity: Mapping[str, Any]) -> str:
@@ -134,11 +146,11 @@ class Journal:
             chunk = os.pread(self._file, head.chunk_bytes, offset + _HEAD.size + _CRC.size) if head else b""
         if head is None or len(chunk) != head.chunk_bytes or zlib.crc32(chunk) != head.chunk_crc:
             return None
-        return EncodedSample(sample, chunk, head.facts)
+        return EncodedSample(sample, chunk, head.facts, head.checksum)
 
     def append(self, index: int, result: EncodedSample) -> None:
         """Keep a result; an earlier one of the same sample no longer counts."""
-        head = _HEAD.pack(index, *result.facts, len(result.chunk), zlib.crc32(result.chunk))
+        head = _HEAD.pack(index, *result.facts, result.checksum, len(result.chunk), zlib.crc32(result.chunk))
         with output_errors(self.path, "cannot keep finished images", hint=_HINT):
             start = self._end
             self._write(head + _CRC.pack(zlib.crc32(head)))
@@ -212,3 +224,80 @@ def _opened(path: str) -> int:
 def _header(identity: Mapping[str, Any]) -> bytes:
     text = json.dumps(identity, sort_keys=True).encode()
     return _MAGIC + _LENGTH.pack(len(text)) + text
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A sample whose chunk is kept, and the SHA-256 of the image that it was made from."""
+
+    sample: Sample
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """A sample whose image still is the one that its kept chunk was made from."""
+
+    sample: Sample
+
+
+ReuseResult: TypeAlias = EncodedSample | FailedSample | Unchanged
+
+
+@dataclass(frozen=True)
+class WorkUnlessKnown:
+    """`ChunkWork` for samples without a kept chunk; for the others no more than a look at whether they changed."""
+
+    work: ChunkWork
+
+    def __call__(self, item: Sample | Known) -> ReuseResult:
+        """The image's chunk, or that the kept one may be used."""
+        if not isinstance(item, Known):
+            return self.work(item)
+        with suppress(DataError):  # found, and told, again by the work
+            if hashlib.sha256(read_encoded(item.sample)).digest() == item.sha256:
+                return Unchanged(item.sample)
+        return self.work(item.sample)
+
+
+class _Stream(Protocol):
+    """What does the work: see `int8cal.engine.assemble.ChunkEngine.stream`."""
+
+    def __call__(
+        self, work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None
+    ) -> Generator[_Result]: ...
+
+
+def resumed(
+    stream: _Stream, journal: Journal, work: ChunkWork, samples: Iterable[Sample], workers: int | None
+) -> Generator[EncodedSample | FailedSample]:
+    """The results of a stream, kept ones among them; new ones are kept.
+
+    Args:
+        stream: the engine.
+        journal: what is kept.
+        work: what is done for one image.
+        samples: all samples of the plan, in order.
+        workers: as the engine understands it.
+    """
+
+    def items() -> Generator[Sample | Known]:
+        for index, sample in enumerate(samples):
+            sha256 = journal.sha256(index)
+            yield Known(sample, sha256) if sha256 else sample
+
+    with closing(stream(WorkUnlessKnown(work), items(), workers)) as results:
+        for index, result in enumerate(results):
+            kept = journal.read(index, result.sample) if isinstance(result, Unchanged) else None
+            if kept:
+                journal.reused += 1
+                yield kept
+                continue
+            made = work(result.sample) if isinstance(result, Unchanged) else result
+            if isinstance(made, EncodedSample):  # what failed was not made again, and has an error of its own
+                if journal.sha256(index) and not isinstance(result, Unchanged):
+                    place = sample_place(result.sample)
+                    log.warning("%s has changed since the interrupted run: it is made again", place)
+                    journal.changed.append(place)
+                journal.append(index, made)
+            yield made

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
-from int8cal.engine.cores import usable_cores
+from int8cal.engine.native import usable_cores
 from int8cal.errors import Int8calError, UnavailableError, UsageError
 from int8cal.io.optional import need
 from int8cal.io.signals import STOPPING, uninterrupted

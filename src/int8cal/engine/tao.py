@@ -20,13 +20,15 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from int8cal import networks
+from int8cal.engine import Made
 from int8cal.errors import TensorFileError, UnavailableError, UsageError
 from int8cal.io.files import write_file
+from int8cal.manifest import reference_facts
 from int8cal.origins.experiment import Spec
 from int8cal.samples.encoded import read_encoded
 from int8cal.tensorfile import TensorFile
@@ -34,8 +36,10 @@ from int8cal.tensorfile import TensorFile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from int8cal.engine import Job
     from int8cal.network_kit.network import ReferenceCommand
     from int8cal.plans import Plan
+    from int8cal.tensorfile.shards import TensorFileOutput
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,31 @@ _SECONDS_TO_END = 10.0
 _SECONDS_FOR_HELP = 60.0
 _LINE_CHARACTERS = 1 << 16
 _LAUNCHER = "tao"
+
+
+class TaoEngine:
+    """NVIDIA's own command."""
+
+    name: ClassVar[str] = "tao"
+    takes_address: ClassVar[bool] = False
+    lacks: ClassVar[frozenset[str]] = frozenset({"on_bad_image", "resume", "shards", "workers", "compression"})
+
+    def check(self, plan: Plan) -> None:
+        """See `invocation_of`."""
+        invocation_of(plan)
+
+    def scratch_folder(self, wanted: str | None) -> tempfile.TemporaryDirectory[str]:
+        """See `safe_folder`."""
+        return safe_folder(wanted)
+
+    def make(self, job: Job, output: TensorFileOutput) -> Made:
+        """Run the command. What it comes to is told, whatever that is: the record holds its exit code."""
+        plan = job.plan
+        result = run(invocation_of(plan), plan, output.scratch, os.path.dirname(output.scratch))
+        told: dict[str, Any] = {"command": list(result.arguments), "exit_code": result.exit_code}
+        if not result.problem:
+            told |= {"tensorfile_sha256": file_sha256(output.scratch), "images_sha256": images_sha256(plan)}
+        return Made(reference_facts(plan), images=plan.image_count, run=told, problem=result.problem)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from int8cal.errors import DataError, ImageError, OutOfMemoryError
 from int8cal.samples.encoded import read_encoded, sample_place
+from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
 from int8cal.tensorfile.layout import SKIPPED, SampleRow
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ImageFacts(NamedTuple):
-    """What is recorded of an image file, in the order of the last columns of `SampleRow`."""
+    """What is recorded of an image file, in the order of the columns of `SampleRow`."""
 
     height: int
     """Height of the decoded image in pixels."""
@@ -61,15 +62,17 @@ class EncodedSample:
         sample: what it is.
         chunk: bytes of its HDF5 chunk.
         facts: of its file.
+        checksum: of its tensor, see `int8cal.tensorfile.checksums`.
     """
 
     sample: Sample
     chunk: bytes
     facts: ImageFacts
+    checksum: bytes
 
     def row(self, batch: int, position: int) -> SampleRow:
         """Its row of the sample table."""
-        return SampleRow(batch, position, *names_of(self.sample), *self.facts)
+        return SampleRow(batch, position, *names_of(self.sample), *self.facts, self.checksum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class FailedSample:
     @property
     def row(self) -> SampleRow:
         """Its row of the sample table, when it is left out."""
-        return SampleRow(SKIPPED, SKIPPED, *names_of(self.sample), *_NO_FACTS)
+        return SampleRow(SKIPPED, SKIPPED, *names_of(self.sample), *_NO_FACTS, bytes(IMAGE_BYTES))
 
 
 def names_of(sample: Sample) -> tuple[int, bytes, bytes, int, int]:
@@ -170,7 +173,8 @@ class ChunkWork:
         if isinstance(image, FailedSample):
             return image
         try:
-            return EncodedSample(sample, self.compression.encode(image.tensor), image.facts)
+            chunk, checksum = self.compression.encode(image.tensor), image_checksum(image.tensor)
+            return EncodedSample(sample, chunk, image.facts, checksum)
         except MemoryError as error:
             raise OutOfMemoryError.of(error, "for an image", where=sample_place(sample)) from error
 

@@ -6,10 +6,10 @@ import errno
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, Literal, TypeAlias, get_args
+from typing import IO, Any
 
 import numpy as np
 
@@ -19,16 +19,13 @@ from int8cal.io.file_kinds import NPY, NPZ, POLYGRAPHY_SCRIPT, TENSORFILE
 from int8cal.io.files import OutputFile
 from int8cal.io.paths import absolute, output_errors, refuse_address, require_free_space
 from int8cal.io.progress import watched
-from int8cal.models.session import Layout
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.batches import BatchesLike, opened
+from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
 from int8cal.tensorfile.chunks import Compression
-from int8cal.tensorfile.layout import PARTS, SampleRow
+from int8cal.tensorfile.layout import PARTS, SAMPLE_FIELDS_1, SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
-from int8cal.types import Batches, BatchNCHW_f32, Progress
-
-Format: TypeAlias = Literal["npz", "npy", "raw", "polygraphy", "tensorfile"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+from int8cal.types import FORMATS, Batches, BatchNCHW_f32, Format, Layout, Progress
 
 _WITH_BATCHES = frozenset({"polygraphy", "tensorfile"})
 _WITH_NAME = ("npz", "polygraphy")
@@ -274,11 +271,13 @@ def _tensorfile(file: Batches, source: Batches, output: OutputFile, progress: Pr
     with output:
         output.require_space(int(_bytes(source) * compression.typical_ratio))
         with TensorFileWriter(output.scratch, source.shape, compression, name=output.path) as writer:
+            checksums = []
             for batch in _laid_out(source, "nchw", progress):
                 for image in batch:
                     writer.append(compression.encode(image))
+                    checksums.append(image_checksum(image))
             record = (
-                (_manifest(file, source, compression), _samples(file, source))
+                (_manifest(file, source, compression), _samples(file, source, checksums))
                 if isinstance(file, TensorFile)
                 else (None, [])
             )
@@ -306,18 +305,18 @@ def _manifest(file: TensorFile, source: Batches, compression: Compression) -> di
     }
 
 
-def _samples(file: TensorFile, source: Batches) -> list[SampleRow]:
-    """The sample table with the new places; rows of images that were left out go."""
+def _samples(file: TensorFile, source: Batches, checksums: Sequence[bytes]) -> list[SampleRow]:
+    """The sample table with the new places and checksums; rows of images that were left out go."""
     if file.samples is None:
         return []
     rows = []
     for row in file.samples.tolist():
-        sample = SampleRow(*row)
+        sample = SampleRow(*(*row[: len(SAMPLE_FIELDS_1)], bytes(IMAGE_BYTES)))
         place = sample.batch * file.shape[0] + sample.position
         if sample.batch >= 0 and place >= source.image_count:
             continue
         if sample.batch >= 0:
             batch, position = divmod(place, source.shape[0])
-            sample = sample._replace(batch=batch, position=position)
+            sample = sample._replace(batch=batch, position=position, xxh3_128=checksums[place])
         rows.append(sample)
     return rows

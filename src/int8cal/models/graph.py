@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
 import tempfile
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,43 +97,7 @@ def _name_nodes(graph: Any) -> None:
             node.name = unique_name(f"{node.op_type}_{position}", taken)
 
 
-def nodes_to_quantize(model: Any, exclude: Iterable[str] = ()) -> list[Any]:
-    """The nodes whose inputs become INT8, in the order of the graph.
-
-    Convolutions and matrix products with constant float weights, and residual additions: those of two activations.
-    (An addition of a constant is a bias and stays float.)
-
-    Args:
-        model: as `prepare` gave it.
-        exclude: node names or shell patterns (``*/head/*``) to leave in float.
-
-    Raises:
-        UseError: a pattern fits no node, or nothing is left to quantise.
-    """
-    floats = _float_types(model)
-    weights = {initializer.name for initializer in model.graph.initializer}
-    chosen = [node for node in model.graph.node if _is_quantizable(node, weights, floats)]
-    for pattern in exclude:
-        if not any(fnmatch.fnmatchcase(node.name, pattern) for node in model.graph.node):
-            names = ", ".join(node.name for node in chosen[:5])
-            raise UseError(f"no node fits the exclusion {pattern!r}", hint=f"Nodes are named like: {names}.")
-        chosen = [node for node in chosen if not fnmatch.fnmatchcase(node.name, pattern)]
-    if not any(node.op_type in WEIGHTED_OPS for node in chosen):
-        raise UseError(
-            f"there is nothing to quantise: no {', '.join(WEIGHTED_OPS)} with constant float weights is left",
-            hint="Exclude fewer nodes, or give a float32 model that holds its weights.",
-        )
-    return chosen
-
-
-def _is_quantizable(node: Any, weights: set[str], floats: set[str]) -> bool:
-    if node.op_type not in (*WEIGHTED_OPS, "Add") or any(name and name not in floats for name in node.input):
-        return False
-    first, second = (name in weights for name in node.input[:2])
-    return not first and (not second if node.op_type == "Add" else second)
-
-
-def _float_types(model: Any) -> set[str]:
+def float_tensors(model: Any) -> set[str]:
     """Names of all float32 tensors."""
     float32 = extras.onnx().TensorProto.FLOAT
     graph = model.graph
@@ -147,19 +109,12 @@ def _float_types(model: Any) -> set[str]:
     return activations | {initializer.name for initializer in graph.initializer if initializer.data_type == float32}
 
 
-def quantized_inputs(model: Any, nodes: Sequence[Any]) -> list[str]:
-    """Names of the activations that get Q/DQ: inputs of `nodes_to_quantize` that are no weights, without repeats."""
-    weights = {initializer.name for initializer in model.graph.initializer}
-    inputs = (name for node in nodes for name in node.input[:2])
-    return list(dict.fromkeys(name for name in inputs if name not in weights))
-
-
 def all_activations(model: Any) -> list[str]:
     """Names of every float32 activation of a model that was prepared, its input first: what our caches list."""
     constants = {initializer.name for initializer in model.graph.initializer}
     produced = [name for node in model.graph.node for name in node.output]
     names = dict.fromkeys([*(value.name for value in model.graph.input), *produced])
-    floats = _float_types(model)
+    floats = float_tensors(model)
     return [name for name in names if name in floats and name not in constants]
 
 

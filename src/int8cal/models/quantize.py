@@ -19,17 +19,20 @@ from int8cal.errors import UsageError, UseError
 from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.models.agreement import Agreement, measure_agreement
+from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import calibrate
 from int8cal.models.computable import Foreign, computable
-from int8cal.models.graph import all_activations, lost_activations, nodes_to_quantize, opset, prepare, quantized_inputs
+from int8cal.models.graph import all_activations, lost_activations, opset, prepare
 from int8cal.models.onnx_file import MAX_BYTES, load_with_paths
 from int8cal.models.overlap import Digested, shared_images
-from int8cal.models.qdq import insert_qdq
-from int8cal.models.ranges import DEFAULT_PERCENTILE, Method, check_method
-from int8cal.models.session import InputBinding, Layout, Runner, numeric_outputs
+from int8cal.models.placement import Placement, place
+from int8cal.models.qdq import Range, insert_qdq
+from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
+from int8cal.models.session import Runner, numeric_outputs
+from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
-from int8cal.types import Batches, Progress
+from int8cal.types import Batches, Layout, Method, Progress
 
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
 
@@ -43,7 +46,7 @@ class QuantizeReport:
         input: how the images got into the model.
         images: number of calibration images.
         nodes: how many nodes were quantised.
-        excluded: names of quantisable nodes left in float on request.
+        placement: where Q/DQ stands, and what each rule of the policy did.
         foreign: nodes that are not computed here, such as TensorRT's plug-ins; they are in the INT8 model as they were.
         behind: names of the weighted nodes behind those, which stay float.
         opset: (of the float model, of the INT8 model).
@@ -63,7 +66,7 @@ class QuantizeReport:
     input: InputBinding
     images: int
     nodes: int
-    excluded: tuple[str, ...]
+    placement: Placement
     foreign: tuple[Foreign, ...]
     behind: tuple[str, ...]
     opset: tuple[int, int]
@@ -75,6 +78,11 @@ class QuantizeReport:
     in_sample: Agreement | None
     held_out: Agreement | None
     shared_images: int = 0
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Names of quantisable layers left in float on request."""
+        return self.placement.did["excluded"]
 
 
 def quantize(
@@ -90,6 +98,7 @@ def quantize(
     trt_version: str | None = None,
     input_name: str | None = None,
     layout: Layout | None = None,
+    constants: Constants | None = None,
     evaluation: BatchesLike | None = None,
     agreement: bool = True,
     overwrite: bool = False,
@@ -112,6 +121,7 @@ def quantize(
         trt_version: TensorRT release that will read the cache (``10.3.0``); required with ``trt_cache``.
         input_name: the model's input, to be sure of it.
         layout: layout of that input, where it cannot be told.
+        constants: values of the model's other inputs, which take no images.
         evaluation: held-out images of the same preprocessing, to measure agreement on; as ``batches``.
         agreement: measure agreement on the calibration images.
         overwrite: replace existing files, ``out`` if it is an ONNX model and ``trt_cache`` if it is a cache.
@@ -144,10 +154,10 @@ def quantize(
         if cache_file:
             cache_file.spare(model_paths)
         parts = computable(original)
-        binding = parts.bind(images.shape, name=input_name, layout=layout)
+        binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
         prepared = prepare(parts.model)
-        nodes = nodes_to_quantize(prepared, exclude)
-        inputs = quantized_inputs(prepared, nodes)
+        placement = place(prepared, Wiring(prepared, binding, images.shape[1:]), exclude)
+        inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
         check_names(listed)
         _try_out(parts.model, binding, images)
@@ -155,7 +165,9 @@ def quantize(
         used = pair[0] if pair else images
         calibration = calibrate(prepared, list(dict.fromkeys([*inputs, *listed])), used, binding, progress)
         amax = calibration.amax(method, percentile)
-        quantized = insert_qdq(prepared, nodes, {name: amax[name] for name in inputs}, fold_weights=fold_weights)
+        scales = placement.with_shared_scales({name: amax[name] for name in inputs})
+        ranges = {name: Range(magnitude) for name, magnitude in scales.items()}
+        quantized = insert_qdq(prepared, placement, ranges, fold_weights=fold_weights)
         _try_result(quantized, binding, images)
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
         in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None
@@ -166,12 +178,12 @@ def quantize(
             percentile=percentile,
             input=binding,
             images=calibration.images,
-            nodes=len(nodes),
-            excluded=_excluded(prepared, nodes),
+            nodes=len(placement.reads),
+            placement=placement,
             foreign=parts.foreign,
             behind=parts.behind,
             opset=(opset(original), opset(quantized)),
-            amax={name: amax[name] for name in inputs},
+            amax=scales,
             inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
             unlisted=tuple(lost_activations(parts.model, prepared)),
             float_bytes=original.ByteSize(),
@@ -253,8 +265,3 @@ def _serialized(model: Any) -> bytes:
         raise UseError(f"the INT8 model has {model.ByteSize()} bytes, more than an ONNX file can hold")
     data: bytes = model.SerializeToString(deterministic=True)
     return data
-
-
-def _excluded(model: Any, nodes: Sequence[Any]) -> tuple[str, ...]:
-    chosen = {node.name for node in nodes}
-    return tuple(node.name for node in nodes_to_quantize(model) if node.name not in chosen)

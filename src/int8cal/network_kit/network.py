@@ -209,3 +209,6 @@ class Network:
     data_root: Callable[[Mapping[str, str]], str] = data_root
     epochs_field: str | None = None
     objects: Callable[[SpecDocument, Sample], list[LabelledObject] | None] = unlabelled
+
+    def __repr__(self) -> str:
+        return f"<Network {self.name}>"

@@ -120,6 +120,21 @@ def _check_record(file: TensorFile) -> Iterator[Finding]:
         problems += _table_problems(file, manifest, table)
     for problem in problems:
         yield Finding("error", "manifest-wrong", f"the manifest does not fit the file: {problem}", _AGAIN)
+    if problem := _checksum_problem(file, manifest, table):
+        yield Finding("error", "record-changed", problem, _AGAIN)
+
+
+def _checksum_problem(file: TensorFile, manifest: Mapping[str, Any], table: Any) -> str:
+    """What is wrong with the checksum of manifest and sample table, and with what says whether there is one."""
+    version = manifest.get("schema")
+    says = {type(version) is int and version >= layout.FORMAT_VERSION, layout.RECORD_CHECKSUM in manifest}
+    if table is not None:
+        says.add(len(table.dtype) == len(layout.SAMPLE_FIELDS))
+    if len(says) > 1:
+        return f"the manifest's format version is {short_repr(version)}, and the checksums of another version are there"
+    if True in says and not file.record_is_intact:
+        return "the manifest or the sample table was changed after the file was written: their checksum is another"
+    return ""
 
 
 def _manifest_problems(file: TensorFile, manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -12,6 +12,9 @@ A tensorfile is an HDF5 file (superblock 0, old-style groups: what ``libver="ear
 Readers of NVIDIA's tools look groups up by name and see neither the manifest nor the sample table. Each image is one
 chunk (1, C, H, W), shuffled and deflated, so that chunks can be compressed on threads and written as they are.
 
+Checksums (since format version 2): the sample table holds one of each image's array, the manifest one of itself and the
+table; see `int8cal.tensorfile.checksums`. What a part holds is in the sample table of its head.
+
 A tensorfile may be spread over several files: then the groups of this one, the head, are external links to groups of
 its siblings, which its manifest declares (`Part`).
 """
@@ -25,10 +28,15 @@ from int8cal.io.file_kinds import TENSORFILE_DATASET
 
 GROUP_PREFIX = "_tensorfile_array_key__"
 DATASET = TENSORFILE_DATASET
+FORMAT_VERSION = 2
+"""``schema`` of the manifest. 1: the sample table has no column ``xxh3_128``, the manifest no ``record_xxh3_128``."""
+
 COUNT = "count"
 SHAPE = "shape"
 MANIFEST = "int8cal"
 SAMPLES = "int8cal_samples"
+RECORD_CHECKSUM = "record_xxh3_128"
+"""Key of the manifest with the checksum of manifest and sample table, 32 hexadecimal digits."""
 PARTS = "parts"
 """Key of the manifest under which a head file declares its parts, each with the fields of `Part`."""
 
@@ -97,6 +105,8 @@ class SampleRow(NamedTuple):
     """Size of the encoded image in bytes; 0 when it was skipped."""
     sha256: bytes
     """SHA-256 of the encoded image, 32 bytes; zeros when it was skipped."""
+    xxh3_128: bytes
+    """XXH3-128 of the image's array in the file, 16 bytes; zeros when it was skipped. Absent in format version 1."""
 
 
 SAMPLE_FIELDS: tuple[tuple[str, str], ...] = (
@@ -111,8 +121,12 @@ SAMPLE_FIELDS: tuple[tuple[str, str], ...] = (
     ("width", "<i4"),
     ("encoded_bytes", "<i8"),
     ("sha256", "V32"),
+    ("xxh3_128", "V16"),
 )
 """Columns of the sample table with their NumPy types, in the order of `SampleRow`."""
+
+SAMPLE_FIELDS_1 = SAMPLE_FIELDS[:-1]
+"""Those of format version 1."""
 
 
 def is_of_folder(manifest: Mapping[str, Any]) -> bool:

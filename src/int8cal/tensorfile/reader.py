@@ -24,6 +24,7 @@ from int8cal.guard.hdf5_skeleton import Skeleton, damaged, hdf5_errors, no_hdf5
 from int8cal.guard.hdf5_storage import StoredArray, bound_metadata_cache, child, names
 from int8cal.io.paths import kind_of_file
 from int8cal.tensorfile import layout
+from int8cal.tensorfile.checksums import image_checksum, record_is_intact
 from int8cal.tensorfile.parts import Parts, declared_parts
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from int8cal.types import BatchNCHW_f32
 
+_CHECKSUM = "xxh3_128"
+_NO_MATCH = "its checksum is another"
 _MAKE_AGAIN = "It is damaged, or of a later version. Make it again."
 
 
@@ -61,6 +64,7 @@ class TensorFile:
         if kind != "a file":
             raise self._error(f"is {kind}" if kind else "no such file", hint="Give the path of a tensorfile.")
         self._parts: Parts | None = None
+        self._manifest_text = b""
         self._skeleton = Skeleton(self.path)
         try:
             self._file = h5py.File(self.path, "r", locking=False)
@@ -148,6 +152,37 @@ class TensorFile:
         table.flags.writeable = False  # it is everybody's
         return table
 
+    @property
+    def format_version(self) -> int | None:
+        """``schema`` of the manifest; None in files of other tools."""
+        stated = (self.manifest or {}).get("schema")
+        return stated if type(stated) is int else None
+
+    @cached_property
+    def checksums(self) -> np.ndarray[Any, np.dtype[np.void]] | None:
+        """XXH3-128 of each image's array, 16 bytes each, in order of the file; None where it has none.
+
+        Raises:
+            TensorFileError: the sample table is damaged, or is not of as many images.
+        """
+        table = self.samples
+        if table is None or _CHECKSUM not in (table.dtype.names or ()):
+            return None
+        used = table[table["batch"] != layout.SKIPPED]
+        if len(used) != self._count * self._shape[0]:
+            raise self._error("the sample table is not of as many images as the file has")
+        checksums: np.ndarray[Any, np.dtype[np.void]] = used[_CHECKSUM]
+        return checksums
+
+    @property
+    def record_is_intact(self) -> bool:
+        """Whether manifest and sample table are as they were written, by the checksum that the manifest states.
+
+        Raises:
+            TensorFileError: the sample table is damaged.
+        """
+        return record_is_intact(self._manifest_text, self.samples)
+
     def objects(self, batch: int | None = None) -> list[str]:
         """Names of everything that lies in the root group, or in the group of a batch.
 
@@ -231,7 +266,13 @@ class TensorFile:
         return self._open_root
 
     def _batch(self, batch: int) -> BatchNCHW_f32:
-        return self.stored(batch).read(np.float32)
+        values: BatchNCHW_f32 = self.stored(batch).read(np.float32)
+        if self.checksums is not None:
+            first = batch * self._shape[0]
+            for position, image in enumerate(values):
+                if image_checksum(image) != self.checksums[first + position].tobytes():
+                    raise damaged(self.path, f"batch {batch} image {position} is not what was written: {_NO_MATCH}")
+        return values
 
     def _group(self, batch: int) -> h5py.h5g.GroupID:
         group, _ = child(self._root, layout.group_name(batch), self._skeleton, f"batch {batch}")
@@ -277,8 +318,9 @@ class TensorFile:
             raise self._error("the manifest is no text", hint=_MAKE_AGAIN)
         if attribute.dtype.itemsize > layout.MAX_MANIFEST_BYTES:
             raise self._error(f"the manifest has over {layout.MAX_MANIFEST_BYTES} bytes", hint=_MAKE_AGAIN)
+        self._manifest_text = bytes(self._file.attrs[layout.MANIFEST])
         try:
-            manifest = json.loads(bytes(self._file.attrs[layout.MANIFEST]))
+            manifest = json.loads(self._manifest_text)
         except json.JSONDecodeError as error:
             raise self._error(f"the manifest is no JSON: {error}", hint=_MAKE_AGAIN) from error
         except (ValueError, RecursionError) as error:  # no UTF-8, a number of thousands of digits, nested too deep
@@ -292,12 +334,11 @@ class TensorFile:
 
 
 def _is_sample_type(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype has the columns of the sample table, at any length of ``frame_id``."""
+    """Whether a dtype is that of a sample table of any format version, at any length of its texts."""
     fields: Mapping[str, Any] = dtype.fields or {}
-    if tuple(fields) != tuple(name for name, _ in layout.SAMPLE_FIELDS):
-        return False
-    types = {name: field[0] for name, field in fields.items()}
-    return all(
-        types[name].kind == kind if kind == "S" else types[name] == np.dtype(kind)
-        for name, kind in layout.SAMPLE_FIELDS
-    )
+    for columns in (layout.SAMPLE_FIELDS, layout.SAMPLE_FIELDS_1):
+        if tuple(fields) == tuple(name for name, _ in columns):
+            widths = {name: field[0].itemsize for name, field in fields.items()}
+            kinds = [(name, f"S{widths[name]}" if kind == "S" else kind) for name, kind in columns]
+            return bool(dtype == np.dtype(kinds))  # packed, too
+    return False

@@ -63,7 +63,7 @@ def on_ray(ray_cluster, start_run) -> Callable[..., Driver]:
     """Start a run on the cluster."""
 
     def start(spec: Path, out: Path, *, batches: int = -1, pause: float = 0.0, **options) -> Driver:
-        make = {"engine": "ray", "ray_address": ray_cluster.address, **options}
+        make = {"engine": f"ray://{ray_cluster.address}", **options}
         return start_run(spec=spec, out=out, plan={"max_batches": batches}, make=make, pause=pause)
 
     return start

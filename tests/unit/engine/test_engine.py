@@ -19,7 +19,7 @@ def sample(number: int) -> Sample:
 
 
 def good(number: int) -> EncodedSample:
-    return EncodedSample(sample(number), bytes([number]), ImageFacts(4, 4, 100, bytes(32)))
+    return EncodedSample(sample(number), bytes([number]), ImageFacts(4, 4, 100, bytes(32)), bytes(16))
 
 
 def bad(number: int) -> FailedSample:

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from int8cal.engine import journal as journals
-from int8cal.engine.journal import Journal, journal_path
+from int8cal.engine.journal import Journal, journal_path, resumed
 from int8cal.engine.native import map_on_threads
-from int8cal.engine.resume import resumed
 from int8cal.engine.work import EncodedSample, FailedSample, ImageFacts
 from int8cal.errors import ImageError, OutputError
 from int8cal.samples.samples import Sample
@@ -46,7 +45,7 @@ class Work:
             return FailedSample(sample, ImageError("is bad"))
         content = Path(sample.path).read_bytes()
         facts = ImageFacts(4, 5, len(content), hashlib.sha256(content).digest())
-        return EncodedSample(sample, b"chunk of " + content, facts)
+        return EncodedSample(sample, b"chunk of " + content, facts, facts.sha256[:16])
 
 
 def journal(tmp_path: Path, identity: dict = IDENTITY, samples: int = 12) -> Journal:
@@ -141,7 +140,7 @@ def test_damage_anywhere_never_comes_through(tmp_path, samples):
     whole = run(tmp_path, samples, Work())
     path = tmp_path / "out.resume"
     sound = path.read_bytes()
-    header = len(sound) - sum(72 + len(result.chunk) for result in whole)
+    header = len(sound) - sum(88 + len(result.chunk) for result in whole)
     for place in range(header, len(sound), 5):
         content = bytearray(sound)
         content[place] ^= 0x55
@@ -175,7 +174,7 @@ def test_a_torn_header_is_begun_anew(tmp_path, samples):
 def test_a_chunk_larger_than_any_image_ends_what_is_kept(tmp_path, samples):
     run(tmp_path, samples, Work(), stop_after=6)
     with (tmp_path / "out.resume").open("ab") as file:
-        head = journals._HEAD.pack(6, 1, 1, 1, bytes(32), 1 << 40, 0)
+        head = journals._HEAD.pack(6, 1, 1, 1, bytes(32), bytes(16), 1 << 40, 0)
         file.write(head + zlib.crc32(head).to_bytes(4, "little"))
         file.truncate(1 << 41)
     work = Work()

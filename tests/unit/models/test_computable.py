@@ -41,7 +41,7 @@ def detector(operator: str = "BatchedNMSDynamic_TRT", domain: str = "") -> onnx.
     """Two heads that go into a plug-in, the first with the model's anchors, and an output of its own."""
     net = Builder()
     features = net.conv_bn_relu("image", "features", (3, 16), stride=2)
-    for head, channels in (("loc", 8), ("conf", 6)):
+    for head, channels in (("loc", 24), ("conf", 18)):
         net.node("Conv", [features, net.weight(f"{head}.w", channels, 16, 1, 1)], f"{head}.map", f"{head}/conv")
         net.node("Transpose", [f"{head}.map"], f"{head}.t", perm=[0, 2, 3, 1])
         net.weights["flat"] = np.array([0, -1, 2])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import h5py
 import numpy as np
 import pytest
+from tests.tensorfiles import edit
 
 import int8cal
 from int8cal.tensorfile import TensorFile
@@ -34,19 +33,12 @@ def findings(path):
 
 
 def change_manifest(path, **values):
-    with h5py.File(path, "a") as file:
-        manifest = json.loads(bytes(file.attrs["int8cal"]))
+    def change(manifest):
         manifest.update(values)
-        file.attrs["int8cal"] = np.bytes_(json.dumps({name: value for name, value in manifest.items() if value != ...}))
+        for name in [name for name, value in manifest.items() if value is ...]:
+            del manifest[name]
 
-
-def change_table(path, change):
-    with h5py.File(path, "a") as file:
-        table = file[SAMPLES][()]
-        del file[SAMPLES]
-        changed = change(table)
-        if changed is not None:
-            file.create_dataset(SAMPLES, data=changed)
+    edit(path, manifest=change)
 
 
 def test_a_whole_file_has_no_findings(made):
@@ -92,8 +84,10 @@ def test_float64_is_a_note(made):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers(made, value):
-    with h5py.File(made, "a") as file:
+    def change(file):
         file[f"{GROUP}1/{DATASET}"][2, 0, 0, 0] = value
+
+    edit(made, values=change)
     level, message = findings(made)["not-finite"]
     assert level == "error"
     assert message.endswith("1 images hold NaN or infinite values: batch 1 image 2")
@@ -146,7 +140,7 @@ def test_a_manifest_that_does_not_fit(made, name, value, said):
     ],
 )
 def test_a_sample_table_that_does_not_fit(made, change, said):
-    change_table(made, change)
+    edit(made, table=change)
     level, message = findings(made)["manifest-wrong"]
     assert level == "error"
     assert said in message
@@ -158,7 +152,7 @@ def _with(table, column, value):
 
 
 def test_other_columns(made):
-    change_table(made, lambda table: table[["batch", "position"]])
+    edit(made, table=lambda table: table[["batch", "position"]])
     assert findings(made)["samples-unreadable"][0] == "error"
 
 

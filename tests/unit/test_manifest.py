@@ -3,8 +3,7 @@ from __future__ import annotations
 import zlib
 from importlib.metadata import version
 
-from int8cal.engine.versions import deciding_packages, encoder_versions
-from int8cal.manifest import machine
+from int8cal.manifest import deciding_packages, encoder_versions, machine
 
 
 def test_versions_are_those_of_the_installed_distributions():
