@@ -85,6 +85,7 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
     try:
         if converted is None:
             picture.load()
+            picture.info.pop("transparency", None)  # which is dropped all the same, with a warning
             converted = _converted(picture, mode)
         turn = _TURNS.get(_orientation(picture)) if upright else None
         converted = converted.convert(mode)

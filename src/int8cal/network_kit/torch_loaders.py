@@ -184,7 +184,7 @@ def image_arithmetic(
         decode=decode,
         to_tensor=lambda picture, sample: to_tensor(picture),
         shape=result_shape,
-        options=options,
+        options={"channels": shape[0] if isinstance(shape, tuple) else 3, **options},
         size=size_of,
         same_shape=same_shape,
     )

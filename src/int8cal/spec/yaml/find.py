@@ -68,8 +68,8 @@ def candidates(values: MappingNode) -> list[str]:
     fitting = [fit for fit in fits if fit.known and fit.known >= _KNOWN_PER_UNKNOWN * fit.unknown]
     if not fitting:
         return []
-    best = min(fit.unknown for fit in fitting)
-    names = [fit.network for fit in fitting if fit.unknown == best]
+    best = min((fit.unknown, -fit.known) for fit in fitting)
+    names = [fit.network for fit in fitting if (fit.unknown, -fit.known) == best]
     said = values.get("model_name")
     if said is not None and isinstance(said.value, Scalar) and said.value.value in names:
         return [str(said.value.value)]

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from int8cal.errors import SpecError, UsageError
-from int8cal.spec.yaml.text import read_document
+from int8cal.spec.yaml.document import YamlSpec
 from int8cal.spec.yaml.interpolation import InterpolationError, Resolver
 from int8cal.spec.yaml.schema import Schema
-from int8cal.spec.yaml.document import Spec, with_overrides
+from int8cal.spec.yaml.text import read_document, with_overrides
 
 SCHEMA = Schema.parse(
     "\n".join(
@@ -36,10 +36,10 @@ SCHEMA = Schema.parse(
 )
 
 
-def spec(text: str, *overrides: str, environment: dict[str, str] | None = None) -> Spec:
+def spec(text: str, *overrides: str, environment: dict[str, str] | None = None) -> YamlSpec:
     document = read_document(text.encode(), "spec.yaml")
     root = with_overrides(document, overrides)
-    return Spec("spec.yaml", document, root, SCHEMA, overrides, environment or {})
+    return YamlSpec("spec.yaml", document, root, SCHEMA, "some", overrides, environment=environment or {})
 
 
 def value(name: str, text: str, **environment: str) -> Any:
@@ -86,7 +86,7 @@ def test_values_are_converted_as_omegaconf_does(name: str, text: str, expected: 
     found = value(name, text)
     assert found == expected
     assert type(found) is type(expected)
-    assert not list(spec(f"dataset:\n  {name}: {text}\n").findings())
+    assert not spec(f"dataset:\n  {name}: {text}\n").check()
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_values_are_converted_as_omegaconf_does(name: str, text: str, expected: 
 )
 def test_values_of_another_type_are_found_with_their_place(name: str, text: str) -> None:
     wrong = spec(f"dataset:\n  {name}: {text}\n")
-    (finding,) = wrong.findings()
+    (finding,) = wrong.check()
     assert finding.field == f"dataset.{name}"
     assert finding.where.startswith("spec.yaml:2:")
     with pytest.raises(SpecError) as caught:
@@ -133,7 +133,7 @@ def test_values_of_another_type_are_found_with_their_place(name: str, text: str)
 
 
 def test_a_value_that_must_be_given() -> None:
-    assert not list(spec("dataset:\n  needed: ???\n").findings())
+    assert not spec("dataset:\n  needed: ???\n").check()
     with pytest.raises(SpecError, match=r"dataset\.needed is not given"):
         spec("dataset:\n  needed: ???\n").value("dataset.needed")
     assert spec("dataset: {needed: x}").value("dataset.needed") == "x"
@@ -202,7 +202,7 @@ def test_interpolations_that_cannot_be_followed(text: str, words: str) -> None:
 
 def test_evaluations_and_circles_are_found_wherever_they_stand() -> None:
     text = "train:\n  x: '${eval:1}'\n  y: ${train.z}\n  z: ${.y}\n  w: ${not.there}\n"
-    assert [one.where for one in spec(text).findings()] == ["spec.yaml:2:6", "spec.yaml:3:6", "spec.yaml:4:6"]
+    assert [one.where for one in spec(text).check()] == ["spec.yaml:2:6", "spec.yaml:3:6", "spec.yaml:4:6"]
 
 
 def test_texts_that_double_are_bounded() -> None:
@@ -236,8 +236,8 @@ def test_long_chains_are_bounded() -> None:
     ],
 )
 def test_unknown_keys_are_found_with_the_nearest_one(text: str, field: str, hint: str) -> None:
-    (finding,) = spec(text).findings()
-    assert finding.unknown
+    (finding,) = spec(text).check()
+    assert "no known release of TAO has the key" in finding.message
     assert finding.field == field
     assert finding.where.startswith("spec.yaml:1:")
     assert finding.hint is not None
@@ -246,7 +246,7 @@ def test_unknown_keys_are_found_with_the_nearest_one(text: str, field: str, hint
 
 @pytest.mark.parametrize("text", ["model: {backbone: x, neck: {a: 1}}", "train: {optim: {lr: 1}}", "wandb: {a: b}"])
 def test_keys_that_decide_no_pixel_are_not_judged(text: str) -> None:
-    assert not list(spec(text).findings())
+    assert not spec(text).check()
 
 
 def test_overrides() -> None:
@@ -267,7 +267,7 @@ def test_the_last_override_wins_and_errors_name_it() -> None:
     with pytest.raises(SpecError) as caught:
         one.value("dataset.size")
     assert caught.value.where == "dataset.size=x"
-    assert [finding.where for finding in spec("", "dataset.sise=5").findings()] == ["dataset.sise=5"]
+    assert [finding.where for finding in spec("", "dataset.sise=5").check()] == ["dataset.sise=5"]
 
 
 @pytest.mark.parametrize(
@@ -279,14 +279,14 @@ def test_overrides_that_are_none(override: str) -> None:
 
 
 def test_the_versions_are_told_from_the_keys() -> None:
-    assert spec("dataset: {size: 1}").version_text() == "TAO 5.0 to 7.x"
-    assert spec("dataset: {maybe: 1}").version_text() == "TAO 6.25.9 to 7.x"
-    assert spec("dataset: {old: 1}").version_text() == "TAO 5.0 to 5.5"
-    assert spec("dataset: {old: 1, maybe: 1}").version_text() == "no release of TAO"
+    assert spec("dataset: {size: 1}").describe().partition(", ")[2] == "TAO 5.0 to 7.x"
+    assert spec("dataset: {maybe: 1}").describe().partition(", ")[2] == "TAO 6.25.9 to 7.x"
+    assert spec("dataset: {old: 1}").describe().partition(", ")[2] == "TAO 5.0 to 5.5"
+    assert spec("dataset: {old: 1, maybe: 1}").describe().partition(", ")[2] == "no release of TAO"
 
 
 def test_a_scalar_that_newer_yaml_reads_differently_is_named() -> None:
     one = spec("dataset: {size: 010, name: yes, rate: 1.0}\ntrain: {x: 010}\n")
-    notes = list(one.deciding_notes())
+    notes = one.warnings
     assert len(notes) == 2
     assert "spec.yaml:1:17: dataset.size: 010 is 8 to TAO" in notes[0]
