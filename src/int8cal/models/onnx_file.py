@@ -20,7 +20,7 @@ from int8cal.errors import UseError
 from int8cal.guard.onnx_bounds import check_apart
 from int8cal.guard.onnx_wire import MAX_RANK, NO_MODEL_HINT, check_wire
 from int8cal.io.file_kinds import HDF5_SIGNATURE
-from int8cal.io.paths import open_regular
+from int8cal.io.paths import given_path, open_regular
 from int8cal.io.safe_text import first_line
 from int8cal.models import extras
 from int8cal.models.names import all_graphs, inner_graphs
@@ -58,7 +58,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
 def load_with_paths(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
     """As `load_model`, with the paths of all files that the model lies in: its own, and those of external data."""
-    name = os.fspath(path)
+    name = given_path(path, "a model")
     refuse_other_formats(name)
     onnx = extras.onnx()
     model = _parse(onnx, name)

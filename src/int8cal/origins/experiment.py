@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from int8cal import networks
 from int8cal.errors import SpecError, UsageError
 from int8cal.io.file_kinds import FileKind
+from int8cal.io.paths import given_path, refuse_missing_address
 from int8cal.io.safe_text import printable
+from int8cal.io.summary import Summarised
 from int8cal.origins.origin import Choice, Decision
 from int8cal.samples.folders import ImageFolder, read_folder
 from int8cal.samples.order import permutation, sequential
@@ -43,8 +45,8 @@ _SHORT_NAMES: Mapping[str, str] = {"training": "train", "validation": "val"}
 """How networks that have more than these two splits call them."""
 
 
-@dataclass(frozen=True)
-class Spec:
+@dataclass(frozen=True, repr=False)
+class Spec(Summarised):
     """An experiment spec that was read, checked, and found to be of a network.
 
     Attributes:
@@ -57,8 +59,19 @@ class Spec:
     network: Network
     notes: tuple[str, ...] = ()
 
-    def __repr__(self) -> str:
-        return f"<Spec of {self.network.name}: {printable(self.path)}>"
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        warned = f", {len(self.warnings)} warnings" if self.warnings else ""
+        return f"{self.network.name}: {self.path}{warned}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The few facts that a notebook shows."""
+        yield "network", f"{self.name}: {self.title}"
+        yield "spec_sha256", self.sha256
+        for value in self.path_values():
+            yield value.role, value.content
+        for warning in self.warnings:
+            yield "warning", warning
 
     @property
     def name(self) -> str:
@@ -211,6 +224,7 @@ def _image_folder(choice: Choice, *, elsewhere: bool) -> ImageFolder | None:
             "images from a folder belong to no split of the spec",
             hint="Give either --cal_image_dir or --use_validation_set.",
         )
+    refuse_missing_address(os.fspath(path))
     return ImageFolder(os.fspath(path), choice.recursive)
 
 
@@ -237,7 +251,7 @@ def read_document(
         SpecError: the file cannot be read, is no spec that is known, or holds unknown fields.
         UsageError: ``network`` is unknown.
     """
-    path = os.fspath(path)
+    path = given_path(path, "a spec")
     asked = networks.get(network) if network else None
     data = read_bytes(path)
     networks.load_schemas(installed=asked is None)

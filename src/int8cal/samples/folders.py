@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from int8cal.errors import DataError, MissingDataError
 from int8cal.samples.encoded import read_encoded
-from int8cal.samples.paths import WORKING_DIRECTORY_HINT, path_text
+from int8cal.samples.paths import WORKING_DIRECTORY_HINT, address_hint, path_text
 from int8cal.samples.samples import Dataset, Sample, Source
 from int8cal.types import Size, SplitName
 
@@ -202,7 +202,10 @@ def list_folder(folder: str, what: str, files: tuple[str, ...]) -> FolderListing
         where = path_text(folder)
         if isinstance(error, FileNotFoundError):
             raise MissingDataError(
-                f"There is no such {what}.", where=where, hint=WORKING_DIRECTORY_HINT, filename=folder
+                f"There is no such {what}.",
+                where=where,
+                hint=address_hint(folder) or WORKING_DIRECTORY_HINT,
+                filename=folder,
             ) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         hint = "It must be a folder that this user may list."
