@@ -20,7 +20,7 @@ import numpy as np
 from int8cal.errors import TensorFileError, UsageError
 from int8cal.guard.hdf5_skeleton import Skeleton, damaged, hdf5_errors, no_hdf5
 from int8cal.guard.hdf5_storage import StoredArray, bound_metadata_cache, child, names
-from int8cal.io.paths import given_path, kind_of_file
+from int8cal.io.paths import given_path, kind_of_file, refuse_missing_address
 from int8cal.io.summary import times
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.checksums import image_checksum, record_is_intact
@@ -67,6 +67,8 @@ class TensorFile(IndexedBatches):
             kind = kind_of_file(self.path, follow_links=True)
         except (OSError, ValueError):  # ValueError: a NUL in the path
             kind = None
+        if kind is None:
+            refuse_missing_address(self.path)
         if kind != "a file":
             raise self._error(f"is {kind}" if kind else "no such file", hint="Give the path of a tensorfile.")
         self._parts: Parts | None = None
