@@ -83,6 +83,8 @@ class Lock:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.exclusive = False
+        """Whether no other run has it: always once it is taken, but where the file system has no locks."""
         self._file: KnownFile | None = None
 
     def take(self) -> None:
@@ -99,9 +101,9 @@ class Lock:
                 found = os.fstat(descriptor)
                 if not stat.S_ISREG(found.st_mode) or found.st_size:
                     raise FileExistsError(errno.EEXIST, "something else has the name of the lock", self.path)
-                exclusive = locked(descriptor)
+                self.exclusive = locked(descriptor)
                 file = KnownFile(descriptor, self.path)
-                if file.exact or not exclusive or attempt == _ATTEMPTS - 1:
+                if file.exact or not self.exclusive or attempt == _ATTEMPTS - 1:
                     self._file = file
                     return
             except BaseException:
