@@ -24,7 +24,7 @@ from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import calibrate
 from int8cal.models.computable import Foreign, computable
-from int8cal.models.graph import all_activations, lost_activations, opset, prepare
+from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare
 from int8cal.models.onnx_file import MAX_BYTES, load_with_paths
 from int8cal.models.overlap import Digested, shared_images
 from int8cal.models.placement import Placement, place
@@ -56,6 +56,7 @@ class QuantizeReport(Summarised):
         inactive: measured activations that were 0 on every image; their scale is arbitrary, and no cache lists them.
         unlisted: activations of the float model that a cache does not list, because another node computes what theirs
             did (such as a convolution before its BatchNormalization).
+        from_float16: whether the model held 16-bit floats, which are float32 in the INT8 model.
         float_bytes, int8_bytes: sizes of the two models, external data included.
         in_sample: agreement on (the first images of) the calibration file itself; None when not measured.
         held_out: agreement on the evaluation file; None without one.
@@ -75,6 +76,7 @@ class QuantizeReport(Summarised):
     amax: dict[str, float]
     inactive: tuple[str, ...]
     unlisted: tuple[str, ...]
+    from_float16: bool
     float_bytes: int
     int8_bytes: int
     in_sample: Agreement | None
@@ -170,7 +172,8 @@ def quantize(
             files.enter_context(output(os.fspath(trt_cache), replaces=CALIBRATION_CACHE)) if trt_cache else None
         )
 
-        original, model_paths = load_with_paths(model)
+        read, model_paths = load_with_paths(model)
+        original = in_float32(read)
         model_file.spare(model_paths)
         if cache_file:
             cache_file.spare(model_paths)
@@ -207,7 +210,8 @@ def quantize(
             amax=scales,
             inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
             unlisted=tuple(lost_activations(parts.model, prepared)),
-            float_bytes=original.ByteSize(),
+            from_float16=original is not read,
+            float_bytes=read.ByteSize(),
             int8_bytes=len(data),
             in_sample=in_sample,
             held_out=held_out,
