@@ -14,7 +14,8 @@ import numpy as np
 from int8cal.errors import UsageError
 from int8cal.exports.readers import Rebatched
 from int8cal.io.file_kinds import NPY, NPZ, POLYGRAPHY_SCRIPT, TENSORFILE
-from int8cal.io.files import OutputFile, new_folder
+from int8cal.io.files import OutputFile
+from int8cal.io.folders import new_folder
 from int8cal.io.paths import absolute, given_path, output_errors, require_free_space
 from int8cal.io.progress import watched
 from int8cal.tensorfile import TensorFile

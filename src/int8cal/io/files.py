@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
-import re
 import shutil
 import stat
 from typing import TYPE_CHECKING, Self
 
 from int8cal.errors import OutputError, OutputExistsError
-from int8cal.io.locks import KnownFile, Lock, PrivateFolder
+from int8cal.io.locks import KnownFile, Lock, PrivateFolder, hidden_name, in_use
 from int8cal.io.paths import (
     NOT_SUPPORTED,
     absolute,
@@ -87,8 +85,8 @@ class OutputFile:
         self._replaces = replaces
         folder, name = os.path.split(absolute(path))
         self._folder = folder
-        self._part = os.path.join(folder, _hidden_name(name, "part"))
-        self._lock = Lock(os.path.join(folder, _hidden_name(name, "lock")))
+        self._part = os.path.join(folder, hidden_name(name, "part"))
+        self._lock = Lock(os.path.join(folder, hidden_name(name, "lock")))
         self._private = PrivateFolder(scratch_dir, path) if scratch_dir else None
         self.scratch = self._part
         """The file to write to, from entering the block until `commit`."""
@@ -125,7 +123,7 @@ class OutputFile:
                 self._take_lock()
             self._begin_anew()
         except BlockingIOError as error:
-            raise _in_use(self.path) from error
+            raise in_use(self.path) from error
         except OSError as error:
             raise self._cannot("write here", error) from error
         if self._private:
@@ -403,62 +401,6 @@ def commit_together(first: OutputFile, last: OutputFile, *, then: Callable[[], N
         then()
 
 
-@contextlib.contextmanager
-def new_folder(path: str, *, holding: re.Pattern[str]) -> Iterator[str]:
-    """A folder that gets its final name when the block ends well, and is removed when it does not.
-
-    Args:
-        path: the final name; nothing is ever replaced.
-        holding: what the names in it are like. What a dead run left behind is removed if it holds nothing else.
-
-    Yields:
-        Path of the folder to fill.
-
-    Raises:
-        OutputExistsError: the final name is taken.
-        OutputError: another run is writing this folder, or it cannot be made.
-        UsageError: the name is the address of a remote folder.
-    """
-    refuse_address(path)
-    taken = OutputExistsError("already exists", where=path, hint="Delete it, or choose another name.")
-    if os.path.lexists(path):
-        raise taken
-    parent, name = os.path.split(absolute(path))
-    part = os.path.join(parent, _hidden_name(name, "part"))
-    lock = Lock(os.path.join(parent, _hidden_name(name, "lock")))
-    try:
-        os.makedirs(parent, exist_ok=True)
-        lock.take()
-    except BlockingIOError as error:
-        raise _in_use(path) from error
-    except OSError as error:
-        raise cannot("make the folder", error, path, parent) from error
-    try:
-        try:
-            if lock.exclusive and os.path.isdir(part) and all(map(holding.fullmatch, os.listdir(part))):
-                shutil.rmtree(part)
-            os.mkdir(part)
-        except OSError as error:
-            raise cannot("make the folder", error, path, parent) from error
-        try:
-            yield part
-            try:
-                os.rename(part, path)
-            except OSError as error:
-                if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:
-                    raise taken from error
-                raise cannot("finish the folder", error, path, parent) from error
-        except BaseException:  # not in the end: once it has its final name, the temporary one may be another run's
-            shutil.rmtree(part, ignore_errors=True)
-            raise
-    finally:
-        lock.release()
-
-
-def _in_use(path: str) -> OutputError:
-    return OutputError("another run is writing this output", where=path, hint="Wait for it, or choose another output.")
-
-
 def _device_of(folder: str) -> int:
     return os.stat(folder).st_dev
 
@@ -472,13 +414,6 @@ def _missing_folders(folder: str) -> Iterator[str]:
     while not os.path.lexists(folder):
         yield folder
         folder = os.path.dirname(folder)
-
-
-def _hidden_name(name: str, ending: str) -> str:
-    """Temporary name beside the target; hashed when the target's own name leaves no room."""
-    if len(os.fsencode(name)) > 240:
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    return f".{name}.{ending}"
 
 
 def _or_else(operation: Callable[[], None], substitute: Callable[[], None]) -> None:

@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 
+from int8cal.errors import OutputError
 from int8cal.io.paths import absolute, cannot, refuse_address
 
 log = logging.getLogger(__name__)
@@ -217,3 +218,15 @@ def locked(descriptor: int) -> bool:
             log.warning("this file system has no locks (%s): let no two runs write the same file", error.strerror)
         return False
     return True
+
+
+def hidden_name(name: str, ending: str) -> str:
+    """Temporary name beside the target; hashed when the target's own name leaves no room."""
+    if len(os.fsencode(name)) > 240:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return f".{name}.{ending}"
+
+
+def in_use(path: str) -> OutputError:
+    """The error for an output that another run works on."""
+    return OutputError("another run is writing this output", where=path, hint="Wait for it, or choose another output.")

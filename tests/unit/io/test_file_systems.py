@@ -21,7 +21,8 @@ import pytest
 from int8cal.errors import OutputError, OutputExistsError, UsageError
 from int8cal.io import locks
 from int8cal.io.file_kinds import FileKind
-from int8cal.io.files import OutputFile, new_folder, write_file
+from int8cal.io.files import OutputFile, write_file
+from int8cal.io.folders import new_folder
 from int8cal.io.paths import refuse_missing_address, require_free_space
 
 REPLACING = {"overwrite": True, "replaces": FileKind("a file", lambda path: True)}
