@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from int8cal.errors import DataError, UsageError
+from int8cal.errors import DataError, SpecError, UsageError
 from int8cal.io.safe_text import printable
 from int8cal.io.summary import Summarised, times
 from int8cal.samples.encoded import sample_place
@@ -281,11 +281,12 @@ def _common_shape(decision: Decision, images: int) -> tuple[int, int, int]:
     for sample in chosen:
         other = arithmetic.shape(sample)
         if other != shape:
-            raise DataError(
+            error = SpecError if arithmetic.same_shape else DataError
+            raise error(
                 f"{first.frame_id} becomes {shape} (channels, height, width), {sample.frame_id} becomes {other}; "
                 "a tensorfile holds one shape",
                 where=sample_place(sample),
-                hint="Let the spec resize to one fixed size, or keep images of one size.",
+                hint=arithmetic.same_shape or "Let the spec resize to one fixed size, or keep images of one size.",
             )
     if math.prod(shape) * 4 * batch_size > MAX_BATCH_BYTES:
         raise UsageError(
