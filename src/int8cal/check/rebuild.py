@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal import networks
-from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import FailedSample, Image, ImageWork
 from int8cal.errors import DataError, UsageError
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import printable, shortened
+from int8cal.io.threads import map_on_threads
 from int8cal.pipeline import plan
 from int8cal.planning import checked_options
 from int8cal.samples.encoded import sample_place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -74,14 +75,15 @@ def _facts(tensorfile: TensorFile) -> dict[str, Any]:
 
 def _statistics(tensorfile: TensorFile) -> list[dict[str, float]]:
     """Range, mean and standard deviation of each channel over the whole file."""
-    import numpy as np
+    from int8cal.check.statistics import Statistics, measure
 
-    from int8cal.check.statistics import Statistics
-
-    statistics = Statistics(tensorfile.shape[1])
-    with np.errstate(invalid="ignore"):  # infinite values are shown as they are; verify judges them
-        for number, batch in enumerate(tensorfile):
-            statistics.add(number * len(batch), batch)
+    images, channels, height, width = tensorfile.shape
+    statistics = Statistics(channels, height * width)
+    with closing(tensorfile.read_all(measure)) as batches:
+        for batch in batches:
+            if batch.error:
+                raise batch.error
+            statistics.add(batch.number * images, (batch.seen[position] for position in range(images)))
     return statistics.channel_facts()
 
 
