@@ -138,8 +138,13 @@ class Hdf5File:
         self._walk.close()
 
     @property
+    def is_open(self) -> bool:
+        """Whether it was not closed."""
+        return bool(self._file)
+
+    @property
     def _root(self) -> h5py.h5g.GroupID:
-        if not self._file:  # is how h5py says that it is closed
+        if not self.is_open:
             hint = "Read it before, inside its with block."
             raise UsageError("the tensorfile was closed", where=self.path, hint=hint)
         return self._open_root

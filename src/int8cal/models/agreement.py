@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import prod
@@ -14,8 +14,10 @@ import numpy.typing as npt
 
 from int8cal.errors import UseError
 from int8cal.io.progress import watched
+from int8cal.io.summary import Summarised
+from int8cal.models.binding import InputBinding
 from int8cal.models.graph import weighted_outputs
-from int8cal.models.session import InputBinding, Runner, numeric_outputs
+from int8cal.models.session import Runner, numeric_outputs
 from int8cal.types import Batches, BatchNCHW_f32, Progress
 
 _Array: TypeAlias = npt.NDArray[np.float32]
@@ -114,8 +116,8 @@ def _is_class_scores(values: _Array) -> bool:
     return values.ndim >= 2 and values.shape[1] >= 2 and all(extent == 1 for extent in values.shape[2:])
 
 
-@dataclass(frozen=True)
-class Agreement:
+@dataclass(frozen=True, repr=False)
+class Agreement(Summarised):
     """How far two models are apart on some images.
 
     Attributes:
@@ -129,6 +131,19 @@ class Agreement:
     outputs: tuple[TensorAgreement, ...]
     layers: tuple[TensorAgreement, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        figures = ", ".join(f"{output.name} {output.sqnr_text}" for output in self.outputs[:4])
+        return f"{self.images} images: SQNR in dB {figures}{', …' if len(self.outputs) > 4 else ''}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The figures of every output."""
+        for output in self.outputs:
+            top1 = "" if output.top1 is None else f", same class {output.top1:.1%}"
+            yield output.name, f"SQNR {output.sqnr_text} dB, cosine {output.cosine:.6f}{top1}"
+        for name, reason in self.skipped.items():
+            yield name, f"not compared: {reason}"
 
     def worst_layers(self, count: int = 5) -> tuple[TensorAgreement, ...]:
         """The layers with the lowest SQNR, worst first; before all, those whose values are not finite."""
@@ -196,6 +211,8 @@ class _Pair:
         self.skipped = {name: "it holds no numbers" for name in outputs if not all(name in names for names in numeric)}
         outputs = [name for name in outputs if name not in self.skipped]
         self.found = {name: TensorAgreement(name) for name in (*outputs, *layers)}
+        self._chosen = [kernel.output for kernel in bindings[0].kernels if kernel.chooses]
+        outputs = [*outputs, *self._chosen]
         self._sides = [
             (Runner(model, outputs, binding, optimized=True), Runner(model, layers, binding))
             for model, binding in zip(models, bindings, strict=True)
@@ -207,8 +224,15 @@ class _Pair:
         return max(runner.fixed_batch or 1 for side in self._sides for runner in side)
 
     def compare(self, images: BatchNCHW_f32) -> None:
-        """Run both models on some images and compare all that can be compared."""
-        first, second = (_all_values(side, images) for side in self._sides)
+        """Run both models on some images and compare all that can be compared.
+
+        Where plug-ins choose regions, the second model goes on with those that the first one chose: a small difference
+        changes their order, and no value behind them would have its counterpart.
+        """
+        first = self._sides[0][0].values(images)
+        given = {name: first[name] for name in self._chosen if name in first}
+        first |= self._sides[0][1].values(images, given)
+        second = {name: values for runner in self._sides[1] for name, values in runner.values(images, given).items()}
         for name in list(self.found):
             reason = _incomparable(first.get(name), second.get(name))
             if reason:
@@ -216,10 +240,6 @@ class _Pair:
                 del self.found[name]
             else:
                 self.found[name].add(first[name], second[name])
-
-
-def _all_values(runners: Iterable[Runner], images: BatchNCHW_f32) -> dict[str, _Array]:
-    return {name: values for runner in runners for name, values in runner.values(images).items()}
 
 
 def _incomparable(first: _Array | None, second: _Array | None) -> str | None:

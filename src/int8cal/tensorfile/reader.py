@@ -6,22 +6,22 @@ files are followed when the manifest declares them (see `int8cal.tensorfile.part
 
 from __future__ import annotations
 
-import math
-import operator
 import os
 from contextlib import closing
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from int8cal.errors import TensorFileError
 from int8cal.guard.hdf5 import Hdf5File, StoredArray, damaged
 from int8cal.guard.json_text import parsed_json
-from int8cal.io.paths import kind_of_file
+from int8cal.io.paths import given_path, kind_of_file, refuse_missing_address
+from int8cal.io.summary import times
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.ahead import read_ahead
 from int8cal.tensorfile.checksums import image_checksum, record_is_intact
+from int8cal.tensorfile.indexing import BatchSlice, IndexedBatches
 from int8cal.tensorfile.parts import Parts, declared_parts
 
 if TYPE_CHECKING:
@@ -35,16 +35,22 @@ _NO_MATCH = "its checksum is another"
 _MAKE_AGAIN = "It is damaged, or of a later version. Make it again."
 
 
-class TensorFile:
+class TensorFile(IndexedBatches):
     """A tensorfile, opened for reading.
 
     Indexing and iterating give batches as float32 arrays (B, C, H, W), C-contiguous, whatever the file stores, again
     and again. Close it, or use it in a ``with`` statement.
 
         with TensorFile("calibration.tensor") as file:
-            print(len(file), file.shape)
-            for batch in file:
+            for batch in file:  # float32 (B, C, H, W)
                 ...
+            first, last = file[0], file[-1]  # batches
+            image = file[0, 3]  # (C, H, W): batch 0, image 3
+            some = file[2:5]  # reads nothing before it is used
+            everything = np.asarray(file)  # (batches, B, C, H, W)
+
+    ``shape``, ``ndim`` and ``dtype`` are those of one batch and ``len`` is the number of batches, so that the array of
+    all has the shape ``(len(file), *file.shape)``.
 
     Args:
         path: the file.
@@ -54,11 +60,13 @@ class TensorFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = given_path(path, "a tensorfile")
         try:
             kind = kind_of_file(self.path, follow_links=True)
         except (OSError, ValueError):  # ValueError: a NUL in the path
             kind = None
+        if kind is None:
+            refuse_missing_address(self.path)
         if kind != "a file":
             raise self._error(f"is {kind}" if kind else "no such file", hint="Give the path of a tensorfile.")
         self._parts: Parts | None = None
@@ -87,11 +95,6 @@ class TensorFile:
         """The file and its parts, if it has any."""
         return (self.path, *(self._parts.paths if self._parts else ()))
 
-    @property
-    def image_count(self) -> int:
-        """Number of images in all batches."""
-        return self._count * self._shape[0]
-
     def encoded_sha256(self) -> dict[int, bytes]:
         """Number of an image → SHA-256 of the image file that it was made from; empty in files of other tools.
 
@@ -103,11 +106,6 @@ class TensorFile:
         used = self.samples[self.samples["batch"] != layout.SKIPPED]
         numbers = used["batch"].astype(np.int64) * self._shape[0] + used["position"]
         return {int(number): bytes(row["sha256"]) for number, row in zip(numbers, used, strict=True)}
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all batches as float32, uncompressed."""
-        return self._count * math.prod(self._shape) * 4
 
     @property
     def file_bytes(self) -> int:
@@ -233,9 +231,7 @@ class TensorFile:
         return self._count
 
     def __iter__(self) -> Iterator[BatchNCHW_f32]:
-        for batch in self._read(range(self._count)):
-            yield batch
-            del batch  # not kept while the next one is made
+        return self.read_ahead(range(self._count))
 
     def read_all(self, measure: Callable[[ImageCHW_f32, bytes], Any]) -> Generator[ReadBatch]:
         """Every batch in order, with what ``measure`` makes of each image: it is called on the threads that inflate.
@@ -252,18 +248,22 @@ class TensorFile:
 
         return read_ahead(self.stored, range(self._count), self._shape, look)
 
-    @overload
-    def __getitem__(self, key: int) -> BatchNCHW_f32: ...
-    @overload
-    def __getitem__(self, key: slice) -> list[BatchNCHW_f32]: ...
-    def __getitem__(self, key: int | slice) -> BatchNCHW_f32 | list[BatchNCHW_f32]:
-        if isinstance(key, slice):
-            return list(self._read(range(*key.indices(self._count))))
-        number = operator.index(key)  # TypeError of Python's own for what is no whole number
-        batch = number + self._count if number < 0 else number
-        if not 0 <= batch < self._count:
-            raise IndexError(f"batch {key} of a tensorfile with {self._count} batches")
-        return self._batch(batch)
+    def _view(self, key: slice) -> BatchSlice:
+        return BatchSlice(self, range(self._count)[key])
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        return f"{self.path}: {super().summary()}{'' if self._file.is_open else ', closed'}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The few facts that a notebook shows."""
+        yield "batches", f"{self._count} of {times(self._shape)} float32"
+        yield "images", self.image_count
+        for name in ("network", "split", "seed"):
+            if self.manifest and name in self.manifest:
+                yield name, self.manifest[name]
+        if self.manifest is None:
+            yield "manifest", "none: not made by int8cal"
 
     def close(self) -> None:
         """Close the file."""
@@ -278,9 +278,10 @@ class TensorFile:
         self.close()
 
     def _batch(self, batch: int) -> BatchNCHW_f32:
-        return next(self._read(range(batch, batch + 1)))
+        return next(self.read_ahead(range(batch, batch + 1)))
 
-    def _read(self, numbers: range) -> Iterator[BatchNCHW_f32]:
+    def read_ahead(self, numbers: range) -> Iterator[BatchNCHW_f32]:
+        """Some batches by their numbers; the images that come next are inflated on threads meanwhile."""
         look = self._no_look if self.checksums is None else self._checked
         with closing(read_ahead(self.stored, numbers, self._shape, look)) as batches:
             for batch in batches:

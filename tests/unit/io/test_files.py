@@ -39,6 +39,14 @@ def test_file_has_its_name_only_after_commit(tmp_path):
     assert os.listdir(os.path.dirname(path)) == ["out"]
 
 
+@pytest.mark.parametrize("below", ["out", "new/out"])
+def test_the_folder_may_be_reached_by_a_link(tmp_path, below):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    write(str(tmp_path / "link" / below), b"content")
+    assert (tmp_path / "real" / below).read_bytes() == b"content"
+
+
 def test_leaving_without_commit_leaves_nothing(tmp_path):
     with OutputFile(str(tmp_path / "out")) as output:
         Path(output.scratch).write_bytes(b"half")
@@ -274,7 +282,7 @@ def test_file_of_somebody_else_in_the_place_of_the_lock(tmp_path):
 
 
 def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unsupported(*arguments: object) -> None:
+    def unsupported(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOTSUP, "not supported")
 
     monkeypatch.setattr(files.os, "link", unsupported)
@@ -435,7 +443,7 @@ def test_file_in_the_place_of_the_scratch_folder(tmp_path):
 
 @pytest.mark.parametrize("missing", [["link"], ["link", "rename"]])
 def test_file_systems_that_cannot_link_or_rename(tmp_path, monkeypatch, missing):
-    def unsupported(*arguments: object) -> None:
+    def unsupported(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOTSUP, "not supported")
 
     for name in missing:
@@ -449,7 +457,7 @@ def test_file_systems_that_cannot_link_or_rename(tmp_path, monkeypatch, missing)
 
 
 def test_copy_that_fails_leaves_no_file_under_the_final_name(tmp_path, monkeypatch):
-    def unsupported(*arguments: object) -> None:
+    def unsupported(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOTSUP, "not supported")
 
     def full(*arguments: object) -> None:
