@@ -299,9 +299,7 @@ PRESETS: Mapping[str, Preset] = {
         "torchvision 0.29.1, the transforms of OpenAI's CLIP on the RGB image",
     ),
     "ultralytics": Preset(
-        Preprocessing(
-            Size(640, 640), "letterbox", "1/255", pad=114, library="opencv", exif=True, preset="ultralytics"
-        ),
+        Preprocessing(Size(640, 640), "letterbox", "1/255", pad=114, library="opencv", exif=True, preset="ultralytics"),
         "ultralytics 8, data.augment.LetterBox(640, auto=False), BGR to RGB, /255",
     ),
     "yolox": Preset(
@@ -323,9 +321,7 @@ PRESETS: Mapping[str, Preset] = {
         "Keras 3, utils.load_img(interpolation='nearest'), applications preprocess_input(mode='tf')",
     ),
     "caffe": Preset(
-        Preprocessing(
-            _SQUARE, "stretch", "1", "nearest", order="bgr", mean=(103.939, 116.779, 123.68), preset="caffe"
-        ),
+        Preprocessing(_SQUARE, "stretch", "1", "nearest", order="bgr", mean=(103.939, 116.779, 123.68), preset="caffe"),
         "Keras 3, utils.load_img(interpolation='nearest'), applications preprocess_input(mode='caffe')",
     ),
 }
