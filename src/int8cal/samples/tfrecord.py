@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple, TypeVar
 
 import google_crc32c
-from google.protobuf.message import DecodeError
 
 from int8cal.errors import RecordError
+from int8cal.guard.libraries import library_errors
 from int8cal.io.protos import message_class
 from int8cal.io.safe_text import printable
 from int8cal.samples.paths import open_data_file, path_text, raise_lack_of_memory
@@ -52,7 +52,6 @@ CONVERT_AGAIN = "Make the TFRecords again with dataset_convert."
 
 _FIND_RECORDS = "tfrecords_path must match TFRecord files that can be read, and nothing else."
 _BUFFER_BYTES = 1 << 17
-_FILES_AT_ONCE = 8
 _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
@@ -110,13 +109,13 @@ def read_record(path: str, offset: int) -> Record:
         return _read(file, path, offset, size, MAX_IMAGE_RECORD_BYTES)
 
 
-def side_by_side(read: Callable[[str], _T], paths: Sequence[str]) -> list[_T]:
+def side_by_side(read: Callable[[str], _T], paths: Sequence[str], *, at_once: int = 8) -> list[_T]:
     """What ``read`` gives for each file, in order; several are read at once, for on a network mount each one waits."""
     if len(paths) < 2:
         return list(map(read, paths))
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
+    with ThreadPoolExecutor(at_once) as threads:
         try:
             return list(threads.map(read, paths))
         except BaseException:
@@ -193,11 +192,9 @@ def parse_features(payload: bytes, where: str) -> Mapping[str, Message]:
     Raises:
         RecordError: the payload is no ``tf.train.Example``.
     """
-    try:
+    with library_errors(RecordError, "the record is not a tf.train.Example", where=where, hint=CONVERT_AGAIN):
         features: Mapping[str, Message] = Example.FromString(payload).features.feature
-    except DecodeError as error:
-        raise RecordError("the record is not a tf.train.Example", where=where, hint=CONVERT_AGAIN) from error
-    return features
+        return features
 
 
 def frame_id(features: Mapping[str, Message], where: str) -> str:
