@@ -86,3 +86,11 @@ class Progress(Protocol):
 
     def finish(self) -> None:
         """The work has ended, well or not."""
+
+
+@runtime_checkable
+class PhasedProgress(Progress, Protocol):
+    """A `Progress` that wants to know what is being done, where work has more than one phase."""
+
+    def phase(self, what: str) -> None:
+        """What follows, up to the next `finish`: ``"calibrating"``."""
