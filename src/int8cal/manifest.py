@@ -203,6 +203,8 @@ def publish(
         manifest: what it says.
         then: done with it, before a signal is obeyed.
     """
+    tensorfile.prepare()  # first: a run that has lost its tensorfile to another one must not touch that one's record
+    run_facts.reclaim()
     run_facts.write(manifest.to_bytes())
     commit_together(run_facts, tensorfile, then=then)
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from int8cal import manifest as manifests
 from int8cal import networks
-from int8cal.engine import Job, OnBadImage, engine_named
+from int8cal.engine import Job, engine_named
 from int8cal.errors import EngineFailedError, SpecError, UsageError
 from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.networks.reading import read_and_parse
@@ -32,9 +32,9 @@ from int8cal.samples.folders import read_folder
 from int8cal.samples.order import permutation
 from int8cal.spec.prototext.check import require_sound
 from int8cal.spec.prototext.spec import Spec
-from int8cal.tensorfile.chunks import Compression, CompressionName
+from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.shards import TensorFileOutput
-from int8cal.types import SplitName
+from int8cal.types import ON_BAD_IMAGE, CompressionName, OnBadImage, SplitName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -244,7 +244,7 @@ def make(
 
 
 def _checked_skipping(on_bad_image: str, max_skipped: int) -> bool:
-    if on_bad_image not in get_args(OnBadImage):
+    if on_bad_image not in ON_BAD_IMAGE:
         raise UsageError(f"on_bad_image {on_bad_image!r} is unknown", hint="Use fail or skip.")
     if max_skipped < 0:
         raise UsageError(f"{max_skipped} images cannot be left out", hint="Give --max_skipped 0 or more.")

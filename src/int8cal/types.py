@@ -3,36 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, get_args, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-ImageHWC_u8: TypeAlias = npt.NDArray[np.uint8]
+ImageHWC_u8: TypeAlias = "npt.NDArray[np.uint8]"
 """Decoded image: height × width × channels (3: RGB, 1: grey), 0..255."""
 
-ImageHWC_f16: TypeAlias = npt.NDArray[np.float16]
+ImageHWC_f16: TypeAlias = "npt.NDArray[np.float16]"
 """Image of half-precision values, height × width × channels."""
 
-ImageCHW_f32: TypeAlias = npt.NDArray[np.float32]
+ImageCHW_f32: TypeAlias = "npt.NDArray[np.float32]"
 """One network input: channels × height × width, C-contiguous."""
 
-BatchNCHW_f32: TypeAlias = npt.NDArray[np.float32]
+BatchNCHW_f32: TypeAlias = "npt.NDArray[np.float32]"
 """One calibration batch: images × channels × height × width, C-contiguous."""
 
-ValueTable_f32: TypeAlias = npt.NDArray[np.float32]
+ValueTable_f32: TypeAlias = "npt.NDArray[np.float32]"
 """Value of each of the 256 pixel levels."""
 
-ValueTables_f32: TypeAlias = npt.NDArray[np.float32]
+ValueTables_f32: TypeAlias = "npt.NDArray[np.float32]"
 """The same for each channel: channels × 256."""
 
-Matrix3x3_f32: TypeAlias = npt.NDArray[np.float32]
+Matrix3x3_f32: TypeAlias = "npt.NDArray[np.float32]"
 """Projective transform of the plane, for row vectors."""
 
-SampleOrder: TypeAlias = npt.NDArray[np.int64]
+SampleOrder: TypeAlias = "npt.NDArray[np.int64]"
 """Indexes into the samples of a split, in the order in which they are used."""
 
 SplitName: TypeAlias = Literal["training", "validation"]
+
+# What options can be, here for the command line and the component, too, which must not import the work to show them.
+
+OnBadImage: TypeAlias = Literal["fail", "skip"]
+ON_BAD_IMAGE: tuple[OnBadImage, ...] = get_args(OnBadImage)
+
+CompressionName: TypeAlias = Literal["fast", "small", "none"]
+COMPRESSIONS: tuple[CompressionName, ...] = get_args(CompressionName)
+
+Layout: TypeAlias = Literal["nchw", "nhwc"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+Format: TypeAlias = Literal["npz", "npy", "raw", "polygraphy", "tensorfile"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+Method: TypeAlias = Literal["entropy", "percentile", "mse", "minmax"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+MethodChoice: TypeAlias = Literal["auto"] | Method
 
 Message: TypeAlias = Any
 """A protobuf message of a class built at run time from our descriptors; no static type exists for it."""

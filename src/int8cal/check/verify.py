@@ -25,9 +25,8 @@ from int8cal.tensorfile.layout import SKIPPED
 
 if TYPE_CHECKING:
     from int8cal.check.rebuild import MadeFrom, Origin
-    from int8cal.models.session import Layout
     from int8cal.plans import Plan
-    from int8cal.types import BatchNCHW_f32, Progress
+    from int8cal.types import BatchNCHW_f32, Layout, Progress
 
 
 class Watcher(Protocol):

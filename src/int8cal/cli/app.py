@@ -8,8 +8,8 @@ import warnings
 import click
 
 from int8cal import __version__
-from int8cal.cli import console, streams
-from int8cal.cli.groups import SuggestingGroup
+from int8cal.cli import console, process
+from int8cal.cli.options import SuggestingGroup
 from int8cal.errors import EXIT_BUG, Int8calError, OutOfMemoryError, UsageError
 from int8cal.io.signals import Stopped, obey_signals
 
@@ -96,8 +96,8 @@ def run(arguments: list[str]) -> int:
     except Stopped as stopped:
         console.note("; ".join((stopped.how, *stopped.advice)))
         return stopped.exit_code
-    except streams.StdoutError as error:
-        streams.give_up_stdout()
+    except process.StdoutError as error:
+        process.give_up_stdout()
         if error.reader_gone:
             return 0
         console.print_error(error, as_json=False)
@@ -109,7 +109,7 @@ def _run(arguments: list[str], *, as_json: bool) -> int:
         finished = cli.main(arguments, prog_name="int8cal", standalone_mode=False)
     except click.ClickException as error:
         return _usage(error, as_json=as_json)
-    except streams.StdoutError:
+    except process.StdoutError:
         raise
     except Int8calError as error:
         console.print_error(error, as_json=as_json)

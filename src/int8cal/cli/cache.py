@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from int8cal.cli import console
+from int8cal.cli.options import json_option, overwrite_option
 from int8cal.io.safe_text import short_name
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def cache() -> None:
 
 @cache.command()
 @click.argument("file", metavar="CACHE")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def show(*, file: str, as_json: bool) -> None:
     """Version, algorithm and the range of every tensor.
 
@@ -60,8 +61,8 @@ def _readers(content: CalibrationCache) -> str:
 @click.argument("source", metavar="CACHE")
 @click.argument("output", metavar="OUT")
 @click.option("--trt_version", metavar="X.Y.Z", help="Header for this TensorRT release instead of the one in CACHE.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT if it is a calibration cache; nothing else is replaced.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@overwrite_option("Replace OUT if it is a calibration cache; nothing else is replaced.")
+@json_option
 def convert(*, source: str, output: str, trt_version: str | None, overwrite: bool, as_json: bool) -> None:
     """Between the text of TensorRT and JSON (a name ending in .json); or to the header of another TensorRT release.
 
@@ -107,7 +108,7 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
     metavar="T",
     help="Relative difference that is none: 0 <= T < 1.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def diff(*, first: str, second: str, tolerance: float, as_json: bool) -> None:
     """What differs between two caches: headers, tensors, ranges.
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from int8cal.cli import agreement, console, progress
-from int8cal.cli.model_input import model_input_options
+from int8cal.cli.options import json_option, model_input_options, overwrite_option
 
 if TYPE_CHECKING:
-    from int8cal.models.session import Layout
+    from int8cal.types import Layout
 
 
 @click.command()
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @click.option("--max_images", type=click.IntRange(min=1), help="Stop after this many images.  [default: all]")
 @model_input_options
 @click.option("--html", metavar="PAGE.html", help="Also draw it: a self-contained page.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing page; nothing else is replaced.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@overwrite_option("Replace an existing page; nothing else is replaced.")
+@json_option
 def compare(
     *,
     reference: str,

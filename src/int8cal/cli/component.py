@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.options import POSSIBLY_EMPTY, Command, decorated
+from int8cal.cli.options import POSSIBLY_EMPTY, Command, decorated, json_option, overwrite_option
 from int8cal.component.inputs import INPUTS, OUTPUT_DESCRIPTION, OUTPUT_DIR, ComponentInput
 from int8cal.component.values import MAX_INPUT_BYTES, read_lines
 from int8cal.errors import UsageError
@@ -44,8 +44,8 @@ _input_options = decorated(
     metavar="FILE",
     help="Read lines of name=value from FILE; -: from standard input. No quoting: a value is the rest of its line.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the result of another request.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@overwrite_option("Replace the result of another request.")
+@json_option
 def component(*, inputs_from: str | None, overwrite: bool, as_json: bool, **options: tuple[str, ...]) -> None:
     """Put a run's paths into a spec and make the tensorfile: the Azure ML, Kubeflow and docker entry.
 

@@ -78,7 +78,7 @@ def print_error(error: Int8calError, *, as_json: bool) -> None:
 
 def print_bug(error: BaseException, *, as_json: bool) -> None:
     """An error that should not be: the traceback, and what a bug report needs."""
-    from int8cal.cli.environment import facts
+    from int8cal.cli.doctor import facts
 
     if as_json:
         print_json({"error": {"type": "Bug", "message": f"{type(error).__name__}: {error}", "exit_code": EXIT_BUG}})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console
+from int8cal.cli.options import json_option
 
 if TYPE_CHECKING:
     from int8cal.tensorfile import TensorFile
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.option(
     "--deepstream", is_flag=True, help="Print only the keys of DeepStream's nvinfer that follow from the manifest."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def inspect(*, file: str, quick: bool, deepstream: bool, as_json: bool) -> None:
     """Shape, batches, dtype, values, size, filters and manifest of a tensorfile, ours or NVIDIA's.
 

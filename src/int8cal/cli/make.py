@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.ending import told_truly
-from int8cal.cli.groups import SuggestingGroup
-from int8cal.cli.launcher import LauncherCommand
-from int8cal.cli.options import Command, decorated
-from int8cal.cli.process import keep_freed_memory
+from int8cal.cli.options import Command, LauncherCommand, SuggestingGroup, decorated, json_option, overwrite_option
+from int8cal.cli.process import keep_freed_memory, told_truly
 from int8cal.cli.tables import plan_table, run_table
 from int8cal.errors import UsageError
+from int8cal.types import COMPRESSIONS, ON_BAD_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,17 +49,17 @@ _reading = decorated(
     click.option("--strict", is_flag=True, help="Legacy spec fields are errors, not warnings."),
     click.option("--strict_network", is_flag=True, help="A spec of another network is an error."),
     click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
+    json_option,
 )
 
 _output = decorated(
     click.option(
         "-o", "--output_path", "--output", "out", required=True, metavar="FILE", help="The tensorfile to make."
     ),
-    click.option("--overwrite", is_flag=True, help="Replace an existing tensorfile; nothing else is replaced."),
+    overwrite_option("Replace an existing tensorfile; nothing else is replaced."),
     click.option(
         "--on_bad_image",
-        type=click.Choice(["fail", "skip"]),
+        type=click.Choice(ON_BAD_IMAGE),
         default="fail",
         show_default=True,
         help="What to do about an image that cannot be used.",
@@ -74,7 +72,7 @@ _output = decorated(
     ),
     click.option(
         "--compression",
-        type=click.Choice(["fast", "small", "none"]),
+        type=click.Choice(COMPRESSIONS),
         default="fast",
         show_default=True,
         help="fast: about 1/4 of the raw size; small: 10 % less, at 5x the time; none: for local, short-lived files.",

@@ -1,11 +1,18 @@
-"""Options that belong together, applied as one decorator; and what holds for the text of every option."""
+"""What commands have in common: options that belong together, groups that help, and NVIDIA's launcher's options."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from int8cal.cli import console
+from int8cal.types import LAYOUTS
+
+if TYPE_CHECKING:
+    from int8cal.check.rebuild import Origin
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -19,6 +26,71 @@ def decorated(*decorators: Callable[[Command], Command]) -> Callable[[Command], 
         return command
 
     return apply
+
+
+def overwrite_option(text: str) -> Callable[[Command], Command]:
+    """``--overwrite``, which `int8cal.io.files` gives its meaning.
+
+    Args:
+        text: what is replaced, for the help.
+    """
+    return click.option("--overwrite", is_flag=True, help=text)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+"""``--json``; the command's function takes it as ``as_json``."""
+
+model_input_options = decorated(
+    click.option("--input", "input_name", metavar="NAME", help="Name of the model's input, to be sure of it."),
+    click.option("--layout", type=click.Choice(LAYOUTS), help="Layout of that input, if it cannot be told."),
+)
+"""Adds the options to a command, whose function takes them as ``input_name`` and ``layout``."""
+
+origin_options = decorated(
+    click.option(
+        "-e",
+        "--experiment_spec_file",
+        "--experiment_spec",
+        "spec",
+        metavar="SPEC",
+        help="Make the images again from this spec and its data, and compare every bit.",
+    ),
+    click.option("--use_validation_set", is_flag=True, help="With -e: the file is of the validation split."),
+    click.option(
+        "--seed",
+        type=int,
+        metavar="S",
+        help="With -e: seed of the sample order.  [default: the manifest's, else the spec's]",
+    ),
+    click.option(
+        "--cal_image_dir", metavar="DIR", help="With -e: the images are from this folder, not from the spec's data."
+    ),
+    click.option("--any_order", is_flag=True, help="With -e: accept the images in any order."),
+)
+"""Adds the options to a command, whose function passes them on to `origin_of`."""
+
+
+def origin_of(
+    *, spec: str | None, use_validation_set: bool, seed: int | None, cal_image_dir: str | None, any_order: bool
+) -> Origin | None:
+    """What the options say; None without ``-e``."""
+    from int8cal.check.rebuild import Origin
+    from int8cal.pipeline import read_spec
+
+    if spec is None:
+        if use_validation_set or any_order or cal_image_dir or seed is not None:
+            raise click.UsageError("--use_validation_set, --seed, --cal_image_dir and --any_order are for -e SPEC")
+        return None
+    read = read_spec(spec)
+    for warning in read.warnings:
+        console.note(f"warning: {warning}")
+    return Origin(
+        read,
+        split="validation" if use_validation_set else None,
+        seed=seed,
+        cal_image_dir=cal_image_dir,
+        any_order=any_order,
+    )
 
 
 class _PossiblyEmpty(click.types.StringParamType):
@@ -47,3 +119,81 @@ def refuse_empty_texts(command: click.Command) -> None:
     if isinstance(command, click.Group):
         for child in command.commands.values():
             refuse_empty_texts(child)
+
+
+class SuggestingGroup(click.Group):
+    """A group that names what an unknown command was likely meant to be."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0].replace("-", "_")
+        if args[0].startswith("-") or ctx.resilient_parsing or self.get_command(ctx, name):
+            found = super().resolve_command(ctx, args)
+            if found[1]:
+                refuse_empty_texts(found[1])
+            return found
+        near = difflib.get_close_matches(name, self.known_names(ctx), n=1)
+        meant = f"did you mean {near[0]!r}?" if near else "see: int8cal networks"
+        raise click.UsageError(f"there is no command or network {args[0]!r}; {meant}", ctx)
+
+    def known_names(self, ctx: click.Context) -> list[str]:
+        """Everything that `get_command` knows."""
+        return self.list_commands(ctx)
+
+
+class LauncherCommand(click.Command):
+    """A command that also takes the options of NVIDIA's launcher, in its spelling, and does without them."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.params += _launcher_options()
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _gpus_one_by_one(args))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        given = {str(option.name): ctx.params.pop(str(option.name)) for option in _launcher_options()}
+        _refuse_training(given)
+        if any(given.values()):
+            console.note("options of NVIDIA's launcher (--gpus, --gpu_index, …) have no effect: no GPU is used")
+        return super().invoke(ctx)
+
+
+def _launcher_options() -> list[click.Option]:
+    return [
+        click.Option(["--gpus"], type=int, hidden=True),
+        click.Option(["--gpu_index"], type=int, multiple=True, hidden=True),
+        click.Option(["-np", "--num_processes"], type=int, hidden=True),
+        click.Option(["--use_amp"], is_flag=True, hidden=True),
+        click.Option(["--mpirun_arg"], type=POSSIBLY_EMPTY, hidden=True),
+        click.Option(["--multi_node"], is_flag=True, hidden=True),
+        click.Option(["--launch_cuda_blocking"], is_flag=True, hidden=True),
+    ]
+
+
+def _refuse_training(given: dict[str, Any]) -> None:
+    """What NVIDIA's launcher refuses for this task is a usage error."""
+    if given["gpus"] not in (None, 1):
+        raise click.UsageError("use 1 GPU for this task (--gpus 1), as NVIDIA's launcher demands; none is used here")
+    if (given["num_processes"] or 0) > 1:
+        raise click.UsageError("more than one process is for training (-np); threads are set by --workers")
+    if given["use_amp"]:
+        raise click.UsageError("AMP is supported for training only (--use_amp)")
+
+
+def _gpus_one_by_one(arguments: list[str]) -> list[str]:
+    """A list of GPUs, ``--gpu_index 0 1``, as one option for each."""
+    spread: list[str] = []
+    option = None  # of the list that the next argument may go on with
+    values = 0
+    for argument in arguments:
+        if argument.replace("-", "_") == "__gpu_index":
+            option, values = argument, 0
+        elif option and argument.isdecimal():
+            spread += [option] if values else []
+            values += 1
+        else:
+            option = None
+        spread.append(argument)
+    return spread

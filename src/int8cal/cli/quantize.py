@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import agreement, console, progress
-from int8cal.cli.model_input import model_input_options
+from int8cal.cli.options import json_option, model_input_options, overwrite_option
 from int8cal.cli.process import return_freed_memory
+from int8cal.types import METHODS
 
 if TYPE_CHECKING:
     from int8cal.models.quantize import QuantizeReport
-    from int8cal.models.ranges import Method
-    from int8cal.models.session import Layout
+    from int8cal.types import Layout, Method
 
 
 @click.command()
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", required=True, metavar="OUT.onnx", help="INT8 model to write.")
 @click.option(
     "--method",
-    type=click.Choice(["entropy", "percentile", "mse", "minmax"]),
+    type=click.Choice(METHODS),
     default="entropy",
     show_default=True,
     help="How the range of each activation is chosen.",
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
 @model_input_options
-@click.option("--overwrite", is_flag=True, help="Replace an existing ONNX model and cache; nothing else is replaced.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@overwrite_option("Replace an existing ONNX model and cache; nothing else is replaced.")
+@json_option
 def quantize(
     *,
     model: str,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.origin import origin_of, origin_options
+from int8cal.cli.options import json_option, origin_of, origin_options, overwrite_option
 
 
 @click.command()
@@ -17,8 +17,8 @@ from int8cal.cli.origin import origin_of, origin_options
 @click.option(
     "--pictures", type=click.IntRange(1, 500), default=48, show_default=True, metavar="N", help="Pictures to show."
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing page; nothing else is replaced.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@overwrite_option("Replace an existing page; nothing else is replaced.")
+@json_option
 def report(*, file: str, output: str, pictures: int, overwrite: bool, as_json: bool, **origin: Any) -> None:
     """Make one self-contained HTML page about a tensorfile: pictures, values, findings, manifest, what to do next.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console
-from int8cal.cli.options import Command
+from int8cal.cli.options import Command, json_option, overwrite_option
 from int8cal.io.safe_text import shortened
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _network = click.option(
     "--network", metavar="NAME", help="Read it as a spec of this network.  [default: found from it]"
 )
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _allow_unknown = click.option(
     "--allow_unknown_fields", is_flag=True, help="Unknown fields are warnings instead of errors."
 )
@@ -42,7 +41,7 @@ def spec() -> None:
 @click.argument("path", metavar="SPEC")
 @_network
 @_allow_unknown
-@_json
+@json_option
 def show(*, path: str, network: str | None, allow_unknown_fields: bool, as_json: bool) -> None:
     """The spec in a normal form: no comments, fields in the order of the definition.
 
@@ -66,7 +65,7 @@ def show(*, path: str, network: str | None, allow_unknown_fields: bool, as_json:
 @_network
 @_allow_unknown
 @click.option("--strict", is_flag=True, help="Fields of older TAO versions are errors.")
-@_json
+@json_option
 def check(*, path: str, network: str | None, allow_unknown_fields: bool, strict: bool, as_json: bool) -> None:
     """Is the spec one that TAO accepts? Every finding is printed with its line and column; exit code 3 if there is one.
 
@@ -136,11 +135,9 @@ def _pairs(name: str, text: str) -> Callable[[Command], Command]:
 @_pairs("map", "Any of these.")
 @click.option("--num_epochs", type=int, metavar="N", help="Set the number of epochs.")
 @click.option("--dry_run", is_flag=True, help="Print what would change, as a diff; write nothing.")
-@click.option(
-    "--overwrite", is_flag=True, help="Replace an existing spec, but never SPEC itself; nothing else is replaced."
-)
+@overwrite_option("Replace an existing spec, but never SPEC itself; nothing else is replaced.")
 @_network
-@_json
+@json_option
 def update(
     *,
     path: str,

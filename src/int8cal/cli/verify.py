@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.model_input import model_input_options
-from int8cal.cli.origin import origin_of, origin_options
+from int8cal.cli.options import json_option, model_input_options, origin_of, origin_options
 from int8cal.errors import TensorFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from int8cal.check.verify import Verification
-    from int8cal.models.session import Layout
+    from int8cal.types import Layout
 
 
 @click.command()
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     "--model", metavar="M.onnx", help="Float model: run it on a few of the images, and see that its outputs are alive."
 )
 @model_input_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def verify(
     *, file: str, model: str | None, input_name: str | None, layout: Layout | None, as_json: bool, **origin: Any
 ) -> None:

@@ -2,9 +2,9 @@
 
     Request ──► update ──► plan ──► the engine, or the finished result of an earlier run ──► updated spec, MLflow
 
-Nothing is written before the plan stands, and every file is made in scratch space first: the output may lie on a mount
-that can neither seek nor rename. The tensorfile gets its name before the updated spec does, so that whatever ends a run
-early leaves either nothing that stands in the way of the next one, or a finished result that it finds.
+Nothing is written before the plan stands, and the tensorfile is made in scratch space: the output may lie on a mount
+that can neither seek nor rename. It gets its name before the updated spec does, so that whatever ends a run early
+leaves either nothing that stands in the way of the next one, or a finished result that it finds.
 """
 
 from __future__ import annotations
@@ -23,11 +23,9 @@ from int8cal.component.advice import missing_data_advised, output_taken_advised
 from int8cal.component.finished import finished
 from int8cal.component.inputs import INPUTS, MAPPINGS
 from int8cal.component.page import refuse_foreign_page, written_page
-from int8cal.errors import MissingDataError, OutputExistsError, SpecError, UsageError
-from int8cal.io.files import OutputFile
+from int8cal.component.updated_spec import put_updated_spec, refuse_another_spec
+from int8cal.errors import MissingDataError, UsageError
 from int8cal.pipeline import make, plan, read_spec
-from int8cal.spec.prototext.clear import without_fields
-from int8cal.spec.prototext.find import SPEC
 from int8cal.spec.prototext.roles import path_values
 from int8cal.spec.prototext.text import shown
 from int8cal.spec.prototext.update import Substitution, update_spec
@@ -104,17 +102,8 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
         missing_data_advised(paths, {place.mapping.role for place in request.run_paths}),
     ):
         planned = plan(updated.spec, split=request.split, max_batches=request.max_batches, seed=request.seed)
-    with (
-        output_taken_advised(),
-        tempfile.TemporaryDirectory(prefix="int8cal-") as scratch,
-        OutputFile(
-            request.updated_spec,
-            overwrite=overwrite or _is_earlier_one(request.updated_spec, planned),
-            scratch_dir=scratch,
-            inputs=(request.spec_path,),
-            replaces=SPEC,
-        ) as spec_file,
-    ):
+    with output_taken_advised(), tempfile.TemporaryDirectory(prefix="int8cal-") as scratch:
+        there = refuse_another_spec(request, planned, overwrite=overwrite)
         with stages.timed("make"):
             manifest = None if overwrite else _finished(planned, request)
             if not manifest and not overwrite:
@@ -130,9 +119,8 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
                 progress=progress,
                 record={"component": _component_facts(request, updated, notes, stages.seconds)},
             )
-        with open(spec_file.scratch, "wb") as file:
-            file.write(updated.spec.text.to_bytes())
-        spec_file.commit()
+        if not there:
+            put_updated_spec(request, planned, updated.spec.text.to_bytes(), overwrite=overwrite)
     with stages.timed("report"):
         page = written_page(request.tensorfile, request.page, overwrite=overwrite)
     outcome = Outcome(request, manifest, updated, page, tuple(notes), stages.seconds)
@@ -215,24 +203,6 @@ def _updated(request: Request) -> Update:
         log.warning("%s", warning)
     substitutions = [Substitution(place.mapping.role, place.reference, place.path) for place in request.run_paths]
     return update_spec(spec, networks.of_spec(spec).path_roles, substitutions, num_epochs=request.num_epochs)
-
-
-def _is_earlier_one(path: str, planned: Plan) -> bool:
-    """Whether ``path`` is the updated spec of an earlier run of this request: the same but for the run's paths.
-
-    Raises:
-        OutputExistsError: it is another file.
-    """
-    if os.path.islink(path) or not os.path.isfile(path):
-        return False
-    roles = planned.network.path_roles
-    try:
-        earlier = read_spec(path, planned.network.name)
-    except SpecError:
-        earlier = None
-    if earlier and without_fields(earlier.message, roles) == without_fields(planned.spec.message, roles):
-        return True
-    raise OutputExistsError("already exists, and is not the updated spec of this request", where=path)
 
 
 def _component_facts(

@@ -14,11 +14,10 @@ from int8cal.demo.subjects import Subject, TestSet
 from int8cal.models import extras
 from int8cal.models.onnx_file import load_model
 from int8cal.models.quantize import quantize
-from int8cal.models.ranges import Method
 from int8cal.models.session import open_session
 from int8cal.pipeline import make, plan
 from int8cal.tensorfile import TensorFile
-from int8cal.types import Progress
+from int8cal.types import Method, Progress
 
 Shown: TypeAlias = Callable[[str], Progress | None]
 """What is counted → where its progress is shown."""

@@ -10,7 +10,7 @@ from int8cal.check.verify import Verification, verify
 from int8cal.demo.int8 import Prepared, Shown, int8_score, predictor, verify_with_model
 from int8cal.demo.mistakes import MISTAKES, write_mistaken
 from int8cal.demo.subjects import BATCH_SIZE, TestSet
-from int8cal.models.ranges import Method
+from int8cal.types import Method
 
 FLOAT, RIGHT = "float model", "right"
 

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from int8cal.errors import UsageError
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from int8cal.tensorfile.layout import SampleRow
     from int8cal.tensorfile.shards import TensorFileOutput
     from int8cal.types import Progress
-
-OnBadImage: TypeAlias = Literal["fail", "skip"]
 
 ENGINES = {
     "native": "int8cal.engine.native:NativeEngine",

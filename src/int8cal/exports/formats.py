@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, Literal, TypeAlias, get_args
+from typing import IO, Any
 
 import numpy as np
 
@@ -19,17 +19,13 @@ from int8cal.io.file_kinds import NPY, NPZ, POLYGRAPHY_SCRIPT, TENSORFILE
 from int8cal.io.files import OutputFile
 from int8cal.io.paths import absolute, output_errors, refuse_address, require_free_space
 from int8cal.io.progress import watched
-from int8cal.models.session import Layout
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.layout import PARTS, SAMPLE_FIELDS_1, SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
-from int8cal.types import Batches, BatchNCHW_f32, Progress
-
-Format: TypeAlias = Literal["npz", "npy", "raw", "polygraphy", "tensorfile"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+from int8cal.types import FORMATS, Batches, BatchNCHW_f32, Format, Layout, Progress
 
 _WITH_BATCHES = frozenset({"polygraphy", "tensorfile"})
 _WITH_NAME = ("npz", "polygraphy")

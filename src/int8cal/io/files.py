@@ -96,6 +96,8 @@ class OutputFile:
         """The file with the final name that was found to be one that may be replaced."""
         self._prepared = False
         self._published = False
+        self._copied = False
+        """Whether the final name was given to a copy, where the file system has neither links nor renaming."""
         self._made_folders: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -201,6 +203,22 @@ class OutputFile:
         except OSError as error:
             raise self._cannot("write", error) from error
 
+    def reclaim(self) -> None:
+        """Begin anew where a run that shares no locks has taken the temporary file over; for what is not written yet.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        if self._temporary and self._temporary.has_its_name():
+            return
+        if self._temporary:
+            self._temporary.close()
+            self._temporary = None
+        try:
+            self._begin_anew()
+        except OSError as error:
+            raise self._cannot("write here", error) from error
+
     def prepare(self) -> None:
         """Do of `commit` what can take long or fail: every byte is on the disk of the target then.
 
@@ -212,7 +230,7 @@ class OutputFile:
         self._require_unchanged_part()
         try:
             if self.scratch != self._part:
-                _copy(self.scratch, self._part, os.O_TRUNC)
+                _copy(self.scratch, self._part, os.O_TRUNC, check=self._require_unchanged_part)
             _flush(self._part)
         except OSError as error:
             raise self._cannot("finish the file", error) from error
@@ -239,8 +257,9 @@ class OutputFile:
 
     def withdraw(self) -> None:
         """Take back a `commit`, for a file that is of no use without another one that failed."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
+        if self._copied or self._has_final_name():  # else another run has replaced it
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
         self._published = False
 
     def _require_unchanged_part(self) -> None:
@@ -264,17 +283,33 @@ class OutputFile:
             self._refuse_taken_name()
             with contextlib.suppress(OSError):  # nothing to replace, or a file system without permissions
                 os.chmod(self._part, stat.S_IMODE(os.lstat(self.path).st_mode) & 0o777)
-            _or_else(
-                lambda: os.replace(self._part, self.path),
-                lambda: _copy(self._part, self.path, os.O_CREAT | os.O_TRUNC),
-            )
+            _or_else(lambda: os.replace(self._part, self.path), lambda: self._copy_to_name(os.O_TRUNC))
         else:  # a hard link, unlike a rename, never replaces
-            _or_else(lambda: os.link(self._part, self.path), self._rename_unlinkable)
+            _or_else(self._link, self._rename_unlinkable)
+
+    def _link(self) -> None:
+        """By the open file, not its name: a run that shares no locks may have taken that over just now."""
+        if self._temporary:
+            self._temporary.link_as(self.path)
 
     def _rename_unlinkable(self) -> None:
         """For file systems without hard links (FAT, some network and FUSE mounts)."""
         self._refuse_taken_name()
-        _or_else(lambda: os.rename(self._part, self.path), lambda: _copy(self._part, self.path, os.O_CREAT | os.O_EXCL))
+        _or_else(self._rename_unseen, lambda: self._copy_to_name(os.O_EXCL))
+
+    def _rename_unseen(self) -> None:
+        os.rename(self._part, self.path)
+        if not self._has_final_name():  # a run that shares no locks had just begun its own under the temporary name
+            os.rename(self.path, self._part)
+            self._require_unchanged_part()
+
+    def _has_final_name(self) -> bool:
+        known = self._temporary
+        return known is None or not known.exact or known.is_at(self.path)
+
+    def _copy_to_name(self, how: int) -> None:
+        _copy(self._part, self.path, os.O_CREAT | how)
+        self._copied = True
 
     def _refuse_bad_name(self) -> None:
         name = os.path.basename(self.path)
@@ -401,9 +436,21 @@ def _or_else(operation: Callable[[], None], substitute: Callable[[], None]) -> N
         substitute()
 
 
-def _copy(source: str, target: str, how: int) -> None:
-    """Copy by writing forwards only; a target that could not be completed is removed."""
+def _copy(source: str, target: str, how: int, check: Callable[[], None] = lambda: None) -> None:
+    """Copy by writing forwards only; a target that could not be completed is removed.
+
+    Args:
+        source: what to copy.
+        target: where to.
+        how: flags to open it with, besides those for writing.
+        check: called when the target is open and nothing is written; the target is not removed if it fails.
+    """
     descriptor = os.open(target, _TO_WRITE | how, 0o666)
+    try:
+        check()
+    except BaseException:
+        os.close(descriptor)
+        raise
     try:
         with open(source, "rb") as reader, open(descriptor, "wb") as writer:
             shutil.copyfileobj(reader, writer, _COPY_BYTES)

@@ -32,22 +32,41 @@ class KnownFile:
     def __init__(self, descriptor: int, path: str) -> None:
         self._descriptor = descriptor
         self._path = path
-        self.exact = self._is_same()
+        self.exact = self.is_at(path)
         """False at once, when it has just been opened: some network mounts give open files another identity."""
 
     def has_its_name(self) -> bool:
         """Whether the name still is that of this file; where that cannot be told exactly, of a regular file."""
         if self.exact:
-            return self._is_same()
+            return self.is_at(self._path)
         return os.path.isfile(self._path) and not os.path.islink(self._path)
+
+    def link_as(self, path: str) -> None:
+        """Give this very file another name, whatever has its first one by now, and replace nothing.
+
+        Raises:
+            FileExistsError: the name is taken.
+            FileNotFoundError: the file has no name any more.
+            OSError: the file system has no hard links.
+        """
+        try:
+            descriptors = os.open("/proc/self/fd", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # not Linux
+            os.link(self._path, path)
+            return
+        try:
+            os.link(str(self._descriptor), path, src_dir_fd=descriptors)
+        finally:
+            os.close(descriptors)
 
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self._descriptor)
 
-    def _is_same(self) -> bool:
+    def is_at(self, path: str) -> bool:
+        """Whether ``path`` is a name of this file."""
         try:
-            return os.path.samestat(os.fstat(self._descriptor), os.lstat(self._path))
+            return os.path.samestat(os.fstat(self._descriptor), os.lstat(path))
         except FileNotFoundError:
             return False
 

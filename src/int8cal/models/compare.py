@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.computable import computable
 from int8cal.models.onnx_file import load_model
-from int8cal.models.session import Layout
 from int8cal.tensorfile.batches import BatchesLike, opened
-from int8cal.types import Progress
+from int8cal.types import Layout, Progress
 
 
 @dataclass(frozen=True)

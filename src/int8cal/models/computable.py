@@ -17,7 +17,8 @@ from int8cal.models import extras
 from int8cal.models.graph import WEIGHTED_OPS, opset, raise_opset
 from int8cal.models.names import node_reads, rename_tensors, tensor_names, topological_sort, unique_name
 from int8cal.models.onnx_file import check_valid, foreign_operator, marked
-from int8cal.models.session import InputBinding, Layout, bind_input
+from int8cal.models.session import InputBinding, bind_input
+from int8cal.types import Layout
 
 
 @dataclass(frozen=True)

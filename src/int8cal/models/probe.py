@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from int8cal.models import extras
 from int8cal.models.computable import computable
-from int8cal.models.session import InputBinding, Layout, Runner, numeric_outputs
-from int8cal.types import BatchNCHW_f32
+from int8cal.models.session import InputBinding, Runner, numeric_outputs
+from int8cal.types import BatchNCHW_f32, Layout
 
 Values = npt.NDArray[np.float32]
 

@@ -26,12 +26,12 @@ from int8cal.models.onnx_file import MAX_BYTES, load_with_paths
 from int8cal.models.overlap import Digested, shared_images
 from int8cal.models.placement import Placement, place
 from int8cal.models.qdq import Range, insert_qdq
-from int8cal.models.ranges import DEFAULT_PERCENTILE, Method, check_method
-from int8cal.models.session import InputBinding, Layout, Runner, numeric_outputs
+from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
+from int8cal.models.session import InputBinding, Runner, numeric_outputs
 from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
-from int8cal.types import Batches, Progress
+from int8cal.types import Batches, Layout, Method, Progress
 
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
 

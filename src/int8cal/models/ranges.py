@@ -14,16 +14,15 @@ symmetric INT8 grid has the step ``t / 127`` and that larger magnitudes are clip
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UsageError
 from int8cal.models.histogram import BINS, Histogram
+from int8cal.types import METHODS, Method
 
-Method: TypeAlias = Literal["entropy", "percentile", "mse", "minmax"]
-METHODS: tuple[Method, ...] = get_args(Method)
 DEFAULT_PERCENTILE = 99.99
 
 LEVELS = 128  # magnitudes that INT8 can tell apart, zero included

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,7 @@ from int8cal.errors import ImageShapeError, UseError
 from int8cal.guard.onnx_bounds import limited_memory, load_limit, run_limit
 from int8cal.io.safe_text import first_line
 from int8cal.models import extras
-from int8cal.types import BatchNCHW_f32
-
-Layout: TypeAlias = Literal["nchw", "nhwc"]
+from int8cal.types import BatchNCHW_f32, Layout
 
 MAX_FIXED_BATCH = 1024
 """Largest batch that a model may insist on: a smaller one is filled up to it."""

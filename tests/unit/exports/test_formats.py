@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError
-from int8cal.exports.formats import FORMATS, export
+from int8cal.exports.formats import export
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.layout import SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
+from int8cal.types import FORMATS
 
 IMAGES = np.random.default_rng(0).random((12, 3, 5, 7), dtype=np.float32)
 

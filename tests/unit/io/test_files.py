@@ -274,7 +274,7 @@ def test_file_of_somebody_else_in_the_place_of_the_lock(tmp_path):
 
 
 def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unsupported(*arguments: object) -> None:
+    def unsupported(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOTSUP, "not supported")
 
     monkeypatch.setattr(files.os, "link", unsupported)
@@ -435,7 +435,7 @@ def test_file_in_the_place_of_the_scratch_folder(tmp_path):
 
 @pytest.mark.parametrize("missing", [["link"], ["link", "rename"]])
 def test_file_systems_that_cannot_link_or_rename(tmp_path, monkeypatch, missing):
-    def unsupported(*arguments: object) -> None:
+    def unsupported(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOTSUP, "not supported")
 
     for name in missing:
@@ -449,7 +449,7 @@ def test_file_systems_that_cannot_link_or_rename(tmp_path, monkeypatch, missing)
 
 
 def test_copy_that_fails_leaves_no_file_under_the_final_name(tmp_path, monkeypatch):
-    def unsupported(*arguments: object) -> None:
+    def unsupported(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOTSUP, "not supported")
 
     def full(*arguments: object) -> None:

@@ -16,11 +16,11 @@ from int8cal.errors import OutputError, OutputExistsError, UsageError, UseError
 from int8cal.exports import readers
 from int8cal.models.qdq import insert_qdq
 from int8cal.models.quantize import quantize
-from int8cal.models.ranges import METHODS
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.writer import TensorFileWriter
 from int8cal.tensorrt.cache import read_cache
+from int8cal.types import METHODS
 
 MakeModel = Callable[..., Path]
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from int8cal.errors import OutputError, TensorFileError, UsageError
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.checksums import image_checksum
-from int8cal.tensorfile.chunks import COMPRESSIONS, Compression
+from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.layout import SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
+from int8cal.types import COMPRESSIONS
 
 
 def row(number: int, image: np.ndarray) -> SampleRow:

@@ -271,10 +271,10 @@ def test_an_old_file_is_whole_until_the_new_one_replaces_it(head, monkeypatch, r
     left = iter(range(renames))
     link = os.link
 
-    def dying(source, target):
+    def dying(source, target, **options):
         if next(left, None) is None:
             raise DiesError
-        link(source, target)
+        link(source, target, **options)
 
     monkeypatch.setattr(os, "link", dying)
     monkeypatch.setattr(OutputFile, "withdraw", lambda self: None)
