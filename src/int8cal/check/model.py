@@ -1,18 +1,18 @@
 """`verify --model`: see `int8cal.models.alive`."""
 
-
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from int8cal.check.selection import some_images
 from int8cal.errors import ImageShapeError, UseError
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.findings import Finding
+from int8cal.tensorfile.selection import some_images
 
 if TYPE_CHECKING:
     from int8cal.types import Layout
+
 
 def try_model(
     path: str | os.PathLike[str],

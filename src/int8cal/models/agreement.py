@@ -36,7 +36,7 @@ class TensorAgreement:
     classes: int = 0
     whole: bool = False
     finite: bool = True
-    _channels: ChannelSums = field(default_factory=ChannelSums, repr=False)
+    _channels: ChannelSums = field(default_factory=ChannelSums, repr=False, compare=False)
     _values: int = 0
     _equal: int = 0
     _signal: float = 0.0
@@ -64,7 +64,7 @@ class TensorAgreement:
         self._product += _product(first, second)
         self._noise += _product(error, error)
         self._max_error = max(self._max_error, float(np.abs(error).max(initial=0.0)))
-        self._images += len(reference)
+        self._images += reference.shape[0] if reference.ndim else 1
         if _is_class_scores(reference):
             self.classes = reference.shape[1]
             scores = [values.reshape(len(values), self.classes) for values in (reference, other)]

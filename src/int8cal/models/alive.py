@@ -8,14 +8,29 @@ of channels (RGB or BGR) cannot be seen.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from int8cal.io.safe_text import printable
 from int8cal.models.probe import Probe, Remembered
+from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.findings import Finding
+from int8cal.tensorfile.selection import some_images as evenly_chosen
+from int8cal.types import Batches, BatchNCHW_f32
+
+_TAO_OUTPUTS = {
+    "output_cov/Sigmoid:0": ("detectnet_v2",),
+    "output_cov/Sigmoid": ("detectnet_v2",),
+    "predictions/Softmax:0": ("classification", "classification_tf1"),
+    "predictions/Softmax": ("classification", "classification_tf1"),
+    "nms_out": ("faster_rcnn",),
+    "NMS": ("ssd", "dssd", "retinanet"),
+    "BatchedNMS": ("yolo_v3", "yolo_v4", "yolo_v4_tiny"),
+}
+"""Output of a model that TAO exported → the networks that have one of that name."""
 
 PROBED_IMAGES = 16
 """Images that are shown to a model: enough to differ, few enough for a second."""
@@ -23,12 +38,42 @@ _MIN_FOR_CLASSES = 8
 """Images that a classifier should not put all into one class."""
 _FAR = 10.0
 """How many times the spread of training means that the scale is wrong."""
+_FLAT = 30.0
+"""How many times narrower than in training means the same; dark or plain pictures may be narrower, too."""
 _SHIFTED = 6.0
 """How many standard deviations of training mean that the offset is wrong."""
 _SAME_PROBABILITY = 1e-4
 _SAME = 1e-5
 
 _CHECK_SPEC = "Check preprocessing and model against each other: int8cal verify FILE -e SPEC proves the file."
+
+
+def some_images(batches: Batches, wanted: int) -> BatchNCHW_f32:
+    """At most ``wanted`` images as one batch: from all over a file, else the first ones."""
+    if isinstance(batches, TensorFile):
+        return evenly_chosen(batches, wanted)
+    found: list[BatchNCHW_f32] = []
+    for batch in batches:
+        found.append(batch[: wanted - sum(map(len, found))])
+        if sum(map(len, found)) >= wanted or not batches.image_count:
+            break  # batches of which nobody knows how many they are can be gone through only once
+    return np.concatenate(found) if found else np.empty((0, *batches.shape[1:]), np.float32)
+
+
+def contradictions(model: Any, manifest: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """Whether a file was made for another of TAO's networks than the model is, as far as either says what it is."""
+    network = str((manifest or {}).get("network") or "")
+    known = {name for names in _TAO_OUTPUTS.values() for name in names}
+    for output in model.graph.output:
+        fitting = _TAO_OUTPUTS.get(output.name)
+        if fitting and network in known and network not in fitting:
+            yield Finding(
+                "error",
+                "model-network",
+                f"the tensorfile was made for {printable(network)}, and the model's output {printable(output.name)} is "
+                f"that of {' or '.join(fitting)}",
+                f"Make the file again: int8cal {fitting[0]} calibration_tensorfile -e SPEC.",
+            )
 
 
 def judge_model(seen: Probe, *, different_images: int) -> list[Finding]:
@@ -143,6 +188,14 @@ def _norm(norm: Remembered) -> Iterator[Finding]:
             "model-scale",
             f"behind its first layer the model sees values {factor:.3g} times as wide as in training, "
             f"shifted by {shift:.3g} standard deviations: the images are not scaled as it was trained",
+            _CHECK_SPEC,
+        )
+    elif factor < 1 / _FLAT:
+        yield Finding(
+            "error",
+            "model-scale",
+            f"behind its first layer the model sees values {factor:.2g} times as wide as in training: "
+            "the images are not scaled as it was trained",
             _CHECK_SPEC,
         )
     elif factor < 1 / _FAR:

@@ -36,6 +36,10 @@ class Calibration:
         """Tensor name → magnitude at which it saturates (see `int8cal.models.ranges`); 0.0 when never active."""
         return {name: threshold(histogram, method, percentile) for name, histogram in self.histograms.items()}
 
+    def only(self, tensors: Iterable[str]) -> Calibration:
+        """The same of some of the tensors."""
+        return Calibration({name: self.histograms[name] for name in tensors}, self.images, self.not_finite)
+
     def low(self) -> dict[str, float]:
         """Tensor name → smallest value; 0.0 where none is below."""
         return {name: histogram.low for name, histogram in self.histograms.items()}

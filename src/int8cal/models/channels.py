@@ -17,7 +17,7 @@ _Doubles: TypeAlias = npt.NDArray[np.float64]
 
 _MOST_CHANNELS = 1024
 _APART = 8.0  # by which the weakest channel of one group must be above the strongest of the other
-_ABOVE_ONE = 2.0  # a group is split off only from such magnitudes: scores of rare classes are no group of their own
+_ABOVE_ONE = 2.0  # the least of the louder group: scores of rare classes are no group of their own
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,14 @@ def _bounds(peak: _Doubles, start: int, end: int) -> list[int]:
 
 
 def _separation(peak: _Doubles, start: int, cut: int, end: int) -> float:
+    """By what factor all channels on one side of a cut are above all on the other."""
     left, right = peak[start:cut], peak[cut:end]
-    if max(left.max(), right.max()) < _ABOVE_ONE:
-        return 0.0
-    ratios = (low.min() / max(high.max(), np.finfo(np.float64).tiny) for low, high in ((left, right), (right, left)))
-    return float(max(ratios))
+    best = 0.0
+    for loud, soft in ((left, right), (right, left)):
+        least, most = float(loud.min()), float(soft.max())
+        if least >= _ABOVE_ONE:
+            best = max(best, least / most if most > 0.0 else math.inf)
+    return best
 
 
 def _decibels(signal: float, noise: float) -> float:

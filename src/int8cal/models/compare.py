@@ -48,7 +48,7 @@ def compare(
             `int8cal.tensorfile.batches.opened` takes.
         input_name: the models' input, to be sure of it.
         layout: layout of that input, where it cannot be told.
-        max_images: stop after the batch that reaches this number; None: all.
+        max_images: stop after so many; None: all.
         progress: told about each batch.
 
     Raises:

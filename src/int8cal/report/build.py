@@ -7,7 +7,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from int8cal import networks
-from int8cal.check.selection import evenly
 from int8cal.check.sense import is_noise
 from int8cal.check.verify import Verification, verify
 from int8cal.errors import TensorFileError
@@ -19,6 +18,7 @@ from int8cal.report.viewing import ContactSheet, LevelCounts, Thumbnail, View, v
 from int8cal.report.web_page import page_output
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.layout import SKIPPED, split_text
+from int8cal.tensorfile.selection import evenly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
