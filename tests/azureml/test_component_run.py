@@ -286,7 +286,7 @@ def test_a_spec_that_differs_elsewhere_is_refused_with_both_and_the_field(site):
         site.run(output_subfolder="b", num_epochs="3")
     assert caught.value.where == str(spec)
     assert str(site.specs / "spec.txt") in caught.value.message
-    assert re.search(r"training_config\.num_epochs \(\d+ there, 3 here\)", caught.value.message)
+    assert re.search(r"training_config\.num_epochs \('\d+' there, '3' here\)", caught.value.message)
     assert not (site.out / "app" / "b").exists()
     assert spec.read_bytes() == before
     site.run(output_subfolder="b", num_epochs="3", overwrite=True)

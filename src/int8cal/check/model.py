@@ -7,30 +7,33 @@ from typing import TYPE_CHECKING
 
 from int8cal.errors import ImageShapeError, UseError
 from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.batches import opened_file
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.selection import some_images
 
 if TYPE_CHECKING:
+    from int8cal.models.binding import Constants
     from int8cal.types import Layout
 
 
 def try_model(
-    path: str | os.PathLike[str],
+    file: str | os.PathLike[str] | TensorFile,
     model: str | os.PathLike[str],
     *,
     input_name: str | None = None,
     layout: Layout | None = None,
+    constants: Constants | None = None,
 ) -> list[Finding]:
     """Show a float model images from all over a tensorfile, and judge what it makes of them.
 
     Args:
-        path: the tensorfile.
+        file: a tensorfile, or its path.
         model: the float ONNX model; that it takes images of another shape is a finding.
         input_name: its input, to be sure of it.
         layout: layout of that input, where it cannot be told.
+        constants: values of its other inputs, which take no images.
 
     Raises:
-        TensorFileError: the file cannot be opened as a tensorfile at all.
         UseError: the model cannot be read, or nothing can be told by it: its input cannot be fed, or it fails.
         UnavailableError: onnx or onnxruntime is not installed.
     """
@@ -39,12 +42,12 @@ def try_model(
     from int8cal.models.probe import probe
 
     loaded = load_model(model)
-    with TensorFile(path) as file:
-        images = some_images(file, PROBED_IMAGES)
+    with opened_file(file) as opened:
+        images = some_images(opened, PROBED_IMAGES)
     if not len(images):
         return []  # which is reported of the file itself
     try:
-        seen = probe(loaded, images, input_name=input_name, layout=layout)
+        seen = probe(loaded, images, input_name=input_name, layout=layout, constants=constants)
     except ImageShapeError as error:
         return [_unfit(error)]
     except UseError as error:  # no fault of the file

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import shutil
 import stat
 from typing import TYPE_CHECKING, Self
 
 from int8cal.errors import OutputError, OutputExistsError
-from int8cal.io.locks import KnownFile, Lock, PrivateFolder
+from int8cal.io.locks import KnownFile, Lock, PrivateFolder, hidden_name, in_use
 from int8cal.io.paths import (
     NOT_SUPPORTED,
     absolute,
@@ -86,8 +85,8 @@ class OutputFile:
         self._replaces = replaces
         folder, name = os.path.split(absolute(path))
         self._folder = folder
-        self._part = os.path.join(folder, _hidden_name(name, "part"))
-        self._lock = Lock(os.path.join(folder, _hidden_name(name, "lock")))
+        self._part = os.path.join(folder, hidden_name(name, "part"))
+        self._lock = Lock(os.path.join(folder, hidden_name(name, "lock")))
         self._private = PrivateFolder(scratch_dir, path) if scratch_dir else None
         self.scratch = self._part
         """The file to write to, from entering the block until `commit`."""
@@ -124,9 +123,7 @@ class OutputFile:
                 self._take_lock()
             self._begin_anew()
         except BlockingIOError as error:
-            raise OutputError(
-                "another run is writing this file", where=self.path, hint="Wait for it, or choose another output."
-            ) from error
+            raise in_use(self.path) from error
         except OSError as error:
             raise self._cannot("write here", error) from error
         if self._private:
@@ -231,7 +228,7 @@ class OutputFile:
         try:
             if self.scratch != self._part:
                 _copy(self.scratch, self._part, os.O_TRUNC, check=self._require_unchanged_part)
-            _flush(self._part)
+            _flush(self._part, os.O_NOFOLLOW)
         except OSError as error:
             raise self._cannot("finish the file", error) from error
         self._prepared = True
@@ -273,7 +270,7 @@ class OutputFile:
     def _flush_name(self) -> None:
         """Make sure that the disk keeps the name; what failed must not be there, complete or not."""
         try:
-            _flush(self._folder)
+            _flush(self._folder, os.O_DIRECTORY)  # which may well be reached by a link
         except OSError:
             self.withdraw()
             raise
@@ -419,13 +416,6 @@ def _missing_folders(folder: str) -> Iterator[str]:
         folder = os.path.dirname(folder)
 
 
-def _hidden_name(name: str, ending: str) -> str:
-    """Temporary name beside the target; hashed when the target's own name leaves no room."""
-    if len(os.fsencode(name)) > 240:
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    return f".{name}.{ending}"
-
-
 def _or_else(operation: Callable[[], None], substitute: Callable[[], None]) -> None:
     """Do ``operation``; where the file system does not know it, ``substitute``."""
     try:
@@ -461,8 +451,8 @@ def _copy(source: str, target: str, how: int, check: Callable[[], None] = lambda
         raise
 
 
-def _flush(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _flush(path: str, kind: int) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | kind)
     try:
         flush(descriptor)
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UseError
+from int8cal.io.summary import Summarised
+from int8cal.models.binding import InputBinding
 from int8cal.models.channels import ChannelSums, Group
 from int8cal.models.graph import weighted_outputs
 from int8cal.models.passes import for_each_image
-from int8cal.models.session import InputBinding, Runner, numeric_outputs
+from int8cal.models.session import Runner, numeric_outputs
 from int8cal.types import Batches, BatchNCHW_f32, Progress
 
 _Array: TypeAlias = npt.NDArray[np.float32]
@@ -136,8 +138,8 @@ def _is_class_scores(values: _Array) -> bool:
     return values.ndim >= 2 and values.shape[1] >= 2 and all(extent == 1 for extent in values.shape[2:])
 
 
-@dataclass(frozen=True)
-class Agreement:
+@dataclass(frozen=True, repr=False)
+class Agreement(Summarised):
     """How far two models are apart on some images.
 
     Attributes:
@@ -161,6 +163,19 @@ class Agreement:
         if not judged or not all(output.finite for output in judged):
             return math.nan
         return min(output.worst_db for output in judged)
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        figures = ", ".join(f"{output.name} {output.sqnr_text}" for output in self.outputs[:4])
+        return f"{self.images} images: SQNR in dB {figures}{', …' if len(self.outputs) > 4 else ''}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The figures of every output."""
+        for output in self.outputs:
+            top1 = "" if output.top1 is None else f", same class {output.top1:.1%}"
+            yield output.name, f"SQNR {output.sqnr_text} dB, cosine {output.cosine:.6f}{top1}"
+        for name, reason in self.skipped.items():
+            yield name, f"not compared: {reason}"
 
     def worst_layers(self, count: int = 5) -> tuple[TensorAgreement, ...]:
         """The layers with the lowest SQNR, worst first; before all, those whose values are not finite."""
@@ -239,6 +254,8 @@ class _Pair:
         self.skipped = {name: "it holds no numbers" for name in outputs if not all(name in names for names in numeric)}
         outputs = [name for name in outputs if name not in self.skipped]
         self.found = {name: TensorAgreement(name) for name in (*outputs, *layers)}
+        self._chosen = [kernel.output for kernel in bindings[0].kernels if kernel.chooses]
+        outputs = [*outputs, *self._chosen]
         self._sides = [
             [Runner(model, outputs, binding, optimized=True), *([Runner(model, layers, binding)] if layers else [])]
             for model, binding in zip(models, bindings, strict=True)
@@ -250,8 +267,15 @@ class _Pair:
         return max(runner.fixed_batch or 1 for side in self._sides for runner in side)
 
     def run(self, numbers: list[int], images: BatchNCHW_f32) -> tuple[tuple[int, _Values, _Values], int]:
-        """Values of both models for some images."""
-        first, second = (_all_values(side, images) for side in self._sides)
+        """Values of both models for some images.
+
+        Where plug-ins choose regions, the second model goes on with those that the first one chose: a small difference
+        changes their order, and no value behind them would have its counterpart.
+        """
+        first = _all_values(self._sides[0][:1], images, {})
+        given = {name: first[name] for name in self._chosen}
+        first |= _all_values(self._sides[0][1:], images, given)
+        second = _all_values(self._sides[1], images, given)
         return (len(numbers), first, second), sum(v.nbytes for side in (first, second) for v in side.values())
 
     def compare(self, images: int, first: _Values, second: _Values) -> int:
@@ -266,11 +290,11 @@ class _Pair:
         return images
 
 
-def _all_values(runners: Iterable[Runner], images: BatchNCHW_f32) -> _Values:
+def _all_values(runners: Iterable[Runner], images: BatchNCHW_f32, given: _Values) -> _Values:
     """Values of one run of each model; of several, where one insists on a smaller batch than the other."""
     found: _Values = {}
     for runner in runners:
-        parts = list(runner.run(images))
+        parts = list(runner.run(images, given))
         for name in runner.tensors:
             values = [part[name] for part in parts]
             found[name] = values[0] if len(values) == 1 else np.concatenate([np.atleast_1d(value) for value in values])

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from int8cal.models.agreement import Agreement, measure_agreement
+from int8cal.models.binding import InputBinding
 from int8cal.models.calibrate import Calibration
 from int8cal.models.ranges import DEFAULT_PERCENTILE
-from int8cal.models.session import InputBinding
 from int8cal.types import Batches, Method, Progress
 
 ORDER: tuple[Method, ...] = ("mse", "percentile", "entropy", "minmax")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from int8cal.io.summary import Summarised
 from int8cal.models.agreement import Agreement, measure_agreement
+from int8cal.models.binding import Constants
 from int8cal.models.computable import computable
 from int8cal.models.onnx_file import load_model
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.types import Layout, Progress
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Summarised):
     """Two models and how far they are apart.
 
     Attributes:
@@ -26,6 +29,14 @@ class Comparison:
     float_bytes: int
     int8_bytes: int
 
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        return self.agreement.summary()
+
+    def summary_rows(self) -> Iterable[tuple[str, object]]:
+        """The figures of every output."""
+        return self.agreement.summary_rows()
+
 
 def compare(
     reference: str | os.PathLike[str],
@@ -34,6 +45,7 @@ def compare(
     *,
     input_name: str | None = None,
     layout: Layout | None = None,
+    constants: Constants | None = None,
     max_images: int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -48,6 +60,7 @@ def compare(
             `int8cal.tensorfile.batches.opened` takes.
         input_name: the models' input, to be sure of it.
         layout: layout of that input, where it cannot be told.
+        constants: values of the models' other inputs, which take no images.
         max_images: stop after so many; None: all.
         progress: told about each batch.
 
@@ -64,8 +77,8 @@ def compare(
             second.model,
             images,
             bindings=(
-                first.bind(images.shape, name=input_name, layout=layout),
-                second.bind(images.shape, name=input_name, layout=layout),
+                first.bind(images.shape, name=input_name, layout=layout, constants=constants),
+                second.bind(images.shape, name=input_name, layout=layout, constants=constants),
             ),
             max_images=max_images,
             progress=progress,

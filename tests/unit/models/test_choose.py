@@ -17,12 +17,12 @@ from tests.unit.models.conftest import SHAPE, Images
 
 from int8cal.errors import UseError
 from int8cal.models.agreement import Agreement, TensorAgreement
+from int8cal.models.binding import InputBinding
 from int8cal.models.calibrate import calibrate
 from int8cal.models.channels import ChannelSums
 from int8cal.models.choose import MOST_HELD_OUT, ORDER, held_out_numbers
 from int8cal.models.passes import for_each_image
 from int8cal.models.quantize import quantize
-from int8cal.models.session import InputBinding
 from int8cal.models.verdict import judge
 
 MakeModel = Callable[..., Path]
