@@ -143,6 +143,16 @@ def test_a_wrong_type_is_a_usage_error(wrong: object, made, tmp_path: Path) -> N
     assert not out.exists()
 
 
+@pytest.mark.parametrize("wrong", ["3", 2.5, True, [1]])
+def test_what_is_no_whole_number_is_a_usage_error(wrong: object, made, tiny_dataset, tmp_path: Path) -> None:
+    for name in ("max_batches", "batch_size"):
+        with pytest.raises(int8cal.UsageError, match=f"{name} cannot be"):
+            int8cal.plan(tiny_dataset.spec, **{name: wrong})
+    for name in ("workers", "shards", "max_skipped"):
+        with pytest.raises(int8cal.UsageError, match=f"{name} cannot be"):
+            int8cal.make(made["plan"], tmp_path / "out", **{name: wrong})
+
+
 class TestReprs:
     def test_they_are_one_short_line(self, made) -> None:
         for name, result in made.items():
