@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from int8cal import networks
+from int8cal import origins
 from int8cal.check.model import try_model
 from int8cal.check.presets import stated
 from int8cal.check.rebuild import InOrder, claim_of, in_any_order, planned
@@ -184,7 +184,7 @@ def verify(
 
 def _unknown_network(file: TensorFile) -> Iterator[Finding]:
     network = (file.manifest or {}).get("network")
-    if isinstance(network, str) and network not in networks.names():
+    if isinstance(network, str) and network not in origins.names():
         yield Finding(
             "warning",
             "unknown-network",

@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple, TypeVar
 
 import google_crc32c
-from google.protobuf.message import DecodeError
 
 from int8cal.errors import RecordError
+from int8cal.guard.libraries import library_errors
 from int8cal.io.protos import message_class
 from int8cal.io.safe_text import printable
 from int8cal.samples.paths import open_data_file, path_text, raise_lack_of_memory
@@ -52,7 +52,6 @@ CONVERT_AGAIN = "Make the TFRecords again with dataset_convert."
 
 _FIND_RECORDS = "tfrecords_path must match TFRecord files that can be read, and nothing else."
 _BUFFER_BYTES = 1 << 17
-_FILES_AT_ONCE = 8
 _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
@@ -110,13 +109,13 @@ def read_record(path: str, offset: int) -> Record:
         return _read(file, path, offset, size, MAX_IMAGE_RECORD_BYTES)
 
 
-def side_by_side(read: Callable[[str], _T], paths: Sequence[str]) -> list[_T]:
+def side_by_side(read: Callable[[str], _T], paths: Sequence[str], *, at_once: int = 8) -> list[_T]:
     """What ``read`` gives for each file, in order; several are read at once, for on a network mount each one waits."""
     if len(paths) < 2:
         return list(map(read, paths))
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
+    with ThreadPoolExecutor(at_once) as threads:
         try:
             return list(threads.map(read, paths))
         except BaseException:
@@ -144,20 +143,20 @@ def _read(file: BinaryIO, path: str, offset: int, size: int, largest: int) -> Re
     try:
         header = file.read(_HEADER.size)
         if len(header) != _HEADER.size:
-            raise _damaged("The TFRecord file is cut off inside a record's length.", path, offset)
+            raise _damaged("the TFRecord file is cut off inside a record's length", path, offset)
         length, length_crc = _HEADER.unpack(header)
         if _masked_crc(header[: _LENGTH.size]) != length_crc:
             raise _damaged(
-                "The checksum of the record's length is wrong: the file is damaged or no TFRecord file.", path, offset
+                "the checksum of the record's length is wrong: the file is damaged or no TFRecord file", path, offset
             )
         remaining = size - offset - _HEADER.size - _CRC.size
         if length > remaining:
             raise _damaged(
-                f"The record claims {length} bytes, but the file has only {max(remaining, 0)} left.", path, offset
+                f"the record claims {length} bytes, but the file has only {max(remaining, 0)} left", path, offset
             )
         if length > largest:
             raise RecordError(
-                f"The record has {length} bytes; at most {largest} are read.",
+                f"the record has {length} bytes; at most {largest} are read",
                 where=record_place(path, offset),
                 hint="A record holds the labels of one image. Is this the right file?",
             )
@@ -165,12 +164,12 @@ def _read(file: BinaryIO, path: str, offset: int, size: int, largest: int) -> Re
         trailer = file.read(_CRC.size)
     except OSError as error:
         raise_lack_of_memory(error)
-        raise _damaged(f"The TFRecord file cannot be read: {error.strerror}.", path, offset) from error
+        raise _damaged(f"the TFRecord file cannot be read: {error.strerror}", path, offset) from error
     if len(payload) != length or len(trailer) != _CRC.size:
-        raise _damaged("The TFRecord file became shorter while it was read.", path, offset)
+        raise _damaged("the TFRecord file became shorter while it was read", path, offset)
     (crc,) = _CRC.unpack(trailer)
     if _masked_crc(payload) != crc:
-        raise _damaged("The checksum of the record's data is wrong: the file is damaged.", path, offset)
+        raise _damaged("the checksum of the record's data is wrong: the file is damaged", path, offset)
     return Record(offset, crc, payload)
 
 
@@ -193,11 +192,9 @@ def parse_features(payload: bytes, where: str) -> Mapping[str, Message]:
     Raises:
         RecordError: the payload is no ``tf.train.Example``.
     """
-    try:
+    with library_errors(RecordError, "the record is not a tf.train.Example", where=where, hint=CONVERT_AGAIN):
         features: Mapping[str, Message] = Example.FromString(payload).features.feature
-    except DecodeError as error:
-        raise RecordError("The record is not a tf.train.Example.", where=where, hint=CONVERT_AGAIN) from error
-    return features
+        return features
 
 
 def frame_id(features: Mapping[str, Message], where: str) -> str:
@@ -209,7 +206,7 @@ def frame_id(features: Mapping[str, Message], where: str) -> str:
     name = bytes_feature(features, FRAME_ID, where)
     if len(name) > MAX_FRAME_ID_BYTES:
         raise RecordError(
-            f"The record's {FRAME_ID} has {len(name)} bytes; at most {MAX_FRAME_ID_BYTES} can be a path.",
+            f"the record's {FRAME_ID} has {len(name)} bytes; at most {MAX_FRAME_ID_BYTES} can be a path",
             where=where,
             hint=CONVERT_AGAIN,
         )
@@ -250,6 +247,6 @@ def integer_feature(features: Mapping[str, Message], name: str, where: str, *, d
 
 def _unusable(features: Mapping[str, Message], name: str, expected: str, where: str) -> RecordError:
     if name in features:
-        return RecordError(f"The record's feature {name!r} does not hold {expected}.", where=where, hint=CONVERT_AGAIN)
+        return RecordError(f"the record's feature {name!r} does not hold {expected}", where=where, hint=CONVERT_AGAIN)
     known = printable(", ".join(sorted(features))[:200]) or "none"
-    return RecordError(f"The record has no feature {name!r} (it has: {known}).", where=where, hint=CONVERT_AGAIN)
+    return RecordError(f"the record has no feature {name!r} (it has: {known})", where=where, hint=CONVERT_AGAIN)
