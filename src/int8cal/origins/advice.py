@@ -38,7 +38,8 @@ def _written(path: str, spec: Spec) -> PathValue | None:
     leading = [
         value
         for value in spec.path_values()
-        if f"/{path}/".endswith(f"/{value.content.strip('/')}/") or f"{path}/".startswith(f"{value.content.rstrip('/')}/")
+        if f"/{path}/".endswith(f"/{value.content.strip('/')}/")
+        or f"{path}/".startswith(f"{value.content.rstrip('/')}/")
     ]
     return max(leading, key=lambda value: len(value.content), default=None)
 
@@ -59,4 +60,3 @@ def _first_parts(written: str) -> str:
     """What of a path is likely to differ on another machine: all but its last two components."""
     parts = written.rstrip("/").split("/")
     return "/".join(parts[:-2]) or "/".join(parts[:2]) or written
-

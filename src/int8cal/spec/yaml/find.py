@@ -50,6 +50,9 @@ def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_a
     fits = candidates(values)
     if asked is not None and (len(fits) != 1 or _counts(values, schema_of(fits[0]))[1]):
         return asked
+    unknown = {name for name in _names(values) if not any(_has(schema_of(network), name) for network in fits)}
+    if network := network_elsewhere(unknown, None if fits else _model_name(values)):
+        raise not_here(network, path)
     if len(fits) == 1:
         return fits[0]
     where = printable(path)
@@ -59,8 +62,6 @@ def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_a
             where=where,
             hint=f"Name the network: int8cal {fits[0]} calibration_tensorfile …",
         )
-    if network := network_elsewhere(set(_names(values)), _model_name(values)):
-        raise not_here(network, path)
     names = ", ".join(shown(str(entry.key), 40) for entry in values.entries[:4])
     raise SpecError(
         "this YAML fits no network's spec that int8cal knows",
@@ -75,6 +76,10 @@ def _names(values: MappingNode) -> Iterator[str]:
         yield str(entry.key)
         if isinstance(entry.value, MappingNode):
             yield from (f"{entry.key}.{name}" for name in _names(entry.value))
+
+
+def _has(schema: Schema, name: str) -> bool:
+    return name in schema.fields or name in schema.sections
 
 
 def _model_name(values: MappingNode) -> str | None:
