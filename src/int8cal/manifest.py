@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
 from int8cal.errors import EngineFailedError, OutputError
+from int8cal.guard.json_text import parsed_json
 from int8cal.io.file_kinds import FileKind
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import open_regular
@@ -244,8 +245,8 @@ def is_run_facts(path: str) -> bool:
 def read_run_facts(path: str) -> dict[str, Any] | None:
     """The content of the ``.json`` of an earlier run; None when ``path`` is something else, or not there."""
     try:
-        content = json.loads(_read_regular(path))
-    except (OSError, ValueError, RecursionError):
+        content = parsed_json(_read_regular(path), OutputError, "is no record of a run")
+    except (OSError, ValueError, OutputError):  # ValueError: a name that no file can have
         return None
     if isinstance(content, dict) and {"schema", "tensorfile", "manifest"} <= content.keys():
         return content

@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple, TypeVar
 
 import google_crc32c
-from google.protobuf.message import DecodeError
 
 from int8cal.errors import RecordError
+from int8cal.guard.libraries import library_errors
 from int8cal.io.protos import message_class
 from int8cal.io.safe_text import printable
 from int8cal.samples.nearby import kind_of
@@ -202,11 +202,9 @@ def parse_features(payload: bytes, where: str) -> Mapping[str, Message]:
     Raises:
         RecordError: the payload is no ``tf.train.Example``.
     """
-    try:
+    with library_errors(RecordError, "the record is not a tf.train.Example", where=where, hint=CONVERT_AGAIN):
         features: Mapping[str, Message] = Example.FromString(payload).features.feature
-    except DecodeError as error:
-        raise RecordError("the record is not a tf.train.Example", where=where, hint=CONVERT_AGAIN) from error
-    return features
+        return features
 
 
 def frame_id(features: Mapping[str, Message], where: str) -> str:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
+from int8cal.guard.json_text import parsed_json
 from int8cal.io.paths import NotRegularError, open_regular
 from int8cal.io.safe_text import short_repr
 from int8cal.models.ranges import STEPS
@@ -47,6 +48,7 @@ _VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}{_PACKAGE})?)?", r
 _NAME_HINT = "give the name of a calibration cache"
 _WITHOUT_HINT = "go without the cache"
 _DAMAGED_HINT = "write the cache again, with int8cal quantize --trt_cache or TensorRT"
+_NOT_JSON = "is no calibration cache in JSON: it needs version, algorithm and amax, or tensor_scales"
 _JSON_HINT = "give what int8cal cache convert wrote to a name ending in .json"
 _TEXT_HINT = "make TensorRT's text of this JSON: int8cal cache convert CAL.json CAL.bin"
 _RANGE_HINT = "calibrate again: a range is a number above 0 whose scale float32 can hold, or 0 where nothing was active"
@@ -347,16 +349,12 @@ def to_json(cache: CalibrationCache) -> dict[str, Any]:
     }
 
 
-class _RepeatedError(Exception):
-    """Two members of a JSON object have one name, its argument."""
-
-
 def _without_repetition(members: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object as a dict; Python's own would keep the last of equal names, and not say so."""
     found: dict[str, Any] = {}
     for name, value in members:
         if name in found:
-            raise _RepeatedError(name)
+            raise UseError(f"{short_repr(name)} is listed twice", hint=_JSON_HINT)
         found[name] = value
     return found
 
@@ -368,19 +366,16 @@ def from_json(text: str, where: str = "calibration cache") -> CalibrationCache:
         UseError: no JSON, or not of that form.
     """
     try:
-        content = json.loads(text, object_pairs_hook=_without_repetition)
+        content = parsed_json(text, UseError, _NOT_JSON, where=where, hint=_JSON_HINT, members=_without_repetition)
         if "amax" not in content and "tensor_scales" in content:
             cache = CalibrationCache({**content["tensor_scales"]}, None, first_line="tensor_scales")
         else:
             cache = CalibrationCache({**content["amax"]}, content["version"], content["algorithm"])
-    except _RepeatedError as error:
-        raise UseError(f"{short_repr(error.args[0])} is listed twice", where=where, hint=_JSON_HINT) from None
-    except (ValueError, RecursionError, KeyError, TypeError):
-        raise UseError(
-            "is no calibration cache in JSON: it needs version, algorithm and amax, or tensor_scales",
-            where=where,
-            hint=_JSON_HINT,
-        ) from None
+    except UseError as error:
+        error.where = where
+        raise
+    except (KeyError, TypeError):
+        raise UseError(_NOT_JSON, where=where, hint=_JSON_HINT) from None
     is_qat = cache.first_line is not None
     wrong = not is_qat and (
         type(cache.version) is not int

@@ -11,7 +11,7 @@ from int8cal.io.safe_text import printable, shown
 from int8cal.spec.elsewhere import network_elsewhere, not_here
 from int8cal.spec.yaml import known_networks, schema_of
 from int8cal.spec.yaml.schema import Schema
-from int8cal.spec.yaml.text import MappingNode, Scalar
+from int8cal.spec.yaml.text import MappingNode, Scalar, scalars
 
 _BEGINNING = re.compile(r"\ufeff?(?:%YAML|---|[{\[-]|$)")
 _SECTION = re.compile(r"^[A-Za-z_]\w*:[ \t]*(?:#.*)?\r?\n(?:[ \t]*(?:#.*)?\r?\n)*(?:[ \t]+[^\s{<#]|- )", re.MULTILINE)
@@ -123,4 +123,4 @@ def _known(node: MappingNode, schema: Schema, section: str) -> Iterator[bool]:
         elif name in schema.sections and isinstance(entry.value, MappingNode):
             yield from _known(entry.value, schema, name)
         elif name not in schema.sections and schema.is_judged(name):
-            yield False
+            yield from (False for _ in range(sum(1 for _ in scalars(entry.value)) or 1))
