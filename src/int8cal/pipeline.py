@@ -142,7 +142,7 @@ def make(
         try:
             made = doer.make(job, output)
         except MissingDataError as error:
-            raise plan.missing_error() or error from error
+            raise plan.missing_error(error.hint) or error from error
         run = {"engine": doer.name, **made.run, **clock.facts(made.images), **manifests.machine()}
         manifest = Manifest(
             path=out,

@@ -120,10 +120,11 @@ class Plan(Summarised):
         )
         return [path for path in paths if not os.path.isfile(path)]
 
-    def missing_error(self) -> MissingDataError | None:
+    def missing_error(self, hint: str | None = None) -> MissingDataError | None:
         """The error for all the images that are not there; None when each of them is.
 
-        What lies in the place of the first is in its hint.
+        Args:
+            hint: what to do, where nothing is found in the place of the first.
         """
         missing = self.missing_images()
         if not missing:
@@ -133,7 +134,7 @@ class Plan(Summarised):
         return MissingDataError(
             f"{len(missing)} of {self.image_count} images {verb} missing: No such file or directory",
             where=path_text(missing[0]),
-            hint=image_instead(missing[0], first.frame_id) or near_by(missing[0]) or None,
+            hint=image_instead(missing[0], first.frame_id) or hint or near_by(missing[0]) or None,
             filename=missing[0],
         )
 

@@ -35,13 +35,14 @@ def missing_data_advised(spec: Spec) -> Iterator[None]:
 
 def _written(path: str, spec: Spec) -> PathValue | None:
     """The longest path of the spec that leads there."""
-    leading = [
-        value
-        for value in spec.path_values()
-        if f"/{path}/".endswith(f"/{value.content.strip('/')}/")
-        or f"{path}/".startswith(f"{value.content.rstrip('/')}/")
-    ]
+    leading = [value for value in spec.path_values() if _leads_to(value.content.rstrip("/"), path)]
     return max(leading, key=lambda value: len(value.content), default=None)
+
+
+def _leads_to(written: str, path: str) -> bool:
+    if written.startswith("/"):
+        return f"{path}/".startswith(f"{written}/")
+    return f"/{path}/".endswith(f"/{written}/")
 
 
 def _map_line(written: str, path: str, spec: str) -> str:

@@ -11,7 +11,7 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from int8cal.errors import DataError
@@ -221,7 +221,7 @@ def _listed(names: Sequence[str]) -> str:
 def _repeated(path: str) -> str:
     """The first component that stands twice in succession; empty: none does."""
     parts = path.split("/")
-    return next((one for one, other in zip(parts, parts[1:], strict=False) if one and one == other), "")
+    return next((one for one, other in pairwise(parts) if one and one == other), "")
 
 
 def _without_repeated(path: str) -> str:

@@ -42,7 +42,7 @@ MAX_IMAGE_RECORD_BYTES = MAX_ENCODED_BYTES + MAX_LABEL_RECORD_BYTES
 Example = message_class(EXAMPLE)
 """The message class, for those who write records."""
 
-_OBJECT_DETECTION_API = "image/encoded"
+OBJECT_DETECTION_API = "image/encoded"
 """A feature of records that other tools write."""
 
 FRAME_ID = "frame/id"
@@ -258,7 +258,7 @@ def integer_feature(features: Mapping[str, Message], name: str, where: str, *, d
 def _unusable(features: Mapping[str, Message], name: str, expected: str, where: str) -> RecordError:
     if name in features:
         return RecordError(f"the record's feature {name!r} does not hold {expected}", where=where, hint=CONVERT_AGAIN)
-    if _OBJECT_DETECTION_API in features and name.startswith("frame/"):
+    if OBJECT_DETECTION_API in features and name.startswith("frame/"):
         return RecordError(
             "this record is one of TensorFlow's Object Detection API, not of TAO's dataset_convert",
             where=where,

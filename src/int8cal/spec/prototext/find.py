@@ -30,8 +30,6 @@ def root_of_text(text: SpecText, path: str, beside: str | None = None) -> str:
         SpecError: the text cannot be read, fits no known message, or fits several equally well.
     """
     require_readable(text, path)
-    if network := network_elsewhere(set(_names(text))):
-        raise not_here(network, path)
     fits = sorted(_fits(text, roots_beside(beside) if beside else roots()), key=lambda fit: fit.rank)
     if not fits:
         names = ", ".join(dict.fromkeys(shown(field.name, 40) for field in text.root.fields[:4]))
@@ -48,6 +46,16 @@ def root_of_text(text: SpecText, path: str, beside: str | None = None) -> str:
             hint="Name the network: int8cal NETWORK plan …, or --network of int8cal spec and int8cal component.",
         )
     return best[0].root
+
+
+def refuse_elsewhere(text: SpecText, path: str) -> None:
+    """Refuse the spec of a network that int8cal does not have, under its name.
+
+    Raises:
+        SpecError: it is one.
+    """
+    if network := network_elsewhere(set(_names(text))):
+        raise not_here(network, path)
 
 
 def _names(text: SpecText) -> Iterator[str]:
