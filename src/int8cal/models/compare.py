@@ -61,7 +61,7 @@ def compare(
         input_name: the models' input, to be sure of it.
         layout: layout of that input, where it cannot be told.
         constants: values of the models' other inputs, which take no images.
-        max_images: stop after the batch that reaches this number; None: all.
+        max_images: stop after so many; None: all.
         progress: told about each batch.
 
     Raises:

@@ -303,7 +303,7 @@ def read_embedded_images(index: int, pattern: str) -> Source:
             hint="Name the TFRecord files themselves; the index files beside them are not needed.",
             filename=pattern,
         )
-    parts = side_by_side(lambda path: list(_embedded_samples(index, path)), files)
+    parts = side_by_side(lambda path: list(_embedded_samples(index, path)), files, at_once=2)  # records of whole images
     return Source(index, pattern, tuple(sample for part in parts for sample in part))
 
 

@@ -56,8 +56,11 @@ CONVERT_AGAIN = "Make the TFRecords again with dataset_convert."
 
 _FIND_RECORDS = "tfrecords_path must match TFRecord files that can be read, and nothing else."
 _BUFFER_BYTES = 1 << 17
+<<<<<<< HEAD
 _BEGINNING = 64
 _FILES_AT_ONCE = 8
+=======
+>>>>>>> main
 _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
@@ -115,13 +118,13 @@ def read_record(path: str, offset: int) -> Record:
         return _read(file, path, offset, size, MAX_IMAGE_RECORD_BYTES)
 
 
-def side_by_side(read: Callable[[str], _T], paths: Sequence[str]) -> list[_T]:
+def side_by_side(read: Callable[[str], _T], paths: Sequence[str], *, at_once: int = 8) -> list[_T]:
     """What ``read`` gives for each file, in order; several are read at once, for on a network mount each one waits."""
     if len(paths) < 2:
         return list(map(read, paths))
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
+    with ThreadPoolExecutor(at_once) as threads:
         try:
             return list(threads.map(read, paths))
         except BaseException:
