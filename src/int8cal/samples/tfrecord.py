@@ -56,11 +56,7 @@ CONVERT_AGAIN = "Make the TFRecords again with dataset_convert."
 
 _FIND_RECORDS = "tfrecords_path must match TFRecord files that can be read, and nothing else."
 _BUFFER_BYTES = 1 << 17
-<<<<<<< HEAD
 _BEGINNING = 64
-_FILES_AT_ONCE = 8
-=======
->>>>>>> main
 _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
