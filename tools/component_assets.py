@@ -19,7 +19,8 @@ from int8cal.component.inputs import (
 DELIMITER = "INT8CAL_INPUTS_END"
 """Ends the here-document of the command line; quoted there, so that the shell leaves the values alone."""
 
-IMAGE = f"int8cal:{__version__}"
+EXAMPLE_IMAGE = f"registry.example.com/int8cal:{__version__}"
+"""In the Kubeflow component of the tree; ``tools/component_kubeflow.py`` puts the real name in its place."""
 
 
 @dataclass(frozen=True)
@@ -201,16 +202,23 @@ def outputs_table() -> str:
 _KFP_TYPES = {"string": "str", "integer": "int", "boolean": "bool", "uri_folder": "dsl.Input[dsl.Artifact]"}
 
 
-def kubeflow_component() -> str:
-    """Python source of the Kubeflow Pipelines component."""
+def kubeflow_component(image: str = EXAMPLE_IMAGE) -> str:
+    """Python source of the Kubeflow Pipelines component.
+
+    Parameters are always passed, for many back ends do not resolve ``IfPresent``: an empty text means "not given".
+
+    Args:
+        image: name of the container image, with its registry.
+    """
     needed = [item for item in INPUTS if item.required]
     others = [item for item in INPUTS if not item.required]
     lines = [
         '"""int8cal as a component of Kubeflow Pipelines v2.',
         "",
         "Made by tools/generate_component_docs.py from src/int8cal/component/inputs.py: change that, not this.",
+        "For an image of yours: python tools/component_kubeflow.py IMAGE --output FILE",
         "",
-        "    kfp dsl compile --py int8cal_calibration_tensorfile.py --output int8cal_calibration_tensorfile.yaml",
+        "Optional folders that are left out need a back end of Kubeflow Pipelines 2.17.1 or later.",
         '"""',
         "",
         "# ruff: noqa: UP045  # kfp reads typing.Optional, and not the newer spelling",
@@ -232,7 +240,7 @@ def kubeflow_component() -> str:
         *(line for item in INPUTS for line in _kfp_description(item.name, item.description)),
         '    """',
         "    return dsl.ContainerSpec(",
-        f'        image="{IMAGE}",',
+        f"        image={json.dumps(image)},",
         '        command=["int8cal", "component"],',
         "        args=[",
         *(f"            {line}" for item in INPUTS for line in _kfp_argument(item)),
@@ -245,8 +253,11 @@ def kubeflow_component() -> str:
 
 
 def _kfp_parameter(item: ComponentInput) -> str:
-    kind = _KFP_TYPES[item.type]
-    return f"Optional[{kind}] = None" if item.optional else f"{kind} = {item.default!r}".replace("'", '"')
+    if item.type == "uri_folder":
+        return f"Optional[{_KFP_TYPES[item.type]}] = None"
+    if item.optional:  # a number, too: only a text can be empty
+        return 'str = ""'
+    return f"{_KFP_TYPES[item.type]} = {item.default!r}".replace("'", '"')
 
 
 def _kfp_description(name: str, text: str) -> list[str]:
@@ -254,12 +265,13 @@ def _kfp_description(name: str, text: str) -> list[str]:
 
 
 def _kfp_argument(item: ComponentInput) -> list[str]:
-    value = f"{item.name}.path" if item.type == "uri_folder" else item.name
-    if not item.optional:
-        return [f'"--{item.name}",', f"{value},"]
+    if item.type != "uri_folder":
+        return [f'"--{item.name}",', f"{item.name},"]
+    if item.required:
+        return [f'"--{item.name}",', f"{item.name}.path,"]
     return [
         "dsl.IfPresentPlaceholder(",
         f'    input_name="{item.name}",',
-        f'    then=["--{item.name}", {value}],',
+        f'    then=["--{item.name}", {item.name}.path],',
         "),",
     ]
