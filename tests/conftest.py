@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from int8cal import networks
 from int8cal.demo.dataset import DemoDataset, make_dataset
 
 REPOSITORY = Path(__file__).parents[1]
+
+networks.load_schemas()  # tests that parse a text on their own find its message
 
 
 @pytest.hookimpl(wrapper=True)

@@ -22,7 +22,7 @@ TYPE_CHECKING = False  # to type checkers it is true; importing it takes longer 
 if TYPE_CHECKING:
     from typing import Any
 
-    from int8cal.check.rebuild import Origin
+    from int8cal.check.rebuild import Claim
     from int8cal.check.verify import verify
     from int8cal.errors import (
         DataError,
@@ -46,17 +46,17 @@ if TYPE_CHECKING:
     from int8cal.manifest import Manifest
     from int8cal.models.compare import compare
     from int8cal.models.quantize import quantize
-    from int8cal.pipeline import make, plan, read_spec
+    from int8cal.origins.experiment import Spec, read_spec
+    from int8cal.pipeline import make, plan
     from int8cal.plans import Plan
     from int8cal.report.build import write_report
-    from int8cal.spec.prototext.spec import Spec
     from int8cal.tensorfile import TensorFile
 
 _HOME = {
     "Manifest": "manifest",
-    "Origin": "check.rebuild",
+    "Claim": "check.rebuild",
     "Plan": "plans",
-    "Spec": "spec.prototext.spec",
+    "Spec": "origins.experiment",
     "TensorFile": "tensorfile",
     "compare": "models.compare",
     "export": "exports.formats",
@@ -64,12 +64,13 @@ _HOME = {
     "plan": "pipeline",
     "readers": "exports.readers",
     "quantize": "models.quantize",
-    "read_spec": "pipeline",
+    "read_spec": "origins.experiment",
     "verify": "check.verify",
     "write_report": "report.build",
 }
 
 __all__ = [
+    "Claim",
     "DataError",
     "EngineFailedError",
     "ImageError",
@@ -77,7 +78,6 @@ __all__ = [
     "Int8calError",
     "Manifest",
     "MissingDataError",
-    "Origin",
     "OutOfMemoryError",
     "OutputError",
     "OutputExistsError",

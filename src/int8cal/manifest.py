@@ -139,7 +139,7 @@ def reference_facts(plan: Plan) -> dict[str, Any]:
         "schema": SCHEMA,
         "int8cal": __version__,
         **plan.facts(),
-        "arithmetic": {"name": f"nvidia.{plan.network.name}", "evidence": "reference", "options": {}},
+        "arithmetic": {"name": f"nvidia.{plan.origin.name}", "evidence": "reference", "options": {}},
         "batches": plan.batch_count,
         "skipped": 0,
         "dataset": plan.dataset.facts(),

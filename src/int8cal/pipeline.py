@@ -10,81 +10,29 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from int8cal import manifest as manifests
-from int8cal import networks
 from int8cal.engine import Job, engine_named
-from int8cal.errors import EngineFailedError, SpecError, UsageError
+from int8cal.errors import EngineFailedError, UsageError
 from int8cal.manifest import Clock, Manifest, SkippedImage
-from int8cal.networks.reading import read_and_parse
-from int8cal.planning import (
-    checked_options,
-    common_shape,
-    folder_arithmetic,
-    full_batches,
-    image_folder,
-    require_possible,
-)
-from int8cal.plans import Plan
-from int8cal.samples.folders import read_folder
-from int8cal.samples.order import permutation
-from int8cal.spec.prototext.check import require_sound
-from int8cal.spec.prototext.spec import Spec
+from int8cal.origins.experiment import read_spec
+from int8cal.origins.origin import Choice, Origin
+from int8cal.plans import Plan, plan_of
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.shards import TensorFileOutput
 from int8cal.types import ON_BAD_IMAGE, CompressionName, OnBadImage, SplitName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from int8cal.types import Progress, Size
-
-
-def read_spec(
-    path: str | os.PathLike[str],
-    network: str | None = None,
-    *,
-    allow_unknown_fields: bool = False,
-    strict: bool = False,
-    strict_network: bool = False,
-) -> Spec:
-    """Read, parse and check an experiment spec.
-
-    Args:
-        path: the spec file (protobuf text), or a pipe; it is read once.
-        network: the network that it should be of; None: found from the spec itself.
-        allow_unknown_fields: unknown fields are warnings instead of errors.
-        strict: legacy fields, too, are errors.
-        strict_network: a spec of another network than ``network`` is an error; else it runs as what it is, and warns.
-
-    Returns:
-        The typed message with positions and warnings.
-
-    Raises:
-        SpecError: the file cannot be read, parsed, or fails a check; ``where`` is ``path:line:column``.
-        UsageError: ``network`` is unknown.
-    """
-    path = os.fspath(path)
-    asked = networks.get(network) if network else None
-    spec = read_and_parse(path, asked, allow_unknown_fields=allow_unknown_fields, strict=strict)
-    found = networks.of_spec(spec)
-    if asked and asked is not found:
-        message = f"is a spec of {found.name}, not of {asked.name}"
-        if strict_network:
-            raise SpecError(message, where=path, hint=f"Run: int8cal {found.name} …")
-        spec = replace(spec, warnings=(*spec.warnings, f"{path}: {message}: runs as {found.name}"))
-    found.refuse_outdated(spec)
-    require_sound(spec)
-    found.check(spec)
-    return spec
+    from int8cal.types import Progress
 
 
 def plan(
-    spec: Spec | str | os.PathLike[str],
+    origin: Origin | str | os.PathLike[str],
     *,
-    split: SplitName = "training",
+    split: SplitName | None = None,
     max_batches: int | None = None,
     seed: int | None = None,
     batch_size: int | None = None,
@@ -96,67 +44,31 @@ def plan(
     """Decide everything about a run. Reads the spec and the records; decodes nothing, writes nothing.
 
     Args:
-        spec: a spec from `read_spec`, or the path of one.
-        split: which split to take samples from.
+        origin: what to make it from: a spec from `read_spec`, the path of one, or another origin.
+        split: which split to take samples from; None: the training split.
         max_batches: number of batches; -1: all full ones; None: the network's default.
         seed: seed of the sample order; None: the spec's.
         batch_size: images per batch; None: the spec's.
         data_root: folder that relative paths in the spec start from; None: what the network's reference does.
         cal_image_dir: take images from this folder, at random and without replacement, in place of the spec's data.
         recursive: with ``cal_image_dir``: from the folders below it, too.
-        options: choices that this network offers beside its spec (`Network.options`); the rest have their default.
+        options: choices that this origin offers, by name (`Network.options`); the rest have their default.
 
     Raises:
         UsageError: an argument is out of range.
         SpecError: the spec asks for something impossible.
         DataError: the data set cannot give what is asked for.
     """
-    spec = spec if isinstance(spec, Spec) else read_spec(spec)
-    network = networks.of_spec(spec)
-    require_possible(split=split, max_batches=max_batches, batch_size=batch_size, seed=seed)
-    max_batches = network.default_max_batches if max_batches is None else max_batches
-    batch_size = network.batch_size(spec.message) if batch_size is None else batch_size
-    seed = network.seed(spec.message) if seed is None else seed
-
-    options = checked_options(network, options or {})
-    folder = image_folder(cal_image_dir, split, recursive=recursive)
-    if folder:
-        dataset = read_folder(folder, split, size_of=_size_by_header() if network.uses_recorded_sizes else None)
-        order = permutation(len(dataset.samples), seed)
-        arithmetic = folder_arithmetic(network, spec, dataset, options)
-    else:
-        dataset = network.dataset(spec, split, network.data_root(os.environ) if data_root is None else data_root)
-        order = network.order(spec.message, dataset, seed)
-        arithmetic = network.arithmetic(spec, dataset, options)
-    batches = full_batches(dataset, folder, spec, batch_size, max_batches)
-    return Plan(
-        spec=spec,
-        network=network,
-        split=split,
-        seed=seed,
-        batch_size=batch_size,
-        max_batches=max_batches,
-        batch_count=batches,
-        dataset=dataset,
-        order=order,
-        arithmetic=arithmetic,
-        options=options,
-        folder=folder,
-        image_shape=common_shape(arithmetic, dataset, order[: batches * batch_size], batch_size),
-    )
+    origin = read_spec(origin) if isinstance(origin, str | os.PathLike) else origin
+    choice = Choice(split, max_batches, seed, batch_size, data_root, cal_image_dir, recursive, options or {})
+    return plan_of(origin, choice)
 
 
 _plan = plan
 
 
-def _size_by_header() -> Callable[[bytes, str], Size]:
-    from int8cal.images.pictures import picture_size  # late: Pillow, for some runs from a folder alone
-
-    return picture_size
-
-
 def make(
-    plan: Plan | Spec | str | os.PathLike[str],
+    plan: Plan | Origin | str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
     engine: str = "native",
@@ -233,7 +145,7 @@ def make(
             samples=tuple(made.rows),
             skipped=tuple(SkippedImage.of(failed) for failed in made.skipped),
             warnings=plan.warnings,
-            run={"spec": os.path.abspath(plan.spec.path), **run},
+            run={"spec": os.path.abspath(plan.origin.path), **run},
             record=dict(record or {}),
         )
         if made.problem:

@@ -1,27 +1,29 @@
-"""What a run will do: everything that decides the result, and nothing that does not."""
+"""What a run will do: everything that decides the result, and nothing that does not; and the rules of deciding it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from int8cal.errors import DataError, UsageError
 from int8cal.io.safe_text import printable
 from int8cal.samples.encoded import sample_place
-from int8cal.spec.prototext.clear import without_fields
-from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE
+from int8cal.samples.paths import path_text
+from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE, MAX_BATCH_BYTES, MAX_SEED, is_seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from int8cal.engine.batches import PlanBatches
-    from int8cal.networks.network import Arithmetic, Network
+    from int8cal.network_kit.network import Arithmetic
+    from int8cal.origins.origin import Choice, Decision, Origin
     from int8cal.samples.folders import ImageFolder
     from int8cal.samples.samples import Dataset, Sample
-    from int8cal.spec.prototext.spec import Spec
     from int8cal.types import SampleOrder, SplitName
 
 
@@ -30,9 +32,8 @@ class Plan:
     """A run that is decided and not yet done. Nothing was decoded or written to make it.
 
     Attributes:
-        spec: the experiment spec.
-        network: the network whose arithmetic is applied.
-        split: which split of the data set.
+        origin: what it is made from: an experiment spec, or whatever else says which images and which arithmetic.
+        split: which split of the data set; None when the images are of none.
         seed: seed of the sample order.
         batch_size: images per batch.
         max_batches: batches asked for; -1: all full ones.
@@ -41,13 +42,12 @@ class Plan:
         order: indexes into ``dataset.samples``, one epoch; the first ``image_count`` are used.
         arithmetic: image file → network input.
         image_shape: (C, H, W) of every image.
-        options: the network's choices beside the spec.
-        folder: where the images come from in place of the spec's data; None: from the spec's data.
+        options: the origin's own choices.
+        folder: where the images come from in place of the origin's data; None: from the origin's data.
     """
 
-    spec: Spec
-    network: Network
-    split: SplitName
+    origin: Origin
+    split: SplitName | None
     seed: int
     batch_size: int
     max_batches: int
@@ -85,7 +85,7 @@ class Plan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know of spec and data."""
-        return (*self.spec.warnings, *self.dataset.warnings)
+        return (*self.origin.warnings, *self.dataset.warnings)
 
     def samples(self) -> Iterator[Sample]:
         """The samples that go into the file when none is bad, in order."""
@@ -133,17 +133,11 @@ class Plan:
         images = (path if os.path.isfile(path) else folder for folder, path in first_of.items())
         return (*records, *images)
 
-    @cached_property
-    def spec_sha256(self) -> str:
-        """SHA-256 of the parsed spec with every path field cleared: the same wherever the data lie."""
-        cleared = without_fields(self.spec.message, self.network.path_roles)
-        return hashlib.sha256(cleared.SerializeToString(deterministic=True)).hexdigest()
-
     def facts(self) -> dict[str, Any]:
         """What decides the result, but for the samples, as JSON types."""
         return {
-            "network": self.network.name,
-            "split": None if self.folder else self.split,
+            "network": self.origin.name,
+            "split": self.split,
             "images": self.images_from,
             "options": dict(self.options),
             "seed": self.seed,
@@ -155,7 +149,7 @@ class Plan:
                 "evidence": self.arithmetic.evidence,
                 "options": dict(self.arithmetic.options),
             },
-            "spec_sha256": self.spec_sha256,
+            "spec_sha256": self.origin.sha256,
         }
 
     @cached_property
@@ -187,3 +181,98 @@ class Plan:
             "missing": [printable(path) for path in self.missing_images()],
             "warnings": list(self.warnings),
         }
+
+
+_BATCH_SIZE = "in the spec, or by --batch_size of int8cal NETWORK"
+"""Where the user says how large a batch is: the Azure ML component has no input for it."""
+
+
+def plan_of(origin: Origin, choice: Choice) -> Plan:
+    """The plan that an origin makes of a choice.
+
+    Raises:
+        UsageError: an argument is out of range, or the origin does not have what is chosen.
+        SpecError: the origin asks for something impossible.
+        DataError: the data set cannot give what is asked for.
+    """
+    _require_possible(choice)
+    decision = origin.decide(choice)
+    count = _full_batches(origin, decision)
+    return Plan(
+        origin=origin,
+        split=decision.split,
+        seed=decision.seed,
+        batch_size=decision.batch_size,
+        max_batches=decision.max_batches,
+        batch_count=count,
+        dataset=decision.dataset,
+        order=decision.order,
+        arithmetic=decision.arithmetic,
+        options=decision.options,
+        folder=decision.folder,
+        image_shape=_common_shape(decision, count * decision.batch_size),
+    )
+
+
+def _require_possible(choice: Choice) -> None:
+    """Refuse numbers that no plan can have; None stands for what the origin says."""
+    max_batches, batch_size, seed = choice.max_batches, choice.batch_size, choice.seed
+    if max_batches is not None and (max_batches == 0 or max_batches < -1):
+        raise UsageError(
+            f"{max_batches} batches cannot be made", hint="Give -m a positive number, or -1 for all full batches."
+        )
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"a batch cannot have {batch_size} images", hint="Give --batch_size a positive number.")
+    if seed is not None and not is_seed(seed):
+        raise UsageError(
+            f"seed {seed} is not an unsigned 32-bit number", hint=f"Give --seed a number from 0 to {MAX_SEED}."
+        )
+
+
+def _full_batches(origin: Origin, decision: Decision) -> int:
+    """Number of full batches to make; the reference's limits, and its silent empty files refused."""
+    dataset, batch_size, max_batches = decision.dataset, decision.batch_size, decision.max_batches
+    images = len(dataset.samples)
+    source, kind, where = "dataset", f"{dataset.split} images", origin.path
+    if decision.folder:
+        source, kind, where = "folder", "images", path_text(decision.folder.path)
+    available = images // batch_size
+    if available == 0:
+        raise DataError(
+            f"{images} {kind} do not fill one batch of {batch_size}",
+            where=where,
+            hint=f"Make batches of at most {images}, {_BATCH_SIZE}."
+            if images
+            else "Check the split and the data sources.",
+        )
+    if max_batches > available:
+        raise DataError(
+            f"The {source} contains {available} minibatches, while the requested amount is {max_batches} "
+            f"({images} {kind}, {batch_size} per batch)",
+            where=where,
+            hint=f"Ask for at most {available} (-m, max_batches), or make smaller batches, {_BATCH_SIZE}.",
+        )
+    return available if max_batches == -1 else max_batches
+
+
+def _common_shape(decision: Decision, images: int) -> tuple[int, int, int]:
+    """(C, H, W) that the first ``images`` samples of the order have in common."""
+    arithmetic, batch_size = decision.arithmetic, decision.batch_size
+    chosen = (decision.dataset.samples[index] for index in decision.order[:images])
+    first = next(chosen)
+    shape = arithmetic.shape(first)
+    for sample in chosen:
+        other = arithmetic.shape(sample)
+        if other != shape:
+            raise DataError(
+                f"{first.frame_id} becomes {shape} (channels, height, width), {sample.frame_id} becomes {other}; "
+                "a tensorfile holds one shape",
+                where=sample_place(sample),
+                hint="Let the spec resize to one fixed size, or keep images of one size.",
+            )
+    if math.prod(shape) * 4 * batch_size > MAX_BATCH_BYTES:
+        raise UsageError(
+            f"a batch of {batch_size} images of {shape} takes over {MAX_BATCH_BYTES >> 30} GiB",
+            hint=f"Make smaller batches, {_BATCH_SIZE}.",
+        )
+    return shape

@@ -33,7 +33,8 @@ Matrix3x3_f32: TypeAlias = "npt.NDArray[np.float32]"
 SampleOrder: TypeAlias = "npt.NDArray[np.int64]"
 """Indexes into the samples of a split, in the order in which they are used."""
 
-SplitName: TypeAlias = Literal["training", "validation"]
+SplitName: TypeAlias = str
+"""Name of a part of a data set: ``training``, ``validation``, and whatever else a network has."""
 
 # What options can be, here for the command line and the component, too, which must not import the work to show them.
 

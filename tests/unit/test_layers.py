@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "int8cal"
 GROUND = {"errors", "types", "io"}
 NEIGHBOURS = {"samples", "images", "preprocess", "tensorfile", "spec"}
 STAGES = GROUND | {"guard"} | NEIGHBOURS
-RUN = STAGES | {"networks", "planning", "plans", "engine", "manifest", "pipeline"}
+RUN = STAGES | {"network_kit", "networks", "origins", "plans", "engine", "manifest", "pipeline"}
 FILE_USERS = {"models", "tensorrt", "exports"}
 EVERYTHING = RUN | FILE_USERS | {"component", "report", "check", "demo", "cli"}
 
@@ -29,10 +29,11 @@ MAY_IMPORT = {
     "images": GROUND,
     "preprocess": GROUND,
     "tensorfile": GROUND | {"guard"},
-    "networks": STAGES,
-    "planning": STAGES | {"networks"},
-    "plans": STAGES | {"networks", "engine"},
-    "engine": STAGES | {"networks", "plans", "manifest"},
+    "network_kit": STAGES,
+    "networks": STAGES | {"network_kit"},
+    "origins": STAGES | {"network_kit", "networks"},
+    "plans": STAGES | {"network_kit", "origins", "engine"},
+    "engine": STAGES | {"network_kit", "networks", "origins", "plans", "manifest"},
     "manifest": RUN - {"pipeline"},
     "pipeline": RUN,
     "models": GROUND | {"guard", "tensorfile", "tensorrt"},

@@ -21,6 +21,7 @@ from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.findings import Finding
 
 if TYPE_CHECKING:
+    from int8cal.models.binding import Constants
     from int8cal.models.probe import Probe, Remembered
     from int8cal.types import Layout
 
@@ -44,6 +45,7 @@ def try_model(
     *,
     input_name: str | None = None,
     layout: Layout | None = None,
+    constants: Constants | None = None,
 ) -> list[Finding]:
     """Show a float model images from all over a tensorfile, and judge what it makes of them.
 
@@ -52,6 +54,7 @@ def try_model(
         model: the float ONNX model; that it takes images of another shape is a finding.
         input_name: its input, to be sure of it.
         layout: layout of that input, where it cannot be told.
+        constants: values of its other inputs, which take no images.
 
     Raises:
         TensorFileError: the file cannot be opened as a tensorfile at all.
@@ -67,7 +70,7 @@ def try_model(
     if not len(images):
         return []  # which is reported of the file itself
     try:
-        seen = probe(loaded, images, input_name=input_name, layout=layout)
+        seen = probe(loaded, images, input_name=input_name, layout=layout, constants=constants)
     except ImageShapeError as error:
         return [_unfit(error)]
     except UseError as error:  # no fault of the file

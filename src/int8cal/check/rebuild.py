@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from int8cal import networks
 from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import FailedSample, Image, ImageWork
 from int8cal.errors import DataError, UsageError
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import printable, shortened
 from int8cal.pipeline import plan
-from int8cal.planning import checked_options
 from int8cal.samples.encoded import sample_place
 from int8cal.tensorfile.digest import digest_of
 from int8cal.tensorfile.findings import Finding
@@ -32,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from int8cal.check.statistics import ImageStatistics
+    from int8cal.origins.origin import Origin
     from int8cal.plans import Plan
     from int8cal.samples.samples import Sample
-    from int8cal.spec.prototext.spec import Spec
     from int8cal.tensorfile import TensorFile
     from int8cal.types import BatchNCHW_f32, ImageCHW_f32, Progress, SplitName
 
@@ -43,11 +41,11 @@ _GRID = 4
 
 
 @dataclass(frozen=True)
-class Origin:
+class Claim:
     """What a tensorfile is said to be made from.
 
     Attributes:
-        spec: the experiment spec.
+        origin: the experiment spec, or whatever else plans are made from.
         split: which split; None: what the manifest says, else training.
         seed: seed of the sample order; None: what the manifest says, else the spec's.
         any_order: accept the images in any order, as a selection of the split.
@@ -55,7 +53,7 @@ class Origin:
         cal_image_dir: the folder that the images come from in place of the spec's data, if they do.
     """
 
-    spec: Spec
+    origin: Origin
     split: SplitName | None = None
     seed: int | None = None
     any_order: bool = False
@@ -76,7 +74,7 @@ class Origin:
         options = stated.get("options")
         seed = stated.get("seed")
         return plan(
-            self.spec,
+            self.origin,
             split="validation" if (self.split or stated.get("split")) == "validation" else "training",
             seed=self.seed if self.seed is not None or not is_seed(seed) else seed,
             batch_size=batch_size,
@@ -109,21 +107,21 @@ class Origin:
         ]
 
 
-def planned(origin: Origin, file: TensorFile) -> tuple[list[Finding], Plan | None]:
+def planned(claim: Claim, file: TensorFile) -> tuple[list[Finding], Plan | None]:
     """The run that should have made a file; or, when spec and data cannot make such a file, a finding that says why.
 
     Raises:
         SpecError: the spec asks for something impossible.
         DataError: the data set cannot be read.
     """
-    refused = _refused_options(origin.spec, file.manifest or {})
+    refused = _refused_options(claim.origin, file.manifest or {})
     if refused:
         return refused, None
     try:
-        found = origin.plan(file, batch_size=file.shape[0], batches=len(file))
+        found = claim.plan(file, batch_size=file.shape[0], batches=len(file))
     except DataError:
         images = len(file) * file.shape[0]
-        possible = origin.plan(file, batch_size=1, batches=-1).image_count  # is it the number that cannot be?
+        possible = claim.plan(file, batch_size=1, batches=-1).image_count  # is it the number that cannot be?
         if possible >= images:
             raise
         return [_of_other_data(f"the file has {images} images, spec and data give {possible}")], None
@@ -132,20 +130,20 @@ def planned(origin: Origin, file: TensorFile) -> tuple[list[Finding], Plan | Non
     return [], found
 
 
-def _refused_options(spec: Spec, stated: Mapping[str, object]) -> list[Finding]:
+def _refused_options(origin: Origin, stated: Mapping[str, object]) -> list[Finding]:
     """The finding for a manifest with options that the network of the spec does not have.
 
     They are the file's, not the user's: advice on the command line would lead astray.
     """
-    options, network = stated.get("options"), networks.of_spec(spec)
+    options = stated.get("options")
     if not isinstance(options, dict):
         return []
     try:
-        checked_options(network, options)
+        origin.checked_options(options)
     except UsageError as error:
-        if stated.get("network") != network.name:
+        if stated.get("network") != origin.name:
             of = printable(shortened(str(stated.get("network")), 80))
-            return [_of_other_data(f"the file is of the network {of}, the spec of {network.name}")]
+            return [_of_other_data(f"the file is of the network {of}, the spec of {origin.name}")]
         message = f"the manifest holds an option that cannot be: {printable(error.message)}"
         hint = "It was edited, or another version of int8cal made the file: verify with that, or make it again."
         return [Finding("error", "manifest-wrong", message, hint)]

@@ -24,7 +24,8 @@ from int8cal.tensorfile.findings import LEVELS, Finding, by_level
 from int8cal.tensorfile.layout import SKIPPED
 
 if TYPE_CHECKING:
-    from int8cal.check.rebuild import MadeFrom, Origin
+    from int8cal.check.rebuild import Claim, MadeFrom
+    from int8cal.models.binding import Constants
     from int8cal.plans import Plan
     from int8cal.types import BatchNCHW_f32, Layout, Progress
 
@@ -103,10 +104,11 @@ class Verification:
 def verify(
     path: str | os.PathLike[str],
     *,
-    origin: Origin | None = None,
+    claim: Claim | None = None,
     model: str | os.PathLike[str] | None = None,
     input_name: str | None = None,
     layout: Layout | None = None,
+    constants: Constants | None = None,
     watchers: Iterable[Watcher] = (),
     workers: int | None = None,
     progress: Progress | None = None,
@@ -115,10 +117,11 @@ def verify(
 
     Args:
         path: the file.
-        origin: the spec to make its images from again; None: they are judged by themselves.
+        claim: the spec to make its images from again; None: they are judged by themselves.
         model: a float ONNX model to show a few of the images to; None: none. Needs the extra ``quantize``.
         input_name: the model's input, to be sure of it.
         layout: layout of that input, where it cannot be told.
+        constants: values of the model's other inputs, which take no images.
         watchers: shown every usable image during the pass.
         workers: threads for making images; None: the processors that this process may use.
         progress: told how far the pass is.
@@ -132,11 +135,11 @@ def verify(
         UseError: the model cannot be read, or nothing can be told by it: its input cannot be fed, or it fails.
         UnavailableError: the model asks for an extra that is not installed.
     """
-    seen = [] if model is None else try_model(path, model, input_name=input_name, layout=layout)
+    seen = [] if model is None else try_model(path, model, input_name=input_name, layout=layout, constants=constants)
     with TensorFile(path) as file:
         structure = [*check_structure(file), *_unknown_network(file)]
         values, statistics = ValueCheck(file), Statistics(file.shape[1])
-        rebuilt = _Rebuild(origin, file, workers)
+        rebuilt = _Rebuild(claim, file, workers)
         with closing(rebuilt):
             _read_once(values, (statistics, *rebuilt.watchers, *watchers), progress)
         rebuilt.conclude(statistics, progress)
@@ -173,18 +176,18 @@ def _unknown_network(file: TensorFile) -> Iterator[Finding]:
 class _Rebuild:
     """The comparison with what a spec makes, if one is asked for: during the pass when in order, after it otherwise."""
 
-    def __init__(self, origin: Origin | None, file: TensorFile, workers: int | None) -> None:
+    def __init__(self, claim: Claim | None, file: TensorFile, workers: int | None) -> None:
         self._file, self._workers = file, workers
         self.plan: Plan | None = None
         self.findings: list[Finding] = []
         self.taken: list[Finding] = []
         self.made_from: Mapping[int, MadeFrom] = {}
         self._in_order: InOrder | None = None
-        if origin is None:
+        if claim is None:
             return
-        self.findings, self.plan = planned(origin, file)
-        self.taken = origin.taken_from(file) if self.plan else []
-        if self.plan and not origin.any_order:
+        self.findings, self.plan = planned(claim, file)
+        self.taken = claim.taken_from(file) if self.plan else []
+        if self.plan and not claim.any_order:
             self._in_order = InOrder(self.plan, file, workers)
 
     @property

@@ -18,7 +18,7 @@ from int8cal.types import COMPRESSIONS, ON_BAD_IMAGE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from int8cal.networks.network import Network
+    from int8cal.network_kit.network import Network
     from int8cal.plans import Plan
 
 _spec = click.option(
@@ -175,7 +175,7 @@ def _default_batches(network: Network | None) -> str:
 def _default_seed(network: Network | None) -> str:
     if network is None:
         return "the spec's random_seed where NVIDIA's command heeds it, else 42"
-    from int8cal.networks.network import default_seed  # late: it needs NumPy
+    from int8cal.network_kit.network import default_seed  # late: it needs NumPy
 
     return str(default_seed(None)) if network.seed is default_seed else "the spec's own"
 
@@ -297,7 +297,8 @@ def _planned(
     strict_network: bool,
     **options: str | None,
 ) -> Plan:
-    from int8cal.pipeline import plan, read_spec
+    from int8cal.origins.experiment import read_spec
+    from int8cal.pipeline import plan
 
     read = read_spec(
         spec, network, allow_unknown_fields=allow_unknown_fields, strict=strict, strict_network=strict_network
@@ -306,7 +307,7 @@ def _planned(
         console.note(f"warning: {warning}")
     planned = plan(
         read,
-        split="validation" if use_validation_set else "training",
+        split="validation" if use_validation_set else None,
         max_batches=max_batches,
         seed=seed,
         batch_size=batch_size,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,7 +14,7 @@ from int8cal.cli import console
 from int8cal.types import LAYOUTS
 
 if TYPE_CHECKING:
-    from int8cal.check.rebuild import Origin
+    from int8cal.check.rebuild import Claim
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -40,13 +42,58 @@ def overwrite_option(text: str) -> Callable[[Command], Command]:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 """``--json``; the command's function takes it as ``as_json``."""
 
-model_input_options = decorated(
-    click.option("--input", "input_name", metavar="NAME", help="Name of the model's input, to be sure of it."),
+_model_input = decorated(
+    click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="NAME[=VALUE]",
+        help="Name of the input for the images, to be sure of it; or, with a value, what another input of the model is "
+        "given for each image: a number, or several with commas between them.",
+    ),
     click.option("--layout", type=click.Choice(LAYOUTS), help="Layout of that input, if it cannot be told."),
 )
-"""Adds the options to a command, whose function takes them as ``input_name`` and ``layout``."""
 
-origin_options = decorated(
+
+def model_input_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a command, whose function takes them as ``input_name``, ``constants`` and ``layout``."""
+
+    @wraps(command)
+    def with_inputs(*args: Any, inputs: Sequence[str], **options: Any) -> Any:
+        name, constants = _sorted_out(inputs)
+        return command(*args, input_name=name, constants=constants, **options)
+
+    return _model_input(with_inputs)
+
+
+def _sorted_out(inputs: Sequence[str]) -> tuple[str | None, dict[str, list[float]]]:
+    """The input for the images, if it is named, and the values of others."""
+    name: str | None = None
+    constants: dict[str, list[float]] = {}
+    for text in inputs:
+        start, separator, value = text.rpartition("=")
+        if separator:
+            if start in constants:
+                raise click.UsageError(f"--input {start}=… is given twice")
+            constants[start] = _numbers(text, value)
+        elif name is not None:
+            raise click.UsageError(f"--input names two inputs for the images, {name} and {text}")
+        else:
+            name = text
+    return name, constants
+
+
+def _numbers(text: str, value: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in value.split(",")]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise click.UsageError(f"--input {text}: what stands behind = must be numbers, such as 1 or 640,640")
+    return numbers
+
+
+claim_options = decorated(
     click.option(
         "-e",
         "--experiment_spec_file",
@@ -67,15 +114,15 @@ origin_options = decorated(
     ),
     click.option("--any_order", is_flag=True, help="With -e: accept the images in any order."),
 )
-"""Adds the options to a command, whose function passes them on to `origin_of`."""
+"""Adds the options to a command, whose function passes them on to `claim_of`."""
 
 
-def origin_of(
+def claim_of(
     *, spec: str | None, use_validation_set: bool, seed: int | None, cal_image_dir: str | None, any_order: bool
-) -> Origin | None:
+) -> Claim | None:
     """What the options say; None without ``-e``."""
-    from int8cal.check.rebuild import Origin
-    from int8cal.pipeline import read_spec
+    from int8cal.check.rebuild import Claim
+    from int8cal.origins.experiment import read_spec
 
     if spec is None:
         if use_validation_set or any_order or cal_image_dir or seed is not None:
@@ -84,7 +131,7 @@ def origin_of(
     read = read_spec(spec)
     for warning in read.warnings:
         console.note(f"warning: {warning}")
-    return Origin(
+    return Claim(
         read,
         split="validation" if use_validation_set else None,
         seed=seed,

@@ -57,6 +57,7 @@ def quantize(
     no_agreement: bool,
     fold_weights: bool,
     input_name: str | None,
+    constants: dict[str, list[float]],
     layout: Layout | None,
     overwrite: bool,
     as_json: bool,
@@ -95,6 +96,7 @@ def quantize(
             trt_cache=trt_cache,
             trt_version=trt_version,
             input_name=input_name,
+            constants=constants,
             layout=layout,
             evaluation=held_out,
             agreement=not no_agreement,
@@ -123,7 +125,10 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
             "reads_int8": {node: list(at) for node, at in report.placement.reads.items()},
             "one_scale": [sorted(group) for group in report.placement.shared],
         },
-        "not_computed": [{"node": node.name, "operator": node.operator} for node in report.foreign],
+        "kept": [
+            {"node": node.name, "operator": node.operator, "computed_for_calibration": node.computed}
+            for node in report.foreign
+        ],
         "behind": list(report.behind),
         "opset": {"float": report.opset[0], "int8": report.opset[1]},
         "bytes": {"float": report.float_bytes, "int8": report.int8_bytes},
@@ -150,9 +155,10 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
             lines.append(f"not listed there: {len(report.unlisted)} tensors that are merged into others (see --json)")
     if report.excluded:
         lines.append(f"left in float: {', '.join(report.excluded)}")
-    if report.foreign:
-        nodes = ", ".join(f"{node.name} ({node.operator})" for node in report.foreign)
-        lines.append(f"not computed here, in the INT8 model as they were: {nodes}")
+    for computed, how in ((False, "not computed here"), (True, "computed for calibration by our own formulas")):
+        nodes = [f"{node.name} ({node.operator})" for node in report.foreign if node.computed is computed]
+        if nodes:
+            lines.append(f"kept as they were, {how}: {', '.join(nodes)}")
     if report.behind:
         lines.append(f"left in float, for they stand behind those: {', '.join(report.behind)}")
     if report.inactive:

@@ -38,7 +38,7 @@ def plan_table(plan: Plan) -> list[tuple[str, object]]:
     """What a run would do."""
     missing = plan.missing_images()
     rows: list[tuple[str, object]] = [
-        ("network", f"{plan.network.name}: {plan.network.title}"),
+        ("network", f"{plan.origin.name}: {plan.origin.title}"),
         ("images", f"{len(plan.dataset.samples)} {_images(plan.images_from, plan.split)}"),
         ("sources", len(plan.dataset.sources)),
         ("batches", f"{plan.batch_count} of {plan.batch_size} images"),

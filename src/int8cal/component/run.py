@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from int8cal import networks
 from int8cal.component import mlflow
 from int8cal.component.advice import missing_data_advised, output_taken_advised
 from int8cal.component.finished import finished
@@ -25,18 +24,19 @@ from int8cal.component.inputs import INPUTS, MAPPINGS
 from int8cal.component.page import refuse_foreign_page, written_page
 from int8cal.component.updated_spec import put_updated_spec, refuse_another_spec
 from int8cal.errors import MissingDataError, UsageError
-from int8cal.pipeline import make, plan, read_spec
-from int8cal.spec.prototext.roles import path_values
-from int8cal.spec.prototext.text import shown
-from int8cal.spec.prototext.update import Substitution, update_spec
+from int8cal.io.safe_text import shown
+from int8cal.origins.experiment import read_spec
+from int8cal.pipeline import make, plan
+from int8cal.spec.update import Substitution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from int8cal.component.request import Request
     from int8cal.manifest import Manifest
+    from int8cal.origins.experiment import Spec
     from int8cal.plans import Plan
-    from int8cal.spec.prototext.update import Update
+    from int8cal.spec.update import Update
     from int8cal.types import Progress
 
 log = logging.getLogger(__name__)
@@ -92,18 +92,18 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
     notes += _missing(request)
     _log(notes)
     with stages.timed("update"):
-        updated = _updated(request)
+        spec, updated = _updated(request)
     stale = _stale(updated)
     _log(stale)
     notes += stale
-    paths = list(path_values(updated.spec, networks.of_spec(updated.spec).path_roles))
+    paths = list(spec.path_values())
     with (
         stages.timed("plan"),
         missing_data_advised(paths, {place.mapping.role for place in request.run_paths}),
     ):
-        planned = plan(updated.spec, split=request.split, max_batches=request.max_batches, seed=request.seed)
+        planned = plan(spec, split=request.split, max_batches=request.max_batches, seed=request.seed)
     with output_taken_advised(), tempfile.TemporaryDirectory(prefix="int8cal-") as scratch:
-        there = refuse_another_spec(request, planned, overwrite=overwrite)
+        there = refuse_another_spec(request, spec, overwrite=overwrite)
         with stages.timed("make"):
             manifest = None if overwrite else _finished(planned, request)
             if not manifest and not overwrite:
@@ -120,7 +120,7 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
                 record={"component": _component_facts(request, updated, notes, stages.seconds)},
             )
         if not there:
-            put_updated_spec(request, planned, updated.spec.text.to_bytes(), overwrite=overwrite)
+            put_updated_spec(request, spec, overwrite=overwrite)
     with stages.timed("report"):
         page = written_page(request.tensorfile, request.page, overwrite=overwrite)
     outcome = Outcome(request, manifest, updated, page, tuple(notes), stages.seconds)
@@ -197,12 +197,12 @@ def _stale(updated: Update) -> list[str]:
     ]
 
 
-def _updated(request: Request) -> Update:
+def _updated(request: Request) -> tuple[Spec, Update]:
     spec = read_spec(request.spec_path, request.network)
     for warning in spec.warnings:
         log.warning("%s", warning)
     substitutions = [Substitution(place.mapping.role, place.reference, place.path) for place in request.run_paths]
-    return update_spec(spec, networks.of_spec(spec).path_roles, substitutions, num_epochs=request.num_epochs)
+    return spec.updated(substitutions, num_epochs=request.num_epochs)
 
 
 def _component_facts(

@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from int8cal.errors import OutputError, OutputExistsError, SpecError
 from int8cal.io.files import OutputFile
-from int8cal.pipeline import read_spec
-from int8cal.spec.prototext.clear import without_fields
-from int8cal.spec.prototext.find import SPEC
+from int8cal.origins.experiment import SPEC, read_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from int8cal.component.request import Request
-    from int8cal.plans import Plan
-    from int8cal.types import Message
+    from int8cal.origins.experiment import Spec
 
 _PATIENCE = 30.0
 """Seconds that another job may take to write its updated spec, which is a small file."""
 _PAUSE = 0.2
+_MOST_NAMED = 3
 
 
-def refuse_another_spec(request: Request, planned: Plan, *, overwrite: bool) -> bool:
+def refuse_another_spec(request: Request, spec: Spec, *, overwrite: bool) -> bool:
     """Stop before the work if what has the name of the updated spec may not stay there.
 
     Returns:
@@ -44,12 +40,12 @@ def refuse_another_spec(request: Request, planned: Plan, *, overwrite: bool) -> 
     if overwrite or os.path.islink(path) or not os.path.isfile(path):
         with _output(request, overwrite=overwrite):  # says what is wrong with it
             return False
-    if found := _difference(request, planned):
+    if found := _difference(request, spec):
         raise OutputExistsError(found, where=path)
     return True
 
 
-def put_updated_spec(request: Request, planned: Plan, content: bytes, *, overwrite: bool) -> None:
+def put_updated_spec(request: Request, spec: Spec, *, overwrite: bool) -> None:
     """Write the updated spec, unless another job has.
 
     Raises:
@@ -60,12 +56,12 @@ def put_updated_spec(request: Request, planned: Plan, content: bytes, *, overwri
     while True:
         try:
             with _output(request, overwrite=overwrite) as output:
-                output.write(content)
+                output.write(spec.document.to_bytes())
                 output.commit()
                 return
         except OutputExistsError:
             seen = _stamp(request.updated_spec)
-            found = _difference(request, planned)
+            found = _difference(request, spec)
             if not found:
                 return
             time.sleep(_PAUSE)  # where files cannot be renamed, another job's grows under its name
@@ -89,34 +85,25 @@ def _stamp(path: str) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def _difference(request: Request, planned: Plan) -> str | None:
+def _difference(request: Request, spec: Spec) -> str | None:
     """What the spec that is there has different, besides paths; None when that is nothing."""
-    roles = planned.network.path_roles
     try:
-        there = read_spec(request.updated_spec, planned.network.name)
+        there = read_spec(request.updated_spec, spec.name)
     except SpecError:
         return "already exists, and is not a spec"
-    ours, theirs = (without_fields(spec.message, roles) for spec in (planned.spec, there))
-    if ours == theirs:
+    if there.name == spec.name and there.sha256 == spec.sha256:
         return None
-    fields = ", ".join(list(_differing(_as_dict(ours), _as_dict(theirs), ""))[:3])
-    return f"already exists, and differs from {request.spec_path}, updated, in {fields or 'its network'}"
+    ours, theirs = _values(spec), _values(there)
+    named = [
+        f"{path} ({theirs.get(path)!r} there, {ours.get(path)!r} here)"
+        for path in {**ours, **theirs}
+        if ours.get(path) != theirs.get(path)
+    ]
+    fields = ", ".join(named[:_MOST_NAMED]) or "its network"
+    return f"already exists, and differs from {request.spec_path}, updated, in {fields}"
 
 
-def _as_dict(message: Message) -> Any:
-    from google.protobuf.json_format import MessageToDict  # needed by few
-
-    return MessageToDict(message, preserving_proto_field_name=True)
-
-
-def _differing(one: Any, other: Any, path: str) -> Iterator[str]:
-    """The paths of the values that are not the same."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for name in {**one, **other}:
-            yield from _differing(one.get(name), other.get(name), f"{path}.{name}".lstrip("."))
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for number, pair in enumerate(zip(one, other, strict=True)):
-            yield from _differing(*pair, f"{path}[{number}]")
-    elif one != other:
-        plain = not isinstance(one, dict | list) and not isinstance(other, dict | list)
-        yield f"{path} ({other!r} there, {one!r} here)" if plain else path
+def _values(spec: Spec) -> dict[str, str]:
+    """What the spec says by field path, but for its paths."""
+    paths = {path.path for path in spec.path_values()}
+    return {leaf.path: leaf.content for leaf in spec.document.leaves() if leaf.path not in paths}

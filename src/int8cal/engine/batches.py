@@ -81,4 +81,4 @@ class PlanBatches:
 
     def __repr__(self) -> str:
         batch, channels, height, width = self.shape
-        return f"<{len(self)} batches of {batch} × {channels} × {height} × {width} float32, {self.plan.network.name}>"
+        return f"<{len(self)} batches of {batch} × {channels} × {height} × {width} float32, {self.plan.origin.name}>"

@@ -16,7 +16,7 @@ from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
 from int8cal.tensorfile.layout import SKIPPED, SampleRow
 
 if TYPE_CHECKING:
-    from int8cal.networks.network import Arithmetic
+    from int8cal.network_kit.network import Arithmetic
     from int8cal.plans import Plan
     from int8cal.samples.samples import Sample
     from int8cal.tensorfile.chunks import Compression

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import prod
@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from int8cal.errors import UseError
 from int8cal.io.progress import watched
+from int8cal.models.binding import InputBinding
 from int8cal.models.graph import weighted_outputs
-from int8cal.models.session import InputBinding, Runner, numeric_outputs
+from int8cal.models.session import Runner, numeric_outputs
 from int8cal.types import Batches, BatchNCHW_f32, Progress
 
 _Array: TypeAlias = npt.NDArray[np.float32]
@@ -196,6 +197,8 @@ class _Pair:
         self.skipped = {name: "it holds no numbers" for name in outputs if not all(name in names for names in numeric)}
         outputs = [name for name in outputs if name not in self.skipped]
         self.found = {name: TensorAgreement(name) for name in (*outputs, *layers)}
+        self._chosen = [kernel.output for kernel in bindings[0].kernels if kernel.chooses]
+        outputs = [*outputs, *self._chosen]
         self._sides = [
             (Runner(model, outputs, binding, optimized=True), Runner(model, layers, binding))
             for model, binding in zip(models, bindings, strict=True)
@@ -207,8 +210,15 @@ class _Pair:
         return max(runner.fixed_batch or 1 for side in self._sides for runner in side)
 
     def compare(self, images: BatchNCHW_f32) -> None:
-        """Run both models on some images and compare all that can be compared."""
-        first, second = (_all_values(side, images) for side in self._sides)
+        """Run both models on some images and compare all that can be compared.
+
+        Where plug-ins choose regions, the second model goes on with those that the first one chose: a small difference
+        changes their order, and no value behind them would have its counterpart.
+        """
+        first = self._sides[0][0].values(images)
+        given = {name: first[name] for name in self._chosen if name in first}
+        first |= self._sides[0][1].values(images, given)
+        second = {name: values for runner in self._sides[1] for name, values in runner.values(images, given).items()}
         for name in list(self.found):
             reason = _incomparable(first.get(name), second.get(name))
             if reason:
@@ -216,10 +226,6 @@ class _Pair:
                 del self.found[name]
             else:
                 self.found[name].add(first[name], second[name])
-
-
-def _all_values(runners: Iterable[Runner], images: BatchNCHW_f32) -> dict[str, _Array]:
-    return {name: values for runner in runners for name, values in runner.values(images).items()}
 
 
 def _incomparable(first: _Array | None, second: _Array | None) -> str | None:

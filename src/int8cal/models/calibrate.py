@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from int8cal.errors import UseError
 from int8cal.io.progress import watched
+from int8cal.models.binding import InputBinding
 from int8cal.models.histogram import Histogram, NonFiniteError
 from int8cal.models.ranges import DEFAULT_PERCENTILE, threshold
-from int8cal.models.session import InputBinding, Runner
+from int8cal.models.session import Runner
 from int8cal.types import Batches, Method, Progress
 
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from int8cal.models.agreement import Agreement, measure_agreement
+from int8cal.models.binding import Constants
 from int8cal.models.computable import computable
 from int8cal.models.onnx_file import load_model
 from int8cal.tensorfile.batches import BatchesLike, opened
@@ -34,6 +35,7 @@ def compare(
     *,
     input_name: str | None = None,
     layout: Layout | None = None,
+    constants: Constants | None = None,
     max_images: int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -48,6 +50,7 @@ def compare(
             `int8cal.tensorfile.batches.opened` takes.
         input_name: the models' input, to be sure of it.
         layout: layout of that input, where it cannot be told.
+        constants: values of the models' other inputs, which take no images.
         max_images: stop after the batch that reaches this number; None: all.
         progress: told about each batch.
 
@@ -64,8 +67,8 @@ def compare(
             second.model,
             images,
             bindings=(
-                first.bind(images.shape, name=input_name, layout=layout),
-                second.bind(images.shape, name=input_name, layout=layout),
+                first.bind(images.shape, name=input_name, layout=layout, constants=constants),
+                second.bind(images.shape, name=input_name, layout=layout, constants=constants),
             ),
             max_images=max_images,
             progress=progress,

@@ -4,34 +4,40 @@ Exported detectors end in plug-ins of TensorRT, which run nowhere else, and some
 nobody can tell. Neither is computed: the *computable part* is the graph up to them, a plain model of standard operators
 whose outputs are the model's own, as far as they can be computed, and then the tensors that go into what cannot be.
 Ranges, placement and agreement see nothing but that part. In the end `Computable.reattach` puts the rest behind it.
+
+Plug-ins for which there is a kernel (`int8cal.models.kernels`) are the exception: their outputs are inputs of the
+computable part, and whoever runs it computes them by the kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from int8cal.errors import UseError
 from int8cal.models import extras
+from int8cal.models.binding import Constants, InputBinding, bind_input
 from int8cal.models.graph import WEIGHTED_OPS, opset, raise_opset
+from int8cal.models.kernels import Kernel, kernel_of
 from int8cal.models.names import node_reads, rename_tensors, tensor_names, topological_sort, unique_name
 from int8cal.models.onnx_file import check_valid, foreign_operator, marked
-from int8cal.models.session import InputBinding, bind_input
 from int8cal.types import Layout
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """A node that is not computed.
+    """A node that is no part of what is quantised, and stays as it is.
 
     Attributes:
         name: of the node; that of its first output where it has none.
         operator: ``NMSDynamic_TRT``, ``mmdeploy::TRTBatchedNMS``, ``Loop``.
+        computed: whether it is computed for calibration, so that what stands behind it is quantised all the same.
     """
 
     name: str
     operator: str
+    computed: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,18 +48,27 @@ class Computable:
         original: the whole model.
         model: the computable part: an ``onnx.ModelProto`` that ONNX Runtime runs, all shapes that can be told filled
             in. Its outputs are those of the model that can be computed, then what goes into the rest.
-        foreign: the nodes that are not computed, in the order of the graph.
-        behind: names of the weighted nodes behind them, which stay float.
+        foreign: the nodes that are no part of it, in the order of the graph.
+        behind: names of the weighted nodes behind those that are not computed; they stay float.
+        kernels: what computes the plug-ins whose outputs are inputs of ``model``.
     """
 
     original: Any
     model: Any
     foreign: tuple[Foreign, ...] = ()
     behind: tuple[str, ...] = ()
+    kernels: tuple[Kernel, ...] = ()
 
-    def bind(self, shape: Sequence[int], *, name: str | None = None, layout: Layout | None = None) -> InputBinding:
-        """How images get into the computable part, see `int8cal.models.session.bind_input`."""
-        return bind_input(self.model, shape, name=name, layout=layout)
+    def bind(
+        self,
+        shape: Sequence[int],
+        *,
+        name: str | None = None,
+        layout: Layout | None = None,
+        constants: Constants | None = None,
+    ) -> InputBinding:
+        """How images get into the computable part, see `int8cal.models.binding.bind_input`."""
+        return bind_input(self.model, shape, name=name, layout=layout, constants=constants, kernels=self.kernels)
 
     def reattach(self, changed: Any) -> Any:
         """The whole model around a changed computable part: inputs, outputs and all that is not computed as before.
@@ -67,9 +82,11 @@ class Computable:
         """
         if not self.foreign:
             return changed
+        computed = {kernel.output for kernel in self.kernels}
         whole = raise_opset(marked(self.original), opset(changed))
-        rest = _rest(whole)
+        rest = [*_rest(whole, computed), *(node for node in whole.graph.node if computed.intersection(node.output))]
         _make_room(changed.graph, self.model.graph, whole.graph, rest)
+        _replace(changed.graph.input, [value for value in changed.graph.input if value.name not in computed])
         _bring_in(changed.graph, whole.graph, rest)
         originals = {name: node for node in self.original.graph.node for name in node.output if name}
         for node in rest:
@@ -92,21 +109,61 @@ def computable(model: Any) -> Computable:
     Raises:
         UseError: no part of the model can be computed.
     """
-    part = extras.onnx().shape_inference.infer_shapes(marked(model), data_prop=True)
-    rest = _rest(part)
+    whole = extras.onnx().shape_inference.infer_shapes(marked(model), data_prop=True)
+    for flat in (False, True):
+        kernels = _kernels(whole, flat=flat)
+        part, rest = _front(whole, kernels)
+        if not kernels or _fits(part):
+            break
+    else:
+        kernels = ()
+        part, rest = _front(whole, kernels)
+    computed = {kernel.output for kernel in kernels}
     foreign = tuple(
-        Foreign(_title(node), operator) for node in rest if (operator := foreign_operator(node)) is not None
+        Foreign(_title(node), operator, not computed.isdisjoint(node.output))
+        for node in whole.graph.node
+        if (operator := foreign_operator(node)) is not None
     )
-    behind = tuple(_title(node) for node in rest if node.op_type in WEIGHTED_OPS and foreign_operator(node) is None)
-    if rest:
-        _cut(part, rest)
     if not part.graph.output:
         raise UseError(
             f"nothing of the model can be computed: all of it stands behind {foreign[0].operator} "
             f"(node {foreign[0].name!r})",
             hint="Export the model without that node.",
         )
-    return Computable(model, part, foreign, behind)
+    behind = tuple(_title(node) for node in rest if node.op_type in WEIGHTED_OPS and foreign_operator(node) is None)
+    return Computable(model, part, foreign, behind, kernels)
+
+
+def _kernels(whole: Any, *, flat: bool) -> tuple[Kernel, ...]:
+    """What computes plug-ins, as far as all that goes into them can be computed from the inputs of the model."""
+    weights = {tensor.name for tensor in whole.graph.initializer}
+    seeing = {value.name for value in whole.graph.input} - weights
+    behind: set[str] = set()
+    found = []
+    for node in whole.graph.node:
+        reads = set(node_reads(node))
+        kernel = None
+        if foreign_operator(node) is not None and reads <= seeing:
+            kernel = kernel_of(node, _title(node), flat=flat)
+        if kernel is not None:
+            found.append(kernel)
+        elif foreign_operator(node) is not None or not behind.isdisjoint(reads):
+            behind.update(node.output)
+            continue
+        if not seeing.isdisjoint(reads):
+            seeing.update(filter(None, node.output))
+    return tuple(found)
+
+
+def _fits(part: Any) -> bool:
+    """Whether what stands behind kernels takes what they give, by the number of its dimensions."""
+    onnx = extras.onnx()
+    try:
+        inferred = onnx.shape_inference.infer_shapes(part, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return False
+    part.CopyFrom(inferred)
+    return True
 
 
 def _title(node: Any) -> str:
@@ -117,48 +174,83 @@ def _title_output(node: Any) -> str:
     return next(filter(None, node.output), "")
 
 
-def _rest(model: Any) -> list[Any]:
+def _rest(model: Any, computed: Container[str]) -> list[Any]:
     """The nodes that are not computed, and all behind them, in the order of the graph.
 
     Args:
         model: see `int8cal.models.onnx_file.marked`.
+        computed: the tensors that kernels compute.
     """
     behind: set[str] = set()
     rest = []
     for node in model.graph.node:
-        if foreign_operator(node) is not None or not behind.isdisjoint(node_reads(node)):
+        foreign = foreign_operator(node) is not None and not any(name in computed for name in node.output)
+        if foreign or not behind.isdisjoint(node_reads(node)):
             behind.update(filter(None, node.output))
             rest.append(node)
     return rest
 
 
-def _cut(model: Any, rest: Sequence[Any]) -> None:
-    """Leave the computable part of a model."""
+def _front(whole: Any, kernels: Sequence[Kernel]) -> tuple[Any, list[Any]]:
+    """The computable part of a model, and the nodes that are not in it, those of kernels apart."""
+    part = type(whole).FromString(whole.SerializeToString())
+    computed = {kernel.output for kernel in kernels}
+    rest = _rest(whole, computed)
+    if rest or kernels:
+        _cut(part, {name for node in rest for name in node.output}, [*_wanted(rest), *_inputs(kernels)], kernels)
+    return part, rest
+
+
+def _wanted(rest: Sequence[Any]) -> list[str]:
+    return [name for node in rest for name in node_reads(node)]
+
+
+def _inputs(kernels: Sequence[Kernel]) -> list[str]:
+    return [name for kernel in kernels for name in kernel.inputs]
+
+
+def _cut(model: Any, behind: set[str], wanted: Sequence[str], kernels: Sequence[Kernel]) -> None:
+    """Leave the computable part of a model.
+
+    Args:
+        model: is changed.
+        behind: the tensors that are not computed.
+        wanted: those that are to be outputs, if they are computed from inputs of the model.
+        kernels: what makes new inputs.
+    """
     graph = model.graph
-    behind = {name for node in rest for name in node.output}
-    wanted = dict.fromkeys(name for node in rest for name in node_reads(node))
-    front = [node for node in graph.node if behind.isdisjoint(node.output)]
-    seeing = _seeing(graph, front)
-    given = [output for output in graph.output if output.name not in behind]
-    known = {value.name: value for value in graph.value_info}
-    names = {output.name for output in given}
-    given += [
-        known.get(name) or type(graph.output[0])(name=name) for name in wanted if name in seeing and name not in names
-    ]
+    known = {value.name: value for value in (*graph.value_info, *graph.input)}
+    new = [_as_input(kernel, known) for kernel in kernels]
+    gone = behind | {kernel.output for kernel in kernels}
+    front = [node for node in graph.node if gone.isdisjoint(node.output)]
+    seeing = _seeing(graph, front, [value.name for value in new])
+    outputs = {output.name: output for output in graph.output if output.name not in gone}
+    for name in wanted:
+        if name in seeing and name not in outputs:
+            outputs[name] = known.get(name) or extras.onnx().ValueInfoProto(name=name)
+    _replace(graph.output, outputs.values())
     _replace(graph.node, front)
-    _replace(graph.output, given)
-    names = {output.name for output in given}
-    _replace(graph.value_info, [v for v in graph.value_info if v.name not in names and v.name not in behind])
-    read = {name for node in front for name in node_reads(node)} | names
+    _replace(graph.input, [*graph.input, *new])
+    _replace(graph.value_info, [v for v in graph.value_info if v.name not in outputs and v.name not in gone])
+    read = {name for node in front for name in node_reads(node)} | outputs.keys()
     _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])
     imports = {node.domain for node in front} | {"", "ai.onnx"}
     _replace(model.opset_import, [entry for entry in model.opset_import if entry.domain in imports])
 
 
-def _seeing(graph: Any, nodes: Iterable[Any]) -> set[str]:
-    """Names of the tensors that nodes compute from the inputs of a graph: no constants."""
+def _as_input(kernel: Kernel, known: Mapping[str, Any]) -> Any:
+    """What a kernel gives, as an input of the computable part."""
+    helper, dims = extras.onnx().helper, list(kernel.dims)
+    features = known.get(kernel.inputs[0])
+    if not kernel.chooses and features is not None and len(features.type.tensor_type.shape.dim) == 4:
+        dims[-3] = features.type.tensor_type.shape.dim[1].dim_value or None
+    return helper.make_tensor_value_info(kernel.output, extras.onnx().TensorProto.FLOAT, dims)
+
+
+def _seeing(graph: Any, nodes: Iterable[Any], more: Iterable[str]) -> set[str]:
+    """Names of the tensors that nodes compute from the inputs of a graph and ``more``: no constants."""
     weights = {tensor.name for tensor in graph.initializer}
-    inputs = {value.name for value in graph.input} - weights
+    inputs = {value.name for value in graph.input} - weights | set(more)
     seeing = set(inputs)
     for node in nodes:
         if not seeing.isdisjoint(node_reads(node)):

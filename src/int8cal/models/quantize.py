@@ -19,6 +19,7 @@ from int8cal.errors import UsageError, UseError
 from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.models.agreement import Agreement, measure_agreement
+from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import calibrate
 from int8cal.models.computable import Foreign, computable
 from int8cal.models.graph import all_activations, lost_activations, opset, prepare
@@ -27,7 +28,7 @@ from int8cal.models.overlap import Digested, shared_images
 from int8cal.models.placement import Placement, place
 from int8cal.models.qdq import Range, insert_qdq
 from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
-from int8cal.models.session import InputBinding, Runner, numeric_outputs
+from int8cal.models.session import Runner, numeric_outputs
 from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
@@ -97,6 +98,7 @@ def quantize(
     trt_version: str | None = None,
     input_name: str | None = None,
     layout: Layout | None = None,
+    constants: Constants | None = None,
     evaluation: BatchesLike | None = None,
     agreement: bool = True,
     overwrite: bool = False,
@@ -119,6 +121,7 @@ def quantize(
         trt_version: TensorRT release that will read the cache (``10.3.0``); required with ``trt_cache``.
         input_name: the model's input, to be sure of it.
         layout: layout of that input, where it cannot be told.
+        constants: values of the model's other inputs, which take no images.
         evaluation: held-out images of the same preprocessing, to measure agreement on; as ``batches``.
         agreement: measure agreement on the calibration images.
         overwrite: replace existing files, ``out`` if it is an ONNX model and ``trt_cache`` if it is a cache.
@@ -151,7 +154,7 @@ def quantize(
         if cache_file:
             cache_file.spare(model_paths)
         parts = computable(original)
-        binding = parts.bind(images.shape, name=input_name, layout=layout)
+        binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
         prepared = prepare(parts.model)
         placement = place(prepared, Wiring(prepared, binding, images.shape[1:]), exclude)
         inputs = placement.tensors(prepared)

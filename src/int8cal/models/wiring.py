@@ -8,8 +8,8 @@ from math import prod
 from typing import Any
 
 from int8cal.models import extras
+from int8cal.models.binding import InputBinding
 from int8cal.models.graph import WEIGHTED_OPS, float_tensors
-from int8cal.models.session import InputBinding
 
 _UNARY = frozenset(
     {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Softplus", "Softsign", "HardSwish", "Mish", "Gelu", "Abs", "Neg"}

@@ -12,7 +12,6 @@ from int8cal.check.selection import evenly
 from int8cal.engine.work import Image
 from int8cal.io.progress import watched
 from int8cal.manifest import SkippedImage
-from int8cal.report.objects import class_of, objects_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,9 +101,5 @@ def _brightness(
 def _classes(samples: Sequence[Sample], plan: Plan) -> Counter[str]:
     counted: Counter[str] = Counter()
     for sample in samples:
-        objects = objects_of(sample, plan.spec)
-        if objects is not None:
-            counted.update(item.name for item in objects)
-        elif (folder := class_of(sample)) is not None:
-            counted[folder] += 1
+        counted.update(item.name for item in plan.origin.objects(sample) or ())
     return counted

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from int8cal.check.model import judge_model
+from int8cal.models.binding import InputBinding
 from int8cal.models.probe import Probe, Remembered
-from int8cal.models.session import InputBinding
 
 RANDOM = np.random.default_rng(0)
 

@@ -8,7 +8,7 @@ from int8cal.cli.app import cli
 from int8cal.component.inputs import MAPPINGS
 from int8cal.models.ranges import DEFAULT_PERCENTILE
 from int8cal.report.build import PICTURES
-from int8cal.spec.prototext.roles import ROLES
+from int8cal.spec.document import ROLES
 
 
 def command(*names: str) -> click.Command:

@@ -128,7 +128,7 @@ def test_the_spec_that_is_handed_over_is_the_plans(fake, two_batches, tmp_path, 
     keeper = '#!/bin/sh\ncp "$3" ' + str(tmp_path / "spec.txt") + f'\nexec {fake.command} "$@"\n'
     Fake._write(fake.bin / "detectnet_v2", keeper)
     make(two_batches, tmp_path / "c.tensor", engine="tao")
-    assert (tmp_path / "spec.txt").read_bytes() == two_batches.spec.text.to_bytes()
+    assert (tmp_path / "spec.txt").read_bytes() == two_batches.origin.document.to_bytes()
 
 
 def test_validation_split(fake, streets, native, tmp_path, monkeypatch):
@@ -176,7 +176,7 @@ def test_not_installed(fake, two_batches, tmp_path):
 def test_network_without_the_command(fake, two_batches, tmp_path):
     from dataclasses import replace
 
-    other = replace(two_batches, network=networks.get("ssd"))
+    other = replace(two_batches, origin=replace(two_batches.origin, network=networks.get("ssd")))
     with pytest.raises(UnavailableError, match="no calibration_tensorfile command for ssd") as caught:
         make(other, tmp_path / "c.tensor", engine="tao")
     assert caught.value.exit_code == 8

@@ -8,7 +8,7 @@ from tests.pictures import encode, pixels
 
 from int8cal.engine.work import ChunkWork, EncodedSample, FailedSample, ImageWork
 from int8cal.errors import OutOfMemoryError
-from int8cal.networks.network import Arithmetic
+from int8cal.network_kit.network import Arithmetic
 from int8cal.samples.samples import Sample
 from int8cal.tensorfile.chunks import Compression
 

@@ -10,8 +10,8 @@ import pytest
 from tests.build import record, write_records
 from tests.pictures import all_kinds, encode, pixels
 
+from int8cal.origins.experiment import Spec
 from int8cal.pipeline import read_spec
-from int8cal.spec.prototext.spec import Spec
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from tests.specs import CLASSIFICATION, FASTER_RCNN, SSD, changed
 import int8cal
 from int8cal import networks
 from int8cal.errors import ImageError, UsageError
-from int8cal.networks.network import Evidence
+from int8cal.network_kit.network import Arithmetic, Evidence
 from int8cal.samples.samples import Sample
 
 GREY_FASTER_RCNN = changed(
@@ -44,7 +44,7 @@ class Subject:
     """An arithmetic, with a sample to give it."""
 
     name: str
-    arithmetic: networks.network.Arithmetic
+    arithmetic: Arithmetic
     sample: Sample
 
     def __call__(self, encoded: bytes):

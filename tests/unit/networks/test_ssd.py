@@ -125,7 +125,7 @@ def test_records(here, read):
 
 
 def test_dssd_by_its_config(here, read):
-    assert int8cal.plan(read(SSD)).network.name == "ssd"
+    assert int8cal.plan(read(SSD)).origin.name == "ssd"
     plan = int8cal.plan(read(changed(SSD, ("ssd_config", "dssd_config"))))
-    assert plan.network.name == plan.facts()["network"] == "dssd"
+    assert plan.origin.name == plan.facts()["network"] == "dssd"
     assert plan.arithmetic.name == "dssd.exporter"
