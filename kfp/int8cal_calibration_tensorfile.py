@@ -43,6 +43,8 @@ def int8cal_calibration_tensorfile(
     seed: str = "",
     on_bad_image: str = "fail",
     max_skipped: int = 0,
+    overwrite: bool = False,
+    allow_unknown_fields: bool = False,
     log_report: bool = False,
 ) -> dsl.ContainerSpec:
     """Put the run's paths into a TAO training spec and make its INT8 calibration tensorfile.
@@ -79,13 +81,16 @@ def int8cal_calibration_tensorfile(
             the training set.
         output_subfolder: Folder of the tensorfile below output_dir/model_app_name.
         output_filename: Name of the tensorfile.
-        network: Network of the spec, such as detectnet_v2. Left out: found from the spec.
+        network: Network that the spec must be of, such as detectnet_v2. Left out: found from the spec.
         num_epochs: Number of training epochs to write into the updated spec. Left out: the spec's own stays.
         engine: native: int8cal makes the batches. ray: the same on the Ray cluster of RAY_ADDRESS. tao:
             NVIDIA's own command, where it is installed, gets the updated spec.
         seed: Seed of the sample order. Left out: the spec's own.
         on_bad_image: What to do about an image that cannot be used: fail, or skip up to max_skipped of them.
         max_skipped: How many images may be left out with on_bad_image skip.
+        overwrite: Replace what another request left in the output: a tensorfile, its record and page, and the
+            updated spec.
+        allow_unknown_fields: Take a spec with unknown fields, and warn of them. Off: they are an error.
         log_report: Log the HTML report, with pictures of the samples, to MLflow. Off: no picture leaves the
             output folder.
     """
@@ -157,6 +162,10 @@ def int8cal_calibration_tensorfile(
             on_bad_image,
             "--max_skipped",
             max_skipped,
+            "--overwrite",
+            overwrite,
+            "--allow_unknown_fields",
+            allow_unknown_fields,
             "--log_report",
             log_report,
             "--output_dir",

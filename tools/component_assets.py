@@ -69,6 +69,7 @@ COMPONENTS = (
 
 def spec_yaml(component: AzureComponent) -> str:
     """``spec.yaml`` of an Azure ML component."""
+    only = " --original_inputs" if component.original_only else ""
     lines = [
         "# Made by tools/generate_component_docs.py from src/int8cal/component/inputs.py: change that, not this.",
         "$schema: https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json",
@@ -97,7 +98,7 @@ def spec_yaml(component: AzureComponent) -> str:
         "# literally, whatever they hold; and since exec ends the shell (or exit does, where bash cannot make the",
         "# here-document), nothing after it is ever run.",
         "command: |-",
-        f"  exec int8cal component --inputs_from - <<'{DELIMITER}' || exit 5",
+        f"  exec int8cal component{only} --inputs_from - <<'{DELIMITER}' || exit 5",
         *(f"  {_command_line(item)}" for item in component.inputs),
         f"  {OUTPUT_DIR}=${{{{outputs.{OUTPUT_DIR}}}}}",
         f"  {DELIMITER}",
@@ -167,13 +168,14 @@ def command_table() -> str:
     )
 
 
-def substitution_table() -> str:
+def substitution_table(component: AzureComponent) -> str:
     """The arguments of the spec substitution and the inputs that make them."""
     rows: list[tuple[str, ...]] = [("what", "", "full path in the run", "reference in the spec")]
     for mapping in MAPPINGS:
         needed = "required" if _input(mapping.reference).required else "optional"
         rows.append((mapping.title, needed, f"`{_full_path(mapping)}`", f"`${{{mapping.reference}}}`"))
-    rows.append(("number of epochs", "optional", "`${num_epochs}`", "`num_epochs` or `n_epochs` of the training"))
+    if _input("num_epochs") in component.inputs:
+        rows.append(("number of epochs", "optional", "`${num_epochs}`", "`num_epochs` or `n_epochs` of the training"))
     return table(rows)
 
 
