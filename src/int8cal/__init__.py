@@ -22,8 +22,10 @@ TYPE_CHECKING = False  # to type checkers it is true; importing it takes longer 
 if TYPE_CHECKING:
     from typing import Any
 
+    from int8cal.check.inspection import Inspection, inspect
     from int8cal.check.rebuild import Claim
-    from int8cal.check.verify import verify
+    from int8cal.check.verify import Verification, verify
+    from int8cal.engine.batches import PlanBatches
     from int8cal.errors import (
         DataError,
         EngineFailedError,
@@ -42,39 +44,58 @@ if TYPE_CHECKING:
         UseError,
     )
     from int8cal.exports import readers
-    from int8cal.exports.formats import export
+    from int8cal.exports.formats import Exported, export
     from int8cal.manifest import Manifest
-    from int8cal.models.compare import compare
-    from int8cal.models.quantize import quantize
+    from int8cal.models.agreement import Agreement
+    from int8cal.models.compare import Comparison, compare
+    from int8cal.models.quantize import QuantizeReport, quantize
     from int8cal.origins.experiment import Spec, read_spec
     from int8cal.pipeline import make, plan
     from int8cal.plans import Plan
     from int8cal.report.build import write_report
     from int8cal.tensorfile import TensorFile
+    from int8cal.tensorfile.findings import Finding
+    from int8cal.types import Batches
 
 _HOME = {
-    "Manifest": "manifest",
+    "Agreement": "models.agreement",
+    "Batches": "types",
     "Claim": "check.rebuild",
+    "Comparison": "models.compare",
+    "Exported": "exports.formats",
+    "Finding": "tensorfile.findings",
+    "Inspection": "check.inspection",
+    "Manifest": "manifest",
     "Plan": "plans",
+    "PlanBatches": "engine.batches",
+    "QuantizeReport": "models.quantize",
     "Spec": "origins.experiment",
     "TensorFile": "tensorfile",
+    "Verification": "check.verify",
     "compare": "models.compare",
     "export": "exports.formats",
+    "inspect": "check.inspection",
     "make": "pipeline",
     "plan": "pipeline",
-    "readers": "exports.readers",
     "quantize": "models.quantize",
     "read_spec": "origins.experiment",
+    "readers": "exports.readers",
     "verify": "check.verify",
     "write_report": "report.build",
 }
 
 __all__ = [
+    "Agreement",
+    "Batches",
     "Claim",
+    "Comparison",
     "DataError",
     "EngineFailedError",
+    "Exported",
+    "Finding",
     "ImageError",
     "ImageShapeError",
+    "Inspection",
     "Int8calError",
     "Manifest",
     "MissingDataError",
@@ -82,6 +103,8 @@ __all__ = [
     "OutputError",
     "OutputExistsError",
     "Plan",
+    "PlanBatches",
+    "QuantizeReport",
     "RecordError",
     "Spec",
     "SpecError",
@@ -90,9 +113,11 @@ __all__ = [
     "UnavailableError",
     "UsageError",
     "UseError",
+    "Verification",
     "__version__",
     "compare",
     "export",
+    "inspect",
     "make",
     "plan",
     "quantize",

@@ -22,10 +22,11 @@ from int8cal.errors import EngineFailedError, OutputError
 from int8cal.io.file_kinds import FileKind
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import open_regular
+from int8cal.io.summary import Summarised, times
 from int8cal.samples.encoded import sample_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from int8cal.engine.work import FailedSample
     from int8cal.plans import Plan
@@ -64,8 +65,8 @@ class SkippedImage:
         return cls(sample.frame_id, sample.source, error.where or sample_place(sample), error.message)
 
 
-@dataclass(frozen=True)
-class Manifest:
+@dataclass(frozen=True, repr=False)
+class Manifest(Summarised):
     """The record of one run.
 
     Attributes:
@@ -98,6 +99,24 @@ class Manifest:
         """(B, C, H, W) of every batch."""
         channels, height, width = self.facts["image_shape"]
         return int(self.facts["batch_size"]), int(channels), int(height), int(width)
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        skipped = f", {len(self.skipped)} images left out" if self.skipped else ""
+        return f"{self.path}: {self.batches} batches of {times(self.shape)} float32{skipped}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The few facts that a notebook shows."""
+        yield "batches", f"{self.batches} of {times(self.shape)} float32"
+        for name in ("network", "split", "seed", "plan_sha256"):
+            yield name, self.facts.get(name)
+        for name in ("engine", "seconds", "images_per_second"):
+            if name in self.run:
+                yield name, self.run[name]
+        for image in self.skipped:
+            yield "left out", f"{image.where}: {image.reason}"
+        for warning in self.warnings:
+            yield "warning", warning
 
     def to_json(self) -> dict[str, Any]:
         """What ``<output>.json`` and ``--json`` hold, without the sample table."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from int8cal import manifest as manifests
 from int8cal.engine import Job, engine_named
 from int8cal.errors import EngineFailedError, UsageError
+from int8cal.io.paths import given_path
 from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.origins.experiment import read_spec
 from int8cal.origins.origin import Choice, Origin
@@ -59,7 +60,7 @@ def plan(
         SpecError: the spec asks for something impossible.
         DataError: the data set cannot give what is asked for.
     """
-    origin = read_spec(origin) if isinstance(origin, str | os.PathLike) else origin
+    origin = origin if isinstance(origin, Origin) else read_spec(origin)
     choice = Choice(split, max_batches, seed, batch_size, data_root, cal_image_dir, recursive, options or {})
     return plan_of(origin, choice)
 
@@ -114,7 +115,7 @@ def make(
         UnavailableError: engine ``ray``: no cluster, or one that does not fit; ``tao``: NVIDIA's command is not there.
         EngineFailedError: NVIDIA's command failed.
     """
-    out = os.fspath(out)
+    out = given_path(out, "the tensorfile")
     plan = plan if isinstance(plan, Plan) else _plan(plan)
     doer, encoder = engine_named(engine), Compression.named(compression)
     skipping = _checked_skipping(on_bad_image, max_skipped)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from int8cal.errors import DataError, UsageError
+from int8cal.errors import DataError, SpecError, UsageError
 from int8cal.io.safe_text import printable
+from int8cal.io.summary import Summarised, times
 from int8cal.samples.encoded import sample_place
 from int8cal.samples.paths import path_text
 from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE, MAX_BATCH_BYTES, MAX_SEED, is_seed
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from int8cal.types import SampleOrder, SplitName
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Summarised):
     """A run that is decided and not yet done. Nothing was decoded or written to make it.
 
     Attributes:
@@ -132,6 +133,22 @@ class Plan:
                 first_of.setdefault(os.path.dirname(sample.path), sample.path)
         images = (path if os.path.isfile(path) else folder for folder, path in first_of.items())
         return (*records, *images)
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        split = self.images_from if self.split is None else self.split
+        return f"{self.origin.name}: {self.batch_count} batches of {times(self.shape)} float32, {split}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The few facts that a notebook shows."""
+        yield "origin", f"{self.origin.path} ({self.origin.name})"
+        yield "images from", self.images_from if self.split is None else f"{self.split} split"
+        yield "batches", f"{self.batch_count} of {times(self.shape)} float32, {self.nbytes / 1e6:,.1f} MB"
+        yield "seed", self.seed
+        yield "arithmetic", f"{self.arithmetic.name} ({self.arithmetic.evidence})"
+        yield "first samples", ", ".join(sample.frame_id for sample in self.candidates(min(5, self.image_count)))
+        for warning in self.warnings:
+            yield "warning", warning
 
     def facts(self) -> dict[str, Any]:
         """What decides the result, but for the samples, as JSON types."""
@@ -264,11 +281,12 @@ def _common_shape(decision: Decision, images: int) -> tuple[int, int, int]:
     for sample in chosen:
         other = arithmetic.shape(sample)
         if other != shape:
-            raise DataError(
+            error = SpecError if arithmetic.same_shape else DataError
+            raise error(
                 f"{first.frame_id} becomes {shape} (channels, height, width), {sample.frame_id} becomes {other}; "
                 "a tensorfile holds one shape",
                 where=sample_place(sample),
-                hint="Let the spec resize to one fixed size, or keep images of one size.",
+                hint=arithmetic.same_shape or "Let the spec resize to one fixed size, or keep images of one size.",
             )
     if math.prod(shape) * 4 * batch_size > MAX_BATCH_BYTES:
         raise UsageError(

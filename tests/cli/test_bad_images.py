@@ -129,8 +129,9 @@ def test_record_that_was_changed(run, dataset):
 
 def test_too_little_memory_is_said_and_no_image_skipped_for_it(dataset, tmp_path):
     root, spec = dataset
+    Image.new("RGBA", (8000, 8000)).save(tmp_path / "large.png", compress_level=1)
     for image in (root / "training").rglob("*.png"):
-        Image.new("RGBA", (8000, 8000)).save(image)
+        shutil.copy(tmp_path / "large.png", image)
     out = tmp_path / "out"
     script = f"""
 import resource, sys

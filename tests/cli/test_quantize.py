@@ -202,13 +202,13 @@ def test_user_errors_are_two_lines_with_the_right_code(
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
-def test_without_the_extra_the_pip_line_is_given(run_cli: Any, tensor: str, tmp_path: Path, package: str) -> None:
+def test_without_the_extra_the_pip_line_is_given(run_process: Any, tensor: str, tmp_path: Path, package: str) -> None:
     blocked = tmp_path / "blocked"
     blocked.mkdir()
     (blocked / f"{package}.py").write_text("raise ImportError('blocked')\n")
     search = os.pathsep.join([str(blocked), *filter(None, sys.path)])
 
-    done = run_cli("quantize", MODEL, tensor, "-o", "int8.onnx", env={"PYTHONPATH": search})
+    done = run_process("quantize", MODEL, tensor, "-o", "int8.onnx", env={"PYTHONPATH": search})
 
     assert done.code == 8
     assert "pip install 'int8cal[quantize]'" in done.stderr

@@ -18,6 +18,7 @@ from int8cal.check.selection import some_images
 from int8cal.errors import ImageShapeError, UseError
 from int8cal.io.safe_text import printable
 from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.batches import opened_file
 from int8cal.tensorfile.findings import Finding
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _CHECK_SPEC = "Check preprocessing and model against each other: int8cal verify 
 
 
 def try_model(
-    path: str | os.PathLike[str],
+    file: str | os.PathLike[str] | TensorFile,
     model: str | os.PathLike[str],
     *,
     input_name: str | None = None,
@@ -50,14 +51,13 @@ def try_model(
     """Show a float model images from all over a tensorfile, and judge what it makes of them.
 
     Args:
-        path: the tensorfile.
+        file: a tensorfile, or its path.
         model: the float ONNX model; that it takes images of another shape is a finding.
         input_name: its input, to be sure of it.
         layout: layout of that input, where it cannot be told.
         constants: values of its other inputs, which take no images.
 
     Raises:
-        TensorFileError: the file cannot be opened as a tensorfile at all.
         UseError: the model cannot be read, or nothing can be told by it: its input cannot be fed, or it fails.
         UnavailableError: onnx or onnxruntime is not installed.
     """
@@ -65,8 +65,8 @@ def try_model(
     from int8cal.models.probe import probe
 
     loaded = load_model(model)
-    with TensorFile(path) as file:
-        images = some_images(file, PROBED_IMAGES)
+    with opened_file(file) as opened:
+        images = some_images(opened, PROBED_IMAGES)
     if not len(images):
         return []  # which is reported of the file itself
     try:

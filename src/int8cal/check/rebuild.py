@@ -6,6 +6,7 @@ options, the spec, and the file's own size.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from int8cal.engine.work import FailedSample, Image, ImageWork
 from int8cal.errors import DataError, UsageError
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import printable, shortened
+from int8cal.origins.experiment import read_spec
+from int8cal.origins.origin import Origin
 from int8cal.pipeline import plan
 from int8cal.samples.encoded import sample_place
 from int8cal.tensorfile.digest import digest_of
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from int8cal.check.statistics import ImageStatistics
-    from int8cal.origins.origin import Origin
     from int8cal.plans import Plan
     from int8cal.samples.samples import Sample
     from int8cal.tensorfile import TensorFile
@@ -105,6 +107,24 @@ class Claim:
                 "Compare that with what the network is trained and run with.",
             )
         ]
+
+
+def claim_of(spec: Origin | str | os.PathLike[str] | None, claim: Claim | None = None) -> Claim | None:
+    """What a caller says a tensorfile is made from: a spec, its path, or more than that.
+
+    Raises:
+        UsageError: both are given, or one is of a wrong type.
+        SpecError: the spec cannot be read.
+    """
+    if claim is not None and not isinstance(claim, Claim):
+        raise UsageError(
+            f"a claim cannot be of the type {type(claim).__name__}", hint="Give int8cal.Claim(spec), or spec=…"
+        )
+    if spec is None:
+        return claim
+    if claim is not None:
+        raise UsageError("spec and claim say the same", hint="Give one of them.")
+    return Claim(spec if isinstance(spec, Origin) else read_spec(spec))
 
 
 def planned(claim: Claim, file: TensorFile) -> tuple[list[Finding], Plan | None]:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from int8cal import networks
 from int8cal.check.model import try_model
 from int8cal.check.presets import stated
-from int8cal.check.rebuild import InOrder, in_any_order, planned
+from int8cal.check.rebuild import InOrder, claim_of, in_any_order, planned
 from int8cal.check.record import compare_record, facts_of
 from int8cal.check.sense import sense
 from int8cal.check.statistics import Statistics
 from int8cal.errors import TensorFileError
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import shortened
-from int8cal.tensorfile import TensorFile
+from int8cal.io.summary import Summarised, times
+from int8cal.tensorfile.batches import opened_file
 from int8cal.tensorfile.check import ValueCheck, check_structure
 from int8cal.tensorfile.findings import LEVELS, Finding, by_level
 from int8cal.tensorfile.layout import SKIPPED
@@ -26,7 +27,9 @@ from int8cal.tensorfile.layout import SKIPPED
 if TYPE_CHECKING:
     from int8cal.check.rebuild import Claim, MadeFrom
     from int8cal.models.binding import Constants
+    from int8cal.origins.origin import Origin
     from int8cal.plans import Plan
+    from int8cal.tensorfile import TensorFile
     from int8cal.types import BatchNCHW_f32, Layout, Progress
 
 
@@ -37,8 +40,8 @@ class Watcher(Protocol):
         """Images that follow each other in the file, the first of them with its number (NCHW, finite)."""
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Summarised):
     """What `verify` found.
 
     Attributes:
@@ -58,6 +61,15 @@ class Verification:
     findings: tuple[Finding, ...]
     plan: Plan | None = None
     made_from: Mapping[int, MadeFrom] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        return f"{self.path}: {self.verdict}; {self.batches} batches of {times(self.shape)}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The findings, and what to do about each."""
+        for finding in self.findings:
+            yield finding.level, f"{finding.message} [{finding.code}] {finding.hint}"
 
     def count(self, level: str) -> int:
         """Number of findings of a level."""
@@ -102,8 +114,9 @@ class Verification:
 
 
 def verify(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | TensorFile,
     *,
+    spec: Origin | str | os.PathLike[str] | None = None,
     claim: Claim | None = None,
     model: str | os.PathLike[str] | None = None,
     input_name: str | None = None,
@@ -116,8 +129,10 @@ def verify(
     """Check structure, values and sense of a tensorfile, and whether it is what a spec asks for.
 
     Args:
-        path: the file.
-        claim: the spec to make its images from again; None: they are judged by themselves.
+        path: a tensorfile, or its path.
+        spec: the spec or another origin, or its path, to make the images from again and compare every bit; None: they
+            are judged by themselves.
+        claim: the same with more to say about it, in place of ``spec``.
         model: a float ONNX model to show a few of the images to; None: none. Needs the extra ``quantize``.
         input_name: the model's input, to be sure of it.
         layout: layout of that input, where it cannot be told.
@@ -130,13 +145,17 @@ def verify(
         The findings. Errors among them are not raised: see `Verification.require_sound`.
 
     Raises:
+        UsageError: an argument is of a wrong type, or ``spec`` and ``claim`` are given both.
         TensorFileError: it cannot be opened as a tensorfile at all.
         SpecError, DataError: its images cannot be made again.
         UseError: the model cannot be read, or nothing can be told by it: its input cannot be fed, or it fails.
         UnavailableError: the model asks for an extra that is not installed.
     """
-    seen = [] if model is None else try_model(path, model, input_name=input_name, layout=layout, constants=constants)
-    with TensorFile(path) as file:
+    claim = claim_of(spec, claim)
+    with opened_file(path) as file:
+        seen = []
+        if model is not None:
+            seen = try_model(file, model, input_name=input_name, layout=layout, constants=constants)
         structure = [*check_structure(file), *_unknown_network(file)]
         values, statistics = ValueCheck(file), Statistics(file.shape[1])
         rebuilt = _Rebuild(claim, file, workers)

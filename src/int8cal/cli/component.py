@@ -12,11 +12,15 @@ from int8cal.cli.options import POSSIBLY_EMPTY, Command, decorated, json_option
 from int8cal.component.inputs import INPUTS, OUTPUT_DESCRIPTION, OUTPUT_DIR, ComponentInput
 from int8cal.component.values import MAX_INPUT_BYTES, read_lines
 from int8cal.errors import UsageError
+from int8cal.io.paths import read_once, refuse_missing_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from int8cal.component.run import Outcome
+
+_WRITER_SECONDS = 10.0
+"""How long a named pipe may have no writer."""
 
 
 def _option(name: str, text: str, metavar: str, **facts: Any) -> Callable[[Command], Command]:
@@ -95,9 +99,9 @@ def _read(path: str) -> str:
         if path == "-":
             content = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
         else:
-            with open(path, "rb") as file:
-                content = file.read(MAX_INPUT_BYTES + 1)
+            content = read_once(path, MAX_INPUT_BYTES, writer_seconds=_WRITER_SECONDS)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        refuse_missing_address(path)
         reason = getattr(error, "strerror", None) or error
         hint = "Give --inputs_from a file with lines of name=value, or - for standard input."
         raise UsageError(f"cannot be read: {reason}", where=_file_name(path), hint=hint) from error

@@ -114,9 +114,10 @@ def configure_logging(*, verbose: bool = False, log_file: str | None = None) -> 
 
 
 def _opened_log(path: str) -> logging.Handler:
-    from int8cal.io.paths import kind_of_file
+    from int8cal.io.paths import kind_of_file, refuse_address
 
     hint = "Give --log_file the name of a file, in a folder that can be written to."
+    refuse_address(path)
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         if kind_of_file(path, follow_links=True) == "a named pipe" and not os.path.realpath(path).startswith("/proc/"):

@@ -28,7 +28,7 @@ _spec = click.option(
     "spec",
     required=True,
     metavar="SPEC",
-    help="Training experiment spec (protobuf text).",
+    help="Training experiment spec (protobuf text, or YAML).",
 )
 
 _images_of = decorated(
@@ -157,6 +157,8 @@ def _spec_and_choice(network: Network | None) -> Callable[[Command], Command]:
         ),
         _reading,
     ]
+    if network is None or len(network.splits) > 2:
+        decorators += _of_yaml(network)
     decorators += [
         click.option(
             f"--{option.name}",
@@ -166,6 +168,18 @@ def _spec_and_choice(network: Network | None) -> Callable[[Command], Command]:
         for option in (network.options if network else ())
     ]
     return decorated(*decorators)
+
+
+def _of_yaml(network: Network | None) -> list[Callable[[Command], Command]]:
+    """What specs in YAML have beside the others: more splits, and overrides."""
+    choices = click.Choice(network.splits) if network else click.STRING
+    first = network.splits[0] if network else "that of the network"
+    return [
+        click.option(
+            "--split", type=choices, metavar=None if network else "SPLIT", help=f"Which images.  [default: {first}]"
+        ),
+        click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
+    ]
 
 
 def _default_batches(network: Network | None) -> str:
@@ -295,19 +309,28 @@ def _planned(
     allow_unknown_fields: bool,
     strict: bool,
     strict_network: bool,
+    split: str | None = None,
+    overrides: tuple[str, ...] = (),
     **options: str | None,
 ) -> Plan:
     from int8cal.origins.experiment import read_spec
     from int8cal.pipeline import plan
 
+    if split and use_validation_set:
+        raise click.UsageError("--use_validation_set is --split val: give one of them")
     read = read_spec(
-        spec, network, allow_unknown_fields=allow_unknown_fields, strict=strict, strict_network=strict_network
+        spec,
+        network,
+        allow_unknown_fields=allow_unknown_fields,
+        strict=strict,
+        strict_network=strict_network,
+        overrides=overrides,
     )
     for warning in read.warnings:
         console.note(f"warning: {warning}")
     planned = plan(
         read,
-        split="validation" if use_validation_set else None,
+        split="validation" if use_validation_set else split,
         max_batches=max_batches,
         seed=seed,
         batch_size=batch_size,

@@ -131,6 +131,7 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
         ],
         "behind": list(report.behind),
         "opset": {"float": report.opset[0], "int8": report.opset[1]},
+        "from_float16": report.from_float16,
         "bytes": {"float": report.float_bytes, "int8": report.int8_bytes},
         "amax": report.amax,
         "inactive": list(report.inactive),
@@ -155,6 +156,8 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
             lines.append(f"not listed there: {len(report.unlisted)} tensors that are merged into others (see --json)")
     if report.excluded:
         lines.append(f"left in float: {', '.join(report.excluded)}")
+    if report.from_float16:
+        lines.append("the model holds 16-bit floats: ranges are those of float32, and so is what stays float")
     for computed, how in ((False, "not computed here"), (True, "computed for calibration by our own formulas")):
         nodes = [f"{node.name} ({node.operator})" for node in report.foreign if node.computed is computed]
         if nodes:

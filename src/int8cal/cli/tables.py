@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from int8cal.manifest import Manifest
     from int8cal.plans import Plan
 
@@ -19,7 +21,7 @@ def run_table(manifest: Manifest) -> list[tuple[str, object]]:
         ("tensorfile", manifest.path),
         ("batches", f"{manifest.batches} of {batch_size} images, {channels} x {height} x {width} float32"),
         ("images", _images(facts["images"], facts["split"])),
-        ("order", f"seed {facts['seed']}"),
+        ("order", _order(facts["options"], facts["seed"])),
         ("arithmetic", f"{facts['arithmetic']['name']} ({facts['arithmetic']['evidence']})"),
     ]
     rows += [(name, count) for name, count in facts["dataset"].items() if name != "sources"]
@@ -44,7 +46,7 @@ def plan_table(plan: Plan) -> list[tuple[str, object]]:
         ("batches", f"{plan.batch_count} of {plan.batch_size} images"),
         ("shape", "{} x {} x {} x {} float32".format(*plan.shape)),
         ("size", f"{plan.nbytes / 1e6:,.1f} MB uncompressed"),
-        ("order", f"seed {plan.seed}"),
+        ("order", _order(plan.options, plan.seed)),
         ("arithmetic", f"{plan.arithmetic.name} ({plan.arithmetic.evidence})"),
         ("plan", plan.sha256),
     ]
@@ -55,6 +57,10 @@ def plan_table(plan: Plan) -> list[tuple[str, object]]:
     if len(missing) > _MISSING_SHOWN:
         rows.append(("", f"and {len(missing) - _MISSING_SHOWN} more"))
     return rows
+
+
+def _order(options: Mapping[str, str], seed: int) -> str:
+    return "as listed" if options.get("order") == "listing" else f"seed {seed}"
 
 
 def _images(images_from: str, split: str | None) -> str:

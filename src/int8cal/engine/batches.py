@@ -12,6 +12,7 @@ import numpy as np
 from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import FailedSample, ImageWork
 from int8cal.errors import UsageError
+from int8cal.io.summary import Summarised, times
 
 if TYPE_CHECKING:
     from int8cal.plans import Plan
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from int8cal.types import BatchNCHW_f32
 
 
-@dataclass(frozen=True)
-class PlanBatches:
+@dataclass(frozen=True, repr=False)
+class PlanBatches(Summarised):
     """Calibration batches (`int8cal.types.Batches`) of a plan: float32 (B, C, H, W), RGB or as the network takes them.
 
     Iterating decodes and preprocesses the images on threads, a bounded number at a time. The first image that cannot be
@@ -79,6 +80,6 @@ class PlanBatches:
                     yield batch
                     batch = np.empty(self.shape, np.float32)
 
-    def __repr__(self) -> str:
-        batch, channels, height, width = self.shape
-        return f"<{len(self)} batches of {batch} × {channels} × {height} × {width} float32, {self.plan.origin.name}>"
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        return f"{len(self)} batches of {times(self.shape)} float32, {self.plan.origin.name}"

@@ -17,7 +17,7 @@ from int8cal.errors import OutputError, OutputExistsError, UsageError
 from int8cal.exports.readers import Rebatched
 from int8cal.io.file_kinds import NPY, NPZ, POLYGRAPHY_SCRIPT, TENSORFILE
 from int8cal.io.files import OutputFile
-from int8cal.io.paths import absolute, output_errors, refuse_address, require_free_space
+from int8cal.io.paths import absolute, given_path, output_errors, refuse_address, require_free_space
 from int8cal.io.progress import watched
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.batches import BatchesLike, opened
@@ -104,11 +104,12 @@ def export(
     """
     _check_options(to, name, layout, rebatch, drop_remainder=drop_remainder, overwrite=overwrite)
     name = DEFAULT_NAME if name is None else name
+    path = given_path(out, "the output")
     with opened(batches) as original:
         source = original if rebatch is None else Rebatched(original, rebatch, drop_remainder=drop_remainder)
         if to == "raw":
-            return _raw(source, os.fspath(out), layout, progress)
-        output = OutputFile(os.fspath(out), overwrite=overwrite, inputs=original.paths, replaces=_KINDS[to])
+            return _raw(source, path, layout, progress)
+        output = OutputFile(path, overwrite=overwrite, inputs=original.paths, replaces=_KINDS[to])
         if to == "polygraphy":
             return _polygraphy(original, source, output, name, rebatch)
         if to == "tensorfile":

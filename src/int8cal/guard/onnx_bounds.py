@@ -31,8 +31,9 @@ _BYTES_PER_MODEL_BYTE = 8
 _CHECK_BYTES = 96 << 20
 _CHECK_BYTES_PER_MODEL_BYTE = 12
 """Checks hold the shapes of all tensors, and several copies of the model."""
-_CHECK_SECONDS = 10.0
+_CHECK_SECONDS = 2.0
 _CHECK_BYTES_PER_SECOND = 10e6
+_CHECK_SECONDS_PER_NODE = 3e-4
 _STACK_BYTES = 8 << 20
 
 _OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
@@ -84,7 +85,7 @@ def limited_memory(most: int) -> Iterator[None]:
             resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def check_apart(check: Callable[[], None], model_bytes: int, path: str) -> None:
+def check_apart(check: Callable[[], None], model_bytes: int, nodes: int, path: str) -> None:
     """Run a check of a model in a child process that has little memory and time: hostile models crash checkers.
 
     Where the process is not ours it is run in place.
@@ -92,6 +93,7 @@ def check_apart(check: Callable[[], None], model_bytes: int, path: str) -> None:
     Args:
         check: raises `UseError` if it finds something.
         model_bytes: size of the model.
+        nodes: how many nodes it has.
         path: the model, for messages.
 
     Raises:
@@ -103,7 +105,7 @@ def check_apart(check: Callable[[], None], model_bytes: int, path: str) -> None:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _be_child(check, model_bytes, writing)
+        _be_child(check, model_bytes, nodes, writing)
     os.close(writing)
     try:
         with open(reading, "rb") as pipe:
@@ -124,10 +126,10 @@ def check_apart(check: Callable[[], None], model_bytes: int, path: str) -> None:
         raise UseError(problem["message"], where=path, hint=problem["hint"])
 
 
-def _be_child(check: Callable[[], None], model_bytes: int, writing: int) -> None:
+def _be_child(check: Callable[[], None], model_bytes: int, nodes: int, writing: int) -> None:
     """Run the check, write what it says, and end; never returns."""
     try:
-        _restrict_child(model_bytes)
+        _restrict_child(model_bytes, nodes)
         problem = None
         try:
             check()
@@ -146,14 +148,15 @@ def _be_child(check: Callable[[], None], model_bytes: int, writing: int) -> None
         os._exit(1)
 
 
-def _restrict_child(model_bytes: int) -> None:
+def _restrict_child(model_bytes: int, nodes: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPROF):
         signal.signal(number, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries say when they crash
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     most = _data_bytes() + _CHECK_BYTES + _CHECK_BYTES_PER_MODEL_BYTE * model_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    signal.setitimer(signal.ITIMER_PROF, _CHECK_SECONDS + model_bytes / _CHECK_BYTES_PER_SECOND)
+    seconds = _CHECK_SECONDS + nodes * _CHECK_SECONDS_PER_NODE + model_bytes / _CHECK_BYTES_PER_SECOND
+    signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _data_bytes() -> int:

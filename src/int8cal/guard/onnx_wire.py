@@ -16,6 +16,7 @@ import numpy as np
 from int8cal.errors import UseError
 
 MAX_FIELDS = 300_000  # a ResNet-50 has 6 thousand, a large vision transformer 0.1 million
+MAX_NODES = 30_000  # large vision models have some thousands; every one of them costs checks, copies and a session
 MAX_DEPTH = 40  # messages inside messages; a plain graph has 6, each If or Loop adds 3
 MAX_RANK = 64  # dimensions of a tensor; NumPy's own limit, and no real tensor has more than 8
 MAX_NUMBERS = 1_000_000  # integers of variable length: shapes, attributes, values that are not stored as raw bytes
@@ -27,7 +28,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
 _BLOCK_BYTES = 1 << 20
 _MAX_VALUE_BYTES = 16  # a complex128
-_TENSOR, _SHAPE = "onnx.TensorProto", "onnx.TensorShapeProto"
+_TENSOR, _SHAPE, _NODE = "onnx.TensorProto", "onnx.TensorShapeProto", "onnx.NodeProto"
 _DIMS, _RAW_DATA = 1, 9
 _FIELDS_OF_DIM = 3  # the dimension itself, its value or name, and its meaning
 _TOO_MANY_DIMENSIONS = f"has a tensor of more than {MAX_RANK} dimensions, which no real model has"
@@ -66,6 +67,7 @@ class _Walk:
     def __init__(self, data: mmap.mmap) -> None:
         self.data = data
         self.fields_left = MAX_FIELDS
+        self.nodes_left = MAX_NODES
         self.numbers_left = MAX_NUMBERS
         self.other_bytes_left = MAX_OTHER_BYTES
         self._fields: dict[str, dict[int, Any]] = {}
@@ -76,6 +78,9 @@ class _Walk:
             raise _MalformedError
         fields = self._fields_of(descriptor)
         tensor = _Tensor() if descriptor.full_name == _TENSOR else None
+        self.nodes_left -= descriptor.full_name == _NODE
+        if self.nodes_left < 0:
+            raise _TooMuchError(f"has more than {MAX_NODES} nodes, which no real model has")
         before = self.fields_left
         position = start
         while position < end:

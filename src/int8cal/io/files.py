@@ -231,7 +231,7 @@ class OutputFile:
         try:
             if self.scratch != self._part:
                 _copy(self.scratch, self._part, os.O_TRUNC, check=self._require_unchanged_part)
-            _flush(self._part)
+            _flush(self._part, os.O_NOFOLLOW)
         except OSError as error:
             raise self._cannot("finish the file", error) from error
         self._prepared = True
@@ -273,7 +273,7 @@ class OutputFile:
     def _flush_name(self) -> None:
         """Make sure that the disk keeps the name; what failed must not be there, complete or not."""
         try:
-            _flush(self._folder)
+            _flush(self._folder, os.O_DIRECTORY)  # which may well be reached by a link
         except OSError:
             self.withdraw()
             raise
@@ -461,8 +461,8 @@ def _copy(source: str, target: str, how: int, check: Callable[[], None] = lambda
         raise
 
 
-def _flush(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _flush(path: str, kind: int) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | kind)
     try:
         flush(descriptor)
     finally:

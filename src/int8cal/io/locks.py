@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 
-from int8cal.io.paths import absolute, cannot
+from int8cal.io.paths import absolute, cannot, refuse_address
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +149,7 @@ class PrivateFolder:
     """
 
     def __init__(self, scratch_dir: str, target: str) -> None:
+        refuse_address(scratch_dir)
         self.parent = absolute(scratch_dir)
         key = hashlib.sha256(os.fsencode(os.path.realpath(target))).hexdigest()[:16]
         self._prefix = f".int8cal-{key}-"

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import select
 import shutil
 import stat
 from typing import TYPE_CHECKING, BinaryIO
@@ -35,6 +36,23 @@ class NotRegularError(OSError):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(errno.EINVAL, "not a regular file", os.fspath(path))
+
+
+def given_path(path: object, what: str) -> str:
+    """A path that a caller gave, as text.
+
+    Args:
+        path: any value.
+        what: what it is a path of, for the message.
+
+    Raises:
+        UsageError: it is not a path.
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise UsageError(
+            f"the path of {what} cannot be of the type {type(path).__name__}", hint="Give a str or a pathlib.Path."
+        )
+    return os.fspath(path)
 
 
 def absolute(path: str) -> str:
@@ -70,7 +88,7 @@ def refuse_address(path: str) -> None:
     """
     if scheme := scheme_of(path):
         raise UsageError(
-            f"is a {scheme} address, and int8cal writes local files only",
+            f"is a remote address ({scheme}:), and int8cal writes local files only",
             where=path,
             hint="Give a local path, such as that of a mounted folder, and upload the result from there.",
         )
@@ -82,9 +100,9 @@ def refuse_missing_address(path: str) -> None:
     Raises:
         UsageError: it is one, and nothing has that name here.
     """
-    if (scheme := scheme_of(path)) and not os.path.lexists(path):
+    if (scheme := scheme_of(path)) and not os.path.exists(path):
         raise UsageError(
-            f"is a {scheme} address, and int8cal reads local files only",
+            f"is a remote address ({scheme}:), and int8cal reads local files only",
             where=path,
             hint="Mount or download it, and give the local path.",
         )
@@ -100,15 +118,62 @@ def open_regular(path: str | os.PathLike[str], *, follow_links: bool = True, buf
 
     Raises:
         NotRegularError: it is there, but it is not a regular file.
+        UsageError: it is not there, for it is the address of a remote file.
         OSError: it cannot be opened.
         ValueError: no file can have the name: it holds a NUL, or what the file system's encoding does not.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW)
-    descriptor = os.open(path, flags)
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        refuse_missing_address(os.fspath(path))
+        raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise NotRegularError(path)
     return os.fdopen(descriptor, "rb", buffering)
+
+
+class NoWriterError(OSError):
+    """A named pipe has no writer, and nobody opens it for writing."""
+
+
+def read_once(path: str, most: int, *, writer_seconds: float) -> bytes:
+    """Read a file or pipe, which cannot be read a second time.
+
+    A named pipe that no program opens for writing would block for ever. Once there is a writer, however slow, it is
+    read to its end.
+
+    Args:
+        path: the file.
+        most: bytes that are read at most; one more tells that there is more.
+        writer_seconds: how long a pipe may have no writer.
+
+    Raises:
+        NoWriterError: a pipe has no writer.
+        OSError: it cannot be read.
+        ValueError: no file can have the name.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        beginning = b""
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            beginning = _from_pipe(file.fileno(), writer_seconds)
+        os.set_blocking(file.fileno(), True)
+        return beginning + file.read(most + 1 - len(beginning))
+
+
+def _from_pipe(descriptor: int, writer_seconds: float) -> bytes:
+    """What had to be read of a pipe to learn that it has a writer, or has had one."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    if poll.poll(writer_seconds * 1000):
+        return b""  # data, or a writer that has gone again
+    try:
+        if beginning := os.read(descriptor, 1):
+            return beginning
+    except BlockingIOError:  # nothing to read yet
+        return b""
+    raise NoWriterError(errno.EPIPE, f"a pipe to which no program has written for {writer_seconds:.0f} seconds")
 
 
 def kind_of_file(path: str, *, follow_links: bool = False) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import prod
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from int8cal.errors import UseError
 from int8cal.io.progress import watched
+from int8cal.io.summary import Summarised
 from int8cal.models.binding import InputBinding
 from int8cal.models.graph import weighted_outputs
 from int8cal.models.session import Runner, numeric_outputs
@@ -115,8 +116,8 @@ def _is_class_scores(values: _Array) -> bool:
     return values.ndim >= 2 and values.shape[1] >= 2 and all(extent == 1 for extent in values.shape[2:])
 
 
-@dataclass(frozen=True)
-class Agreement:
+@dataclass(frozen=True, repr=False)
+class Agreement(Summarised):
     """How far two models are apart on some images.
 
     Attributes:
@@ -130,6 +131,19 @@ class Agreement:
     outputs: tuple[TensorAgreement, ...]
     layers: tuple[TensorAgreement, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        figures = ", ".join(f"{output.name} {output.sqnr_text}" for output in self.outputs[:4])
+        return f"{self.images} images: SQNR in dB {figures}{', …' if len(self.outputs) > 4 else ''}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The figures of every output."""
+        for output in self.outputs:
+            top1 = "" if output.top1 is None else f", same class {output.top1:.1%}"
+            yield output.name, f"SQNR {output.sqnr_text} dB, cosine {output.cosine:.6f}{top1}"
+        for name, reason in self.skipped.items():
+            yield name, f"not compared: {reason}"
 
     def worst_layers(self, count: int = 5) -> tuple[TensorAgreement, ...]:
         """The layers with the lowest SQNR, worst first; before all, those whose values are not finite."""

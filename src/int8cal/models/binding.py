@@ -142,7 +142,7 @@ def _dtype(value: Any) -> str | None:
         return None
     try:
         dtype = extras.onnx().helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-    except KeyError:
+    except extras.LibraryError:
         return None
     return dtype.name if dtype.kind in "fiu" and dtype.isbuiltin else None
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from int8cal.io.summary import Summarised
 from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.binding import Constants
 from int8cal.models.computable import computable
@@ -13,8 +15,8 @@ from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.types import Layout, Progress
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Summarised):
     """Two models and how far they are apart.
 
     Attributes:
@@ -26,6 +28,14 @@ class Comparison:
     agreement: Agreement
     float_bytes: int
     int8_bytes: int
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        return self.agreement.summary()
+
+    def summary_rows(self) -> Iterable[tuple[str, object]]:
+        """The figures of every output."""
+        return self.agreement.summary_rows()
 
 
 def compare(

@@ -157,10 +157,9 @@ def _kernels(whole: Any, *, flat: bool) -> tuple[Kernel, ...]:
 
 def _fits(part: Any) -> bool:
     """Whether what stands behind kernels takes what they give, by the number of its dimensions."""
-    onnx = extras.onnx()
     try:
-        inferred = onnx.shape_inference.infer_shapes(part, strict_mode=True, data_prop=True)
-    except onnx.shape_inference.InferenceError:
+        inferred = extras.onnx().shape_inference.infer_shapes(part, strict_mode=True, data_prop=True)
+    except extras.LibraryError:
         return False
     part.CopyFrom(inferred)
     return True

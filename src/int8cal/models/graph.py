@@ -6,15 +6,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from int8cal.errors import UseError
-from int8cal.io.safe_text import first_line
 from int8cal.models import extras
-from int8cal.models.names import unique_name
+from int8cal.models.names import all_graphs, unique_name
 from int8cal.models.session import open_session
 
 MIN_OPSET = 13  # the first with per-channel QuantizeLinear
 _MIN_IR_VERSION = 7  # what opset 13 goes with; below 4 weights had to be inputs
 WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype"})
 _LOW_PRECISION_OPS = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
 
 
@@ -36,6 +38,39 @@ def prepare(model: Any) -> Any:
     folded = _fold(raise_opset(_with_constant_weights(model)))
     _name_nodes(folded.graph)
     return extras.onnx().shape_inference.infer_shapes(folded)
+
+
+def in_float32(model: Any) -> Any:
+    """The model itself, or a copy in float32 of one that holds float16 or bfloat16 values.
+
+    Weights, constants, inputs, outputs and casts are float32 there; what they hold is the same, and nothing between is
+    rounded to 16 bits any more.
+
+    Args:
+        model: ``onnx.ModelProto``. Operators outside the standard are left as they are.
+    """
+    onnx = extras.onnx()
+    half, float32 = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16), onnx.TensorProto.FLOAT
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    changed = False
+    for graph in all_graphs(copy.graph):
+        tensors = list(graph.initializer)
+        for node in graph.node:
+            standard = onnx.defs.has(node.op_type, node.domain)
+            for attribute in node.attribute:
+                tensors += [attribute.t] if attribute.HasField("t") and standard else []
+                if attribute.name in _TYPE_ATTRIBUTES and attribute.i in half and standard:
+                    attribute.i, changed = float32, True
+        for tensor in tensors:
+            if tensor.data_type in half:
+                values = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+                changed = True
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            if value.type.tensor_type.elem_type in half:
+                value.type.tensor_type.elem_type, changed = float32, True
+    return copy if changed else model
 
 
 def _with_constant_weights(model: Any) -> Any:
@@ -66,9 +101,9 @@ def raise_opset(model: Any, least: int = MIN_OPSET) -> Any:
         return model
     try:
         return extras.onnx().version_converter.convert_version(model, least)
-    except (RuntimeError, ValueError) as error:
+    except extras.LibraryError as error:
         raise UseError(
-            f"opset {opset(model)} cannot be converted to {least}: {first_line(error)}",
+            f"opset {opset(model)} cannot be converted to {least}: {error.said}",
             hint=f"Export the model with opset {least} or later.",
         ) from error
 

@@ -58,7 +58,7 @@ def inner_graphs(node: Any) -> Iterator[Any]:
 def node_reads(node: Any) -> Iterator[str]:
     """Names of the tensors that a node reads, those that the graphs inside it take from outside among them."""
     yield from filter(None, node.input)
-    inside = list(inner_graphs(node))
+    inside = list(inner_graphs(node)) if node.attribute else ()
     if inside:
         own = {value.name for graph in inside for value in (*graph.input, *graph.initializer)}
         own.update(name for graph in inside for inner in graph.node for name in inner.output)

@@ -20,8 +20,7 @@ from int8cal.errors import UseError
 from int8cal.guard.onnx_bounds import check_apart
 from int8cal.guard.onnx_wire import MAX_RANK, NO_MODEL_HINT, check_wire
 from int8cal.io.file_kinds import HDF5_SIGNATURE
-from int8cal.io.paths import open_regular
-from int8cal.io.safe_text import first_line
+from int8cal.io.paths import given_path, open_regular
 from int8cal.models import extras
 from int8cal.models.names import all_graphs, inner_graphs
 
@@ -58,7 +57,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
 def load_with_paths(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
     """As `load_model`, with the paths of all files that the model lies in: its own, and those of external data."""
-    name = os.fspath(path)
+    name = given_path(path, "a model")
     refuse_other_formats(name)
     onnx = extras.onnx()
     model = _parse(onnx, name)
@@ -67,7 +66,7 @@ def load_with_paths(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]
         _check_tensor(onnx, tensor, name)
     _check_operators(model, name)
     _check_ranks(model, name)
-    check_apart(lambda: _check_meaning(onnx, model, name), model.ByteSize(), name)
+    check_apart(lambda: _check_meaning(onnx, model, name), model.ByteSize(), len(model.graph.node), name)
     return model, (name, *external)
 
 
@@ -83,39 +82,44 @@ def check_valid(model: Any, where: str | None = None) -> None:
     Raises:
         UseError: it is no valid model.
     """
-    onnx = extras.onnx()
     checked = marked(model)
     stated = [output for output in checked.graph.output if output.type.tensor_type.HasField("shape")]
     if len(stated) < len(checked.graph.output):  # which TensorRT and ONNX Runtime don't need, and the checker wants
-        stated = [type(output).FromString(output.SerializeToString()) for output in stated]
+        outputs = [type(output).FromString(output.SerializeToString()) for output in stated]
+        checked = type(checked).FromString(checked.SerializeToString())
         del checked.graph.output[:]
-        checked.graph.output.extend(stated)
+        checked.graph.output.extend(outputs)
     for value in checked.graph.input:
         if value.type.WhichOneof("value") == "tensor_type" and not value.type.tensor_type.HasField("shape"):
             hint = "Export the model with the shapes of its inputs; dimensions that vary may have names."
             raise UseError(f"input {value.name!r} states no shape", where=where, hint=hint)
     try:
-        onnx.checker.check_model(checked, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
-        hint = "Export the float model to ONNX again."
-        raise UseError(f"is not a valid ONNX model: {first_line(error)}", where=where, hint=hint) from error
+        extras.onnx().checker.check_model(checked, full_check=True)
+    except extras.LibraryError as error:
+        raise UseError(f"is not a valid ONNX model: {error.said}", where=where, hint=error.hint) from error
 
 
 def marked(model: Any) -> Any:
-    """A copy in which nodes that are not computed here have a domain of their own, which `foreign_operator` knows.
+    """The model, or a copy in which nodes that are not computed have a domain of their own.
 
-    That are operators outside the standard (TensorRT's plug-ins, mostly) and those whose running time nobody can tell
-    (``Loop``), wherever they stand: a node with a graph inside that holds one is one, too.
+    `foreign_operator` tells them. They are the operators outside the standard, TensorRT's plug-ins mostly, and those
+    whose running time nobody can tell (``Loop``); a node with a graph inside that holds one is one, too.
     """
+    versions = {_canonical(entry.domain): int(entry.version) for entry in model.opset_import}
+    known: dict[tuple[str, str], bool] = {}
+
+    def foreign_nodes(node: Any) -> list[Any]:
+        """The node and those inside it that are not computed, if there are any."""
+        inner = [one for graph in inner_graphs(node) for one in graph.node if not _is_computed(one, versions, known)]
+        return [node, *inner] if inner or not _is_computed(node, versions, known) else []
+
+    if not any(map(foreign_nodes, model.graph.node)):
+        return model
     copy = extras.onnx().ModelProto()
     copy.CopyFrom(model)
-    versions = {_canonical(entry.domain): int(entry.version) for entry in copy.opset_import}
-    known: dict[tuple[str, str], bool] = {}
     domains: set[str] = set()
     for node in copy.graph.node:
-        inner = [one for graph in inner_graphs(node) for one in graph.node]
-        foreign = [one for one in (node, *inner) if not _is_computed(one, versions, known)]
-        for one in {id(one): one for one in (node, *foreign)}.values() if foreign else ():
+        for one in foreign_nodes(node):
             domains.add(one.domain)
             one.domain = _FOREIGN_DOMAIN + one.domain
     for domain in sorted(domains):
@@ -280,6 +284,8 @@ def _external_entries(tensor: Any) -> dict[str, str]:
 
 def _check_tensor(onnx: Any, tensor: Any, path: str) -> None:
     """The declared shape and the stored data must agree, or something later allocates what the shape declares."""
+    if tensor.HasField("segment"):
+        raise _bad(path, f"tensor {tensor.name!r} is stored in segments, which nobody writes any more")
     if tensor.data_type == onnx.TensorProto.STRING:
         stored, needed = len(tensor.string_data), _values(tensor, path)
     elif tensor.HasField("raw_data"):
@@ -316,7 +322,7 @@ def _bits(onnx: Any, tensor: Any, path: str) -> int:
             return bits
     try:
         return int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize) * 8
-    except KeyError:
+    except extras.LibraryError:
         raise _bad(path, f"tensor {tensor.name!r} has an unknown data type") from None
 
 

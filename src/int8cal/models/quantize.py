@@ -8,7 +8,7 @@ images once (`calibrate`) → choose thresholds (`ranges`) → insert Q/DQ (`qdq
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -18,11 +18,13 @@ from typing import Any
 from int8cal.errors import UsageError, UseError
 from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
+from int8cal.io.paths import given_path
+from int8cal.io.summary import Summarised
 from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import calibrate
 from int8cal.models.computable import Foreign, computable
-from int8cal.models.graph import all_activations, lost_activations, opset, prepare
+from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare
 from int8cal.models.onnx_file import MAX_BYTES, load_with_paths
 from int8cal.models.overlap import Digested, shared_images
 from int8cal.models.placement import Placement, place
@@ -37,8 +39,8 @@ from int8cal.types import Batches, Layout, Method, Progress
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
 
 
-@dataclass(frozen=True)
-class QuantizeReport:
+@dataclass(frozen=True, repr=False)
+class QuantizeReport(Summarised):
     """What `quantize` did.
 
     Attributes:
@@ -54,6 +56,7 @@ class QuantizeReport:
         inactive: measured activations that were 0 on every image; their scale is arbitrary, and no cache lists them.
         unlisted: activations of the float model that a cache does not list, because another node computes what theirs
             did (such as a convolution before its BatchNormalization).
+        from_float16: whether the model held 16-bit floats, which are float32 in the INT8 model.
         float_bytes, int8_bytes: sizes of the two models, external data included.
         in_sample: agreement on (the first images of) the calibration file itself; None when not measured.
         held_out: agreement on the evaluation file; None without one.
@@ -73,11 +76,27 @@ class QuantizeReport:
     amax: dict[str, float]
     inactive: tuple[str, ...]
     unlisted: tuple[str, ...]
+    from_float16: bool
     float_bytes: int
     int8_bytes: int
     in_sample: Agreement | None
     held_out: Agreement | None
     shared_images: int = 0
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        measured = self.held_out or self.in_sample
+        return f"{self.method}, {self.nodes} nodes, {measured.summary() if measured else f'{self.images} images'}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The few facts that a notebook shows."""
+        yield "method", self.method
+        yield "calibration images", self.images
+        yield "nodes quantised", self.nodes
+        yield "size", f"{self.float_bytes / 1e6:,.1f} MB, in INT8 {self.int8_bytes / 1e6:,.1f} MB"
+        for title, agreement in (("calibration images", self.in_sample), ("held-out images", self.held_out)):
+            for name, figures in agreement.summary_rows() if agreement else ():
+                yield f"{name} on {title}", figures
 
     @property
     def excluded(self) -> tuple[str, ...]:
@@ -142,14 +161,19 @@ def quantize(
         held_out_images = None if evaluation is None else files.enter_context(opened(evaluation))
         if held_out_images is not None:
             _check_evaluation(images, held_out_images)
-        sources = (os.fspath(model), *images.paths, *(held_out_images.paths if held_out_images is not None else ()))
+        sources = (
+            given_path(model, "a model"),
+            *images.paths,
+            *(held_out_images.paths if held_out_images is not None else ()),
+        )
         output = partial(OutputFile, overwrite=overwrite, inputs=sources)
-        model_file = files.enter_context(output(os.fspath(out), replaces=ONNX_MODEL))
+        model_file = files.enter_context(output(given_path(out, "the INT8 model"), replaces=ONNX_MODEL))
         cache_file = (
             files.enter_context(output(os.fspath(trt_cache), replaces=CALIBRATION_CACHE)) if trt_cache else None
         )
 
-        original, model_paths = load_with_paths(model)
+        read, model_paths = load_with_paths(model)
+        original = in_float32(read)
         model_file.spare(model_paths)
         if cache_file:
             cache_file.spare(model_paths)
@@ -186,7 +210,8 @@ def quantize(
             amax=scales,
             inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
             unlisted=tuple(lost_activations(parts.model, prepared)),
-            float_bytes=original.ByteSize(),
+            from_float16=original is not read,
+            float_bytes=read.ByteSize(),
             int8_bytes=len(data),
             in_sample=in_sample,
             held_out=held_out,

@@ -8,9 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from int8cal.errors import UseError
 from int8cal.guard.onnx_bounds import limited_memory, load_limit, run_limit
-from int8cal.io.safe_text import first_line
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
 from int8cal.models.stages import Stage, stages
@@ -170,34 +168,19 @@ def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str]
     options.log_severity_level = extras.FATAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other sessions need the processors
     options.enable_cpu_mem_arena = False  # memory goes back at once; the peak stays that of one part of a batch
-    with limited_memory(load_limit(model.ByteSize())):
-        try:
-            return runtime.InferenceSession(
-                model.SerializeToString(),
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=list(disabled_optimizers),
-            )
-        except _ort_errors() as error:
-            raise UseError(
-                f"ONNX Runtime cannot load the model: {first_line(error)}",
-                hint="Export the model to ONNX again, for an operator set that this ONNX Runtime knows.",
-            ) from error
+    hint = "Export the model to ONNX again, for an operator set that this ONNX Runtime knows."
+    with limited_memory(load_limit(model.ByteSize())), extras.fault_of("ONNX Runtime cannot load the model", hint):
+        return runtime.InferenceSession(
+            model.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=list(disabled_optimizers),
+        )
 
 
 def _run(session: Any, outputs: Sequence[str], feed: dict[str, npt.NDArray[np.float32]]) -> list[Any]:
     if not outputs:
         return []
-    try:
+    hint = "Export the model again for the size and batch size of the tensorfile."
+    with extras.fault_of("the model fails on the samples", hint):
         return list(session.run(list(outputs), feed))
-    except _ort_errors() as error:
-        raise UseError(
-            f"the model fails on the samples: {first_line(error)}",
-            hint="Export the model again for the size and batch size of the tensorfile.",
-        ) from error
-
-
-def _ort_errors() -> tuple[type[Exception], ...]:
-    state = extras.need("onnxruntime.capi.onnxruntime_pybind11_state", "quantize")
-    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
-    return (*(getattr(state, name) for name in names), ValueError, RuntimeError)

@@ -204,7 +204,7 @@ def _shapes(
         value.type.tensor_type.ClearField("shape")
     try:
         fixed = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
-    except onnx.shape_inference.InferenceError:
+    except extras.LibraryError:
         return {}  # rules that need a shape find nothing then
     return {
         value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)

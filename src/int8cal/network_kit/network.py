@@ -6,9 +6,9 @@ it. The registry (`int8cal.networks`) finds those of int8cal and those of other 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from int8cal.samples.order import permutation
 from int8cal.samples.paths import data_root
@@ -27,6 +27,7 @@ def array_size(image: Any) -> Size:
 
 Evidence: TypeAlias = Literal[
     "bit-exact",
+    "bit-exact (TAO 7.0.1)",
     "bit-exact but for colour JPEGs",
     "exporter-equal but for colour JPEGs",
     "not compared",
@@ -36,6 +37,7 @@ Evidence: TypeAlias = Literal[
 """How well an arithmetic is known to equal the reference, for every sample that it is given:
 
 ``bit-exact``: the arrays of the reference's command were compared, and every bit was equal.
+``bit-exact (TAO 7.0.1)``: the same for what the evaluation loader of that release feeds the network.
 ``exporter-equal``: the reference has no such command; the same for what its exporter feeds to TensorRT.
 ``… but for colour JPEGs``: which the reference decodes with another JPEG library.
 ``not compared``: an arithmetic of which one of these is true, on images that no command of the reference gives to it.
@@ -88,6 +90,16 @@ class Option:
     default: str
 
 
+ORDER: Final = Option(
+    name="order",
+    help="listing: as the reference lists the images; seeded: one permutation with --seed; auto: listing for splits "
+    "that the reference does not shuffle, else seeded.",
+    choices=("auto", "seeded", "listing"),
+    default="auto",
+)
+"""For networks that say which of their splits are not shuffled (`Network.listed_splits`)."""
+
+
 @dataclass(frozen=True)
 class ReferenceCommand:
     """How NVIDIA spells its own ``calibration_tensorfile`` command of a network, for the engine ``tao``.
@@ -119,6 +131,7 @@ class Arithmetic:
             ``channel_order`` (``RGB``, ``BGR``, ``grey``) and on either ``value_range``, the values of pixels 0 and
             255, or ``mean`` and ``scale`` with value = (pixel − mean) · scale, in pixel levels, result order.
         size: decoded image → its height and width.
+        same_shape: where results vary in shape: what to change so that they do not, one sentence.
     """
 
     name: str
@@ -128,6 +141,7 @@ class Arithmetic:
     shape: Callable[[Sample], tuple[int, int, int]]
     options: Mapping[str, Any] = field(default_factory=dict)
     size: Callable[[Any], Size] = array_size
+    same_shape: str = ""
 
     def __call__(self, encoded: bytes, sample: Sample) -> ImageCHW_f32:
         """Encoded image file → network input."""
@@ -158,6 +172,9 @@ class Network:
             understand; asked before the tables are applied.
         options: choices beside the spec.
         splits: the parts of its data set; the first is taken when none is named.
+        listed_splits: those that keep the order of the listing, for networks with the option `ORDER`.
+        spec_batches: number of batches that the spec asks for, if it does; it gives way to ``max_batches``.
+        notes: what the user should know of a spec, one sentence each.
         folder_arithmetic: the same as ``arithmetic`` for images from a folder, as the reference's exporter takes them;
             None: it takes none, and they get ``arithmetic`` itself, with the evidence ``not compared``.
         uses_recorded_sizes: the arithmetic depends on the sizes in the records; for images from a folder they are read
@@ -183,6 +200,9 @@ class Network:
     refuse_outdated: Callable[[SpecDocument], None] = lambda spec: None
     options: tuple[Option, ...] = ()
     splits: tuple[SplitName, ...] = ("training", "validation")
+    listed_splits: frozenset[SplitName] = frozenset()
+    spec_batches: Callable[[Message], int | None] = lambda message: None
+    notes: Callable[[SpecDocument], Iterable[str]] = lambda spec: ()
     folder_arithmetic: _MakeArithmetic | None = None
     uses_recorded_sizes: bool = False
     reference_command: ReferenceCommand | None = None

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 from int8cal import networks
 from int8cal.errors import SpecError, UsageError
 from int8cal.io.file_kinds import FileKind
+from int8cal.io.paths import given_path, refuse_missing_address
 from int8cal.io.safe_text import printable
+from int8cal.io.summary import Summarised
 from int8cal.origins.origin import Choice, Decision
 from int8cal.samples.folders import ImageFolder, read_folder
-from int8cal.samples.order import permutation
+from int8cal.samples.order import permutation, sequential
 from int8cal.spec.document import SpecFinding
 from int8cal.spec.languages import language_of
 from int8cal.spec.reading import read_bytes
@@ -36,8 +38,15 @@ if TYPE_CHECKING:
     from int8cal.types import Message, Size, SplitName
 
 
-@dataclass(frozen=True)
-class Spec:
+ORDER = "order"
+"""Name of the option that networks have which say how their splits are ordered (`Network.listed_splits`)."""
+
+_SHORT_NAMES: Mapping[str, str] = {"training": "train", "validation": "val"}
+"""How networks that have more than these two splits call them."""
+
+
+@dataclass(frozen=True, repr=False)
+class Spec(Summarised):
     """An experiment spec that was read, checked, and found to be of a network.
 
     Attributes:
@@ -50,8 +59,19 @@ class Spec:
     network: Network
     notes: tuple[str, ...] = ()
 
-    def __repr__(self) -> str:
-        return f"<Spec of {self.network.name}: {printable(self.path)}>"
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        warned = f", {len(self.warnings)} warnings" if self.warnings else ""
+        return f"{self.network.name}: {self.path}{warned}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The few facts that a notebook shows."""
+        yield "network", f"{self.name}: {self.title}"
+        yield "spec_sha256", self.sha256
+        for value in self.path_values():
+            yield value.role, value.content
+        for warning in self.warnings:
+            yield "warning", warning
 
     @property
     def name(self) -> str:
@@ -111,31 +131,53 @@ class Spec:
         network, document = self.network, self.document
         split = self._split(choice.split)
         options = self.checked_options(choice.options)
-        folder = _image_folder(choice, network.splits[0])
+        folder = _image_folder(choice, elsewhere=choice.split is not None and split != network.splits[0])
         seed = network.seed(document.message) if choice.seed is None else choice.seed
+        if options.get(ORDER) == "auto":
+            options[ORDER] = "listing" if split in network.listed_splits and not folder else "seeded"
         if folder:
             dataset = read_folder(folder, split, size_of=_size_by_header() if network.uses_recorded_sizes else None)
-            order = permutation(len(dataset.samples), seed)
             arithmetic = self._folder_arithmetic(dataset, options)
         else:
             root = network.data_root(os.environ) if choice.data_root is None else choice.data_root
             dataset = network.dataset(document, split, root)
-            order = network.order(document.message, dataset, seed)
             arithmetic = network.arithmetic(document, dataset, options)
+        if options.get(ORDER) == "listing":
+            order = sequential(len(dataset.samples))
+        elif folder:
+            order = permutation(len(dataset.samples), seed)
+        else:
+            order = network.order(document.message, dataset, seed)
+        batch_size = network.batch_size(document.message) if choice.batch_size is None else choice.batch_size
+        max_batches, notes = self._max_batches(choice, len(dataset.samples) // batch_size)
         return Decision(
             split=None if folder else split,
             seed=seed,
-            batch_size=network.batch_size(document.message) if choice.batch_size is None else choice.batch_size,
-            max_batches=network.default_max_batches if choice.max_batches is None else choice.max_batches,
-            dataset=dataset,
+            batch_size=batch_size,
+            max_batches=max_batches,
+            dataset=replace(dataset, warnings=(*dataset.warnings, *notes)) if notes else dataset,
             order=order,
             arithmetic=arithmetic,
             options=options,
             folder=folder,
         )
 
+    def _max_batches(self, choice: Choice, available: int) -> tuple[int, tuple[str, ...]]:
+        """How many batches are wanted; of those that the spec asks for, no more than there are, with a note."""
+        if choice.max_batches is not None:
+            return choice.max_batches, ()
+        wanted = self.network.spec_batches(self.document.message)
+        if wanted is None:
+            return self.network.default_max_batches, ()
+        if wanted <= available or not available:
+            return wanted, ()
+        note = f"{printable(self.path)}: the spec asks for {wanted} batches, and there are {available}: all are made"
+        return available, (note,)
+
     def _split(self, split: SplitName | None) -> SplitName:
         splits = self.network.splits
+        if split not in splits:
+            split = _SHORT_NAMES.get(split or "", split)
         if split is not None and split not in splits:
             raise UsageError(f"there is no split {split!r}", hint=f"Use {' or '.join(splits)}.")
         return split or splits[0]
@@ -165,8 +207,11 @@ def _size_by_header() -> Callable[[bytes, str], Size]:
     return picture_size
 
 
-def _image_folder(choice: Choice, first_split: SplitName) -> ImageFolder | None:
-    """The folder that images are taken from in place of the spec's data; None when none is named."""
+def _image_folder(choice: Choice, *, elsewhere: bool) -> ImageFolder | None:
+    """The folder that images are taken from in place of the spec's data; None when none is named.
+
+    ``elsewhere``: a split was asked for that is not the first.
+    """
     path = choice.cal_image_dir
     if path is not None and not os.fspath(path):
         raise UsageError("an empty path names no folder of images", hint="Give --cal_image_dir the path of one.")
@@ -174,11 +219,12 @@ def _image_folder(choice: Choice, first_split: SplitName) -> ImageFolder | None:
         if choice.recursive:
             raise UsageError("--recursive is for images from a folder", hint="Give --cal_image_dir, too.")
         return None
-    if choice.split not in (None, first_split):
+    if elsewhere:
         raise UsageError(
             "images from a folder belong to no split of the spec",
             hint="Give either --cal_image_dir or --use_validation_set.",
         )
+    refuse_missing_address(os.fspath(path))
     return ImageFolder(os.fspath(path), choice.recursive)
 
 
@@ -189,6 +235,7 @@ def read_document(
     as_asked: bool = False,
     allow_unknown_fields: bool = False,
     strict: bool = False,
+    overrides: Sequence[str] = (),
 ) -> SpecDocument:
     """Read and type a spec file of any kind and language; nothing but its form is checked.
 
@@ -198,22 +245,24 @@ def read_document(
         as_asked: the file is read as a spec of that network, even when it looks like another one's.
         allow_unknown_fields: unknown fields become warnings and are ignored.
         strict: legacy fields are errors.
+        overrides: ``key=value`` each, for languages that have them.
 
     Raises:
         SpecError: the file cannot be read, is no spec that is known, or holds unknown fields.
         UsageError: ``network`` is unknown.
     """
-    path = os.fspath(path)
+    path = given_path(path, "a spec")
     asked = networks.get(network) if network else None
     data = read_bytes(path)
     networks.load_schemas(installed=asked is None)
-    return language_of(data).read(
+    return language_of(data, asked.root if asked else None).read(
         data,
         path,
         asked.root if asked else None,
         beside=as_asked,
         allow_unknown_fields=allow_unknown_fields,
         strict=strict,
+        overrides=overrides,
     )
 
 
@@ -224,6 +273,7 @@ def read_spec(
     allow_unknown_fields: bool = False,
     strict: bool = False,
     strict_network: bool = False,
+    overrides: Sequence[str] = (),
 ) -> Spec:
     """Read, type and check an experiment spec, and find its network.
 
@@ -233,6 +283,7 @@ def read_spec(
         allow_unknown_fields: unknown fields are warnings instead of errors.
         strict: legacy fields, too, are errors.
         strict_network: a spec of another network than ``network`` is an error; else it runs as what it is, and warns.
+        overrides: ``key=value`` each, put in place of what the file says, for languages that have them (YAML).
 
     Returns:
         The typed values with positions and warnings, and the network.
@@ -241,7 +292,9 @@ def read_spec(
         SpecError: the file cannot be read, typed, or fails a check; ``where`` is ``path:line:column``.
         UsageError: ``network`` is unknown.
     """
-    document = read_document(path, network, allow_unknown_fields=allow_unknown_fields, strict=strict)
+    document = read_document(
+        path, network, allow_unknown_fields=allow_unknown_fields, strict=strict, overrides=overrides
+    )
     found = networks.of_document(document)
     notes: tuple[str, ...] = ()
     if network and networks.get(network) is not found:
@@ -250,7 +303,7 @@ def read_spec(
             raise SpecError(message, where=document.path, hint=f"Run: int8cal {found.name} …")
         notes = (f"{document.path}: {message}: runs as {found.name}",)
     require_sound(document, found)
-    return Spec(document, found, notes)
+    return Spec(document, found, (*notes, *found.notes(document)))
 
 
 def require_sound(document: SpecDocument, network: Network | None) -> None:

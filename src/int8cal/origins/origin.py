@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from int8cal.network_kit.network import Arithmetic, LabelledObject
@@ -71,6 +71,7 @@ class Decision:
     folder: ImageFolder | None = None
 
 
+@runtime_checkable
 class Origin(Protocol):
     """What a plan is made from. An origin is read, and is not changed afterwards."""
 

@@ -7,10 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from int8cal import networks
+from int8cal.check.rebuild import claim_of
 from int8cal.check.selection import evenly
 from int8cal.check.sense import is_noise
 from int8cal.check.verify import Verification, verify
 from int8cal.errors import TensorFileError
+from int8cal.io.paths import given_path
 from int8cal.report import charts
 from int8cal.report.objects import Placements
 from int8cal.report.page import Outline, Page, Picture, Sample, commands, manifest_groups
@@ -18,12 +20,14 @@ from int8cal.report.survey import survey
 from int8cal.report.viewing import ContactSheet, LevelCounts, Thumbnail, View, view_of
 from int8cal.report.web_page import page_output
 from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.batches import opened_file
 from int8cal.tensorfile.layout import SKIPPED, split_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from int8cal.check.rebuild import Claim
+    from int8cal.origins.origin import Origin
     from int8cal.types import Progress
 
 PICTURES = 48
@@ -33,9 +37,10 @@ _MAX_SAMPLES = 2000
 
 
 def write_report(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | TensorFile,
     out: str | os.PathLike[str],
     *,
+    spec: Origin | str | os.PathLike[str] | None = None,
     claim: Claim | None = None,
     pictures: int = PICTURES,
     overwrite: bool = False,
@@ -44,9 +49,11 @@ def write_report(
     """Write the HTML report of a tensorfile.
 
     Args:
-        path: the tensorfile.
+        path: a tensorfile, or its path.
         out: the page to write.
-        claim: see `build_page`.
+        spec: the spec or another origin to make the images from again, or its path; adds the proof, box outlines and
+            the comparison with the split.
+        claim: the same with more to say about it, in place of ``spec``; see `build_page`.
         pictures: see `build_page`.
         overwrite: replace an existing page.
         progress: told how far each pass is.
@@ -60,8 +67,12 @@ def write_report(
         SpecError, DataError: its images cannot be made again.
         OutputError: the page exists or cannot be written.
     """
-    inputs = (os.fspath(path), *((claim.origin.path,) if claim else ()))
-    with page_output(os.fspath(out), overwrite=overwrite, inputs=inputs) as output:
+    claim = claim_of(spec, claim)
+    inputs = (
+        path.path if isinstance(path, TensorFile) else given_path(path, "a tensorfile"),
+        *((claim.origin.path,) if claim else ()),
+    )
+    with page_output(given_path(out, "the page"), overwrite=overwrite, inputs=inputs) as output:
         page = build_page(path, claim=claim, pictures=pictures, progress=progress)
         output.write(page.render())
         output.commit()
@@ -69,7 +80,7 @@ def write_report(
 
 
 def build_page(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | TensorFile,
     *,
     claim: Claim | None = None,
     pictures: int = PICTURES,
@@ -87,11 +98,11 @@ def build_page(
         TensorFileError: the file cannot be opened as a tensorfile.
         SpecError, DataError: its images cannot be made again.
     """
-    with TensorFile(path) as file:
+    with opened_file(path) as file:
         view = view_of(file)
         sheet = ContactSheet(view, frozenset(evenly(file.image_count, pictures)))
         counts = LevelCounts(view, file.shape[1])
-        found = verify(path, claim=claim, watchers=(sheet, counts), progress=progress)
+        found = verify(file, claim=claim, watchers=(sheet, counts), progress=progress)
         rows = _sample_rows(file)
         manifest = file.manifest
         size = _size(file)

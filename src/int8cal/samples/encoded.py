@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from int8cal.errors import REPAIR_IMAGE, ImageError, RecordError
+from int8cal.samples import hdf5_frames, lmdb_images
 from int8cal.samples.paths import open_data_file, path_text, raise_lack_of_memory
 from int8cal.samples.samples import Sample
 from int8cal.samples.tfrecord import MAX_ENCODED_BYTES, bytes_feature, parse_features, read_record, record_place
@@ -19,7 +20,7 @@ def sample_place(sample: Sample) -> str:
     """How a sample is named in messages: its image file, or its record when the image is inside."""
     if sample.embedded and sample.record is not None:
         return record_place(sample.record.path, sample.record.offset)
-    return path_text(sample.path)
+    return path_text(f"{sample.path}#{sample.member}" if sample.member else sample.path)
 
 
 def read_encoded(sample: Sample) -> bytes:
@@ -30,6 +31,8 @@ def read_encoded(sample: Sample) -> bytes:
         ImageError: it is not a regular file, larger than `MAX_ENCODED_BYTES`, or cannot be read.
         RecordError: the record that holds the image is damaged, or another one than when the samples were listed.
     """
+    if sample.member:
+        return _read_member(sample)
     if not sample.embedded:
         return _read_file(sample.path)
     where = sample_place(sample)
@@ -43,6 +46,13 @@ def read_encoded(sample: Sample) -> bytes:
             hint="Run again when nothing writes to the data set any more.",
         )
     return bytes_feature(parse_features(record.payload, where), ENCODED_FEATURE, where)
+
+
+def _read_member(sample: Sample) -> bytes:
+    folder, name = os.path.split(sample.path)
+    if name == lmdb_images.DATA_FILE:
+        return lmdb_images.read_image(folder, sample.member)
+    return hdf5_frames.read_frame(sample.path, sample.member)
 
 
 def _read_file(path: str) -> bytes:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from int8cal.errors import DataError, MissingDataError
 from int8cal.samples.encoded import read_encoded
-from int8cal.samples.paths import WORKING_DIRECTORY_HINT, path_text
+from int8cal.samples.paths import WORKING_DIRECTORY_HINT, address_hint, path_text
 from int8cal.samples.samples import Dataset, Sample, Source
 from int8cal.types import Size, SplitName
 
@@ -32,7 +32,7 @@ _FILE_NAMES = (*_IMAGE_NAMES, _LABEL_EXTENSION, ".xml", ".json")
 """The same for names in folders whose folders are not entered."""
 
 
-class _Listing(NamedTuple):
+class FolderListing(NamedTuple):
     """Sorted names in a folder. Links to folders are among the folders."""
 
     folders: list[str]
@@ -67,11 +67,11 @@ def read_class_folders(root: str, split: SplitName) -> Dataset:
         MissingDataError: the folder is not there.
         DataError: it cannot be read, or no image is in it.
     """
-    classes, outside = _list_folder(root, f"folder of {split} images", ())
+    classes, outside = list_folder(root, f"folder of {split} images", ())
     samples: list[Sample] = []
     empty = others = 0
     for name in classes:
-        listed = [os.path.join(name, path) for path in _files_below(os.path.join(root, name), "class folder")]
+        listed = [os.path.join(name, path) for path in files_below(os.path.join(root, name), "class folder")]
         images = [path for path in listed if path.lower().endswith(CLASS_IMAGE_ENDINGS)]
         samples += (Sample(source=0, frame_id=path, path=os.path.join(root, path)) for path in images)
         empty += not images
@@ -111,10 +111,10 @@ def read_labelled_images(index: int, image_dir: str, label_dir: str) -> tuple[So
     """
     labels = {
         stem
-        for stem, extension in map(os.path.splitext, _list_folder(label_dir, "label folder", _FILE_NAMES).files)
+        for stem, extension in map(os.path.splitext, list_folder(label_dir, "label folder", _FILE_NAMES).files)
         if extension == _LABEL_EXTENSION
     }
-    files = _list_folder(image_dir, "image folder", _FILE_NAMES).files
+    files = list_folder(image_dir, "image folder", _FILE_NAMES).files
     stems = [(os.path.splitext(name)[0], name) for name in files if os.path.splitext(name)[1] in IMAGE_EXTENSIONS]
     samples = tuple(
         Sample(source=index, frame_id=name, path=os.path.join(image_dir, name))
@@ -150,9 +150,9 @@ def read_folder(
     what = "folder of calibration images"
     folders: list[str] = []
     if folder.recursive:
-        files = list(_files_below(folder.path, what))
+        files = list(files_below(folder.path, what))
     else:
-        folders, files = _list_folder(folder.path, what, _FILE_NAMES)
+        folders, files = list_folder(folder.path, what, _FILE_NAMES)
     images = [name for name in files if os.path.splitext(name)[1] in IMAGE_EXTENSIONS]
     samples = [Sample(source=0, frame_id=name, path=os.path.join(folder.path, name)) for name in images]
     others = len(files) - len(images)
@@ -180,7 +180,7 @@ def _with_size(sample: Sample, size_of: Callable[[bytes, str], Size]) -> Sample:
     return replace(sample, height=height, width=width)
 
 
-def _list_folder(folder: str, what: str, files: tuple[str, ...]) -> _Listing:
+def list_folder(folder: str, what: str, files: tuple[str, ...]) -> FolderListing:
     """What is in a folder; links to folders count as folders.
 
     Args:
@@ -192,7 +192,7 @@ def _list_folder(folder: str, what: str, files: tuple[str, ...]) -> _Listing:
         MissingDataError: it is not there.
         DataError: it is not a folder, or cannot be read.
     """
-    listing = _Listing([], [])
+    listing = FolderListing([], [])
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -202,7 +202,10 @@ def _list_folder(folder: str, what: str, files: tuple[str, ...]) -> _Listing:
         where = path_text(folder)
         if isinstance(error, FileNotFoundError):
             raise MissingDataError(
-                f"There is no such {what}.", where=where, hint=WORKING_DIRECTORY_HINT, filename=folder
+                f"There is no such {what}.",
+                where=where,
+                hint=address_hint(folder) or WORKING_DIRECTORY_HINT,
+                filename=folder,
             ) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         hint = "It must be a folder that this user may list."
@@ -219,7 +222,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _files_below(folder: str, what: str) -> Iterator[str]:
+def files_below(folder: str, what: str) -> Iterator[str]:
     """Paths of the files below a folder, relative to it: folders ordered by path, names sorted in each.
 
     Links to folders are not followed.
@@ -233,7 +236,7 @@ def _files_below(folder: str, what: str) -> Iterator[str]:
     while waiting:
         inside = waiting.pop()
         parent = os.path.join(folder, inside) if inside else folder
-        folders, found[inside] = _list_folder(parent, what, _IMAGE_NAMES)
+        folders, found[inside] = list_folder(parent, what, _IMAGE_NAMES)
         waiting += (os.path.join(inside, name) for name in folders if not os.path.islink(os.path.join(parent, name)))
     for inside in sorted(found):
         yield from (os.path.join(inside, name) for name in found[inside])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Mapping
 from typing import BinaryIO
 
@@ -15,6 +16,7 @@ from int8cal.samples.glob import expand
 DATA_ROOT_HINT = "Relative paths are joined to DATA_BASE_PATH (else ~/datasets)."
 WORKING_DIRECTORY_HINT = "Relative paths start from the working directory."
 
+_ADDRESS_INSIDE = re.compile(r"(?:^|/)([A-Za-z][A-Za-z0-9+.-]+):/")
 _LONGEST_PATH = 4096
 """Characters that a path may have on any system we know."""
 
@@ -54,8 +56,19 @@ def matching_files(pattern: str, *, hint: str = DATA_ROOT_HINT) -> tuple[str, ..
     impossible = "\0" in pattern or len(pattern) > _LONGEST_PATH
     paths = () if impossible else tuple(sorted(expand(pattern)))
     if not paths:
-        raise MissingDataError(f"No files match pattern {path_text(pattern)}.", hint=hint, filename=pattern)
+        raise MissingDataError(
+            f"No files match pattern {path_text(pattern)}.", hint=address_hint(pattern) or hint, filename=pattern
+        )
     return paths
+
+
+def address_hint(path: str) -> str | None:
+    """What to say when nothing has a path of a spec that holds the address of a remote file, be it behind a folder."""
+    address = _ADDRESS_INSIDE.search(path)
+    if not address:
+        return None
+    scheme = address[1].lower()
+    return f"It is a remote address ({scheme}:), and int8cal reads local files only: mount or download it first."
 
 
 def require_folder(path: str, what: str) -> None:
@@ -67,7 +80,7 @@ def require_folder(path: str, what: str) -> None:
     if not os.path.isdir(path):
         raise MissingDataError(
             f"No {what} found at path: '{path_text(path)}'.",
-            hint=DATA_ROOT_HINT,
+            hint=address_hint(path) or DATA_ROOT_HINT,
             filename=path,
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Protocol
 
@@ -34,6 +34,9 @@ class Language(Protocol):
     def claims(self, data: bytes) -> bool:
         """Whether a file is of this language rather than of the default one."""
 
+    def knows(self, root: str) -> bool:
+        """Whether this is the language of a kind of spec."""
+
     def recognises(self, data: bytes) -> bool:
         """Whether a file reads as a spec of a known kind, be it of several, or one that cannot be run."""
 
@@ -46,6 +49,7 @@ class Language(Protocol):
         beside: bool = False,
         allow_unknown_fields: bool = False,
         strict: bool = False,
+        overrides: Sequence[str] = (),
     ) -> SpecDocument:
         """The bytes of a spec file → its typed values.
 
@@ -56,8 +60,10 @@ class Language(Protocol):
             beside: look for the kind only among those that belong to one network with ``root``.
             allow_unknown_fields: unknown fields become warnings and are ignored.
             strict: legacy fields are errors.
+            overrides: ``key=value`` each, put in place of what the file says.
 
         Raises:
+            UsageError: the language has no overrides, or one is malformed.
             SpecError: the text cannot be read, is no spec that is known, or holds unknown fields.
         """
 
@@ -69,9 +75,12 @@ def languages() -> Iterator[Language]:
         yield _language(name)
 
 
-def language_of(data: bytes) -> Language:
-    """The language that a file is written in."""
-    return next(language for language in languages() if language.claims(data))
+def language_of(data: bytes, root: str | None = None) -> Language:
+    """The language that a file is written in; of one that none claims, that of the kind of spec it should be."""
+    found = next(language for language in languages() if language.claims(data))
+    if root is None or found is not _language(DEFAULT):
+        return found
+    return next((language for language in languages() if language.knows(root)), found)
 
 
 def register_folder(folder: str) -> None:

@@ -51,6 +51,21 @@ def opened(given: BatchesLike, *, again: bool = True) -> Iterator[Batches]:
         yield as_batches(given, again=again)
 
 
+@contextmanager
+def opened_file(given: str | os.PathLike[str] | TensorFile) -> Iterator[TensorFile]:
+    """A tensorfile that is open already, or one that is opened and closed again.
+
+    Raises:
+        UsageError: it is neither a tensorfile nor a path.
+        TensorFileError: it cannot be opened as a tensorfile.
+    """
+    if isinstance(given, TensorFile):
+        yield given
+    else:
+        with TensorFile(given) as file:
+            yield file
+
+
 def as_batches(given: object, *, again: bool = True) -> Batches:
     """The same as `opened`, for what is not a path."""
     if isinstance(given, Batches):

@@ -10,11 +10,9 @@ of the format, shapes that do not agree and sizes that the file cannot hold are 
 from __future__ import annotations
 
 import json
-import math
-import operator
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self
 
 import h5py
 import numpy as np
@@ -22,9 +20,11 @@ import numpy as np
 from int8cal.errors import TensorFileError, UsageError
 from int8cal.guard.hdf5_skeleton import Skeleton, damaged, hdf5_errors, no_hdf5
 from int8cal.guard.hdf5_storage import StoredArray, bound_metadata_cache, child, names
-from int8cal.io.paths import kind_of_file
+from int8cal.io.paths import given_path, kind_of_file, refuse_missing_address
+from int8cal.io.summary import times
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.checksums import image_checksum, record_is_intact
+from int8cal.tensorfile.indexing import BatchSlice, IndexedBatches
 from int8cal.tensorfile.parts import Parts, declared_parts
 
 if TYPE_CHECKING:
@@ -37,16 +37,22 @@ _NO_MATCH = "its checksum is another"
 _MAKE_AGAIN = "It is damaged, or of a later version. Make it again."
 
 
-class TensorFile:
+class TensorFile(IndexedBatches):
     """A tensorfile, opened for reading.
 
     Indexing and iterating give batches as float32 arrays (B, C, H, W), C-contiguous, whatever the file stores, again
     and again. Close it, or use it in a ``with`` statement.
 
         with TensorFile("calibration.tensor") as file:
-            print(len(file), file.shape)
-            for batch in file:
+            for batch in file:  # float32 (B, C, H, W)
                 ...
+            first, last = file[0], file[-1]  # batches
+            image = file[0, 3]  # (C, H, W): batch 0, image 3
+            some = file[2:5]  # reads nothing before it is used
+            everything = np.asarray(file)  # (batches, B, C, H, W)
+
+    ``shape``, ``ndim`` and ``dtype`` are those of one batch and ``len`` is the number of batches, so that the array of
+    all has the shape ``(len(file), *file.shape)``.
 
     Args:
         path: the file.
@@ -56,11 +62,13 @@ class TensorFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = given_path(path, "a tensorfile")
         try:
             kind = kind_of_file(self.path, follow_links=True)
         except (OSError, ValueError):  # ValueError: a NUL in the path
             kind = None
+        if kind is None:
+            refuse_missing_address(self.path)
         if kind != "a file":
             raise self._error(f"is {kind}" if kind else "no such file", hint="Give the path of a tensorfile.")
         self._parts: Parts | None = None
@@ -96,11 +104,6 @@ class TensorFile:
         """The file and its parts, if it has any."""
         return (self.path, *(self._parts.paths if self._parts else ()))
 
-    @property
-    def image_count(self) -> int:
-        """Number of images in all batches."""
-        return self._count * self._shape[0]
-
     def encoded_sha256(self) -> dict[int, bytes]:
         """Number of an image → SHA-256 of the image file that it was made from; empty in files of other tools.
 
@@ -112,11 +115,6 @@ class TensorFile:
         used = self.samples[self.samples["batch"] != layout.SKIPPED]
         numbers = used["batch"].astype(np.int64) * self._shape[0] + used["position"]
         return {int(number): bytes(row["sha256"]) for number, row in zip(numbers, used, strict=True)}
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all batches as float32, uncompressed."""
-        return self._count * math.prod(self._shape) * 4
 
     @property
     def file_bytes(self) -> int:
@@ -227,22 +225,22 @@ class TensorFile:
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[BatchNCHW_f32]:
-        for batch in range(self._count):
-            yield self._batch(batch)
+    def _view(self, key: slice) -> BatchSlice:
+        return BatchSlice(self, range(self._count)[key])
 
-    @overload
-    def __getitem__(self, key: int) -> BatchNCHW_f32: ...
-    @overload
-    def __getitem__(self, key: slice) -> list[BatchNCHW_f32]: ...
-    def __getitem__(self, key: int | slice) -> BatchNCHW_f32 | list[BatchNCHW_f32]:
-        if isinstance(key, slice):
-            return [self._batch(batch) for batch in range(*key.indices(self._count))]
-        number = operator.index(key)  # TypeError of Python's own for what is no whole number
-        batch = number + self._count if number < 0 else number
-        if not 0 <= batch < self._count:
-            raise IndexError(f"batch {key} of a tensorfile with {self._count} batches")
-        return self._batch(batch)
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        return f"{self.path}: {super().summary()}{'' if self._file else ', closed'}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The few facts that a notebook shows."""
+        yield "batches", f"{self._count} of {times(self._shape)} float32"
+        yield "images", self.image_count
+        for name in ("network", "split", "seed"):
+            if self.manifest and name in self.manifest:
+                yield name, self.manifest[name]
+        if self.manifest is None:
+            yield "manifest", "none: not made by int8cal"
 
     def close(self) -> None:
         """Close the file."""

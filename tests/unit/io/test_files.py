@@ -39,6 +39,14 @@ def test_file_has_its_name_only_after_commit(tmp_path):
     assert os.listdir(os.path.dirname(path)) == ["out"]
 
 
+@pytest.mark.parametrize("below", ["out", "new/out"])
+def test_the_folder_may_be_reached_by_a_link(tmp_path, below):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    write(str(tmp_path / "link" / below), b"content")
+    assert (tmp_path / "real" / below).read_bytes() == b"content"
+
+
 def test_leaving_without_commit_leaves_nothing(tmp_path):
     with OutputFile(str(tmp_path / "out")) as output:
         Path(output.scratch).write_bytes(b"half")

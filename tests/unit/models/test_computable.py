@@ -244,3 +244,50 @@ def test_a_model_whose_input_goes_into_a_plug_in_says_so() -> None:
 
     with pytest.raises(UseError, match=r"stands behind Normalize_TRT \(node 'norm'\)"):
         computable(model_of(net, [without_shape("out")]))
+
+
+@pytest.mark.parametrize("io", ["float16", "float32"])
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16])
+def test_a_model_of_16_bit_floats_is_computed_in_float32(kind: int, io: str, images: Any, tmp_path: Path) -> None:
+    """What it holds is not rounded again: its twin with the same values in float32 gives the same ranges."""
+
+    def half(array: np.ndarray, name: str) -> Any:
+        return helper.make_tensor(name, kind, array.shape, array.astype(np.float64).reshape(-1))
+
+    net = Builder()
+    net.node("Cast", ["image"], "x", to=kind)
+    net.nodes.append(helper.make_node("Constant", [], ["one"], value=half(np.ones(1), "one")))
+    net.node("Add", ["x", "one"], "x.1")
+    net.weight("w", 16, 3, 3, 3)
+    net.node("Conv", ["x.1", "w"], "conv", "conv")
+    net.node("Cast", ["conv"], "out", to=TensorProto.FLOAT if io == "float32" else kind)
+    outer = TensorProto.FLOAT if io == "float32" else kind
+    model = model_of(net, [helper.make_tensor_value_info("out", outer, ["N", 16, 14, 22])], opset=22)
+    model.ir_version = 10
+    model.graph.input[0].type.tensor_type.elem_type = outer
+    weights = net.weights["w"]
+    twin = onnx.ModelProto()
+    twin.CopyFrom(model)
+    model.graph.initializer[0].CopyFrom(half(weights, "w"))
+    rounded = onnx.numpy_helper.to_array(model.graph.initializer[0]).astype(np.float32)
+    twin.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(rounded, "w"))
+    for node in twin.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "to":
+                attribute.i = TensorProto.FLOAT
+            elif attribute.name == "value":
+                attribute.t.CopyFrom(onnx.numpy_helper.from_array(np.ones(1, np.float32)))
+    for value in (twin.graph.input[0], twin.graph.output[0]):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT
+
+    report = quantize(save(model, tmp_path), images(), tmp_path / "int8.onnx")
+    other = quantize(save(twin, tmp_path, "twin.onnx"), images(), tmp_path / "twin8.onnx")
+
+    assert report.from_float16
+    assert not other.from_float16
+    assert report.amax == other.amax
+    result = onnx.load(tmp_path / "int8.onnx")
+    kinds = {t.data_type for t in result.graph.initializer} | {
+        value.type.tensor_type.elem_type for value in (*result.graph.input, *result.graph.output)
+    }
+    assert kinds <= {TensorProto.FLOAT, TensorProto.INT8}

@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from tests.pictures import encode, pixels
-from tests.specs import CLASSIFICATION, FASTER_RCNN, SSD, changed
+from tests.specs import CLASSIFICATION, FASTER_RCNN, SSD, YAML_SPECS, changed
 
 import int8cal
 from int8cal import networks
@@ -34,9 +34,10 @@ SPECS = {
     "dssd.colour": DSSD,
     "faster_rcnn.colour": FASTER_RCNN,
     "faster_rcnn.grey": GREY_FASTER_RCNN,
+    **YAML_SPECS,
 }
 FOLDER = {"faster_rcnn.colour", "faster_rcnn.grey"}
-PILLOW_BASED = ("classification", "ssd", "dssd")
+PILLOW_BASED = ("classification", "ssd", "dssd", *YAML_SPECS)
 
 
 @dataclass(frozen=True)

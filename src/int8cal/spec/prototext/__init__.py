@@ -6,10 +6,12 @@ bytes → text (SpecText) → find (which message) → load (typed) → check (t
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from int8cal.errors import SpecError
+from int8cal.errors import SpecError, UsageError
+from int8cal.io.safe_text import printable
 
 if TYPE_CHECKING:
     from int8cal.spec.prototext.document import PrototextSpec
@@ -31,6 +33,12 @@ class Prototext:
     def claims(self, data: bytes) -> bool:
         """It is the language of whatever no other one claims."""
         return True
+
+    def knows(self, root: str) -> bool:
+        """Whether a message of this name is known."""
+        from int8cal.spec.prototext.schema import roots
+
+        return root in roots()
 
     def recognises(self, data: bytes) -> bool:
         """Whether a file reads as a spec of a known message, be it of several, or one that cannot be run."""
@@ -54,12 +62,17 @@ class Prototext:
         beside: bool = False,
         allow_unknown_fields: bool = False,
         strict: bool = False,
+        overrides: Sequence[str] = (),
     ) -> PrototextSpec:
         """The bytes of a spec file → its typed message; see `int8cal.spec.languages.Language.read`."""
         from int8cal.spec.prototext.find import root_of_text
         from int8cal.spec.prototext.load import parse
         from int8cal.spec.prototext.text import SpecText
 
+        if overrides:
+            raise UsageError(
+                f"{printable(overrides[0])}: specs in protobuf text have no overrides", hint="Change the spec itself."
+            )
         text = SpecText.from_bytes(data)
         try:
             found = root_of_text(text, path, root if beside else None)
