@@ -178,3 +178,10 @@ def test_an_option_of_another_network_means_another_spec(made, tiny_dataset, run
     done = run_cli("verify", made, "-e", tiny_dataset.spec)
     assert done.code == 6
     assert "the file is of the network classification, the spec of detectnet_v2 [differs]" in done.stdout
+
+
+def test_a_split_that_the_spec_does_not_have_is_a_finding(made, tiny_dataset, run_cli):
+    edit(made, fields(split="holdout"))
+    done = run_cli("verify", made, "-e", tiny_dataset.spec)
+    assert done.code == 6
+    assert "there is no split 'holdout'" in done.stdout

@@ -73,11 +73,10 @@ class Claim:
         stated: Mapping[str, object] = file.manifest or {}
         if is_of_folder(stated) and self.cal_image_dir is None:
             raise UsageError("this file's images are of a folder", where=file.path, hint="Add --cal_image_dir DIR.")
-        options = stated.get("options")
-        seed = stated.get("seed")
+        options, seed, split = stated.get("options"), stated.get("seed"), stated.get("split")
         return plan(
             self.origin,
-            split="validation" if (self.split or stated.get("split")) == "validation" else "training",
+            split=self.split or (split if isinstance(split, str) else None),
             seed=self.seed if self.seed is not None or not is_seed(seed) else seed,
             batch_size=batch_size,
             max_batches=batches,
@@ -134,11 +133,16 @@ def planned(claim: Claim, file: TensorFile) -> tuple[list[Finding], Plan | None]
         SpecError: the spec asks for something impossible.
         DataError: the data set cannot be read.
     """
-    refused = _refused_options(claim.origin, file.manifest or {})
+    stated: Mapping[str, object] = file.manifest or {}
+    refused = _refused_options(claim.origin, stated)
     if refused:
         return refused, None
     try:
         found = claim.plan(file, batch_size=file.shape[0], batches=len(file))
+    except UsageError as error:
+        if claim.split is not None or is_of_folder(stated) or not isinstance(stated.get("split"), str):
+            raise
+        return [_of_other_data(f"the manifest names what the spec does not have: {printable(error.message)}")], None
     except DataError:
         images = len(file) * file.shape[0]
         possible = claim.plan(file, batch_size=1, batches=-1).image_count  # is it the number that cannot be?

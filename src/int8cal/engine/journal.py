@@ -121,14 +121,20 @@ class Journal:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        os.close(self._file)
         if self._end == len(self._header):  # nothing worth keeping
             self.remove()
+        self._close()
 
     def remove(self) -> None:
         """Delete the journal: the output is complete."""
+        self._close()  # network file systems keep an open file under a hidden name
         with suppress(FileNotFoundError):
             os.unlink(self.path)
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
 
     def sha256(self, index: int) -> bytes | None:
         """SHA-256 of the source image that the kept chunk of a sample was made from; None: no chunk is kept."""

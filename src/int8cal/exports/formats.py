@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
+import re
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 
-from int8cal.errors import OutputError, OutputExistsError, UsageError
+from int8cal.errors import UsageError
 from int8cal.exports.readers import Rebatched
 from int8cal.io.file_kinds import NPY, NPZ, POLYGRAPHY_SCRIPT, TENSORFILE
 from int8cal.io.files import OutputFile
-from int8cal.io.paths import absolute, given_path, output_errors, refuse_address, require_free_space
+from int8cal.io.folders import new_folder
+from int8cal.io.paths import absolute, given_path, output_errors, require_free_space
 from int8cal.io.progress import watched
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.batches import BatchesLike, opened
@@ -31,6 +30,7 @@ _WITH_BATCHES = frozenset({"polygraphy", "tensorfile"})
 _WITH_NAME = ("npz", "polygraphy")
 DEFAULT_NAME = "input_1"
 _INPUT_LIST = "input_list.txt"
+_RAW_NAMES = re.compile(rf"\d{{8,}}\.raw|{re.escape(_INPUT_LIST)}")
 
 _POLYGRAPHY_SCRIPT = '''\
 """Polygraphy data loader made by int8cal: polygraphy … --data-loader-script this_file.py"""
@@ -193,7 +193,7 @@ def _write_npy(file: IO[bytes], shape: tuple[int, ...], batches: Iterator[BatchN
 def _raw(source: Batches, path: str, layout: Layout, progress: Progress | None) -> Exported:
     shape = _image_shape(source, layout)
     with (
-        _new_folder(path) as folder,
+        new_folder(path, holding=_RAW_NAMES) as folder,
         output_errors(path, "cannot be written", hint="Check free space, quota and permissions."),
     ):
         require_free_space(folder, _bytes(source))
@@ -205,43 +205,6 @@ def _raw(source: Batches, path: str, layout: Layout, progress: Progress | None) 
         with open(os.path.join(folder, _INPUT_LIST), "w", encoding="ascii", newline="\n") as listing:
             listing.writelines(f"{name}\n" for name in names)
     return Exported(path, "raw", shape, source.image_count)
-
-
-@contextmanager
-def _new_folder(path: str) -> Iterator[str]:
-    """A folder that gets its final name when the block ends well, and is removed when it does not."""
-    refuse_address(path)
-    if os.path.lexists(path):
-        raise OutputExistsError("already exists", where=path, hint="Delete it, or choose another name.")
-    parent, name = os.path.split(absolute(path))
-    part = os.path.join(parent, f".{name}.part")
-    try:
-        os.makedirs(parent, exist_ok=True)
-        os.mkdir(part)
-    except FileExistsError as error:
-        raise OutputError(
-            "another run is writing this folder, or left it behind when it was killed",
-            where=part,
-            hint="Delete it when no run is at work, or choose another name.",
-        ) from error
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder: {error.strerror or error}",
-            where=path,
-            hint="Check permissions and free space of the folder that it goes into.",
-        ) from error
-    try:
-        yield part
-        try:
-            os.rename(part, path)
-        except OSError as error:
-            kind = OutputExistsError if error.errno in (errno.EEXIST, errno.ENOTEMPTY) else OutputError
-            raise kind(
-                f"cannot take its final name: {error.strerror}", where=path, hint="Choose another name."
-            ) from error
-    except BaseException:  # not in the end: once it has its final name, the temporary one may be another run's
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 def _polygraphy(file: Batches, source: Batches, output: OutputFile, name: str, rebatch: int | None) -> Exported:

@@ -1,6 +1,7 @@
 """What the rest stands on.
 
     files        output files: complete under their final name, or not there; what may be replaced
+    folders      the same for a folder of many files
     locks        one run at a time on one output; private folders below a scratch folder
     paths        what lies behind a path: kinds of files, free space, errors of the system in words
     file_kinds   how to tell that a file is of a kind

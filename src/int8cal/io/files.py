@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import shutil
 import stat
 from typing import TYPE_CHECKING, Self
 
 from int8cal.errors import OutputError, OutputExistsError
-from int8cal.io.locks import KnownFile, Lock, PrivateFolder
+from int8cal.io.locks import KnownFile, Lock, PrivateFolder, hidden_name, in_use
 from int8cal.io.paths import (
     NOT_SUPPORTED,
     absolute,
@@ -86,8 +85,8 @@ class OutputFile:
         self._replaces = replaces
         folder, name = os.path.split(absolute(path))
         self._folder = folder
-        self._part = os.path.join(folder, _hidden_name(name, "part"))
-        self._lock = Lock(os.path.join(folder, _hidden_name(name, "lock")))
+        self._part = os.path.join(folder, hidden_name(name, "part"))
+        self._lock = Lock(os.path.join(folder, hidden_name(name, "lock")))
         self._private = PrivateFolder(scratch_dir, path) if scratch_dir else None
         self.scratch = self._part
         """The file to write to, from entering the block until `commit`."""
@@ -124,9 +123,7 @@ class OutputFile:
                 self._take_lock()
             self._begin_anew()
         except BlockingIOError as error:
-            raise OutputError(
-                "another run is writing this file", where=self.path, hint="Wait for it, or choose another output."
-            ) from error
+            raise in_use(self.path) from error
         except OSError as error:
             raise self._cannot("write here", error) from error
         if self._private:
@@ -417,13 +414,6 @@ def _missing_folders(folder: str) -> Iterator[str]:
     while not os.path.lexists(folder):
         yield folder
         folder = os.path.dirname(folder)
-
-
-def _hidden_name(name: str, ending: str) -> str:
-    """Temporary name beside the target; hashed when the target's own name leaves no room."""
-    if len(os.fsencode(name)) > 240:
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    return f".{name}.{ending}"
 
 
 def _or_else(operation: Callable[[], None], substitute: Callable[[], None]) -> None:

@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 
+from int8cal.errors import OutputError
 from int8cal.io.paths import absolute, cannot, refuse_address
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,8 @@ class Lock:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.exclusive = False
+        """Whether no other run has it: always once it is taken, but where the file system has no locks."""
         self._file: KnownFile | None = None
 
     def take(self) -> None:
@@ -99,9 +102,9 @@ class Lock:
                 found = os.fstat(descriptor)
                 if not stat.S_ISREG(found.st_mode) or found.st_size:
                     raise FileExistsError(errno.EEXIST, "something else has the name of the lock", self.path)
-                exclusive = locked(descriptor)
+                self.exclusive = locked(descriptor)
                 file = KnownFile(descriptor, self.path)
-                if file.exact or not exclusive or attempt == _ATTEMPTS - 1:
+                if file.exact or not self.exclusive or attempt == _ATTEMPTS - 1:
                     self._file = file
                     return
             except BaseException:
@@ -215,3 +218,15 @@ def locked(descriptor: int) -> bool:
             log.warning("this file system has no locks (%s): let no two runs write the same file", error.strerror)
         return False
     return True
+
+
+def hidden_name(name: str, ending: str) -> str:
+    """Temporary name beside the target; hashed when the target's own name leaves no room."""
+    if len(os.fsencode(name)) > 240:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return f".{name}.{ending}"
+
+
+def in_use(path: str) -> OutputError:
+    """The error for an output that another run works on."""
+    return OutputError("another run is writing this output", where=path, hint="Wait for it, or choose another output.")

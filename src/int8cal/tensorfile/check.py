@@ -169,7 +169,7 @@ def _origin_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
     if layout.is_of_folder(manifest):
         if split is not None:
             yield f"its split is {short_repr(split)}, but images of a folder belong to none"
-    elif not isinstance(split, str):
+    elif "split" not in manifest or not isinstance(split, str | None):  # None: an origin without splits
         yield f"its split is {short_repr(split)}, not a name"
 
 

@@ -146,7 +146,9 @@ def is_seed(value: object) -> TypeGuard[int]:
 
 def split_text(manifest: Mapping[str, Any]) -> str:
     """Where a manifest says that the images came from, in words for people."""
-    return "none: images of a folder" if is_of_folder(manifest) else str(manifest.get("split"))
+    if is_of_folder(manifest):
+        return "none: images of a folder"
+    return "none" if manifest.get("split") is None else str(manifest["split"])
 
 
 def group_name(batch: int) -> str:

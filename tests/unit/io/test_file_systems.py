@@ -9,6 +9,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from int8cal.errors import OutputError, OutputExistsError, UsageError
 from int8cal.io import locks
 from int8cal.io.file_kinds import FileKind
 from int8cal.io.files import OutputFile, write_file
+from int8cal.io.folders import new_folder
 from int8cal.io.paths import refuse_missing_address, require_free_space
 
 REPLACING = {"overwrite": True, "replaces": FileKind("a file", lambda path: True)}
@@ -323,3 +325,40 @@ def test_local_files_with_a_colon(tmp_path, monkeypatch):
     (tmp_path / "s3:" / "spec.txt").touch()
     refuse_missing_address("s3://spec.txt")
     assert (tmp_path / "run:1").exists()
+
+
+NAMES = re.compile(r"\d+\.raw")
+
+
+def test_folder_has_its_name_only_when_it_is_complete(tmp_path):
+    with new_folder(str(tmp_path / "new" / "out"), holding=NAMES) as part:
+        (Path(part) / "0.raw").write_bytes(b"content")
+        assert not (tmp_path / "new" / "out").exists()
+    assert os.listdir(tmp_path / "new") == ["out"]
+    assert os.listdir(tmp_path / "new" / "out") == ["0.raw"]
+
+
+def test_folder_that_a_killed_run_left_is_taken_over(tmp_path):
+    (tmp_path / ".out.part").mkdir()
+    (tmp_path / ".out.part" / "0.raw").write_bytes(b"half")
+    with new_folder(str(tmp_path / "out"), holding=NAMES):
+        pass
+    assert os.listdir(tmp_path) == ["out"]
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_folder_of_a_living_run_or_of_somebody_else_is_not(tmp_path, monkeypatch):
+    with new_folder(str(tmp_path / "out"), holding=NAMES) as part:
+        (Path(part) / "0.raw").write_bytes(b"of the first")
+        for _ in range(2):
+            with pytest.raises(OutputError), new_folder(str(tmp_path / "out"), holding=NAMES):
+                pytest.fail("both at once")
+            monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))  # whoever is alive cannot be told there
+        assert os.listdir(part) == ["0.raw"]
+    (tmp_path / ".other.part").mkdir()
+    (tmp_path / ".other.part" / "precious").touch()
+    monkeypatch.undo()
+    with pytest.raises(OutputError, match="File exists"), new_folder(str(tmp_path / "other"), holding=NAMES):
+        pass
+    assert sorted(os.listdir(tmp_path)) == [".other.part", "out"]
+    assert os.listdir(tmp_path / ".other.part") == ["precious"]
