@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 from pathlib import Path
@@ -54,6 +55,12 @@ def golden(network, name):
     return case
 
 
+def is_golden(made, case):
+    images = made.reshape(-1, *made.shape[2:])
+    hashes = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+    return made.shape == case.shape and hashes == [sample["sha256"] for sample in case.samples]
+
+
 def run(component, tmp_path, case, **inputs):
     """Run a golden case: its spec says that the data lie below `HOME`; in the job they lie at random paths."""
     folder = {"classification": "cls", "ssd": "ssd", "dssd": "ssd"}[case.network]
@@ -95,9 +102,10 @@ def run(component, tmp_path, case, **inputs):
 )
 def test_golden_arrays(component, tmp_path, int8cal_on_path, network, name):
     case = golden(network, name)
-    made, manifest, _ = run(component, tmp_path, case)
+    seed = {} if case.facts["seed"] is None else {"seed": str(case.facts["seed"])}
+    made, manifest, _ = run(component, tmp_path, case, **seed)
     assert manifest["network"] == network
-    assert np.array_equal(made, case.expected)
+    assert is_golden(made, case)
 
 
 @pytest.fixture
@@ -112,7 +120,7 @@ def test_classification_by_nvidias_command(component, tmp_path, nvidias_command)
     made, manifest, log = run(component, tmp_path, case, engine="tao")
     assert manifest is None
     assert "made by the stand-in" in log
-    assert np.array_equal(made, case.expected)
+    assert is_golden(made, case)
 
 
 @pytest.mark.parametrize("validation", ["false", "true"])

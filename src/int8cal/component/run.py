@@ -104,6 +104,7 @@ def _done(request: Request, progress: Progress | None) -> Outcome:
     ):
         planned = plan(spec, split=request.split, max_batches=request.max_batches, seed=request.seed)
     with tempfile.TemporaryDirectory(prefix="int8cal-") as scratch:
+        kept = os.path.join(scratch, os.path.basename(request.tensorfile))
         there = refuse_another_spec(request, spec)
         with stages.timed("make"):
             manifest = None if request.overwrite else _finished(planned, request)
@@ -117,13 +118,15 @@ def _done(request: Request, progress: Progress | None) -> Outcome:
                 on_bad_image=request.on_bad_image,  # type: ignore[arg-type]  # the table of inputs has the choices
                 max_skipped=request.max_skipped,
                 scratch_dir=scratch,
+                keep=kept,
                 progress=progress,
                 record={"component": _component_facts(request, updated.update, notes, stages.seconds)},
             )
         if not there:
             put_updated_spec(request, spec)
-    with stages.timed("report"):
-        page = written_page(request.tensorfile, request.page, overwrite=request.overwrite)
+        with stages.timed("report"):  # the output may be slow, and is not read again if that can be avoided
+            made = kept if os.path.exists(kept) else request.tensorfile
+            page = written_page(made, request.page, overwrite=request.overwrite)
     return Outcome(request, manifest, updated.update, page, tuple(notes), stages.seconds)
 
 
@@ -151,11 +154,13 @@ class _Stages:
 
 def _require_separate_folders(request: Request) -> None:
     """All output below ``output_dir``, whatever links lie there; none in an input folder."""
-    for path in request.outputs:
-        if not _is_below(path, request.output_dir):
+    top = os.path.realpath(request.output_dir)
+    folders = {name: os.path.realpath(folder) for name, folder in request.folders.items()}
+    for path, real in zip(request.outputs, _real_outputs(request, top), strict=True):
+        if not _is_below(real, top):
             raise UsageError("a link leads out of output_dir", where=path, hint="Remove the link.")
-        for name, folder in request.folders.items():
-            if _is_below(path, folder):
+        for name, folder in folders.items():
+            if _is_below(real, folder):
                 raise UsageError(
                     f"would be written into the input folder {name}",
                     where=path,
@@ -163,9 +168,17 @@ def _require_separate_folders(request: Request) -> None:
                 )
 
 
+def _real_outputs(request: Request, top: str) -> list[str]:
+    """The outputs with their links followed, with few questions to a file system that may be far away."""
+    below = [os.path.relpath(path, request.output_dir) for path in request.outputs]
+    names = {path.split(os.sep)[0] for path in below}
+    if not any(os.path.lexists(os.path.join(top, name)) for name in names):  # so there are no links either
+        return [os.path.join(top, path) for path in below]
+    return [os.path.realpath(path) for path in request.outputs]
+
+
 def _is_below(path: str, folder: str) -> bool:
-    real = os.path.realpath(folder)
-    return os.path.commonpath((os.path.realpath(path), real)) == real
+    return os.path.commonpath((path, folder)) == folder
 
 
 def _missing(request: Request) -> list[str]:

@@ -131,9 +131,12 @@ class OutputFile:
             self.scratch = os.path.join(self._private.path, "output")  # not made: some programs want to make it
 
     def _take_lock(self) -> None:
-        self._made_folders |= set(_missing_folders(self._folder))
-        os.makedirs(self._folder, exist_ok=True)
-        self._lock.take()
+        try:
+            self._lock.take()
+        except FileNotFoundError:
+            self._made_folders |= set(_missing_folders(self._folder))
+            os.makedirs(self._folder, exist_ok=True)
+            self._lock.take()
 
     def _begin_anew(self) -> None:
         """Make the temporary file, empty, in the place of what a dead run left there.
@@ -228,7 +231,8 @@ class OutputFile:
         try:
             if self.scratch != self._part:
                 _copy(self.scratch, self._part, os.O_TRUNC, check=self._require_unchanged_part)
-            _flush(self._part, os.O_NOFOLLOW)
+            else:
+                _flush(self._part, os.O_NOFOLLOW)
         except OSError as error:
             raise self._cannot("finish the file", error) from error
         self._prepared = True
