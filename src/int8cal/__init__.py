@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from int8cal.models.agreement import Agreement
     from int8cal.models.compare import Comparison, compare
     from int8cal.models.quantize import QuantizeReport, quantize
+    from int8cal.models.scales import ScalesReport, quantize_from_scales
     from int8cal.origins.experiment import Spec, read_spec
     from int8cal.pipeline import make, plan
     from int8cal.plans import Plan
@@ -69,6 +70,7 @@ _HOME = {
     "Plan": "plans",
     "PlanBatches": "engine.batches",
     "QuantizeReport": "models.quantize",
+    "ScalesReport": "models.scales",
     "Spec": "origins.experiment",
     "TensorFile": "tensorfile",
     "Verification": "check.verify",
@@ -78,6 +80,7 @@ _HOME = {
     "make": "pipeline",
     "plan": "pipeline",
     "quantize": "models.quantize",
+    "quantize_from_scales": "models.scales",
     "read_spec": "origins.experiment",
     "readers": "exports.readers",
     "verify": "check.verify",
@@ -106,6 +109,7 @@ __all__ = [
     "PlanBatches",
     "QuantizeReport",
     "RecordError",
+    "ScalesReport",
     "Spec",
     "SpecError",
     "TensorFile",
@@ -121,6 +125,7 @@ __all__ = [
     "make",
     "plan",
     "quantize",
+    "quantize_from_scales",
     "read_spec",
     "readers",
     "verify",

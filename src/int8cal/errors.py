@@ -161,7 +161,7 @@ class OutOfMemoryError(Int8calError, MemoryError):
         """What to tell of a `MemoryError` that came up while ``what`` was done."""
         told = f": {error}" if str(error) else ""
         return cls(
-            f"There is not enough memory {what}{told}.",
+            f"there is not enough memory {what}{told}",
             where=where,
             hint="Use fewer --workers, or let the run have more memory (ulimit -v, the container's limit).",
         )

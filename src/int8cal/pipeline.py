@@ -20,7 +20,7 @@ from int8cal.io.paths import given_path
 from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.origins.experiment import read_spec
 from int8cal.origins.origin import Choice, Origin
-from int8cal.plans import Plan, plan_of
+from int8cal.plans import Plan, plan_of, require_whole
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.shards import TensorFileOutput
 from int8cal.types import ON_BAD_IMAGE, CompressionName, OnBadImage, SplitName
@@ -121,6 +121,7 @@ def make(
     """
     out = given_path(out, "the tensorfile")
     plan = plan if isinstance(plan, Plan) else _plan(plan)
+    require_whole(max_skipped=max_skipped, workers=workers, shards=shards)
     doer, encoder = engine_named(engine), Compression.named(compression)
     skipping = _checked_skipping(on_bad_image, max_skipped)
     asked = {

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from int8cal.errors import DataError, SpecError, UsageError
-from int8cal.io.safe_text import printable
+from int8cal.io.safe_text import printable, short_repr
 from int8cal.io.summary import Summarised, times
 from int8cal.samples.encoded import sample_place
 from int8cal.samples.paths import path_text
@@ -231,9 +231,21 @@ def plan_of(origin: Origin, choice: Choice) -> Plan:
     )
 
 
+def require_whole(**values: object) -> None:
+    """Refuse arguments that are neither a whole number nor None.
+
+    Raises:
+        UsageError: the first that is something else.
+    """
+    for name, value in values.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise UsageError(f"{name} cannot be {short_repr(value)}", hint="Give a whole number.")
+
+
 def _require_possible(choice: Choice) -> None:
     """Refuse numbers that no plan can have; None stands for what the origin says."""
     max_batches, batch_size, seed = choice.max_batches, choice.batch_size, choice.seed
+    require_whole(max_batches=max_batches, batch_size=batch_size)
     if max_batches is not None and (max_batches == 0 or max_batches < -1):
         raise UsageError(
             f"{max_batches} batches cannot be made", hint="Give -m a positive number, or -1 for all full batches."

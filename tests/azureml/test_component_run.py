@@ -166,7 +166,7 @@ def test_changed_source_image_is_noticed(site):
 
 
 def test_no_more_is_read_after_the_first_change(site, monkeypatch):
-    monkeypatch.setattr("int8cal.engine.native.usable_cores", lambda: 1)
+    monkeypatch.setattr("int8cal.io.threads.usable_cores", lambda: 1)
     pictures = site.pictures("mine")
     site.rewrite(pictures, lambda number, original: original.read_bytes())
     site.run(training_data_dir=pictures, max_batches="-1")

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "errors": {"io"},
     "types": set[str](),
     "io": {"errors", "types"},
-    "guard": GROUND | {"tensorfile"},
+    "guard": GROUND,
     "spec": GROUND,
     "samples": GROUND,
     "images": GROUND,

@@ -14,7 +14,8 @@ import pytest
 
 import int8cal
 
-FUNCTIONS = ["compare", "export", "inspect", "make", "plan", "quantize", "read_spec", "verify", "write_report"]
+FUNCTIONS = ["compare", "export", "inspect", "make", "plan", "quantize", "quantize_from_scales"]
+FUNCTIONS += ["read_spec", "verify", "write_report"]
 
 
 def test_all_is_sorted_and_complete() -> None:
@@ -141,6 +142,16 @@ def test_a_wrong_type_is_a_usage_error(wrong: object, made, tmp_path: Path) -> N
             call()
         assert caught.value.hint
     assert not out.exists()
+
+
+@pytest.mark.parametrize("wrong", ["3", 2.5, True, [1]])
+def test_what_is_no_whole_number_is_a_usage_error(wrong: object, made, tiny_dataset, tmp_path: Path) -> None:
+    for name in ("max_batches", "batch_size"):
+        with pytest.raises(int8cal.UsageError, match=f"{name} cannot be"):
+            int8cal.plan(tiny_dataset.spec, **{name: wrong})
+    for name in ("workers", "shards", "max_skipped"):
+        with pytest.raises(int8cal.UsageError, match=f"{name} cannot be"):
+            int8cal.make(made["plan"], tmp_path / "out", **{name: wrong})
 
 
 class TestReprs:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from int8cal.check.statistics import Statistics
+from int8cal.check.statistics import Statistics, measure
 from int8cal.io.summary import Summarised, times
 from int8cal.tensorfile.batches import opened_file
 
@@ -115,8 +114,11 @@ def inspect(file: str | os.PathLike[str] | TensorFile, *, quick: bool = False) -
 
 
 def _channels(file: TensorFile) -> list[dict[str, float]]:
-    statistics = Statistics(file.shape[1])
-    with np.errstate(invalid="ignore"):  # infinite values are shown as they are; verify judges them
-        for number, batch in enumerate(file):
-            statistics.add(number * len(batch), batch)
+    images, channels, height, width = file.shape
+    statistics = Statistics(channels, height * width)
+    with closing(file.read_all(measure)) as batches:
+        for batch in batches:
+            if batch.error:
+                raise batch.error
+            statistics.add(batch.number * images, (batch.seen[position] for position in range(images)))
     return statistics.channel_facts()

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import FailedSample, Image, ImageWork
 from int8cal.errors import DataError, UsageError
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import printable, shortened
+from int8cal.io.threads import map_on_threads
 from int8cal.origins.experiment import read_spec
 from int8cal.origins.origin import Origin
 from int8cal.pipeline import plan

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from int8cal import networks
+from int8cal import origins
 from int8cal.check.model import try_model
 from int8cal.check.presets import stated
 from int8cal.check.rebuild import InOrder, claim_of, in_any_order, planned
 from int8cal.check.record import compare_record, facts_of
 from int8cal.check.sense import sense
-from int8cal.check.statistics import Statistics
+from int8cal.check.statistics import Measures, Statistics, measure, measure_with_digest
 from int8cal.errors import TensorFileError
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import shortened
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from int8cal.origins.origin import Origin
     from int8cal.plans import Plan
     from int8cal.tensorfile import TensorFile
-    from int8cal.types import BatchNCHW_f32, Layout, Progress
+    from int8cal.types import BatchNCHW_f32, ImageCHW_f32, Layout, Progress
 
 
 class Watcher(Protocol):
@@ -157,10 +157,11 @@ def verify(
         if model is not None:
             seen = try_model(file, model, input_name=input_name, layout=layout, constants=constants)
         structure = [*check_structure(file), *_unknown_network(file)]
-        values, statistics = ValueCheck(file), Statistics(file.shape[1])
+        values, statistics = ValueCheck(file), Statistics(file.shape[1], file.shape[2] * file.shape[3])
         rebuilt = _Rebuild(claim, file, workers)
         with closing(rebuilt):
-            _read_once(values, (statistics, *rebuilt.watchers, *watchers), progress)
+            measured = measure_with_digest if claim and claim.any_order else measure
+            _read_once(values, measured, statistics, (*rebuilt.watchers, *watchers), progress)
         rebuilt.conclude(statistics, progress)
         proof = rebuilt.findings
         is_whole = all(finding.level != "error" for finding in structure)
@@ -183,7 +184,7 @@ def verify(
 
 def _unknown_network(file: TensorFile) -> Iterator[Finding]:
     network = (file.manifest or {}).get("network")
-    if isinstance(network, str) and network not in networks.names():
+    if isinstance(network, str) and network not in origins.names():
         yield Finding(
             "warning",
             "unknown-network",
@@ -243,11 +244,18 @@ def _of_the_data(judged: list[Finding]) -> list[Finding]:
     ]
 
 
-def _read_once(values: ValueCheck, watchers: Iterable[Watcher], progress: Progress | None) -> None:
-    """Show every usable image to every watcher."""
+def _read_once(
+    values: ValueCheck,
+    measured: Callable[[ImageCHW_f32, bytes], Measures],
+    statistics: Statistics,
+    watchers: Iterable[Watcher],
+    progress: Progress | None,
+) -> None:
+    """Show every usable image to every watcher, and its measures, taken on threads, to the statistics."""
     listening = tuple(watchers)
     with watched(progress, len(values.file) * values.file.shape[0]) as advance:
-        for first, batch in values.images():
+        for first, batch, measures in values.images(measured):
+            statistics.add(first, measures)
             for watcher in listening:
                 watcher.add(first, batch)
             advance(len(batch))

@@ -22,6 +22,7 @@ _COMMANDS = {
     "demo": ("demo:demo", "Make a small driving-scene data set and run the main job on it."),
     "doctor": ("doctor:doctor", "Versions and environment, for bug reports."),
     "export": ("export:export", "Turn a tensorfile into what other quantisers read."),
+    "images": ("images:images", "Make a tensorfile of images and stated preprocessing, without a TAO spec."),
     "inspect": ("inspect:inspect", "What is in a tensorfile."),
     "model": ("make:model", "int8cal model NETWORK …: the same as int8cal NETWORK …"),
     "networks": ("networks:networks", "The networks that int8cal knows."),

@@ -36,7 +36,7 @@ def facts() -> dict[str, str]:
     import h5py
     from isal import isal_zlib
 
-    from int8cal.engine.native import usable_cores
+    from int8cal.io.threads import usable_cores
 
     return {
         "int8cal": __version__,

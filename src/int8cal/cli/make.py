@@ -48,11 +48,11 @@ _reading = decorated(
     click.option("--allow_unknown_fields", is_flag=True, help="Unknown spec fields are warnings, not errors."),
     click.option("--strict", is_flag=True, help="Legacy spec fields are errors, not warnings."),
     click.option("--strict_network", is_flag=True, help="A spec of another network is an error."),
-    click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
-    json_option,
 )
 
-_output = decorated(
+console_options = decorated(click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."), json_option)
+
+output_options = decorated(
     click.option(
         "-o", "--output_path", "--output", "out", required=True, metavar="FILE", help="The tensorfile to make."
     ),
@@ -156,6 +156,7 @@ def _spec_and_choice(network: Network | None) -> Callable[[Command], Command]:
             "--seed", type=int, metavar="S", help=f"Seed of the sample order.  [default: {_default_seed(network)}]"
         ),
         _reading,
+        console_options,
     ]
     if network is None or len(network.splits) > 2:
         decorators += _of_yaml(network)
@@ -200,54 +201,72 @@ def _make_command(network: Network | None = None, name: str | None = None) -> cl
 
     @click.command("calibration_tensorfile", cls=cls, help=_help(_MAKE_HELP, name))
     @_spec_and_choice(network)
-    @_output
-    def command(
-        *,
-        out: str,
-        overwrite: bool,
-        on_bad_image: str,
-        max_skipped: int,
-        workers: int | None,
-        compression: str,
-        scratch_dir: str | None,
-        shards: int | None,
-        resume: bool,
-        engine: str,
-        ray_address: str | None,
-        log_file: str | None,
-        as_json: bool,
-        verbose: bool,
-        **choice: Any,
-    ) -> None:
-        # The output of NVIDIA's own command is part of the log.
-        console.configure_logging(verbose=verbose or engine == "tao", log_file=log_file)
-        engine = _addressed(engine, ray_address)
-        from int8cal.pipeline import make
-
-        keep_freed_memory()
-        plan = _planned(name, **choice)
-        with told_truly(out, resume=resume):
-            with redirect_stdout(sys.stderr):  # Ray prints to stdout
-                manifest = make(
-                    plan,
-                    out,
-                    engine=engine,
-                    overwrite=overwrite,
-                    on_bad_image=on_bad_image,  # type: ignore[arg-type]  # click checked the choice
-                    max_skipped=max_skipped,
-                    workers=workers,
-                    compression=compression,  # type: ignore[arg-type]  # click checked the choice
-                    shards=shards,
-                    resume=resume,
-                    scratch_dir=scratch_dir,
-                    progress=progress.on_stderr(),
-                )
-            if as_json:
-                console.print_json(manifest.to_json())
-            else:
-                console.print_table(run_table(manifest))
+    @output_options
+    def command(**options: Any) -> None:
+        make_and_tell(lambda **choice: _planned(name, **choice), **options)
 
     return command
+
+
+def make_and_tell(
+    planned: Callable[..., Plan],
+    *,
+    out: str,
+    overwrite: bool,
+    on_bad_image: str,
+    max_skipped: int,
+    workers: int | None,
+    compression: str,
+    scratch_dir: str | None,
+    shards: int | None,
+    resume: bool,
+    engine: str,
+    ray_address: str | None,
+    log_file: str | None,
+    as_json: bool,
+    verbose: bool,
+    **choice: Any,
+) -> None:
+    """Make the tensorfile of a plan, and say what came out.
+
+    ``planned`` turns what is left of the options into the plan, once logging is set up; the others are those of
+    `output_options` and `console_options`.
+    """
+    # The output of NVIDIA's own command is part of the log.
+    console.configure_logging(verbose=verbose or engine == "tao", log_file=log_file)
+    engine = _addressed(engine, ray_address)
+    from int8cal.pipeline import make
+
+    keep_freed_memory()
+    plan = planned(**choice)
+    with told_truly(out, resume=resume):
+        with redirect_stdout(sys.stderr):  # Ray prints to stdout
+            manifest = make(
+                plan,
+                out,
+                engine=engine,
+                overwrite=overwrite,
+                on_bad_image=on_bad_image,  # type: ignore[arg-type]  # click checked the choice
+                max_skipped=max_skipped,
+                workers=workers,
+                compression=compression,  # type: ignore[arg-type]  # click checked the choice
+                shards=shards,
+                resume=resume,
+                scratch_dir=scratch_dir,
+                progress=progress.on_stderr(),
+            )
+        if as_json:
+            console.print_json(manifest.to_json())
+        else:
+            console.print_table(run_table(manifest))
+
+
+def tell_plan(plan: Plan, *, as_json: bool) -> None:
+    """Print what a run would do."""
+    if as_json:
+        console.print_json({"plan": plan.to_json()})
+    else:
+        console.print_table(plan_table(plan))
 
 
 def _addressed(engine: str, ray_address: str | None) -> str:
@@ -287,11 +306,7 @@ def _plan_command(network: Network, name: str) -> click.Command:
     @_spec_and_choice(network)
     def command(*, as_json: bool, verbose: bool, **choice: Any) -> None:
         console.configure_logging(verbose=verbose)
-        plan = _planned(name, **choice)
-        if as_json:
-            console.print_json({"plan": plan.to_json()})
-        else:
-            console.print_table(plan_table(plan))
+        tell_plan(_planned(name, **choice), as_json=as_json)
 
     return command
 

@@ -112,18 +112,46 @@ claim_options = decorated(
     click.option(
         "--cal_image_dir", metavar="DIR", help="With -e: the images are from this folder, not from the spec's data."
     ),
-    click.option("--any_order", is_flag=True, help="With -e: accept the images in any order."),
+    click.option("--any_order", is_flag=True, help="With -e or --images: accept the images in any order."),
+    click.option(
+        "--images",
+        "source",
+        metavar="DIR",
+        help="For files of int8cal images: make the images again from this folder, list or COCO file.",
+    ),
+    click.option(
+        "--preprocess",
+        metavar="FILE",
+        help="With --images: the preprocessing that the file should have.  [default: what its manifest says]",
+    ),
 )
 """Adds the options to a command, whose function passes them on to `claim_of`."""
 
 
 def claim_of(
-    *, spec: str | None, use_validation_set: bool, seed: int | None, cal_image_dir: str | None, any_order: bool
+    file: str,
+    *,
+    spec: str | None,
+    use_validation_set: bool,
+    seed: int | None,
+    cal_image_dir: str | None,
+    any_order: bool,
+    source: str | None,
+    preprocess: str | None,
 ) -> Claim | None:
-    """What the options say; None without ``-e``."""
+    """What the options say of a tensorfile; None without ``-e`` and ``--images``."""
     from int8cal.check.rebuild import Claim
     from int8cal.origins.experiment import read_spec
 
+    if preprocess and not source:
+        raise click.UsageError("--preprocess is for --images DIR")
+    if source:
+        if spec or use_validation_set or cal_image_dir:
+            raise click.UsageError("--images takes no spec: leave -e, --use_validation_set and --cal_image_dir out")
+        from int8cal.origins.images.origin import ImagesOrigin, preprocessing_of_file, read_preprocessing
+
+        numbers = read_preprocessing(preprocess) if preprocess else preprocessing_of_file(file)
+        return Claim(ImagesOrigin(source, numbers), seed=seed, any_order=any_order)
     if spec is None:
         if use_validation_set or any_order or cal_image_dir or seed is not None:
             raise click.UsageError("--use_validation_set, --seed, --cal_image_dir and --any_order are for -e SPEC")

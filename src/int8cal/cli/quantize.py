@@ -6,10 +6,12 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from int8cal.cli import agreement, console, progress
 from int8cal.cli.options import json_option, model_input_options, overwrite_option
 from int8cal.cli.process import return_freed_memory
+from int8cal.cli.scales import check_alone, quantize_from_scales
 from int8cal.types import METHODS
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", metavar="MODEL.onnx")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="[FILE]", required=False)
 @click.option("-o", "--output", required=True, metavar="OUT.onnx", help="INT8 model to write.")
 @click.option(
     "--method",
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
     metavar="P",
     help="Share of values in percent that the range holds, for --method percentile.  [default: 99.99]",
 )
+@click.option(
+    "--scales",
+    metavar="CAL",
+    help="In place of FILE: ranges that exist already, a TensorRT cache or TAO's JSON with tensor_scales.",
+)
 @click.option("--trt_cache", metavar="CAL.bin", help="Also write a calibration cache for TensorRT 10 or older.")
 @click.option("--trt_version", metavar="X.Y.Z", help="TensorRT release that will read the cache, e.g. 10.3.0.")
 @click.option("--exclude", multiple=True, metavar="NODE", help="Node (or pattern such as 'head/*') that stays float.")
@@ -46,10 +53,11 @@ if TYPE_CHECKING:
 def quantize(
     *,
     model: str,
-    file: str,
+    file: str | None,
     output: str,
     method: Method,
     percentile: float | None,
+    scales: str | None,
     trt_cache: str | None,
     trt_version: str | None,
     exclude: tuple[str, ...],
@@ -72,12 +80,32 @@ def quantize(
       int8cal quantize model.onnx calibration.tensor -o model.int8.onnx
       int8cal quantize model.onnx calibration.tensor -o model.int8.onnx --eval validation.tensor
       int8cal quantize model.onnx calibration.tensor -o model.int8.onnx --trt_cache cal.bin --trt_version 10.3.0
+      int8cal quantize model.onnx --scales cal.bin -o model.int8.onnx
     """
     from int8cal.models import quantize as work
     from int8cal.models.onnx_file import refuse_other_formats
     from int8cal.models.ranges import DEFAULT_PERCENTILE
     from int8cal.tensorfile import TensorFile
 
+    if scales is not None:
+        chosen = click.get_current_context().get_parameter_source("method") is not ParameterSource.DEFAULT
+        check_alone({"FILE": file, "--method": chosen, "--percentile": percentile, "--trt_cache": trt_cache})
+        quantize_from_scales(
+            model,
+            scales,
+            output,
+            exclude=exclude,
+            evaluation=evaluation,
+            fold_weights=fold_weights,
+            input_name=input_name,
+            constants=constants,
+            layout=layout,
+            overwrite=overwrite,
+            as_json=as_json,
+        )
+        return
+    if file is None:
+        raise click.UsageError("FILE is missing: the images to calibrate with (or --scales with ranges)")
     if percentile is not None and method != "percentile":
         raise click.UsageError("--percentile is for --method percentile")
     refuse_other_formats(model)  # before FILE is opened: who swaps the two is to be told so

@@ -35,7 +35,7 @@ def report(*, file: str, output: str, pictures: int, overwrite: bool, as_json: b
     found = write_report(
         file,
         output,
-        claim=claim_of(**claim),
+        claim=claim_of(file, **claim),
         pictures=pictures,
         overwrite=overwrite,
         progress=progress.on_stderr(),

@@ -64,4 +64,6 @@ def _order(options: Mapping[str, str], seed: int) -> str:
 
 
 def _images(images_from: str, split: str | None) -> str:
-    return f"of the {split} split" if images_from == "data set" else f"of a {images_from}"
+    if images_from != "data set":
+        return f"of a {images_from}"
+    return f"of the {split} split" if split else "as stated"

@@ -53,7 +53,7 @@ def verify(
         raise click.UsageError("--input and --layout are for --model M.onnx")
     found = verify_file(
         file,
-        claim=claim_of(**claim),
+        claim=claim_of(file, **claim),
         model=model,
         input_name=input_name,
         constants=constants,

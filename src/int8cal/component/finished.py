@@ -8,10 +8,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from int8cal import manifest as manifests
-from int8cal.engine.native import map_on_threads
 from int8cal.engine.tao import file_sha256, images_sha256
 from int8cal.engine.work import FailedSample, ImageWork, names_of
 from int8cal.errors import DataError, OutputExistsError, TensorFileError
+from int8cal.io.threads import map_on_threads
 from int8cal.manifest import Manifest, SkippedImage
 from int8cal.samples.encoded import read_encoded, sample_place
 from int8cal.tensorfile import TensorFile

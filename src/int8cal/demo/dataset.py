@@ -27,10 +27,10 @@ from PIL import Image
 from int8cal.demo.experiment import experiment_spec
 from int8cal.demo.kitti import example, label, shard_name, tfrecord
 from int8cal.demo.scene import draw_scene
-from int8cal.engine.native import map_on_threads
 from int8cal.errors import OutputError, OutputExistsError, UsageError
 from int8cal.io.paths import absolute, refuse_address
 from int8cal.io.progress import watched
+from int8cal.io.threads import map_on_threads
 from int8cal.types import ImageHWC_u8, Progress, Size
 
 ImageFormat = Literal["png", "jpg"]

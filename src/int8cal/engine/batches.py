@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import FailedSample, ImageWork
 from int8cal.errors import UsageError
 from int8cal.io.summary import Summarised, times
+from int8cal.io.threads import map_on_threads
 
 if TYPE_CHECKING:
     from int8cal.plans import Plan

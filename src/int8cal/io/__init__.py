@@ -10,6 +10,7 @@
     optional     imports of what an extra installs
     protos       protobuf messages from compiled descriptors
     safe_text    text from data made harmless
+    summary      how results show themselves in Python
 
 Imports nothing: `signals` must be there before anything else is loaded.
 """

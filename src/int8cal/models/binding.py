@@ -23,6 +23,8 @@ Constants: TypeAlias = Mapping[str, float | Sequence[float]]
 
 MAX_FIXED_BATCH = 1024
 """Largest batch that a model may insist on: a smaller one is filled up to it."""
+_FEW_CHANNELS = 4
+_USUAL_SHAPE = (3, 256, 256)  # what a model with free dimensions is taken to be fed, where nothing is
 _MAX_CONSTANT_VALUES = 1 << 20
 _CONSTANT_HINT = "Give it a constant: --input NAME=VALUE, e.g. --input scale_factor=1."
 
@@ -119,6 +121,34 @@ def bind_input(
             hint="Export the model with a dynamic batch size.",
         )
     return InputBinding(name, _layout(name, dims, tuple(shape[1:]), layout), dims[0], dtype, fed, tuple(kernels))
+
+
+def unfed_binding(model: Any, name: str | None, layout: Layout | None) -> tuple[InputBinding, tuple[int, int, int]]:
+    """The input that images would be fed into, where there are none, and their (C, H, W).
+
+    Args:
+        model: ``onnx.ModelProto``.
+        name: the input, if the caller knows it.
+        layout: its layout, if the caller knows it; else the axis with few channels tells.
+
+    Raises:
+        UseError: no input takes images.
+    """
+    inputs = _real_inputs(model)
+    if name is not None and name not in inputs:
+        raise UseError(f"the model has no input {name!r}", hint=f"Its inputs: {_listed(inputs)}.")
+    wanted = inputs if name is None else {name: inputs[name]}
+    fitting = [value for value in wanted.values() if len(_dims(value)) == 4 and _dtype(value) is not None]
+    if not fitting:
+        raise UseError(f"no input of the model takes images ({_listed(wanted)})", hint="Images have four dimensions.")
+    dims = _dims(fitting[0])
+    if layout is None:
+        few = [1 <= (dims[axis] or 0) <= _FEW_CHANNELS for axis in (1, 3)]
+        layout = "nhwc" if few[1] and not few[0] else "nchw"
+    if layout == "nhwc":
+        dims = [dims[0], dims[3], dims[1], dims[2]]
+    channels, height, width = (extent or usual for extent, usual in zip(dims[1:], _USUAL_SHAPE, strict=True))
+    return InputBinding(fitting[0].name, layout, dims[0], _dtype(fitting[0]) or ""), (channels, height, width)
 
 
 def _real_inputs(model: Any) -> dict[str, Any]:

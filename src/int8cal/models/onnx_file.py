@@ -369,3 +369,15 @@ def _check_activation_sizes(onnx: Any, model: Any, path: str) -> None:
         if 4 * prod(dims) > MAX_ACTIVATION_BYTES:
             hint = "export the model for a smaller input or batch"
             raise _bad(path, f"tensor {info.name!r} has the shape {dims}, too large to compute", hint)
+
+
+def serialized(model: Any) -> bytes:
+    """The bytes of an ONNX file; the same for the same model.
+
+    Raises:
+        UseError: they are more than a file may have.
+    """
+    if model.ByteSize() > MAX_BYTES:
+        raise UseError(f"the INT8 model has {model.ByteSize()} bytes, more than an ONNX file can hold")
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data

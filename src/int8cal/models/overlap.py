@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from int8cal.tensorfile.digest import digest_of
+from int8cal.tensorfile.checksums import image_checksum
 from int8cal.types import Batches, BatchNCHW_f32
 
 
@@ -45,7 +45,7 @@ class Digested:
     def __iter__(self) -> Iterator[BatchNCHW_f32]:
         self.digests = []
         for batch in self.batches:
-            self.digests.extend(digest_of(image) for image in batch)
+            self.digests.extend(image_checksum(image) for image in batch)
             yield batch
             del batch  # not kept while the next one is read
 

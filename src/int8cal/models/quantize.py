@@ -25,7 +25,7 @@ from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import calibrate
 from int8cal.models.computable import Foreign, computable
 from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare
-from int8cal.models.onnx_file import MAX_BYTES, load_with_paths
+from int8cal.models.onnx_file import load_with_paths, serialized
 from int8cal.models.overlap import Digested, shared_images
 from int8cal.models.placement import Placement, place
 from int8cal.models.qdq import Range, insert_qdq
@@ -196,7 +196,7 @@ def quantize(
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
         in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None
         held_out = measure(pair[1]) if pair else None
-        data = _serialized(parts.reattach(quantized))
+        data = serialized(parts.reattach(quantized))
         report = QuantizeReport(  # before anything is published: it reads the sample tables
             method=method,
             percentile=percentile,
@@ -283,10 +283,3 @@ def _same_images(path: str | None) -> UsageError:
         where=path,
         hint="Make another tensorfile, e.g. with --use_validation_set.",
     )
-
-
-def _serialized(model: Any) -> bytes:
-    if model.ByteSize() > MAX_BYTES:
-        raise UseError(f"the INT8 model has {model.ByteSize()} bytes, more than an ONNX file can hold")
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data

@@ -17,7 +17,7 @@ _UNUSED = "(unmapped)"
 """After the name of a class that target_class_mapping of the spec leaves out: the network does not learn it."""
 
 
-def folder_class(spec: SpecDocument, sample: Sample) -> list[LabelledObject] | None:
+def folder_class(spec: object, sample: Sample) -> list[LabelledObject] | None:
     """The class folder of a sample as one object without a box; None when it lies in none."""
     folder, separator, _ = sample.frame_id.partition("/")
     return [LabelledObject(folder, None)] if separator else None

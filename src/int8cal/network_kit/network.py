@@ -31,6 +31,7 @@ Evidence: TypeAlias = Literal[
     "bit-exact but for colour JPEGs",
     "exporter-equal but for colour JPEGs",
     "not compared",
+    "as stated",
     "reference",
     "unverified",
 ]
@@ -41,6 +42,7 @@ Evidence: TypeAlias = Literal[
 ``exporter-equal``: the reference has no such command; the same for what its exporter feeds to TensorRT.
 ``… but for colour JPEGs``: which the reference decodes with another JPEG library.
 ``not compared``: an arithmetic of which one of these is true, on images that no command of the reference gives to it.
+``as stated``: the user stated the numbers; presets equal the loader that they name.
 ``unverified``: written from formulas.
 """
 

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from int8cal import networks
+from int8cal import origins
 from int8cal.check.rebuild import claim_of
 from int8cal.check.selection import evenly
 from int8cal.check.sense import is_noise
@@ -160,7 +160,7 @@ def _network(found: Verification, manifest: Mapping[str, Any]) -> str | None:
     if found.plan:
         return found.plan.origin.name
     network = manifest.get("network")
-    return network if isinstance(network, str) and network in networks.names() else None
+    return network if isinstance(network, str) and network in origins.names() else None
 
 
 def _pictures(thumbnails: list[Thumbnail], found: Verification, view: View, names: Mapping[int, str]) -> list[Picture]:

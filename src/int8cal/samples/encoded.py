@@ -37,11 +37,11 @@ def read_encoded(sample: Sample) -> bytes:
         return _read_file(sample.path)
     where = sample_place(sample)
     if sample.record is None:
-        raise RecordError(f"The image {path_text(sample.frame_id)} has no record to be read from.")
+        raise RecordError(f"the image {path_text(sample.frame_id)} has no record to be read from")
     record = read_record(sample.record.path, sample.record.offset)
     if record.crc != sample.record.crc:
         raise RecordError(
-            "The TFRecord file was changed while it was used.",
+            "the TFRecord file was changed while it was used",
             where=where,
             hint="Run again when nothing writes to the data set any more.",
         )
@@ -65,10 +65,10 @@ def _read_file(path: str) -> bytes:
         except OSError as error:
             raise_lack_of_memory(error)
             raise ImageError(
-                f"The image file cannot be read: {error.strerror}.", where=where, hint=REPAIR_IMAGE
+                f"the image file cannot be read: {error.strerror}", where=where, hint=REPAIR_IMAGE
             ) from error
     raise ImageError(
-        f"The image file has {size} bytes; at most {MAX_ENCODED_BYTES} are read.",
+        f"the image file has {size} bytes; at most {MAX_ENCODED_BYTES} are read",
         where=where,
         hint="Save the image in a smaller format, such as PNG.",
     )

@@ -78,7 +78,7 @@ def read_class_folders(root: str, split: SplitName) -> Dataset:
         others += len(listed) - len(images)
     if not samples:
         raise DataError(
-            f"No image is in the {len(classes)} class folders.",
+            f"no image is in the {len(classes)} class folders",
             where=path_text(root),
             hint=f"One folder per class is expected, with images named {', '.join(CLASS_IMAGE_ENDINGS)}.",
         )
@@ -159,7 +159,7 @@ def read_folder(
     if not samples:
         below = "" if folder.recursive else ", or --recursive for those in folders below it"
         raise DataError(
-            f"No image is in the folder, among {others} files.",
+            f"no image is in the folder, among {others} files",
             where=path_text(folder.path),
             hint=f"Images are files named {', '.join(sorted(IMAGE_EXTENSIONS))} (lower case){below}.",
         )
@@ -202,14 +202,14 @@ def list_folder(folder: str, what: str, files: tuple[str, ...]) -> FolderListing
         where = path_text(folder)
         if isinstance(error, FileNotFoundError):
             raise MissingDataError(
-                f"There is no such {what}.",
+                f"there is no such {what}",
                 where=where,
                 hint=address_hint(folder) or WORKING_DIRECTORY_HINT,
                 filename=folder,
             ) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         hint = "It must be a folder that this user may list."
-        raise DataError(f"The {what} cannot be read: {reason}.", where=where, hint=hint) from error
+        raise DataError(f"the {what} cannot be read: {reason}", where=where, hint=hint) from error
     listing.folders.sort()
     listing.files.sort()
     return listing

@@ -55,7 +55,7 @@ def matching_files(pattern: str, *, hint: str = DATA_ROOT_HINT) -> tuple[str, ..
     """
     impossible = "\0" in pattern or len(pattern) > _LONGEST_PATH
     paths = () if impossible else tuple(sorted(expand(pattern)))
-    if not paths:
+    if not paths:  # these words, and those of `require_folder`, are the reference's
         raise MissingDataError(
             f"No files match pattern {path_text(pattern)}.", hint=address_hint(pattern) or hint, filename=pattern
         )
@@ -79,7 +79,7 @@ def require_folder(path: str, what: str) -> None:
     """
     if not os.path.isdir(path):
         raise MissingDataError(
-            f"No {what} found at path: '{path_text(path)}'.",
+            f"No {what} found at path: '{path_text(path)}'",
             hint=address_hint(path) or DATA_ROOT_HINT,
             filename=path,
         )
@@ -103,7 +103,7 @@ def path_inside(folder: str, name: str, extension: str, where: str) -> str:
     file_name = f"{name}.{extension}"
     if name.startswith("/") or "\0" in file_name or ".." in (*name.split("/"), *file_name.split("/")):
         raise DataError(
-            f"The image name '{path_text(name)}' leads out of the image directory.",
+            f"the image name '{path_text(name)}' leads out of the image directory",
             where=where,
             hint="Names must be relative to image_directory_path, without '..'.",
         )
@@ -136,12 +136,12 @@ def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, b
         return open_regular(path, buffering=buffering)
     except FileNotFoundError as missing:
         raise MissingDataError(
-            f"No such file or directory: the {what} is missing.", where=where, hint=hint, filename=path
+            f"the {what} is missing: No such file or directory", where=where, hint=hint, filename=path
         ) from missing
     except NotRegularError:
-        raise error(f"Not a regular file, so not a {what}.", where=where, hint=hint) from None
+        raise error(f"not a regular file, so not a {what}", where=where, hint=hint) from None
     except OSError as problem:
         raise_lack_of_memory(problem)
-        raise error(f"The {what} cannot be opened: {problem.strerror}.", where=where, hint=hint) from problem
+        raise error(f"the {what} cannot be opened: {problem.strerror}", where=where, hint=hint) from problem
     except ValueError as problem:
-        raise error(f"The {what} cannot be opened: {problem}.", where=where, hint=hint) from problem
+        raise error(f"the {what} cannot be opened: {problem}", where=where, hint=hint) from problem

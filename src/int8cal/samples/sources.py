@@ -127,7 +127,7 @@ def read_tfrecord_split(selection: TFRecordSelection, split: SplitName) -> Datas
     sources = tuple(_read_source(files, selection) for files in chosen)
     if not any(source.samples for source in sources):
         raise DataError(
-            f"No record is in the {split} split: none of the TFRecord files belongs to it, or they are empty.",
+            f"no record is in the {split} split: none of the TFRecord files belongs to it, or they are empty",
             hint=_fold_hint(selection),
         )
     warnings += (
@@ -145,13 +145,13 @@ def read_tfrecord_split(selection: TFRecordSelection, split: SplitName) -> Datas
 def _require_validation_split(selection: TFRecordSelection) -> None:
     if selection.validation_fold is None and selection.validation_source is None:
         raise DataError(
-            "The spec has no validation split: dataset_config sets neither validation_fold nor validation_data_source.",
+            "the spec has no validation split: dataset_config sets neither validation_fold nor validation_data_source",
             hint="Set one of them, or leave out --use_validation_set to use the training split.",
         )
     if selection.mode == DataloaderMode.LEGACY and selection.validation_fold is not None:
         raise DataError(
-            "With dataloader_mode LEGACY the validation_fold of a source list has no samples: "
-            "a defect of the reference, which writes an empty tensorfile.",
+            "with dataloader_mode LEGACY the validation_fold of a source list has no samples: "
+            "a defect of the reference, which writes an empty tensorfile",
             hint="Set dataloader_mode: DEFAULT, which makes the same pixels, or use validation_data_source.",
         )
 
@@ -249,7 +249,7 @@ def _sample(
     width = integer_feature(features, "frame/width", where, default=default)
     if not (0 <= height <= _MAX_SIZE and 0 <= width <= _MAX_SIZE):
         raise RecordError(
-            f"The record gives an impossible image size: height {height}, width {width}.",
+            f"the record gives an impossible image size: height {height}, width {width}",
             where=where,
             hint=CONVERT_AGAIN,
         )
@@ -274,7 +274,7 @@ def _without_labels(features: Mapping[str, Message], selection: TFRecordSelectio
     if selection.mode_is_chosen:
         loader, way_out = f"dataloader_mode {selection.mode.name}", ", or set dataloader_mode: DEFAULT."
     return RecordError(
-        f"The record has no feature {fewest[0]!r}, which {loader} needs.",
+        f"the record has no feature {fewest[0]!r}, which {loader} needs",
         where=where,
         hint=CONVERT_AGAIN.removesuffix(".") + way_out,
     )
@@ -298,7 +298,7 @@ def read_embedded_images(index: int, pattern: str) -> Source:
     ]
     if not files:
         raise MissingDataError(
-            f"Only index files ({INDEX_PREFIX}*) match pattern {path_text(pattern)}.",
+            f"only index files ({INDEX_PREFIX}*) match pattern {path_text(pattern)}",
             hint="Name the TFRecord files themselves; the index files beside them are not needed.",
             filename=pattern,
         )

@@ -144,20 +144,20 @@ def _read(file: BinaryIO, path: str, offset: int, size: int, largest: int) -> Re
     try:
         header = file.read(_HEADER.size)
         if len(header) != _HEADER.size:
-            raise _damaged("The TFRecord file is cut off inside a record's length.", path, offset)
+            raise _damaged("the TFRecord file is cut off inside a record's length", path, offset)
         length, length_crc = _HEADER.unpack(header)
         if _masked_crc(header[: _LENGTH.size]) != length_crc:
             raise _damaged(
-                "The checksum of the record's length is wrong: the file is damaged or no TFRecord file.", path, offset
+                "the checksum of the record's length is wrong: the file is damaged or no TFRecord file", path, offset
             )
         remaining = size - offset - _HEADER.size - _CRC.size
         if length > remaining:
             raise _damaged(
-                f"The record claims {length} bytes, but the file has only {max(remaining, 0)} left.", path, offset
+                f"the record claims {length} bytes, but the file has only {max(remaining, 0)} left", path, offset
             )
         if length > largest:
             raise RecordError(
-                f"The record has {length} bytes; at most {largest} are read.",
+                f"the record has {length} bytes; at most {largest} are read",
                 where=record_place(path, offset),
                 hint="A record holds the labels of one image. Is this the right file?",
             )
@@ -165,12 +165,12 @@ def _read(file: BinaryIO, path: str, offset: int, size: int, largest: int) -> Re
         trailer = file.read(_CRC.size)
     except OSError as error:
         raise_lack_of_memory(error)
-        raise _damaged(f"The TFRecord file cannot be read: {error.strerror}.", path, offset) from error
+        raise _damaged(f"the TFRecord file cannot be read: {error.strerror}", path, offset) from error
     if len(payload) != length or len(trailer) != _CRC.size:
-        raise _damaged("The TFRecord file became shorter while it was read.", path, offset)
+        raise _damaged("the TFRecord file became shorter while it was read", path, offset)
     (crc,) = _CRC.unpack(trailer)
     if _masked_crc(payload) != crc:
-        raise _damaged("The checksum of the record's data is wrong: the file is damaged.", path, offset)
+        raise _damaged("the checksum of the record's data is wrong: the file is damaged", path, offset)
     return Record(offset, crc, payload)
 
 
@@ -196,7 +196,7 @@ def parse_features(payload: bytes, where: str) -> Mapping[str, Message]:
     try:
         features: Mapping[str, Message] = Example.FromString(payload).features.feature
     except DecodeError as error:
-        raise RecordError("The record is not a tf.train.Example.", where=where, hint=CONVERT_AGAIN) from error
+        raise RecordError("the record is not a tf.train.Example", where=where, hint=CONVERT_AGAIN) from error
     return features
 
 
@@ -209,7 +209,7 @@ def frame_id(features: Mapping[str, Message], where: str) -> str:
     name = bytes_feature(features, FRAME_ID, where)
     if len(name) > MAX_FRAME_ID_BYTES:
         raise RecordError(
-            f"The record's {FRAME_ID} has {len(name)} bytes; at most {MAX_FRAME_ID_BYTES} can be a path.",
+            f"the record's {FRAME_ID} has {len(name)} bytes; at most {MAX_FRAME_ID_BYTES} can be a path",
             where=where,
             hint=CONVERT_AGAIN,
         )
@@ -250,6 +250,6 @@ def integer_feature(features: Mapping[str, Message], name: str, where: str, *, d
 
 def _unusable(features: Mapping[str, Message], name: str, expected: str, where: str) -> RecordError:
     if name in features:
-        return RecordError(f"The record's feature {name!r} does not hold {expected}.", where=where, hint=CONVERT_AGAIN)
+        return RecordError(f"the record's feature {name!r} does not hold {expected}", where=where, hint=CONVERT_AGAIN)
     known = printable(", ".join(sorted(features))[:200]) or "none"
-    return RecordError(f"The record has no feature {name!r} (it has: {known}).", where=where, hint=CONVERT_AGAIN)
+    return RecordError(f"the record has no feature {name!r} (it has: {known})", where=where, hint=CONVERT_AGAIN)

@@ -142,6 +142,9 @@ class BatchSlice(IndexedBatches):
     def _batch(self, number: int) -> BatchNCHW_f32:
         return self._of[self._numbers[number]]
 
+    def __iter__(self) -> Iterator[BatchNCHW_f32]:
+        return self._of.read_ahead(self._numbers)
+
     def _view(self, key: slice) -> BatchSlice:
         return BatchSlice(self._of, self._numbers[key])
 

@@ -14,10 +14,8 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-import h5py
-
 from int8cal.errors import TensorFileError
-from int8cal.guard.hdf5_skeleton import damaged, hdf5_errors
+from int8cal.guard.hdf5 import damaged
 from int8cal.io.paths import kind_of_file
 from int8cal.io.safe_text import printable
 from int8cal.tensorfile import layout
@@ -25,6 +23,7 @@ from int8cal.tensorfile import layout
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from int8cal.guard.hdf5 import Hdf5File
     from int8cal.tensorfile.reader import TensorFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -37,13 +36,13 @@ class Parts:
 
     Args:
         head: the head file.
-        root: its root group.
+        file: the same, as HDF5.
         declared: see `declared_parts`.
     """
 
-    def __init__(self, head: TensorFile, root: h5py.h5g.GroupID, declared: tuple[layout.Part, ...]) -> None:
+    def __init__(self, head: TensorFile, file: Hdf5File, declared: tuple[layout.Part, ...]) -> None:
         self._head = head
-        self._root = root
+        self._file = file
         self._declared = declared
         folder = os.path.dirname(os.path.realpath(head.path))  # of the head itself, where a link leads to it
         self.paths = tuple(os.path.join(folder, part.name) for part in declared)
@@ -83,12 +82,8 @@ class Parts:
         self._open = None
 
     def _require_link(self, batch: int, part: layout.Part, batch_of_part: int) -> None:
-        name = layout.group_name(batch).encode()
         expected = (os.fsencode(part.name), f"/{layout.group_name(batch_of_part)}".encode())
-        with hdf5_errors(self._head.path, f"the link of batch {batch}"):
-            link = self._root.links.get_info(name) if self._root.links.exists(name) else None
-            found = self._root.links.get_val(name) if link and link.type == h5py.h5l.TYPE_EXTERNAL else None
-        if found != expected:
+        if self._file.external_link(layout.group_name(batch)) != expected:
             raise damaged(self._head.path, f"batch {batch} does not lie where the manifest says")
 
     def _opened(self, number: int) -> TensorFile:

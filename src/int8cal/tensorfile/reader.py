@@ -1,36 +1,34 @@
 """Reads tensorfiles: those of int8cal and those of NVIDIA's tools. Lazy: one batch in memory at a time.
 
-A tensorfile may come from anywhere, so nothing in it is trusted: links other than hard ones, filters other than those
-of the format, shapes that do not agree and sizes that the file cannot hold are refused before memory is taken (see
-`int8cal.guard.hdf5_storage`), and so are trees and lists that HDF5 would follow without end (see
-`int8cal.guard.hdf5_skeleton`). Links to part files are followed when the manifest declares them (see
-`int8cal.tensorfile.parts`).
+A tensorfile may come from anywhere: what stands between it and the code here is `int8cal.guard.hdf5`. Links to part
+files are followed when the manifest declares them (see `int8cal.tensorfile.parts`).
 """
 
 from __future__ import annotations
 
-import json
 import os
+from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-import h5py
 import numpy as np
 
-from int8cal.errors import TensorFileError, UsageError
-from int8cal.guard.hdf5_skeleton import Skeleton, damaged, hdf5_errors, no_hdf5
-from int8cal.guard.hdf5_storage import StoredArray, bound_metadata_cache, child, names
+from int8cal.errors import TensorFileError
+from int8cal.guard.hdf5 import Hdf5File, StoredArray, damaged
+from int8cal.guard.json_text import parsed_json
 from int8cal.io.paths import given_path, kind_of_file, refuse_missing_address
 from int8cal.io.summary import times
 from int8cal.tensorfile import layout
+from int8cal.tensorfile.ahead import read_ahead
 from int8cal.tensorfile.checksums import image_checksum, record_is_intact
 from int8cal.tensorfile.indexing import BatchSlice, IndexedBatches
 from int8cal.tensorfile.parts import Parts, declared_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
-    from int8cal.types import BatchNCHW_f32
+    from int8cal.tensorfile.ahead import ReadBatch
+    from int8cal.types import BatchNCHW_f32, ImageCHW_f32
 
 _CHECKSUM = "xxh3_128"
 _NO_MATCH = "its checksum is another"
@@ -73,23 +71,16 @@ class TensorFile(IndexedBatches):
             raise self._error(f"is {kind}" if kind else "no such file", hint="Give the path of a tensorfile.")
         self._parts: Parts | None = None
         self._manifest_text = b""
-        self._skeleton = Skeleton(self.path)
+        self._file = Hdf5File(self.path)
         try:
-            self._file = h5py.File(self.path, "r", locking=False)
-        except OSError as error:
-            self._skeleton.close()
-            raise no_hdf5(self.path) from error
-        try:
-            bound_metadata_cache(self._file.id)
-            with hdf5_errors(self.path, "the root group"):
-                self._open_root = h5py.h5g.open(self._file.id, b"/")
-                self._count = self._read_count()
-                self._shape = self._read_shape()
-                self.manifest = self._read_manifest()
-                """The manifest as a dictionary; None in files of other tools."""
-                declared = declared_parts(self.manifest or {}, self._count, self.path)
-                if declared:
-                    self._parts = Parts(self, self._root, declared)
+            self._attributes = self._file.attributes()
+            self._count = self._read_count()
+            self._shape = self._read_shape()
+            self.manifest = self._read_manifest()
+            """The manifest as a dictionary; None in files of other tools."""
+            declared = declared_parts(self.manifest or {}, self._count, self.path)
+            if declared:
+                self._parts = Parts(self, self._file, declared)
         except BaseException:
             self.close()
             raise
@@ -123,7 +114,7 @@ class TensorFile(IndexedBatches):
         Raises:
             TensorFileError: a part is missing.
         """
-        return self._skeleton.size + (self._parts.file_bytes if self._parts else 0)
+        return self._file.size + (self._parts.file_bytes if self._parts else 0)
 
     @cached_property
     def samples(self) -> np.ndarray[Any, np.dtype[np.void]] | None:
@@ -134,17 +125,10 @@ class TensorFile(IndexedBatches):
         Raises:
             TensorFileError: the table is damaged or has other columns.
         """
-        with hdf5_errors(self.path, "the list of its objects"):
-            if not self._root.links.exists(layout.SAMPLES.encode()):
-                return None
-        stored = StoredArray.of(
-            self._root,
-            layout.SAMPLES,
-            file=self._skeleton,
-            what="the sample table",
-            max_bytes=min(layout.MAX_SAMPLES_BYTES, self._skeleton.size * layout.MAX_SAMPLES_EXPANSION),
-        )
-        if len(stored.shape) != 1 or not _is_sample_type(stored.dtype):
+        stored = self._stored_samples()
+        if stored is None:
+            return None
+        if len(stored.shape) != 1 or not stored.is_plain or not _is_sample_type(stored.dtype):
             raise self._error("the sample table has other columns than this version knows")
         table: np.ndarray[Any, np.dtype[np.void]] = stored.read()
         table.flags.writeable = False  # it is everybody's
@@ -190,9 +174,31 @@ class TensorFile(IndexedBatches):
         if batch is not None and self._parts:
             part, batch = self._parts.find(batch)
             return part.objects(batch)
-        group = self._root if batch is None else self._group(batch)
-        with hdf5_errors(self.path, "the list of its objects"):
-            return [name.decode(errors="surrogateescape") for name in names(group, self._skeleton)]
+        return self._file.names(*([] if batch is None else [layout.group_name(batch)]))
+
+    def is_as_written(self, batch: int | None = None) -> bool:
+        """Whether what describes a batch, or all else, is exactly what int8cal writes.
+
+        What is looked at here changes no array, but what other readers are told: attributes, their types, whether a
+        dataset may grow.
+
+        Raises:
+            TensorFileError: something cannot be read.
+        """
+        if batch is None:
+            attributes, samples = self._attributes, self._stored_samples()
+            types = {name: (found.shape, found.dtype) for name, found in attributes.items() if found.is_plain}
+            integer, text = np.dtype("<i8"), np.dtype(("S", len(self._manifest_text)))
+            written = {layout.COUNT: ((), integer), layout.SHAPE: ((4,), integer), layout.MANIFEST: ((), text)}
+            if types != written or len(attributes) != len(written):
+                return False
+            return samples is None or (samples.has_fixed_shape and not self._file.attribute_count(layout.SAMPLES))
+        if self._parts:
+            part, batch = self._parts.find(batch)
+            return part.is_as_written(batch)
+        group = layout.group_name(batch)
+        attributes_of_batch = self._file.attribute_count(group) + self._file.attribute_count(group, layout.DATASET)
+        return self.stored(batch).has_fixed_shape and not attributes_of_batch
 
     def stored(self, batch: int) -> StoredArray:
         """How a batch is stored, checked: type, filters, size in the file.
@@ -204,12 +210,11 @@ class TensorFile(IndexedBatches):
             part, batch = self._parts.find(batch)
             return part.stored(batch)
         what = f"batch {batch}"
-        stored = StoredArray.of(
-            self._group(batch), layout.DATASET, file=self._skeleton, what=what, max_bytes=2 * layout.MAX_BATCH_BYTES
-        )
+        names = layout.group_name(batch), layout.DATASET
+        stored = self._file.array(*names, what=what, max_bytes=2 * layout.MAX_BATCH_BYTES)
         if stored.shape != self._shape:
             raise damaged(self.path, f"{what} has shape {stored.shape}, the file says {self._shape}")
-        if not stored.is_floating_point:
+        if stored.dtype.kind != "f" or stored.dtype.itemsize > 8 or not stored.is_plain:
             raise damaged(self.path, f"{what} holds {stored.dtype}, not floating-point numbers")
         return stored
 
@@ -225,12 +230,30 @@ class TensorFile(IndexedBatches):
     def __len__(self) -> int:
         return self._count
 
+    def __iter__(self) -> Iterator[BatchNCHW_f32]:
+        return self.read_ahead(range(self._count))
+
+    def read_all(self, measure: Callable[[ImageCHW_f32, bytes], Any]) -> Generator[ReadBatch]:
+        """Every batch in order, with what ``measure`` makes of each image: it is called on the threads that inflate.
+
+        Args:
+            measure: called with an image and its checksum (`int8cal.tensorfile.checksums.image_checksum`).
+
+        Returns:
+            The batches; one that cannot be used holds the error, and the others are read on.
+        """
+
+        def look(batch: int, position: int, image: ImageCHW_f32) -> Any:
+            return measure(image, self._checked(batch, position, image))
+
+        return read_ahead(self.stored, range(self._count), self._shape, look)
+
     def _view(self, key: slice) -> BatchSlice:
         return BatchSlice(self, range(self._count)[key])
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""
-        return f"{self.path}: {super().summary()}{'' if self._file else ', closed'}"
+        return f"{self.path}: {super().summary()}{'' if self._file.is_open else ', closed'}"
 
     def summary_rows(self) -> Iterator[tuple[str, object]]:
         """The few facts that a notebook shows."""
@@ -247,7 +270,6 @@ class TensorFile(IndexedBatches):
         if self._parts:
             self._parts.close()
         self._file.close()
-        self._skeleton.close()
 
     def __enter__(self) -> Self:
         return self
@@ -255,34 +277,41 @@ class TensorFile(IndexedBatches):
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
 
-    @property
-    def _root(self) -> h5py.h5g.GroupID:
-        if not self._file:  # is how h5py says that it is closed
-            raise UsageError(
-                "the tensorfile was closed", where=self.path, hint="Read it before, inside its with block."
-            )
-        return self._open_root
-
     def _batch(self, batch: int) -> BatchNCHW_f32:
-        values: BatchNCHW_f32 = self.stored(batch).read(np.float32)
-        if self.checksums is not None:
-            first = batch * self._shape[0]
-            for position, image in enumerate(values):
-                if image_checksum(image) != self.checksums[first + position].tobytes():
-                    raise damaged(self.path, f"batch {batch} image {position} is not what was written: {_NO_MATCH}")
-        return values
+        return next(self.read_ahead(range(batch, batch + 1)))
 
-    def _group(self, batch: int) -> h5py.h5g.GroupID:
-        group, _ = child(self._root, layout.group_name(batch), self._skeleton, f"batch {batch}")
-        if not isinstance(group, h5py.h5g.GroupID):
-            raise damaged(self.path, f"batch {batch} is no group")
-        return group
+    def read_ahead(self, numbers: range) -> Iterator[BatchNCHW_f32]:
+        """Some batches by their numbers; the images that come next are inflated on threads meanwhile."""
+        look = self._no_look if self.checksums is None else self._checked
+        with closing(read_ahead(self.stored, numbers, self._shape, look)) as batches:
+            for batch in batches:
+                if batch.error:
+                    raise batch.error
+                values = batch.values
+                del batch
+                yield values
+                del values
 
-    def _attribute(self, name: str) -> Any:
-        return self._file.attrs.get_id(name) if name in self._file.attrs else None
+    @staticmethod
+    def _no_look(batch: int, position: int, image: ImageCHW_f32) -> None:
+        """Nothing is known of the image."""
+
+    def _checked(self, batch: int, position: int, image: ImageCHW_f32) -> bytes:
+        """The checksum of an image, which is that of the file, if it has any."""
+        checksum = image_checksum(image)
+        number = batch * self._shape[0] + position
+        if self.checksums is not None and checksum != self.checksums[number].tobytes():
+            raise damaged(self.path, f"batch {batch} image {position} is not what was written: {_NO_MATCH}")
+        return checksum
+
+    def _stored_samples(self) -> StoredArray | None:
+        if not self._file.has(layout.SAMPLES):
+            return None
+        largest = min(layout.MAX_SAMPLES_BYTES, self._file.size * layout.MAX_SAMPLES_EXPANSION)
+        return self._file.array(layout.SAMPLES, what="the sample table", max_bytes=largest)
 
     def _read_count(self) -> int:
-        attribute = self._attribute(layout.COUNT)
+        attribute = self._attributes.get(layout.COUNT)
         if attribute is None:
             raise self._error(
                 f"no root attribute {layout.COUNT!r}: it is HDF5, but no tensorfile",
@@ -290,8 +319,8 @@ class TensorFile(IndexedBatches):
             )
         if attribute.shape != () or attribute.dtype.kind not in "iu":
             raise self._error(f"root attribute {layout.COUNT!r} is no integer", hint=_MAKE_AGAIN)
-        count = int(self._file.attrs[layout.COUNT])
-        objects = min(len(self._file), self._skeleton.size // layout.MIN_LINK_BYTES)
+        count = int(self._file.value(layout.COUNT))
+        objects = self._file.count()
         if not 0 < count <= objects:
             raise self._error(
                 f"says it has {count} batches, and holds {objects} objects",
@@ -300,29 +329,24 @@ class TensorFile(IndexedBatches):
         return count
 
     def _read_shape(self) -> tuple[int, int, int, int]:
-        attribute = self._attribute(layout.SHAPE)
+        attribute = self._attributes.get(layout.SHAPE)
         if attribute is None or attribute.shape != (4,) or attribute.dtype.kind not in "iu":
             raise self._error(f"root attribute {layout.SHAPE!r} is not four integers")
-        batch, channels, height, width = (int(extent) for extent in self._file.attrs[layout.SHAPE])
+        batch, channels, height, width = (int(extent) for extent in self._file.value(layout.SHAPE))
         if min(batch, channels, height, width) < 1 or batch * channels * height * width * 4 > layout.MAX_BATCH_BYTES:
             raise self._error(f"batches of shape {(batch, channels, height, width)} are not possible")
         return batch, channels, height, width
 
     def _read_manifest(self) -> dict[str, Any] | None:
-        attribute = self._attribute(layout.MANIFEST)
+        attribute = self._attributes.get(layout.MANIFEST)
         if attribute is None:
             return None
         if attribute.shape != () or attribute.dtype.kind != "S":
             raise self._error("the manifest is no text", hint=_MAKE_AGAIN)
         if attribute.dtype.itemsize > layout.MAX_MANIFEST_BYTES:
             raise self._error(f"the manifest has over {layout.MAX_MANIFEST_BYTES} bytes", hint=_MAKE_AGAIN)
-        self._manifest_text = bytes(self._file.attrs[layout.MANIFEST])
-        try:
-            manifest = json.loads(self._manifest_text)
-        except json.JSONDecodeError as error:
-            raise self._error(f"the manifest is no JSON: {error}", hint=_MAKE_AGAIN) from error
-        except (ValueError, RecursionError) as error:  # no UTF-8, a number of thousands of digits, nested too deep
-            raise self._error("the manifest is no JSON that can be read", hint=_MAKE_AGAIN) from error
+        self._manifest_text = bytes(self._file.value(layout.MANIFEST))
+        manifest = parsed_json(self._manifest_text, TensorFileError, "the manifest", where=self.path, hint=_MAKE_AGAIN)
         if not isinstance(manifest, dict):
             raise self._error("the manifest is no JSON object", hint=_MAKE_AGAIN)
         return manifest

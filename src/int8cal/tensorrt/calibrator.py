@@ -234,9 +234,13 @@ def _usable_content(cache: str, version: str) -> bytes:
     text = read_text(cache)
     found = loads(text, cache)  # not JSON, which TensorRT cannot read
     hint = "Delete it to calibrate again; TensorRT would ignore it without a word."
+    if found.first_line is not None:
+        raise UseError(f"the calibration cache begins with {found.header!r}", where=cache, hint=hint)
     if found.version != version_number(version):
         raise UseError(
-            f"the calibration cache is of TensorRT {found.release}, this is {version}", where=cache, hint=hint
+            f"the calibration cache is of TensorRT {found.release}, this is {version}",
+            where=cache,
+            hint=hint,
         )
     if found.algorithm != ENTROPY_2:
         raise UseError(

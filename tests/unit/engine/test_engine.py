@@ -8,9 +8,9 @@ import time
 import pytest
 
 from int8cal.engine.assemble import assemble
-from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import EncodedSample, FailedSample, ImageFacts
 from int8cal.errors import DataError, ImageError, UsageError
+from int8cal.io.threads import map_on_threads
 from int8cal.samples.samples import RecordRef, Sample
 
 

@@ -14,9 +14,9 @@ import pytest
 
 from int8cal.engine import journal as journals
 from int8cal.engine.journal import Journal, journal_path, resumed
-from int8cal.engine.native import map_on_threads
 from int8cal.engine.work import EncodedSample, FailedSample, ImageFacts
 from int8cal.errors import ImageError, OutputError
+from int8cal.io.threads import map_on_threads
 from int8cal.samples.samples import Sample
 
 IDENTITY = {"plan_sha256": "ab" * 32, "compression": "fast"}

@@ -36,7 +36,7 @@ def test_record_without_image(tmp_path):
 
 def test_only_index_files(tmp_path):
     (tmp_path / "idx-a").touch()
-    with pytest.raises(MissingDataError, match="Only index files"):
+    with pytest.raises(MissingDataError, match="only index files"):
         read_embedded_images(0, str(tmp_path / "*"))
     with pytest.raises(MissingDataError, match="No files match pattern"):
         read_embedded_images(0, str(tmp_path / "nothing*"))

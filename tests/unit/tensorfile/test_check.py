@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import int8cal
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.check import ValueCheck, check_structure
 
+OLD_FILES = Path(__file__).parents[2] / "data" / "tensorfiles_8e82fdb"
 GROUP, DATASET, SAMPLES = "_tensorfile_array_key__", "_tensorfile_array_key_", "int8cal_samples"
 
 
@@ -61,7 +65,31 @@ def test_missing_and_uncounted_batches(made):
     assert found["batch-unreadable"][0] == "error"
 
 
-def test_foreign_objects_are_a_warning(made):
+def test_foreign_objects_are_an_error_where_checksums_say_that_nothing_was_changed(made):
+    with h5py.File(made, "a") as file:
+        file.create_group("notes")
+    assert findings(made)["foreign-object"] == ("error", "objects that no tensorfile has: notes")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file.attrs.update(note=1),
+        lambda file: file.attrs.create("count", np.int32(2)),
+        lambda file: file[f"{GROUP}1"].attrs.update(note=1),
+        lambda file: file[f"{GROUP}1/{DATASET}"].attrs.update(note=1),
+        lambda file: file[SAMPLES].attrs.update(note=1),
+    ],
+)
+def test_attributes_that_were_added_or_changed(made, change):
+    with h5py.File(made, "a") as file:
+        change(file)
+    assert findings(made)["record-changed"][0] == "error"
+
+
+def test_foreign_objects_of_an_older_file_are_a_warning(tmp_path):
+    made = tmp_path / "made"
+    shutil.copy(OLD_FILES / "fast.tensor", made)
     with h5py.File(made, "a") as file:
         file.create_group("notes")
     assert findings(made)["foreign-object"] == ("warning", "objects that no tensorfile has: notes")

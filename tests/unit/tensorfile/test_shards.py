@@ -64,7 +64,7 @@ def test_one_file_to_our_reader(head):
         assert [part["batches"] for part in file.manifest["parts"]] == [3, 2, 2]
         assert file.filters(6) == ("shuffle", "deflate")
         values = ValueCheck(file)
-        assert sum(len(images) for _, images in values.images()) == 14
+        assert sum(len(images) for _, images, _ in values.images()) == 14
         assert values.findings == []
         assert not [f for f in check_structure(file) if "manifest" not in f.message]
 
@@ -144,7 +144,7 @@ def test_verifying_tells_of_each_part_once(head):
         file.write(b"more")
     with TensorFile(head) as file:
         values = ValueCheck(file)
-        assert [first for first, _ in values.images()] == [10, 12]
+        assert [first for first, *_ in values.images()] == [10, 12]
         found = {finding.message: finding.hint for finding in values.findings}
     assert found == {
         f"{missing}: this part file is missing (3 batches)": parts._KEEP,

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from int8cal.engine.native import usable_cores
+from int8cal.io.threads import usable_cores
 
 
 @pytest.fixture(autouse=True)
