@@ -24,6 +24,8 @@ from int8cal.models.names import node_reads, rename_tensors, tensor_names, topol
 from int8cal.models.onnx_file import check_valid, foreign_operator, marked
 from int8cal.types import Layout
 
+_WEIGHTS_ARE_NO_INPUTS = 4  # the first version of the format in which they need not be listed as such
+
 
 @dataclass(frozen=True)
 class Foreign:
@@ -229,7 +231,9 @@ def _cut(model: Any, behind: set[str], wanted: Sequence[str], kernels: Sequence[
             outputs[name] = known.get(name) or extras.onnx().ValueInfoProto(name=name)
     _replace(graph.output, outputs.values())
     _replace(graph.node, front)
-    _replace(graph.input, [*graph.input, *new])
+    weights = {tensor.name for tensor in graph.initializer}
+    _replace(graph.input, [*(value for value in graph.input if value.name not in weights), *new])
+    model.ir_version = max(model.ir_version, _WEIGHTS_ARE_NO_INPUTS)
     _replace(graph.value_info, [v for v in graph.value_info if v.name not in outputs and v.name not in gone])
     read = {name for node in front for name in node_reads(node)} | outputs.keys()
     _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])

@@ -27,6 +27,7 @@ from int8cal.models.names import all_graphs, inner_graphs
 MAX_BYTES = 2**31 - 1  # protobuf's own limit; external data counts, for the model is put together in memory
 MAX_ACTIVATION_BYTES = 2**32  # of one tensor at batch size 1
 _STANDARD_DOMAINS = frozenset({"", "ai.onnx.ml"})
+_LONG_NAME = "ai.onnx"
 _CONTRIBUTED_DOMAIN = "com.microsoft"
 _FOREIGN_DOMAIN = "int8cal.foreign/"  # and behind it the node's own; checkers pass over domains that they don't know
 _UNBOUNDED_OPS = frozenset({"Loop", "Scan", "SequenceMap"})
@@ -105,7 +106,7 @@ def marked(model: Any) -> Any:
     `foreign_operator` tells them. They are the operators outside the standard, TensorRT's plug-ins mostly, and those
     whose running time nobody can tell (``Loop``); a node with a graph inside that holds one is one, too.
     """
-    versions = {_canonical(entry.domain): int(entry.version) for entry in model.opset_import}
+    versions = {entry.domain: int(entry.version) for entry in model.opset_import}
     known: dict[tuple[str, str], bool] = {}
 
     def foreign_nodes(node: Any) -> list[Any]:
@@ -123,7 +124,7 @@ def marked(model: Any) -> Any:
             domains.add(one.domain)
             one.domain = _FOREIGN_DOMAIN + one.domain
     for domain in sorted(domains):
-        copy.opset_import.add(domain=_FOREIGN_DOMAIN + domain, version=versions.get(_canonical(domain), 1))
+        copy.opset_import.add(domain=_FOREIGN_DOMAIN + domain, version=versions.get(domain, 1))
     return copy
 
 
@@ -136,7 +137,7 @@ def foreign_operator(node: Any) -> str | None:
 
 
 def _is_computed(node: Any, versions: Mapping[str, int], known: dict[tuple[str, str], bool]) -> bool:
-    domain = _canonical(node.domain)
+    domain = node.domain
     found = known.get((domain, node.op_type))
     if found is None:
         if domain == _CONTRIBUTED_DOMAIN:
@@ -148,10 +149,6 @@ def _is_computed(node: Any, versions: Mapping[str, int], known: dict[tuple[str, 
             found = defined and node.op_type not in _UNBOUNDED_OPS
         known[domain, node.op_type] = found
     return found
-
-
-def _canonical(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
 
 
 @cache
@@ -208,9 +205,18 @@ def _parse(onnx: Any, path: str) -> Any:
     except DecodeError as error:
         raise _bad(path, "is not an ONNX model, or is damaged", NO_MODEL_HINT) from error
     del model.training_info[:]
+    _use_short_name(model)
     if not model.graph.node:
         raise _bad(path, "is not an ONNX model, or has no nodes", NO_MODEL_HINT)
     return model
+
+
+def _use_short_name(model: Any) -> None:
+    """Call the standard operators' domain by one of its two names: the checker knows no other than the empty one."""
+    graph_nodes = (node for graph in all_graphs(model.graph) for node in graph.node)
+    for entry in (*model.opset_import, *graph_nodes):
+        if entry.domain == _LONG_NAME:
+            entry.domain = ""
 
 
 def _size(file: BinaryIO, path: str, what: str) -> int:

@@ -140,7 +140,9 @@ class _Stage:
         """Compute the stage's tensors from those known so far; are added to them."""
         kernel, outputs = self._stage.kernel, self._stage.outputs
         if kernel is not None and kernel.output not in known:
-            known[kernel.output] = kernel.compute(*(known[name] for name in kernel.inputs))
+            hint = "See whether its attributes are those of the layers before it: anchors, sizes."
+            with extras.fault_of(f"the plug-in {kernel.node!r} cannot be computed", hint):
+                known[kernel.output] = kernel.compute(*(known[name] for name in kernel.inputs))
         if self._session is not None:
             fed = {name: known[name] for name in self._stage.inputs}
             known.update(zip(outputs, _run(self._session, outputs, fed), strict=True))

@@ -237,6 +237,33 @@ def test_names_that_come_back_are_kept_and_those_that_were_made_give_way(images:
     assert [node.op_type for node in result.node if node.name == "features_QuantizeLinear"] == [plug_in.op_type]
 
 
+def test_weights_that_old_exporters_list_as_inputs_come_back_where_they_belong(images: Any, tmp_path: Path) -> None:
+    """One of them is read by the plug-in alone."""
+    model = detector()
+    model.ir_version = 3
+    for tensor in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+
+    report = quantize(save(model, tmp_path), images(), tmp_path / "int8.onnx")
+
+    assert report.input.name == "image"
+    result = onnx.load(tmp_path / "int8.onnx").graph
+    assert {"anchors", "raw_anchors"} & {
+        *(tensor.name for tensor in result.initializer),
+        *(name for node in result.node for name in node.output),
+    }
+
+
+def test_the_standard_operators_have_two_names(images: Any, tmp_path: Path) -> None:
+    model = detector()
+    model.opset_import[0].domain = "ai.onnx"
+    model.graph.node[0].domain = "ai.onnx"
+
+    report = quantize(save(model, tmp_path), images(), tmp_path / "int8.onnx")
+
+    assert [node.operator for node in report.foreign] == ["BatchedNMSDynamic_TRT"]
+
+
 def test_a_model_whose_input_goes_into_a_plug_in_says_so() -> None:
     net = Builder()
     net.node("Normalize_TRT", ["image"], "n", "norm")
