@@ -11,6 +11,7 @@ computable part, and whoever runs it computes them by the kernel.
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from int8cal.models.kernels import Kernel, kernel_of
 from int8cal.models.names import node_reads, rename_tensors, tensor_names, topological_sort, unique_name
 from int8cal.models.onnx_file import check_valid, foreign_operator, marked
 from int8cal.types import Layout
+
+_WEIGHTS_ARE_NO_INPUTS = 4  # the first version of the format in which they need not be listed as such
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Computable:
         foreign: the nodes that are no part of it, in the order of the graph.
         behind: names of the weighted nodes behind those that are not computed; they stay float.
         kernels: what computes the plug-ins whose outputs are inputs of ``model``.
+        outside: names of all nodes that are no part of ``model``.
     """
 
     original: Any
@@ -58,6 +62,16 @@ class Computable:
     foreign: tuple[Foreign, ...] = ()
     behind: tuple[str, ...] = ()
     kernels: tuple[Kernel, ...] = ()
+    outside: tuple[str, ...] = ()
+
+    def exclusions(self, patterns: Sequence[str]) -> list[str]:
+        """Names or shell patterns of nodes that stay float, without those that fit only nodes which do so anyway."""
+        inside = [node.name for node in self.model.graph.node]
+        return [
+            pattern
+            for pattern in patterns
+            if fnmatch.filter(inside, pattern) or not fnmatch.filter(self.outside, pattern)
+        ]
 
     def bind(
         self,
@@ -131,7 +145,10 @@ def computable(model: Any) -> Computable:
             hint="Export the model without that node.",
         )
     behind = tuple(_title(node) for node in rest if node.op_type in WEIGHTED_OPS and foreign_operator(node) is None)
-    return Computable(model, part, foreign, behind, kernels)
+    outside = tuple(
+        _title(node) for node in (*rest, *(n for n in whole.graph.node if not computed.isdisjoint(n.output)))
+    )
+    return Computable(model, part, foreign, behind, kernels, outside)
 
 
 def _kernels(whole: Any, *, flat: bool) -> tuple[Kernel, ...]:
@@ -229,7 +246,9 @@ def _cut(model: Any, behind: set[str], wanted: Sequence[str], kernels: Sequence[
             outputs[name] = known.get(name) or extras.onnx().ValueInfoProto(name=name)
     _replace(graph.output, outputs.values())
     _replace(graph.node, front)
-    _replace(graph.input, [*graph.input, *new])
+    weights = {tensor.name for tensor in graph.initializer}
+    _replace(graph.input, [*(value for value in graph.input if value.name not in weights), *new])
+    model.ir_version = max(model.ir_version, _WEIGHTS_ARE_NO_INPUTS)
     _replace(graph.value_info, [v for v in graph.value_info if v.name not in outputs and v.name not in gone])
     read = {name for node in front for name in node_reads(node)} | outputs.keys()
     _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from int8cal.errors import UseError
+from int8cal.guard.libraries import library_errors
 from int8cal.guard.onnx_bounds import check_apart
 from int8cal.guard.onnx_wire import MAX_RANK, NO_MODEL_HINT, check_wire
 from int8cal.io.file_kinds import HDF5_SIGNATURE
@@ -27,6 +28,7 @@ from int8cal.models.names import all_graphs, inner_graphs
 MAX_BYTES = 2**31 - 1  # protobuf's own limit; external data counts, for the model is put together in memory
 MAX_ACTIVATION_BYTES = 2**32  # of one tensor at batch size 1
 _STANDARD_DOMAINS = frozenset({"", "ai.onnx.ml"})
+_LONG_NAME = "ai.onnx"
 _CONTRIBUTED_DOMAIN = "com.microsoft"
 _FOREIGN_DOMAIN = "int8cal.foreign/"  # and behind it the node's own; checkers pass over domains that they don't know
 _UNBOUNDED_OPS = frozenset({"Loop", "Scan", "SequenceMap"})
@@ -105,7 +107,7 @@ def marked(model: Any) -> Any:
     `foreign_operator` tells them. They are the operators outside the standard, TensorRT's plug-ins mostly, and those
     whose running time nobody can tell (``Loop``); a node with a graph inside that holds one is one, too.
     """
-    versions = {_canonical(entry.domain): int(entry.version) for entry in model.opset_import}
+    versions = {entry.domain: int(entry.version) for entry in model.opset_import}
     known: dict[tuple[str, str], bool] = {}
 
     def foreign_nodes(node: Any) -> list[Any]:
@@ -123,7 +125,7 @@ def marked(model: Any) -> Any:
             domains.add(one.domain)
             one.domain = _FOREIGN_DOMAIN + one.domain
     for domain in sorted(domains):
-        copy.opset_import.add(domain=_FOREIGN_DOMAIN + domain, version=versions.get(_canonical(domain), 1))
+        copy.opset_import.add(domain=_FOREIGN_DOMAIN + domain, version=versions.get(domain, 1))
     return copy
 
 
@@ -136,7 +138,7 @@ def foreign_operator(node: Any) -> str | None:
 
 
 def _is_computed(node: Any, versions: Mapping[str, int], known: dict[tuple[str, str], bool]) -> bool:
-    domain = _canonical(node.domain)
+    domain = node.domain
     found = known.get((domain, node.op_type))
     if found is None:
         if domain == _CONTRIBUTED_DOMAIN:
@@ -148,10 +150,6 @@ def _is_computed(node: Any, versions: Mapping[str, int], known: dict[tuple[str, 
             found = defined and node.op_type not in _UNBOUNDED_OPS
         known[domain, node.op_type] = found
     return found
-
-
-def _canonical(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
 
 
 @cache
@@ -194,23 +192,29 @@ def _first_bytes(path: str, count: int) -> bytes:
 
 
 def _parse(onnx: Any, path: str) -> Any:
-    from google.protobuf.message import DecodeError
-
     try:
         with open_regular(path) as file:
             if _size(file, path, "the file") == 0:
                 raise _bad(path, "is empty", NO_MODEL_HINT)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 check_wire(data, onnx.ModelProto.DESCRIPTOR, path)
-                model = onnx.ModelProto.FromString(data[:])
+                with library_errors(UseError, "is not an ONNX model, or is damaged", where=path, hint=NO_MODEL_HINT):
+                    model = onnx.ModelProto.FromString(data[:])
     except OSError as error:
         raise _bad(path, f"cannot be read: {error.strerror}", "give the path of a float model in ONNX") from error
-    except DecodeError as error:
-        raise _bad(path, "is not an ONNX model, or is damaged", NO_MODEL_HINT) from error
     del model.training_info[:]
+    _use_short_name(model)
     if not model.graph.node:
         raise _bad(path, "is not an ONNX model, or has no nodes", NO_MODEL_HINT)
     return model
+
+
+def _use_short_name(model: Any) -> None:
+    """Call the standard operators' domain by one of its two names: the checker knows no other than the empty one."""
+    graph_nodes = (node for graph in all_graphs(model.graph) for node in graph.node)
+    for entry in (*model.opset_import, *graph_nodes):
+        if entry.domain == _LONG_NAME:
+            entry.domain = ""
 
 
 def _size(file: BinaryIO, path: str, what: str) -> int:

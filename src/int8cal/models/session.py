@@ -140,7 +140,9 @@ class _Stage:
         """Compute the stage's tensors from those known so far; are added to them."""
         kernel, outputs = self._stage.kernel, self._stage.outputs
         if kernel is not None and kernel.output not in known:
-            known[kernel.output] = kernel.compute(*(known[name] for name in kernel.inputs))
+            hint = "See whether its attributes are those of the layers before it: anchors, sizes."
+            with extras.fault_of(f"the plug-in {kernel.node!r} cannot be computed", hint):
+                known[kernel.output] = kernel.compute(*(known[name] for name in kernel.inputs))
         if self._session is not None:
             fed = {name: known[name] for name in self._stage.inputs}
             known.update(zip(outputs, _run(self._session, outputs, fed), strict=True))
@@ -166,6 +168,7 @@ def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str]
     """
     runtime = extras.onnxruntime()
     options.log_severity_level = extras.FATAL
+    options.intra_op_num_threads = 1  # see `int8cal.models.passes`
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other sessions need the processors
     options.enable_cpu_mem_arena = False  # memory goes back at once; the peak stays that of one part of a batch
     hint = "Export the model to ONNX again, for an operator set that this ONNX Runtime knows."

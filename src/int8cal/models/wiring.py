@@ -54,7 +54,7 @@ class Wiring:
         self._read_by: dict[str, list[tuple[Any, int]]] = defaultdict(list)
         self._layers_above: dict[str, int] = {}  # tensor → bit set of the layers that it depends on
         self._layer_bits: dict[str, int] = {}
-        self._seeing = {binding.name}
+        self._seeing = {binding.name, *(kernel.output for kernel in binding.kernels)}
         for node in self.nodes:
             above = 0
             for position, name in enumerate(node.input):

@@ -13,6 +13,7 @@ from tests.tao_exports import EXPORTS, HEIGHT, WIDTH
 
 from int8cal import TensorFile
 from int8cal.check.model import try_model
+from int8cal.errors import UseError
 from int8cal.models.compare import compare
 from int8cal.models.onnx_file import foreign_operator, marked
 from int8cal.models.quantize import quantize
@@ -143,6 +144,17 @@ def test_a_plug_in_that_cannot_be_computed_leaves_what_is_behind_it_in_float(
     assert report.behind == ("block_4a_node", "dense_class_td_node", "dense_regress_td_node")
     assert not any(node.computed for node in report.foreign)
     assert plug_ins(onnx.load(tmp_path / "int8.onnx")) == plug_ins(model)
+
+
+def test_attributes_that_contradict_the_layers_are_an_error_of_the_model(calibration: Path, tmp_path: Path) -> None:
+    model = EXPORTS["faster_rcnn"]()
+    proposal = next(node for node in model.graph.node if node.op_type == "ProposalDynamic")
+    next(a for a in proposal.attribute if a.name == "anchor_ratios").floats.append(2.0)
+    source = tmp_path / "model.onnx"
+    source.write_bytes(model.SerializeToString())
+
+    with TensorFile(calibration) as images, pytest.raises(UseError, match="the plug-in 'proposal' cannot be computed"):
+        quantize(source, images, tmp_path / "int8.onnx")
 
 
 def test_a_head_that_takes_regions_of_each_image_apart_is_calibrated_too(calibration: Path, tmp_path: Path) -> None:
