@@ -2,8 +2,7 @@
 
 Made by tools/generate_component_docs.py from src/int8cal/component/inputs.py: change that, not this.
 For an image of yours: python tools/component_kubeflow.py IMAGE --output FILE
-
-Optional folders that are left out need a back end of Kubeflow Pipelines 2.17.1 or later.
+It needs a back end of Kubeflow Pipelines 2.17.1 or later.
 """
 
 # ruff: noqa: UP045  # kfp reads typing.Optional, and not the newer spelling

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from int8cal import __version__
 from int8cal.component.inputs import (
@@ -204,23 +205,29 @@ def outputs_table() -> str:
 _KFP_TYPES = {"string": "str", "integer": "int", "boolean": "bool", "uri_folder": "dsl.Input[dsl.Artifact]"}
 
 
-def kubeflow_component(image: str = EXAMPLE_IMAGE) -> str:
+OPTIONAL_FOLDERS = tuple(item.name for item in INPUTS if item.type == "uri_folder" and item.optional)
+
+
+def kubeflow_component(image: str = EXAMPLE_IMAGE, folders: Sequence[str] | None = None) -> str:
     """Python source of the Kubeflow Pipelines component.
 
     Parameters are always passed, for many back ends do not resolve ``IfPresent``: an empty text means "not given".
 
     Args:
         image: name of the container image, with its registry.
+        folders: those of `OPTIONAL_FOLDERS` that it has, and then needs; None: it has all, and needs none.
     """
-    needed = [item for item in INPUTS if item.required]
-    others = [item for item in INPUTS if not item.required]
+    inputs = [item for item in INPUTS if folders is None or item.name not in OPTIONAL_FOLDERS or item.name in folders]
+    inputs = [replace(item, required=item.required or item.name in (folders or ())) for item in inputs]
+    needed = [item for item in inputs if item.required]
+    others = [item for item in inputs if not item.required]
+    limit = [] if folders is not None else ["It needs a back end of Kubeflow Pipelines 2.17.1 or later."]
     lines = [
         '"""int8cal as a component of Kubeflow Pipelines v2.',
         "",
         "Made by tools/generate_component_docs.py from src/int8cal/component/inputs.py: change that, not this.",
         "For an image of yours: python tools/component_kubeflow.py IMAGE --output FILE",
-        "",
-        "Optional folders that are left out need a back end of Kubeflow Pipelines 2.17.1 or later.",
+        *limit,
         '"""',
         "",
         "# ruff: noqa: UP045  # kfp reads typing.Optional, and not the newer spelling",
@@ -239,13 +246,13 @@ def kubeflow_component(image: str = EXAMPLE_IMAGE) -> str:
         "",
         "    Args:",
         *_kfp_description(OUTPUT_DIR, OUTPUT_DESCRIPTION),
-        *(line for item in INPUTS for line in _kfp_description(item.name, item.description)),
+        *(line for item in inputs for line in _kfp_description(item.name, item.description)),
         '    """',
         "    return dsl.ContainerSpec(",
         f"        image={json.dumps(image)},",
         '        command=["int8cal", "component"],',
         "        args=[",
-        *(f"            {line}" for item in INPUTS for line in _kfp_argument(item)),
+        *(f"            {line}" for item in inputs for line in _kfp_argument(item)),
         f'            "--{OUTPUT_DIR}",',
         f"            {OUTPUT_DIR}.path,",
         "        ],",

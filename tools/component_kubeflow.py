@@ -3,6 +3,9 @@ r"""Write the component for Kubeflow Pipelines, with an image of yours.
     python tools/component_kubeflow.py registry.example.com/int8cal:0.1.0 --output int8cal_calibration_tensorfile.py
     kfp dsl compile --py int8cal_calibration_tensorfile.py --output int8cal_calibration_tensorfile.yaml
 
+With ``--folders``, the optional folders named are required and the others left out: for back ends before Kubeflow
+Pipelines 2.17.1 and for Vertex AI, which do not resolve optional inputs.
+
 The image is what ``docker build dist/azureml/environments/int8cal/context`` makes after ``make azureml``.
 """
 
@@ -15,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from component_assets import kubeflow_component
+from component_assets import OPTIONAL_FOLDERS, kubeflow_component
 
 
 def main(argv: list[str]) -> int:
@@ -23,10 +26,17 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("image", help="name of the image with its registry, and a tag or digest")
     parser.add_argument("--output", type=Path, default=Path("int8cal_calibration_tensorfile.py"))
+    parser.add_argument(
+        "--folders",
+        nargs="*",
+        choices=OPTIONAL_FOLDERS,
+        metavar="INPUT",
+        help="have these optional folders, and no other",
+    )
     arguments = parser.parse_args(argv)
     if not re.fullmatch(r"[\w.:/@-]+", arguments.image):
         parser.error(f"{arguments.image!r} is not the name of an image")
-    arguments.output.write_text(kubeflow_component(arguments.image), encoding="utf-8")
+    arguments.output.write_text(kubeflow_component(arguments.image, arguments.folders), encoding="utf-8")
     return 0
 
 

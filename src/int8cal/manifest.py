@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
 from int8cal.errors import EngineFailedError, OutputError
+from int8cal.guard.json_text import parsed_json
 from int8cal.io.file_kinds import FileKind
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import open_regular
@@ -244,8 +245,8 @@ def is_run_facts(path: str) -> bool:
 def read_run_facts(path: str) -> dict[str, Any] | None:
     """The content of the ``.json`` of an earlier run; None when ``path`` is something else, or not there."""
     try:
-        content = json.loads(_read_regular(path))
-    except (OSError, ValueError, RecursionError):
+        content = parsed_json(_read_regular(path), OutputError, "is no record of a run")
+    except (OSError, ValueError, OutputError):  # ValueError: a name that no file can have
         return None
     if isinstance(content, dict) and {"schema", "tensorfile", "manifest"} <= content.keys():
         return content
@@ -260,8 +261,11 @@ def _read_regular(path: str) -> bytes:
 
 
 def deciding_packages() -> dict[str, str]:
-    """Version of every package that can change arrays or bytes."""
-    return {name: importlib.import_module(module).__version__ for name, module in _DECIDING_PACKAGES.items()}
+    """Version of every package that can change arrays or bytes, and of the JPEG library that Pillow has."""
+    from PIL import features
+
+    packages = {name: importlib.import_module(module).__version__ for name, module in _DECIDING_PACKAGES.items()}
+    return {**packages, "libjpeg-turbo of pillow": str(features.version("libjpeg_turbo"))}
 
 
 def encoder_versions() -> dict[str, str]:

@@ -53,8 +53,14 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 Method: TypeAlias = Literal["entropy", "percentile", "mse", "minmax"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
+MethodChoice: TypeAlias = Literal["auto"] | Method
+
 Message: TypeAlias = Any
 """A protobuf message of a class built at run time from our descriptors; no static type exists for it."""
+
+
+INT8_STEPS = 127
+"""Steps between 0 and the magnitude at which a tensor saturates in INT8: scale = amax / 127."""
 
 
 class Size(NamedTuple):
@@ -105,3 +111,11 @@ class Progress(Protocol):
 
     def finish(self) -> None:
         """The work has ended, well or not."""
+
+
+@runtime_checkable
+class PhasedProgress(Progress, Protocol):
+    """A `Progress` that wants to know what is being done, where work has more than one phase."""
+
+    def phase(self, what: str) -> None:
+        """What follows, up to the next `finish`: ``"calibrating"``."""

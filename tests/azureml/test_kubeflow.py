@@ -49,6 +49,20 @@ def test_what_cannot_be_an_image_is_refused(tmp_path, image):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_component_for_back_ends_that_resolve_no_ifpresent(tmp_path):
+    written = tmp_path / "component.py"
+    folders = ["training_tf_records_dir", "base_model_dir"]
+    assert component_kubeflow.main([IMAGE, "--output", str(written), "--folders", *folders]) == 0
+    text = written.read_text()
+    assert "IfPresent" not in text
+    assert "Optional[" not in text
+    for name in folders:
+        assert f"    {name}: dsl.Input[dsl.Artifact],\n" in text
+        assert f'"--{name}",\n            {name}.path,' in text
+    assert '"--validation_data_dir"' not in text
+    compile(text, "component.py", "exec")
+
+
 def test_only_folders_depend_on_being_present():
     text = (REPOSITORY / "kfp" / "int8cal_calibration_tensorfile.py").read_text(encoding="utf-8")
     conditional = re.findall(r'input_name="(\w+)"', text)

@@ -152,7 +152,7 @@ def test_compare_prints_and_draws(run_cli: Any, tensor: str, held_out: str, tmp_
     assert "100.00%" in done.stdout
     assert "predictions/Softmax" in (tmp_path / "page.html").read_text()
     facts = json.loads(run_cli("compare", MODEL, MODEL, held_out, "--max-images", "3", "--json").stdout)["compare"]
-    assert facts["images"] == 4
+    assert facts["images"] == 3
     assert facts["outputs"][0]["sqnr_db"] is None
 
 

@@ -155,7 +155,7 @@ def _judged(prepared: Prepared, test_items: int, *, with_mistakes: bool, quiet: 
             prepared,
             test,
             progress.on_stderr,
-            methods=METHODS if with_mistakes else ("entropy",),
+            methods=("auto", *METHODS) if with_mistakes else ("auto",),
             mistakes=with_mistakes,
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,7 @@ from int8cal.types import METHODS
 
 if TYPE_CHECKING:
     from int8cal.models.quantize import QuantizeReport
-    from int8cal.types import Layout, Method
+    from int8cal.types import Layout, MethodChoice
 
 
 @click.command()
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", required=True, metavar="OUT.onnx", help="INT8 model to write.")
 @click.option(
     "--method",
-    type=click.Choice(METHODS),
-    default="entropy",
+    type=click.Choice(["auto", *METHODS]),
+    default="auto",
     show_default=True,
-    help="How the range of each activation is chosen.",
+    help="How the range of each activation is chosen; auto tries all on held-out images and takes the best.",
 )
 @click.option(
     "--percentile",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 @click.option("--eval", "evaluation", metavar="FILE2", help="Tensorfile of held-out images to measure agreement on.")
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
+@click.option("--force", is_flag=True, help="Go on although the float model does not come alive on the images.")
 @model_input_options
 @overwrite_option("Replace an existing ONNX model and cache; nothing else is replaced.")
 @json_option
@@ -55,7 +57,7 @@ def quantize(
     model: str,
     file: str | None,
     output: str,
-    method: Method,
+    method: MethodChoice,
     percentile: float | None,
     scales: str | None,
     trt_cache: str | None,
@@ -64,6 +66,7 @@ def quantize(
     evaluation: str | None,
     no_agreement: bool,
     fold_weights: bool,
+    force: bool,
     input_name: str | None,
     constants: dict[str, list[float]],
     layout: Layout | None,
@@ -128,13 +131,25 @@ def quantize(
             layout=layout,
             evaluation=held_out,
             agreement=not no_agreement,
+            force=force,
             overwrite=overwrite,
             progress=progress.on_stderr(),
         )
+    for finding in report.findings:
+        if finding.level != "note":
+            console.note(f"{finding.level}: {finding.message}. {finding.hint}")
+    if report.verdict and report.verdict.level == "poor":
+        console.note(f"warning: the INT8 model is poor. {_WHAT_TO_TRY}")
     if as_json:
         console.print_json({"quantize": _facts(report, output, trt_cache)})
     else:
         console.print_lines(_lines(report, output, trt_cache, trt_version))
+
+
+_WHAT_TO_TRY = (
+    "Try another --method, leave the worst layers in float (--exclude NODE), calibrate with more images, and look "
+    "whether they are preprocessed as in training (int8cal verify FILE -e SPEC)."
+)
 
 
 def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[str, Any]:
@@ -143,6 +158,9 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
         "trt_cache": trt_cache,
         "method": report.method,
         "percentile": report.percentile if report.method == "percentile" else None,
+        "choice": _choice(report),
+        "verdict": asdict(report.verdict) if report.verdict else None,
+        "findings": [finding.to_json() for finding in report.findings],
         "input": {"name": report.input.name, "layout": report.input.layout},
         "images": report.images,
         "nodes": report.nodes,
@@ -163,11 +181,19 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
         "bytes": {"float": report.float_bytes, "int8": report.int8_bytes},
         "amax": report.amax,
         "inactive": list(report.inactive),
+        "not_finite": list(report.not_finite),
         "unlisted": list(report.unlisted) if trt_cache else None,
         "in_sample": agreement.as_json(report.in_sample) if report.in_sample else None,
         "held_out": agreement.as_json(report.held_out) if report.held_out else None,
         "shared_images": report.shared_images,
     }
+
+
+def _choice(report: QuantizeReport) -> dict[str, Any] | None:
+    choice = report.choice
+    if choice is None:
+        return None
+    return {"scores_db": choice.scores, "images": choice.images, "held_out": choice.held_out}
 
 
 def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_version: str | None) -> list[str]:
@@ -178,6 +204,17 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
         f"{output}: {report.nodes} nodes in INT8, {sizes}{opset}",
         f"ranges by {how} from {report.images} images into {report.input.name!r} ({report.input.layout.upper()})",
     ]
+    if report.int8_bytes > report.float_bytes:
+        lines.append(
+            "larger than float: weights stay float32 beside their Q/DQ, as TensorRT's documentation asks for "
+            "(engines are small all the same); --fold_weights stores them as INT8"
+        )
+    if report.choice:
+        scores = ", ".join(f"{method} {score:.1f}" for method, score in report.choice.scores.items())
+        which = "held out" if report.choice.held_out else "which are those of calibration: too few to hold some out"
+        lines.append(
+            f"{report.method} chosen by the worst output on {report.choice.images} images {which}, dB: {scores}"
+        )
     if trt_cache:
         lines.append(f"{trt_cache}: calibration cache, to use with the float model and TensorRT {trt_version} only")
         if report.unlisted:
@@ -192,12 +229,17 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
             lines.append(f"kept as they were, {how}: {', '.join(nodes)}")
     if report.behind:
         lines.append(f"left in float, for they stand behind those: {', '.join(report.behind)}")
+    if report.not_finite and trt_cache:
+        lines.append(f"infinite on these images, not in the cache: {', '.join(report.not_finite)}")
     if report.inactive:
         lines.append(f"always 0 on these images, range unknown: {', '.join(report.inactive)}")
     if report.in_sample:
         lines += agreement.as_lines(report.in_sample, "agreement with float, in-sample (images used to calibrate)")
     if report.held_out:
         lines += agreement.as_lines(report.held_out, f"agreement with float, {_seen(report)}")
+    if report.verdict:
+        output = f"{report.verdict.output}: " if report.verdict.output else ""
+        lines.append(f"verdict: {report.verdict.level} ({output}{report.verdict.reason})")
     return lines
 
 

@@ -13,6 +13,7 @@ import logging
 import os
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -122,11 +123,12 @@ def _done(request: Request, progress: Progress | None) -> Outcome:
                 progress=progress,
                 record={"component": _component_facts(request, updated.update, notes, stages.seconds)},
             )
-        if not there:
-            put_updated_spec(request, spec)
-        with stages.timed("report"):  # the output may be slow, and is not read again if that can be avoided
-            made = kept if os.path.exists(kept) else request.tensorfile
+        with ThreadPoolExecutor(1) as other, stages.timed("report"):  # each waits for the output, which may be slow
+            spec_is_there = None if there else other.submit(put_updated_spec, request, spec)
+            made = kept if os.path.exists(kept) else request.tensorfile  # not read again if that can be avoided
             page = written_page(made, request.page, overwrite=request.overwrite)
+            if spec_is_there:
+                spec_is_there.result()
     return Outcome(request, manifest, updated.update, page, tuple(notes), stages.seconds)
 
 

@@ -17,7 +17,7 @@ from int8cal.models.quantize import quantize
 from int8cal.models.session import open_session
 from int8cal.pipeline import make, plan
 from int8cal.tensorfile import TensorFile
-from int8cal.types import Method, Progress
+from int8cal.types import MethodChoice, Progress
 
 Shown: TypeAlias = Callable[[str], Progress | None]
 """What is counted → where its progress is shown."""
@@ -66,7 +66,7 @@ def verify_with_model(verification: Verification, model: Path) -> Verification:
 
 
 def int8_score(
-    subject: Subject, tensorfile: Path, test: TestSet, out: Path, *, method: Method, progress: Progress | None
+    subject: Subject, tensorfile: Path, test: TestSet, out: Path, *, method: MethodChoice, progress: Progress | None
 ) -> float:
     """Quantise a subject's model with a tensorfile, and score the INT8 model, which stays at ``out``.
 
@@ -75,7 +75,9 @@ def int8_score(
         UnavailableError: the extra ``quantize`` is not installed.
     """
     with TensorFile(tensorfile) as images:
-        quantize(subject.model, images, out, method=method, agreement=False, overwrite=True, progress=progress)
+        quantize(
+            subject.model, images, out, method=method, agreement=False, force=True, overwrite=True, progress=progress
+        )
     return test.score(predictor(out))
 
 

@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -68,10 +69,9 @@ def limited_memory(most: int) -> Iterator[None]:
     Raises:
         UseError: instead of any error that says that memory ran out.
     """
-    before = resource.getrlimit(resource.RLIMIT_DATA) if _process_is_ours else None
+    if _process_is_ours:
+        _bounds.enter(most)
     try:
-        if before:
-            resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + most, before[1]))
         yield
     except (MemoryError, UseError) as error:
         if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
@@ -81,8 +81,37 @@ def limited_memory(most: int) -> Iterator[None]:
             ) from error
         raise
     finally:
-        if before:
-            resource.setrlimit(resource.RLIMIT_DATA, before)
+        if _process_is_ours:
+            _bounds.leave(most)
+
+
+class _Bounds:
+    """The bound of the process while work is done, on several threads perhaps: what all of them together may take."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._most = self._start = 0
+        self._before = (0, 0)
+
+    def enter(self, most: int) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = resource.getrlimit(resource.RLIMIT_DATA)
+                self._start = _data_bytes()
+            self._inside += 1
+            self._most += most
+            resource.setrlimit(resource.RLIMIT_DATA, (self._start + self._most, self._before[1]))
+
+    def leave(self, most: int) -> None:
+        with self._lock:
+            self._inside -= 1
+            self._most -= most
+            soft = self._start + self._most if self._inside else self._before[0]
+            resource.setrlimit(resource.RLIMIT_DATA, (soft, self._before[1]))
+
+
+_bounds = _Bounds()
 
 
 def check_apart(check: Callable[[], None], model_bytes: int, nodes: int, path: str) -> None:

@@ -143,12 +143,19 @@ class OutputFile:
 
         What was left may have the final name too, when the run died just then: it is let go, and not emptied.
         """
-        with contextlib.suppress(FileNotFoundError):
+        try:
+            self._make_part()
+        except FileExistsError:
             if not stat.S_ISREG(os.lstat(self._part).st_mode):
-                raise FileExistsError(errno.EEXIST, "something else has the name of the temporary file", self._part)
+                raise FileExistsError(
+                    errno.EEXIST, "something else has the name of the temporary file", self._part
+                ) from None
             os.unlink(self._part)
-        os.close(os.open(self._part, _TO_WRITE | os.O_CREAT | os.O_EXCL, 0o666))
+            self._make_part()
         self._temporary = KnownFile(os.open(self._part, _TO_WATCH), self._part)
+
+    def _make_part(self) -> None:
+        os.close(os.open(self._part, _TO_WRITE | os.O_CREAT | os.O_EXCL, 0o666))
 
     def _clean_up(self) -> None:
         """Remove all that is temporary, the lock as the last: without it, files of these names are another run's."""
@@ -177,9 +184,9 @@ class OutputFile:
             OutputError: too little is free.
         """
         folders = [self._folder, self._private.parent] if self._private else [self._folder]
-        for folder in folders:
-            on_same_disk = sum(_device_of(folder) == _device_of(other) for other in folders)
-            require_free_space(folder, needed * on_same_disk)
+        devices = [_device_of(folder) for folder in folders]
+        for folder, device in zip(folders, devices, strict=True):
+            require_free_space(folder, needed * devices.count(device))
 
     def spare(self, inputs: Iterable[str]) -> None:
         """Never replace these either: files that turn out to be inputs when others have been read.

@@ -83,11 +83,12 @@ _onnx: _Guarded | None = None
 def onnx() -> Any:
     """The ``onnx`` package with the parts that are used here loaded; its functions raise `LibraryError`."""
     global _onnx
+    package = need("onnx", "quantize")
     if _onnx is None:
         parts = ("checker", "defs", "external_data_helper", "helper", "numpy_helper", "shape_inference")
         for part in (*parts, "version_converter"):
             need(f"onnx.{part}", "quantize")
-        _onnx = _Guarded(need("onnx", "quantize"))
+        _onnx = _Guarded(package)
     return _onnx
 
 

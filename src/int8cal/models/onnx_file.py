@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from int8cal.errors import UseError
+from int8cal.guard.libraries import library_errors
 from int8cal.guard.onnx_bounds import check_apart
 from int8cal.guard.onnx_wire import MAX_RANK, NO_MODEL_HINT, check_wire
 from int8cal.io.file_kinds import HDF5_SIGNATURE
@@ -191,19 +192,16 @@ def _first_bytes(path: str, count: int) -> bytes:
 
 
 def _parse(onnx: Any, path: str) -> Any:
-    from google.protobuf.message import DecodeError
-
     try:
         with open_regular(path) as file:
             if _size(file, path, "the file") == 0:
                 raise _bad(path, "is empty", NO_MODEL_HINT)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 check_wire(data, onnx.ModelProto.DESCRIPTOR, path)
-                model = onnx.ModelProto.FromString(data[:])
+                with library_errors(UseError, "is not an ONNX model, or is damaged", where=path, hint=NO_MODEL_HINT):
+                    model = onnx.ModelProto.FromString(data[:])
     except OSError as error:
         raise _bad(path, f"cannot be read: {error.strerror}", "give the path of a float model in ONNX") from error
-    except DecodeError as error:
-        raise _bad(path, "is not an ONNX model, or is damaged", NO_MODEL_HINT) from error
     del model.training_info[:]
     _use_short_name(model)
     if not model.graph.node:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from int8cal.models import extras
 from int8cal.models.binding import Constants, InputBinding
-from int8cal.models.computable import computable
+from int8cal.models.computable import Computable, computable
 from int8cal.models.session import Runner, numeric_outputs
 from int8cal.types import BatchNCHW_f32, Layout
 
@@ -82,8 +82,12 @@ def probe(
         UseError: the images cannot be fed to the model, or it fails on them.
     """
     parts = computable(model)
+    return probe_part(parts, images, parts.bind(images.shape, name=input_name, layout=layout, constants=constants))
+
+
+def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) -> Probe:
+    """The same of a model that was taken apart and bound to the images already."""
     model = parts.model
-    binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
     norm = next(_norms(model), None)
     runner = Runner(model, [*numeric_outputs(model), *([norm[0]] if norm else [])], binding)
     values = runner.values(images)

@@ -1,19 +1,20 @@
 """An INT8 model (Q/DQ ONNX) and a TensorRT calibration cache from a float model and a tensorfile, on the CPU.
 
-The flow: read the model → take what can be computed of it (`computable`) → prepare that (`graph`) → run the calibration
-images once (`calibrate`) → choose thresholds (`ranges`) → insert Q/DQ (`qdq`) → measure how far INT8 is from float
-(`agreement`) → put the rest back → write.
+The flow: read the model → take what can be computed of it (`computable`) → look whether it comes alive on the images
+(`alive`) → prepare it (`graph`) → run the calibration images once (`calibrate`) → choose the method (`choose`) and with
+it thresholds (`ranges`) → insert Q/DQ (`qdq`) where it belongs (`placement`) → measure how far INT8 is from float
+(`agreement`) → judge that (`verdict`) → put the rest back → write.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from int8cal.errors import UsageError, UseError
 from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
@@ -21,20 +22,25 @@ from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import given_path
 from int8cal.io.summary import Summarised
 from int8cal.models.agreement import Agreement, measure_agreement
+from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, some_images
 from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import calibrate
-from int8cal.models.computable import Foreign, computable
+from int8cal.models.choose import Choice, choose, held_out_numbers
+from int8cal.models.computable import Computable, Foreign, computable
 from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare
 from int8cal.models.onnx_file import load_with_paths, serialized
 from int8cal.models.overlap import Digested, shared_images
 from int8cal.models.placement import Placement, place
+from int8cal.models.probe import probe_part
 from int8cal.models.qdq import Range, insert_qdq
 from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
 from int8cal.models.session import Runner, numeric_outputs
+from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
+from int8cal.tensorfile.findings import Finding
 from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
-from int8cal.types import Batches, Layout, Method, Progress
+from int8cal.types import Batches, Layout, Method, MethodChoice, Progress
 
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
 
@@ -45,6 +51,9 @@ class QuantizeReport(Summarised):
 
     Attributes:
         method, percentile: how thresholds were chosen.
+        choice: how the method was chosen; None when the caller chose it.
+        verdict: on the model; None when no agreement was measured.
+        findings: what the float model makes of the images, see `int8cal.models.alive`.
         input: how the images got into the model.
         images: number of calibration images.
         nodes: how many nodes were quantised.
@@ -53,6 +62,7 @@ class QuantizeReport(Summarised):
         behind: names of the weighted nodes behind those, which stay float.
         opset: (of the float model, of the INT8 model).
         amax: quantised activation → threshold.
+        not_finite: activations that took infinite values (attention masks); no cache lists them.
         inactive: measured activations that were 0 on every image; their scale is arbitrary, and no cache lists them.
         unlisted: activations of the float model that a cache does not list, because another node computes what theirs
             did (such as a convolution before its BatchNormalization).
@@ -66,6 +76,9 @@ class QuantizeReport(Summarised):
 
     method: Method
     percentile: float
+    choice: Choice | None
+    verdict: Verdict | None
+    findings: tuple[Finding, ...]
     input: InputBinding
     images: int
     nodes: int
@@ -74,6 +87,7 @@ class QuantizeReport(Summarised):
     behind: tuple[str, ...]
     opset: tuple[int, int]
     amax: dict[str, float]
+    not_finite: tuple[str, ...]
     inactive: tuple[str, ...]
     unlisted: tuple[str, ...]
     from_float16: bool
@@ -109,7 +123,7 @@ def quantize(
     batches: BatchesLike,
     out: str | os.PathLike[str],
     *,
-    method: Method = "entropy",
+    method: MethodChoice = "auto",
     percentile: float = DEFAULT_PERCENTILE,
     exclude: Sequence[str] = (),
     fold_weights: bool = False,
@@ -120,6 +134,7 @@ def quantize(
     constants: Constants | None = None,
     evaluation: BatchesLike | None = None,
     agreement: bool = True,
+    force: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> QuantizeReport:
@@ -131,7 +146,8 @@ def quantize(
             `int8cal.Plan.batches`, or what else `int8cal.tensorfile.batches.opened` takes. An iterator that can be gone
             through once will do where agreement is not measured.
         out: the INT8 model to write.
-        method: how each activation's threshold is chosen, see `int8cal.models.ranges`.
+        method: how each activation's threshold is chosen, see `int8cal.models.ranges`; ``auto`` tries all of them on
+            images that are held out for it, see `int8cal.models.choose`.
         percentile: for the method ``percentile``.
         exclude: names or shell patterns of nodes that stay float.
         fold_weights: store weights as INT8; see `int8cal.models.qdq.insert_qdq`.
@@ -143,21 +159,22 @@ def quantize(
         constants: values of the model's other inputs, which take no images.
         evaluation: held-out images of the same preprocessing, to measure agreement on; as ``batches``.
         agreement: measure agreement on the calibration images.
+        force: go on although the float model does not come alive on the images, see `int8cal.models.alive`.
         overwrite: replace existing files, ``out`` if it is an ONNX model and ``trt_cache`` if it is a cache.
         progress: told about each pass over images.
 
     Raises:
         UsageError: wrong arguments.
-        UseError: the model cannot be read or quantised, or does not fit the images.
+        UseError: the model cannot be read or quantised, does not fit the images, or does not come alive on them.
         OutputError: a result cannot be written, or exists already.
         UnavailableError: the extra ``quantize`` is not installed.
     """
-    check_method(method, percentile)
+    check_method("mse" if method == "auto" else method, percentile)
     version = _cache_version(out, trt_cache, trt_version)
     if evaluation is batches:
         raise _same_images(None)
     with ExitStack() as files:
-        images = files.enter_context(opened(batches, again=agreement))
+        images = files.enter_context(opened(batches, again=agreement or method == "auto"))
         held_out_images = None if evaluation is None else files.enter_context(opened(evaluation))
         if held_out_images is not None:
             _check_evaluation(images, held_out_images)
@@ -180,26 +197,62 @@ def quantize(
         parts = computable(original)
         binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
         prepared = prepare(parts.model)
-        placement = place(prepared, Wiring(prepared, binding, images.shape[1:]), exclude)
+        findings = _looked_at(parts, binding, images, force=force)
+        placement = place(prepared, Wiring(prepared, binding, images.shape[1:]), parts.exclusions(exclude))
         inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
         check_names(listed)
         _try_out(parts.model, binding, images)
         pair = (Digested(images), Digested(held_out_images)) if held_out_images is not None else None
         used = pair[0] if pair else images
-        calibration = calibrate(prepared, list(dict.fromkeys([*inputs, *listed])), used, binding, progress)
-        amax = calibration.amax(method, percentile)
+
+        def made(magnitudes: dict[str, float], lows: dict[str, float]) -> Any:
+            ranges = {name: Range(magnitude, lows[name]) for name, magnitude in magnitudes.items()}
+            return insert_qdq(prepared, placement, ranges, fold_weights=fold_weights)
+
+        held_out = held_out_numbers(used.image_count) if method == "auto" and pair is None else frozenset[int]()
+        parted = calibrate(
+            prepared,
+            list(dict.fromkeys([*inputs, *listed])),
+            used,
+            binding,
+            progress,
+            needed=inputs,
+            apart=held_out.__contains__,
+        )
+        calibration = parted[0].joined(parted[1]) if held_out else parted[0]
+        choice = None
+        if method == "auto":
+            tried = parted[0].only(inputs)
+            with _of_the_result():
+                choice = choose(
+                    tried,
+                    lambda amax: made(placement.with_shared_scales(amax), tried.low()),
+                    parts.model,
+                    pair[1] if pair else images,
+                    binding,
+                    numbers=held_out or None,
+                    held_out=bool(held_out) or pair is not None,
+                    percentile=percentile,
+                    progress=progress,
+                )
+        chosen: Method = choice.method if choice else cast(Method, method)
+        amax = calibration.amax(chosen, percentile)
         scales = placement.with_shared_scales({name: amax[name] for name in inputs})
-        ranges = {name: Range(magnitude) for name, magnitude in scales.items()}
-        quantized = insert_qdq(prepared, placement, ranges, fold_weights=fold_weights)
-        _try_result(quantized, binding, images)
+        quantized = made(scales, calibration.low())
+        with _of_the_result():
+            _try_out(quantized, binding, images)
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
         in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None
-        held_out = measure(pair[1]) if pair else None
+        by_evaluation = measure(pair[1]) if pair else None
+        seen = by_evaluation or (choice.agreement if choice else None) or in_sample
         data = serialized(parts.reattach(quantized))
         report = QuantizeReport(  # before anything is published: it reads the sample tables
-            method=method,
+            method=chosen,
             percentile=percentile,
+            choice=choice,
+            verdict=judge(seen) if seen else None,
+            findings=findings,
             input=binding,
             images=calibration.images,
             nodes=len(placement.reads),
@@ -208,23 +261,44 @@ def quantize(
             behind=parts.behind,
             opset=(opset(original), opset(quantized)),
             amax=scales,
+            not_finite=calibration.not_finite,
             inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
             unlisted=tuple(lost_activations(parts.model, prepared)),
             from_float16=original is not read,
             float_bytes=read.ByteSize(),
             int8_bytes=len(data),
             in_sample=in_sample,
-            held_out=held_out,
+            held_out=by_evaluation,
             shared_images=shared_images(*pair) if pair else 0,
         )
         model_file.write(data)
         if cache_file and version is not None:
-            cache = CalibrationCache({name: amax[name] for name in listed}, version)
+            cache = CalibrationCache({name: amax[name] for name in listed if name in amax}, version)
             cache_file.write(dumps(cache).encode())
             commit_together(cache_file, model_file)
         else:
             model_file.commit()
     return report
+
+
+def _looked_at(parts: Computable, binding: InputBinding, images: Batches, *, force: bool) -> tuple[Finding, ...]:
+    """What the float model makes of some of the images.
+
+    Raises:
+        UseError: nothing good, and ``force`` is not set.
+    """
+    shown = some_images(images, PROBED_IMAGES)
+    if not len(shown):
+        return ()
+    seen = probe_part(parts, shown, binding)
+    findings = (
+        *contradictions(parts.original, getattr(images, "manifest", None)),
+        *judge_model(seen, different_images=len({image.tobytes() for image in shown})),
+    )
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors and not force:
+        raise UseError(errors[0].message, hint=f"{errors[0].hint} To go on all the same: --force.")
+    return findings
 
 
 def _try_out(model: Any, binding: InputBinding, batches: Batches) -> None:
@@ -238,9 +312,11 @@ def _try_out(model: Any, binding: InputBinding, batches: Batches) -> None:
         next(runner.run(batch))
 
 
-def _try_result(model: Any, binding: InputBinding, batches: Batches) -> None:
+@contextmanager
+def _of_the_result() -> Iterator[None]:
+    """Say of what ONNX Runtime refuses that it is the INT8 model; the float model was run before."""
     try:
-        _try_out(model, binding, batches)
+        yield
     except UseError as error:
         hint = "leave the node that is named in float: --exclude NODE"
         raise UseError(f"the INT8 model does not run in ONNX Runtime: {error.message}", hint=hint) from error

@@ -168,6 +168,7 @@ def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str]
     """
     runtime = extras.onnxruntime()
     options.log_severity_level = extras.FATAL
+    options.intra_op_num_threads = 1  # see `int8cal.models.passes`
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other sessions need the processors
     options.enable_cpu_mem_arena = False  # memory goes back at once; the peak stays that of one part of a batch
     hint = "Export the model to ONNX again, for an operator set that this ONNX Runtime knows."

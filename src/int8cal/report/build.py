@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from int8cal import origins
 from int8cal.check.rebuild import claim_of
-from int8cal.check.selection import evenly
 from int8cal.check.sense import is_noise
 from int8cal.check.verify import Verification, verify
 from int8cal.errors import TensorFileError
@@ -22,6 +21,7 @@ from int8cal.report.web_page import page_output
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.batches import opened_file
 from int8cal.tensorfile.layout import SKIPPED, split_text
+from int8cal.tensorfile.selection import evenly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from int8cal.check.rebuild import rebuilt_images
-from int8cal.check.selection import evenly
 from int8cal.engine.work import Image
 from int8cal.io.progress import watched
 from int8cal.manifest import SkippedImage
+from int8cal.tensorfile.selection import evenly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

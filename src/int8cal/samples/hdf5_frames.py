@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from int8cal.errors import ImageError
+from int8cal.guard.libraries import library_errors
 from int8cal.io.safe_text import short_repr
 from int8cal.samples.paths import open_data_file, path_text
 
@@ -44,16 +45,12 @@ def read_frame(path: str, frame: str) -> bytes:
     import h5py  # late: few data sets hold such images
 
     where = f"{path_text(path)}:{frame}"
-    with open_data_file(path, "HDF5 file of frames", ImageError, hint=_HINT) as file:
-        try:
-            with h5py.File(file, "r") as opened:
-                pixels = _pixels(opened, frame, where)
-        except ImageError:
-            raise
-        except Exception as error:  # h5py raises whatever comes of a damaged file
-            if isinstance(error, MemoryError):
-                raise
-            raise ImageError(f"the frame cannot be read: {error}", where=where, hint=_HINT) from error
+    with (
+        open_data_file(path, "HDF5 file of frames", ImageError, hint=_HINT) as file,
+        library_errors(ImageError, "the frame cannot be read", where=where, hint=_HINT),
+        h5py.File(file, "r") as opened,
+    ):
+        pixels = _pixels(opened, frame, where)
     buffer = io.BytesIO()
     np.save(buffer, pixels, allow_pickle=False)
     return buffer.getvalue()

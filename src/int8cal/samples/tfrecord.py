@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple, TypeVar
 
 import google_crc32c
-from google.protobuf.message import DecodeError
 
 from int8cal.errors import RecordError
+from int8cal.guard.libraries import library_errors
 from int8cal.io.protos import message_class
 from int8cal.io.safe_text import printable
+from int8cal.samples.nearby import kind_of
 from int8cal.samples.paths import open_data_file, path_text, raise_lack_of_memory
 from int8cal.samples.schema import EXAMPLE
 from int8cal.types import Message
@@ -41,6 +42,9 @@ MAX_IMAGE_RECORD_BYTES = MAX_ENCODED_BYTES + MAX_LABEL_RECORD_BYTES
 Example = message_class(EXAMPLE)
 """The message class, for those who write records."""
 
+OBJECT_DETECTION_API = "image/encoded"
+"""A feature of records that other tools write."""
+
 FRAME_ID = "frame/id"
 """Feature that names the image of a record."""
 
@@ -52,7 +56,7 @@ CONVERT_AGAIN = "Make the TFRecords again with dataset_convert."
 
 _FIND_RECORDS = "tfrecords_path must match TFRecord files that can be read, and nothing else."
 _BUFFER_BYTES = 1 << 17
-_FILES_AT_ONCE = 8
+_BEGINNING = 64
 _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
@@ -110,13 +114,13 @@ def read_record(path: str, offset: int) -> Record:
         return _read(file, path, offset, size, MAX_IMAGE_RECORD_BYTES)
 
 
-def side_by_side(read: Callable[[str], _T], paths: Sequence[str]) -> list[_T]:
+def side_by_side(read: Callable[[str], _T], paths: Sequence[str], *, at_once: int = 8) -> list[_T]:
     """What ``read`` gives for each file, in order; several are read at once, for on a network mount each one waits."""
     if len(paths) < 2:
         return list(map(read, paths))
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
+    with ThreadPoolExecutor(at_once) as threads:
         try:
             return list(threads.map(read, paths))
         except BaseException:
@@ -144,9 +148,13 @@ def _read(file: BinaryIO, path: str, offset: int, size: int, largest: int) -> Re
     try:
         header = file.read(_HEADER.size)
         if len(header) != _HEADER.size:
+            if offset == 0 and (kind := kind_of(header, path)):
+                raise RecordError(f"this is not a TFRecord file but {kind.what}", where=path_text(path), hint=kind.hint)
             raise _damaged("the TFRecord file is cut off inside a record's length", path, offset)
         length, length_crc = _HEADER.unpack(header)
         if _masked_crc(header[: _LENGTH.size]) != length_crc:
+            if offset == 0 and (kind := kind_of(header + file.read(_BEGINNING - len(header)), path)):
+                raise RecordError(f"this is not a TFRecord file but {kind.what}", where=path_text(path), hint=kind.hint)
             raise _damaged(
                 "the checksum of the record's length is wrong: the file is damaged or no TFRecord file", path, offset
             )
@@ -193,11 +201,9 @@ def parse_features(payload: bytes, where: str) -> Mapping[str, Message]:
     Raises:
         RecordError: the payload is no ``tf.train.Example``.
     """
-    try:
+    with library_errors(RecordError, "the record is not a tf.train.Example", where=where, hint=CONVERT_AGAIN):
         features: Mapping[str, Message] = Example.FromString(payload).features.feature
-    except DecodeError as error:
-        raise RecordError("the record is not a tf.train.Example", where=where, hint=CONVERT_AGAIN) from error
-    return features
+        return features
 
 
 def frame_id(features: Mapping[str, Message], where: str) -> str:
@@ -251,5 +257,11 @@ def integer_feature(features: Mapping[str, Message], name: str, where: str, *, d
 def _unusable(features: Mapping[str, Message], name: str, expected: str, where: str) -> RecordError:
     if name in features:
         return RecordError(f"the record's feature {name!r} does not hold {expected}", where=where, hint=CONVERT_AGAIN)
+    if OBJECT_DETECTION_API in features and name.startswith("frame/"):
+        return RecordError(
+            "this record is one of TensorFlow's Object Detection API, not of TAO's dataset_convert",
+            where=where,
+            hint="Make records from the images and KITTI labels: int8cal records KITTI_DIR -o DIR.",
+        )
     known = printable(", ".join(sorted(features))[:200]) or "none"
     return RecordError(f"the record has no feature {name!r} (it has: {known})", where=where, hint=CONVERT_AGAIN)

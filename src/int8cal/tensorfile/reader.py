@@ -346,7 +346,8 @@ class TensorFile(IndexedBatches):
         if attribute.dtype.itemsize > layout.MAX_MANIFEST_BYTES:
             raise self._error(f"the manifest has over {layout.MAX_MANIFEST_BYTES} bytes", hint=_MAKE_AGAIN)
         self._manifest_text = bytes(self._file.value(layout.MANIFEST))
-        manifest = parsed_json(self._manifest_text, TensorFileError, "the manifest", where=self.path, hint=_MAKE_AGAIN)
+        unreadable = "the manifest is not JSON that can be read"
+        manifest = parsed_json(self._manifest_text, TensorFileError, unreadable, where=self.path, hint=_MAKE_AGAIN)
         if not isinstance(manifest, dict):
             raise self._error("the manifest is no JSON object", hint=_MAKE_AGAIN)
         return manifest

@@ -25,9 +25,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
+from int8cal.guard.json_text import parsed_json
 from int8cal.io.paths import NotRegularError, open_regular
 from int8cal.io.safe_text import short_repr
-from int8cal.models.ranges import STEPS
+from int8cal.types import INT8_STEPS
 
 ENTROPY_2 = "EntropyCalibration2"
 MAX_BYTES = 4 << 20
@@ -47,6 +48,7 @@ _VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}{_PACKAGE})?)?", r
 _NAME_HINT = "give the name of a calibration cache"
 _WITHOUT_HINT = "go without the cache"
 _DAMAGED_HINT = "write the cache again, with int8cal quantize --trt_cache or TensorRT"
+_NOT_JSON = "is no calibration cache in JSON: it needs version, algorithm and amax, or tensor_scales"
 _JSON_HINT = "give what int8cal cache convert wrote to a name ending in .json"
 _TEXT_HINT = "make TensorRT's text of this JSON: int8cal cache convert CAL.json CAL.bin"
 _RANGE_HINT = "calibrate again: a range is a number above 0 whose scale float32 can hold, or 0 where nothing was active"
@@ -204,7 +206,7 @@ def _no_range(name: str, amax: float) -> UseError:
 
 def _bits(name: str, amax: float) -> str:
     try:
-        bits = struct.pack(">f", amax / STEPS)
+        bits = struct.pack(">f", amax / INT8_STEPS)
     except OverflowError:
         bits = b""
     if not bits or not math.isfinite(amax) or amax < 0.0 or bits == b"\0\0\0\0":
@@ -260,7 +262,7 @@ def _too_many(where: str) -> UseError:
 
 def _is_range(value: float) -> bool:
     """Whether it is what we write: 0, or a threshold whose scale float32 can hold."""
-    return 0.0 <= value <= STEPS * _MAX_FLOAT32 and not _is_negative(value)
+    return 0.0 <= value <= INT8_STEPS * _MAX_FLOAT32 and not _is_negative(value)
 
 
 def _is_beyond_float(value: float) -> bool:
@@ -281,7 +283,7 @@ def _entry(line: str, where: str) -> tuple[str, float]:
     if not separator or not name or not _VALUE.fullmatch(digits):
         raise UseError("the line is not '<tensor name>: <hex digits>'", where=where, hint=_DAMAGED_HINT)
     (scale,) = struct.unpack(">f", int(digits, 16).to_bytes(4, "big"))
-    return name, scale * STEPS
+    return name, scale * INT8_STEPS
 
 
 def read_cache(path: str | os.PathLike[str]) -> CalibrationCache:
@@ -347,16 +349,12 @@ def to_json(cache: CalibrationCache) -> dict[str, Any]:
     }
 
 
-class _RepeatedError(Exception):
-    """Two members of a JSON object have one name, its argument."""
-
-
 def _without_repetition(members: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object as a dict; Python's own would keep the last of equal names, and not say so."""
     found: dict[str, Any] = {}
     for name, value in members:
         if name in found:
-            raise _RepeatedError(name)
+            raise UseError(f"{short_repr(name)} is listed twice", hint=_JSON_HINT)
         found[name] = value
     return found
 
@@ -368,19 +366,16 @@ def from_json(text: str, where: str = "calibration cache") -> CalibrationCache:
         UseError: no JSON, or not of that form.
     """
     try:
-        content = json.loads(text, object_pairs_hook=_without_repetition)
+        content = parsed_json(text, UseError, _NOT_JSON, where=where, hint=_JSON_HINT, members=_without_repetition)
         if "amax" not in content and "tensor_scales" in content:
             cache = CalibrationCache({**content["tensor_scales"]}, None, first_line="tensor_scales")
         else:
             cache = CalibrationCache({**content["amax"]}, content["version"], content["algorithm"])
-    except _RepeatedError as error:
-        raise UseError(f"{short_repr(error.args[0])} is listed twice", where=where, hint=_JSON_HINT) from None
-    except (ValueError, RecursionError, KeyError, TypeError):
-        raise UseError(
-            "is no calibration cache in JSON: it needs version, algorithm and amax, or tensor_scales",
-            where=where,
-            hint=_JSON_HINT,
-        ) from None
+    except UseError as error:
+        error.where = where
+        raise
+    except (KeyError, TypeError):
+        raise UseError(_NOT_JSON, where=where, hint=_JSON_HINT) from None
     is_qat = cache.first_line is not None
     wrong = not is_qat and (
         type(cache.version) is not int

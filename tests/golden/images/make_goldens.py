@@ -69,6 +69,7 @@ def kinds() -> dict[str, bytes]:
     found["grey_alpha.png"] = saved(Image.fromarray(texture(33, 44, 2, 41), "LA"), "PNG")
     found["rgba.png"] = saved(Image.fromarray(texture(45, 52, 4, 42), "RGBA"), "PNG")
     found["palette.png"] = saved(base.quantize(64), "PNG")
+    found["palette_alpha.png"] = saved(base.quantize(16), "PNG", transparency=bytes(range(0, 256, 16)))
     found["palette.gif"] = saved(base.quantize(32), "GIF")
     found["bits.png"] = saved(grey.point(lambda level: 255 if level > 127 else 0).convert("1"), "PNG")
     deep = (texture(36, 47, 1, 43)[:, :, 0].astype(np.uint16) * 257 + 3).astype(np.uint16)
@@ -110,10 +111,20 @@ def ultralytics_loader():
 
 
 def yolox_loader():
-    import cv2
-    from yolox.data.data_augment import preproc
+    """The one module of YOLOX's source distribution: its package imports much that preprocessing does not need."""
+    import sys
+    from importlib.util import find_spec, module_from_spec, spec_from_file_location
+    from types import ModuleType
 
-    return lambda path: preproc(cv2.imread(str(path)), (640, 640))[0]
+    import cv2
+
+    sys.modules["yolox.utils"] = ModuleType("yolox.utils")
+    sys.modules["yolox.utils"].xyxy2cxcywh = None
+    (package,) = find_spec("yolox").submodule_search_locations
+    spec = spec_from_file_location("data_augment", Path(package) / "data" / "data_augment.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda path: module.preproc(cv2.imread(str(path)), (640, 640))[0]
 
 
 def keras_loader(mode: str):

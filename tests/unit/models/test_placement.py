@@ -11,10 +11,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from int8cal.errors import UseError
+from int8cal.models.binding import InputBinding
 from int8cal.models.graph import prepare
 from int8cal.models.placement import RULES, Placement, place
 from int8cal.models.qdq import Range, insert_qdq
-from int8cal.models.session import BIAS_ROUNDING, InputBinding, Runner
+from int8cal.models.session import BIAS_ROUNDING, Runner
 from int8cal.models.wiring import Wiring
 
 IMAGE = (16, 16, 24)

@@ -300,7 +300,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "ultralytics": Preset(
         Preprocessing(Size(640, 640), "letterbox", "1/255", pad=114, library="opencv", exif=True, preset="ultralytics"),
-        "ultralytics 8, data.augment.LetterBox(640, auto=False), BGR to RGB, /255",
+        "ultralytics 8.4.190, data.augment.LetterBox(640, auto=False), BGR to RGB, /255; OpenCV 5.0",
     ),
     "yolox": Preset(
         Preprocessing(
@@ -314,15 +314,15 @@ PRESETS: Mapping[str, Preset] = {
             exif=True,
             preset="yolox",
         ),
-        "YOLOX 0.3, data.data_augment.preproc",
+        "YOLOX 0.3.0, data.data_augment.preproc; OpenCV 5.0",
     ),
     "tf": Preset(
         Preprocessing(_SQUARE, "stretch", "1/127.5", "nearest", mean=(1.0,), preset="tf"),
-        "Keras 3, utils.load_img(interpolation='nearest'), applications preprocess_input(mode='tf')",
+        "Keras 3.15.1, utils.load_img, applications preprocess_input(mode='tf')",
     ),
     "caffe": Preset(
         Preprocessing(_SQUARE, "stretch", "1", "nearest", order="bgr", mean=(103.939, 116.779, 123.68), preset="caffe"),
-        "Keras 3, utils.load_img(interpolation='nearest'), applications preprocess_input(mode='caffe')",
+        "Keras 3.15.1, utils.load_img, applications preprocess_input(mode='caffe')",
     ),
 }
 

@@ -16,6 +16,7 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from int8cal.errors import SpecError
+from int8cal.guard.libraries import library_errors
 from int8cal.io.safe_text import printable, shown
 from int8cal.spec.prototext.document import PrototextSpec
 from int8cal.spec.prototext.fields import is_repeated, visit_fields
@@ -122,15 +123,14 @@ def _merge(text: SpecText, path: str, root: str) -> Message:
     """Parse with google.protobuf; its complaint becomes ours."""
     message = new_message(root)
     lines = list(text.code_lines())
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # an unknown escape stands for itself: C:\data
-            text_format.MergeLines((line for _, line in lines), message)
-    except text_format.ParseError as error:
-        raise _merge_error(text, path, root, lines, error) from None
-    except (ValueError, TypeError, OverflowError) as error:  # an enum number beyond 32 bits has no ParseError
-        hint = "Is a number too large for its field?"
-        raise SpecError(f"a value cannot be stored: {shown(str(error))}", where=printable(path), hint=hint) from None
+    hint = "Is a number too large for its field?"  # an enum number beyond 32 bits has no ParseError
+    with library_errors(SpecError, "a value cannot be stored", where=printable(path), hint=hint):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # an unknown escape stands for itself: C:\data
+                text_format.MergeLines((line for _, line in lines), message)
+        except text_format.ParseError as error:
+            raise _merge_error(text, path, root, lines, error) from None
     return message
 
 

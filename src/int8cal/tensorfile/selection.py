@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from int8cal.errors import TensorFileError
-from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.reader import TensorFile
 from int8cal.types import BatchNCHW_f32
 
 
