@@ -71,6 +71,7 @@ def baseline(name: str, folder: Path) -> None:
 
 
 def cpu_seconds(command: list[str], folder: Path) -> float:
+    """User and system time of a process."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -78,6 +79,7 @@ def cpu_seconds(command: list[str], folder: Path) -> float:
 
 
 def main(count: int) -> None:
+    """Print a line for each network."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         draw(folder, count)
