@@ -261,8 +261,11 @@ def _read_regular(path: str) -> bytes:
 
 
 def deciding_packages() -> dict[str, str]:
-    """Version of every package that can change arrays or bytes."""
-    return {name: importlib.import_module(module).__version__ for name, module in _DECIDING_PACKAGES.items()}
+    """Version of every package that can change arrays or bytes, and of the JPEG library that Pillow has."""
+    from PIL import features
+
+    packages = {name: importlib.import_module(module).__version__ for name, module in _DECIDING_PACKAGES.items()}
+    return {**packages, "libjpeg-turbo of pillow": str(features.version("libjpeg_turbo"))}
 
 
 def encoder_versions() -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from int8cal import manifest as manifests
 from int8cal.engine import Job, engine_named
-from int8cal.errors import EngineFailedError, UsageError
+from int8cal.errors import EngineFailedError, MissingDataError, UsageError
 from int8cal.io.paths import given_path
 from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.origins.experiment import read_spec
@@ -139,7 +139,10 @@ def make(
         TensorFileOutput(out, shards=shards, overwrite=overwrite, scratch_dir=folder) as output,
         manifests.run_facts_output(out, overwrite=overwrite) as run_facts,
     ):
-        made = doer.make(job, output)
+        try:
+            made = doer.make(job, output)
+        except MissingDataError as error:
+            raise plan.missing_error(error.hint) or error from error
         run = {"engine": doer.name, **made.run, **clock.facts(made.images), **manifests.machine()}
         manifest = Manifest(
             path=out,

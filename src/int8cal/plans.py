@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from int8cal.errors import DataError, SpecError, UsageError
+from int8cal.errors import DataError, MissingDataError, SpecError, UsageError
 from int8cal.io.safe_text import printable, short_repr
 from int8cal.io.summary import Summarised, times
 from int8cal.samples.encoded import sample_place
+from int8cal.samples.nearby import image_instead, near_by
 from int8cal.samples.paths import path_text
 from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE, MAX_BATCH_BYTES, MAX_SEED, is_seed
 
@@ -118,6 +119,24 @@ class Plan(Summarised):
             sample.record.path if sample.embedded and sample.record else sample.path for sample in self.samples()
         )
         return [path for path in paths if not os.path.isfile(path)]
+
+    def missing_error(self, hint: str | None = None) -> MissingDataError | None:
+        """The error for all the images that are not there; None when each of them is.
+
+        Args:
+            hint: what to do, where nothing is found in the place of the first.
+        """
+        missing = self.missing_images()
+        if not missing:
+            return None
+        first = next(sample for sample in self.samples() if sample.path == missing[0] or sample.embedded)
+        verb = "is" if len(missing) == 1 else "are"
+        return MissingDataError(
+            f"{len(missing)} of {self.image_count} images {verb} missing: No such file or directory",
+            where=path_text(missing[0]),
+            hint=image_instead(missing[0], first.frame_id) or hint or near_by(missing[0]) or None,
+            filename=missing[0],
+        )
 
     def places(self) -> tuple[str, ...]:
         """What must be there to be read: of each folder of images one image, and every TFRecord that holds images.

@@ -63,6 +63,10 @@ Message: TypeAlias = Any
 """A protobuf message of a class built at run time from our descriptors; no static type exists for it."""
 
 
+INT8_STEPS = 127
+"""Steps between 0 and the magnitude at which a tensor saturates in INT8: scale = amax / 127."""
+
+
 class Size(NamedTuple):
     """Height and width in pixels, in this order everywhere."""
 

@@ -69,9 +69,11 @@ def test_missing_image(run, dataset, run_cli):
     (dataset[0] / "training" / f"{name}.png").unlink()
     done, out = run("out")
     assert done.code == 4
-    assert f"{name}.png: the image file is missing: No such file or directory" in done.stderr
+    assert f"{name}.png: 1 of 8 images is missing: No such file or directory" in done.stderr
     assert not out.exists()
-    plan = json.loads(run_cli("detectnet_v2", "plan", "-e", dataset[1], "--json").stdout)["plan"]
+    planned = run_cli("detectnet_v2", "plan", "-e", dataset[1], "--json")
+    assert planned.code == 4
+    plan = json.loads(planned.stdout)["plan"]
     assert [os.path.basename(path) for path in plan["missing"]] == [f"{os.path.basename(name)}.png"]
 
 

@@ -37,8 +37,8 @@ MAY_IMPORT = {
     "manifest": RUN - {"pipeline"},
     "pipeline": RUN,
     "models": GROUND | {"guard", "tensorfile", "tensorrt"},
-    "tensorrt": GROUND | {"guard", "tensorfile", "models"},
-    "exports": GROUND | {"tensorfile", "models"},
+    "tensorrt": GROUND | {"guard", "tensorfile"},
+    "exports": GROUND | {"tensorfile"},
     "component": RUN | {"report"},
     "check": RUN | {"models"},
     "report": RUN | {"check", "models"},
@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
 }
 
-EXTRAS = {"jinja2", "mlflow", "onnx", "onnxruntime", "ray"}
+EXTRAS = {"cv2", "jinja2", "mlflow", "onnx", "onnxruntime", "ray"}
 HEAVY = {"google.protobuf", "h5py", "imagecodecs", "isal", "numpy", "PIL", "simplejpeg", "tqdm"} | EXTRAS
 
 MODULES = sorted(SOURCE.rglob("*.py"))

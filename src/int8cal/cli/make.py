@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.options import Command, LauncherCommand, SuggestingGroup, decorated, json_option, overwrite_option
+from int8cal.cli.options import (
+    Command,
+    LauncherCommand,
+    SuggestingGroup,
+    decorated,
+    json_option,
+    map_option,
+    mapped_spec,
+    overwrite_option,
+)
 from int8cal.cli.process import keep_freed_memory, told_truly
 from int8cal.cli.tables import plan_table, run_table
 from int8cal.errors import UsageError
@@ -44,6 +53,7 @@ _images_of = decorated(
 )
 
 _reading = decorated(
+    map_option,
     click.option("--batch_size", type=int, metavar="B", help="Images per batch.  [default: the spec's]"),
     click.option("--allow_unknown_fields", is_flag=True, help="Unknown spec fields are warnings, not errors."),
     click.option("--strict", is_flag=True, help="Legacy spec fields are errors, not warnings."),
@@ -262,11 +272,20 @@ def make_and_tell(
 
 
 def tell_plan(plan: Plan, *, as_json: bool) -> None:
-    """Print what a run would do."""
+    """Print what a run would do.
+
+    Raises:
+        MissingDataError: images are missing; with ``as_json`` the list of them is the output, and the code is the same.
+    """
+    missing = plan.missing_error()
     if as_json:
         console.print_json({"plan": plan.to_json()})
-    else:
-        console.print_table(plan_table(plan))
+        if missing:
+            raise click.exceptions.Exit(missing.exit_code)
+        return
+    console.print_table(plan_table(plan))
+    if missing:
+        raise missing
 
 
 def _addressed(engine: str, ray_address: str | None) -> str:
@@ -324,6 +343,7 @@ def _planned(
     allow_unknown_fields: bool,
     strict: bool,
     strict_network: bool,
+    mapped: tuple[tuple[str, str], ...] = (),
     split: str | None = None,
     overrides: tuple[str, ...] = (),
     **options: str | None,
@@ -341,6 +361,7 @@ def _planned(
         strict_network=strict_network,
         overrides=overrides,
     )
+    read = mapped_spec(read, mapped)
     for warning in read.warnings:
         console.note(f"warning: {warning}")
     planned = plan(

@@ -15,6 +15,7 @@ from int8cal.types import LAYOUTS
 
 if TYPE_CHECKING:
     from int8cal.check.rebuild import Claim
+    from int8cal.origins.experiment import Spec
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -41,6 +42,31 @@ def overwrite_option(text: str) -> Callable[[Command], Command]:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 """``--json``; the command's function takes it as ``as_json``."""
+
+map_option = click.option(
+    "--map",
+    "mapped",
+    nargs=2,
+    multiple=True,
+    metavar="OLD NEW",
+    help="Paths of the spec that begin with OLD begin with NEW here; may be given several times.",
+)
+"""``--map``, the substitution of ``int8cal spec update`` on the fly, for `mapped_spec`."""
+
+
+def mapped_spec(read: Spec, mapped: Sequence[tuple[str, str]]) -> Spec:
+    """A spec with other beginnings of paths; the file stays as it is.
+
+    Raises:
+        UsageError: a path is empty or given twice.
+        SpecError: the spec has no such path.
+    """
+    if not mapped:
+        return read
+    from int8cal.spec.update import Substitution
+
+    return read.updated([Substitution(None, old, new) for old, new in mapped])[0]
+
 
 _model_input = decorated(
     click.option(
@@ -112,6 +138,7 @@ claim_options = decorated(
     click.option(
         "--cal_image_dir", metavar="DIR", help="With -e: the images are from this folder, not from the spec's data."
     ),
+    map_option,
     click.option("--any_order", is_flag=True, help="With -e or --images: accept the images in any order."),
     click.option(
         "--images",
@@ -135,6 +162,7 @@ def claim_of(
     use_validation_set: bool,
     seed: int | None,
     cal_image_dir: str | None,
+    mapped: tuple[tuple[str, str], ...],
     any_order: bool,
     source: str | None,
     preprocess: str | None,
@@ -146,17 +174,21 @@ def claim_of(
     if preprocess and not source:
         raise click.UsageError("--preprocess is for --images DIR")
     if source:
-        if spec or use_validation_set or cal_image_dir:
-            raise click.UsageError("--images takes no spec: leave -e, --use_validation_set and --cal_image_dir out")
+        if spec or use_validation_set or cal_image_dir or mapped:
+            raise click.UsageError(
+                "--images takes no spec: leave -e, --use_validation_set, --cal_image_dir and --map out"
+            )
         from int8cal.origins.images.origin import ImagesOrigin, preprocessing_of_file, read_preprocessing
 
         numbers = read_preprocessing(preprocess) if preprocess else preprocessing_of_file(file)
         return Claim(ImagesOrigin(source, numbers), seed=seed, any_order=any_order)
     if spec is None:
-        if use_validation_set or any_order or cal_image_dir or seed is not None:
-            raise click.UsageError("--use_validation_set, --seed, --cal_image_dir and --any_order are for -e SPEC")
+        if use_validation_set or any_order or cal_image_dir or mapped or seed is not None:
+            raise click.UsageError(
+                "--use_validation_set, --seed, --cal_image_dir, --map and --any_order are for -e SPEC"
+            )
         return None
-    read = read_spec(spec)
+    read = mapped_spec(read_spec(spec), mapped)
     for warning in read.warnings:
         console.note(f"warning: {warning}")
     return Claim(

@@ -20,6 +20,7 @@ from int8cal.io.file_kinds import FileKind
 from int8cal.io.paths import given_path, refuse_missing_address
 from int8cal.io.safe_text import printable
 from int8cal.io.summary import Summarised
+from int8cal.origins.advice import missing_data_advised
 from int8cal.origins.origin import Choice, Decision
 from int8cal.samples.folders import ImageFolder, read_folder
 from int8cal.samples.order import permutation, sequential
@@ -140,7 +141,8 @@ class Spec(Summarised):
             arithmetic = self._folder_arithmetic(dataset, options)
         else:
             root = network.data_root(os.environ) if choice.data_root is None else choice.data_root
-            dataset = network.dataset(document, split, root)
+            with missing_data_advised(self):
+                dataset = network.dataset(document, split, root)
             arithmetic = network.arithmetic(document, dataset, options)
         if options.get(ORDER) == "listing":
             order = sequential(len(dataset.samples))

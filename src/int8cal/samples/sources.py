@@ -19,6 +19,7 @@ from int8cal.samples.tfrecord import (
     CONVERT_AGAIN,
     FRAME_ID,
     MAX_IMAGE_RECORD_BYTES,
+    OBJECT_DETECTION_API,
     Record,
     bytes_feature,
     frame_id,
@@ -267,7 +268,7 @@ def _without_labels(features: Mapping[str, Message], selection: TFRecordSelectio
     """The error for a first record without the labels that the reference looks for."""
     alternatives = _LABEL_FEATURES[selection.mode]
     missing = [[name for name in names if name not in features] for names in alternatives]
-    if not missing or not all(missing):
+    if not missing or not all(missing) or OBJECT_DETECTION_API in features:
         return None
     fewest = min(missing, key=len)
     loader, way_out = "the reference's data loader", "."

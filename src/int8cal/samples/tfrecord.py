@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import BinaryIO, NamedTuple, TypeVar
 
 import google_crc32c
@@ -25,6 +26,7 @@ from int8cal.errors import RecordError
 from int8cal.guard.libraries import library_errors
 from int8cal.io.protos import message_class
 from int8cal.io.safe_text import printable
+from int8cal.samples.nearby import kind_of
 from int8cal.samples.paths import open_data_file, path_text, raise_lack_of_memory
 from int8cal.samples.schema import EXAMPLE
 from int8cal.types import Message
@@ -41,9 +43,15 @@ MAX_IMAGE_RECORD_BYTES = MAX_ENCODED_BYTES + MAX_LABEL_RECORD_BYTES
 Example = message_class(EXAMPLE)
 """The message class, for those who write records."""
 
+OBJECT_DETECTION_API = "image/encoded"
+"""A feature of records that other tools write."""
+
 FRAME_ID = "frame/id"
 """Feature that names the image of a record."""
 
+_MAX_FIELDS = 4096
+_FEW_BYTES = 1 << 16
+"""Of a record that cannot have so many features that it matters."""
 MAX_FRAME_ID_BYTES = 4096
 """Longest name of an image, that of the longest path: tables of samples are as wide as the longest of their names."""
 
@@ -52,6 +60,7 @@ CONVERT_AGAIN = "Make the TFRecords again with dataset_convert."
 
 _FIND_RECORDS = "tfrecords_path must match TFRecord files that can be read, and nothing else."
 _BUFFER_BYTES = 1 << 17
+_BEGINNING = 64
 _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
@@ -143,9 +152,13 @@ def _read(file: BinaryIO, path: str, offset: int, size: int, largest: int) -> Re
     try:
         header = file.read(_HEADER.size)
         if len(header) != _HEADER.size:
+            if offset == 0 and (kind := kind_of(header, path)):
+                raise RecordError(f"this is not a TFRecord file but {kind.what}", where=path_text(path), hint=kind.hint)
             raise _damaged("the TFRecord file is cut off inside a record's length", path, offset)
         length, length_crc = _HEADER.unpack(header)
         if _masked_crc(header[: _LENGTH.size]) != length_crc:
+            if offset == 0 and (kind := kind_of(header + file.read(_BEGINNING - len(header)), path)):
+                raise RecordError(f"this is not a TFRecord file but {kind.what}", where=path_text(path), hint=kind.hint)
             raise _damaged(
                 "the checksum of the record's length is wrong: the file is damaged or no TFRecord file", path, offset
             )
@@ -192,9 +205,48 @@ def parse_features(payload: bytes, where: str) -> Mapping[str, Message]:
     Raises:
         RecordError: the payload is no ``tf.train.Example``.
     """
+    if len(payload) > _FEW_BYTES and _has_too_many_fields(payload):
+        message = f"the record has more than {_MAX_FIELDS} features"
+        raise RecordError(message, where=where, hint=CONVERT_AGAIN)
     with library_errors(RecordError, "the record is not a tf.train.Example", where=where, hint=CONVERT_AGAIN):
         features: Mapping[str, Message] = Example.FromString(payload).features.feature
         return features
+
+
+def _has_too_many_fields(payload: bytes) -> bool:
+    """Whether there are more features than any record has: protobuf takes the square of their number in time."""
+    left = _MAX_FIELDS
+    for outer in _fields(payload, 0, len(payload)):
+        for _ in chain([outer], _fields(payload, *outer)):
+            left -= 1
+            if left < 0:
+                return True
+    return False
+
+
+def _fields(payload: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where the content of each field of a message lies; ends where the bytes are unsound, which protobuf will say."""
+    while position < end:
+        tag, position = _varint(payload, position)
+        kind = tag & 7
+        if kind == 2:
+            length, position = _varint(payload, position)
+        else:
+            length = {0: _varint(payload, position)[1] - position, 1: 8, 5: 4}.get(kind, end)
+        if position + length > end:
+            return
+        yield position, position + length if kind == 2 else position
+        position += length
+
+
+def _varint(payload: bytes, position: int) -> tuple[int, int]:
+    """A number of variable length, and the position behind it."""
+    value = 0
+    for place, byte in enumerate(payload[position : position + 10]):
+        value |= (byte & 127) << 7 * place
+        if byte < 128:
+            return value, position + place + 1
+    return value, len(payload) + 1
 
 
 def frame_id(features: Mapping[str, Message], where: str) -> str:
@@ -248,5 +300,11 @@ def integer_feature(features: Mapping[str, Message], name: str, where: str, *, d
 def _unusable(features: Mapping[str, Message], name: str, expected: str, where: str) -> RecordError:
     if name in features:
         return RecordError(f"the record's feature {name!r} does not hold {expected}", where=where, hint=CONVERT_AGAIN)
+    if OBJECT_DETECTION_API in features and name.startswith("frame/"):
+        return RecordError(
+            "this record is one of TensorFlow's Object Detection API, not of TAO's dataset_convert",
+            where=where,
+            hint="Make records from the images and KITTI labels: int8cal records KITTI_DIR -o DIR.",
+        )
     known = printable(", ".join(sorted(features))[:200]) or "none"
     return RecordError(f"the record has no feature {name!r} (it has: {known})", where=where, hint=CONVERT_AGAIN)

@@ -28,7 +28,7 @@ from int8cal.errors import UsageError, UseError
 from int8cal.guard.json_text import parsed_json
 from int8cal.io.paths import NotRegularError, open_regular
 from int8cal.io.safe_text import short_repr
-from int8cal.models.ranges import STEPS
+from int8cal.types import INT8_STEPS
 
 ENTROPY_2 = "EntropyCalibration2"
 MAX_BYTES = 4 << 20
@@ -206,7 +206,7 @@ def _no_range(name: str, amax: float) -> UseError:
 
 def _bits(name: str, amax: float) -> str:
     try:
-        bits = struct.pack(">f", amax / STEPS)
+        bits = struct.pack(">f", amax / INT8_STEPS)
     except OverflowError:
         bits = b""
     if not bits or not math.isfinite(amax) or amax < 0.0 or bits == b"\0\0\0\0":
@@ -262,7 +262,7 @@ def _too_many(where: str) -> UseError:
 
 def _is_range(value: float) -> bool:
     """Whether it is what we write: 0, or a threshold whose scale float32 can hold."""
-    return 0.0 <= value <= STEPS * _MAX_FLOAT32 and not _is_negative(value)
+    return 0.0 <= value <= INT8_STEPS * _MAX_FLOAT32 and not _is_negative(value)
 
 
 def _is_beyond_float(value: float) -> bool:
@@ -283,7 +283,7 @@ def _entry(line: str, where: str) -> tuple[str, float]:
     if not separator or not name or not _VALUE.fullmatch(digits):
         raise UseError("the line is not '<tensor name>: <hex digits>'", where=where, hint=_DAMAGED_HINT)
     (scale,) = struct.unpack(">f", int(digits, 16).to_bytes(4, "big"))
-    return name, scale * STEPS
+    return name, scale * INT8_STEPS
 
 
 def read_cache(path: str | os.PathLike[str]) -> CalibrationCache:

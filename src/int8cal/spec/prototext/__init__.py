@@ -65,7 +65,7 @@ class Prototext:
         overrides: Sequence[str] = (),
     ) -> PrototextSpec:
         """The bytes of a spec file → its typed message; see `int8cal.spec.languages.Language.read`."""
-        from int8cal.spec.prototext.find import root_of_text
+        from int8cal.spec.prototext.find import refuse_elsewhere, root_of_text
         from int8cal.spec.prototext.load import parse
         from int8cal.spec.prototext.text import SpecText
 
@@ -74,6 +74,7 @@ class Prototext:
                 f"{printable(overrides[0])}: specs in protobuf text have no overrides", hint="Change the spec itself."
             )
         text = SpecText.from_bytes(data)
+        refuse_elsewhere(text, path)
         try:
             found = root_of_text(text, path, root if beside else None)
         except SpecError:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from int8cal.errors import SpecError
 from int8cal.io.safe_text import printable, shown
+from int8cal.spec.elsewhere import network_elsewhere, not_here
 from int8cal.spec.prototext.fields import visit_fields
 from int8cal.spec.prototext.load import require_readable
 from int8cal.spec.prototext.oddities import find_oddities
 from int8cal.spec.prototext.schema import describe_root, new_message, roots, roots_beside
-from int8cal.spec.prototext.text import SpecText
+from int8cal.spec.prototext.text import Section, SpecText
 
 _MISSPELT = 0.8  # similarity from which an unknown name counts as a misspelt known one
 _MOST_UNKNOWN = 20  # names at the top level; with more of them it is the spec of something else
@@ -45,6 +46,25 @@ def root_of_text(text: SpecText, path: str, beside: str | None = None) -> str:
             hint="Name the network: int8cal NETWORK plan …, or --network of int8cal spec and int8cal component.",
         )
     return best[0].root
+
+
+def refuse_elsewhere(text: SpecText, path: str) -> None:
+    """Refuse the spec of a network that int8cal does not have, under its name.
+
+    Raises:
+        SpecError: it is one.
+    """
+    if network := network_elsewhere(set(_names(text))):
+        raise not_here(network, path)
+
+
+def _names(text: SpecText) -> Iterator[str]:
+    """Names of the fields at the top level, and of those in its sections as ``section.name``."""
+    for field in text.root.fields:
+        yield field.name
+        for value in field.values:
+            if isinstance(value, Section):
+                yield from (f"{field.name}.{inner.name}" for inner in value.fields)
 
 
 def fits_any(text: SpecText) -> bool:

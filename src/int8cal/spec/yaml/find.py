@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from int8cal.errors import SpecError
 from int8cal.io.safe_text import printable, shown
+from int8cal.spec.elsewhere import network_elsewhere, not_here
 from int8cal.spec.yaml import known_networks, schema_of
 from int8cal.spec.yaml.schema import Schema
 from int8cal.spec.yaml.text import MappingNode, Scalar, scalars
@@ -16,6 +17,8 @@ _BEGINNING = re.compile(r"\ufeff?(?:%YAML|---|[{\[-]|$)")
 _SECTION = re.compile(r"^[A-Za-z_]\w*:[ \t]*(?:#.*)?\r?\n(?:[ \t]*(?:#.*)?\r?\n)*(?:[ \t]+[^\s{<#]|- )", re.MULTILINE)
 _SECTIONS = "dataset|model|train|evaluate|inference|export|gen_trt_engine|quantize|prune|distill|wandb"
 _WORD = re.compile(rf"^(?:{_SECTIONS}|results_dir|encryption_key|model_name):(?:\s|$)", re.MULTILINE)
+_BRACES = re.compile(r"^\s*[A-Za-z_]\w*[ \t]*:?[ \t]*\{[ \t]*(?:#.*)?\r?$", re.MULTILINE)
+"""A section of protobuf text; where one stands, a word at the beginning of a line proves nothing."""
 
 _KNOWN_PER_UNKNOWN = 4
 """How many keys of a spec must be known for each that is not; with fewer it is the spec of something else."""
@@ -25,7 +28,9 @@ def looks_like_yaml(data: bytes) -> bool:
     """Whether a file is YAML rather than protobuf text, whose sections have braces."""
     text = data.decode("utf-8", "replace")
     said = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
-    return bool(said and _BEGINNING.match(said)) or bool(_SECTION.search(text) or _WORD.search(text))
+    return bool(said and _BEGINNING.match(said)) or bool(
+        _SECTION.search(text) or (_WORD.search(text) and not _BRACES.search(text))
+    )
 
 
 def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_asked: bool = False) -> str:
@@ -45,6 +50,9 @@ def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_a
     fits = candidates(values)
     if asked is not None and (len(fits) != 1 or _counts(values, schema_of(fits[0]))[1]):
         return asked
+    unknown = {name for name in _names(values) if not any(_has(schema_of(network), name) for network in fits)}
+    if network := network_elsewhere(unknown, None if fits else _model_name(values)):
+        raise not_here(network, path)
     if len(fits) == 1:
         return fits[0]
     where = printable(path)
@@ -60,6 +68,23 @@ def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_a
         where=where,
         hint=f"Its first keys are: {names}; see int8cal networks." if names else "It holds no key at all.",
     )
+
+
+def _names(values: MappingNode) -> Iterator[str]:
+    """Keys at the top level, and those one and two levels below with the keys above them."""
+    for entry in values.entries:
+        yield str(entry.key)
+        if isinstance(entry.value, MappingNode):
+            yield from (f"{entry.key}.{name}" for name in _names(entry.value))
+
+
+def _has(schema: Schema, name: str) -> bool:
+    return name in schema.fields or name in schema.sections
+
+
+def _model_name(values: MappingNode) -> str | None:
+    said = values.get("model_name")
+    return str(said.value.value) if said is not None and isinstance(said.value, Scalar) else None
 
 
 def candidates(values: MappingNode) -> list[str]:
