@@ -223,11 +223,7 @@ def quantize(
         binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
         prepared = prepare(parts.model)
         findings = _looked_at(parts, binding, images, force=force)
-<<<<<<< HEAD
-        placement = place(prepared, Wiring(prepared, binding, images.shape[1:]), exclude, target)
-=======
-        placement = place(prepared, Wiring(prepared, binding, images.shape[1:]), parts.exclusions(exclude))
->>>>>>> main
+        placement = place(prepared, Wiring(prepared, binding, images.shape[1:]), parts.exclusions(exclude), target)
         inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
         check_names(listed)
