@@ -1,6 +1,6 @@
 """Running ONNX models: on the CPU, node by node as written, fed with batches of a tensorfile.
 
-Where kernels stand in for plug-ins (`int8cal.models.kernels`) a graph is cut in stages, one up to each of their results.
+Where kernels compute plug-ins (`int8cal.models.kernels`), a graph is cut in stages, one up to each result of theirs.
 """
 
 from __future__ import annotations
