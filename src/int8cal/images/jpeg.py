@@ -327,16 +327,22 @@ def _rgb_of(inks: _Pixels) -> ImageHWC_u8:
 
 def _with_sound_segments(data: bytes, header: list[Segment], *, sequential: bool) -> bytes:
     """The file without stray bytes ahead of the pixels, and with headers of which libjpeg does not warn."""
+    sound = not sequential or data.endswith(_WHOLE_SPECTRUM, 0, header[-1].end)
+    at = 2
+    for marker, begin, end in header:
+        sound &= begin == at and (marker != _APP0 or data[begin + 4 : begin + 10] == _JFIF + b"\x01")
+        at = end
+    if sound:
+        return data
     parts = [data[:2]]
     for marker, begin, end in header:
         body = data[begin:end]
-        if marker == _APP0 and body[4:9] == _JFIF and body[9:10] not in (b"", b"\x01"):
+        if marker == _APP0 and body[4:9] == _JFIF and len(body) > 9:
             body = body[:9] + b"\x01" + body[10:]
         elif marker == _START_OF_SCAN and sequential and len(body) > 6:
             body = body[:-3] + _WHOLE_SPECTRUM
         parts.append(body)
-    head = b"".join(parts)
-    return data if data.startswith(head) and len(head) == end else head + data[end:]
+    return b"".join((*parts, data[at:]))
 
 
 def _without_profiles(data: bytes) -> bytes:
