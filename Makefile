@@ -10,6 +10,8 @@
 #   make generate       the generated pages of the documentation
 #   make format         format and fix what can be fixed
 #   make wheel          wheel and sdist in dist/
+#   make azureml        what Azure ML gets, put together in dist/azureml; prints how to register it. For a registry:
+#                       make azureml REGISTRY=name
 #   make lock           solve the dependencies anew (needs uv)
 #   make clean          remove everything that make made
 
@@ -23,7 +25,7 @@ PYTHON ?= $(shell tools/find_python.sh)
 
 DEMO_OUT := demo-out
 
-.PHONY: all demo test test-extended fuzz bench docs generate format wheel lock clean
+.PHONY: all demo test test-extended fuzz bench docs generate format wheel azureml lock clean
 all: test
 
 # A changed lock makes the environment anew, so that nothing of the old one is left in it.
@@ -90,6 +92,9 @@ format: $(VENV)/.project-installed
 wheel: $(VENV)/.project-installed
 	$(BIN)/hatchling build -d dist
 
+azureml: wheel
+	@$(BIN)/python tools/component_upload.py $(if $(REGISTRY),--registry $(REGISTRY))
+
 COMPILE := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" pyproject.toml
 lock:
@@ -100,6 +105,9 @@ lock:
 			--custom-compile-command "make lock" --constraints requirements/dev.txt --group $$group \
 			-o requirements/$$group.txt || exit; \
 	done
+	$(COMPILE) --extra mlflow --extra report --group image --constraints requirements/dev.txt -o requirements/image.txt
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command "make lock" --group kfp -o requirements/kfp.txt
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-deps \
 		--custom-compile-command "make lock" --group real-models -o requirements/real_models.txt
 

@@ -15,11 +15,11 @@ import onnx
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
 
 from int8cal import TensorFile
+from int8cal.models.binding import bind_input
 from int8cal.models.calibrate import calibrate
 from int8cal.models.graph import prepare
 from int8cal.models.onnx_file import load_model
-from int8cal.models.ranges import Method
-from int8cal.models.session import bind_input
+from int8cal.types import Method
 
 OPS = ["Conv", "Gemm", "MatMul"]
 

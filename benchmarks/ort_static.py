@@ -10,7 +10,7 @@ import sys
 import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
-from int8cal import TensorFile
+from int8cal import TensorFile, readers
 
 OPS = ["Conv", "ConvTranspose", "Gemm", "MatMul", "Add"]
 METHODS = {"entropy": CalibrationMethod.Entropy, "minmax": CalibrationMethod.MinMax}
@@ -23,7 +23,7 @@ def main(model: str, tensor: str, out: str, method: str) -> None:
         quantize_static(
             model,
             out,
-            file.ort(name),
+            readers.ort(file, name),
             op_types_to_quantize=OPS,
             per_channel=True,
             activation_type=QuantType.QInt8,

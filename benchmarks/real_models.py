@@ -48,8 +48,7 @@ from int8cal.demo.mistakes import MISTAKES, Mistake, Normalise, write_mistaken
 from int8cal.models.graph import prepare
 from int8cal.models.onnx_file import load_model
 from int8cal.models.quantize import quantize
-from int8cal.models.ranges import Method
-from int8cal.types import ImageCHW_f32, ImageHWC_u8
+from int8cal.types import ImageCHW_f32, ImageHWC_u8, Method
 
 BATCH_SIZE = 8
 SEEDS = 5

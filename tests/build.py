@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from int8cal.samples.example import Example
-from int8cal.samples.tfrecord import frame_record
+from int8cal.samples.tfrecord import Example, frame_record
 
 BOX = tuple(f"target/coordinates_{edge}" for edge in ("x1", "x2", "y1", "y2"))
 LABELS = ("target/object_class", *BOX)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
+import signal
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from int8cal import networks
+from int8cal.cli import app, process
 from int8cal.demo.dataset import DemoDataset, make_dataset
 
 REPOSITORY = Path(__file__).parents[1]
+
+networks.load_schemas()  # tests that parse a text on their own find its message
 
 
 @pytest.hookimpl(wrapper=True)
@@ -44,6 +53,53 @@ def repository() -> Path:
 
 @pytest.fixture
 def run_cli(tmp_path: Path) -> Callable[..., Finished]:
+    """Run ``int8cal ARGUMENTS`` within this process, in ``tmp_path`` unless ``cwd`` says otherwise.
+
+    For signals, exit codes of the interpreter, streams, locale and limits of memory, see `run_process`.
+    """
+
+    def run(*arguments: str | os.PathLike[str], cwd: Path = tmp_path, env: dict[str, str] | None = None) -> Finished:
+        streams = {name: io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace") for name in ("stdout", "stderr")}
+        with _state_kept(), pytest.MonkeyPatch.context() as patch:
+            patch.chdir(cwd)
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            for name, stream in streams.items():
+                patch.setattr(sys, name, stream)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+            patch.setattr(process, "_mallopt", lambda settings: None)
+            code = app.run([os.fspath(argument) for argument in arguments])
+        return Finished(code, *(_text(streams[name]) for name in ("stdout", "stderr")))
+
+    return run
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    stream.seek(0)
+    return stream.read()
+
+
+@contextmanager
+def _state_kept() -> Iterator[None]:
+    """What the command line changes for its process is as it was when the block is left."""
+    logger = logging.getLogger("int8cal")
+    level, handlers = logger.level, list(logger.handlers)
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        for number, handler in signals.items():
+            signal.signal(number, handler)
+        for handler in set(logger.handlers) - set(handlers):
+            logger.removeHandler(handler)
+            handler.close()
+        logger.setLevel(level)
+
+
+@pytest.fixture
+def run_process(tmp_path: Path) -> Callable[..., Finished]:
     """Run ``python -m int8cal ARGUMENTS`` as a process of its own, in ``tmp_path`` unless ``cwd`` says otherwise."""
 
     def run(
@@ -52,7 +108,7 @@ def run_cli(tmp_path: Path) -> Callable[..., Finished]:
         env: dict[str, str] | None = None,
         timeout: float = 60,
     ) -> Finished:
-        process = subprocess.run(
+        ended = subprocess.run(
             [sys.executable, "-m", "int8cal", *map(os.fspath, arguments)],
             cwd=cwd,
             env={**os.environ, **(env or {})},
@@ -62,7 +118,7 @@ def run_cli(tmp_path: Path) -> Callable[..., Finished]:
             timeout=timeout,
             check=False,
         )
-        return Finished(process.returncode, process.stdout, process.stderr)
+        return Finished(ended.returncode, ended.stdout, ended.stderr)
 
     return run
 

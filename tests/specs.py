@@ -52,3 +52,18 @@ def changed(text: str, *replacements: tuple[str, str]) -> str:
         text, count = re.subn(pattern, new, text, flags=re.DOTALL)
         assert count, f"{pattern!r} is not in the spec"
     return text
+
+
+_COCO = "{train_data_sources: [{image_dir: images, json_file: coco.json}], augmentation: %s}"
+YAML_SPECS = {
+    "rtdetr": f"dataset: {_COCO % '{eval_spatial_size: [24, 32]}'}\n",
+    "dino": f"dataset: {_COCO % '{input_std: [0.2]}'}\nexport: {{input_width: 32, input_height: 24}}\n"
+    "model_name: dino\n",
+    "deformable_detr": f"dataset: {_COCO % '{}'}\nexport: {{input_width: 32, input_height: 24}}\n"
+    "model_name: deformable_detr\n",
+    "classification_pyt": "dataset: {root_dir: ., img_size: 24, train_dataset: {images_dir: train}}\n",
+    "segformer": "dataset: {segment: {root_dir: seg, img_size: 24}}\n",
+    "ocrnet": "dataset: {train_dataset_dir: [images], train_gt_file: gt.txt}\nmodel: {input_channel: 1}\n",
+    "ml_recog": "dataset: {train_dataset: train}\nmodel: {input_width: 24, input_height: 32}\n",
+}
+"""A small training experiment of each network in PyTorch, on the pictures of tests/unit/networks/conftest.py."""

@@ -12,7 +12,9 @@ from pathlib import Path
 from grpc_tools import protoc
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
-FOLDERS = (SOURCE / "int8cal" / "spec" / "prototext" / "schema", SOURCE / "int8cal" / "samples" / "schema")
+FOLDERS = sorted(
+    {path.parent for part in ("networks", "samples") for path in (SOURCE / "int8cal" / part).rglob("*.proto")}
+)
 DESCRIPTORS_FILE = "descriptors.binpb"
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -144,42 +144,156 @@ def _first_line(member: Any) -> str:
 # --- Python API -----------------------------------------------------------------------------------
 
 
+PYTHON_INTRODUCTION = """\
+# Python API
+
+Everything that `import int8cal` offers. Its exceptions have [a page of their own](errors.md).
+
+The examples are for a data set that the demo draws, and its small detector:
+
+```python
+import shutil
+
+from int8cal.demo.dataset import make_dataset
+from int8cal.demo.evaluate import DETECTOR
+
+make_dataset("mine", images=11, size=(192, 320), network_size=(192, 320))
+shutil.copy("mine/experiment_spec.txt", "spec.txt")
+shutil.copy(DETECTOR, "model.onnx")
+```
+
+```python
+import int8cal
+
+plan = int8cal.plan("spec.txt", max_batches=2)
+manifest = int8cal.make(plan, "calibration.tensor")
+print(plan, manifest)
+
+print(int8cal.inspect("calibration.tensor").channels)
+int8cal.verify("calibration.tensor", spec="spec.txt").require_sound()
+int8cal.write_report("calibration.tensor", "report.html", spec="spec.txt")
+
+report = int8cal.quantize("model.onnx", "calibration.tensor", "model.int8.onnx")
+print(report, int8cal.compare("model.onnx", "model.int8.onnx", plan.batches()))
+print(int8cal.export("calibration.tensor", "calibration.npz", "npz").shape)
+```
+"""
+
+_SECTIONS = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):$", re.MULTILINE)
+_ENTRY = re.compile(r"^    (\S.*?): (.*)$")
+
+
 def python_page() -> str:
-    """Every public name with its signature and docstring."""
+    """Every public name with its signature and docstring, and links between them."""
     import int8cal
 
-    parts = [
-        NOTE,
-        "# Python API\n",
-        "Everything that `import int8cal` offers; its exceptions have [a page of their own](errors.md).\n",
-    ]
-    for name in int8cal.__all__:
+    names = [name for name in int8cal.__all__ if not (name.startswith("_") or _is_exception(getattr(int8cal, name)))]
+    kinds: dict[str, list[str]] = {"Functions": [], "Types": [], "Readers for other tools": []}
+    for name in names:
         member = getattr(int8cal, name)
-        if name.startswith("_") or (inspect.isclass(member) and issubclass(member, Exception)):
-            continue
-        parts.append(f"## `int8cal.{name}`\n")
-        parts.append(_block(member, name))
+        kind = "Types" if inspect.isclass(member) else "Functions" if inspect.isroutine(member) else None
+        kinds[kind or "Readers for other tools"].append(name)
+    parts = [NOTE, PYTHON_INTRODUCTION]
+    parts += [f"{kind}: {', '.join(f'[`{n}`](#int8cal{n.lower()})' for n in found)}\n" for kind, found in kinds.items()]
+    for name in (name for found in kinds.values() for name in found):
+        member = getattr(int8cal, name)
+        parts += [f"## `int8cal.{name}`\n", _block(member, name, names)]
+        if inspect.ismodule(member):
+            parts += [f"### `{name}.{t}`\n\n{_block(getattr(member, t), t, names)}" for t in member.__all__]
         if inspect.isclass(member):
-            parts += [f"### `{name}.{title}`\n\n{_block(part, title)}" for title, part in _public_parts(member)]
+            parts += [f"### `{name}.{t}`\n\n{_block(part, t, names)}" for t, part in _public_parts(member)]
     return "\n".join(parts)
 
 
+def _is_exception(member: Any) -> bool:
+    return inspect.isclass(member) and issubclass(member, Exception)
+
+
 def _public_parts(member: type) -> Iterator[tuple[str, Any]]:
-    for name, part in vars(member).items():
-        is_shown = name in ("__len__", "__getitem__", "__iter__") or not name.startswith("_")
-        if is_shown and (inspect.isroutine(part) or _is_attribute(part)) and inspect.getdoc(part):
-            yield name, part
+    seen: set[str] = set()
+    for kind in member.__mro__:
+        if not kind.__module__.startswith("int8cal.") or kind.__name__ == "Summarised":
+            continue
+        for name, part in vars(kind).items():
+            is_shown = name in ("__len__", "__getitem__", "__iter__", "__array__") or not name.startswith("_")
+            is_shown = is_shown and name not in {"summary", "summary_rows", *seen}
+            if is_shown and (inspect.isroutine(part) or _is_attribute(part)) and inspect.getdoc(part):
+                seen.add(name)
+                yield name, part
 
 
 def _is_attribute(part: Any) -> bool:
     return isinstance(part, (property, cached_property))
 
 
-def _block(member: Any, name: str) -> str:
+def _block(member: Any, name: str, names: Collection[str]) -> str:
     text = inspect.getdoc(member) or ""
-    if not (_is_attribute(member) or is_dataclass(member)):  # dataclasses are made by the package, not by its users
-        text = f"{_signature(getattr(member, '__func__', member), name)}\n\n{text}"
-    return f"```text\n{text}\n```\n"
+    signature = ""
+    is_made_by_users = not (inspect.ismodule(member) or _is_attribute(member) or is_dataclass(member))
+    if is_made_by_users and not getattr(member, "_is_protocol", False):
+        signature = f"```text\n{_signature(getattr(member, '__func__', member), name)}\n```\n\n"
+    return f"{signature}{_markdown(text, names)}\n"
+
+
+def _markdown(text: str, names: Collection[str]) -> str:
+    """A docstring as Markdown: its sections are lists, its examples code, public names links."""
+    blocks: list[str] = []
+    section = ""
+    for line in text.splitlines():
+        if _SECTIONS.match(line):
+            section = line
+            blocks += ["", f"**{line[:-1]}**", ""]
+        elif section and (entry := _ENTRY.match(line)):
+            blocks.append(f"* {_linked(_quoted(entry[1]), names)}: {_linked(entry[2], names)}")
+        elif section and line.strip():
+            indented = line.startswith("        ")
+            blocks.append(f"  {_linked(line.strip(), names)}" if indented else _linked(line.strip(), names))
+        elif line.startswith("    "):
+            before = next((block for block in reversed(blocks) if block), "")
+            if not before.startswith("    "):
+                blocks += ["", "```text"]
+            blocks.append(line)
+        else:
+            blocks.append(_linked(line, names))
+    return _with_closed_code(blocks)
+
+
+def _quoted(listed: str) -> str:
+    return ", ".join(f"`{name}`" for name in listed.split(", "))
+
+
+def _with_closed_code(lines: list[str]) -> str:
+    """Lines of code lose their indentation, and their block ends where they end."""
+    found: list[str] = []
+    is_code = False
+    for line in lines:
+        if line == "```text":
+            is_code = True
+        elif is_code and line and not line.startswith("    "):
+            is_code = False
+            while found[-1] == "":
+                found.pop()
+            found += ["```", ""]
+        found.append(line.removeprefix("    ") if is_code else line)
+    if is_code:
+        found.append("```")
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(found)).strip("\n")
+
+
+def _linked(text: str, names: Collection[str]) -> str:
+    """References to public names become links, and double backquotes single ones."""
+    from int8cal import errors
+
+    def link(found: re.Match[str]) -> str:
+        name = found[1].removeprefix("int8cal.")
+        first, _, rest = name.partition(".")
+        if hasattr(errors, name) and name[0].isupper():
+            return f"[`{found[1]}`](errors.md)"
+        if first not in names:
+            return found[0]
+        return f"[`{found[1]}`](#{name.lower().replace('.', '') if rest else f'int8cal{name.lower()}'})"
+
+    return re.sub(r"(?<!`)`([\w.]+)`(?!`)", link, text).replace("``", "`")
 
 
 def _signature(member: Any, name: str) -> str:

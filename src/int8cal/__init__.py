@@ -22,8 +22,10 @@ TYPE_CHECKING = False  # to type checkers it is true; importing it takes longer 
 if TYPE_CHECKING:
     from typing import Any
 
-    from int8cal.check.rebuild import Origin
-    from int8cal.check.verify import verify
+    from int8cal.check.inspection import Inspection, inspect
+    from int8cal.check.rebuild import Claim
+    from int8cal.check.verify import Verification, verify
+    from int8cal.engine.batches import PlanBatches
     from int8cal.errors import (
         DataError,
         EngineFailedError,
@@ -41,46 +43,73 @@ if TYPE_CHECKING:
         UsageError,
         UseError,
     )
-    from int8cal.exports.formats import export
+    from int8cal.exports import readers
+    from int8cal.exports.formats import Exported, export
     from int8cal.manifest import Manifest
-    from int8cal.models.compare import compare
-    from int8cal.models.quantize import quantize
-    from int8cal.pipeline import make, plan, read_spec
+    from int8cal.models.agreement import Agreement
+    from int8cal.models.compare import Comparison, compare
+    from int8cal.models.quantize import QuantizeReport, quantize
+    from int8cal.models.scales import ScalesReport, quantize_from_scales
+    from int8cal.origins.experiment import Spec, read_spec
+    from int8cal.pipeline import make, plan
     from int8cal.plans import Plan
     from int8cal.report.build import write_report
-    from int8cal.spec.prototext.spec import Spec
     from int8cal.tensorfile import TensorFile
+    from int8cal.tensorfile.findings import Finding
+    from int8cal.types import Batches
 
 _HOME = {
+    "Agreement": "models.agreement",
+    "Batches": "types",
+    "Claim": "check.rebuild",
+    "Comparison": "models.compare",
+    "Exported": "exports.formats",
+    "Finding": "tensorfile.findings",
+    "Inspection": "check.inspection",
     "Manifest": "manifest",
-    "Origin": "check.rebuild",
     "Plan": "plans",
-    "Spec": "spec.prototext.spec",
+    "PlanBatches": "engine.batches",
+    "QuantizeReport": "models.quantize",
+    "ScalesReport": "models.scales",
+    "Spec": "origins.experiment",
     "TensorFile": "tensorfile",
+    "Verification": "check.verify",
     "compare": "models.compare",
     "export": "exports.formats",
+    "inspect": "check.inspection",
     "make": "pipeline",
     "plan": "pipeline",
     "quantize": "models.quantize",
-    "read_spec": "pipeline",
+    "quantize_from_scales": "models.scales",
+    "read_spec": "origins.experiment",
+    "readers": "exports.readers",
     "verify": "check.verify",
     "write_report": "report.build",
 }
 
 __all__ = [
+    "Agreement",
+    "Batches",
+    "Claim",
+    "Comparison",
     "DataError",
     "EngineFailedError",
+    "Exported",
+    "Finding",
     "ImageError",
     "ImageShapeError",
+    "Inspection",
     "Int8calError",
     "Manifest",
     "MissingDataError",
-    "Origin",
     "OutOfMemoryError",
     "OutputError",
     "OutputExistsError",
     "Plan",
+    "PlanBatches",
+    "QuantizeReport",
     "RecordError",
+    "ScalesReport",
     "Spec",
     "SpecError",
     "TensorFile",
@@ -88,13 +117,17 @@ __all__ = [
     "UnavailableError",
     "UsageError",
     "UseError",
+    "Verification",
     "__version__",
     "compare",
     "export",
+    "inspect",
     "make",
     "plan",
     "quantize",
+    "quantize_from_scales",
     "read_spec",
+    "readers",
     "verify",
     "write_report",
 ]
@@ -103,7 +136,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'int8cal' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"int8cal.{_HOME.get(name, 'errors')}"), name)
+    home = _HOME.get(name, "errors")
+    module = importlib.import_module(f"int8cal.{home}")
+    return module if name == "readers" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

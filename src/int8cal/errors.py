@@ -109,6 +109,10 @@ class ImageError(DataError, ValueError):
     """An image cannot be decoded, or not to the shape that is needed."""
 
 
+REPAIR_IMAGE = "Repair or replace the image, or leave it out: --on_bad_image skip --max_skipped 1."
+"""What to do about an image that cannot be used."""
+
+
 class OutputError(Int8calError):
     """The result cannot be written."""
 
@@ -157,7 +161,7 @@ class OutOfMemoryError(Int8calError, MemoryError):
         """What to tell of a `MemoryError` that came up while ``what`` was done."""
         told = f": {error}" if str(error) else ""
         return cls(
-            f"There is not enough memory {what}{told}.",
+            f"there is not enough memory {what}{told}",
             where=where,
             hint="Use fewer --workers, or let the run have more memory (ulimit -v, the container's limit).",
         )

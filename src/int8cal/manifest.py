@@ -6,34 +6,48 @@ depends on the day and the machine lies in the ``.json``.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import platform
 import time
 import zlib
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
-from int8cal.engine.versions import deciding_packages
+from int8cal.errors import EngineFailedError, OutputError
+from int8cal.guard.json_text import parsed_json
 from int8cal.io.file_kinds import FileKind
 from int8cal.io.files import OutputFile, commit_together
-from int8cal.io.regular_files import open_regular
+from int8cal.io.paths import open_regular
+from int8cal.io.summary import Summarised, times
 from int8cal.samples.encoded import sample_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from int8cal.engine.assemble import Assembled
     from int8cal.engine.work import FailedSample
     from int8cal.plans import Plan
+    from int8cal.tensorfile.chunks import Compression
     from int8cal.tensorfile.layout import SampleRow
 
 SCHEMA = 1
-"""Version of the manifest's layout, raised when a reader would have to change."""
+"""Version of the layout of ``<output>.json``; that of the tensorfile is `int8cal.tensorfile.layout.FORMAT_VERSION`."""
 
 _MAX_RUN_FACTS_BYTES = 64 << 20
+
+_DECIDING_PACKAGES = {
+    "h5py": "h5py",
+    "imagecodecs": "imagecodecs",
+    "isal": "isal",
+    "numpy": "numpy",
+    "pillow": "PIL",
+    "simplejpeg": "simplejpeg",
+}
+"""Distribution → its module, whose version is at hand; reading the distribution's metadata takes 30 ms."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +66,8 @@ class SkippedImage:
         return cls(sample.frame_id, sample.source, error.where or sample_place(sample), error.message)
 
 
-@dataclass(frozen=True)
-class Manifest:
+@dataclass(frozen=True, repr=False)
+class Manifest(Summarised):
     """The record of one run.
 
     Attributes:
@@ -87,6 +101,24 @@ class Manifest:
         channels, height, width = self.facts["image_shape"]
         return int(self.facts["batch_size"]), int(channels), int(height), int(width)
 
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        skipped = f", {len(self.skipped)} images left out" if self.skipped else ""
+        return f"{self.path}: {self.batches} batches of {times(self.shape)} float32{skipped}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The few facts that a notebook shows."""
+        yield "batches", f"{self.batches} of {times(self.shape)} float32"
+        for name in ("network", "split", "seed", "plan_sha256"):
+            yield name, self.facts.get(name)
+        for name in ("engine", "seconds", "images_per_second"):
+            if name in self.run:
+                yield name, self.run[name]
+        for image in self.skipped:
+            yield "left out", f"{image.where}: {image.reason}"
+        for warning in self.warnings:
+            yield "warning", warning
+
     def to_json(self) -> dict[str, Any]:
         """What ``<output>.json`` and ``--json`` hold, without the sample table."""
         return {
@@ -107,17 +139,16 @@ class Manifest:
         return (json.dumps(self.to_json(), indent=1, ensure_ascii=True) + "\n").encode()
 
 
-def facts(plan: Plan, assembled: Assembled, compression: str) -> dict[str, Any]:
-    """The manifest that goes inside the tensorfile."""
+def facts(plan: Plan, compression: Compression, *, batches: int, skipped: int) -> dict[str, Any]:
+    """The manifest that goes inside the tensorfile, but for what the writer adds: format version and checksum."""
     return {
-        "schema": SCHEMA,
         "int8cal": __version__,
         **plan.facts(),
-        "batches": assembled.batches,
-        "skipped": len(assembled.skipped),
+        "batches": batches,
+        "skipped": skipped,
         "dataset": plan.dataset.facts(),
         "plan_sha256": plan.sha256,
-        "compression": compression,
+        "compression": compression.name,
         "packages": deciding_packages(),
     }
 
@@ -128,8 +159,8 @@ def reference_facts(plan: Plan) -> dict[str, Any]:
         "schema": SCHEMA,
         "int8cal": __version__,
         **plan.facts(),
-        "arithmetic": {"name": f"nvidia.{plan.network.name}", "evidence": "reference", "options": {}},
-        "batches": plan.batches,
+        "arithmetic": {"name": f"nvidia.{plan.origin.name}", "evidence": "reference", "options": {}},
+        "batches": plan.batch_count,
         "skipped": 0,
         "dataset": plan.dataset.facts(),
         "plan_sha256": plan.sha256,
@@ -174,7 +205,7 @@ def run_facts_output(out: str, *, overwrite: bool) -> OutputFile:
         overwrite: whether the user wants files replaced; one that is something else is not, even so.
     """
     path = f"{out}.json"
-    kind = FileKind("record of a run", is_run_facts)
+    kind = FileKind("the record of a run", is_run_facts)
     return OutputFile(path, overwrite=overwrite or is_run_facts(path), replaces=kind)
 
 
@@ -192,8 +223,18 @@ def publish(
         manifest: what it says.
         then: done with it, before a signal is obeyed.
     """
+    tensorfile.prepare()  # first: a run that has lost its tensorfile to another one must not touch that one's record
+    run_facts.reclaim()
     run_facts.write(manifest.to_bytes())
     commit_together(run_facts, tensorfile, then=then)
+
+
+def publish_failure(run_facts: OutputFile, manifest: Manifest, problem: str) -> None:
+    """Give the ``.json`` of a run its name that came to no tensorfile: it holds what is known of the failure."""
+    error = {"message": problem, "exit_code": EngineFailedError.exit_code}
+    with suppress(OutputError):  # the failure itself is what the user must hear of
+        run_facts.write(replace(manifest, record={**manifest.record, "error": error}).to_bytes())
+        run_facts.commit()
 
 
 def is_run_facts(path: str) -> bool:
@@ -204,8 +245,8 @@ def is_run_facts(path: str) -> bool:
 def read_run_facts(path: str) -> dict[str, Any] | None:
     """The content of the ``.json`` of an earlier run; None when ``path`` is something else, or not there."""
     try:
-        content = json.loads(_read_regular(path))
-    except (OSError, ValueError, RecursionError):
+        content = parsed_json(_read_regular(path), OutputError, "is no record of a run")
+    except (OSError, ValueError, OutputError):  # ValueError: a name that no file can have
         return None
     if isinstance(content, dict) and {"schema", "tensorfile", "manifest"} <= content.keys():
         return content
@@ -217,3 +258,24 @@ def _read_regular(path: str) -> bytes:
     with open_regular(path) as file:
         too_large = os.fstat(file.fileno()).st_size > _MAX_RUN_FACTS_BYTES
         return b"" if too_large else file.read(_MAX_RUN_FACTS_BYTES)
+
+
+def deciding_packages() -> dict[str, str]:
+    """Version of every package that can change arrays or bytes, and of the JPEG library that Pillow has."""
+    from PIL import features
+
+    packages = {name: importlib.import_module(module).__version__ for name, module in _DECIDING_PACKAGES.items()}
+    return {**packages, "libjpeg-turbo of pillow": str(features.version("libjpeg_turbo"))}
+
+
+def encoder_versions() -> dict[str, str]:
+    """What must be the same wherever chunks of one file are made: versions, and the processor's architecture.
+
+    Python's zlib, which may be any that the system has, makes the chunks of the compression ``small``.
+    """
+    return {
+        "int8cal": __version__,
+        **deciding_packages(),
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
+        "processor architecture": platform.machine(),
+    }

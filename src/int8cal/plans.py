@@ -1,56 +1,59 @@
-"""What a run will do: everything that decides the result, and nothing that does not."""
+"""What a run will do: everything that decides the result, and nothing that does not; and the rules of deciding it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from int8cal.io.safe_text import printable
+from int8cal.errors import DataError, MissingDataError, SpecError, UsageError
+from int8cal.io.safe_text import printable, short_repr
+from int8cal.io.summary import Summarised, times
 from int8cal.samples.encoded import sample_place
-from int8cal.spec.prototext.clear import without_fields
-from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE
+from int8cal.samples.nearby import image_instead, near_by
+from int8cal.samples.paths import path_text
+from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE, MAX_BATCH_BYTES, MAX_SEED, is_seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from int8cal.networks.network import Arithmetic, Network
-    from int8cal.samples.folder import ImageFolder
+    from int8cal.engine.batches import PlanBatches
+    from int8cal.network_kit.network import Arithmetic
+    from int8cal.origins.origin import Choice, Decision, Origin
+    from int8cal.samples.folders import ImageFolder
     from int8cal.samples.samples import Dataset, Sample
-    from int8cal.spec.prototext.spec import Spec
     from int8cal.types import SampleOrder, SplitName
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Summarised):
     """A run that is decided and not yet done. Nothing was decoded or written to make it.
 
     Attributes:
-        spec: the experiment spec.
-        network: the network whose arithmetic is applied.
-        split: which split of the data set.
+        origin: what it is made from: an experiment spec, or whatever else says which images and which arithmetic.
+        split: which split of the data set; None when the images are of none.
         seed: seed of the sample order.
         batch_size: images per batch.
         max_batches: batches asked for; -1: all full ones.
-        batches: batches that the run will write when no image is bad.
+        batch_count: batches that the run will write when no image is bad.
         dataset: the samples of the split.
-        order: indexes into ``dataset.samples``, one epoch; the first ``batches * batch_size`` are used.
+        order: indexes into ``dataset.samples``, one epoch; the first ``image_count`` are used.
         arithmetic: image file → network input.
         image_shape: (C, H, W) of every image.
-        options: the network's choices beside the spec.
-        folder: where the images come from in place of the spec's data; None: from the spec's data.
+        options: the origin's own choices.
+        folder: where the images come from in place of the origin's data; None: from the origin's data.
     """
 
-    spec: Spec
-    network: Network
-    split: SplitName
+    origin: Origin
+    split: SplitName | None
     seed: int
     batch_size: int
     max_batches: int
-    batches: int
+    batch_count: int
     dataset: Dataset
     order: SampleOrder
     arithmetic: Arithmetic
@@ -64,15 +67,15 @@ class Plan:
         return (self.batch_size, *self.image_shape)
 
     @property
-    def images(self) -> int:
+    def image_count(self) -> int:
         """Images in the file when none is bad."""
-        return self.batches * self.batch_size
+        return self.batch_count * self.batch_size
 
     @property
     def nbytes(self) -> int:
         """Bytes of all batches as float32, uncompressed."""
         channels, height, width = self.image_shape
-        return self.images * channels * height * width * 4
+        return self.image_count * channels * height * width * 4
 
     @property
     def images_from(self) -> str:
@@ -84,16 +87,31 @@ class Plan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know of spec and data."""
-        return (*self.spec.warnings, *self.dataset.warnings)
+        return (*self.origin.warnings, *self.dataset.warnings)
 
     def samples(self) -> Iterator[Sample]:
         """The samples that go into the file when none is bad, in order."""
-        return self.candidates(self.images)
+        return self.candidates(self.image_count)
 
     def candidates(self, limit: int | None = None) -> Iterator[Sample]:
         """Samples of the epoch in order, ``limit`` of them: with bad images left out, later ones move up."""
         samples = self.dataset.samples
         return (samples[index] for index in self.order[:limit])
+
+    def batches(self, *, workers: int | None = None) -> PlanBatches:
+        """The batches themselves, made anew in each pass, on threads and in bounded memory; no file is written.
+
+            for batch in int8cal.plan("spec.txt").batches():  # float32 (B, C, H, W)
+                ...
+
+        They equal those of the file that `int8cal.make` writes, in every bit, and go wherever a tensorfile goes.
+
+        Args:
+            workers: threads; None: the processors that this process may use.
+        """
+        from int8cal.engine.batches import PlanBatches  # late: a dry run needs no arithmetic
+
+        return PlanBatches(self, workers)
 
     def missing_images(self) -> list[str]:
         """Image files of the chosen samples that are not there, each once."""
@@ -101,6 +119,24 @@ class Plan:
             sample.record.path if sample.embedded and sample.record else sample.path for sample in self.samples()
         )
         return [path for path in paths if not os.path.isfile(path)]
+
+    def missing_error(self, hint: str | None = None) -> MissingDataError | None:
+        """The error for all the images that are not there; None when each of them is.
+
+        Args:
+            hint: what to do, where nothing is found in the place of the first.
+        """
+        missing = self.missing_images()
+        if not missing:
+            return None
+        first = next(sample for sample in self.samples() if sample.path == missing[0] or sample.embedded)
+        verb = "is" if len(missing) == 1 else "are"
+        return MissingDataError(
+            f"{len(missing)} of {self.image_count} images {verb} missing: No such file or directory",
+            where=path_text(missing[0]),
+            hint=image_instead(missing[0], first.frame_id) or hint or near_by(missing[0]) or None,
+            filename=missing[0],
+        )
 
     def places(self) -> tuple[str, ...]:
         """What must be there to be read: of each folder of images one image, and every TFRecord that holds images.
@@ -117,17 +153,27 @@ class Plan:
         images = (path if os.path.isfile(path) else folder for folder, path in first_of.items())
         return (*records, *images)
 
-    @cached_property
-    def spec_sha256(self) -> str:
-        """SHA-256 of the parsed spec with every path field cleared: the same wherever the data lie."""
-        cleared = without_fields(self.spec.message, self.network.path_roles)
-        return hashlib.sha256(cleared.SerializeToString(deterministic=True)).hexdigest()
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        split = self.images_from if self.split is None else self.split
+        return f"{self.origin.name}: {self.batch_count} batches of {times(self.shape)} float32, {split}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The few facts that a notebook shows."""
+        yield "origin", f"{self.origin.path} ({self.origin.name})"
+        yield "images from", self.images_from if self.split is None else f"{self.split} split"
+        yield "batches", f"{self.batch_count} of {times(self.shape)} float32, {self.nbytes / 1e6:,.1f} MB"
+        yield "seed", self.seed
+        yield "arithmetic", f"{self.arithmetic.name} ({self.arithmetic.evidence})"
+        yield "first samples", ", ".join(sample.frame_id for sample in self.candidates(min(5, self.image_count)))
+        for warning in self.warnings:
+            yield "warning", warning
 
     def facts(self) -> dict[str, Any]:
         """What decides the result, but for the samples, as JSON types."""
         return {
-            "network": self.network.name,
-            "split": None if self.folder else self.split,
+            "network": self.origin.name,
+            "split": self.split,
             "images": self.images_from,
             "options": dict(self.options),
             "seed": self.seed,
@@ -139,7 +185,7 @@ class Plan:
                 "evidence": self.arithmetic.evidence,
                 "options": dict(self.arithmetic.options),
             },
-            "spec_sha256": self.spec_sha256,
+            "spec_sha256": self.origin.sha256,
         }
 
     @cached_property
@@ -159,7 +205,7 @@ class Plan:
         """The dry run's result, as JSON types."""
         return {
             **self.facts(),
-            "batches": self.batches,
+            "batches": self.batch_count,
             "shape": list(self.shape),
             "bytes": self.nbytes,
             "plan_sha256": self.sha256,
@@ -171,3 +217,111 @@ class Plan:
             "missing": [printable(path) for path in self.missing_images()],
             "warnings": list(self.warnings),
         }
+
+
+_BATCH_SIZE = "in the spec, or by --batch_size of int8cal NETWORK"
+"""Where the user says how large a batch is: the Azure ML component has no input for it."""
+
+
+def plan_of(origin: Origin, choice: Choice) -> Plan:
+    """The plan that an origin makes of a choice.
+
+    Raises:
+        UsageError: an argument is out of range, or the origin does not have what is chosen.
+        SpecError: the origin asks for something impossible.
+        DataError: the data set cannot give what is asked for.
+    """
+    _require_possible(choice)
+    decision = origin.decide(choice)
+    count = _full_batches(origin, decision)
+    return Plan(
+        origin=origin,
+        split=decision.split,
+        seed=decision.seed,
+        batch_size=decision.batch_size,
+        max_batches=decision.max_batches,
+        batch_count=count,
+        dataset=decision.dataset,
+        order=decision.order,
+        arithmetic=decision.arithmetic,
+        options=decision.options,
+        folder=decision.folder,
+        image_shape=_common_shape(decision, count * decision.batch_size),
+    )
+
+
+def require_whole(**values: object) -> None:
+    """Refuse arguments that are neither a whole number nor None.
+
+    Raises:
+        UsageError: the first that is something else.
+    """
+    for name, value in values.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise UsageError(f"{name} cannot be {short_repr(value)}", hint="Give a whole number.")
+
+
+def _require_possible(choice: Choice) -> None:
+    """Refuse numbers that no plan can have; None stands for what the origin says."""
+    max_batches, batch_size, seed = choice.max_batches, choice.batch_size, choice.seed
+    require_whole(max_batches=max_batches, batch_size=batch_size)
+    if max_batches is not None and (max_batches == 0 or max_batches < -1):
+        raise UsageError(
+            f"{max_batches} batches cannot be made", hint="Give -m a positive number, or -1 for all full batches."
+        )
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"a batch cannot have {batch_size} images", hint="Give --batch_size a positive number.")
+    if seed is not None and not is_seed(seed):
+        raise UsageError(
+            f"seed {seed} is not an unsigned 32-bit number", hint=f"Give --seed a number from 0 to {MAX_SEED}."
+        )
+
+
+def _full_batches(origin: Origin, decision: Decision) -> int:
+    """Number of full batches to make; the reference's limits, and its silent empty files refused."""
+    dataset, batch_size, max_batches = decision.dataset, decision.batch_size, decision.max_batches
+    images = len(dataset.samples)
+    source, kind, where = "dataset", f"{dataset.split} images", origin.path
+    if decision.folder:
+        source, kind, where = "folder", "images", path_text(decision.folder.path)
+    available = images // batch_size
+    if available == 0:
+        raise DataError(
+            f"{images} {kind} do not fill one batch of {batch_size}",
+            where=where,
+            hint=f"Make batches of at most {images}, {_BATCH_SIZE}."
+            if images
+            else "Check the split and the data sources.",
+        )
+    if max_batches > available:
+        raise DataError(
+            f"The {source} contains {available} minibatches, while the requested amount is {max_batches} "
+            f"({images} {kind}, {batch_size} per batch)",
+            where=where,
+            hint=f"Ask for at most {available} (-m, max_batches), or make smaller batches, {_BATCH_SIZE}.",
+        )
+    return available if max_batches == -1 else max_batches
+
+
+def _common_shape(decision: Decision, images: int) -> tuple[int, int, int]:
+    """(C, H, W) that the first ``images`` samples of the order have in common."""
+    arithmetic, batch_size = decision.arithmetic, decision.batch_size
+    chosen = (decision.dataset.samples[index] for index in decision.order[:images])
+    first = next(chosen)
+    shape = arithmetic.shape(first)
+    for sample in chosen:
+        other = arithmetic.shape(sample)
+        if other != shape:
+            error = SpecError if arithmetic.same_shape else DataError
+            raise error(
+                f"{first.frame_id} becomes {shape} (channels, height, width), {sample.frame_id} becomes {other}; "
+                "a tensorfile holds one shape",
+                where=sample_place(sample),
+                hint=arithmetic.same_shape or "Let the spec resize to one fixed size, or keep images of one size.",
+            )
+    if math.prod(shape) * 4 * batch_size > MAX_BATCH_BYTES:
+        raise UsageError(
+            f"a batch of {batch_size} images of {shape} takes over {MAX_BATCH_BYTES >> 30} GiB",
+            hint=f"Make smaller batches, {_BATCH_SIZE}.",
+        )
+    return shape

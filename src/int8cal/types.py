@@ -2,39 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, get_args, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-ImageHWC_u8: TypeAlias = npt.NDArray[np.uint8]
+ImageHWC_u8: TypeAlias = "npt.NDArray[np.uint8]"
 """Decoded image: height × width × channels (3: RGB, 1: grey), 0..255."""
 
-ImageHWC_f16: TypeAlias = npt.NDArray[np.float16]
+ImageHWC_f16: TypeAlias = "npt.NDArray[np.float16]"
 """Image of half-precision values, height × width × channels."""
 
-ImageCHW_f32: TypeAlias = npt.NDArray[np.float32]
+ImageCHW_f32: TypeAlias = "npt.NDArray[np.float32]"
 """One network input: channels × height × width, C-contiguous."""
 
-BatchNCHW_f32: TypeAlias = npt.NDArray[np.float32]
+BatchNCHW_f32: TypeAlias = "npt.NDArray[np.float32]"
 """One calibration batch: images × channels × height × width, C-contiguous."""
 
-ValueTable_f32: TypeAlias = npt.NDArray[np.float32]
+ValueTable_f32: TypeAlias = "npt.NDArray[np.float32]"
 """Value of each of the 256 pixel levels."""
 
-ValueTables_f32: TypeAlias = npt.NDArray[np.float32]
+ValueTables_f32: TypeAlias = "npt.NDArray[np.float32]"
 """The same for each channel: channels × 256."""
 
-Matrix3x3_f32: TypeAlias = npt.NDArray[np.float32]
+Matrix3x3_f32: TypeAlias = "npt.NDArray[np.float32]"
 """Projective transform of the plane, for row vectors."""
 
-SampleOrder: TypeAlias = npt.NDArray[np.int64]
+SampleOrder: TypeAlias = "npt.NDArray[np.int64]"
 """Indexes into the samples of a split, in the order in which they are used."""
 
-SplitName: TypeAlias = Literal["training", "validation"]
+SplitName: TypeAlias = str
+"""Name of a part of a data set: ``training``, ``validation``, and whatever else a network has."""
+
+# What options can be, here for the command line and the component, too, which must not import the work to show them.
+
+OnBadImage: TypeAlias = Literal["fail", "skip"]
+ON_BAD_IMAGE: tuple[OnBadImage, ...] = get_args(OnBadImage)
+
+CompressionName: TypeAlias = Literal["fast", "small", "none"]
+COMPRESSIONS: tuple[CompressionName, ...] = get_args(CompressionName)
+
+Layout: TypeAlias = Literal["nchw", "nhwc"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+Format: TypeAlias = Literal["npz", "npy", "raw", "polygraphy", "tensorfile"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+Method: TypeAlias = Literal["entropy", "percentile", "mse", "minmax"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+MethodChoice: TypeAlias = Literal["auto"] | Method
 
 Message: TypeAlias = Any
 """A protobuf message of a class built at run time from our descriptors; no static type exists for it."""
+
+
+INT8_STEPS = 127
+"""Steps between 0 and the magnitude at which a tensor saturates in INT8: scale = amax / 127."""
 
 
 class Size(NamedTuple):
@@ -42,6 +68,36 @@ class Size(NamedTuple):
 
     height: int
     width: int
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """Calibration batches, which can be gone through again and again.
+
+    `int8cal.TensorFile` is one, and so is what `int8cal.Plan.batches` gives. Whatever takes batches also takes lists
+    of arrays and functions that return iterators of them: see `int8cal.tensorfile.batches.opened`.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, C, H, W) of every batch; the last may have fewer images."""
+
+    @property
+    def image_count(self) -> int:
+        """Number of images in all batches."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that the batches are in, the one that names them first; empty when they are in none."""
+
+    def encoded_sha256(self) -> Mapping[int, bytes]:
+        """Number of an image → SHA-256 of the image file that it was made from, of those of which that is known."""
+
+    def __len__(self) -> int:
+        """Number of batches."""
+
+    def __iter__(self) -> Iterator[BatchNCHW_f32]:
+        """All batches from the first, C-contiguous."""
 
 
 class Progress(Protocol):
@@ -55,3 +111,11 @@ class Progress(Protocol):
 
     def finish(self) -> None:
         """The work has ended, well or not."""
+
+
+@runtime_checkable
+class PhasedProgress(Progress, Protocol):
+    """A `Progress` that wants to know what is being done, where work has more than one phase."""
+
+    def phase(self, what: str) -> None:
+        """What follows, up to the next `finish`: ``"calibrating"``."""

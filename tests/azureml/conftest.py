@@ -13,11 +13,9 @@ import pytest
 from int8cal.component.request import parse
 from int8cal.component.run import Outcome, run
 from int8cal.demo.dataset import DemoDataset, make_dataset
-from int8cal.networks import path_roles
 from int8cal.pipeline import read_spec
-from int8cal.spec.prototext.roles import path_values
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+sys.path[:0] = [str(Path(__file__).parents[2] / "tools"), str(Path(__file__).parent)]
 
 DATA = "/home/jupyter/data/training"
 RECORDS = "/home/jupyter/data/tfrecords/kitti_trainval"
@@ -119,7 +117,7 @@ class Site:
     def paths(self, updated_spec: Path | None = None) -> dict[str, str]:
         """Field → path in the updated spec of the last run."""
         read = read_spec(updated_spec or self.out / "app" / "specs" / "spec.txt")
-        return {value.path: value.content for value in path_values(read, path_roles.DETECTNET_V2)}
+        return {value.path: value.content for value in read.path_values()}
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from int8cal.cli.tables import run_table
+from int8cal.component import run as run_module
 from int8cal.errors import (
     ImageError,
     MissingDataError,
@@ -120,11 +121,14 @@ def test_the_same_request_again_finds_the_result(site, caplog):
     assert {path: path.stat().st_mtime_ns for path in site.tensorfile.parent.iterdir()} == before
 
 
-def test_the_same_request_at_other_places_finds_the_result_and_updates_the_spec(site):
+def test_the_same_request_at_other_places_finds_the_result_and_leaves_the_spec(site):
     site.run()
+    before = (site.out / "app" / "specs" / "spec.txt").read_bytes()
     moved = site.pictures("elsewhere")
-    assert site.run(training_data_dir=moved).manifest.reused
-    assert site.paths()["dataset_config.data_sources[0].image_directory_path"] == str(moved)
+    again = site.run(training_data_dir=moved)
+    assert again.manifest.reused
+    assert str(moved) in [change.new for change in again.updated.changes]
+    assert (site.out / "app" / "specs" / "spec.txt").read_bytes() == before
 
 
 def test_random_input_paths_do_not_reach_the_tensorfile(site):
@@ -161,7 +165,7 @@ def test_changed_source_image_is_noticed(site):
 
 
 def test_no_more_is_read_after_the_first_change(site, monkeypatch):
-    monkeypatch.setattr("int8cal.engine.native.usable_cores", lambda: 1)
+    monkeypatch.setattr("int8cal.io.threads.usable_cores", lambda: 1)
     pictures = site.pictures("mine")
     site.rewrite(pictures, lambda number, original: original.read_bytes())
     site.run(training_data_dir=pictures, max_batches="-1")
@@ -262,13 +266,48 @@ def test_missing_base_model_is_a_note(site, caplog):
     assert any("base model is not there" in message for message in caplog.messages)
 
 
-def test_another_updated_spec_is_refused_whatever_the_tensorfile_is_called(site):
-    site.run()
-    with pytest.raises(OutputExistsError, match="not the updated spec of this request") as caught:
+def test_specs_that_differ_in_paths_alone_are_one_spec(site):
+    """Several jobs, each with mounts of its own: the first spec stays, each record has its own edits."""
+    site.run(output_subfolder="a")
+    spec = site.out / "app" / "specs" / "spec.txt"
+    before = spec.read_bytes()
+    pictures = site.pictures("b")
+    site.run(output_subfolder="b", training_data_dir=pictures, seed="5", max_batches="2")
+    assert spec.read_bytes() == before
+    record = json.loads((site.out / "app" / "b" / "calibration.tensor.json").read_text())
+    assert str(pictures) in [edit["new"] for edit in record["component"]["edits"]]
+
+
+def test_a_spec_that_differs_elsewhere_is_refused_with_both_and_the_field(site):
+    site.run(output_subfolder="a")
+    spec = site.out / "app" / "specs" / "spec.txt"
+    before = spec.read_bytes()
+    with pytest.raises(OutputExistsError) as caught:
+        site.run(output_subfolder="b", num_epochs="3")
+    assert caught.value.where == str(spec)
+    assert str(site.specs / "spec.txt") in caught.value.message
+    assert re.search(r"training_config\.num_epochs \('\d+' there, '3' here\)", caught.value.message)
+    assert not (site.out / "app" / "b").exists()
+    assert spec.read_bytes() == before
+    site.run(output_subfolder="b", num_epochs="3", overwrite=True)
+    assert b"num_epochs: 3" in spec.read_bytes()
+
+
+def test_a_spec_that_another_job_writes_meanwhile_is_seen(site, monkeypatch):
+    """Refused at the end, if it differs; the tensorfile that was made is whole, and has its record."""
+    real = run_module.make
+
+    def make(*arguments, **options):
+        made = real(*arguments, **options)
+        monkeypatch.setattr(run_module, "make", real)
         site.run(output_subfolder="other", num_epochs="3")
-    assert caught.value.where == str(site.out / "app" / "specs" / "spec.txt")
-    assert not (site.out / "app" / "other").exists()
-    assert not site.run(output_subfolder="other", max_batches="2").manifest.reused  # the updated spec is the same
+        return made
+
+    monkeypatch.setattr(run_module, "make", make)
+    with pytest.raises(OutputExistsError, match="num_epochs"):
+        site.run()
+    with TensorFile(site.tensorfile) as file:
+        assert record_of(site)["manifest"]["plan_sha256"] == file.manifest["plan_sha256"]
 
 
 def test_records_that_only_the_spec_knows_name_the_inputs_that_would_replace_them(site, caplog):
@@ -472,6 +511,8 @@ def test_mlflow_is_told_and_no_picture_leaves(site, monkeypatch):
     }
     assert told["tags"]["int8cal.reused"] == "False"
     assert set(told["files"]) == {"updated_spec.txt", "tensorfile.json"}
+    digest = record_of(site)["manifest"]["plan_sha256"][:32]
+    assert told["dataset"] == {"name": "app", "digest": digest, "source": str(site.dataset.root / "training")}
     assert site.run(max_batches="2", log_report="true").manifest.reused
     assert told["files"]["report.html"] == f"{site.tensorfile}.html"
 
@@ -528,7 +569,7 @@ def test_mlflow_that_fails_does_not_fail_the_run(site, monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setattr("int8cal.component.mlflow.find_spec", lambda name: True)
     assert site.run().manifest.batches == 1
-    assert "not logged to MLflow" in caplog.text
+    assert "MLflow cannot be used" in caplog.text
 
 
 def test_finished_result_of_nvidias_command_is_found(site, program_on_path, monkeypatch):

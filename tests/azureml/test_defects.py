@@ -389,13 +389,13 @@ def test_row_38_page_and_interface_agree(repository):
 
 
 def test_row_39_one_implementation(repository):
-    """Both components, Kubeflow and docker run the same program, with one substitution: spec.prototext.update."""
+    """Both components, Kubeflow and docker run the same program, with one substitution: spec.update."""
     users = [
         str(path.relative_to(repository / "src" / "int8cal"))
         for path in sorted((repository / "src").rglob("*.py"))
         if "update_spec(" in path.read_text(encoding="utf-8")
     ]
-    assert users == ["cli/spec.py", "component/run.py", "spec/prototext/update.py"]
+    assert users == ["cli/spec.py", "origins/experiment.py", "spec/update.py"]
 
 
 def test_not_a_defect_crlf_survives(site):

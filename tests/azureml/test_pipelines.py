@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import runpy
 import shutil
@@ -24,7 +23,8 @@ REPOSITORY = Path(__file__).parents[2]
 AZUREML = REPOSITORY / "azureml"
 SHIPPED_COMPONENTS = sorted(AZUREML.glob("components/*/spec.yaml"))
 SAMPLE_COMPONENTS = [AZUREML / "pipelines" / name for name in ("prepare.yml", "export.yml")]
-SHIPPED = AZUREML / "pipelines" / "calibrate.yml"
+DEMO = AZUREML / "pipelines" / "demo.yml"
+PIPELINES = [DEMO, *(AZUREML / "pipelines" / name for name in ("calibrate.yml", "subsets.yml"))]
 ORIGINAL_WIRING = Path(__file__).parent / "pipelines" / "original_wiring.yml"
 PARENT = re.compile(r"\$\{\{parent\.(?:jobs\.(\w+)\.outputs|inputs|outputs)\.(\w+)\}\}")
 
@@ -87,7 +87,7 @@ def test_rest_object(path):
             assert isinstance(sent["default"], str)
 
 
-@pytest.mark.parametrize("path", [SHIPPED, ORIGINAL_WIRING], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*PIPELINES, ORIGINAL_WIRING], ids=lambda path: path.stem)
 def test_pipelines_are_valid(path):
     from azure.ai.ml import load_job
 
@@ -97,7 +97,7 @@ def test_pipelines_are_valid(path):
     assert job._to_rest_object()
 
 
-@pytest.mark.parametrize("path", [SHIPPED, ORIGINAL_WIRING], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*PIPELINES, ORIGINAL_WIRING], ids=lambda path: path.stem)
 def test_every_binding_exists(path):
     """The SDK does not look."""
     pipeline = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -114,10 +114,10 @@ def test_every_binding_exists(path):
 
 
 def test_sdk_pipeline_is_the_yaml_pipeline():
-    job = runpy.run_path(str(AZUREML / "pipelines" / "calibrate.py"))["calibrate"]()
+    job = runpy.run_path(str(AZUREML / "pipelines" / "demo.py"))["demo"]()
     assert job._validate().passed
     sent = job._to_rest_object().properties.jobs
-    node = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))["jobs"]["calibrate"]
+    node = yaml.safe_load(DEMO.read_text(encoding="utf-8"))["jobs"]["calibrate"]
     inputs = {name: facts.get("value") for name, facts in sent["calibration"]["inputs"].items()}
     assert inputs == {name: str(value) for name, value in node["inputs"].items()}
     assert sent["calibration"]["environment_variables"] == node["environment_variables"]
@@ -156,7 +156,7 @@ def run_pipeline(path, folder, inputs):
 
 
 @pytest.mark.parametrize(
-    ("path", "batches"), [(SHIPPED, 2), (ORIGINAL_WIRING, 3)], ids=lambda value: getattr(value, "stem", "")
+    ("path", "batches"), [(DEMO, 2), (ORIGINAL_WIRING, 3)], ids=lambda value: getattr(value, "stem", "")
 )
 def test_pipelines_run(path, batches, tmp_path, int8cal_on_path):
     (tmp_path / "dummy").mkdir()
@@ -184,16 +184,13 @@ def test_microsofts_validator_finds_no_fault(tmp_path):
         cwd=tmp_path,
         check=False,
     )
-    assert "Found 0 error(s) in 2 asset(s)" in done.stdout, done.stdout + done.stderr
+    assert "Found 0 error(s) in 3 asset(s)" in done.stdout, done.stdout + done.stderr
 
 
 def test_environment_is_of_this_version():
     folder = AZUREML / "environments" / "int8cal"
     spec = yaml.safe_load((folder / "spec.yaml").read_text(encoding="utf-8"))
     assert (spec["name"], spec["version"]) == ("int8cal", __version__)
-    dockerfile = (folder / "context" / "Dockerfile").read_text(encoding="utf-8")
-    wheels = set(re.findall(r"int8cal-([\d.]+)-py3-none-any\.whl", dockerfile))
-    assert wheels == {__version__}
-    (base,) = re.findall(r"^FROM (\S+)$", dockerfile, re.MULTILINE)
+    (base,) = re.findall(r"^FROM (\S+)$", (folder / "context" / "Dockerfile").read_text("utf-8"), re.MULTILINE)
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", base)
-    assert json.dumps(spec["build"]) == '{"path": "context"}'
+    assert spec["build"] == {"path": "context"}

@@ -69,9 +69,11 @@ def test_missing_image(run, dataset, run_cli):
     (dataset[0] / "training" / f"{name}.png").unlink()
     done, out = run("out")
     assert done.code == 4
-    assert f"{name}.png: No such file or directory" in done.stderr
+    assert f"{name}.png: 1 of 8 images is missing: No such file or directory" in done.stderr
     assert not out.exists()
-    plan = json.loads(run_cli("detectnet_v2", "plan", "-e", dataset[1], "--json").stdout)["plan"]
+    planned = run_cli("detectnet_v2", "plan", "-e", dataset[1], "--json")
+    assert planned.code == 4
+    plan = json.loads(planned.stdout)["plan"]
     assert [os.path.basename(path) for path in plan["missing"]] == [f"{os.path.basename(name)}.png"]
 
 
@@ -129,8 +131,9 @@ def test_record_that_was_changed(run, dataset):
 
 def test_too_little_memory_is_said_and_no_image_skipped_for_it(dataset, tmp_path):
     root, spec = dataset
+    Image.new("RGBA", (8000, 8000)).save(tmp_path / "large.png", compress_level=1)
     for image in (root / "training").rglob("*.png"):
-        Image.new("RGBA", (8000, 8000)).save(image)
+        shutil.copy(tmp_path / "large.png", image)
     out = tmp_path / "out"
     script = f"""
 import resource, sys

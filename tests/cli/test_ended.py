@@ -29,8 +29,8 @@ main(sys.argv[2:])
 AT_NAMING = """
 import os, signal, sys
 real = os.link
-def link(source, target):
-    real(source, target)
+def link(source, target, **options):
+    real(source, target, **options)
     if target.endswith(sys.argv[1]):
         os.kill(os.getpid(), signal.SIGTERM)
 os.link = link

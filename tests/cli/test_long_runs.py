@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import int8cal
-from int8cal.cli.ending import told_truly
+from int8cal.cli.process import told_truly
 from int8cal.io.signals import STOPPING, Stopped, obey_signals
 from int8cal.tensorfile.shards import TensorFileOutput
 
@@ -162,7 +162,7 @@ def test_shards_and_resume_together(plan, tmp_path):
         (("--shards", "0"), "0 part files cannot be made"),
         (("--shards", "4"), "3 batches do not fill 4 part files"),
         (("--ray_address", "auto"), "an address is for --engine ray"),
-        (("--engine", "tao", "--resume"), "NVIDIA's command knows nothing of resume"),
+        (("--engine", "tao", "--resume"), "the engine tao has no option resume"),
         (("--engine", "spark"), "unknown engine 'spark'"),
     ],
 )
@@ -178,7 +178,7 @@ def test_wrong_options(tiny_dataset, tmp_path, run_cli, arguments, message):
     [(False, False, ""), (False, True, "with --resume"), (True, False, "the same command goes on")],
 )
 def test_advice_when_stopped(monkeypatch, tmp_path, resume, long, advice):
-    monkeypatch.setattr("int8cal.cli.ending._LONG_RUN_SECONDS", -1.0 if long else 300.0)
+    monkeypatch.setattr("int8cal.cli.process._LONG_RUN_SECONDS", -1.0 if long else 300.0)
     with pytest.raises(Stopped) as caught, told_truly(str(tmp_path / "out"), resume=resume):
         raise Stopped(signal.SIGINT)
     first, *others = caught.value.advice

@@ -213,11 +213,11 @@ def test_signals_end_it_cleanly(tiny_dataset, tmp_path, number, code):
     program = (
         "import sys, time\n"
         "from int8cal.engine import work\n"
-        "real = work.Work.__call__\n"
+        "real = work.ChunkWork.__call__\n"
         "def slow(self, sample):\n"
         "    time.sleep(0.5)\n"
         "    return real(self, sample)\n"
-        "work.Work.__call__ = slow\n"
+        "work.ChunkWork.__call__ = slow\n"
         "from int8cal.cli import main\n"
         f"main({[*COMMAND, '-e', str(tiny_dataset.spec), '-o', str(tmp_path / 'out'), '--workers', '1']!r})\n"
     )

@@ -91,7 +91,7 @@ def test_names_that_no_file_has(make, tmp_path, out):
 def test_device(make, options):
     done = make("/dev/null", *options)
     assert done.code == 5
-    assert "/dev/null: is no regular file but a device" in done.stderr
+    assert "/dev/null: is not a regular file but a device" in done.stderr
     assert Path("/dev/null").is_char_device()
 
 
@@ -110,7 +110,7 @@ def test_overwrite_replaces_no_input(make, tiny_dataset, tmp_path, victim, engin
     path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = make(victim, "--overwrite", "--engine", engine, env=path)
     assert done.code == 5, done.stderr
-    assert f"{victim}: is no tensorfile, and --overwrite replaces nothing else" in done.stderr
+    assert f"{victim}: is not a tensorfile, and --overwrite replaces nothing else" in done.stderr
     assert len(done.stderr.splitlines()) == 2
     assert _contents(tmp_path) == before
 
@@ -124,7 +124,7 @@ def test_overwrite_replaces_a_tensorfile_and_an_empty_file_but_no_foreign_record
     (tmp_path / "labels.json").write_text('{"images": []}')
     done = make("labels", "--overwrite")
     assert done.code == 5
-    assert "labels.json: is no record of a run" in done.stderr
+    assert "labels.json: is not the record of a run" in done.stderr
     assert (tmp_path / "labels.json").read_text() == '{"images": []}'
 
 
@@ -134,7 +134,7 @@ def test_overwrite_replaces_no_model_in_hdf5(make, tmp_path):
     before = _contents(tmp_path)
     done = make("pretrained.hdf5", "--overwrite")
     assert done.code == 5
-    assert "pretrained.hdf5: is no tensorfile, and --overwrite replaces nothing else" in done.stderr
+    assert "pretrained.hdf5: is not a tensorfile, and --overwrite replaces nothing else" in done.stderr
     assert _contents(tmp_path) == before
 
 
@@ -189,7 +189,7 @@ def test_results_replace_files_of_their_kind_only(plan, tiny_dataset, tmp_path, 
     before = picture.read_bytes()
     done = run_cli(*command, "-o", picture, "--overwrite")
     assert done.code == 5, done.stderr
-    assert "000000.png: is no " in done.stderr
+    assert "000000.png: is not a" in done.stderr
     assert "--overwrite replaces nothing else" in done.stderr
     assert picture.read_bytes() == before
     for _ in range(2):  # the second replaces the first
@@ -269,7 +269,7 @@ def test_overwrite_replaces_files_of_the_kind_alone(
             assert run_cli(*command, path, "--overwrite").code == 0  # what it has written itself
         else:
             assert done.code == 5, (path, done.stderr)
-            assert f"{path.name}: is no " in done.stderr
+            assert f"{path.name}: is not a" in done.stderr
             assert "--overwrite replaces nothing else" in done.stderr
             assert path.read_bytes() == before
 

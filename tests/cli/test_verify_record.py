@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
+from tests import tensorfiles
 from tests.unit.check.files import write_like_tao
 
 import int8cal
@@ -21,9 +20,7 @@ def made(tiny_dataset, tmp_path):
 
 def edit(path: Path, change) -> None:
     """Put ``change(manifest)`` in the place of the manifest; what ``change`` does to its argument counts as well."""
-    with h5py.File(path, "a") as file:
-        manifest = json.loads(bytes(file.attrs["int8cal"]))
-        file.attrs["int8cal"] = np.bytes_(json.dumps(change(manifest) or manifest))
+    tensorfiles.edit(path, manifest=change)
 
 
 def options(**values):
@@ -181,3 +178,10 @@ def test_an_option_of_another_network_means_another_spec(made, tiny_dataset, run
     done = run_cli("verify", made, "-e", tiny_dataset.spec)
     assert done.code == 6
     assert "the file is of the network classification, the spec of detectnet_v2 [differs]" in done.stdout
+
+
+def test_a_split_that_the_spec_does_not_have_is_a_finding(made, tiny_dataset, run_cli):
+    edit(made, fields(split="holdout"))
+    done = run_cli("verify", made, "-e", tiny_dataset.spec)
+    assert done.code == 6
+    assert "there is no split 'holdout'" in done.stdout

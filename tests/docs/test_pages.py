@@ -42,7 +42,7 @@ def codes_of_findings() -> set[str]:
     """Every code that `verify` can give, read from the source."""
     calls = (
         node
-        for part in ("check", "guard", "tensorfile")
+        for part in ("check", "guard", "models", "tensorfile")
         for path in (REPOSITORY / "src/int8cal" / part).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)

@@ -10,7 +10,7 @@ from int8cal.demo.int8 import prepare
 from int8cal.demo.mistakes import MISTAKES
 from int8cal.demo.subjects import SUBJECTS, Subject
 from int8cal.demo.table import FLOAT, RIGHT, rows
-from int8cal.models.ranges import METHODS
+from int8cal.types import METHODS
 
 pytestmark = [pytest.mark.extended, pytest.mark.timeout(1500)]
 

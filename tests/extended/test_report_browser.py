@@ -13,12 +13,11 @@ import pytest
 from PIL import Image
 
 import int8cal
-from int8cal.check.rebuild import Origin
+from int8cal.check.rebuild import Claim
 from int8cal.demo.dataset import make_dataset
 from int8cal.pipeline import read_spec
 from int8cal.report.build import write_report
-from int8cal.samples.example import Example
-from int8cal.samples.tfrecord import frame_record, iterate_records
+from int8cal.samples.tfrecord import Example, frame_record, iterate_records
 
 pytestmark = pytest.mark.extended
 
@@ -43,7 +42,7 @@ def page(tmp_path_factory):
             )
     spec = read_spec(dataset.spec)
     int8cal.make(int8cal.plan(spec), root / "calibration.tensor")
-    write_report(root / "calibration.tensor", root / "report.html", origin=Origin(spec))
+    write_report(root / "calibration.tensor", root / "report.html", claim=Claim(spec))
     return root / "report.html"
 
 

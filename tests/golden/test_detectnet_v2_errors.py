@@ -6,7 +6,7 @@ import pytest
 
 from int8cal import networks
 from int8cal.errors import DataError, ImageError, Int8calError, MissingDataError, SpecError
-from int8cal.networks.reading import read_and_parse
+from int8cal.origins.experiment import read_document
 from int8cal.samples.encoded import read_encoded
 from int8cal.samples.paths import data_root
 
@@ -51,7 +51,7 @@ DECIDED_LATER = {
 
 def make_all(case: GoldenCase) -> set[tuple[int, int, int]]:
     network = networks.get(case.network)
-    spec = read_and_parse(str(case.spec), network)
+    spec = read_document(str(case.spec), case.network)
     network.check(spec)
     dataset = network.dataset(spec, case.split, data_root(case.environment))
     arithmetic = network.arithmetic(spec, dataset, {})
@@ -78,7 +78,7 @@ def test_failure_names_the_facts(case: GoldenCase) -> None:
 def test_mixed_shapes_are_known_before_an_image_is_read() -> None:
     (case,) = (case for case in load_cases("detectnet_v2", "error") if case.name == "m0_minmax_mixed")
     network = networks.get(case.network)
-    spec = read_and_parse(str(case.spec), network)
+    spec = read_document(str(case.spec), case.network)
     dataset = network.dataset(spec, case.split, data_root(case.environment))
     shapes = {network.arithmetic(spec, dataset, {}).shape(sample) for sample in dataset.samples}
     assert {(3, 64, 106), (3, 64, 96)} < shapes == make_all(case)

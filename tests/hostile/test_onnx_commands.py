@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.hostile.command import MEBIBYTES, SECONDS, assert_refused, measure
 from tests.hostile.test_onnx import HOSTILE, Make, field, saved, varint, with_external
 
-from int8cal.models.session import MAX_FIXED_BATCH
+from int8cal.models.binding import MAX_FIXED_BATCH
 
 SHAPE = (2, 3, 8, 8)
 MANY = 100_000

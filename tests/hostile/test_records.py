@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from int8cal.errors import DataError, RecordError
-from int8cal.samples.example import Example
 from int8cal.samples.sources import DataloaderMode, SourcePaths, TFRecordSelection, read_tfrecord_split
-from int8cal.samples.tfrecord import frame_record, iterate_records
+from int8cal.samples.tfrecord import Example, frame_record, iterate_records
 
 from ..build import record, write_records
 
@@ -74,7 +73,7 @@ def test_record_larger_than_any_image_is_refused_even_if_the_file_has_it(tmp_pat
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: os.mkfifo(path)], ids=["folder", "pipe"])
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, make: object) -> None:
     make(tmp_path / "odd")  # type: ignore[operator]
-    with pytest.raises(RecordError, match="Not a regular file"):
+    with pytest.raises(RecordError, match="not a regular file"):
         read(tmp_path / "odd")
 
 
@@ -86,7 +85,7 @@ def split(root: Path, payloads: list[bytes]) -> object:
 
 @pytest.mark.parametrize("payload", [b"\xff\xff\xff", b"\x0a\x7f", b"plain text is no protobuf"])
 def test_payload_that_is_no_example(tmp_path: Path, payload: bytes) -> None:
-    with pytest.raises(RecordError, match=r"no tf\.train\.Example") as caught:
+    with pytest.raises(RecordError, match=r"not a tf\.train\.Example") as caught:
         split(tmp_path, [record(), payload])
     assert f"records/r:+{len(SOUND)}" in str(caught.value)
 
@@ -121,7 +120,7 @@ def test_impossible_sizes(tmp_path: Path, height: int, width: int) -> None:
 
 
 def test_features_of_another_kind_or_number(tmp_path: Path) -> None:
-    from int8cal.samples.example import Example
+    from int8cal.samples.tfrecord import Example
 
     for kind, values in (("bytes_list", [b"60"]), ("int64_list", [1, 2]), ("float_list", [60.0])):
         example = Example.FromString(record())

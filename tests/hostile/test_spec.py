@@ -13,20 +13,19 @@ from typing import Any
 import pytest
 
 from int8cal.errors import Int8calError, SpecError
-from int8cal.networks.detectnet_v2 import NETWORK
-from int8cal.networks.reading import read_and_parse
-from int8cal.spec.prototext import read
+from int8cal.origins.experiment import read_document
+from int8cal.spec import reading
 from int8cal.spec.prototext.check import check
+from int8cal.spec.prototext.document import PrototextSpec
 from int8cal.spec.prototext.find import root_of_text
 from int8cal.spec.prototext.load import parse
-from int8cal.spec.prototext.read import MAX_BYTES, read_text
-from int8cal.spec.prototext.spec import Spec
 from int8cal.spec.prototext.text import MAX_FIELDS, SpecText
+from int8cal.spec.reading import MAX_BYTES, read_bytes
 
 
-def read_as_detectnet(path: str) -> Spec:
+def read_as_detectnet(path: str) -> PrototextSpec:
     """As ``int8cal spec show --network detectnet_v2`` reads it."""
-    return read_and_parse(path, NETWORK, as_asked=True)
+    return read_document(path, "detectnet_v2", as_asked=True)
 
 
 def refusal(data: bytes | str, tmp_path: Path, reader: Callable[[str], object] | None = None) -> Int8calError:
@@ -112,7 +111,7 @@ def test_text_made_to_break_the_reader(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0", b"\x7fELF", b"\x1f\x8b\x08", b"PK\x03\x04", bytes(4096)])
 def test_binary_files(tmp_path: Path, data: bytes) -> None:
     refusal(data, tmp_path)
-    refusal(data, tmp_path, lambda name: root_of_text(read_text(name), name))
+    refusal(data, tmp_path, lambda name: root_of_text(SpecText.from_bytes(read_bytes(name)), name))
 
 
 def test_a_path_with_control_characters_is_shown_harmlessly(tmp_path: Path) -> None:
@@ -143,7 +142,7 @@ def test_a_spec_that_comes_through_a_pipe(tmp_path: Path) -> None:
 
 
 def test_a_slow_writer_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read, "WRITER_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "WRITER_SECONDS", 0.05)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
@@ -179,7 +178,7 @@ def test_what_is_written_as_the_wait_ends_is_read_whole(tmp_path: Path, monkeypa
 
 
 def test_a_pipe_without_a_writer_does_not_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read, "WRITER_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "WRITER_SECONDS", 0.05)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(SpecError, match="a pipe to which no program has written") as caught:

@@ -17,9 +17,9 @@ from tests.memory import PEAK_MIB
 
 from int8cal.errors import SpecError
 from int8cal.spec.prototext.check import check
+from int8cal.spec.prototext.document import PrototextSpec
 from int8cal.spec.prototext.find import root_of_text
 from int8cal.spec.prototext.load import parse
-from int8cal.spec.prototext.spec import Spec
 from int8cal.spec.prototext.text import SpecText
 
 DETECTNET = "int8cal.detectnet_v2.Experiment"
@@ -36,7 +36,7 @@ def at_most(seconds: float) -> Iterator[None]:
     assert time.process_time() - start < seconds
 
 
-def read(source: str) -> Spec:
+def read(source: str) -> PrototextSpec:
     text = SpecText.from_str(source)
     return parse(text, "s.txt", root_of_text(text, "s.txt"))
 
@@ -96,8 +96,10 @@ def test_the_memory_is_a_few_times_the_text(source: str) -> None:
         PEAK_MIB
         + f"source = 'random_seed: 5\\n' + {source}\n"
         + "from int8cal.errors import SpecError\n"
+        + "from int8cal import networks\n"
         + "from int8cal.spec.prototext.load import parse\n"
         + "from int8cal.spec.prototext.text import SpecText\n"
+        + "networks.load_schemas()\n"
         + "before = peak_mib()\n"
         + "try:\n"
         + f"    parse(SpecText.from_str(source), 's', {DETECTNET!r})\n"

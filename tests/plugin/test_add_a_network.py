@@ -41,14 +41,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(site, tmp_path, run_cli):
+def run(site, tmp_path, run_process):
     """Run int8cal with the distribution installed, on a folder of five pictures."""
     (tmp_path / "images").mkdir()
     for number in range(5):
         (tmp_path / "images" / f"{number}.png").write_bytes(encode(np.full((9, 9), number, np.uint8)))
     (tmp_path / "spec.txt").write_text(SPEC)
     environment = {"PYTHONPATH": f"{site}:{':'.join(filter(None, sys.path))}", "DATA_BASE_PATH": str(tmp_path)}
-    return lambda *arguments: run_cli(*arguments, env=environment)
+    return lambda *arguments: run_process(*arguments, env=environment)
 
 
 @pytest.mark.parametrize("command", [("tinynet",), ("model", "tinynet"), ()])

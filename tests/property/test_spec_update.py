@@ -8,14 +8,14 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.path_roles import PATH_ROLES
 
 from int8cal.errors import SpecError, UsageError
-from int8cal.networks.path_roles import DETECTNET_V2, SSD
-from int8cal.spec.prototext.clear import without_fields
+from int8cal.spec.document import GLOB_ROLES
+from int8cal.spec.prototext.document import without_fields
 from int8cal.spec.prototext.load import parse
-from int8cal.spec.prototext.roles import GLOB_ROLES, path_values
 from int8cal.spec.prototext.text import SpecText, quote
-from int8cal.spec.prototext.update import Substitution, update_spec
+from int8cal.spec.update import Substitution, update_spec
 
 component = st.sampled_from(
     ["a", "b", "ab", "data", "training", "v1.x", "v1", "[v1]", "a'b", 'q"', "x y", "\\1&", "*", "é"]
@@ -26,6 +26,8 @@ paths = st.tuples(st.sampled_from(["/", ""]), st.lists(component, min_size=1, ma
     lambda parts: parts[0] + "/".join(parts[1])
 )
 targets = paths | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+
+DETECTNET_V2, SSD = PATH_ROLES["int8cal.detectnet_v2"], PATH_ROLES["int8cal.ssd"]
 
 FIELDS = {
     "training_tfrecords": "dataset_config { data_sources { tfrecords_path: %s } }",
@@ -114,9 +116,9 @@ def test_each_role_gets_its_own_and_nothing_else_changes(case: tuple[str, list[V
         return
     result = update_spec(spec, DETECTNET_V2, substitutions)
     wanted = [(role, expected_path(role, path, rules)) for role, path in values]
-    assert [(path.role, path.content) for path in path_values(result.spec, DETECTNET_V2)] == wanted
-    assert without_fields(result.spec.message, DETECTNET_V2) == without_fields(spec.message, DETECTNET_V2)
-    assert _frame(result.spec.text, [quote(path) for _, path in wanted]) == _frame(
+    assert [(path.role, path.content) for path in result.document.path_values(DETECTNET_V2)] == wanted
+    assert without_fields(result.document.message, DETECTNET_V2) == without_fields(spec.message, DETECTNET_V2)
+    assert _frame(result.document.text, [quote(path) for _, path in wanted]) == _frame(
         spec.text, [quote(path) for _, path in values]
     )
 
@@ -136,7 +138,7 @@ def test_a_shared_reference_moves_everything_below_it(below: list[str], target: 
     values = "".join(f"data_sources {{ label_directory_path: {quote('/ref/' + path)} }} " for path in below)
     spec = parse(SpecText.from_str(f"dataset_config {{ {values} }}"), "s", "int8cal.ssd.Experiment")
     result = update_spec(spec, SSD, [Substitution(None, "/ref/*", target)])
-    moved = [source.label_directory_path for source in result.spec.message.dataset_config.data_sources]
+    moved = [source.label_directory_path for source in result.document.message.dataset_config.data_sources]
     assert moved == [f"{target.rstrip('/')}/{path}" for path in below]
 
 

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "int8cal"
 GROUND = {"errors", "types", "io"}
 NEIGHBOURS = {"samples", "images", "preprocess", "tensorfile", "spec"}
 STAGES = GROUND | {"guard"} | NEIGHBOURS
-RUN = STAGES | {"networks", "planning", "plans", "engine", "manifest", "pipeline"}
+RUN = STAGES | {"network_kit", "networks", "origins", "plans", "engine", "manifest", "pipeline"}
 FILE_USERS = {"models", "tensorrt", "exports"}
 EVERYTHING = RUN | FILE_USERS | {"component", "report", "check", "demo", "cli"}
 
@@ -23,21 +23,22 @@ MAY_IMPORT = {
     "errors": {"io"},
     "types": set[str](),
     "io": {"errors", "types"},
-    "guard": GROUND | {"tensorfile"},
-    "spec": GROUND,
-    "samples": GROUND | {"images"},
+    "guard": GROUND,
+    "spec": GROUND | {"guard"},
+    "samples": GROUND | {"guard"},
     "images": GROUND,
     "preprocess": GROUND,
     "tensorfile": GROUND | {"guard"},
-    "networks": STAGES,
-    "planning": STAGES | {"networks"},
-    "plans": STAGES | {"networks"},
-    "engine": STAGES | {"networks", "plans"},
+    "network_kit": STAGES,
+    "networks": STAGES | {"network_kit"},
+    "origins": STAGES | {"network_kit", "networks"},
+    "plans": STAGES | {"network_kit", "origins", "engine"},
+    "engine": STAGES | {"network_kit", "networks", "origins", "plans", "manifest"},
     "manifest": RUN - {"pipeline"},
     "pipeline": RUN,
     "models": GROUND | {"guard", "tensorfile", "tensorrt"},
-    "tensorrt": GROUND | {"tensorfile", "models"},
-    "exports": GROUND | {"tensorfile", "models"},
+    "tensorrt": GROUND | {"guard", "tensorfile"},
+    "exports": GROUND | {"tensorfile"},
     "component": RUN | {"report"},
     "check": RUN | {"models"},
     "report": RUN | {"check", "models"},
@@ -47,7 +48,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
 }
 
-EXTRAS = {"jinja2", "mlflow", "onnx", "onnxruntime", "ray"}
+EXTRAS = {"cv2", "jinja2", "mlflow", "onnx", "onnxruntime", "ray"}
 HEAVY = {"google.protobuf", "h5py", "imagecodecs", "isal", "numpy", "PIL", "simplejpeg", "tqdm"} | EXTRAS
 
 MODULES = sorted(SOURCE.rglob("*.py"))

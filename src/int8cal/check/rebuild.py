@@ -6,6 +6,7 @@ options, the spec, and the file's own size.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,16 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from int8cal import networks
-from int8cal.engine.native import map_on_threads
-from int8cal.engine.work import EncodedSample, FailedSample, Work
+from int8cal.engine.work import FailedSample, Image, ImageWork
 from int8cal.errors import DataError, UsageError
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import printable, shortened
+from int8cal.io.threads import map_on_threads
+from int8cal.origins.experiment import read_spec
+from int8cal.origins.origin import Origin
 from int8cal.pipeline import plan
-from int8cal.planning import checked_options
 from int8cal.samples.encoded import sample_place
-from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.digest import digest_of
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.layout import FOLDER_RECURSIVE, is_of_folder, is_seed
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from int8cal.check.statistics import ImageStatistics
     from int8cal.plans import Plan
     from int8cal.samples.samples import Sample
-    from int8cal.spec.prototext.spec import Spec
     from int8cal.tensorfile import TensorFile
     from int8cal.types import BatchNCHW_f32, ImageCHW_f32, Progress, SplitName
 
@@ -44,11 +43,11 @@ _GRID = 4
 
 
 @dataclass(frozen=True)
-class Origin:
+class Claim:
     """What a tensorfile is said to be made from.
 
     Attributes:
-        spec: the experiment spec.
+        origin: the experiment spec, or whatever else plans are made from.
         split: which split; None: what the manifest says, else training.
         seed: seed of the sample order; None: what the manifest says, else the spec's.
         any_order: accept the images in any order, as a selection of the split.
@@ -56,7 +55,7 @@ class Origin:
         cal_image_dir: the folder that the images come from in place of the spec's data, if they do.
     """
 
-    spec: Spec
+    origin: Origin
     split: SplitName | None = None
     seed: int | None = None
     any_order: bool = False
@@ -74,11 +73,10 @@ class Origin:
         stated: Mapping[str, object] = file.manifest or {}
         if is_of_folder(stated) and self.cal_image_dir is None:
             raise UsageError("this file's images are of a folder", where=file.path, hint="Add --cal_image_dir DIR.")
-        options = stated.get("options")
-        seed = stated.get("seed")
+        options, seed, split = stated.get("options"), stated.get("seed"), stated.get("split")
         return plan(
-            self.spec,
-            split="validation" if (self.split or stated.get("split")) == "validation" else "training",
+            self.origin,
+            split=self.split or (split if isinstance(split, str) else None),
             seed=self.seed if self.seed is not None or not is_seed(seed) else seed,
             batch_size=batch_size,
             max_batches=batches,
@@ -110,21 +108,44 @@ class Origin:
         ]
 
 
-def planned(origin: Origin, file: TensorFile) -> tuple[list[Finding], Plan | None]:
+def claim_of(spec: Origin | str | os.PathLike[str] | None, claim: Claim | None = None) -> Claim | None:
+    """What a caller says a tensorfile is made from: a spec, its path, or more than that.
+
+    Raises:
+        UsageError: both are given, or one is of a wrong type.
+        SpecError: the spec cannot be read.
+    """
+    if claim is not None and not isinstance(claim, Claim):
+        raise UsageError(
+            f"a claim cannot be of the type {type(claim).__name__}", hint="Give int8cal.Claim(spec), or spec=…"
+        )
+    if spec is None:
+        return claim
+    if claim is not None:
+        raise UsageError("spec and claim say the same", hint="Give one of them.")
+    return Claim(spec if isinstance(spec, Origin) else read_spec(spec))
+
+
+def planned(claim: Claim, file: TensorFile) -> tuple[list[Finding], Plan | None]:
     """The run that should have made a file; or, when spec and data cannot make such a file, a finding that says why.
 
     Raises:
         SpecError: the spec asks for something impossible.
         DataError: the data set cannot be read.
     """
-    refused = _refused_options(origin.spec, file.manifest or {})
+    stated: Mapping[str, object] = file.manifest or {}
+    refused = _refused_options(claim.origin, stated)
     if refused:
         return refused, None
     try:
-        found = origin.plan(file, batch_size=file.shape[0], batches=len(file))
+        found = claim.plan(file, batch_size=file.shape[0], batches=len(file))
+    except UsageError as error:
+        if claim.split is not None or is_of_folder(stated) or not isinstance(stated.get("split"), str):
+            raise
+        return [_of_other_data(f"the manifest names what the spec does not have: {printable(error.message)}")], None
     except DataError:
         images = len(file) * file.shape[0]
-        possible = origin.plan(file, batch_size=1, batches=-1).images  # is it the number that cannot be?
+        possible = claim.plan(file, batch_size=1, batches=-1).image_count  # is it the number that cannot be?
         if possible >= images:
             raise
         return [_of_other_data(f"the file has {images} images, spec and data give {possible}")], None
@@ -133,20 +154,20 @@ def planned(origin: Origin, file: TensorFile) -> tuple[list[Finding], Plan | Non
     return [], found
 
 
-def _refused_options(spec: Spec, stated: Mapping[str, object]) -> list[Finding]:
+def _refused_options(origin: Origin, stated: Mapping[str, object]) -> list[Finding]:
     """The finding for a manifest with options that the network of the spec does not have.
 
     They are the file's, not the user's: advice on the command line would lead astray.
     """
-    options, network = stated.get("options"), networks.of_spec(spec)
+    options = stated.get("options")
     if not isinstance(options, dict):
         return []
     try:
-        checked_options(network, options)
+        origin.checked_options(options)
     except UsageError as error:
-        if stated.get("network") != network.name:
+        if stated.get("network") != origin.name:
             of = printable(shortened(str(stated.get("network")), 80))
-            return [_of_other_data(f"the file is of the network {of}, the spec of {network.name}")]
+            return [_of_other_data(f"the file is of the network {of}, the spec of {origin.name}")]
         message = f"the manifest holds an option that cannot be: {printable(error.message)}"
         hint = "It was edited, or another version of int8cal made the file: verify with that, or make it again."
         return [Finding("error", "manifest-wrong", message, hint)]
@@ -209,16 +230,10 @@ class Difference:
 
 def rebuilt_images(
     planned: Plan, samples: Iterable[Sample], workers: int | None = None
-) -> Generator[EncodedSample | FailedSample]:
-    """Samples → their images, uncompressed, in order; close it to end the work early."""
-    work = Work(planned.arithmetic, planned.image_shape, Compression.named("none"))
-    with closing(map_on_threads(work, samples, workers)) as results:
+) -> Generator[Image | FailedSample]:
+    """Samples → their images, in order; close it to end the work early."""
+    with closing(map_on_threads(ImageWork.of(planned), samples, workers)) as results:
         yield from results
-
-
-def image_of(planned: Plan, result: EncodedSample) -> ImageCHW_f32:
-    """The network input that an engine made, CHW float32."""
-    return np.frombuffer(result.chunk, np.float32).reshape(planned.image_shape)
 
 
 @dataclass
@@ -256,7 +271,7 @@ class InOrder:
             if result is None:
                 return
             self._compared += 1
-            made = image_of(self.planned, result)
+            made = result.tensor
             difference = Difference.between(image, made)
             if difference is None:
                 self.made_from[number] = _made_from(result)
@@ -297,7 +312,7 @@ class InOrder:
             )
         ]
 
-    def _result(self, number: int) -> EncodedSample | None:
+    def _result(self, number: int) -> Image | None:
         """What the plan makes for an image of the file; images left out by the run are left out here."""
         while True:
             result = next(self._results, None)
@@ -342,8 +357,8 @@ def in_any_order(
     failed: list[FailedSample] = []
     with watched(progress, len(samples)) as advance, closing(rebuilt_images(planned, samples, workers)) as results:
         for result in results:
-            if isinstance(result, EncodedSample):
-                made = image_of(planned, result)
+            if isinstance(result, Image):
+                made = result.tensor
                 for number in missing.pop(digest_of(made), ()):
                     made_from[number] = _made_from(result)
                 fields.append((result.sample, _fields(made)))
@@ -392,7 +407,7 @@ def _nearest(
     wanted = _fields(image)
     ranked = sorted(fields, key=lambda entry: float(np.abs(entry[1] - wanted).sum()))
     for result in rebuilt_images(planned, [sample for sample, _ in ranked[:1]], 1):
-        if isinstance(result, EncodedSample) and (difference := Difference.between(image, image_of(planned, result))):
+        if isinstance(result, Image) and (difference := Difference.between(image, result.tensor)):
             return _described(number, file, result.sample, difference)
     return f"batch {batch} image {position}, none"
 
@@ -404,8 +419,8 @@ def _fields(image: ImageCHW_f32) -> npt.NDArray[np.float32]:
     return np.array([cell.mean(axis=(1, 2)) for cell in cells], np.float32)
 
 
-def _made_from(result: EncodedSample) -> MadeFrom:
-    return MadeFrom(result.sample, Size(result.height, result.width))
+def _made_from(result: Image) -> MadeFrom:
+    return MadeFrom(result.sample, Size(result.facts.height, result.facts.width))
 
 
 def _incomplete(compared: int) -> Finding:

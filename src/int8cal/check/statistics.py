@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from int8cal.tensorfile.digest import digest_of
-from int8cal.types import BatchNCHW_f32, ImageCHW_f32
+from int8cal.types import ImageCHW_f32
+
+_BLOCK = 1 << 16
+"""Values that are worked on at a time, so that they stay in the processor's cache."""
+_FEW = 997
+"""One in so many values."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +38,68 @@ class ImageStatistics:
     smoothness: float
 
 
+class Measures(NamedTuple):
+    """What is measured of one image: arrays have a value for each channel.
+
+    Attributes:
+        digest: 16 bytes; equal for images that are bit for bit the same.
+        low, high: smallest and largest value.
+        sums, squares: of the values and of their squares, float64.
+        smoothness: see `ImageStatistics`.
+        is_whole: whether every value is a whole number.
+    """
+
+    digest: bytes
+    low: npt.NDArray[np.float32]
+    high: npt.NDArray[np.float32]
+    sums: npt.NDArray[np.float64]
+    squares: npt.NDArray[np.float64]
+    smoothness: float
+    is_whole: bool
+
+
+def measure(image: ImageCHW_f32, checksum: bytes) -> Measures:
+    """Measure an image, on any thread.
+
+    Args:
+        image: its values.
+        checksum: see `int8cal.tensorfile.checksums.image_checksum`.
+    """
+    flat = image.reshape(len(image), -1)
+    low, high = flat.min(axis=1), flat.max(axis=1)
+    sums, squares = np.zeros(len(flat)), np.zeros(len(flat))
+    steps = np.zeros(2)
+    rows = max(1, _BLOCK // image.shape[2])
+    with np.errstate(invalid="ignore", over="ignore"):  # values may be anything that float32 can hold
+        for number, channel in enumerate(image):
+            for start in range(0, len(channel), rows):
+                block = channel[start : start + rows]
+                wide = block.reshape(-1).astype(np.float64)
+                sums[number] += wide.sum()
+                squares[number] += _square_sum(wide)
+                steps[0] += _square_sum(np.diff(channel[start : start + rows + 1], axis=0))
+                steps[1] += _square_sum(np.diff(block, axis=1))
+        variance = float(np.maximum(squares / flat.shape[1] - np.square(sums / flat.shape[1]), 0).mean())
+    smoothness = float("nan") if (low == high).all() else _smoothness(image.shape, steps, variance)
+    return Measures(checksum, low, high, sums, squares, smoothness, _is_whole(flat))
+
+
+def measure_with_digest(image: ImageCHW_f32, checksum: bytes) -> Measures:
+    """As `measure`, with a digest for which nobody can make two images."""
+    return measure(image, checksum)._replace(digest=digest_of(image))
+
+
 @dataclass
 class Statistics:
-    """Sums over the images of a tensorfile; feed it batches with `add`.
+    """Sums over the images of a tensorfile; feed it with `add`.
 
     Args:
         channels: number of channels.
+        pixels: of each image.
     """
 
     channels: int
+    pixels: int
     images: list[ImageStatistics] = field(default_factory=list)
     whole_numbers: bool = True
     """Whether every value so far was a whole number."""
@@ -48,34 +108,28 @@ class Statistics:
         self.low = np.full(self.channels, np.inf)
         self.high = np.full(self.channels, -np.inf)
         self._sums = np.zeros((2, self.channels))
-        self._values = 0
 
-    def add(self, first: int, batch: BatchNCHW_f32) -> None:
-        """Take in some images.
-
-        Args:
-            first: number of the first one in the file.
-            batch: NCHW, finite.
-        """
-        low, high = batch.min(axis=(2, 3)), batch.max(axis=(2, 3))
-        means = batch.mean(axis=(2, 3), dtype=np.float64)
-        squares = np.einsum("nchw,nchw->c", batch, batch, dtype=np.float64, casting="same_kind")
-        self.low = np.minimum(self.low, low.min(axis=0))
-        self.high = np.maximum(self.high, high.max(axis=0))
-        pixels = batch.shape[2] * batch.shape[3]
-        self._sums += np.stack([means.sum(axis=0) * pixels, squares])
-        self._values += len(batch) * pixels
-        self.whole_numbers = self.whole_numbers and bool((np.rint(batch) == batch).all())
-        for position, image in enumerate(batch):
+    def add(self, first: int, measures: Iterable[Measures]) -> None:
+        """Take in images that follow each other, the first of them with its number in the file."""
+        for number, image in enumerate(measures, first):
+            self.low = np.minimum(self.low, image.low)
+            self.high = np.maximum(self.high, image.high)
+            self._sums += np.stack([image.sums, image.squares])
+            self.whole_numbers = self.whole_numbers and image.is_whole
             self.images.append(
                 ImageStatistics(
-                    number=first + position,
-                    digest=digest_of(image),
-                    means=tuple(float(mean) for mean in means[position]),
-                    is_constant=bool((low[position] == high[position]).all()),
-                    smoothness=_smoothness(image),
+                    number=number,
+                    digest=image.digest,
+                    means=tuple(float(mean) for mean in image.sums / self.pixels),
+                    is_constant=bool((image.low == image.high).all()),
+                    smoothness=image.smoothness,
                 )
             )
+
+    @property
+    def _values(self) -> int:
+        """Number of values of each channel."""
+        return len(self.images) * self.pixels
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
@@ -100,18 +154,30 @@ class Statistics:
         ]
 
 
-def _smoothness(image: ImageCHW_f32) -> float:
+def _square_sum(values: npt.NDArray[Any]) -> Any:
+    flat = values.reshape(-1)
+    return np.einsum("i,i->", flat, flat)  # as fast as a dot product, which may start threads of its own
+
+
+def _smoothness(shape: tuple[int, ...], steps: npt.NDArray[np.float64], variance: float) -> float:
     """1 − (mean squared step to the next pixel) / (2 × variance), along the axis where it is larger.
 
     Von Neumann's ratio: independent neighbours give 0, equal ones 1. Each channel is taken about its own mean.
+
+    Args:
+        shape: (C, H, W).
+        steps: sums of the squared steps down and to the right.
+        variance: of a channel, the mean of all.
     """
-    variance = float(image.var(axis=(1, 2), dtype=np.float64).mean())
-    with np.errstate(over="ignore"):  # values near the end of float32 are far from smooth
-        steps = [
-            float(np.square(np.diff(image, axis=axis)).mean(dtype=np.float64))
-            for axis in (1, 2)
-            if image.shape[axis] > 1
-        ]
-    if variance == 0 or not steps:
+    channels, height, width = shape
+    counts = channels * (height - 1) * width, channels * height * (width - 1)
+    means = [step / count for step, count in zip(steps.tolist(), counts, strict=True) if count]
+    if variance == 0 or not means:
         return float("nan")
-    return 1 - min(steps) / (2 * variance)
+    return float(1 - min(means) / (2 * variance))
+
+
+def _is_whole(flat: npt.NDArray[np.float32]) -> bool:
+    """Whether every value is a whole number; a few are looked at first, since they tell nearly always."""
+    some = flat[:, ::_FEW]
+    return bool((np.rint(some) == some).all() and (np.rint(flat) == flat).all())

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from int8cal import networks
+from int8cal import origins
 from int8cal.check.model import try_model
 from int8cal.check.presets import stated
-from int8cal.check.rebuild import InOrder, in_any_order, planned
+from int8cal.check.rebuild import InOrder, claim_of, in_any_order, planned
 from int8cal.check.record import compare_record, facts_of
 from int8cal.check.sense import sense
-from int8cal.check.statistics import Statistics
+from int8cal.check.statistics import Measures, Statistics, measure, measure_with_digest
 from int8cal.errors import TensorFileError
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import shortened
-from int8cal.tensorfile import TensorFile
+from int8cal.io.summary import Summarised, times
+from int8cal.tensorfile.batches import opened_file
 from int8cal.tensorfile.check import ValueCheck, check_structure
 from int8cal.tensorfile.findings import LEVELS, Finding, by_level
 from int8cal.tensorfile.layout import SKIPPED
 
 if TYPE_CHECKING:
-    from int8cal.check.rebuild import MadeFrom, Origin
-    from int8cal.models.session import Layout
+    from int8cal.check.rebuild import Claim, MadeFrom
+    from int8cal.models.binding import Constants
+    from int8cal.origins.origin import Origin
     from int8cal.plans import Plan
-    from int8cal.types import BatchNCHW_f32, Progress
+    from int8cal.tensorfile import TensorFile
+    from int8cal.types import BatchNCHW_f32, ImageCHW_f32, Layout, Progress
 
 
 class Watcher(Protocol):
@@ -37,8 +40,8 @@ class Watcher(Protocol):
         """Images that follow each other in the file, the first of them with its number (NCHW, finite)."""
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Summarised):
     """What `verify` found.
 
     Attributes:
@@ -58,6 +61,15 @@ class Verification:
     findings: tuple[Finding, ...]
     plan: Plan | None = None
     made_from: Mapping[int, MadeFrom] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        return f"{self.path}: {self.verdict}; {self.batches} batches of {times(self.shape)}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The findings, and what to do about each."""
+        for finding in self.findings:
+            yield finding.level, f"{finding.message} [{finding.code}] {finding.hint}"
 
     def count(self, level: str) -> int:
         """Number of findings of a level."""
@@ -102,12 +114,14 @@ class Verification:
 
 
 def verify(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | TensorFile,
     *,
-    origin: Origin | None = None,
+    spec: Origin | str | os.PathLike[str] | None = None,
+    claim: Claim | None = None,
     model: str | os.PathLike[str] | None = None,
     input_name: str | None = None,
     layout: Layout | None = None,
+    constants: Constants | None = None,
     watchers: Iterable[Watcher] = (),
     workers: int | None = None,
     progress: Progress | None = None,
@@ -115,11 +129,14 @@ def verify(
     """Check structure, values and sense of a tensorfile, and whether it is what a spec asks for.
 
     Args:
-        path: the file.
-        origin: the spec to make its images from again; None: they are judged by themselves.
+        path: a tensorfile, or its path.
+        spec: the spec or another origin, or its path, to make the images from again and compare every bit; None: they
+            are judged by themselves.
+        claim: the same with more to say about it, in place of ``spec``.
         model: a float ONNX model to show a few of the images to; None: none. Needs the extra ``quantize``.
         input_name: the model's input, to be sure of it.
         layout: layout of that input, where it cannot be told.
+        constants: values of the model's other inputs, which take no images.
         watchers: shown every usable image during the pass.
         workers: threads for making images; None: the processors that this process may use.
         progress: told how far the pass is.
@@ -128,18 +145,23 @@ def verify(
         The findings. Errors among them are not raised: see `Verification.require_sound`.
 
     Raises:
+        UsageError: an argument is of a wrong type, or ``spec`` and ``claim`` are given both.
         TensorFileError: it cannot be opened as a tensorfile at all.
         SpecError, DataError: its images cannot be made again.
         UseError: the model cannot be read, or nothing can be told by it: its input cannot be fed, or it fails.
         UnavailableError: the model asks for an extra that is not installed.
     """
-    seen = [] if model is None else try_model(path, model, input_name=input_name, layout=layout)
-    with TensorFile(path) as file:
+    claim = claim_of(spec, claim)
+    with opened_file(path) as file:
+        seen = []
+        if model is not None:
+            seen = try_model(file, model, input_name=input_name, layout=layout, constants=constants)
         structure = [*check_structure(file), *_unknown_network(file)]
-        values, statistics = ValueCheck(file), Statistics(file.shape[1])
-        rebuilt = _Rebuild(origin, file, workers)
+        values, statistics = ValueCheck(file), Statistics(file.shape[1], file.shape[2] * file.shape[3])
+        rebuilt = _Rebuild(claim, file, workers)
         with closing(rebuilt):
-            _read_once(values, (statistics, *rebuilt.watchers, *watchers), progress)
+            measured = measure_with_digest if claim and claim.any_order else measure
+            _read_once(values, measured, statistics, (*rebuilt.watchers, *watchers), progress)
         rebuilt.conclude(statistics, progress)
         proof = rebuilt.findings
         is_whole = all(finding.level != "error" for finding in structure)
@@ -162,7 +184,7 @@ def verify(
 
 def _unknown_network(file: TensorFile) -> Iterator[Finding]:
     network = (file.manifest or {}).get("network")
-    if isinstance(network, str) and network not in networks.names():
+    if isinstance(network, str) and network not in origins.names():
         yield Finding(
             "warning",
             "unknown-network",
@@ -174,18 +196,18 @@ def _unknown_network(file: TensorFile) -> Iterator[Finding]:
 class _Rebuild:
     """The comparison with what a spec makes, if one is asked for: during the pass when in order, after it otherwise."""
 
-    def __init__(self, origin: Origin | None, file: TensorFile, workers: int | None) -> None:
+    def __init__(self, claim: Claim | None, file: TensorFile, workers: int | None) -> None:
         self._file, self._workers = file, workers
         self.plan: Plan | None = None
         self.findings: list[Finding] = []
         self.taken: list[Finding] = []
         self.made_from: Mapping[int, MadeFrom] = {}
         self._in_order: InOrder | None = None
-        if origin is None:
+        if claim is None:
             return
-        self.findings, self.plan = planned(origin, file)
-        self.taken = origin.taken_from(file) if self.plan else []
-        if self.plan and not origin.any_order:
+        self.findings, self.plan = planned(claim, file)
+        self.taken = claim.taken_from(file) if self.plan else []
+        if self.plan and not claim.any_order:
             self._in_order = InOrder(self.plan, file, workers)
 
     @property
@@ -222,11 +244,18 @@ def _of_the_data(judged: list[Finding]) -> list[Finding]:
     ]
 
 
-def _read_once(values: ValueCheck, watchers: Iterable[Watcher], progress: Progress | None) -> None:
-    """Show every usable image to every watcher."""
+def _read_once(
+    values: ValueCheck,
+    measured: Callable[[ImageCHW_f32, bytes], Measures],
+    statistics: Statistics,
+    watchers: Iterable[Watcher],
+    progress: Progress | None,
+) -> None:
+    """Show every usable image to every watcher, and its measures, taken on threads, to the statistics."""
     listening = tuple(watchers)
     with watched(progress, len(values.file) * values.file.shape[0]) as advance:
-        for first, batch in values.images():
+        for first, batch, measures in values.images(measured):
+            statistics.add(first, measures)
             for watcher in listening:
                 watcher.add(first, batch)
             advance(len(batch))

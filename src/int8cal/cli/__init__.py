@@ -15,9 +15,9 @@ def main(arguments: list[str] | None = None) -> None:
     """
     try:
         obey_signals()
-        from int8cal.cli import process, streams
+        from int8cal.cli import process
 
-        streams.prepare()
+        process.prepare_streams()
         process.keep_blas_to_one_thread()
         process.collect_garbage_rarely()
         from int8cal.cli.app import run

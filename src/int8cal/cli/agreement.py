@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from int8cal.io.safe_text import printable
@@ -43,13 +44,20 @@ def _facts(tensor: TensorAgreement) -> dict[str, Any]:
         "cosine": tensor.cosine,
         "max_error": tensor.max_error,
         "top1": tensor.top1,
+        "equal": tensor.equal if tensor.whole else None,
+        "groups": [asdict(group) for group in tensor.groups],
     }
 
 
 def _table(heading: str, tensors: Sequence[TensorAgreement]) -> list[str]:
     if not tensors:
         return []
-    rows = [(heading, *_HEADINGS), *((printable(tensor.name), *_cells(tensor)) for tensor in tensors)]
+    rows = [(heading, *_HEADINGS)]
+    for tensor in tensors:
+        rows.append((printable(tensor.name), *_cells(tensor)))
+        rows += [
+            (f"  {group.text} (up to {group.peak:.3g})", f"{group.sqnr_db:.1f}", "", "", "") for group in tensor.groups
+        ]
     width = max(len(row[0]) for row in rows)
     return [f"  {row[0]:<{width}}" + "".join(f"  {cell:>9}" for cell in row[1:]) for row in rows]
 

@@ -8,8 +8,8 @@ import warnings
 import click
 
 from int8cal import __version__
-from int8cal.cli import console, streams
-from int8cal.cli.groups import SuggestingGroup
+from int8cal.cli import console, process
+from int8cal.cli.options import SuggestingGroup
 from int8cal.errors import EXIT_BUG, Int8calError, OutOfMemoryError, UsageError
 from int8cal.io.signals import Stopped, obey_signals
 
@@ -22,6 +22,7 @@ _COMMANDS = {
     "demo": ("demo:demo", "Make a small driving-scene data set and run the main job on it."),
     "doctor": ("doctor:doctor", "Versions and environment, for bug reports."),
     "export": ("export:export", "Turn a tensorfile into what other quantisers read."),
+    "images": ("images:images", "Make a tensorfile of images and stated preprocessing, without a TAO spec."),
     "inspect": ("inspect:inspect", "What is in a tensorfile."),
     "model": ("make:model", "int8cal model NETWORK …: the same as int8cal NETWORK …"),
     "networks": ("networks:networks", "The networks that int8cal knows."),
@@ -96,8 +97,8 @@ def run(arguments: list[str]) -> int:
     except Stopped as stopped:
         console.note("; ".join((stopped.how, *stopped.advice)))
         return stopped.exit_code
-    except streams.StdoutError as error:
-        streams.give_up_stdout()
+    except process.StdoutError as error:
+        process.give_up_stdout()
         if error.reader_gone:
             return 0
         console.print_error(error, as_json=False)
@@ -109,7 +110,7 @@ def _run(arguments: list[str], *, as_json: bool) -> int:
         finished = cli.main(arguments, prog_name="int8cal", standalone_mode=False)
     except click.ClickException as error:
         return _usage(error, as_json=as_json)
-    except streams.StdoutError:
+    except process.StdoutError:
         raise
     except Int8calError as error:
         console.print_error(error, as_json=as_json)

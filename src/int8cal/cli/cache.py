@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import click
 
 from int8cal.cli import console
+from int8cal.cli.options import json_option, overwrite_option
 from int8cal.io.safe_text import short_name
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def cache() -> None:
 
 @cache.command()
 @click.argument("file", metavar="CACHE")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def show(*, file: str, as_json: bool) -> None:
     """Version, algorithm and the range of every tensor.
 
@@ -40,19 +42,32 @@ def show(*, file: str, as_json: bool) -> None:
 
     content = read_cache(file)
     if as_json:
-        console.print_json({"cache": {**to_json(content), "no_reader": content.no_reader}})
+        more = {"header": content.header, "no_reader": content.no_reader, "unusable": list(content.unusable)}
+        console.print_json({"cache": {**to_json(content), **more}})
         return
     rows: list[tuple[str, object]] = [
         ("header", content.header),
         ("for", _readers(content)),
         ("tensors", len(content.amax)),
     ]
-    console.print_table([*rows, *((short_name(name), f"±{amax:.6g}") for name, amax in content.amax.items())])
+    unusable = content.unusable
+    rows += [(short_name(name), _range(amax, impossible=name in unusable)) for name, amax in content.amax.items()]
+    console.print_table(rows)
+    if unusable:
+        count = "1 tensor has" if len(unusable) == 1 else f"{len(unusable)} tensors have"
+        console.note(f"warning: {count} an impossible range: {', '.join(map(short_name, unusable))}")
+
+
+def _range(amax: float, *, impossible: bool) -> str:
+    if amax == 0.0 and math.copysign(1.0, amax) > 0.0:
+        return "no range"
+    return f"impossible: {amax:.6g}" if impossible else f"±{amax:.6g}"
 
 
 def _readers(content: CalibrationCache) -> str:
     if content.no_reader:
-        return f"no TensorRT: {content.no_reader}"
+        hint = "; int8cal cache convert --trt_version X.Y.Z writes another header" if content.first_line else ""
+        return f"no TensorRT: {content.no_reader}{hint}"
     return f"TensorRT {content.release} only; other versions ignore it without a word"
 
 
@@ -60,8 +75,8 @@ def _readers(content: CalibrationCache) -> str:
 @click.argument("source", metavar="CACHE")
 @click.argument("output", metavar="OUT")
 @click.option("--trt_version", metavar="X.Y.Z", help="Header for this TensorRT release instead of the one in CACHE.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT if it is a calibration cache; nothing else is replaced.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@overwrite_option("Replace OUT if it is a calibration cache; nothing else is replaced.")
+@json_option
 def convert(*, source: str, output: str, trt_version: str | None, overwrite: bool, as_json: bool) -> None:
     """Between the text of TensorRT and JSON (a name ending in .json); or to the header of another TensorRT release.
 
@@ -76,23 +91,28 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
     """
     from dataclasses import replace
 
+    from int8cal.io.file_kinds import CALIBRATION_CACHE
     from int8cal.io.files import write_file
-    from int8cal.tensorrt.cache import CACHE, dumps, dumps_json, read_cache, version_number
+    from int8cal.tensorrt.cache import dumps, dumps_json, read_cache, version_number
 
     content = read_cache(source)
     if trt_version is not None:
-        content = replace(content, version=version_number(trt_version))
+        content = replace(content, version=version_number(trt_version), first_line=None)
+    unusable = content.unusable
+    content = replace(content, amax={name: amax for name, amax in content.amax.items() if name not in unusable})
     keeps_all = output.endswith(".json")
     left_out = () if keeps_all else content.without_range
     text = dumps_json(content) if keeps_all else dumps(content)
-    write_file(output, text.encode(), overwrite=overwrite, inputs=(source,), replaces=CACHE)
+    write_file(output, text.encode(), overwrite=overwrite, inputs=(source,), replaces=CALIBRATION_CACHE)
     if as_json:
         facts = {"output": output, "header": content.header, "tensors": len(content.amax) - len(left_out)}
-        console.print_json({"cache": {**facts, "left_out": list(left_out)}})
+        console.print_json({"cache": {**facts, "left_out": list(left_out), "unusable": list(unusable)}})
         return
     console.print_lines([f"{output}: {content.header}, {len(content.amax) - len(left_out)} tensors"])
     if left_out:
         console.print_lines([f"left out, their scale is 0, which is none: {', '.join(map(short_name, left_out))}"])
+    if unusable:
+        console.print_lines([f"left out, their range is impossible: {', '.join(map(short_name, unusable))}"])
 
 
 @cache.command()
@@ -106,7 +126,7 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
     metavar="T",
     help="Relative difference that is none: 0 <= T < 1.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def diff(*, first: str, second: str, tolerance: float, as_json: bool) -> None:
     """What differs between two caches: headers, tensors, ranges.
 
@@ -137,4 +157,4 @@ def diff(*, first: str, second: str, tolerance: float, as_json: bool) -> None:
 
 
 def _change(old: float, new: float) -> str:
-    return f"±{old:.6g} and ±{new:.6g}" + (f" ({new / old - 1:+.2%})" if old else "")
+    return f"±{old:.6g} and ±{new:.6g}" + (f" ({new / old - 1:+.2%})" if old and math.isfinite(old + new) else "")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from int8cal.cli import agreement, console, progress
-from int8cal.cli.model_input import model_input_options
+from int8cal.cli.options import json_option, model_input_options, overwrite_option
 
 if TYPE_CHECKING:
-    from int8cal.models.session import Layout
+    from int8cal.types import Layout
 
 
 @click.command()
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @click.option("--max_images", type=click.IntRange(min=1), help="Stop after this many images.  [default: all]")
 @model_input_options
 @click.option("--html", metavar="PAGE.html", help="Also draw it: a self-contained page.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing page; nothing else is replaced.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@overwrite_option("Replace an existing page; nothing else is replaced.")
+@json_option
 def compare(
     *,
     reference: str,
@@ -30,6 +30,7 @@ def compare(
     file: str,
     max_images: int | None,
     input_name: str | None,
+    constants: dict[str, list[float]],
     layout: Layout | None,
     html: str | None,
     overwrite: bool,
@@ -64,6 +65,7 @@ def compare(
             other,
             images,
             input_name=input_name,
+            constants=constants,
             layout=layout,
             max_images=max_images,
             progress=progress.on_stderr(),
@@ -72,8 +74,15 @@ def compare(
             page.write(page_of(result, title=f"{other} against {reference}"))
             page.commit()
     if as_json:
-        facts = {"bytes": {"float": result.float_bytes, "int8": result.int8_bytes}}
+        facts = {
+            "bytes": {"float": result.float_bytes, "int8": result.int8_bytes},
+            "not_computed": [{"node": n.name, "operator": n.operator} for n in result.foreign if not n.computed],
+        }
         console.print_json({"compare": facts | agreement.as_json(result.agreement)})
     else:
         sizes = f"{result.float_bytes / 1e6:.3f} MB and {result.int8_bytes / 1e6:.3f} MB"
-        console.print_lines(agreement.as_lines(result.agreement, f"{reference} and {other} ({sizes})"))
+        lines = agreement.as_lines(result.agreement, f"{reference} and {other} ({sizes})")
+        foreign = [f"{node.name} ({node.operator})" for node in result.foreign if not node.computed]
+        if foreign:
+            lines.append(f"not computed here, compared by what goes in: {', '.join(foreign)}")
+        console.print_lines(lines)

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.options import POSSIBLY_EMPTY, Command, decorated
+from int8cal.cli.options import POSSIBLY_EMPTY, Command, decorated, json_option, overwrite_option
 from int8cal.component.inputs import INPUTS, OUTPUT_DESCRIPTION, OUTPUT_DIR, ComponentInput
 from int8cal.component.values import MAX_INPUT_BYTES, read_lines
 from int8cal.errors import UsageError
+from int8cal.io.paths import read_once, refuse_missing_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from int8cal.component.run import Outcome
+
+_WRITER_SECONDS = 10.0
+"""How long a named pipe may have no writer."""
 
 
 def _option(name: str, text: str, metavar: str) -> Callable[[Command], Command]:
@@ -44,8 +48,8 @@ _input_options = decorated(
     metavar="FILE",
     help="Read lines of name=value from FILE; -: from standard input. No quoting: a value is the rest of its line.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the result of another request.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@overwrite_option("Replace the result of another request.")
+@json_option
 def component(*, inputs_from: str | None, overwrite: bool, as_json: bool, **options: tuple[str, ...]) -> None:
     """Put a run's paths into a spec and make the tensorfile: the Azure ML, Kubeflow and docker entry.
 
@@ -89,9 +93,9 @@ def _read(path: str) -> str:
         if path == "-":
             content = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
         else:
-            with open(path, "rb") as file:
-                content = file.read(MAX_INPUT_BYTES + 1)
+            content = read_once(path, MAX_INPUT_BYTES, writer_seconds=_WRITER_SECONDS)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        refuse_missing_address(path)
         reason = getattr(error, "strerror", None) or error
         hint = "Give --inputs_from a file with lines of name=value, or - for standard input."
         raise UsageError(f"cannot be read: {reason}", where=_file_name(path), hint=hint) from error

@@ -78,7 +78,7 @@ def print_error(error: Int8calError, *, as_json: bool) -> None:
 
 def print_bug(error: BaseException, *, as_json: bool) -> None:
     """An error that should not be: the traceback, and what a bug report needs."""
-    from int8cal.cli.environment import facts
+    from int8cal.cli.doctor import facts
 
     if as_json:
         print_json({"error": {"type": "Bug", "message": f"{type(error).__name__}: {error}", "exit_code": EXIT_BUG}})
@@ -114,9 +114,10 @@ def configure_logging(*, verbose: bool = False, log_file: str | None = None) -> 
 
 
 def _opened_log(path: str) -> logging.Handler:
-    from int8cal.io.files import kind_of_file
+    from int8cal.io.paths import kind_of_file, refuse_address
 
     hint = "Give --log_file the name of a file, in a folder that can be written to."
+    refuse_address(path)
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         if kind_of_file(path, follow_links=True) == "a named pipe" and not os.path.realpath(path).startswith("/proc/"):

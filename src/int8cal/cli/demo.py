@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, progress
+from int8cal.cli.options import json_option, overwrite_option
 
 if TYPE_CHECKING:
     from int8cal.demo.dataset import DemoDataset
@@ -46,8 +47,8 @@ _TENSORFILE = "calibration.tensorfile"
     is_flag=True,
     help="Try every method, and calibration data with every usual mistake in it. Takes some ten minutes.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace DIR if an earlier demo made it; no other folder is replaced.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@overwrite_option("Replace DIR if an earlier demo made it; no other folder is replaced.")
+@json_option
 def demo(
     *,
     output_dir: str,
@@ -143,7 +144,7 @@ def _int8(folder: Path, test_items: int, *, with_mistakes: bool, quiet: bool) ->
 def _judged(prepared: Prepared, test_items: int, *, with_mistakes: bool, quiet: bool) -> dict[str, Any]:
     from int8cal.demo import table
     from int8cal.models import extras
-    from int8cal.models.ranges import METHODS
+    from int8cal.types import METHODS
 
     extras.onnx()
     extras.onnxruntime()  # before the work: what is missing is said at once
@@ -154,7 +155,7 @@ def _judged(prepared: Prepared, test_items: int, *, with_mistakes: bool, quiet: 
             prepared,
             test,
             progress.on_stderr,
-            methods=METHODS if with_mistakes else ("entropy",),
+            methods=("auto", *METHODS) if with_mistakes else ("auto",),
             mistakes=with_mistakes,
         )
     )

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from int8cal.cli import console, progress
+from int8cal.cli.options import json_option, overwrite_option
+from int8cal.types import FORMATS, LAYOUTS
 
 if TYPE_CHECKING:
-    from int8cal.exports.formats import Format
-    from int8cal.models.session import Layout
+    from int8cal.types import Format, Layout
 
 
 @click.command()
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.option(
     "--to",
     required=True,
-    type=click.Choice(["npz", "npy", "raw", "polygraphy", "tensorfile"]),
+    type=click.Choice(FORMATS),
     help="npz: ModelOpt; npy: one array; raw: a file per image with a list (SNPE, QNN); polygraphy: a data loader "
     "script; tensorfile: another batch size.",
 )
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--name", metavar="NAME", help="The model's input, for npz and polygraphy.  [default: input_1]")
 @click.option(
     "--layout",
-    type=click.Choice(["nchw", "nhwc"]),
+    type=click.Choice(LAYOUTS),
     default="nchw",
     show_default=True,
     help="Order of dimensions in npz, npy and raw.",
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     "--rebatch", type=click.IntRange(min=1), metavar="N", help="Images per batch, for polygraphy, tensorfile."
 )
 @click.option("--drop_remainder", is_flag=True, help="Leave out the last images if they do not fill a batch.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT if it is a file of the format; never a folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@overwrite_option("Replace OUT if it is a file of the format; never a folder.")
+@json_option
 def export(
     *,
     file: str,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console
+from int8cal.cli.options import json_option
 
 if TYPE_CHECKING:
     from int8cal.tensorfile import TensorFile
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.option(
     "--deepstream", is_flag=True, help="Print only the keys of DeepStream's nvinfer that follow from the manifest."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def inspect(*, file: str, quick: bool, deepstream: bool, as_json: bool) -> None:
     """Shape, batches, dtype, values, size, filters and manifest of a tensorfile, ours or NVIDIA's.
 
@@ -28,20 +29,19 @@ def inspect(*, file: str, quick: bool, deepstream: bool, as_json: bool) -> None:
       int8cal inspect calibration.tensor --quick --json
       int8cal inspect calibration.tensor --deepstream
     """
-    from int8cal.tensorfile import TensorFile
+    if deepstream:
+        from int8cal.tensorfile import TensorFile
 
-    with TensorFile(file) as tensorfile:
-        if deepstream:
+        with TensorFile(file) as tensorfile:
             _print_nvinfer_keys(tensorfile, as_json=as_json)
-            return
-        facts = _facts(tensorfile)
-        if not quick:
-            facts["channels"] = _statistics(tensorfile)
-        manifest = tensorfile.manifest
+        return
+    from int8cal.check.inspection import inspect as inspected
+
+    found = inspected(file, quick=quick)
     if as_json:
-        console.print_json({"tensorfile": facts, "manifest": manifest})
+        console.print_json({"tensorfile": found.to_json(), "manifest": found.manifest})
     else:
-        console.print_table(_table(facts, manifest))
+        console.print_table(_table(found.to_json(), found.manifest))
 
 
 def _print_nvinfer_keys(tensorfile: TensorFile, *, as_json: bool) -> None:
@@ -52,34 +52,6 @@ def _print_nvinfer_keys(tensorfile: TensorFile, *, as_json: bool) -> None:
         console.print_json({"nvinfer": keys})
     else:
         console.print_lines(["[property]", *(f"{key}={value}" for key, value in keys.items())])
-
-
-def _facts(tensorfile: TensorFile) -> dict[str, Any]:
-    dtype, _ = tensorfile.storage(0)
-    size = tensorfile.file_bytes
-    return {
-        "path": tensorfile.path,
-        "batches": len(tensorfile),
-        "shape": list(tensorfile.shape),
-        "images": len(tensorfile) * tensorfile.shape[0],
-        "dtype": dtype,
-        "filters": list(tensorfile.filters(0)),
-        "bytes": size,
-        "ratio": round(size / tensorfile.nbytes, 4),
-    }
-
-
-def _statistics(tensorfile: TensorFile) -> list[dict[str, float]]:
-    """Range, mean and standard deviation of each channel over the whole file."""
-    import numpy as np
-
-    from int8cal.check.statistics import Statistics
-
-    statistics = Statistics(tensorfile.shape[1])
-    with np.errstate(invalid="ignore"):  # infinite values are shown as they are; verify judges them
-        for number, batch in enumerate(tensorfile):
-            statistics.add(number * len(batch), batch)
-    return statistics.channel_facts()
 
 
 def _table(facts: dict[str, Any], manifest: dict[str, Any] | None) -> list[tuple[str, object]]:
@@ -99,7 +71,9 @@ def _table(facts: dict[str, Any], manifest: dict[str, Any] | None) -> list[tuple
         rows.append(("manifest", "none: not made by int8cal"))
         return rows
     arithmetic = _mapping(manifest.get("arithmetic"))
+    checksums = "of each image, of manifest and sample table" if facts["checksums"] else "none"
     rows += [
+        ("format", f"version {facts['format_version']}, checksums: {checksums}"),
         ("made by", f"int8cal {manifest.get('int8cal')}"),
         ("network", manifest.get("network")),
         ("split", f"{split_text(manifest)}, seed {manifest.get('seed')}"),

@@ -9,17 +9,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.ending import told_truly
-from int8cal.cli.groups import SuggestingGroup
-from int8cal.cli.launcher import LauncherCommand
-from int8cal.cli.options import Command, decorated
-from int8cal.cli.process import keep_freed_memory
+from int8cal.cli.options import (
+    Command,
+    LauncherCommand,
+    SuggestingGroup,
+    decorated,
+    json_option,
+    map_option,
+    mapped_spec,
+    overwrite_option,
+)
+from int8cal.cli.process import keep_freed_memory, told_truly
 from int8cal.cli.tables import plan_table, run_table
+from int8cal.errors import UsageError
+from int8cal.types import COMPRESSIONS, ON_BAD_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from int8cal.networks.network import Network
+    from int8cal.network_kit.network import Network
     from int8cal.plans import Plan
 
 _spec = click.option(
@@ -29,7 +37,7 @@ _spec = click.option(
     "spec",
     required=True,
     metavar="SPEC",
-    help="Training experiment spec (protobuf text).",
+    help="Training experiment spec (protobuf text, or YAML).",
 )
 
 _images_of = decorated(
@@ -45,22 +53,23 @@ _images_of = decorated(
 )
 
 _reading = decorated(
+    map_option,
     click.option("--batch_size", type=int, metavar="B", help="Images per batch.  [default: the spec's]"),
     click.option("--allow_unknown_fields", is_flag=True, help="Unknown spec fields are warnings, not errors."),
     click.option("--strict", is_flag=True, help="Legacy spec fields are errors, not warnings."),
     click.option("--strict_network", is_flag=True, help="A spec of another network is an error."),
-    click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
 )
 
-_output = decorated(
+console_options = decorated(click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."), json_option)
+
+output_options = decorated(
     click.option(
         "-o", "--output_path", "--output", "out", required=True, metavar="FILE", help="The tensorfile to make."
     ),
-    click.option("--overwrite", is_flag=True, help="Replace an existing tensorfile; nothing else is replaced."),
+    overwrite_option("Replace an existing tensorfile; nothing else is replaced."),
     click.option(
         "--on_bad_image",
-        type=click.Choice(["fail", "skip"]),
+        type=click.Choice(ON_BAD_IMAGE),
         default="fail",
         show_default=True,
         help="What to do about an image that cannot be used.",
@@ -73,7 +82,7 @@ _output = decorated(
     ),
     click.option(
         "--compression",
-        type=click.Choice(["fast", "small", "none"]),
+        type=click.Choice(COMPRESSIONS),
         default="fast",
         show_default=True,
         help="fast: about 1/4 of the raw size; small: 10 % less, at 5x the time; none: for local, short-lived files.",
@@ -157,7 +166,10 @@ def _spec_and_choice(network: Network | None) -> Callable[[Command], Command]:
             "--seed", type=int, metavar="S", help=f"Seed of the sample order.  [default: {_default_seed(network)}]"
         ),
         _reading,
+        console_options,
     ]
+    if network is None or len(network.splits) > 2:
+        decorators += _of_yaml(network)
     decorators += [
         click.option(
             f"--{option.name}",
@@ -169,6 +181,18 @@ def _spec_and_choice(network: Network | None) -> Callable[[Command], Command]:
     return decorated(*decorators)
 
 
+def _of_yaml(network: Network | None) -> list[Callable[[Command], Command]]:
+    """What specs in YAML have beside the others: more splits, and overrides."""
+    choices = click.Choice(network.splits) if network else click.STRING
+    first = network.splits[0] if network else "that of the network"
+    return [
+        click.option(
+            "--split", type=choices, metavar=None if network else "SPLIT", help=f"Which images.  [default: {first}]"
+        ),
+        click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
+    ]
+
+
 def _default_batches(network: Network | None) -> str:
     return str(network.default_max_batches) if network else "that of NVIDIA's command for the network, or -1"
 
@@ -176,7 +200,7 @@ def _default_batches(network: Network | None) -> str:
 def _default_seed(network: Network | None) -> str:
     if network is None:
         return "the spec's random_seed where NVIDIA's command heeds it, else 42"
-    from int8cal.networks.network import default_seed  # late: it needs NumPy
+    from int8cal.network_kit.network import default_seed  # late: it needs NumPy
 
     return str(default_seed(None)) if network.seed is default_seed else "the spec's own"
 
@@ -187,54 +211,90 @@ def _make_command(network: Network | None = None, name: str | None = None) -> cl
 
     @click.command("calibration_tensorfile", cls=cls, help=_help(_MAKE_HELP, name))
     @_spec_and_choice(network)
-    @_output
-    def command(
-        *,
-        out: str,
-        overwrite: bool,
-        on_bad_image: str,
-        max_skipped: int,
-        workers: int | None,
-        compression: str,
-        scratch_dir: str | None,
-        shards: int | None,
-        resume: bool,
-        engine: str,
-        ray_address: str | None,
-        log_file: str | None,
-        as_json: bool,
-        verbose: bool,
-        **choice: Any,
-    ) -> None:
-        # The output of NVIDIA's own command is part of the log.
-        console.configure_logging(verbose=verbose or engine == "tao", log_file=log_file)
-        from int8cal.pipeline import make
-
-        keep_freed_memory()
-        plan = _planned(name, **choice)
-        with told_truly(out, resume=resume):
-            with redirect_stdout(sys.stderr):  # Ray prints to stdout
-                manifest = make(
-                    plan,
-                    out,
-                    engine=engine,
-                    ray_address=ray_address,
-                    overwrite=overwrite,
-                    on_bad_image=on_bad_image,  # type: ignore[arg-type]  # click checked the choice
-                    max_skipped=max_skipped,
-                    workers=workers,
-                    compression=compression,  # type: ignore[arg-type]  # click checked the choice
-                    shards=shards,
-                    resume=resume,
-                    scratch_dir=scratch_dir,
-                    progress=progress.on_stderr(),
-                )
-            if as_json:
-                console.print_json(manifest.to_json())
-            else:
-                console.print_table(run_table(manifest))
+    @output_options
+    def command(**options: Any) -> None:
+        make_and_tell(lambda **choice: _planned(name, **choice), **options)
 
     return command
+
+
+def make_and_tell(
+    planned: Callable[..., Plan],
+    *,
+    out: str,
+    overwrite: bool,
+    on_bad_image: str,
+    max_skipped: int,
+    workers: int | None,
+    compression: str,
+    scratch_dir: str | None,
+    shards: int | None,
+    resume: bool,
+    engine: str,
+    ray_address: str | None,
+    log_file: str | None,
+    as_json: bool,
+    verbose: bool,
+    **choice: Any,
+) -> None:
+    """Make the tensorfile of a plan, and say what came out.
+
+    ``planned`` turns what is left of the options into the plan, once logging is set up; the others are those of
+    `output_options` and `console_options`.
+    """
+    # The output of NVIDIA's own command is part of the log.
+    console.configure_logging(verbose=verbose or engine == "tao", log_file=log_file)
+    engine = _addressed(engine, ray_address)
+    from int8cal.pipeline import make
+
+    keep_freed_memory()
+    plan = planned(**choice)
+    with told_truly(out, resume=resume):
+        with redirect_stdout(sys.stderr):  # Ray prints to stdout
+            manifest = make(
+                plan,
+                out,
+                engine=engine,
+                overwrite=overwrite,
+                on_bad_image=on_bad_image,  # type: ignore[arg-type]  # click checked the choice
+                max_skipped=max_skipped,
+                workers=workers,
+                compression=compression,  # type: ignore[arg-type]  # click checked the choice
+                shards=shards,
+                resume=resume,
+                scratch_dir=scratch_dir,
+                progress=progress.on_stderr(),
+            )
+        if as_json:
+            console.print_json(manifest.to_json())
+        else:
+            console.print_table(run_table(manifest))
+
+
+def tell_plan(plan: Plan, *, as_json: bool) -> None:
+    """Print what a run would do.
+
+    Raises:
+        MissingDataError: images are missing; with ``as_json`` the list of them is the output, and the code is the same.
+    """
+    missing = plan.missing_error()
+    if as_json:
+        console.print_json({"plan": plan.to_json()})
+        if missing:
+            raise click.exceptions.Exit(missing.exit_code)
+        return
+    console.print_table(plan_table(plan))
+    if missing:
+        raise missing
+
+
+def _addressed(engine: str, ray_address: str | None) -> str:
+    """The engine by name, or by name and address."""
+    if ray_address is None:
+        return engine
+    if engine != "ray":
+        raise UsageError(f"an address is for --engine ray, not for {engine}", hint="Add --engine ray.")
+    return f"ray://{ray_address}"
 
 
 class _AnyNetworkCommand(LauncherCommand):
@@ -265,11 +325,7 @@ def _plan_command(network: Network, name: str) -> click.Command:
     @_spec_and_choice(network)
     def command(*, as_json: bool, verbose: bool, **choice: Any) -> None:
         console.configure_logging(verbose=verbose)
-        plan = _planned(name, **choice)
-        if as_json:
-            console.print_json({"plan": plan.to_json()})
-        else:
-            console.print_table(plan_table(plan))
+        tell_plan(_planned(name, **choice), as_json=as_json)
 
     return command
 
@@ -287,18 +343,30 @@ def _planned(
     allow_unknown_fields: bool,
     strict: bool,
     strict_network: bool,
+    mapped: tuple[tuple[str, str], ...] = (),
+    split: str | None = None,
+    overrides: tuple[str, ...] = (),
     **options: str | None,
 ) -> Plan:
-    from int8cal.pipeline import plan, read_spec
+    from int8cal.origins.experiment import read_spec
+    from int8cal.pipeline import plan
 
+    if split and use_validation_set:
+        raise click.UsageError("--use_validation_set is --split val: give one of them")
     read = read_spec(
-        spec, network, allow_unknown_fields=allow_unknown_fields, strict=strict, strict_network=strict_network
+        spec,
+        network,
+        allow_unknown_fields=allow_unknown_fields,
+        strict=strict,
+        strict_network=strict_network,
+        overrides=overrides,
     )
+    read = mapped_spec(read, mapped)
     for warning in read.warnings:
         console.note(f"warning: {warning}")
     planned = plan(
         read,
-        split="validation" if use_validation_set else "training",
+        split="validation" if use_validation_set else split,
         max_batches=max_batches,
         seed=seed,
         batch_size=batch_size,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from int8cal.cli import console
+from int8cal.cli.options import json_option
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def networks(*, as_json: bool) -> None:
     """The networks that int8cal knows.
 

@@ -1,14 +1,94 @@
-"""Settings of the process, which is ours when the command line runs (and never touched from the Python API)."""
+"""The process, which is ours when the command line runs (and never touched from the Python API).
+
+Its standard streams never surprise: missing ones are /dev/null, and what cannot be written is an error of ours. Its
+memory and its collection of garbage are set for what it does. Whose run ends early is told what is there.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
+import io
 import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from int8cal.errors import OutputError
+from int8cal.io.signals import Stopped
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 _KEPT_BYTES = 512 << 20
 _LARGE_BYTES = 256 << 10
+_STANDARD = (0, 1, 2)
+_LONG_RUN_SECONDS = 300.0
+
+
+class StdoutError(OutputError):
+    """Standard output takes no more.
+
+    Args:
+        error: what the system said.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"cannot be written: {error.strerror}",
+            where="standard output",
+            hint="Send the output elsewhere, or free some space.",
+        )
+        self.reader_gone = error.errno == errno.EPIPE
+        """The reader of a pipe has seen enough, which is no error of anybody."""
+
+
+class _Stdout(io.FileIO):
+    def write(self, content: Any, /) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            raise StdoutError(error) from error
+
+
+class _Stderr(io.FileIO):
+    """Drops what cannot be written: there is no place to say so."""
+
+    def write(self, content: Any, /) -> int:
+        try:
+            return super().write(content)
+        except OSError:
+            return memoryview(content).nbytes
+
+
+def prepare_streams() -> None:
+    """Make standard streams out of whatever the process was started with. For the entry point alone."""
+    for descriptor in _STANDARD:
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed: the next file that is opened would become this stream
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    if sys.stdin is None:
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
+    sys.stdout = _text_stream(_Stdout(1, "w", closefd=False), sys.stdout)
+    sys.stderr = _text_stream(_Stderr(2, "w", closefd=False), sys.stderr)
+
+
+def give_up_stdout() -> None:
+    """Send what is left for standard output to nowhere, so that it fails no second time when the process ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def _text_stream(file: io.FileIO, like: object) -> io.TextIOWrapper:
+    """A text stream on ``file``; names that its encoding lacks are escaped."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(file),
+        encoding=getattr(like, "encoding", None) or "utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )
 
 
 def keep_blas_to_one_thread() -> None:
@@ -52,3 +132,38 @@ def _mallopt(settings: dict[int, int]) -> None:
         library = ctypes.CDLL(None)
         for name, value in settings.items():
             library.mallopt(name, value)
+
+
+@contextlib.contextmanager
+def told_truly(out: str, *, resume: bool) -> Iterator[None]:
+    """Tell a user whose run ends early what is there now, and how a long run need not begin from nothing."""
+    before = _identity(out)
+    started = time.monotonic()
+    try:
+        yield
+    except StdoutError as error:
+        error.hint = f"The work is done: {out} is complete."
+        raise
+    except Stopped as stopped:
+        now = _identity(out)
+        if now is None:
+            stopped.advice += ("nothing was left under the final name",)
+        elif now == before:
+            stopped.advice += (f"{out} is what it was before",)
+        else:
+            stopped.advice += (f"{out} is complete",)
+            raise
+        if resume:
+            stopped.advice += ("what is finished is kept: the same command goes on from there",)
+        elif time.monotonic() - started > _LONG_RUN_SECONDS:
+            stopped.advice += ("with --resume, such a run keeps what is finished, and can go on later",)
+        raise
+
+
+def _identity(path: str) -> tuple[int, ...] | None:
+    """What tells one file of this name from another; None when there is none."""
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

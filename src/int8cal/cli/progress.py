@@ -24,13 +24,25 @@ class Bar:
 
     def __init__(self, what: str) -> None:
         self._what = what
+        self._phase = ""
         self._bar: Any = None
+
+    def phase(self, what: str) -> None:
+        """Say in front of the bar what is done."""
+        self._phase = what
 
     def start(self, total_images: int) -> None:
         """Draw the empty bar."""
         from tqdm import tqdm
 
-        self._bar = tqdm(total=total_images, unit=f" {self._what}", file=sys.stderr, leave=False, dynamic_ncols=True)
+        self._bar = tqdm(
+            total=total_images,
+            desc=self._phase or None,
+            unit=f" {self._what}",
+            file=sys.stderr,
+            leave=False,
+            dynamic_ncols=True,
+        )
 
     def advance(self, images: int) -> None:
         """Fill it a little more."""
@@ -47,8 +59,13 @@ class Lines:
 
     def __init__(self, what: str) -> None:
         self._what = what
+        self._phase = ""
         self._total = self._done = 0
         self._started = self._shown = 0.0
+
+    def phase(self, what: str) -> None:
+        """Say in front of each line what is done."""
+        self._phase = f"{what}: "
 
     def start(self, total_images: int) -> None:
         """Remember when the work began."""
@@ -64,7 +81,7 @@ class Lines:
         self._shown = now
         rate = self._done / (now - self._started)
         left = (self._total - self._done) / rate
-        console.note(f"{self._done} of {self._total} {self._what}, {rate:.1f}/s, about {left:.0f} s left")
+        console.note(f"{self._phase}{self._done} of {self._total} {self._what}, {rate:.1f}/s, about {left:.0f} s left")
 
     def finish(self) -> None:
         """Nothing to take away."""

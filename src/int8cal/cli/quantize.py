@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from int8cal.cli import agreement, console, progress
-from int8cal.cli.model_input import model_input_options
+from int8cal.cli.options import json_option, model_input_options, overwrite_option
 from int8cal.cli.process import return_freed_memory
+from int8cal.cli.scales import check_alone, quantize_from_scales
+from int8cal.types import METHODS
 
 if TYPE_CHECKING:
     from int8cal.models.quantize import QuantizeReport
-    from int8cal.models.ranges import Method
-    from int8cal.models.session import Layout
+    from int8cal.types import Layout, MethodChoice
 
 
 @click.command()
 @click.argument("model", metavar="MODEL.onnx")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="[FILE]", required=False)
 @click.option("-o", "--output", required=True, metavar="OUT.onnx", help="INT8 model to write.")
 @click.option(
     "--method",
-    type=click.Choice(["entropy", "percentile", "mse", "minmax"]),
-    default="entropy",
+    type=click.Choice(["auto", *METHODS]),
+    default="auto",
     show_default=True,
-    help="How the range of each activation is chosen.",
+    help="How the range of each activation is chosen; auto tries all on held-out images and takes the best.",
 )
 @click.option(
     "--percentile",
@@ -34,29 +37,38 @@ if TYPE_CHECKING:
     metavar="P",
     help="Share of values in percent that the range holds, for --method percentile.  [default: 99.99]",
 )
+@click.option(
+    "--scales",
+    metavar="CAL",
+    help="In place of FILE: ranges that exist already, a TensorRT cache or TAO's JSON with tensor_scales.",
+)
 @click.option("--trt_cache", metavar="CAL.bin", help="Also write a calibration cache for TensorRT 10 or older.")
 @click.option("--trt_version", metavar="X.Y.Z", help="TensorRT release that will read the cache, e.g. 10.3.0.")
 @click.option("--exclude", multiple=True, metavar="NODE", help="Node (or pattern such as 'head/*') that stays float.")
 @click.option("--eval", "evaluation", metavar="FILE2", help="Tensorfile of held-out images to measure agreement on.")
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
+@click.option("--force", is_flag=True, help="Go on although the float model does not come alive on the images.")
 @model_input_options
-@click.option("--overwrite", is_flag=True, help="Replace an existing ONNX model and cache; nothing else is replaced.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@overwrite_option("Replace an existing ONNX model and cache; nothing else is replaced.")
+@json_option
 def quantize(
     *,
     model: str,
-    file: str,
+    file: str | None,
     output: str,
-    method: Method,
+    method: MethodChoice,
     percentile: float | None,
+    scales: str | None,
     trt_cache: str | None,
     trt_version: str | None,
     exclude: tuple[str, ...],
     evaluation: str | None,
     no_agreement: bool,
     fold_weights: bool,
+    force: bool,
     input_name: str | None,
+    constants: dict[str, list[float]],
     layout: Layout | None,
     overwrite: bool,
     as_json: bool,
@@ -71,12 +83,32 @@ def quantize(
       int8cal quantize model.onnx calibration.tensor -o model.int8.onnx
       int8cal quantize model.onnx calibration.tensor -o model.int8.onnx --eval validation.tensor
       int8cal quantize model.onnx calibration.tensor -o model.int8.onnx --trt_cache cal.bin --trt_version 10.3.0
+      int8cal quantize model.onnx --scales cal.bin -o model.int8.onnx
     """
     from int8cal.models import quantize as work
     from int8cal.models.onnx_file import refuse_other_formats
     from int8cal.models.ranges import DEFAULT_PERCENTILE
     from int8cal.tensorfile import TensorFile
 
+    if scales is not None:
+        chosen = click.get_current_context().get_parameter_source("method") is not ParameterSource.DEFAULT
+        check_alone({"FILE": file, "--method": chosen, "--percentile": percentile, "--trt_cache": trt_cache})
+        quantize_from_scales(
+            model,
+            scales,
+            output,
+            exclude=exclude,
+            evaluation=evaluation,
+            fold_weights=fold_weights,
+            input_name=input_name,
+            constants=constants,
+            layout=layout,
+            overwrite=overwrite,
+            as_json=as_json,
+        )
+        return
+    if file is None:
+        raise click.UsageError("FILE is missing: the images to calibrate with (or --scales with ranges)")
     if percentile is not None and method != "percentile":
         raise click.UsageError("--percentile is for --method percentile")
     refuse_other_formats(model)  # before FILE is opened: who swaps the two is to be told so
@@ -95,16 +127,29 @@ def quantize(
             trt_cache=trt_cache,
             trt_version=trt_version,
             input_name=input_name,
+            constants=constants,
             layout=layout,
             evaluation=held_out,
             agreement=not no_agreement,
+            force=force,
             overwrite=overwrite,
             progress=progress.on_stderr(),
         )
+    for finding in report.findings:
+        if finding.level != "note":
+            console.note(f"{finding.level}: {finding.message}. {finding.hint}")
+    if report.verdict and report.verdict.level == "poor":
+        console.note(f"warning: the INT8 model is poor. {_WHAT_TO_TRY}")
     if as_json:
         console.print_json({"quantize": _facts(report, output, trt_cache)})
     else:
         console.print_lines(_lines(report, output, trt_cache, trt_version))
+
+
+_WHAT_TO_TRY = (
+    "Try another --method, leave the worst layers in float (--exclude NODE), calibrate with more images, and look "
+    "whether they are preprocessed as in training (int8cal verify FILE -e SPEC)."
+)
 
 
 def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[str, Any]:
@@ -113,19 +158,42 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
         "trt_cache": trt_cache,
         "method": report.method,
         "percentile": report.percentile if report.method == "percentile" else None,
+        "choice": _choice(report),
+        "verdict": asdict(report.verdict) if report.verdict else None,
+        "findings": [finding.to_json() for finding in report.findings],
         "input": {"name": report.input.name, "layout": report.input.layout},
         "images": report.images,
         "nodes": report.nodes,
         "excluded": list(report.excluded),
+        "placement": {
+            "rules": {rule: list(nodes) for rule, nodes in report.placement.did.items()},
+            "left_in_float": dict(report.placement.floated),
+            "reads_int8": {node: list(at) for node, at in report.placement.reads.items()},
+            "one_scale": [sorted(group) for group in report.placement.shared],
+        },
+        "kept": [
+            {"node": node.name, "operator": node.operator, "computed_for_calibration": node.computed}
+            for node in report.foreign
+        ],
+        "behind": list(report.behind),
         "opset": {"float": report.opset[0], "int8": report.opset[1]},
+        "from_float16": report.from_float16,
         "bytes": {"float": report.float_bytes, "int8": report.int8_bytes},
         "amax": report.amax,
         "inactive": list(report.inactive),
+        "not_finite": list(report.not_finite),
         "unlisted": list(report.unlisted) if trt_cache else None,
         "in_sample": agreement.as_json(report.in_sample) if report.in_sample else None,
         "held_out": agreement.as_json(report.held_out) if report.held_out else None,
         "shared_images": report.shared_images,
     }
+
+
+def _choice(report: QuantizeReport) -> dict[str, Any] | None:
+    choice = report.choice
+    if choice is None:
+        return None
+    return {"scores_db": choice.scores, "images": choice.images, "held_out": choice.held_out}
 
 
 def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_version: str | None) -> list[str]:
@@ -136,18 +204,42 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
         f"{output}: {report.nodes} nodes in INT8, {sizes}{opset}",
         f"ranges by {how} from {report.images} images into {report.input.name!r} ({report.input.layout.upper()})",
     ]
+    if report.int8_bytes > report.float_bytes:
+        lines.append(
+            "larger than float: weights stay float32 beside their Q/DQ, as TensorRT's documentation asks for "
+            "(engines are small all the same); --fold_weights stores them as INT8"
+        )
+    if report.choice:
+        scores = ", ".join(f"{method} {score:.1f}" for method, score in report.choice.scores.items())
+        which = "held out" if report.choice.held_out else "which are those of calibration: too few to hold some out"
+        lines.append(
+            f"{report.method} chosen by the worst output on {report.choice.images} images {which}, dB: {scores}"
+        )
     if trt_cache:
         lines.append(f"{trt_cache}: calibration cache, to use with the float model and TensorRT {trt_version} only")
         if report.unlisted:
             lines.append(f"not listed there: {len(report.unlisted)} tensors that are merged into others (see --json)")
     if report.excluded:
         lines.append(f"left in float: {', '.join(report.excluded)}")
+    if report.from_float16:
+        lines.append("the model holds 16-bit floats: ranges are those of float32, and so is what stays float")
+    for computed, how in ((False, "not computed here"), (True, "computed for calibration by our own formulas")):
+        nodes = [f"{node.name} ({node.operator})" for node in report.foreign if node.computed is computed]
+        if nodes:
+            lines.append(f"kept as they were, {how}: {', '.join(nodes)}")
+    if report.behind:
+        lines.append(f"left in float, for they stand behind those: {', '.join(report.behind)}")
+    if report.not_finite and trt_cache:
+        lines.append(f"infinite on these images, not in the cache: {', '.join(report.not_finite)}")
     if report.inactive:
         lines.append(f"always 0 on these images, range unknown: {', '.join(report.inactive)}")
     if report.in_sample:
         lines += agreement.as_lines(report.in_sample, "agreement with float, in-sample (images used to calibrate)")
     if report.held_out:
         lines += agreement.as_lines(report.held_out, f"agreement with float, {_seen(report)}")
+    if report.verdict:
+        output = f"{report.verdict.output}: " if report.verdict.output else ""
+        lines.append(f"verdict: {report.verdict.level} ({output}{report.verdict.reason})")
     return lines
 
 

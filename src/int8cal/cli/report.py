@@ -7,19 +7,19 @@ from typing import Any
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.origin import origin_of, origin_options
+from int8cal.cli.options import claim_of, claim_options, json_option, overwrite_option
 
 
 @click.command()
 @click.argument("file", metavar="FILE")
 @click.option("-o", "--output", required=True, metavar="OUT.html", help="The page to write.")
-@origin_options
+@claim_options
 @click.option(
     "--pictures", type=click.IntRange(1, 500), default=48, show_default=True, metavar="N", help="Pictures to show."
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing page; nothing else is replaced.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def report(*, file: str, output: str, pictures: int, overwrite: bool, as_json: bool, **origin: Any) -> None:
+@overwrite_option("Replace an existing page; nothing else is replaced.")
+@json_option
+def report(*, file: str, output: str, pictures: int, overwrite: bool, as_json: bool, **claim: Any) -> None:
     """Make one self-contained HTML page about a tensorfile: pictures, values, findings, manifest, what to do next.
 
     With -e the images are proved to be the spec's own, boxes are drawn around labelled objects, and brightness and
@@ -35,7 +35,7 @@ def report(*, file: str, output: str, pictures: int, overwrite: bool, as_json: b
     found = write_report(
         file,
         output,
-        origin=origin_of(**origin),
+        claim=claim_of(file, **claim),
         pictures=pictures,
         overwrite=overwrite,
         progress=progress.on_stderr(),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from int8cal.manifest import Manifest
     from int8cal.plans import Plan
 
@@ -19,7 +21,7 @@ def run_table(manifest: Manifest) -> list[tuple[str, object]]:
         ("tensorfile", manifest.path),
         ("batches", f"{manifest.batches} of {batch_size} images, {channels} x {height} x {width} float32"),
         ("images", _images(facts["images"], facts["split"])),
-        ("order", f"seed {facts['seed']}"),
+        ("order", _order(facts["options"], facts["seed"])),
         ("arithmetic", f"{facts['arithmetic']['name']} ({facts['arithmetic']['evidence']})"),
     ]
     rows += [(name, count) for name, count in facts["dataset"].items() if name != "sources"]
@@ -38,18 +40,18 @@ def plan_table(plan: Plan) -> list[tuple[str, object]]:
     """What a run would do."""
     missing = plan.missing_images()
     rows: list[tuple[str, object]] = [
-        ("network", f"{plan.network.name}: {plan.network.title}"),
+        ("network", f"{plan.origin.name}: {plan.origin.title}"),
         ("images", f"{len(plan.dataset.samples)} {_images(plan.images_from, plan.split)}"),
         ("sources", len(plan.dataset.sources)),
-        ("batches", f"{plan.batches} of {plan.batch_size} images"),
+        ("batches", f"{plan.batch_count} of {plan.batch_size} images"),
         ("shape", "{} x {} x {} x {} float32".format(*plan.shape)),
         ("size", f"{plan.nbytes / 1e6:,.1f} MB uncompressed"),
-        ("order", f"seed {plan.seed}"),
+        ("order", _order(plan.options, plan.seed)),
         ("arithmetic", f"{plan.arithmetic.name} ({plan.arithmetic.evidence})"),
         ("plan", plan.sha256),
     ]
     rows += list(plan.dataset.counts.items())
-    rows += [("first samples", ", ".join(sample.frame_id for sample in plan.candidates(min(5, plan.images))))]
+    rows += [("first samples", ", ".join(sample.frame_id for sample in plan.candidates(min(5, plan.image_count))))]
     rows.append(("missing images", len(missing)))
     rows += [("", path) for path in missing[:_MISSING_SHOWN]]
     if len(missing) > _MISSING_SHOWN:
@@ -57,5 +59,11 @@ def plan_table(plan: Plan) -> list[tuple[str, object]]:
     return rows
 
 
+def _order(options: Mapping[str, str], seed: int) -> str:
+    return "as listed" if options.get("order") == "listing" else f"seed {seed}"
+
+
 def _images(images_from: str, split: str | None) -> str:
-    return f"of the {split} split" if images_from == "data set" else f"of a {images_from}"
+    if images_from != "data set":
+        return f"of a {images_from}"
+    return f"of the {split} split" if split else "as stated"

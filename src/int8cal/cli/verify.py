@@ -7,27 +7,33 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.model_input import model_input_options
-from int8cal.cli.origin import origin_of, origin_options
+from int8cal.cli.options import claim_of, claim_options, json_option, model_input_options
 from int8cal.errors import TensorFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from int8cal.check.verify import Verification
-    from int8cal.models.session import Layout
+    from int8cal.types import Layout
 
 
 @click.command()
 @click.argument("file", metavar="FILE")
-@origin_options
+@claim_options
 @click.option(
     "--model", metavar="M.onnx", help="Float model: run it on a few of the images, and see that its outputs are alive."
 )
 @model_input_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def verify(
-    *, file: str, model: str | None, input_name: str | None, layout: Layout | None, as_json: bool, **origin: Any
+    *,
+    file: str,
+    model: str | None,
+    input_name: str | None,
+    constants: dict[str, list[float]],
+    layout: Layout | None,
+    as_json: bool,
+    **claim: Any,
 ) -> None:
     """Check a tensorfile, ours or NVIDIA's: structure, values, and whether they make sense.
 
@@ -43,13 +49,14 @@ def verify(
     """
     from int8cal.check.verify import verify as verify_file
 
-    if model is None and not (input_name is None and layout is None):
+    if model is None and not (input_name is None and layout is None and not constants):
         raise click.UsageError("--input and --layout are for --model M.onnx")
     found = verify_file(
         file,
-        origin=origin_of(**origin),
+        claim=claim_of(file, **claim),
         model=model,
         input_name=input_name,
+        constants=constants,
         layout=layout,
         progress=progress.on_stderr(),
     )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from int8cal.component.inputs import FolderMapping
-    from int8cal.spec.prototext.roles import PathValue
+    from int8cal.spec.document import PathValue
 
 _OUTPUT_TAKEN = (
     "Give every request an output_dir of its own, or delete this file. To replace it: --overwrite of int8cal component."

@@ -8,14 +8,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from int8cal import manifest as manifests
-from int8cal.engine.native import map_on_threads
 from int8cal.engine.tao import file_sha256, images_sha256
-from int8cal.engine.work import FailedSample, Work
+from int8cal.engine.work import FailedSample, ImageWork, names_of
 from int8cal.errors import DataError, OutputExistsError, TensorFileError
+from int8cal.io.threads import map_on_threads
 from int8cal.manifest import Manifest, SkippedImage
 from int8cal.samples.encoded import read_encoded, sample_place
 from int8cal.tensorfile import TensorFile
-from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.layout import SKIPPED
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def _require_same(
     skipped = int((rows["batch"] == SKIPPED).sum())
     if facts.get("plan_sha256") != plan.sha256 or skipped > max_skipped:
         raise _taken(path, "is the result of another request")
-    samples = {_key_of_sample(sample): sample for sample in plan.candidates()}
+    samples = {names_of(sample): sample for sample in plan.candidates()}
     try:
         pairs = [(samples[_key_of_row(row)], row) for row in rows]  # equal plans have equal samples
     except (KeyError, IndexError) as error:
@@ -86,7 +85,7 @@ def _require_same(
 
 def _still_skipped(plan: Plan, path: str, pairs: Sequence[tuple[Sample, Any]]) -> Iterator[SkippedImage]:
     """The images that were left out, and still cannot be used; every other must be what the file was made from."""
-    work = Work(plan.arithmetic, plan.image_shape, Compression.named("none"))
+    work = ImageWork.of(plan)
 
     def unchanged(pair: tuple[Sample, Any]) -> FailedSample | bool:
         sample, row = pair
@@ -117,11 +116,6 @@ def _facts_of_nvidias_file(plan: Plan, path: str) -> dict[str, Any] | None:
     return facts if same else None
 
 
-def _key_of_sample(sample: Sample) -> tuple[int, bytes, bytes, int]:
-    frame_id = sample.frame_id.encode(errors="surrogateescape")
-    file_name = os.fsencode(sample.record.file_name) if sample.record else b""
-    return sample.source, frame_id, file_name, sample.record.offset if sample.record else -1
-
-
-def _key_of_row(row: Any) -> tuple[int, bytes, bytes, int]:
-    return int(row["source"]), bytes(row["frame_id"]), bytes(row["record_file"]), int(row["record_offset"])
+def _key_of_row(row: Any) -> tuple[int, bytes, bytes, int, int]:
+    names = bytes(row["frame_id"]), bytes(row["record_file"])
+    return int(row["source"]), *names, int(row["record_offset"]), int(row["record_crc"])

@@ -12,6 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from int8cal.engine import ENGINES
+from int8cal.types import ON_BAD_IMAGE
+
 InputType: TypeAlias = Literal["string", "uri_folder", "integer", "boolean"]
 
 NOT_DEFINED: Final = "ND"
@@ -209,7 +212,7 @@ INPUTS: Final = (
         "native: int8cal makes the batches. ray: the same on the Ray cluster of RAY_ADDRESS. tao: NVIDIA's own "
         "command, where it is installed, gets the updated spec.",
         default="native",
-        choices=("native", "ray", "tao"),
+        choices=tuple(ENGINES),
         original=False,
     ),
     ComponentInput(
@@ -225,7 +228,7 @@ INPUTS: Final = (
         "string",
         "What to do about an image that cannot be used: fail, or skip up to max_skipped of them.",
         default="fail",
-        choices=("fail", "skip"),
+        choices=ON_BAD_IMAGE,
         original=False,
     ),
     ComponentInput(

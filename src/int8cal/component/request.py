@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from int8cal.component.inputs import INPUTS, MAPPINGS, NOT_DEFINED, OUTPUT_DIR, FolderMapping
 from int8cal.component.values import given, typed
 from int8cal.errors import UsageError
-from int8cal.io.current_folder import absolute
+from int8cal.io.paths import absolute, refuse_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,6 +112,7 @@ def parse(texts: Mapping[str, str]) -> Request:
     output_dir = given(texts.get(OUTPUT_DIR))
     if output_dir is None:
         raise UsageError(f"{OUTPUT_DIR} is required", hint="Give the folder that the results go to.")
+    refuse_address(output_dir)
     values = typed({name: text for name, text in texts.items() if name != OUTPUT_DIR})
     value: dict[str, Any] = dict(values)
     if value["max_batches"] == 0:

@@ -2,9 +2,9 @@
 
     Request ──► update ──► plan ──► the engine, or the finished result of an earlier run ──► updated spec, MLflow
 
-Nothing is written before the plan stands, and every file is made in scratch space first: the output may lie on a mount
-that can neither seek nor rename. The tensorfile gets its name before the updated spec does, so that whatever ends a run
-early leaves either nothing that stands in the way of the next one, or a finished result that it finds.
+Nothing is written before the plan stands, and the tensorfile is made in scratch space: the output may lie on a mount
+that can neither seek nor rename. It gets its name before the updated spec does, so that whatever ends a run early
+leaves either nothing that stands in the way of the next one, or a finished result that it finds.
 """
 
 from __future__ import annotations
@@ -17,28 +17,26 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from int8cal import networks
 from int8cal.component import mlflow
 from int8cal.component.advice import missing_data_advised, output_taken_advised
 from int8cal.component.finished import finished
 from int8cal.component.inputs import INPUTS, MAPPINGS
 from int8cal.component.page import refuse_foreign_page, written_page
-from int8cal.errors import MissingDataError, OutputExistsError, SpecError, UsageError
-from int8cal.io.files import OutputFile
-from int8cal.pipeline import make, plan, read_spec
-from int8cal.spec.prototext.clear import without_fields
-from int8cal.spec.prototext.find import SPEC
-from int8cal.spec.prototext.roles import path_values
-from int8cal.spec.prototext.text import shown
-from int8cal.spec.prototext.update import Substitution, update_spec
+from int8cal.component.updated_spec import put_updated_spec, refuse_another_spec
+from int8cal.errors import MissingDataError, UsageError
+from int8cal.io.safe_text import shown
+from int8cal.origins.experiment import read_spec
+from int8cal.pipeline import make, plan
+from int8cal.spec.update import Substitution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from int8cal.component.request import Request
     from int8cal.manifest import Manifest
+    from int8cal.origins.experiment import Spec
     from int8cal.plans import Plan
-    from int8cal.spec.prototext.update import Update
+    from int8cal.spec.update import Update
     from int8cal.types import Progress
 
 log = logging.getLogger(__name__)
@@ -94,27 +92,18 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
     notes += _missing(request)
     _log(notes)
     with stages.timed("update"):
-        updated = _updated(request)
+        spec, updated = _updated(request)
     stale = _stale(updated)
     _log(stale)
     notes += stale
-    paths = list(path_values(updated.spec, networks.of_spec(updated.spec).path_roles))
+    paths = list(spec.path_values())
     with (
         stages.timed("plan"),
         missing_data_advised(paths, {place.mapping.role for place in request.run_paths}),
     ):
-        planned = plan(updated.spec, split=request.split, max_batches=request.max_batches, seed=request.seed)
-    with (
-        output_taken_advised(),
-        tempfile.TemporaryDirectory(prefix="int8cal-") as scratch,
-        OutputFile(
-            request.updated_spec,
-            overwrite=overwrite or _is_earlier_one(request.updated_spec, planned),
-            scratch_dir=scratch,
-            inputs=(request.spec_path,),
-            replaces=SPEC,
-        ) as spec_file,
-    ):
+        planned = plan(spec, split=request.split, max_batches=request.max_batches, seed=request.seed)
+    with output_taken_advised(), tempfile.TemporaryDirectory(prefix="int8cal-") as scratch:
+        there = refuse_another_spec(request, spec, overwrite=overwrite)
         with stages.timed("make"):
             manifest = None if overwrite else _finished(planned, request)
             if not manifest and not overwrite:
@@ -130,9 +119,8 @@ def run(request: Request, *, overwrite: bool = False, progress: Progress | None 
                 progress=progress,
                 record={"component": _component_facts(request, updated, notes, stages.seconds)},
             )
-        with open(spec_file.scratch, "wb") as file:
-            file.write(updated.spec.text.to_bytes())
-        spec_file.commit()
+        if not there:
+            put_updated_spec(request, spec, overwrite=overwrite)
     with stages.timed("report"):
         page = written_page(request.tensorfile, request.page, overwrite=overwrite)
     outcome = Outcome(request, manifest, updated, page, tuple(notes), stages.seconds)
@@ -209,30 +197,12 @@ def _stale(updated: Update) -> list[str]:
     ]
 
 
-def _updated(request: Request) -> Update:
+def _updated(request: Request) -> tuple[Spec, Update]:
     spec = read_spec(request.spec_path, request.network)
     for warning in spec.warnings:
         log.warning("%s", warning)
     substitutions = [Substitution(place.mapping.role, place.reference, place.path) for place in request.run_paths]
-    return update_spec(spec, networks.of_spec(spec).path_roles, substitutions, num_epochs=request.num_epochs)
-
-
-def _is_earlier_one(path: str, planned: Plan) -> bool:
-    """Whether ``path`` is the updated spec of an earlier run of this request: the same but for the run's paths.
-
-    Raises:
-        OutputExistsError: it is another file.
-    """
-    if os.path.islink(path) or not os.path.isfile(path):
-        return False
-    roles = planned.network.path_roles
-    try:
-        earlier = read_spec(path, planned.network.name)
-    except SpecError:
-        earlier = None
-    if earlier and without_fields(earlier.message, roles) == without_fields(planned.spec.message, roles):
-        return True
-    raise OutputExistsError("already exists, and is not the updated spec of this request", where=path)
+    return spec.updated(substitutions, num_epochs=request.num_epochs)
 
 
 def _component_facts(
@@ -276,4 +246,15 @@ def _tell_mlflow(outcome: Outcome) -> None:
             "int8cal.reused": str(manifest.reused),
         },
         files=files,
+        dataset={
+            "name": str(request.values["model_app_name"]),
+            "digest": str(manifest.facts["plan_sha256"])[:32],  # the most that tracking stores take is 36
+            "source": _data_folder(request),
+        },
     )
+
+
+def _data_folder(request: Request) -> str:
+    """The folder that the images come from: that of the training data where the validation set has none of its own."""
+    places = {place.mapping.role: place.path for place in request.run_paths}
+    return places.get(f"{request.split}_data") or places["training_data"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from int8cal.component.inputs import BY_NAME, INPUTS, NOT_DEFINED, OUTPUT_DIR, ComponentInput
 from int8cal.errors import UsageError
+from int8cal.io.paths import refuse_missing_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,6 +83,8 @@ def _value(item: ComponentInput, text: str | None) -> Value:
         return False if item.says_yes_or_no else item.default
     if "\0" in text:
         raise UsageError(f"input {item.name}: a value cannot hold a NUL character")
+    if item.type == "uri_folder":
+        refuse_missing_address(text)
     if item.type == "integer":
         return _integer(item, text)
     if item.type == "boolean" or item.says_yes_or_no:

@@ -27,10 +27,10 @@ from PIL import Image
 from int8cal.demo.experiment import experiment_spec
 from int8cal.demo.kitti import example, label, shard_name, tfrecord
 from int8cal.demo.scene import draw_scene
-from int8cal.engine.native import map_on_threads
 from int8cal.errors import OutputError, OutputExistsError, UsageError
-from int8cal.io.current_folder import absolute
+from int8cal.io.paths import absolute, refuse_address
 from int8cal.io.progress import watched
+from int8cal.io.threads import map_on_threads
 from int8cal.types import ImageHWC_u8, Progress, Size
 
 ImageFormat = Literal["png", "jpg"]
@@ -110,6 +110,7 @@ def make_dataset(
         raise UsageError(f"Seed {seed} is no unsigned 32-bit number.")
     if network.height % 16 or network.width % 16 or min(network) < 16:
         raise UsageError(f"The network's input must be a multiple of 16 in both directions, not {network}.")
+    refuse_address(os.fspath(folder))
     target = Path(absolute(os.fspath(folder)))
     _refuse_taken(target, overwrite=overwrite)
     try:

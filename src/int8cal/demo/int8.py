@@ -14,11 +14,10 @@ from int8cal.demo.subjects import Subject, TestSet
 from int8cal.models import extras
 from int8cal.models.onnx_file import load_model
 from int8cal.models.quantize import quantize
-from int8cal.models.ranges import Method
 from int8cal.models.session import open_session
 from int8cal.pipeline import make, plan
 from int8cal.tensorfile import TensorFile
-from int8cal.types import Progress
+from int8cal.types import MethodChoice, Progress
 
 Shown: TypeAlias = Callable[[str], Progress | None]
 """What is counted → where its progress is shown."""
@@ -67,7 +66,7 @@ def verify_with_model(verification: Verification, model: Path) -> Verification:
 
 
 def int8_score(
-    subject: Subject, tensorfile: Path, test: TestSet, out: Path, *, method: Method, progress: Progress | None
+    subject: Subject, tensorfile: Path, test: TestSet, out: Path, *, method: MethodChoice, progress: Progress | None
 ) -> float:
     """Quantise a subject's model with a tensorfile, and score the INT8 model, which stays at ``out``.
 
@@ -76,7 +75,9 @@ def int8_score(
         UnavailableError: the extra ``quantize`` is not installed.
     """
     with TensorFile(tensorfile) as images:
-        quantize(subject.model, images, out, method=method, agreement=False, overwrite=True, progress=progress)
+        quantize(
+            subject.model, images, out, method=method, agreement=False, force=True, overwrite=True, progress=progress
+        )
     return test.score(predictor(out))
 
 

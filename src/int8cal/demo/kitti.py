@@ -8,8 +8,7 @@ from math import atan2
 
 from int8cal.demo.actors import ACTORS
 from int8cal.demo.scene import SceneObject
-from int8cal.samples.example import Example
-from int8cal.samples.tfrecord import frame_record
+from int8cal.samples.tfrecord import Example, frame_record
 from int8cal.types import Size
 
 HALF_TURN = 3.14159

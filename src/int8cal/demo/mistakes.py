@@ -9,10 +9,10 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
+from int8cal.io.file_kinds import TENSORFILE
 from int8cal.io.files import OutputFile
 from int8cal.preprocess import imagenet
 from int8cal.tensorfile.chunks import Compression
-from int8cal.tensorfile.layout import TENSORFILE
 from int8cal.tensorfile.writer import TensorFileWriter
 from int8cal.types import ImageCHW_f32, ImageHWC_u8
 

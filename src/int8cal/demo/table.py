@@ -10,7 +10,7 @@ from int8cal.check.verify import Verification, verify
 from int8cal.demo.int8 import Prepared, Shown, int8_score, predictor, verify_with_model
 from int8cal.demo.mistakes import MISTAKES, write_mistaken
 from int8cal.demo.subjects import BATCH_SIZE, TestSet
-from int8cal.models.ranges import Method
+from int8cal.types import MethodChoice
 
 FLOAT, RIGHT = "float model", "right"
 
@@ -27,13 +27,13 @@ class Row:
     """
 
     data: str
-    scores: Mapping[Method, float]
+    scores: Mapping[MethodChoice, float]
     verified: Verification | None = None
     verified_with_model: Verification | None = None
 
 
 def rows(
-    prepared: Prepared, test: TestSet, shown: Shown, *, methods: Sequence[Method], mistakes: bool = False
+    prepared: Prepared, test: TestSet, shown: Shown, *, methods: Sequence[MethodChoice], mistakes: bool = False
 ) -> Iterator[Row]:
     """Score the float model, the INT8 models of the right tensorfile and, if asked, those of wrong ones.
 
@@ -51,7 +51,7 @@ def rows(
     yield Row(FLOAT, dict.fromkeys(methods, test.score(predictor(subject.model))))
 
     def row(data: str, tensorfile: Path, verified: Verification) -> Row:
-        scores: dict[Method, float] = {}
+        scores: dict[MethodChoice, float] = {}
         for method in methods:
             progress = shown(f"images for the {subject.name} ({data}, {method})")
             out = prepared.data / "int8.onnx"

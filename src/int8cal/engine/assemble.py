@@ -1,25 +1,113 @@
-"""Results in order → full batches in the file, with the rule for bad images."""
+"""The engines that make chunks: their results, in order, → full batches in the file, with the rule for bad images."""
 
 from __future__ import annotations
 
 import logging
 import os
+from abc import ABC, abstractmethod
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from int8cal.engine.work import EncodedSample, FailedSample
+from int8cal import manifest
+from int8cal.engine import Made
+from int8cal.engine.journal import Journal, journal_path, resumed
+from int8cal.engine.work import ChunkWork, EncodedSample, FailedSample, ImageWork
 from int8cal.errors import DataError
-from int8cal.tensorfile.layout import SKIPPED, SampleRow
+from int8cal.io.paths import require_free_space
+from int8cal.io.progress import watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
+    from contextlib import AbstractContextManager
 
-    from int8cal.samples.samples import Sample
+    from int8cal.engine import Job
+    from int8cal.plans import Plan
+    from int8cal.tensorfile.layout import SampleRow
+    from int8cal.tensorfile.shards import TensorFileOutput
     from int8cal.tensorfile.writer import TensorFileWriter
 
 log = logging.getLogger(__name__)
 
-OnBadImage: TypeAlias = Literal["fail", "skip"]
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class ChunkEngine(ABC):
+    """An engine (`int8cal.engine.Engine`) that does the work of every image by itself, wherever that is."""
+
+    name: ClassVar[str]
+    takes_address: ClassVar[bool] = False
+    lacks: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def stream(
+        self, plan: Plan, work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None
+    ) -> Generator[_Result]:
+        """Do ``work`` on every item and yield the results in the order of the items; closing it ends the work.
+
+        Args:
+            plan: what the work is for.
+            work: a function free of state.
+            items: taken as they are needed.
+            workers: how many are worked on at the same time; None: as many as there are processors.
+        """
+
+    def check(self, plan: Plan) -> None:  # noqa: B027 - others may have something to refuse
+        """Every plan can be made."""
+
+    def scratch_folder(self, wanted: str | None) -> AbstractContextManager[str | None]:
+        """The one that is wanted."""
+        return nullcontext(wanted)
+
+    def make(self, job: Job, output: TensorFileOutput) -> Made:
+        """Chunks in order, new ones and kept ones, into the file."""
+        plan, nbytes = job.plan, int(job.plan.nbytes * job.compression.typical_ratio)
+        all_of_them = job.max_skipped > 0 and plan.max_batches == -1  # without the bad images there may be fewer
+        with _journal(job, output.path, nbytes) if job.resume else nullcontext() as journal:
+            output.require_space(nbytes)
+            work = ChunkWork(ImageWork.of(plan), job.compression)
+            samples = plan.candidates(None if job.max_skipped else plan.image_count)
+            if journal:
+                results = resumed(partial(self.stream, plan), journal, work, samples, job.workers)
+            else:
+                results = self.stream(plan, work, samples, job.workers)
+            with (
+                output.writer(plan.shape, job.compression, plan.batch_count) as writer,
+                closing(results),
+                watched(job.progress, plan.image_count) as advance,
+            ):
+                done = assemble(
+                    results,
+                    writer,
+                    batch_size=plan.batch_size,
+                    batches=None if all_of_them else plan.batch_count,
+                    max_skipped=job.max_skipped,
+                    advance=advance,
+                )
+                facts = manifest.facts(plan, job.compression, batches=done.batches, skipped=len(done.skipped))
+                facts = writer.finish(facts, done.rows)
+        kept = {"images_reused": journal.reused, "images_changed": journal.changed} if journal else {}
+        return Made(
+            facts,
+            images=len(done.rows),
+            rows=done.rows,
+            skipped=done.skipped,
+            run={"workers": job.workers, **kept},
+            then=journal.remove if journal else None,
+        )
+
+
+def _journal(job: Job, out: str, nbytes: int) -> Journal:
+    """Where the finished images of a plan are kept, ``nbytes`` in the end, with all on which their chunks depend."""
+    plan = job.plan
+    identity = {"plan_sha256": plan.sha256, "compression": job.compression.name, **manifest.encoder_versions()}
+    path = journal_path(out, identity)
+    kept = os.path.getsize(path) if os.path.exists(path) else 0
+    require_free_space(os.path.dirname(path), 2 * nbytes - kept)  # the output grows beside it
+    image_bytes = plan.nbytes // plan.image_count
+    return Journal(path, identity, samples=len(plan.order), batch_size=plan.batch_size, image_bytes=image_bytes)
 
 
 @dataclass
@@ -85,17 +173,7 @@ def assemble(
 def _write_batch(batch: list[EncodedSample], writer: TensorFileWriter, done: Assembled) -> None:
     for position, result in enumerate(batch):
         writer.append(result.chunk)
-        done.rows.append(
-            _row(
-                result.sample,
-                batch=done.batches,
-                position=position,
-                height=result.height,
-                width=result.width,
-                encoded_bytes=result.encoded_bytes,
-                sha256=result.sha256,
-            )
-        )
+        done.rows.append(result.row(done.batches, position))
     done.batches += 1
 
 
@@ -110,32 +188,4 @@ def _skip(failed: FailedSample, done: Assembled, max_skipped: int) -> None:
         ) from failed.error
     log.warning("skipped %s: %s", failed.error.where, failed.error.message)
     done.skipped.append(failed)
-    done.rows.append(
-        _row(failed.sample, batch=SKIPPED, position=SKIPPED, height=0, width=0, encoded_bytes=0, sha256=bytes(32))
-    )
-
-
-def _row(
-    sample: Sample,
-    *,
-    batch: int,
-    position: int,
-    height: int,
-    width: int,
-    encoded_bytes: int,
-    sha256: bytes,
-) -> SampleRow:
-    record = sample.record
-    return SampleRow(
-        batch=batch,
-        position=position,
-        source=sample.source,
-        frame_id=sample.frame_id.encode(errors="surrogateescape"),
-        record_file=os.fsencode(record.file_name) if record else b"",
-        record_offset=record.offset if record else -1,
-        record_crc=record.crc if record else 0,
-        height=height,
-        width=width,
-        encoded_bytes=encoded_bytes,
-        sha256=sha256,
-    )
+    done.rows.append(failed.row)

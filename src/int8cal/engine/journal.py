@@ -1,4 +1,7 @@
-"""The journal of a run: finished images on the disk, so that an interrupted run can go on.
+"""Going on after an interruption: the journal of a run keeps finished images on the disk.
+
+A kept result may stand in for new work only while its source image has the bytes that it was made from, so the engine
+reads and hashes that image again. The ordered writer never notices where a chunk came from.
 
 A file that only grows: a header that says which plan, encoded by which versions, and one entry per image, each with its
 own checksums. A run that is killed leaves at worst a torn last entry, which the next one cuts off. An entry of a sample
@@ -12,30 +15,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import stat
 import struct
 import zlib
 from array import array
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
-from int8cal.engine.work import EncodedSample
-from int8cal.errors import OutputError
-from int8cal.io.current_folder import absolute
-from int8cal.io.files import kind_of_file, output_errors
+from int8cal.engine.work import ChunkWork, EncodedSample, FailedSample, ImageFacts
+from int8cal.errors import DataError, OutputError
+from int8cal.io.paths import absolute, flush, kind_of_file, output_errors
+from int8cal.samples.encoded import read_encoded, sample_place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
     from int8cal.samples.samples import Sample
 
+log = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
 _MOVE = "Move it away, or leave out --resume."
 _HINT = "Check free space, quota and permissions of the folder, or leave out --resume."
-_MAGIC = b"int8cal journal 1\n"
+_MAGIC = b"int8cal journal 2\n"
 _LENGTH = struct.Struct("<I")
 _CRC = struct.Struct("<I")
-_HEAD = struct.Struct("<QIIQ32sQI")
+_HEAD = struct.Struct("<QIIQ32s16sQI")
 _LONGEST_NAME = 255
 _CHUNK_SLACK = 1 << 16
 """Bytes by which compression may fail, beyond twice the size of the image."""
@@ -45,12 +55,15 @@ class _Head(NamedTuple):
     """What an entry says before its chunk, in the order of `_HEAD`."""
 
     number: int
-    height: int
-    width: int
-    encoded_bytes: int
-    sha256: bytes
+    facts: ImageFacts
+    checksum: bytes
     chunk_bytes: int
     chunk_crc: int
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> _Head:
+        number, *facts, checksum, size, crc = _HEAD.unpack(packed)
+        return cls(number, ImageFacts(*facts), checksum, size, crc)
 
 
 def journal_path(out: str, identity: Mapping[str, Any]) -> str:
@@ -108,14 +121,20 @@ class Journal:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        os.close(self._file)
         if self._end == len(self._header):  # nothing worth keeping
             self.remove()
+        self._close()
 
     def remove(self) -> None:
         """Delete the journal: the output is complete."""
+        self._close()  # network file systems keep an open file under a hidden name
         with suppress(FileNotFoundError):
             os.unlink(self.path)
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
 
     def sha256(self, index: int) -> bytes | None:
         """SHA-256 of the source image that the kept chunk of a sample was made from; None: no chunk is kept."""
@@ -123,7 +142,7 @@ class Journal:
             return None
         with output_errors(self.path, "cannot keep finished images", hint=_HINT):
             head = self._head(self._offsets[index])
-        return head.sha256 if head else None
+        return head.facts.sha256 if head else None
 
     def read(self, index: int, sample: Sample) -> EncodedSample | None:
         """The kept result of a sample that has one; None when the disk did not keep it well."""
@@ -133,19 +152,11 @@ class Journal:
             chunk = os.pread(self._file, head.chunk_bytes, offset + _HEAD.size + _CRC.size) if head else b""
         if head is None or len(chunk) != head.chunk_bytes or zlib.crc32(chunk) != head.chunk_crc:
             return None
-        return EncodedSample(sample, chunk, head.height, head.width, head.encoded_bytes, head.sha256)
+        return EncodedSample(sample, chunk, head.facts, head.checksum)
 
     def append(self, index: int, result: EncodedSample) -> None:
         """Keep a result; an earlier one of the same sample no longer counts."""
-        head = _HEAD.pack(
-            index,
-            result.height,
-            result.width,
-            result.encoded_bytes,
-            result.sha256,
-            len(result.chunk),
-            zlib.crc32(result.chunk),
-        )
+        head = _HEAD.pack(index, *result.facts, result.checksum, len(result.chunk), zlib.crc32(result.chunk))
         with output_errors(self.path, "cannot keep finished images", hint=_HINT):
             start = self._end
             self._write(head + _CRC.pack(zlib.crc32(head)))
@@ -153,7 +164,7 @@ class Journal:
             self._offsets[index] = start
             self._unflushed += 1
             if self._unflushed == self._batch_size:
-                os.fsync(self._file)
+                flush(self._file)
                 self._unflushed = 0
 
     def _write(self, content: bytes) -> None:
@@ -167,7 +178,7 @@ class Journal:
         """Nothing in a journal is looked at again but its checksums, so it must be of this user's making."""
         status = os.fstat(self._file)
         if not stat.S_ISREG(status.st_mode):
-            raise self._refusal("is no regular file")
+            raise self._refusal("is not a regular file")
         if status.st_uid != os.geteuid() or status.st_mode & 0o022 or status.st_nlink != 1:
             raise self._refusal("belongs to another user, or others can write to it")
 
@@ -200,7 +211,7 @@ class Journal:
         if len(content) != _HEAD.size + _CRC.size:
             return None
         packed, (crc,) = content[: _HEAD.size], _CRC.unpack_from(content, _HEAD.size)
-        head = _Head(*_HEAD.unpack(packed))
+        head = _Head.unpacked(packed)
         return head if zlib.crc32(packed) == crc and head.chunk_bytes <= self._max_chunk_bytes else None
 
 
@@ -212,10 +223,87 @@ def _opened(path: str) -> int:
     except FileExistsError:
         kind = kind_of_file(path)
         if kind not in {None, "a file"}:
-            raise OutputError(f"is no regular file but {kind}", where=path, hint=_MOVE) from None
+            raise OutputError(f"is not a regular file but {kind}", where=path, hint=_MOVE) from None
         return os.open(path, flags)
 
 
 def _header(identity: Mapping[str, Any]) -> bytes:
     text = json.dumps(identity, sort_keys=True).encode()
     return _MAGIC + _LENGTH.pack(len(text)) + text
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A sample whose chunk is kept, and the SHA-256 of the image that it was made from."""
+
+    sample: Sample
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """A sample whose image still is the one that its kept chunk was made from."""
+
+    sample: Sample
+
+
+ReuseResult: TypeAlias = EncodedSample | FailedSample | Unchanged
+
+
+@dataclass(frozen=True)
+class WorkUnlessKnown:
+    """`ChunkWork` for samples without a kept chunk; for the others no more than a look at whether they changed."""
+
+    work: ChunkWork
+
+    def __call__(self, item: Sample | Known) -> ReuseResult:
+        """The image's chunk, or that the kept one may be used."""
+        if not isinstance(item, Known):
+            return self.work(item)
+        with suppress(DataError):  # found, and told, again by the work
+            if hashlib.sha256(read_encoded(item.sample)).digest() == item.sha256:
+                return Unchanged(item.sample)
+        return self.work(item.sample)
+
+
+class _Stream(Protocol):
+    """What does the work: see `int8cal.engine.assemble.ChunkEngine.stream`."""
+
+    def __call__(
+        self, work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None
+    ) -> Generator[_Result]: ...
+
+
+def resumed(
+    stream: _Stream, journal: Journal, work: ChunkWork, samples: Iterable[Sample], workers: int | None
+) -> Generator[EncodedSample | FailedSample]:
+    """The results of a stream, kept ones among them; new ones are kept.
+
+    Args:
+        stream: the engine.
+        journal: what is kept.
+        work: what is done for one image.
+        samples: all samples of the plan, in order.
+        workers: as the engine understands it.
+    """
+
+    def items() -> Generator[Sample | Known]:
+        for index, sample in enumerate(samples):
+            sha256 = journal.sha256(index)
+            yield Known(sample, sha256) if sha256 else sample
+
+    with closing(stream(WorkUnlessKnown(work), items(), workers)) as results:
+        for index, result in enumerate(results):
+            kept = journal.read(index, result.sample) if isinstance(result, Unchanged) else None
+            if kept:
+                journal.reused += 1
+                yield kept
+                continue
+            made = work(result.sample) if isinstance(result, Unchanged) else result
+            if isinstance(made, EncodedSample):  # what failed was not made again, and has an error of its own
+                if journal.sha256(index) and not isinstance(result, Unchanged):
+                    place = sample_place(result.sample)
+                    log.warning("%s has changed since the interrupted run: it is made again", place)
+                    journal.changed.append(place)
+                journal.append(index, made)
+            yield made

@@ -1,73 +1,27 @@
-"""The engine of one machine: a pool of threads, and results in order.
-
-Decoding, arithmetic and compression release the GIL, so threads are enough. A bounded window keeps memory flat however
-many samples are asked for. Every thread is there before the first result, or the work does not begin: a pool grows when
-it likes, and a thread that cannot be had would end a long run in its middle. To make do with fewer would be worse: what
-refuses a thread is a limit, and a run that has used it up fails at the next thing that it needs.
-"""
+"""The engine of one machine: the threads of this process."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from threading import Event
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from int8cal.engine.cores import usable_cores
-from int8cal.errors import UsageError
+from int8cal.engine.assemble import ChunkEngine
+from int8cal.io.threads import map_on_threads
 
-_WINDOW_PER_WORKER = 2
+if TYPE_CHECKING:
+    from int8cal.plans import Plan
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def map_on_threads(work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None) -> Generator[_Result]:
-    """Do ``work`` on every item and yield the results in the order of the items.
+class NativeEngine(ChunkEngine):
+    """Threads of this process."""
 
-    At most ``2 * workers`` items are under way or waiting to be taken. Closing the iterator early (an error, an
-    interrupt) drops what has not begun and waits for the images in hand.
+    name = "native"
 
-    Args:
-        work: releases the GIL where it costs.
-        items: taken as they are needed.
-        workers: threads; None: the processors that this process may use.
-
-    Raises:
-        UsageError: the system does not give this process so many threads.
-    """
-    workers = workers or usable_cores()
-    waiting = iter(items)
-    first = list(islice(waiting, _WINDOW_PER_WORKER * workers))
-    if not first:
-        return
-    threads = min(workers, len(first))
-    with ThreadPoolExecutor(threads, thread_name_prefix="int8cal") as pool:
-        _start_all(pool, threads)
-        window: deque[Future[_Result]] = deque(pool.submit(work, item) for item in first)
-        try:
-            while window:
-                result = window.popleft().result()
-                window.extend(pool.submit(work, item) for item in islice(waiting, 1))
-                yield result
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_all(pool: ThreadPoolExecutor, threads: int) -> None:
-    """Have the pool start every thread that it may have."""
-    release = Event()
-    try:
-        for started in range(threads):
-            try:
-                pool.submit(release.wait)  # one that waits is not idle: the next one needs another thread
-            except RuntimeError as error:
-                raise UsageError(
-                    f"the system gave this process {started} of the {threads} threads that were to work ({error})",
-                    hint="Raise the limit on threads or memory (ulimit -u, ulimit -v, pids of a container), "
-                    "or give calibration_tensorfile a smaller --workers.",
-                ) from error
-    finally:
-        release.set()
+    def stream(
+        self, plan: Plan, work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None
+    ) -> Generator[_Result]:
+        """See `map_on_threads`."""
+        return map_on_threads(work, items, workers)

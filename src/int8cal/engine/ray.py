@@ -13,15 +13,19 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from int8cal.engine.assemble import ChunkEngine
 from int8cal.engine.ray_cluster import RayCluster, connected, last_line
-from int8cal.engine.versions import encoder_versions
 from int8cal.errors import DataError, MissingDataError, UnavailableError
-from int8cal.io.current_folder import absolute
 from int8cal.io.optional import need
+from int8cal.io.paths import absolute
 from int8cal.io.safe_text import printable
 from int8cal.io.signals import uninterrupted
+from int8cal.manifest import encoder_versions
+
+if TYPE_CHECKING:
+    from int8cal.plans import Plan
 
 IMAGES_PER_TASK = 4
 TASKS_PER_WORKER = 2
@@ -31,6 +35,27 @@ _RETRIES = 3
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+class RayEngine(ChunkEngine):
+    """A Ray cluster.
+
+    Args:
+        address: of the cluster, ``head:6379`` or ``auto``; None: ``RAY_ADDRESS`` of the environment, or else a cluster
+            of this machine alone, for the time of the run.
+    """
+
+    name = "ray"
+    takes_address = True
+
+    def __init__(self, address: str | None = None) -> None:
+        self._address = address
+
+    def stream(
+        self, plan: Plan, work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None
+    ) -> Generator[_Result]:
+        """See `map_on_ray`."""
+        return map_on_ray(work, items, workers, address=self._address, places=plan.places())
 
 
 def map_on_ray(

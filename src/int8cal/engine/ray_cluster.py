@@ -24,10 +24,10 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
-from int8cal.engine.cores import usable_cores
 from int8cal.errors import Int8calError, UnavailableError, UsageError
 from int8cal.io.optional import need
 from int8cal.io.signals import STOPPING, uninterrupted
+from int8cal.io.threads import usable_cores
 
 log = logging.getLogger(__name__)
 

@@ -20,21 +20,26 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from int8cal import networks
+from int8cal.engine import Made
 from int8cal.errors import TensorFileError, UnavailableError, UsageError
 from int8cal.io.files import write_file
+from int8cal.manifest import reference_facts
+from int8cal.origins.experiment import Spec
 from int8cal.samples.encoded import read_encoded
 from int8cal.tensorfile import TensorFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from int8cal.networks.network import ReferenceCommand
+    from int8cal.engine import Job
+    from int8cal.network_kit.network import ReferenceCommand
     from int8cal.plans import Plan
+    from int8cal.tensorfile.shards import TensorFileOutput
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +48,31 @@ _SECONDS_TO_END = 10.0
 _SECONDS_FOR_HELP = 60.0
 _LINE_CHARACTERS = 1 << 16
 _LAUNCHER = "tao"
+
+
+class TaoEngine:
+    """NVIDIA's own command."""
+
+    name: ClassVar[str] = "tao"
+    takes_address: ClassVar[bool] = False
+    lacks: ClassVar[frozenset[str]] = frozenset({"on_bad_image", "resume", "shards", "workers", "compression"})
+
+    def check(self, plan: Plan) -> None:
+        """See `invocation_of`."""
+        invocation_of(plan)
+
+    def scratch_folder(self, wanted: str | None) -> tempfile.TemporaryDirectory[str]:
+        """See `safe_folder`."""
+        return safe_folder(wanted)
+
+    def make(self, job: Job, output: TensorFileOutput) -> Made:
+        """Run the command. What it comes to is told, whatever that is: the record holds its exit code."""
+        plan = job.plan
+        result = run(invocation_of(plan), plan, output.scratch, os.path.dirname(output.scratch))
+        told: dict[str, Any] = {"command": list(result.arguments), "exit_code": result.exit_code}
+        if not result.problem:
+            told |= {"tensorfile_sha256": file_sha256(output.scratch), "images_sha256": images_sha256(plan)}
+        return Made(reference_facts(plan), images=plan.image_count, run=told, problem=result.problem)
 
 
 @dataclass(frozen=True)
@@ -60,7 +90,15 @@ class Result:
     problem: str | None
 
 
-def command_of(plan: Plan) -> ReferenceCommand:
+@dataclass(frozen=True)
+class Invocation:
+    """NVIDIA's command, and the spec that it gets."""
+
+    command: ReferenceCommand
+    spec: Spec
+
+
+def invocation_of(plan: Plan) -> Invocation:
     """NVIDIA's command for a plan.
 
     Raises:
@@ -68,19 +106,19 @@ def command_of(plan: Plan) -> ReferenceCommand:
         UsageError: the plan has what the command has no option for: a seed or batch size of its own, another source of
             images, or another choice than the network's default.
     """
-    command = plan.network.reference_command
-    if command is None:
+    spec = plan.origin
+    command = spec.network.reference_command if isinstance(spec, Spec) else None
+    if command is None or not isinstance(spec, Spec):
         having = " and ".join(network.name for network in networks.all_networks() if network.reference_command)
         raise UnavailableError(
-            f"NVIDIA has no calibration_tensorfile command for {plan.network.name}",
+            f"NVIDIA has no calibration_tensorfile command for {spec.name}",
             hint=f"Use the engine native; NVIDIA's command exists for {having}.",
         )
-    message = plan.spec.message
     chosen = {
-        "seed": plan.seed != plan.network.seed(message),
-        "batch_size": plan.batch_size != plan.network.batch_size(message),
+        "seed": plan.seed != spec.network.seed(spec.message),
+        "batch_size": plan.batch_size != spec.network.batch_size(spec.message),
         "cal_image_dir": plan.folder is not None,
-        **{option.name: plan.options.get(option.name) != option.default for option in plan.network.options},
+        **{option.name: plan.options.get(option.name) != option.default for option in spec.network.options},
     }
     if any(chosen.values()):
         named = ", ".join(name for name, is_chosen in chosen.items() if is_chosen)
@@ -88,7 +126,7 @@ def command_of(plan: Plan) -> ReferenceCommand:
             f"NVIDIA's command has no option {named}",
             hint="Leave it out, set it in the spec, or use the engine native.",
         )
-    return command
+    return Invocation(command, spec)
 
 
 def safe_folder(parent: str | None) -> tempfile.TemporaryDirectory[str]:
@@ -102,11 +140,11 @@ def safe_folder(parent: str | None) -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="int8cal-tao-", dir=safe)
 
 
-def run(command: ReferenceCommand, plan: Plan, out: str, folder: str) -> Result:
+def run(invocation: Invocation, plan: Plan, out: str, folder: str) -> Result:
     """Have NVIDIA's command make the tensorfile of a plan, and look at what it made.
 
     Args:
-        command: see `command_of`.
+        invocation: see `invocation_of`.
         plan: what to make; its count and shape are what the result is held against.
         out: the file to make, in ``folder``.
         folder: see `safe_folder`; the launcher's container must see it.
@@ -115,7 +153,8 @@ def run(command: ReferenceCommand, plan: Plan, out: str, folder: str) -> Result:
         UnavailableError: the command is not installed, or cannot be started.
     """
     spec = os.path.join(folder, "spec.txt")
-    write_file(spec, plan.spec.text.to_bytes())
+    write_file(spec, invocation.spec.document.to_bytes())
+    command = invocation.command
     arguments = [*find_program(command), command.spec_option, spec, command.output_option, out]
     arguments += ["--max_batches", str(plan.max_batches)]
     if plan.split == "validation":
@@ -231,7 +270,7 @@ def _unsoundness(path: str, plan: Plan) -> str | None:
             finite = all(bool(np.isfinite(batch).all()) for batch in file)
     except TensorFileError as error:
         return f"{ended} made no sound tensorfile: {error.message}"
-    wanted = (plan.batches, *plan.shape)
+    wanted = (plan.batch_count, *plan.shape)
     if found != wanted:
         return f"{ended} its file is {found} (batches, B, C, H, W), not {wanted}"
     return None if finite else f"{ended} its file holds values that are no numbers"

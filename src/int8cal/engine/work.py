@@ -1,22 +1,57 @@
-"""What is done for one image, from its file to its chunk. Every engine runs this very function."""
+"""What is done for one image: from its file to its tensor, and from that to its chunk. Every engine runs these."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
 from int8cal.errors import DataError, ImageError, OutOfMemoryError
 from int8cal.samples.encoded import read_encoded, sample_place
+from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
+from int8cal.tensorfile.layout import SKIPPED, SampleRow
 
 if TYPE_CHECKING:
-    from int8cal.networks.network import Arithmetic
+    from int8cal.network_kit.network import Arithmetic
+    from int8cal.plans import Plan
     from int8cal.samples.samples import Sample
     from int8cal.tensorfile.chunks import Compression
     from int8cal.types import ImageCHW_f32
+
+
+class ImageFacts(NamedTuple):
+    """What is recorded of an image file, in the order of the columns of `SampleRow`."""
+
+    height: int
+    """Height of the decoded image in pixels."""
+    width: int
+    """Width of the decoded image in pixels."""
+    encoded_bytes: int
+    """Size of the image file in bytes."""
+    sha256: bytes
+    """SHA-256 of the image file, 32 bytes."""
+
+
+_NO_FACTS = ImageFacts(0, 0, 0, bytes(32))
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image, ready for the network.
+
+    Attributes:
+        sample: what it is.
+        tensor: the network input, float32 (C, H, W), C-contiguous, every value finite.
+        facts: of its file.
+    """
+
+    sample: Sample
+    tensor: ImageCHW_f32
+    facts: ImageFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +61,18 @@ class EncodedSample:
     Attributes:
         sample: what it is.
         chunk: bytes of its HDF5 chunk.
-        height, width: size of the decoded image in pixels.
-        encoded_bytes: size of the image file.
-        sha256: SHA-256 of the image file.
+        facts: of its file.
+        checksum: of its tensor, see `int8cal.tensorfile.checksums`.
     """
 
     sample: Sample
     chunk: bytes
-    height: int
-    width: int
-    encoded_bytes: int
-    sha256: bytes
+    facts: ImageFacts
+    checksum: bytes
+
+    def row(self, batch: int, position: int) -> SampleRow:
+        """Its row of the sample table."""
+        return SampleRow(batch, position, *names_of(self.sample), *self.facts, self.checksum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +82,45 @@ class FailedSample:
     sample: Sample
     error: DataError
 
+    @property
+    def row(self) -> SampleRow:
+        """Its row of the sample table, when it is left out."""
+        return SampleRow(SKIPPED, SKIPPED, *names_of(self.sample), *_NO_FACTS, bytes(IMAGE_BYTES))
+
+
+def names_of(sample: Sample) -> tuple[int, bytes, bytes, int, int]:
+    """Which sample it is, in the columns of `SampleRow`: source, frame_id, record_file, record_offset, record_crc."""
+    frame_id, record = sample.frame_id.encode(errors="surrogateescape"), sample.record
+    if record is None:
+        return sample.source, frame_id, b"", -1, 0
+    return sample.source, frame_id, os.fsencode(record.file_name), record.offset, record.crc
+
 
 @dataclass(frozen=True)
-class Work:
-    """Image → chunk, for all images of a run. Free of state: safe on many threads.
+class ImageWork:
+    """Sample → tensor, for all images of a run. Free of state: safe on many threads.
 
     Attributes:
         arithmetic: the network's arithmetic.
         shape: (C, H, W) that every image must have in the end.
-        compression: how its chunk is encoded.
     """
 
     arithmetic: Arithmetic
     shape: tuple[int, int, int]
-    compression: Compression
 
-    def __call__(self, sample: Sample) -> EncodedSample | FailedSample:
-        """The image's chunk; a `FailedSample` when the image or its record cannot be used.
+    @classmethod
+    def of(cls, plan: Plan) -> Self:
+        """That of a plan."""
+        return cls(plan.arithmetic, plan.image_shape)
+
+    def __call__(self, sample: Sample) -> Image | FailedSample:
+        """The image's tensor; a `FailedSample` when the image or its record cannot be used.
 
         Raises:
             OutOfMemoryError: there is too little memory for the image, which may well be sound.
         """
         try:
-            return self._encode(sample)
+            return self.image(sample)
         except DataError as error:
             if error.where is None:
                 error.where = sample_place(sample)
@@ -76,20 +128,19 @@ class Work:
         except MemoryError as error:
             raise OutOfMemoryError.of(error, "for an image", where=sample_place(sample)) from error
 
-    def _encode(self, sample: Sample) -> EncodedSample:
+    def image(self, sample: Sample) -> Image:
+        """The image's tensor.
+
+        Raises:
+            DataError: the image or its record cannot be used.
+        """
         encoded = read_encoded(sample)
-        image = self.arithmetic.decode(encoded, sample)
-        size = self.arithmetic.size(image)
-        tensor = self.arithmetic.to_tensor(image, sample)
+        decoded = self.arithmetic.decode(encoded, sample)
+        size = self.arithmetic.size(decoded)
+        tensor = self.arithmetic.to_tensor(decoded, sample)
         self._require_usable(tensor)
-        return EncodedSample(
-            sample=sample,
-            chunk=self.compression.encode(tensor),
-            height=size.height,
-            width=size.width,
-            encoded_bytes=len(encoded),
-            sha256=hashlib.sha256(encoded).digest(),
-        )
+        facts = ImageFacts(size.height, size.width, len(encoded), hashlib.sha256(encoded).digest())
+        return Image(sample, tensor, facts)
 
     def _require_usable(self, tensor: ImageCHW_f32) -> None:
         """What every arithmetic promises, and none may break: one bad value would ruin a calibration."""
@@ -102,6 +153,30 @@ class Work:
                 f"the arithmetic {self.arithmetic.name} makes values of it that are no finite numbers",
                 hint="Look at the means and factors of the spec.",
             )
+
+
+@dataclass(frozen=True)
+class ChunkWork:
+    """Sample → chunk, for all images of a run. Free of state: safe on many threads.
+
+    Attributes:
+        image: sample → tensor.
+        compression: tensor → chunk.
+    """
+
+    image: ImageWork
+    compression: Compression
+
+    def __call__(self, sample: Sample) -> EncodedSample | FailedSample:
+        """The image's chunk; errors as `ImageWork`."""
+        image = self.image(sample)
+        if isinstance(image, FailedSample):
+            return image
+        try:
+            chunk, checksum = self.compression.encode(image.tensor), image_checksum(image.tensor)
+            return EncodedSample(sample, chunk, image.facts, checksum)
+        except MemoryError as error:
+            raise OutOfMemoryError.of(error, "for an image", where=sample_place(sample)) from error
 
 
 def _all_finite(tensor: ImageCHW_f32) -> bool:

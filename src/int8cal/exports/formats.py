@@ -2,60 +2,50 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import shutil
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Literal, TypeAlias, get_args
+from typing import IO, Any
 
 import numpy as np
 
-from int8cal.errors import OutputError, OutputExistsError, UsageError
-from int8cal.io.current_folder import absolute
-from int8cal.io.file_kinds import FileKind, beginning_with
-from int8cal.io.files import OutputFile, output_errors, require_free_space
+from int8cal.errors import UsageError
+from int8cal.exports.readers import Rebatched
+from int8cal.io.file_kinds import NPY, NPZ, POLYGRAPHY_SCRIPT, TENSORFILE
+from int8cal.io.files import OutputFile
+from int8cal.io.folders import new_folder
+from int8cal.io.paths import absolute, given_path, output_errors, require_free_space
 from int8cal.io.progress import watched
-from int8cal.models.session import Layout
 from int8cal.tensorfile import TensorFile
-from int8cal.tensorfile.adapters import BatchSource, Rebatched
+from int8cal.tensorfile.batches import BatchesLike, opened
+from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
 from int8cal.tensorfile.chunks import Compression
-from int8cal.tensorfile.layout import PARTS, TENSORFILE, SampleRow
+from int8cal.tensorfile.layout import PARTS, SAMPLE_FIELDS_1, SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
-from int8cal.types import BatchNCHW_f32, Progress
-
-Format: TypeAlias = Literal["npz", "npy", "raw", "polygraphy", "tensorfile"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+from int8cal.types import FORMATS, Batches, BatchNCHW_f32, Format, Layout, Progress
 
 _WITH_BATCHES = frozenset({"polygraphy", "tensorfile"})
 _WITH_NAME = ("npz", "polygraphy")
 DEFAULT_NAME = "input_1"
 _INPUT_LIST = "input_list.txt"
+_RAW_NAMES = re.compile(rf"\d{{8,}}\.raw|{re.escape(_INPUT_LIST)}")
 
 _POLYGRAPHY_SCRIPT = '''\
 """Polygraphy data loader made by int8cal: polygraphy … --data-loader-script this_file.py"""
 
 import os
 
-from int8cal import TensorFile
+from int8cal import TensorFile, readers
 
 
 def load_data():
     file = TensorFile(os.path.join(os.path.dirname(os.path.abspath(__file__)), {path}))
-    return file{rebatch}.polygraphy({name})
+    return readers.polygraphy({batches}, {name})
 '''
 
-_KINDS = {
-    "npz": FileKind("npz file", beginning_with(rb"PK\x03\x04")),
-    "npy": FileKind("npy file", beginning_with(rb"\x93NUMPY")),
-    "polygraphy": FileKind(
-        "Polygraphy data loader of ours", beginning_with(re.escape(_POLYGRAPHY_SCRIPT[:40].encode()))
-    ),
-    "tensorfile": TENSORFILE,
-}
+_KINDS = {"npz": NPZ, "npy": NPY, "polygraphy": POLYGRAPHY_SCRIPT, "tensorfile": TENSORFILE}
 """What ``--overwrite`` may replace, by format."""
 
 
@@ -79,7 +69,7 @@ class Exported:
 
 
 def export(
-    file: TensorFile,
+    batches: BatchesLike,
     out: str | os.PathLike[str],
     to: Format,
     *,
@@ -90,15 +80,16 @@ def export(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Exported:
-    """Write the batches of a tensorfile in another form.
+    """Write batches in another form.
 
     Args:
-        file: the open tensorfile.
+        batches: a tensorfile or its path, `int8cal.Plan.batches`, or what else `int8cal.tensorfile.batches.opened`
+            takes; for ``polygraphy`` a tensorfile.
         out: file to write; for ``raw`` a folder to make.
         to: ``npz``: one array of all images under ``name`` (ModelOpt). ``npy``: the same without name. ``raw``: a file
             of float32 values per image with ``input_list.txt`` (SNPE, QNN and alike; the list holds plain names: run
             the tool inside the folder). ``polygraphy``: a data loader script that reads the tensorfile where it lies.
-            ``tensorfile``: a new tensorfile, for another batch size.
+            ``tensorfile``: a new tensorfile, for another batch size; one of batches that are in none has no manifest.
         name: the model's input, for ``npz`` and ``polygraphy``; None: ``input_1``.
         layout: order of dimensions in npz, npy and raw.
         rebatch: images per batch, for ``polygraphy`` and ``tensorfile``.
@@ -111,18 +102,19 @@ def export(
         OutputError: the result cannot be written, or exists already.
         TensorFileError: the tensorfile is unsound.
     """
-    path = os.fspath(out)
     _check_options(to, name, layout, rebatch, drop_remainder=drop_remainder, overwrite=overwrite)
     name = DEFAULT_NAME if name is None else name
-    source: BatchSource = file if rebatch is None else file.rebatch(rebatch, drop_remainder=drop_remainder)
-    if to == "raw":
-        return _raw(source, path, layout, progress)
-    output = OutputFile(path, overwrite=overwrite, inputs=file.paths, replaces=_KINDS[to])
-    if to == "polygraphy":
-        return _polygraphy(file, source, output, name, rebatch)
-    if to == "tensorfile":
-        return _tensorfile(file, source, output, progress)
-    return _array(source, output, to, name, layout, progress)
+    path = given_path(out, "the output")
+    with opened(batches) as original:
+        source = original if rebatch is None else Rebatched(original, rebatch, drop_remainder=drop_remainder)
+        if to == "raw":
+            return _raw(source, path, layout, progress)
+        output = OutputFile(path, overwrite=overwrite, inputs=original.paths, replaces=_KINDS[to])
+        if to == "polygraphy":
+            return _polygraphy(original, source, output, name, rebatch)
+        if to == "tensorfile":
+            return _tensorfile(original, source, output, progress)
+        return _array(source, output, to, name, layout, progress)
 
 
 def _check_options(
@@ -153,27 +145,27 @@ def _check_name(to: str, name: str) -> None:
         )
 
 
-def _laid_out(source: BatchSource, layout: Layout, progress: Progress | None) -> Iterator[BatchNCHW_f32]:
+def _laid_out(source: Batches, layout: Layout, progress: Progress | None) -> Iterator[BatchNCHW_f32]:
     """Batches as little-endian float32 in the wanted order of dimensions, C-contiguous."""
-    with watched(progress, source.images) as advance:
+    with watched(progress, source.image_count) as advance:
         for batch in source:
             yield np.ascontiguousarray(batch if layout == "nchw" else batch.transpose(0, 2, 3, 1), "<f4")
             advance(len(batch))
 
 
-def _image_shape(source: BatchSource, layout: Layout) -> tuple[int, int, int]:
+def _image_shape(source: Batches, layout: Layout) -> tuple[int, int, int]:
     _, channels, height, width = source.shape
     return (channels, height, width) if layout == "nchw" else (height, width, channels)
 
 
-def _bytes(source: BatchSource) -> int:
-    return source.images * int(np.prod(source.shape[1:])) * 4
+def _bytes(source: Batches) -> int:
+    return source.image_count * int(np.prod(source.shape[1:])) * 4
 
 
 def _array(
-    source: BatchSource, output: OutputFile, to: Format, name: str, layout: Layout, progress: Progress | None
+    source: Batches, output: OutputFile, to: Format, name: str, layout: Layout, progress: Progress | None
 ) -> Exported:
-    path, shape = output.path, (source.images, *_image_shape(source, layout))
+    path, shape = output.path, (source.image_count, *_image_shape(source, layout))
     with output:
         require_free_space(os.path.dirname(absolute(path)), _bytes(source))
         with (
@@ -189,7 +181,7 @@ def _array(
                 ):
                     _write_npy(member, shape, _laid_out(source, layout, progress))
         output.commit()
-    return Exported(path, to, shape, source.images)
+    return Exported(path, to, shape, source.image_count)
 
 
 def _write_npy(file: IO[bytes], shape: tuple[int, ...], batches: Iterator[BatchNCHW_f32]) -> None:
@@ -198,10 +190,10 @@ def _write_npy(file: IO[bytes], shape: tuple[int, ...], batches: Iterator[BatchN
         file.write(batch.data)
 
 
-def _raw(source: BatchSource, path: str, layout: Layout, progress: Progress | None) -> Exported:
+def _raw(source: Batches, path: str, layout: Layout, progress: Progress | None) -> Exported:
     shape = _image_shape(source, layout)
     with (
-        _new_folder(path) as folder,
+        new_folder(path, holding=_RAW_NAMES) as folder,
         output_errors(path, "cannot be written", hint="Check free space, quota and permissions."),
     ):
         require_free_space(folder, _bytes(source))
@@ -212,74 +204,54 @@ def _raw(source: BatchSource, path: str, layout: Layout, progress: Progress | No
                 image.tofile(os.path.join(folder, names[-1]))
         with open(os.path.join(folder, _INPUT_LIST), "w", encoding="ascii", newline="\n") as listing:
             listing.writelines(f"{name}\n" for name in names)
-    return Exported(path, "raw", shape, source.images)
+    return Exported(path, "raw", shape, source.image_count)
 
 
-@contextmanager
-def _new_folder(path: str) -> Iterator[str]:
-    """A folder that gets its final name when the block ends well, and is removed when it does not."""
-    if os.path.lexists(path):
-        raise OutputExistsError("already exists", where=path, hint="Delete it, or choose another name.")
-    parent, name = os.path.split(absolute(path))
-    part = os.path.join(parent, f".{name}.part")
-    try:
-        os.makedirs(parent, exist_ok=True)
-        os.mkdir(part)
-    except FileExistsError as error:
-        raise OutputError(
-            "another run is writing this folder, or left it behind when it was killed",
-            where=part,
-            hint="Delete it when no run is at work, or choose another name.",
-        ) from error
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder: {error.strerror or error}",
-            where=path,
-            hint="Check permissions and free space of the folder that it goes into.",
-        ) from error
-    try:
-        yield part
-        try:
-            os.rename(part, path)
-        except OSError as error:
-            kind = OutputExistsError if error.errno in (errno.EEXIST, errno.ENOTEMPTY) else OutputError
-            raise kind(
-                f"cannot take its final name: {error.strerror}", where=path, hint="Choose another name."
-            ) from error
-    except BaseException:  # not in the end: once it has its final name, the temporary one may be another run's
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-
-
-def _polygraphy(file: TensorFile, source: BatchSource, output: OutputFile, name: str, rebatch: int | None) -> Exported:
+def _polygraphy(file: Batches, source: Batches, output: OutputFile, name: str, rebatch: int | None) -> Exported:
+    if not isinstance(file, TensorFile):
+        raise UsageError(
+            "the script for Polygraphy reads a tensorfile", hint="Make one first: int8cal.make(plan, path)."
+        )
     dropped = source.dropped if isinstance(source, Rebatched) else 0
     drop = ", drop_remainder=True" if dropped else ""
     script = _POLYGRAPHY_SCRIPT.format(
         path=ascii(os.path.relpath(file.path, os.path.dirname(absolute(output.path)))),
-        rebatch=f".rebatch({rebatch}{drop})" if rebatch else "",
+        batches=f"readers.rebatch(file, {rebatch}{drop})" if rebatch else "file",
         name=ascii(name),
     )
     with output:
         output.write(script.encode())
         output.commit()
-    return Exported(output.path, "polygraphy", source.shape, source.images, dropped)
+    return Exported(output.path, "polygraphy", source.shape, source.image_count, dropped)
 
 
-def _tensorfile(file: TensorFile, source: BatchSource, output: OutputFile, progress: Progress | None) -> Exported:
+def _tensorfile(file: Batches, source: Batches, output: OutputFile, progress: Progress | None) -> Exported:
+    if source.image_count % source.shape[0]:
+        raise UsageError(
+            f"the last batch has fewer images than {source.shape[0]}: a tensorfile holds batches of one size",
+            hint="Give rebatch a divisor of the number of images, or drop_remainder=True with it.",
+        )
     compression = Compression.named("fast")
     with output:
         output.require_space(int(_bytes(source) * compression.typical_ratio))
         with TensorFileWriter(output.scratch, source.shape, compression, name=output.path) as writer:
+            checksums = []
             for batch in _laid_out(source, "nchw", progress):
                 for image in batch:
                     writer.append(compression.encode(image))
-            writer.finish(_manifest(file, source, compression), _samples(file, source))
+                    checksums.append(image_checksum(image))
+            record = (
+                (_manifest(file, source, compression), _samples(file, source, checksums))
+                if isinstance(file, TensorFile)
+                else (None, [])
+            )
+            writer.finish(*record)
         output.commit()
     dropped = source.dropped if isinstance(source, Rebatched) else 0
-    return Exported(output.path, "tensorfile", source.shape, source.images, dropped)
+    return Exported(output.path, "tensorfile", source.shape, source.image_count, dropped)
 
 
-def _manifest(file: TensorFile, source: BatchSource, compression: Compression) -> dict[str, Any] | None:
+def _manifest(file: TensorFile, source: Batches, compression: Compression) -> dict[str, Any] | None:
     """The manifest of the original, if it has one, with the new batches and chunks and a note of what was done."""
     if file.manifest is None:
         return None
@@ -289,22 +261,26 @@ def _manifest(file: TensorFile, source: BatchSource, compression: Compression) -
         "batch_size": source.shape[0],
         "compression": compression.name,
         "image_shape": list(source.shape[1:]),
-        "rebatched": {"batches": len(file), "batch_size": file.shape[0], "dropped": file.images - source.images},
+        "rebatched": {
+            "batches": len(file),
+            "batch_size": file.shape[0],
+            "dropped": file.image_count - source.image_count,
+        },
     }
 
 
-def _samples(file: TensorFile, source: BatchSource) -> list[SampleRow]:
-    """The sample table with the new places; rows of images that were left out go."""
+def _samples(file: TensorFile, source: Batches, checksums: Sequence[bytes]) -> list[SampleRow]:
+    """The sample table with the new places and checksums; rows of images that were left out go."""
     if file.samples is None:
         return []
     rows = []
     for row in file.samples.tolist():
-        sample = SampleRow(*row)
+        sample = SampleRow(*(*row[: len(SAMPLE_FIELDS_1)], bytes(IMAGE_BYTES)))
         place = sample.batch * file.shape[0] + sample.position
-        if sample.batch >= 0 and place >= source.images:
+        if sample.batch >= 0 and place >= source.image_count:
             continue
         if sample.batch >= 0:
             batch, position = divmod(place, source.shape[0])
-            sample = sample._replace(batch=batch, position=position)
+            sample = sample._replace(batch=batch, position=position, xxh3_128=checksums[place])
         rows.append(sample)
     return rows

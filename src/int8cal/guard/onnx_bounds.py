@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -31,8 +32,9 @@ _BYTES_PER_MODEL_BYTE = 8
 _CHECK_BYTES = 96 << 20
 _CHECK_BYTES_PER_MODEL_BYTE = 12
 """Checks hold the shapes of all tensors, and several copies of the model."""
-_CHECK_SECONDS = 10.0
+_CHECK_SECONDS = 2.0
 _CHECK_BYTES_PER_SECOND = 10e6
+_CHECK_SECONDS_PER_NODE = 3e-4
 _STACK_BYTES = 8 << 20
 
 _OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
@@ -67,10 +69,9 @@ def limited_memory(most: int) -> Iterator[None]:
     Raises:
         UseError: instead of any error that says that memory ran out.
     """
-    before = resource.getrlimit(resource.RLIMIT_DATA) if _process_is_ours else None
+    if _process_is_ours:
+        _bounds.enter(most)
     try:
-        if before:
-            resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + most, before[1]))
         yield
     except (MemoryError, UseError) as error:
         if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
@@ -80,11 +81,40 @@ def limited_memory(most: int) -> Iterator[None]:
             ) from error
         raise
     finally:
-        if before:
-            resource.setrlimit(resource.RLIMIT_DATA, before)
+        if _process_is_ours:
+            _bounds.leave(most)
 
 
-def check_apart(check: Callable[[], None], model_bytes: int, path: str) -> None:
+class _Bounds:
+    """The bound of the process while work is done, on several threads perhaps: what all of them together may take."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._most = self._start = 0
+        self._before = (0, 0)
+
+    def enter(self, most: int) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = resource.getrlimit(resource.RLIMIT_DATA)
+                self._start = _data_bytes()
+            self._inside += 1
+            self._most += most
+            resource.setrlimit(resource.RLIMIT_DATA, (self._start + self._most, self._before[1]))
+
+    def leave(self, most: int) -> None:
+        with self._lock:
+            self._inside -= 1
+            self._most -= most
+            soft = self._start + self._most if self._inside else self._before[0]
+            resource.setrlimit(resource.RLIMIT_DATA, (soft, self._before[1]))
+
+
+_bounds = _Bounds()
+
+
+def check_apart(check: Callable[[], None], model_bytes: int, nodes: int, path: str) -> None:
     """Run a check of a model in a child process that has little memory and time: hostile models crash checkers.
 
     Where the process is not ours it is run in place.
@@ -92,6 +122,7 @@ def check_apart(check: Callable[[], None], model_bytes: int, path: str) -> None:
     Args:
         check: raises `UseError` if it finds something.
         model_bytes: size of the model.
+        nodes: how many nodes it has.
         path: the model, for messages.
 
     Raises:
@@ -103,7 +134,7 @@ def check_apart(check: Callable[[], None], model_bytes: int, path: str) -> None:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _be_child(check, model_bytes, writing)
+        _be_child(check, model_bytes, nodes, writing)
     os.close(writing)
     try:
         with open(reading, "rb") as pipe:
@@ -124,10 +155,10 @@ def check_apart(check: Callable[[], None], model_bytes: int, path: str) -> None:
         raise UseError(problem["message"], where=path, hint=problem["hint"])
 
 
-def _be_child(check: Callable[[], None], model_bytes: int, writing: int) -> None:
+def _be_child(check: Callable[[], None], model_bytes: int, nodes: int, writing: int) -> None:
     """Run the check, write what it says, and end; never returns."""
     try:
-        _restrict_child(model_bytes)
+        _restrict_child(model_bytes, nodes)
         problem = None
         try:
             check()
@@ -146,14 +177,15 @@ def _be_child(check: Callable[[], None], model_bytes: int, writing: int) -> None
         os._exit(1)
 
 
-def _restrict_child(model_bytes: int) -> None:
+def _restrict_child(model_bytes: int, nodes: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPROF):
         signal.signal(number, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries say when they crash
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     most = _data_bytes() + _CHECK_BYTES + _CHECK_BYTES_PER_MODEL_BYTE * model_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    signal.setitimer(signal.ITIMER_PROF, _CHECK_SECONDS + model_bytes / _CHECK_BYTES_PER_SECOND)
+    seconds = _CHECK_SECONDS + nodes * _CHECK_SECONDS_PER_NODE + model_bytes / _CHECK_BYTES_PER_SECOND
+    signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _data_bytes() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from int8cal.errors import REPAIR_IMAGE as REPAIR_IMAGE
 from int8cal.errors import ImageError
 from int8cal.types import Size
 
@@ -15,17 +16,18 @@ While a worker decodes such an image it holds the file (a PNG twice), the pixels
 bytes each: 512 MiB for RGBA of 16 bits, 192 MiB for RGB of 8) and the result (3 bytes each, or 1).
 """
 
-MAX_ENCODED_BYTES = 1 << 28
-"""Largest image file that is read (256 MiB): more than `MAX_PIXELS` RGB pixels without any compression."""
-
-REPAIR_IMAGE = "Repair or replace the image, or leave it out: --on_bad_image skip --max_skipped 1."
-"""What to do about an image that cannot be used."""
-
-
 _NO_MEMORY = ("out of memory", "insufficient memory")
 """How C libraries say that they got no memory."""
 
 _LONGEST_WORDS = 200
+
+
+def raise_lack_of_memory(error: Exception) -> None:
+    """Raise a `MemoryError` when that is what a decoder's error means: the image is not to blame."""
+    if isinstance(error, MemoryError):
+        raise error
+    if any(words in str(error).lower() for words in _NO_MEMORY):
+        raise MemoryError(str(error)) from error
 
 
 @contextmanager
@@ -45,10 +47,8 @@ def decoding(what: str, where: str) -> Iterator[None]:
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever comes of damaged files
-        words = str(error)
-        if any(lack in words.lower() for lack in _NO_MEMORY):
-            raise MemoryError(words) from error
-        words = f"{type(error).__name__}: {words}".partition("\n")[0].rstrip(": .")[:_LONGEST_WORDS]
+        raise_lack_of_memory(error)
+        words = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": .")[:_LONGEST_WORDS]
         raise ImageError(f"{what}: {words}.", where=where, hint=REPAIR_IMAGE) from error
 
 

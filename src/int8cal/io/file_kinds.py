@@ -9,15 +9,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _HEAD_BYTES = 256
+_HDF5_NAMES_BYTES = 1 << 20
+"""So far into a tensorfile stands the name of its first group at the latest: before the first batch."""
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+TENSORFILE_DATASET = "_tensorfile_array_key_"
 
 
 class FileKind(NamedTuple):
     """A kind of files.
 
     Attributes:
-        name: what one is called, as in "is no NAME".
+        name: what one is called, with its article, as in "is not NAME".
         recognises: whether the file of a path, a regular one, is of this kind; raises OSError when it cannot be read.
     """
 
@@ -40,8 +43,25 @@ def beginning_with(pattern: bytes) -> Callable[[str], bool]:
     return recognises
 
 
-ONNX_MODEL = FileKind("ONNX model", beginning_with(rb"\x08[\x01-\x7f][\x12\x1a\x22\x28\x32\x3a\x42\x72](?!\0{5})"))
+def _may_be_tensorfile(path: str) -> bool:
+    """Whether a file is HDF5 and holds the names of a tensorfile, be it cut off, and not a model in HDF5."""
+    with open(path, "rb") as file:
+        is_hdf5 = file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
+        return is_hdf5 and TENSORFILE_DATASET.encode() in file.read(_HDF5_NAMES_BYTES)
+
+
+TENSORFILE = FileKind("a tensorfile", _may_be_tensorfile)
+
+ONNX_MODEL = FileKind("an ONNX model", beginning_with(rb"\x08[\x01-\x7f][\x12\x1a\x22\x28\x32\x3a\x42\x72](?!\0{5})"))
 """A message whose field 1 is a small number, the version of its form, followed by another field that models have at the
 top. A TFRecord may begin so too, for it begins with its length, but that has 8 bytes."""
 
-HTML_PAGE = FileKind("HTML page", beginning_with(rb"<!doctype html>"))
+CALIBRATION_CACHE = FileKind(
+    "a calibration cache", beginning_with(rb'TRT-\d|\s*\{\s*"version":\s*\d+,\s*"release":\s*"[\d.]+",\s*"algorithm":')
+)
+"""TensorRT's text, or our JSON."""
+
+HTML_PAGE = FileKind("an HTML page", beginning_with(rb"<!doctype html>"))
+NPZ = FileKind("an npz file", beginning_with(rb"PK\x03\x04"))
+NPY = FileKind("an npy file", beginning_with(rb"\x93NUMPY"))
+POLYGRAPHY_SCRIPT = FileKind("a data loader script", beginning_with(rb'"""Polygraphy data loader made by int8cal'))

@@ -4,21 +4,32 @@ A file is written under a temporary name beside the target (or in a private fold
 beside the target), flushed to the disk, and renamed without replacing anything. A lock beside it is held while a run
 lives, until the last of its temporary files is gone: a second run on the same output stops, and what a dead run left
 behind is taken over by the next one. The temporary file cannot be the lock itself, for the final name takes it away.
+
+What has the final name already is looked at here, and here alone (`OutputFile`): with ``overwrite`` a file is replaced
+that is of the kind which is written, or empty, and that is not an input; nothing else ever is.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import shutil
 import stat
 from typing import TYPE_CHECKING, Self
 
 from int8cal.errors import OutputError, OutputExistsError
-from int8cal.io.current_folder import absolute
-from int8cal.io.scratch import Lock, PrivateFolder, cannot, in_use, make_anew
+from int8cal.io.locks import KnownFile, Lock, PrivateFolder, hidden_name, in_use
+from int8cal.io.paths import (
+    NOT_SUPPORTED,
+    absolute,
+    cannot,
+    flush,
+    kind_of_mode,
+    output_errors,
+    refuse_address,
+    require_free_space,
+)
 from int8cal.io.signals import uninterrupted
 
 if TYPE_CHECKING:
@@ -27,18 +38,10 @@ if TYPE_CHECKING:
     from int8cal.io.file_kinds import FileKind
 
 _COPY_BYTES = 8 << 20
-_NO_SUCH_OPERATION = frozenset(
-    {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK, errno.EXDEV}
-)
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFLNK: "a link",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
+_TO_WRITE = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_TO_WATCH = getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC  # an O_PATH descriptor opens nothing
 _NAME_A_FILE = "Give the name of a file, such as out/calibration.tensor."
+_ANOTHER_NAME = "Choose another name for the result."
 
 
 class OutputFile:
@@ -52,7 +55,8 @@ class OutputFile:
 
     Args:
         path: the final name; missing folders are made.
-        overwrite: replace an existing file of the kind ``replaces``, or an empty one, in one step, at `commit`.
+        overwrite: replace an existing file of the kind ``replaces``, or an empty one, in one step, at `commit`. The new
+            file gets its permissions.
         scratch_dir: write there, and copy beside the target at `commit`: for targets that are slow or cannot seek.
         inputs: files that the result is made from, which are never replaced.
         replaces: what ``overwrite`` replaces, besides an empty file; None: nothing. A file of another kind is kept, for
@@ -62,7 +66,7 @@ class OutputFile:
         OutputExistsError: the final name is taken.
         OutputError: another run is writing this output, it is something else than a regular file, or one of the folders
             cannot be written to.
-        UsageError: a path is relative, and the working directory is gone.
+        UsageError: the name is the address of a remote file; or a path is relative, and the working directory is gone.
     """
 
     def __init__(
@@ -74,20 +78,25 @@ class OutputFile:
         inputs: Iterable[str] = (),
         replaces: FileKind | None = None,
     ) -> None:
+        refuse_address(path)
         self.path = path
         self._overwrite = overwrite
         self._inputs = list(inputs)
         self._replaces = replaces
         folder, name = os.path.split(absolute(path))
         self._folder = folder
-        self._part = os.path.join(folder, _hidden_name(name, "part"))
-        self._lock = Lock(os.path.join(folder, _hidden_name(name, "lock")))
+        self._part = os.path.join(folder, hidden_name(name, "part"))
+        self._lock = Lock(os.path.join(folder, hidden_name(name, "lock")))
         self._private = PrivateFolder(scratch_dir, path) if scratch_dir else None
-        self.scratch = os.path.join(self._private.path, "output") if self._private else self._part
-        """The file to write to, until `commit`."""
-        self._begun = False
+        self.scratch = self._part
+        """The file to write to, from entering the block until `commit`."""
+        self._temporary: KnownFile | None = None
+        self._may_go: tuple[int, ...] | None = None
+        """The file with the final name that was found to be one that may be replaced."""
         self._prepared = False
         self._published = False
+        self._copied = False
+        """Whether the final name was given to a copy, where the file system has neither links nor renaming."""
         self._made_folders: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -112,33 +121,48 @@ class OutputFile:
                 self._take_lock()
             except FileNotFoundError:  # a run that failed has just taken away an empty folder that it had made
                 self._take_lock()
-            make_anew(self._part)
-            self._begun = True
+            self._begin_anew()
+        except BlockingIOError as error:
+            raise in_use(self.path) from error
         except OSError as error:
-            raise in_use(self.path, error) or self._cannot("write here", error) from error
+            raise self._cannot("write here", error) from error
         if self._private:
-            self._private.claim(self.scratch)
+            self._private.make()
+            self.scratch = os.path.join(self._private.path, "output")  # not made: some programs want to make it
 
     def _take_lock(self) -> None:
         self._made_folders |= set(_missing_folders(self._folder))
         os.makedirs(self._folder, exist_ok=True)
         self._lock.take()
 
-    def _remove_made_folders(self) -> None:
-        for folder in sorted(self._made_folders, key=len, reverse=True):
-            with contextlib.suppress(OSError):  # something else has come into it
-                os.rmdir(folder)
+    def _begin_anew(self) -> None:
+        """Make the temporary file, empty, in the place of what a dead run left there.
+
+        What was left may have the final name too, when the run died just then: it is let go, and not emptied.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.lstat(self._part).st_mode):
+                raise FileExistsError(errno.EEXIST, "something else has the name of the temporary file", self._part)
+            os.unlink(self._part)
+        os.close(os.open(self._part, _TO_WRITE | os.O_CREAT | os.O_EXCL, 0o666))
+        self._temporary = KnownFile(os.open(self._part, _TO_WATCH), self._part)
 
     def _clean_up(self) -> None:
         """Remove all that is temporary, the lock as the last: without it, files of these names are another run's."""
         if self._private:
-            self._private.remove(self.scratch)
-        if self._begun and self._lock.held:
-            with contextlib.suppress(OSError):  # gone with the rename; or taken over by the next run
-                os.unlink(self._part)
-        self._lock.release()
-        if not self._published:
-            self._remove_made_folders()
+            self._private.remove()
+        if self._temporary:
+            ours = self._temporary.has_its_name()  # not after the rename, or when the next run has taken it over
+            self._temporary.close()  # before it is removed: network file systems keep what somebody holds
+            self._temporary = None
+            if ours:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._part)
+        in_place = self._lock.release()
+        if in_place and not self._published:  # else a folder of this name may be somebody else's
+            for folder in sorted(self._made_folders, key=len, reverse=True):
+                with contextlib.suppress(OSError):  # something else has come into it
+                    os.rmdir(folder)
 
     def require_space(self, needed: int) -> None:
         """Refuse work whose result will not fit where it is written, or where it goes.
@@ -169,25 +193,42 @@ class OutputFile:
         Raises:
             OutputError: it cannot be written.
         """
+        how = _TO_WRITE | os.O_TRUNC | (os.O_CREAT if self._private else 0)
         try:
-            with open(self.scratch, "wb") as file:
+            with open(os.open(self.scratch, how, 0o666), "wb") as file:
                 file.write(content)
         except OSError as error:
             raise self._cannot("write", error) from error
+
+    def reclaim(self) -> None:
+        """Begin anew where a run that shares no locks has taken the temporary file over; for what is not written yet.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        if self._temporary and self._temporary.has_its_name():
+            return
+        if self._temporary:
+            self._temporary.close()
+            self._temporary = None
+        try:
+            self._begin_anew()
+        except OSError as error:
+            raise self._cannot("write here", error) from error
 
     def prepare(self) -> None:
         """Do of `commit` what can take long or fail: every byte is on the disk of the target then.
 
         Raises:
-            OutputError: copying or flushing failed.
+            OutputError: copying or flushing failed, or the temporary file is no longer the one that was made.
         """
         if self._prepared:
             return
-        self._require_lock()
+        self._require_unchanged_part()
         try:
             if self.scratch != self._part:
-                _copy(self.scratch, self._part, os.O_TRUNC)
-            _flush(self._part)
+                _copy(self.scratch, self._part, os.O_TRUNC, check=self._require_unchanged_part)
+            _flush(self._part, os.O_NOFOLLOW)
         except OSError as error:
             raise self._cannot("finish the file", error) from error
         self._prepared = True
@@ -200,7 +241,7 @@ class OutputFile:
             OutputError: copying, flushing or renaming failed.
         """
         self.prepare()
-        self._require_lock()
+        self._require_unchanged_part()
         try:
             with uninterrupted():
                 self._rename()
@@ -213,22 +254,23 @@ class OutputFile:
 
     def withdraw(self) -> None:
         """Take back a `commit`, for a file that is of no use without another one that failed."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
+        if self._copied or self._has_final_name():  # else another run has replaced it
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
         self._published = False
 
-    def _require_lock(self) -> None:
-        if not self._lock.held:
+    def _require_unchanged_part(self) -> None:
+        if not (self._temporary and self._temporary.has_its_name()):
             raise OutputError(
-                "this run's lock was removed while it worked, and another run may have written here",
-                where=self._lock.path,
+                "this run's temporary file was removed or replaced while it worked",
+                where=self._part,
                 hint="Run it again, and leave the hidden files beside an output alone until its run ends.",
             )
 
     def _flush_name(self) -> None:
         """Make sure that the disk keeps the name; what failed must not be there, complete or not."""
         try:
-            _flush(self._folder)
+            _flush(self._folder, os.O_DIRECTORY)  # which may well be reached by a link
         except OSError:
             self.withdraw()
             raise
@@ -236,14 +278,35 @@ class OutputFile:
     def _rename(self) -> None:
         if self._overwrite:
             self._refuse_taken_name()
-            _or_else(lambda: os.replace(self._part, self.path), lambda: _copy(self._part, self.path, os.O_TRUNC))
+            with contextlib.suppress(OSError):  # nothing to replace, or a file system without permissions
+                os.chmod(self._part, stat.S_IMODE(os.lstat(self.path).st_mode) & 0o777)
+            _or_else(lambda: os.replace(self._part, self.path), lambda: self._copy_to_name(os.O_TRUNC))
         else:  # a hard link, unlike a rename, never replaces
-            _or_else(lambda: os.link(self._part, self.path), self._rename_unlinkable)
+            _or_else(self._link, self._rename_unlinkable)
+
+    def _link(self) -> None:
+        """By the open file, not its name: a run that shares no locks may have taken that over just now."""
+        if self._temporary:
+            self._temporary.link_as(self.path)
 
     def _rename_unlinkable(self) -> None:
         """For file systems without hard links (FAT, some network and FUSE mounts)."""
         self._refuse_taken_name()
-        _or_else(lambda: os.rename(self._part, self.path), lambda: _copy(self._part, self.path, os.O_EXCL))
+        _or_else(self._rename_unseen, lambda: self._copy_to_name(os.O_EXCL))
+
+    def _rename_unseen(self) -> None:
+        os.rename(self._part, self.path)
+        if not self._has_final_name():  # a run that shares no locks had just begun its own under the temporary name
+            os.rename(self.path, self._part)
+            self._require_unchanged_part()
+
+    def _has_final_name(self) -> bool:
+        known = self._temporary
+        return known is None or not known.exact or known.is_at(self.path)
+
+    def _copy_to_name(self, how: int) -> None:
+        _copy(self._part, self.path, os.O_CREAT | how)
+        self._copied = True
 
     def _refuse_bad_name(self) -> None:
         name = os.path.basename(self.path)
@@ -251,40 +314,46 @@ class OutputFile:
             raise OutputError("is not the name of a file", where=self.path or "the output", hint=_NAME_A_FILE)
 
     def _refuse_taken_name(self) -> None:
-        try:
-            kind = kind_of_file(self.path)
-        except OSError as error:
-            raise self._cannot("write here", error) from error
-        if kind == "a folder":
-            raise OutputError("is a folder", where=self.path, hint=_NAME_A_FILE)
-        if kind and kind != "a file":
-            raise OutputError(f"is no regular file but {kind}", where=self.path, hint="Choose another name.")
-        if kind and not self._overwrite:
-            raise _taken(self.path)
-        if kind:
-            with output_errors(self.path, "cannot be replaced", hint="Choose another name."):
-                self._refuse_replacement()
-
-    def _refuse_replacement(self) -> None:
-        """Keep the file that has the name if it must not be replaced, ``overwrite`` or not.
+        """Keep what has the final name, if it must not be replaced.
 
         Raises:
-            OutputError: it must not.
+            OutputExistsError: something has it, and nothing is to be replaced.
+            OutputError: it is not a regular file, an input, or of another kind.
         """
+        try:
+            found = os.lstat(self.path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._cannot("write here", error) from error
+        kind = kind_of_mode(found.st_mode)
+        if kind == "a folder":
+            raise OutputError("is a folder", where=self.path, hint=_NAME_A_FILE)
+        if kind != "a file":
+            raise OutputError(f"is not a regular file but {kind}", where=self.path, hint="Choose another name.")
+        if not self._overwrite:
+            raise _taken(self.path)
         for path in self._inputs:
             with contextlib.suppress(OSError):  # an input that is not there is not this file
-                if os.path.samefile(path, self.path):
+                if os.path.samestat(os.stat(path), found):
                     raise OutputError(
                         "is a file that the result is made from, and is not replaced",
                         where=self.path,
-                        hint="Choose another name for the result.",
+                        hint=_ANOTHER_NAME,
                     )
-        if os.path.getsize(self.path) and not (self._replaces and self._replaces.recognises(self.path)):
-            name = self._replaces.name if self._replaces else "empty file"
+        state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        if state != self._may_go:
+            with output_errors(self.path, "cannot be replaced", hint="Choose another name."):
+                self._refuse_other_kind(found.st_size)
+            self._may_go = state
+
+    def _refuse_other_kind(self, size: int) -> None:
+        if size and not (self._replaces and self._replaces.recognises(self.path)):
+            name = self._replaces.name if self._replaces else "an empty file"
             raise OutputError(
-                f"is no {name}, and --overwrite replaces nothing else",
+                f"is not {name}, and --overwrite replaces nothing else",
                 where=self.path,
-                hint="Move it away, or choose another name for the result.",
+                hint=f"Move it away, or {_ANOTHER_NAME[0].lower()}{_ANOTHER_NAME[1:]}",
             )
 
     def _cannot(self, what: str, error: OSError) -> OutputError:
@@ -332,60 +401,8 @@ def commit_together(first: OutputFile, last: OutputFile, *, then: Callable[[], N
         then()
 
 
-@contextlib.contextmanager
-def output_errors(path: str, message: str, *, hint: str) -> Iterator[None]:
-    """Turn what the operating system refuses in the block into an `OutputError` with its reason.
-
-    Args:
-        path: the file that the error is about.
-        message: what could not be done.
-        hint: what to do about it.
-    """
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(f"{message}: {error.strerror or error}", where=path, hint=hint) from error
-
-
-def require_free_space(folder: str, needed: int) -> None:
-    """Refuse work whose result will not fit.
-
-    Args:
-        folder: where the result goes; it or a parent of it exists.
-        needed: expected size in bytes.
-
-    Raises:
-        OutputError: less than ``needed`` bytes are free.
-    """
-    folder = absolute(folder)
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OutputError(
-            f"about {needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free",
-            where=folder,
-            hint="Free some space, choose another folder, or ask for fewer batches.",
-        )
-
-
 def _device_of(folder: str) -> int:
     return os.stat(folder).st_dev
-
-
-def kind_of_file(path: str, *, follow_links: bool = False) -> str | None:
-    """What has this name: ``a file`` for a regular one, ``a folder``, ``a link``, …; None when nothing has it.
-
-    Raises:
-        OSError: it cannot be found out.
-    """
-    try:
-        mode = os.stat(path, follow_symlinks=follow_links).st_mode
-    except FileNotFoundError:
-        return None
-    return _KINDS.get(stat.S_IFMT(mode), "a file")
 
 
 def _taken(path: str) -> OutputExistsError:
@@ -399,42 +416,44 @@ def _missing_folders(folder: str) -> Iterator[str]:
         folder = os.path.dirname(folder)
 
 
-def _hidden_name(name: str, ending: str) -> str:
-    """Temporary name beside the target; hashed when the target's own name leaves no room."""
-    if len(os.fsencode(name)) > 240:
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    return f".{name}.{ending}"
-
-
 def _or_else(operation: Callable[[], None], substitute: Callable[[], None]) -> None:
     """Do ``operation``; where the file system does not know it, ``substitute``."""
     try:
         operation()
     except OSError as error:
-        if error.errno not in _NO_SUCH_OPERATION:
+        if error.errno not in NOT_SUPPORTED:
             raise
         substitute()
 
 
-def _copy(source: str, target: str, how: int) -> None:
-    """Copy by writing forwards only; a target that could not be completed is removed."""
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | how, 0o666)
+def _copy(source: str, target: str, how: int, check: Callable[[], None] = lambda: None) -> None:
+    """Copy by writing forwards only; a target that could not be completed is removed.
+
+    Args:
+        source: what to copy.
+        target: where to.
+        how: flags to open it with, besides those for writing.
+        check: called when the target is open and nothing is written; the target is not removed if it fails.
+    """
+    descriptor = os.open(target, _TO_WRITE | how, 0o666)
+    try:
+        check()
+    except BaseException:
+        os.close(descriptor)
+        raise
     try:
         with open(source, "rb") as reader, open(descriptor, "wb") as writer:
             shutil.copyfileobj(reader, writer, _COPY_BYTES)
             writer.flush()
-            os.fsync(writer.fileno())
+            flush(writer.fileno())
     except BaseException:
         os.unlink(target)
         raise
 
 
-def _flush(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _flush(path: str, kind: int) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | kind)
     try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_SUCH_OPERATION:  # some mounts cannot flush a folder
-            raise
+        flush(descriptor)
     finally:
         os.close(descriptor)

@@ -32,12 +32,12 @@ def add_descriptors(descriptor_set: bytes) -> None:
         _POOL.AddSerializedFile(file.SerializeToString())
 
 
-def data_file(module: str, name: str) -> bytes:
-    """A file that lies beside a module (its ``__file__``).
+def data_file(folder: str, name: str) -> bytes:
+    """A data file of a package, by its folder.
 
     `importlib.resources`, which could also read it from inside a zip archive, takes 10 ms to import.
     """
-    with open(os.path.join(os.path.dirname(module), name), "rb") as file:
+    with open(os.path.join(folder, name), "rb") as file:
         return file.read()
 
 

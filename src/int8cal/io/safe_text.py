@@ -67,3 +67,8 @@ def _escape(character: str) -> str:
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def shown(text: str, limit: int = 120) -> str:
+    """Text from a file as it may stand in a message: harmless, and not much over ``limit`` characters."""
+    return printable(text[:limit]) + ("…" if len(text) > limit else "")

@@ -1,30 +1,26 @@
-"""How far two models' outputs are apart on the same images, summed up one part of a batch at a time."""
+"""How far two models' outputs are apart on the same images, summed up image by image."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
-from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UseError
-from int8cal.io.progress import watched
-from int8cal.models.calibrate import Batches
+from int8cal.io.summary import Summarised
+from int8cal.models.binding import InputBinding
+from int8cal.models.channels import ChannelSums, Group
 from int8cal.models.graph import weighted_outputs
-from int8cal.models.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
-from int8cal.types import BatchNCHW_f32, Progress
+from int8cal.models.passes import for_each_image
+from int8cal.models.session import Runner, numeric_outputs
+from int8cal.types import Batches, BatchNCHW_f32, Progress
 
 _Array: TypeAlias = npt.NDArray[np.float32]
 _Doubles: TypeAlias = npt.NDArray[np.float64]
-_Bind: TypeAlias = Callable[[Any], InputBinding]
-
-_PART_BYTES = 1 << 20  # of input run at a time; activations take about a hundred times as much
 
 
 @dataclass
@@ -34,12 +30,17 @@ class TensorAgreement:
     Attributes:
         name: the tensor.
         classes: number of classes when the tensor is a classifier's output, (N, K) or (N, K, 1, 1) with K ≥ 2; else 0.
+        whole: the values are whole numbers or truth values: a class chosen, a count.
         finite: False as soon as either model gave NaN or infinity; the figures have no meaning then and are NaN.
     """
 
     name: str
     classes: int = 0
+    whole: bool = False
     finite: bool = True
+    _channels: ChannelSums = field(default_factory=ChannelSums, repr=False, compare=False)
+    _values: int = 0
+    _equal: int = 0
     _signal: float = 0.0
     _other: float = 0.0
     _product: float = 0.0
@@ -54,13 +55,18 @@ class TensorAgreement:
         self.finite = self.finite and bool(np.isfinite(first).all() and np.isfinite(second).all())
         if not self.finite:
             return  # NaN would be lost in a maximum, and nothing that follows can be told
+        self.whole = not np.issubdtype(reference.dtype, np.floating)
+        self._values += first.size
+        self._equal += int((first == second).sum())
         error = second - first
+        if not self.whole:
+            self._channels.add(first.reshape(reference.shape), error.reshape(reference.shape))
         self._signal += _product(first, first)
         self._other += _product(second, second)
         self._product += _product(first, second)
         self._noise += _product(error, error)
         self._max_error = max(self._max_error, float(np.abs(error).max(initial=0.0)))
-        self._images += len(reference)
+        self._images += reference.shape[0] if reference.ndim else 1
         if _is_class_scores(reference):
             self.classes = reference.shape[1]
             scores = [values.reshape(len(values), self.classes) for values in (reference, other)]
@@ -74,6 +80,21 @@ class TensorAgreement:
         if self._noise == 0.0:
             return math.inf
         return 10.0 * math.log10(self._signal / self._noise) if self._signal > 0.0 else -math.inf
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Channels whose values are of one magnitude, where a tensor holds several such (boxes and scores); else ()."""
+        return self._channels.groups() if self.finite else ()
+
+    @property
+    def worst_db(self) -> float:
+        """SQNR in dB of the worst group of channels; of the whole tensor where there are no groups."""
+        return min((group.sqnr_db for group in self.groups), default=self.sqnr_db)
+
+    @property
+    def equal(self) -> float:
+        """Share of values, 0..1, that are the same in both models."""
+        return self._equal / self._values if self._values and self.finite else math.nan
 
     @property
     def sqnr_text(self) -> str:
@@ -117,8 +138,8 @@ def _is_class_scores(values: _Array) -> bool:
     return values.ndim >= 2 and values.shape[1] >= 2 and all(extent == 1 for extent in values.shape[2:])
 
 
-@dataclass(frozen=True)
-class Agreement:
+@dataclass(frozen=True, repr=False)
+class Agreement(Summarised):
     """How far two models are apart on some images.
 
     Attributes:
@@ -133,6 +154,29 @@ class Agreement:
     layers: tuple[TensorAgreement, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
 
+    def worst_db(self) -> float:
+        """SQNR in dB of the worst output, or group of its channels; NaN if one is not finite or none can be judged.
+
+        Whole numbers count only where there is nothing else: their differences have no meaning as noise.
+        """
+        judged = [output for output in self.outputs if not output.whole] or list(self.outputs)
+        if not judged or not all(output.finite for output in judged):
+            return math.nan
+        return min(output.worst_db for output in judged)
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        figures = ", ".join(f"{output.name} {output.sqnr_text}" for output in self.outputs[:4])
+        return f"{self.images} images: SQNR in dB {figures}{', …' if len(self.outputs) > 4 else ''}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The figures of every output."""
+        for output in self.outputs:
+            top1 = "" if output.top1 is None else f", same class {output.top1:.1%}"
+            yield output.name, f"SQNR {output.sqnr_text} dB, cosine {output.cosine:.6f}{top1}"
+        for name, reason in self.skipped.items():
+            yield name, f"not compared: {reason}"
+
     def worst_layers(self, count: int = 5) -> tuple[TensorAgreement, ...]:
         """The layers with the lowest SQNR, worst first; before all, those whose values are not finite."""
         return tuple(sorted(self.layers, key=lambda layer: (layer.finite, layer.sqnr_db))[:count])
@@ -143,44 +187,53 @@ def measure_agreement(
     other: Any,
     batches: Batches,
     *,
-    input_name: str | None = None,
-    layout: Layout | None = None,
+    bindings: tuple[InputBinding, InputBinding],
+    numbers: Iterable[int] | None = None,
+    layers: bool = True,
     max_images: int | None = None,
     progress: Progress | None = None,
+    phase: str = "measuring agreement",
 ) -> Agreement:
     """Run two models side by side and compare outputs and layers of the same name.
 
     Args:
-        reference: the float model, ``onnx.ModelProto``.
+        reference: the float model, ``onnx.ModelProto``; of both models the computable part, see
+            `int8cal.models.computable`.
         other: the model to judge.
         batches: NCHW float32 batches.
-        input_name: see `int8cal.models.session.bind_input`.
-        layout: see `int8cal.models.session.bind_input`.
-        max_images: stop after the batch that reaches this number; None: all.
-        progress: told about each batch.
+        bindings: how images get into either.
+        numbers: which images; all, unless given.
+        layers: compare layers, too.
+        max_images: stop after so many; None: all.
+        progress: told about each image.
+        phase: what is measured, for ``progress``.
 
     Raises:
         UseError: the models do not have the same inputs and outputs, or fail on the data.
     """
     outputs = _shared_outputs(reference, other)
-    layers = _shared_layers(reference, other)
-    bind = partial(bind_input, shape=batches.shape, name=input_name, layout=layout)
-    pair = _Pair((reference, other), outputs, layers, bind)
-    wanted = len(batches) if max_images is None else min(len(batches), -(-max_images // batches.shape[0]))
-    size = max(1, _PART_BYTES // (4 * prod(batches.shape[1:])), pair.fixed_batch)
-    images = 0
-    with watched(progress, wanted * batches.shape[0]) as advance:
-        for batch in islice(batches, wanted):
-            for start in range(0, len(batch), size):
-                pair.compare(batch[start : start + size])
-            images += len(batch)
-            advance(len(batch))
+    shared_layers = _shared_layers(reference, other) if layers else []
+    pair = _Pair((reference, other), outputs, shared_layers, bindings)
+    chosen = None if numbers is None else set(numbers)
+    sums = for_each_image(
+        batches,
+        pair.fixed_batch,
+        pair.run,
+        wanted=(lambda number: True) if chosen is None else chosen.__contains__,
+        most=max_images,
+        progress=progress,
+        phase=phase,
+    )
+    images = sum(pair.compare(*found) for found in sums)
     return Agreement(
         images,
         tuple(pair.found[name] for name in outputs if name in pair.found),
-        tuple(pair.found[name] for name in layers if name in pair.found),
+        tuple(pair.found[name] for name in shared_layers if name in pair.found),
         {name: reason for name, reason in pair.skipped.items() if name in outputs},
     )
+
+
+_Values: TypeAlias = dict[str, _Array]
 
 
 class _Pair:
@@ -194,14 +247,18 @@ class _Pair:
         skipped: those that cannot be compared → why.
     """
 
-    def __init__(self, models: Sequence[Any], outputs: Sequence[str], layers: Sequence[str], bind: _Bind) -> None:
+    def __init__(
+        self, models: Sequence[Any], outputs: Sequence[str], layers: Sequence[str], bindings: Sequence[InputBinding]
+    ) -> None:
         numeric = [set(numeric_outputs(model)) for model in models]
         self.skipped = {name: "it holds no numbers" for name in outputs if not all(name in names for names in numeric)}
         outputs = [name for name in outputs if name not in self.skipped]
         self.found = {name: TensorAgreement(name) for name in (*outputs, *layers)}
+        self._chosen = [kernel.output for kernel in bindings[0].kernels if kernel.chooses]
+        outputs = [*outputs, *self._chosen]
         self._sides = [
-            (Runner(model, outputs, bind(model), optimized=True), Runner(model, layers, bind(model)))
-            for model in models
+            [Runner(model, outputs, binding, optimized=True), *([Runner(model, layers, binding)] if layers else [])]
+            for model, binding in zip(models, bindings, strict=True)
         ]
 
     @property
@@ -209,25 +266,42 @@ class _Pair:
         """The smallest number of images to run at once without filling up."""
         return max(runner.fixed_batch or 1 for side in self._sides for runner in side)
 
-    def compare(self, images: BatchNCHW_f32) -> None:
-        """Run both models on some images and compare all that can be compared."""
-        first, second = (_all_values(side, images) for side in self._sides)
+    def run(self, numbers: list[int], images: BatchNCHW_f32) -> tuple[tuple[int, _Values, _Values], int]:
+        """Values of both models for some images.
+
+        Where plug-ins choose regions, the second model goes on with those that the first one chose: a small difference
+        changes their order, and no value behind them would have its counterpart.
+        """
+        first = _all_values(self._sides[0][:1], images, {})
+        given = {name: first[name] for name in self._chosen}
+        first |= _all_values(self._sides[0][1:], images, given)
+        second = _all_values(self._sides[1], images, given)
+        return (len(numbers), first, second), sum(v.nbytes for side in (first, second) for v in side.values())
+
+    def compare(self, images: int, first: _Values, second: _Values) -> int:
+        """Compare all that can be compared; returns the number of images."""
         for name in list(self.found):
-            reason = _incomparable(first.get(name), second.get(name))
+            reason = _incomparable(first[name], second[name])
             if reason:
                 self.skipped[name] = reason
                 del self.found[name]
             else:
                 self.found[name].add(first[name], second[name])
+        return images
 
 
-def _all_values(runners: Iterable[Runner], images: BatchNCHW_f32) -> dict[str, _Array]:
-    return {name: values for runner in runners for name, values in runner.values(images).items()}
+def _all_values(runners: Iterable[Runner], images: BatchNCHW_f32, given: _Values) -> _Values:
+    """Values of one run of each model; of several, where one insists on a smaller batch than the other."""
+    found: _Values = {}
+    for runner in runners:
+        parts = list(runner.run(images, given))
+        for name in runner.tensors:
+            values = [part[name] for part in parts]
+            found[name] = values[0] if len(values) == 1 else np.concatenate([np.atleast_1d(value) for value in values])
+    return found
 
 
-def _incomparable(first: _Array | None, second: _Array | None) -> str | None:
-    if first is None or second is None:
-        return "it does not hold the same number of values for each image"
+def _incomparable(first: _Array, second: _Array) -> str | None:
     if first.shape != second.shape:
         return f"it has shape {first.shape} in one model and {second.shape} in the other"
     return None

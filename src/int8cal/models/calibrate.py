@@ -1,36 +1,22 @@
-"""The streaming calibrator: one pass over the batches, the memory of one batch, ranges by any method afterwards."""
+"""The streaming calibrator: one pass over the batches, the memory of a few images, ranges by any method afterwards."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UseError
-from int8cal.io.progress import watched
+from int8cal.models.binding import InputBinding
 from int8cal.models.histogram import Histogram, NonFiniteError
-from int8cal.models.ranges import DEFAULT_PERCENTILE, Method, threshold
-from int8cal.models.session import InputBinding, Runner
-from int8cal.types import BatchNCHW_f32, Progress
-
-
-class Batches(Iterable[BatchNCHW_f32], Protocol):
-    """What calibration data must offer; `int8cal.tensorfile.TensorFile` does."""
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(B, C, H, W) of every batch."""
-
-    def __len__(self) -> int:
-        """Number of batches."""
-
-
-def paths_of(*images: Batches | None) -> list[str]:
-    """All files that images are in, parts among them, of those images that are in files."""
-    return [path for one in images for path in getattr(one, "paths", ())]
+from int8cal.models.passes import for_each_image
+from int8cal.models.ranges import DEFAULT_PERCENTILE, threshold
+from int8cal.models.session import Runner
+from int8cal.types import Batches, BatchNCHW_f32, Method, Progress
 
 
 @dataclass(frozen=True)
@@ -40,14 +26,35 @@ class Calibration:
     Attributes:
         histograms: tensor name → `Histogram`.
         images: how many images were run.
+        not_finite: tensors that took infinite or undefined values, of which there is no histogram.
     """
 
     histograms: Mapping[str, Histogram]
     images: int
+    not_finite: tuple[str, ...] = ()
 
     def amax(self, method: Method = "entropy", percentile: float = DEFAULT_PERCENTILE) -> dict[str, float]:
         """Tensor name → magnitude at which it saturates (see `int8cal.models.ranges`); 0.0 when never active."""
         return {name: threshold(histogram, method, percentile) for name, histogram in self.histograms.items()}
+
+    def only(self, tensors: Iterable[str]) -> Calibration:
+        """The same of some of the tensors."""
+        return Calibration({name: self.histograms[name] for name in tensors}, self.images, self.not_finite)
+
+    def low(self) -> dict[str, float]:
+        """Tensor name → smallest value; 0.0 where none is below."""
+        return {name: histogram.low for name, histogram in self.histograms.items()}
+
+    def joined(self, other: Calibration) -> Calibration:
+        """All that both have seen."""
+        histograms = {}
+        for name in self.histograms.keys() & other.histograms.keys():
+            histograms[name] = Histogram()
+            histograms[name].merge(self.histograms[name])
+            histograms[name].merge(other.histograms[name])
+        in_order = {name: histograms[name] for name in self.histograms if name in histograms}
+        not_finite = tuple(dict.fromkeys([*self.not_finite, *other.not_finite]))
+        return Calibration(in_order, self.images + other.images, not_finite)
 
 
 def calibrate(
@@ -56,42 +63,91 @@ def calibrate(
     batches: Batches,
     binding: InputBinding,
     progress: Progress | None = None,
-) -> Calibration:
+    *,
+    needed: Iterable[str] | None = None,
+    apart: Callable[[int], bool] = lambda number: False,
+) -> tuple[Calibration, Calibration]:
     """Run every image once through the float model and count the magnitudes of the chosen tensors.
+
+    The counts depend neither on the batch size of the file, nor on the order of the images, nor on the number of
+    threads.
 
     Args:
         model: ``onnx.ModelProto``, as `int8cal.models.graph.prepare` gave it.
         tensors: names of the activations to measure; the model's input may be among them.
         batches: NCHW float32 batches.
         binding: see `int8cal.models.session.bind_input`.
-        progress: told about each batch.
+        progress: told about each image.
+        needed: those of the tensors that must be finite; all, unless given.
+        apart: which images, by their numbers, are counted apart.
+
+    Returns:
+        The calibration by all images but those set apart, and that by those.
 
     Raises:
-        UseError: the model fails on the data, or a tensor takes infinite or undefined values.
+        UseError: the model fails on the data, or a tensor that must not takes infinite or undefined values.
     """
+    counts = [_Counts(tensors), _Counts(tensors)]
     runner = Runner(model, tensors, binding)
-    histograms = {tensor: Histogram() for tensor in tensors}
-    images = 0
-    with watched(progress, len(batches) * batches.shape[0]) as advance:
-        for batch in batches:
-            for part in runner.run(batch):
-                _count(histograms, part)
-            images += len(batch)
-            advance(len(batch))
-            del batch  # not kept while the next one is read
-    if not images:
+    size = binding.batch or 1
+
+    def count(numbers: list[int], images: BatchNCHW_f32) -> tuple[None, int]:
+        part, held = counts[apart(numbers[0])], 0
+        for values in runner.run(images):
+            held += sum(value.nbytes for value in values.values())
+            part.add(values)
+        part.count_images(len(numbers))
+        return None, held
+
+    passes: list[Callable[[int], bool]] = [lambda number: True]
+    if size > 1 and any(map(apart, range(batches.image_count))):
+        passes = [lambda number: not apart(number), apart]  # a run must not hold images of both
+    for wanted in passes:
+        for _ in for_each_image(batches, size, count, wanted=wanted, progress=progress, phase="calibrating"):
+            pass
+    return _without_infinite(counts, set(tensors if needed is None else needed))
+
+
+class _Counts:
+    """Histograms that several threads add to."""
+
+    def __init__(self, tensors: Iterable[str]) -> None:
+        self.histograms = {tensor: Histogram() for tensor in tensors}
+        self.not_finite: set[str] = set()
+        self.images = 0
+        self._locks = {tensor: Lock() for tensor in self.histograms}
+        self._lock = Lock()
+
+    def count_images(self, images: int) -> None:
+        with self._lock:
+            self.images += images
+
+    def add(self, values: dict[str, npt.NDArray[np.float32]]) -> None:
+        """Count all values, and let go of each tensor as soon as it is counted."""
+        while values:
+            tensor, array = values.popitem()
+            try:
+                with self._locks[tensor]:
+                    self.histograms[tensor].add(array)
+            except NonFiniteError:
+                self.not_finite.add(tensor)
+
+
+def _without_infinite(counts: Sequence[_Counts], needed: set[str]) -> tuple[Calibration, Calibration]:
+    not_finite = counts[0].not_finite | counts[1].not_finite
+    for tensor in sorted(not_finite & needed):
+        raise UseError(
+            f"tensor {tensor!r} takes infinite or undefined values (inf, NaN) on the calibration images",
+            hint="Check the tensorfile (int8cal verify) and that the model works in float.",
+        )
+    if not sum(part.images for part in counts):
         raise UseError("there are no calibration images")
-    return Calibration(histograms, images)
-
-
-def _count(histograms: Mapping[str, Histogram], values: dict[str, npt.NDArray[np.float32]]) -> None:
-    """Count all values, and let go of each tensor as soon as it is counted: the next part needs the memory."""
-    while values:
-        tensor, array = values.popitem()
-        try:
-            histograms[tensor].add(array)
-        except NonFiniteError:
-            raise UseError(
-                f"tensor {tensor!r} takes infinite or undefined values (inf, NaN) on the calibration images",
-                hint="Check the tensorfile (int8cal verify) and that the model works in float.",
-            ) from None
+    first, second = (
+        Calibration(
+            {name: histogram for name, histogram in part.histograms.items() if name not in not_finite},
+            part.images,
+            tuple(sorted(not_finite)),
+        )
+        for part in counts
+    )
+    return first, second

@@ -3,57 +3,87 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from int8cal.io.summary import Summarised
 from int8cal.models.agreement import Agreement, measure_agreement
-from int8cal.models.calibrate import Batches
+from int8cal.models.binding import Constants
+from int8cal.models.computable import Foreign, computable
 from int8cal.models.onnx_file import load_model
-from int8cal.models.session import Layout
-from int8cal.types import Progress
+from int8cal.tensorfile.batches import BatchesLike, opened
+from int8cal.types import Layout, Progress
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Summarised):
     """Two models and how far they are apart.
 
     Attributes:
         agreement: figures per output and layer.
         float_bytes: size of the reference model, external data included.
         int8_bytes: size of the other one.
+        foreign: nodes of the reference model that only another engine computes, such as plug-ins; what goes into them
+            is among the outputs that were compared.
     """
 
     agreement: Agreement
     float_bytes: int
     int8_bytes: int
+    foreign: tuple[Foreign, ...] = ()
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        return self.agreement.summary()
+
+    def summary_rows(self) -> Iterable[tuple[str, object]]:
+        """The figures of every output."""
+        return self.agreement.summary_rows()
 
 
 def compare(
     reference: str | os.PathLike[str],
     other: str | os.PathLike[str],
-    batches: Batches,
+    batches: BatchesLike,
     *,
     input_name: str | None = None,
     layout: Layout | None = None,
+    constants: Constants | None = None,
     max_images: int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Run both models on the same images and compare outputs and layers of the same name.
 
+    Models that end in plug-ins are compared by what goes into those.
+
     Args:
         reference: ONNX file of the float model.
         other: ONNX file of the INT8 model made of it.
-        batches: images, e.g. an open `int8cal.tensorfile.TensorFile`; best ones that calibration has not seen.
+        batches: images, NCHW float32, best ones that calibration has not seen: a tensorfile or its path, or what else
+            `int8cal.tensorfile.batches.opened` takes.
         input_name: the models' input, to be sure of it.
         layout: layout of that input, where it cannot be told.
-        max_images: stop after the batch that reaches this number; None: all.
+        constants: values of the models' other inputs, which take no images.
+        max_images: stop after so many; None: all.
         progress: told about each batch.
 
     Raises:
+        UsageError: the batches are not what they must be.
         UseError: a model cannot be read or run, or the two do not belong together.
         UnavailableError: the extra ``quantize`` is not installed.
     """
     models = load_model(reference), load_model(other)
-    agreement = measure_agreement(
-        *models, batches, input_name=input_name, layout=layout, max_images=max_images, progress=progress
-    )
-    return Comparison(agreement, models[0].ByteSize(), models[1].ByteSize())
+    first, second = computable(models[0]), computable(models[1])
+    with opened(batches) as images:
+        agreement = measure_agreement(
+            first.model,
+            second.model,
+            images,
+            bindings=(
+                first.bind(images.shape, name=input_name, layout=layout, constants=constants),
+                second.bind(images.shape, name=input_name, layout=layout, constants=constants),
+            ),
+            max_images=max_images,
+            progress=progress,
+        )
+    return Comparison(agreement, models[0].ByteSize(), models[1].ByteSize(), first.foreign)

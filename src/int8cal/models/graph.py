@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import fnmatch
 import tempfile
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from int8cal.errors import UseError
-from int8cal.io.safe_text import first_line
 from int8cal.models import extras
-from int8cal.models.names import unique_name
+from int8cal.models.names import all_graphs, unique_name
 from int8cal.models.session import open_session
 
 MIN_OPSET = 13  # the first with per-channel QuantizeLinear
 _MIN_IR_VERSION = 7  # what opset 13 goes with; below 4 weights had to be inputs
 WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype"})
 _LOW_PRECISION_OPS = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
 
 
@@ -35,9 +35,42 @@ def prepare(model: Any) -> Any:
     """
     if any(node.op_type in _LOW_PRECISION_OPS for node in model.graph.node):
         raise UseError("the model is quantised already", hint="Give the float model.")
-    folded = _fold(_raise_opset(_with_constant_weights(model)))
+    folded = _fold(raise_opset(_with_constant_weights(model)))
     _name_nodes(folded.graph)
     return extras.onnx().shape_inference.infer_shapes(folded)
+
+
+def in_float32(model: Any) -> Any:
+    """The model itself, or a copy in float32 of one that holds float16 or bfloat16 values.
+
+    Weights, constants, inputs, outputs and casts are float32 there; what they hold is the same, and nothing between is
+    rounded to 16 bits any more.
+
+    Args:
+        model: ``onnx.ModelProto``. Operators outside the standard are left as they are.
+    """
+    onnx = extras.onnx()
+    half, float32 = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16), onnx.TensorProto.FLOAT
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    changed = False
+    for graph in all_graphs(copy.graph):
+        tensors = list(graph.initializer)
+        for node in graph.node:
+            standard = onnx.defs.has(node.op_type, node.domain)
+            for attribute in node.attribute:
+                tensors += [attribute.t] if attribute.HasField("t") and standard else []
+                if attribute.name in _TYPE_ATTRIBUTES and attribute.i in half and standard:
+                    attribute.i, changed = float32, True
+        for tensor in tensors:
+            if tensor.data_type in half:
+                values = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+                changed = True
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            if value.type.tensor_type.elem_type in half:
+                value.type.tensor_type.elem_type, changed = float32, True
+    return copy if changed else model
 
 
 def _with_constant_weights(model: Any) -> Any:
@@ -58,15 +91,20 @@ def opset(model: Any) -> int:
     return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
 
 
-def _raise_opset(model: Any) -> Any:
-    if opset(model) >= MIN_OPSET:
+def raise_opset(model: Any, least: int = MIN_OPSET) -> Any:
+    """The model itself, or one of the operator set ``least`` if its own is lower.
+
+    Raises:
+        UseError: it cannot be converted.
+    """
+    if opset(model) >= least:
         return model
     try:
-        return extras.onnx().version_converter.convert_version(model, MIN_OPSET)
-    except (RuntimeError, ValueError) as error:
+        return extras.onnx().version_converter.convert_version(model, least)
+    except extras.LibraryError as error:
         raise UseError(
-            f"opset {opset(model)} cannot be converted to {MIN_OPSET}: {first_line(error)}",
-            hint=f"Export the model with opset {MIN_OPSET} or later.",
+            f"opset {opset(model)} cannot be converted to {least}: {error.said}",
+            hint=f"Export the model with opset {least} or later.",
         ) from error
 
 
@@ -94,43 +132,7 @@ def _name_nodes(graph: Any) -> None:
             node.name = unique_name(f"{node.op_type}_{position}", taken)
 
 
-def nodes_to_quantize(model: Any, exclude: Iterable[str] = ()) -> list[Any]:
-    """The nodes whose inputs become INT8, in the order of the graph.
-
-    Convolutions and matrix products with constant float weights, and residual additions: those of two activations.
-    (An addition of a constant is a bias and stays float.)
-
-    Args:
-        model: as `prepare` gave it.
-        exclude: node names or shell patterns (``*/head/*``) to leave in float.
-
-    Raises:
-        UseError: a pattern fits no node, or nothing is left to quantise.
-    """
-    floats = _float_types(model)
-    weights = {initializer.name for initializer in model.graph.initializer}
-    chosen = [node for node in model.graph.node if _is_quantizable(node, weights, floats)]
-    for pattern in exclude:
-        if not any(fnmatch.fnmatchcase(node.name, pattern) for node in model.graph.node):
-            names = ", ".join(node.name for node in chosen[:5])
-            raise UseError(f"no node fits the exclusion {pattern!r}", hint=f"Nodes are named like: {names}.")
-        chosen = [node for node in chosen if not fnmatch.fnmatchcase(node.name, pattern)]
-    if not any(node.op_type in WEIGHTED_OPS for node in chosen):
-        raise UseError(
-            f"there is nothing to quantise: no {', '.join(WEIGHTED_OPS)} with constant float weights is left",
-            hint="Exclude fewer nodes, or give a float32 model that holds its weights.",
-        )
-    return chosen
-
-
-def _is_quantizable(node: Any, weights: set[str], floats: set[str]) -> bool:
-    if node.op_type not in (*WEIGHTED_OPS, "Add") or any(name and name not in floats for name in node.input):
-        return False
-    first, second = (name in weights for name in node.input[:2])
-    return not first and (not second if node.op_type == "Add" else second)
-
-
-def _float_types(model: Any) -> set[str]:
+def float_tensors(model: Any) -> set[str]:
     """Names of all float32 tensors."""
     float32 = extras.onnx().TensorProto.FLOAT
     graph = model.graph
@@ -142,19 +144,12 @@ def _float_types(model: Any) -> set[str]:
     return activations | {initializer.name for initializer in graph.initializer if initializer.data_type == float32}
 
 
-def quantized_inputs(model: Any, nodes: Sequence[Any]) -> list[str]:
-    """Names of the activations that get Q/DQ: inputs of `nodes_to_quantize` that are no weights, without repeats."""
-    weights = {initializer.name for initializer in model.graph.initializer}
-    inputs = (name for node in nodes for name in node.input[:2])
-    return list(dict.fromkeys(name for name in inputs if name not in weights))
-
-
 def all_activations(model: Any) -> list[str]:
     """Names of every float32 activation of a model that was prepared, its input first: what our caches list."""
     constants = {initializer.name for initializer in model.graph.initializer}
     produced = [name for node in model.graph.node for name in node.output]
     names = dict.fromkeys([*(value.name for value in model.graph.input), *produced])
-    floats = _float_types(model)
+    floats = float_tensors(model)
     return [name for name in names if name in floats and name not in constants]
 
 

@@ -29,14 +29,16 @@ class Histogram:
         counts: int64, shape (BINS,).
         top: upper end of the range, a power of two; 0.0 while nothing but zeros was seen.
         amax: the largest magnitude seen.
+        low: the smallest value seen; 0.0 where none is below.
     """
 
-    __slots__ = ("amax", "counts", "top")
+    __slots__ = ("amax", "counts", "low", "top")
 
     def __init__(self) -> None:
         self.counts: npt.NDArray[np.int64] = np.zeros(BINS, np.int64)
         self.top = 0.0
         self.amax = 0.0
+        self.low = 0.0
 
     def add(self, values: npt.NDArray[Any]) -> None:
         """Count every value of a float array of any shape.
@@ -47,9 +49,11 @@ class Histogram:
         flat = values.reshape(-1)
         if not flat.size:
             return
-        amax = max(float(flat.max()), -float(flat.min()))
+        low = float(flat.min())
+        amax = max(float(flat.max()), -low)
         if not math.isfinite(amax):
             raise NonFiniteError
+        self.low = min(self.low, low)
         self._reach(amax)
         if self.top == 0.0:
             self.counts[0] += flat.size
@@ -59,6 +63,17 @@ class Histogram:
             magnitudes = np.abs(flat[start : start + _BLOCK], dtype=np.float32)
             magnitudes *= bins_per_unit
             self.counts += np.bincount(magnitudes.astype(np.intp), minlength=BINS)
+
+    def merge(self, other: Histogram) -> None:
+        """Count all that another histogram counted."""
+        self._reach(other.amax)
+        self.low = min(self.low, other.low)
+        if other.top in (0.0, self.top):
+            self.counts += other.counts
+            return
+        doublings = min(round(math.log2(self.top / other.top)), BINS.bit_length() - 1)
+        merged = other.counts.reshape(-1, 1 << doublings).sum(axis=1)
+        self.counts[: merged.size] += merged
 
     def _reach(self, amax: float) -> None:
         """Widen the range until it holds ``amax``."""

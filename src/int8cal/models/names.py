@@ -1,9 +1,12 @@
-"""Names of tensors in a graph: finding them all, renaming, and new ones that nobody has."""
+"""Walking a graph: which names its tensors have, what a node reads, in which order nodes must stand."""
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from int8cal.errors import UseError
 
 
 def tensor_names(graph: Any) -> set[str]:
@@ -42,9 +45,61 @@ def all_graphs(graph: Any) -> Iterator[Any]:
     """A graph and every graph inside its nodes."""
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from all_graphs(inner)
+        yield from inner_graphs(node)
+
+
+def inner_graphs(node: Any) -> Iterator[Any]:
+    """The graphs inside one node, and those inside of them."""
+    for attribute in node.attribute:
+        for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            yield from all_graphs(inner)
+
+
+def node_reads(node: Any) -> Iterator[str]:
+    """Names of the tensors that a node reads, those that the graphs inside it take from outside among them."""
+    yield from filter(None, node.input)
+    inside = list(inner_graphs(node)) if node.attribute else ()
+    if inside:
+        own = {value.name for graph in inside for value in (*graph.input, *graph.initializer)}
+        own.update(name for graph in inside for inner in graph.node for name in inner.output)
+        read = (name for graph in inside for inner in graph.node for name in inner.input)
+        outputs = (value.name for graph in inside for value in graph.output)
+        yield from dict.fromkeys(name for name in (*read, *outputs) if name and name not in own)
+
+
+def topological_sort(graph: Any) -> None:
+    """Put the nodes of a graph into an order in which each stands behind those whose results it reads.
+
+    Nodes keep the order that they have as far as it can be kept.
+
+    Args:
+        graph: is changed.
+
+    Raises:
+        UseError: nodes wait for each other in a circle.
+    """
+    nodes = list(graph.node)
+    maker = {name: number for number, node in enumerate(nodes) for name in node.output if name}
+    waits = [{maker[name] for name in node_reads(node) if name in maker} for node in nodes]
+    readers: dict[int, list[int]] = {}
+    for number, makers in enumerate(waits):
+        for one in makers:
+            readers.setdefault(one, []).append(number)
+    ready = [number for number, makers in enumerate(waits) if not makers]
+    order: list[int] = []
+    while ready:
+        number = heapq.heappop(ready)
+        order.append(number)
+        for reader in readers.get(number, ()):
+            waits[reader].discard(number)
+            if not waits[reader]:
+                heapq.heappush(ready, reader)
+    if len(order) != len(nodes):
+        raise UseError("nodes of the model wait for each other in a circle")
+    if order != sorted(order):
+        copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+        del graph.node[:]
+        graph.node.extend(copies[number] for number in order)
 
 
 def _values(graph: Any) -> Iterator[Any]:

@@ -2,31 +2,35 @@
 
 Refused before anything is computed: other formats (with the way to ONNX), files above protobuf's limit, structures that
 blow up when parsed, external data anywhere but in plain sibling files, tensors whose declared size is not the size of
-their data, operators outside the standard, functions, loops, and activations of absurd size or rank. What shape
-inference makes of the rest is bounded by `int8cal.guard.onnx_bounds`.
+their data, functions, and activations of absurd size or rank. What shape inference makes of the rest is bounded by
+`int8cal.guard.onnx_bounds`. Operators outside the standard and loops are read, but never run: see `marked`.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from int8cal.errors import UseError
+from int8cal.guard.libraries import library_errors
 from int8cal.guard.onnx_bounds import check_apart
 from int8cal.guard.onnx_wire import MAX_RANK, NO_MODEL_HINT, check_wire
 from int8cal.io.file_kinds import HDF5_SIGNATURE
-from int8cal.io.regular_files import open_regular
-from int8cal.io.safe_text import first_line
+from int8cal.io.paths import given_path, open_regular
 from int8cal.models import extras
-from int8cal.models.names import all_graphs
+from int8cal.models.names import all_graphs, inner_graphs
 
 MAX_BYTES = 2**31 - 1  # protobuf's own limit; external data counts, for the model is put together in memory
 MAX_ACTIVATION_BYTES = 2**32  # of one tensor at batch size 1
-DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+_STANDARD_DOMAINS = frozenset({"", "ai.onnx.ml"})
+_LONG_NAME = "ai.onnx"
+_CONTRIBUTED_DOMAIN = "com.microsoft"
+_FOREIGN_DOMAIN = "int8cal.foreign/"  # and behind it the node's own; checkers pass over domains that they don't know
 _UNBOUNDED_OPS = frozenset({"Loop", "Scan", "SequenceMap"})
 _SHAPE_ATTRIBUTES = frozenset({"shape", "axes"})
 _SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Unsqueeze": 1}  # which input holds a shape or axes
@@ -55,7 +59,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
 def load_with_paths(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
     """As `load_model`, with the paths of all files that the model lies in: its own, and those of external data."""
-    name = os.fspath(path)
+    name = given_path(path, "a model")
     refuse_other_formats(name)
     onnx = extras.onnx()
     model = _parse(onnx, name)
@@ -64,19 +68,95 @@ def load_with_paths(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]
         _check_tensor(onnx, tensor, name)
     _check_operators(model, name)
     _check_ranks(model, name)
-    check_apart(lambda: _check_meaning(onnx, model, name), model.ByteSize(), name)
+    check_apart(lambda: _check_meaning(onnx, model, name), model.ByteSize(), len(model.graph.node), name)
     return model, (name, *external)
 
 
 def _check_meaning(onnx: Any, model: Any, path: str) -> None:
     """What takes shape inference to know."""
+    check_valid(model, path)
+    _check_activation_sizes(onnx, marked(model), path)
+
+
+def check_valid(model: Any, where: str | None = None) -> None:
+    """Check a model as ONNX does, with all shapes that can be inferred; nodes that are not computed are passed over.
+
+    Raises:
+        UseError: it is no valid model.
+    """
+    checked = marked(model)
+    stated = [output for output in checked.graph.output if output.type.tensor_type.HasField("shape")]
+    if len(stated) < len(checked.graph.output):  # which TensorRT and ONNX Runtime don't need, and the checker wants
+        outputs = [type(output).FromString(output.SerializeToString()) for output in stated]
+        checked = type(checked).FromString(checked.SerializeToString())
+        del checked.graph.output[:]
+        checked.graph.output.extend(outputs)
+    for value in checked.graph.input:
+        if value.type.WhichOneof("value") == "tensor_type" and not value.type.tensor_type.HasField("shape"):
+            hint = "Export the model with the shapes of its inputs; dimensions that vary may have names."
+            raise UseError(f"input {value.name!r} states no shape", where=where, hint=hint)
     try:
-        onnx.checker.check_model(model, full_check=True)
-        _check_activation_sizes(onnx, model, path)
-    except UseError:
-        raise
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
-        raise _bad(path, f"is not a valid ONNX model: {first_line(error)}") from error
+        extras.onnx().checker.check_model(checked, full_check=True)
+    except extras.LibraryError as error:
+        raise UseError(f"is not a valid ONNX model: {error.said}", where=where, hint=error.hint) from error
+
+
+def marked(model: Any) -> Any:
+    """The model, or a copy in which nodes that are not computed have a domain of their own.
+
+    `foreign_operator` tells them. They are the operators outside the standard, TensorRT's plug-ins mostly, and those
+    whose running time nobody can tell (``Loop``); a node with a graph inside that holds one is one, too.
+    """
+    versions = {entry.domain: int(entry.version) for entry in model.opset_import}
+    known: dict[tuple[str, str], bool] = {}
+
+    def foreign_nodes(node: Any) -> list[Any]:
+        """The node and those inside it that are not computed, if there are any."""
+        inner = [one for graph in inner_graphs(node) for one in graph.node if not _is_computed(one, versions, known)]
+        return [node, *inner] if inner or not _is_computed(node, versions, known) else []
+
+    if not any(map(foreign_nodes, model.graph.node)):
+        return model
+    copy = extras.onnx().ModelProto()
+    copy.CopyFrom(model)
+    domains: set[str] = set()
+    for node in copy.graph.node:
+        for one in foreign_nodes(node):
+            domains.add(one.domain)
+            one.domain = _FOREIGN_DOMAIN + one.domain
+    for domain in sorted(domains):
+        copy.opset_import.add(domain=_FOREIGN_DOMAIN + domain, version=versions.get(domain, 1))
+    return copy
+
+
+def foreign_operator(node: Any) -> str | None:
+    """The operator of a node of a `marked` model that is not computed, with its domain; None for any other node."""
+    if not node.domain.startswith(_FOREIGN_DOMAIN):
+        return None
+    domain = node.domain[len(_FOREIGN_DOMAIN) :]
+    return f"{domain}::{node.op_type}" if domain else str(node.op_type)
+
+
+def _is_computed(node: Any, versions: Mapping[str, int], known: dict[tuple[str, str], bool]) -> bool:
+    domain = node.domain
+    found = known.get((domain, node.op_type))
+    if found is None:
+        if domain == _CONTRIBUTED_DOMAIN:
+            found = node.op_type in _contributed_operators()
+        else:
+            defined = domain in _STANDARD_DOMAINS and extras.onnx().defs.has(
+                node.op_type, versions.get(domain, 1), domain
+            )
+            found = defined and node.op_type not in _UNBOUNDED_OPS
+        known[domain, node.op_type] = found
+    return found
+
+
+@cache
+def _contributed_operators() -> frozenset[str]:
+    """Names of the operators that ONNX Runtime has beyond the standard."""
+    state = extras.need("onnxruntime.capi.onnxruntime_pybind11_state", "quantize")
+    return frozenset(schema.name for schema in state.get_all_operator_schema() if schema.domain == _CONTRIBUTED_DOMAIN)
 
 
 def _bad(path: str, message: str, hint: str = "export the float model to ONNX again") -> UseError:
@@ -112,23 +192,29 @@ def _first_bytes(path: str, count: int) -> bytes:
 
 
 def _parse(onnx: Any, path: str) -> Any:
-    from google.protobuf.message import DecodeError
-
     try:
         with open_regular(path) as file:
             if _size(file, path, "the file") == 0:
                 raise _bad(path, "is empty", NO_MODEL_HINT)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 check_wire(data, onnx.ModelProto.DESCRIPTOR, path)
-                model = onnx.ModelProto.FromString(data[:])
+                with library_errors(UseError, "is not an ONNX model, or is damaged", where=path, hint=NO_MODEL_HINT):
+                    model = onnx.ModelProto.FromString(data[:])
     except OSError as error:
         raise _bad(path, f"cannot be read: {error.strerror}", "give the path of a float model in ONNX") from error
-    except DecodeError as error:
-        raise _bad(path, "is not an ONNX model, or is damaged", NO_MODEL_HINT) from error
     del model.training_info[:]
+    _use_short_name(model)
     if not model.graph.node:
         raise _bad(path, "is not an ONNX model, or has no nodes", NO_MODEL_HINT)
     return model
+
+
+def _use_short_name(model: Any) -> None:
+    """Call the standard operators' domain by one of its two names: the checker knows no other than the empty one."""
+    graph_nodes = (node for graph in all_graphs(model.graph) for node in graph.node)
+    for entry in (*model.opset_import, *graph_nodes):
+        if entry.domain == _LONG_NAME:
+            entry.domain = ""
 
 
 def _size(file: BinaryIO, path: str, what: str) -> int:
@@ -202,6 +288,8 @@ def _external_entries(tensor: Any) -> dict[str, str]:
 
 def _check_tensor(onnx: Any, tensor: Any, path: str) -> None:
     """The declared shape and the stored data must agree, or something later allocates what the shape declares."""
+    if tensor.HasField("segment"):
+        raise _bad(path, f"tensor {tensor.name!r} is stored in segments, which nobody writes any more")
     if tensor.data_type == onnx.TensorProto.STRING:
         stored, needed = len(tensor.string_data), _values(tensor, path)
     elif tensor.HasField("raw_data"):
@@ -238,7 +326,7 @@ def _bits(onnx: Any, tensor: Any, path: str) -> int:
             return bits
     try:
         return int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize) * 8
-    except KeyError:
+    except extras.LibraryError:
         raise _bad(path, f"tensor {tensor.name!r} has an unknown data type") from None
 
 
@@ -248,13 +336,6 @@ def _check_operators(model: Any, path: str) -> None:
     for graph in all_graphs(model.graph):
         if graph.sparse_initializer or any(_has_sparse(node) for node in graph.node):
             raise _bad(path, "holds sparse tensors, which are not supported", "export the model with dense weights")
-        for node in graph.node:
-            if node.domain not in DOMAINS or node.op_type.endswith(("_TRT", "_Plugin")):
-                hint = "export the model without it (for TensorRT plug-ins: end the model before that node)"
-                raise _bad(path, f"needs the custom operator {node.domain}::{node.op_type}", hint)
-            if node.op_type in _UNBOUNDED_OPS:
-                hint = "export the model without control flow"
-                raise _bad(path, f"holds a {node.op_type} node; only plain feed-forward models are supported", hint)
 
 
 def _has_sparse(node: Any) -> bool:
@@ -292,3 +373,15 @@ def _check_activation_sizes(onnx: Any, model: Any, path: str) -> None:
         if 4 * prod(dims) > MAX_ACTIVATION_BYTES:
             hint = "export the model for a smaller input or batch"
             raise _bad(path, f"tensor {info.name!r} has the shape {dims}, too large to compute", hint)
+
+
+def serialized(model: Any) -> bytes:
+    """The bytes of an ONNX file; the same for the same model.
+
+    Raises:
+        UseError: they are more than a file may have.
+    """
+    if model.ByteSize() > MAX_BYTES:
+        raise UseError(f"the INT8 model has {model.ByteSize()} bytes, more than an ONNX file can hold")
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data

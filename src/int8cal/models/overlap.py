@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from int8cal.models.calibrate import Batches
-from int8cal.tensorfile.digest import digest_of
-from int8cal.types import BatchNCHW_f32
+from int8cal.tensorfile.checksums import image_checksum
+from int8cal.types import Batches, BatchNCHW_f32
 
 
 class Digested:
@@ -26,13 +25,27 @@ class Digested:
         """(B, C, H, W) of every batch."""
         return self.batches.shape
 
+    @property
+    def image_count(self) -> int:
+        """Number of images in all batches."""
+        return self.batches.image_count
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that the batches are in."""
+        return self.batches.paths
+
+    def encoded_sha256(self) -> Mapping[int, bytes]:
+        """Number of an image → SHA-256 of the image file that it was made from."""
+        return self.batches.encoded_sha256()
+
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[BatchNCHW_f32]:
         self.digests = []
         for batch in self.batches:
-            self.digests.extend(digest_of(image) for image in batch)
+            self.digests.extend(image_checksum(image) for image in batch)
             yield batch
             del batch  # not kept while the next one is read
 
@@ -42,16 +55,7 @@ def shared_images(first: Digested, second: Digested) -> int:
 
     Both sets must have been gone through. Files of other tools tell nothing of encoded images.
     """
-    digests, encoded = set(first.digests), set(_encoded_images(first).values())
+    digests, encoded = set(first.digests), set(first.encoded_sha256().values())
     by_bits = {number for number, digest in enumerate(second.digests) if digest in digests}
-    by_origin = {number for number, digest in _encoded_images(second).items() if digest in encoded}
+    by_origin = {number for number, digest in second.encoded_sha256().items() if digest in encoded}
     return len(by_bits | by_origin.intersection(range(len(second.digests))))
-
-
-def _encoded_images(images: Digested) -> dict[int, bytes]:
-    """Number of each image → SHA-256 of its encoded form, as far as the file records them."""
-    table = getattr(images.batches, "samples", None)
-    if table is None:
-        return {}
-    size = images.shape[0]
-    return {int(row["batch"]) * size + int(row["position"]): bytes(row["sha256"]) for row in table if row["batch"] >= 0}

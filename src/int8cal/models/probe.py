@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.models import extras
-from int8cal.models.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
-from int8cal.types import BatchNCHW_f32
+from int8cal.models.binding import Constants, InputBinding
+from int8cal.models.computable import Computable, computable
+from int8cal.models.session import Runner, numeric_outputs
+from int8cal.types import BatchNCHW_f32, Layout
 
 Values = npt.NDArray[np.float32]
 
@@ -57,21 +59,35 @@ class Probe:
     whole: frozenset[str] = frozenset()
 
 
-def probe(model: Any, images: BatchNCHW_f32, *, input_name: str | None = None, layout: Layout | None = None) -> Probe:
+def probe(
+    model: Any,
+    images: BatchNCHW_f32,
+    *,
+    input_name: str | None = None,
+    layout: Layout | None = None,
+    constants: Constants | None = None,
+) -> Probe:
     """Run a float model once, on the CPU.
 
     Args:
         model: ``onnx.ModelProto`` (see `int8cal.models.onnx_file.load_model`).
         images: NCHW float32.
-        input_name: see `int8cal.models.session.bind_input`.
-        layout: see `int8cal.models.session.bind_input`.
+        input_name: see `int8cal.models.binding.bind_input`.
+        layout: see `int8cal.models.binding.bind_input`.
+        constants: see `int8cal.models.binding.bind_input`.
 
     Raises:
         UnavailableError: onnx or onnxruntime is not installed.
         ImageShapeError: the model takes other images.
         UseError: the images cannot be fed to the model, or it fails on them.
     """
-    binding = bind_input(model, images.shape, name=input_name, layout=layout)
+    parts = computable(model)
+    return probe_part(parts, images, parts.bind(images.shape, name=input_name, layout=layout, constants=constants))
+
+
+def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) -> Probe:
+    """The same of a model that was taken apart and bound to the images already."""
+    model = parts.model
     norm = next(_norms(model), None)
     runner = Runner(model, [*numeric_outputs(model), *([norm[0]] if norm else [])], binding)
     values = runner.values(images)

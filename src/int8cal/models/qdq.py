@@ -1,196 +1,248 @@
-"""Q/DQ placement by ONNX Runtime's quantiser, with the settings that TensorRT's explicit quantisation wants.
+"""Insertion of QuantizeLinear/DequantizeLinear pairs where a placement wants them.
 
-Symmetric INT8 with zero-points of 0, per-channel weights (see `int8cal.models.weights`), float biases, and Q/DQ on
-inputs only: TensorRT fuses what follows a weighted layer into it, which a Q/DQ on the layer's output would prevent.
+Nothing else of the model changes: each node keeps what it computes, tensors keep their names. For TensorRT everything
+is symmetric INT8 with zero-points of 0 and biases stay float. For ONNX Runtime activations are uint8, weights have 7
+bits unless 8 are asked for (two products of 8 bits overflow 16 on x86 without VNNI), and biases are int32.
+Weights have one scale for each output channel, see `int8cal.models.weights`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from int8cal.errors import UseError
-from int8cal.io.safe_text import first_line
 from int8cal.models import extras
-from int8cal.models.graph import WEIGHTED_OPS
-from int8cal.models.names import rename_tensors, tensor_names, unique_name
+from int8cal.models.names import tensor_names, unique_name
+from int8cal.models.onnx_file import check_valid
+from int8cal.models.placement import Placement
 from int8cal.models.weights import Axis, separate_weights
 
-_OPS = [*WEIGHTED_OPS, "Add"]
+_LEVELS = 127
+_SEVEN_BITS = 63
+_INT32 = float(2**31 - 1)
+_Array = npt.NDArray[Any]
 
 
-def insert_qdq(model: Any, nodes: Sequence[Any], amax: Mapping[str, float], *, fold_weights: bool = False) -> Any:
+@dataclass(frozen=True)
+class Range:
+    """The values of an activation that its INT8 form can hold.
+
+    Attributes:
+        amax: magnitude at which it saturates; 0.0 for a tensor that was never active: its scale is 1.
+        low: the smallest value seen; only uint8 makes use of it.
+    """
+
+    amax: float
+    low: float = -np.inf
+
+
+def insert_qdq(
+    model: Any,
+    placement: Placement,
+    ranges: Mapping[str, Range],
+    *,
+    fold_weights: bool = False,
+    full_range_weights: bool = False,
+) -> Any:
     """The INT8 model: a new model with QuantizeLinear/DequantizeLinear pairs.
 
     Args:
         model: as `int8cal.models.graph.prepare` gave it.
-        nodes: see `int8cal.models.graph.nodes_to_quantize`.
-        amax: activation → magnitude at which it saturates; the scale becomes ``amax / 127``. A tensor that was never
-            active (0.0) gets the scale 1.
+        placement: see `int8cal.models.placement.place`.
+        ranges: of every activation that the placement gives Q/DQ.
         fold_weights: store weights as INT8 with one DequantizeLinear (small files) instead of as float32 with a pair
-            (the form that TensorRT's documentation asks for).
+            (the form that TensorRT's documentation asks for). ONNX Runtime's form is always folded.
+        full_range_weights: for ONNX Runtime: weights of 8 bits.
 
     Raises:
-        UseError: the result does not pass ONNX's full check.
+        UseError: a weight is not finite, or the result does not pass ONNX's full check.
     """
     onnx = extras.onnx()
-    prepared = onnx.ModelProto()
-    prepared.CopyFrom(model)
-    chosen = {node.name for node in nodes}
-    axes = separate_weights(prepared, [node for node in prepared.graph.node if node.name in chosen])
-    aliases = _aliases(prepared.graph, {*amax, *axes})
-    rename_tensors(prepared.graph, aliases)
-    outputs = _hide_outputs(prepared.graph, {aliases.get(name, name) for name in amax})
-    quantized = _quantized(
-        prepared,
-        sorted(chosen),
-        {aliases.get(name, name): magnitude for name, magnitude in amax.items()},
-        {aliases.get(name, name): axis for name, axis in axes.items()},
-        fold_weights=fold_weights,
-    )
-    _show_outputs(quantized.graph, outputs)
-    _undo(quantized.graph, aliases)
+    quantized = onnx.ModelProto()
+    quantized.CopyFrom(model)
+    layers = set(placement.layers)
+    axes = separate_weights(quantized, [node for node in quantized.graph.node if node.name in layers])
+    pairs = _Pairs(quantized.graph, unsigned=placement.target == "onnxruntime")
+    pairs.steps = _SEVEN_BITS if pairs.unsigned and not full_range_weights else _LEVELS
+    scales = _add_activations(quantized.graph, placement, ranges, pairs)
+    chosen = [node for node in quantized.graph.node if node.name in layers]
+    weight_scales = {name: _weight_scales(pairs.values(name), axis, pairs.steps) for name, axis in axes.items()}
+    if pairs.unsigned:
+        _add_biases(chosen, scales, weight_scales, pairs)
+    _add_weights(chosen, axes, weight_scales, pairs, fold=fold_weights or pairs.unsigned)
+    pairs.place()
     quantized.producer_name = "int8cal"
     quantized.producer_version = ""
     try:
-        onnx.checker.check_model(quantized, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        check_valid(quantized)
+    except UseError as error:
         raise UseError(
-            f"the quantised model does not pass ONNX's own check: {first_line(error)}",
+            f"the quantised model does not pass ONNX's own check: it {error.message}",
             hint="Export the float model to ONNX again with another opset, or exclude the node that is named.",
         ) from error
     return quantized
 
 
-def _quantized(
-    model: Any, nodes: Sequence[str], amax: Mapping[str, float], axes: Mapping[str, Axis], *, fold_weights: bool
-) -> Any:
-    quantization = extras.need("onnxruntime.quantization", "quantize")
-    before = _what_nodes_do(model.graph)
-    biases = _hide_biases(model.graph, set(nodes))
-    ranges = {name: _symmetric_range(quantization, magnitude) for name, magnitude in amax.items()}
-    quantizer = quantization.QDQQuantizer(
-        model,
-        per_channel=True,
-        reduce_range=False,
-        weight_qType=quantization.QuantType.QInt8,
-        activation_qType=quantization.QuantType.QInt8,
-        tensors_range=quantization.TensorsData(quantization.CalibrationMethod.MinMax, ranges),
-        nodes_to_quantize=nodes,
-        nodes_to_exclude=[],
-        op_types_to_quantize=_OPS,
-        extra_options={
-            "ActivationSymmetric": True,
-            "AddQDQPairToWeight": not fold_weights,
-            "OpTypesToExcludeOutputQuantization": _OPS,
-            "QuantizeBias": False,
-            "TensorQuantOverrides": {name: [{} if axis is None else {"axis": axis}] for name, axis in axes.items()},
-            "WeightSymmetric": True,
-        },
+class _Pairs:
+    """New nodes and constants of a graph, put in when all are known.
+
+    Attributes:
+        unsigned: activations are uint8.
+        steps: the largest value of a quantised weight.
+    """
+
+    def __init__(self, graph: Any, *, unsigned: bool) -> None:
+        self.unsigned = unsigned
+        self.steps = _LEVELS
+        self._graph = graph
+        self._taken = tensor_names(graph)
+        self._nodes_taken = {node.name for node in graph.node}
+        self._after: dict[str, list[Any]] = {}
+        self._constants = {tensor.name: tensor for tensor in graph.initializer}
+
+    def add_constant(self, name: str, values: _Array) -> str:
+        tensor = extras.onnx().numpy_helper.from_array(values, unique_name(name, self._taken))
+        self._graph.initializer.append(tensor)
+        return str(tensor.name)
+
+    def values(self, name: str) -> _Array:
+        """Values of a constant."""
+        return np.asarray(extras.onnx().numpy_helper.to_array(self._constants[name]))
+
+    def is_constant(self, name: str) -> bool:
+        return name in self._constants
+
+    def replace_constant(self, name: str, values: _Array) -> None:
+        self._constants[name].CopyFrom(extras.onnx().numpy_helper.from_array(values, name))
+
+    def pair(self, tensor: str, scale: _Array, zero: _Array, axis: Axis = None) -> str:
+        """A QuantizeLinear and a DequantizeLinear of a tensor; gives the output of the second."""
+        names = [self.add_constant(f"{tensor}_scale", scale), self.add_constant(f"{tensor}_zero_point", zero)]
+        return self.dequantize(self._node("QuantizeLinear", tensor, names, axis), names, tensor, axis)
+
+    def dequantize(self, quantized: str, scale_and_zero: list[str], tensor: str, axis: Axis) -> str:
+        """A DequantizeLinear alone."""
+        return self._node("DequantizeLinear", tensor, scale_and_zero, axis, source=quantized)
+
+    def _node(self, kind: str, tensor: str, constants: list[str], axis: Axis, source: str | None = None) -> str:
+        output = unique_name(f"{tensor}_{kind}_Output", self._taken)
+        node = extras.onnx().helper.make_node(
+            kind,
+            [source or tensor, *constants],
+            [output],
+            name=unique_name(f"{tensor}_{kind}", self._nodes_taken),
+            **({} if axis is None else {"axis": axis}),
+        )
+        self._after.setdefault(tensor, []).append(node)
+        return output
+
+    def place(self) -> None:
+        """Put the nodes in: those of constants and inputs first, the others behind the node whose output they read."""
+        ordered = []
+        for node in self._graph.node:
+            ordered.append(node)
+            for output in node.output:
+                ordered.extend(self._after.pop(output, ()))
+        first = [node for nodes in self._after.values() for node in nodes]
+        copies = [type(node).FromString(node.SerializeToString()) for node in (*first, *ordered)]
+        del self._graph.node[:]
+        self._graph.node.extend(copies)
+
+
+def _add_activations(
+    graph: Any, placement: Placement, ranges: Mapping[str, Range], pairs: _Pairs
+) -> dict[str, np.float32]:
+    """Give activations their pairs; returns the scale that stands behind each input of a node that is INT8 now."""
+    outputs: dict[str, str] = {}
+    scales: dict[str, np.float32] = {}
+    for node in graph.node:
+        for position in placement.reads.get(node.name, ()):
+            tensor = node.input[position]
+            if tensor not in outputs:
+                scale, zero = _unsigned(ranges[tensor]) if pairs.unsigned else _signed(ranges[tensor].amax)
+                outputs[tensor] = pairs.pair(tensor, np.array(scale), np.array(zero))
+                scales[outputs[tensor]] = scale
+            node.input[position] = outputs[tensor]
+    return scales
+
+
+def _signed(amax: float) -> tuple[np.float32, np.int8]:
+    return np.float32(amax) / np.float32(_LEVELS) if amax > 0.0 else np.float32(1), np.int8(0)
+
+
+def _unsigned(values: Range) -> tuple[np.float32, np.uint8]:
+    low, high = min(0.0, max(values.low, -values.amax)), values.amax
+    if high <= low:
+        return np.float32(1), np.uint8(0)
+    scale = np.float32((high - low) / 255)
+    return scale, np.uint8(round(min(-low / float(scale), 255.0)))
+
+
+def _weight_scales(values: npt.NDArray[np.float32], axis: Axis, steps: int) -> npt.NDArray[np.float32]:
+    """Scale of each output channel, or of all together: shape (channels,) or ()."""
+    others = None if axis is None else tuple(other for other in range(values.ndim) if other != axis)
+    amax = np.abs(values).max(axis=others, initial=0.0).astype(np.float32)
+    return np.asarray(np.where(amax > 0.0, amax / np.float32(steps), np.float32(1)), np.float32)
+
+
+def _add_biases(
+    layers: list[Any], scales: Mapping[str, np.float32], weight_scales: dict[str, _Array], pairs: _Pairs
+) -> None:
+    """Make constant biases int32, in steps of the products that they are added to.
+
+    Where a bias does not fit into 32 bits, the steps of its channel's weights grow until it does.
+    """
+    biased = [node for node in layers if _has_plain_bias(node, pairs) and node.input[0] in scales]
+    for node in biased:
+        least = np.abs(pairs.values(node.input[2]).astype(np.float64)) / (_INT32 * float(scales[node.input[0]]))
+        weight_scales[node.input[1]] = np.maximum(weight_scales[node.input[1]], least.astype(np.float32))
+    for node in biased:
+        scale = (scales[node.input[0]] * weight_scales[node.input[1]]).astype(np.float32)
+        scale = np.where(scale > 0.0, scale, np.finfo(np.float32).tiny)
+        bias = node.input[2]
+        whole = np.clip(np.rint(pairs.values(bias) / scale.astype(np.float64)), -_INT32, _INT32).astype(np.int32)
+        constant = pairs.add_constant(f"{bias}_int32", whole)
+        names = [
+            pairs.add_constant(f"{bias}_scale", scale),
+            pairs.add_constant(f"{bias}_zero_point", np.zeros(scale.shape, np.int32)),
+        ]
+        node.input[2] = pairs.dequantize(constant, names, constant, 0)
+
+
+def _has_plain_bias(node: Any, pairs: _Pairs) -> bool:
+    """Whether a layer adds a constant vector as it is."""
+    if len(node.input) < 3 or not pairs.is_constant(node.input[2]) or pairs.values(node.input[2]).ndim != 1:
+        return False
+    return node.op_type == "Conv" or all(
+        item.f == 1.0 for item in node.attribute if item.name in ("alpha", "beta") and node.op_type == "Gemm"
     )
-    quantizer.quantize_model()
-    _show_biases(quantizer.model.model.graph, *biases)
-    quantizer.model.topological_sort()
-    _check_unchanged(quantizer.model.model.graph, before)
-    return quantizer.model.model
 
 
-def _hide_biases(graph: Any, nodes: set[str]) -> tuple[dict[str, str], list[Any]]:
-    """Take the biases of nodes away for the time being; gives each node's, and the constants among them.
-
-    The quantiser would do to a float bias what belongs to a quantised one: set the ``beta`` of a Gemm to 1, copy what
-    nodes share, coarsen weights, and log a warning (with names from the model) where a bias is computed.
-    """
-    readers = [node for node in graph.node if node.name in nodes and len(node.input) > 2]
-    biases = {node.name: node.input[2] for node in readers}
-    for node in readers:
-        del node.input[2:]
-    hidden = set(biases.values())
-    constants = []
-    for tensor in graph.initializer:
-        if tensor.name in hidden:
-            constants.append(type(tensor)())
-            constants[-1].CopyFrom(tensor)
-    return biases, constants
+def _add_weights(
+    layers: list[Any], axes: Mapping[str, Axis], scales: Mapping[str, _Array], pairs: _Pairs, *, fold: bool
+) -> None:
+    outputs: dict[str, str] = {}
+    for node in layers:
+        weight = node.input[1]
+        if weight not in outputs:
+            outputs[weight] = _weight_pair(weight, axes[weight], scales[weight], pairs, fold=fold)
+        node.input[1] = outputs[weight]
 
 
-def _show_biases(graph: Any, biases: Mapping[str, str], constants: Sequence[Any]) -> None:
-    for node in graph.node:
-        if node.name in biases:
-            node.input.append(biases[node.name])
-    present = {tensor.name for tensor in graph.initializer}
-    graph.initializer.extend(tensor for tensor in constants if tensor.name not in present)
-
-
-def _what_nodes_do(graph: Any) -> dict[str, bytes]:
-    """Node → all that placement must not change: everything but the inputs."""
-    found = {}
-    for node in graph.node:
-        copy = type(node)()
-        copy.CopyFrom(node)
-        del copy.input[:]
-        found[node.name] = copy.SerializeToString(deterministic=True)
-    return found
-
-
-def _check_unchanged(graph: Any, before: Mapping[str, bytes]) -> None:
-    """Placement may insert nodes and give others new inputs; anything else would be another model.
-
-    Raises:
-        UseError: a node is gone, or does something else.
-    """
-    after = _what_nodes_do(graph)
-    for name, what in before.items():
-        if after.get(name) != what:
-            raise UseError(
-                f"ONNX Runtime's quantiser changed what node {name!r} computes; the INT8 model would be another one",
-                hint="Leave the node in float: --exclude NODE.",
-            )
-
-
-def _aliases(graph: Any, quantized: set[str]) -> dict[str, str]:
-    """Other names for the tensors whose names the quantiser could make itself, of a quantised one's name and ``_…``."""
-    names = tensor_names(graph)
-    taken = set(names)
-    return {
-        name: unique_name(f"int8cal.{number}", taken)
-        for number, name in enumerate(sorted(names))
-        if any(name[:end] in quantized for end, letter in enumerate(name) if letter == "_")
-    }
-
-
-def _undo(graph: Any, aliases: Mapping[str, str]) -> None:
-    """Give tensors with an alias their names back; what the quantiser named so in the meantime makes room."""
-    names = tensor_names(graph)
-    taken = names | set(aliases)
-    makes_room = {name: unique_name(name, taken) for name in sorted(names.intersection(aliases))}
-    rename_tensors(graph, makes_room | {alias: name for name, alias in aliases.items()})
-
-
-def _hide_outputs(graph: Any, quantized: set[str]) -> list[Any]:
-    """Make quantised tensors no outputs for the time being; gives all outputs.
-
-    The quantiser would round an output that is also the input of a quantised node. It is to stay what the float layer
-    gives; and one that is an input of the model cannot be computed at all.
-    """
-    outputs = list(graph.output)
-    graph.value_info.extend(output for output in outputs if output.name in quantized)
-    kept = [output for output in outputs if output.name not in quantized]
-    del graph.output[:]
-    graph.output.extend(kept)
-    return outputs
-
-
-def _show_outputs(graph: Any, outputs: Sequence[Any]) -> None:
-    names = {output.name for output in outputs}
-    values = [value for value in graph.value_info if value.name not in names]
-    del graph.value_info[:]
-    graph.value_info.extend(values)
-    del graph.output[:]
-    graph.output.extend(outputs)
-
-
-def _symmetric_range(quantization: Any, amax: float) -> Any:
-    return quantization.TensorData(lowest=np.array(-amax, np.float32), highest=np.array(amax, np.float32))
+def _weight_pair(weight: str, axis: Axis, scale: _Array, pairs: _Pairs, *, fold: bool) -> str:
+    zero = np.zeros(scale.shape, np.int8)
+    if not fold:
+        return pairs.pair(weight, scale, zero, axis)
+    values = pairs.values(weight)
+    shape = [1] * values.ndim
+    if axis is not None:
+        shape[axis] = -1
+    whole = np.clip(np.rint(values / scale.reshape(shape)), -pairs.steps, pairs.steps).astype(np.int8)
+    pairs.replace_constant(weight, whole)
+    names = [pairs.add_constant(f"{weight}_scale", scale), pairs.add_constant(f"{weight}_zero_point", zero)]
+    return pairs.dequantize(weight, names, weight, axis)

@@ -1,51 +1,72 @@
 """An INT8 model (Q/DQ ONNX) and a TensorRT calibration cache from a float model and a tensorfile, on the CPU.
 
-The flow: read the model → prepare it (`graph`) → run the calibration images once (`calibrate`) → choose thresholds
-(`ranges`) → insert Q/DQ (`qdq`) → measure how far INT8 is from float (`agreement`) → write.
+The flow: read the model → take what can be computed of it (`computable`) → look whether it comes alive on the images
+(`alive`) → prepare it (`graph`) → run the calibration images once (`calibrate`) → choose the method (`choose`) and with
+it thresholds (`ranges`) → insert Q/DQ (`qdq`) where it belongs (`placement`) → measure how far INT8 is from float
+(`agreement`) → judge that (`verdict`) → put the rest back → write.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from int8cal.errors import UsageError, UseError
-from int8cal.io.file_kinds import ONNX_MODEL
+from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
+from int8cal.io.paths import given_path
+from int8cal.io.summary import Summarised
 from int8cal.models.agreement import Agreement, measure_agreement
-from int8cal.models.calibrate import Batches, calibrate, paths_of
-from int8cal.models.graph import all_activations, lost_activations, nodes_to_quantize, opset, prepare, quantized_inputs
-from int8cal.models.onnx_file import MAX_BYTES, load_with_paths
+from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, some_images
+from int8cal.models.binding import Constants, InputBinding
+from int8cal.models.calibrate import calibrate
+from int8cal.models.choose import Choice, choose, held_out_numbers
+from int8cal.models.computable import Computable, Foreign, computable
+from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare
+from int8cal.models.onnx_file import load_with_paths, serialized
 from int8cal.models.overlap import Digested, shared_images
-from int8cal.models.qdq import insert_qdq
-from int8cal.models.ranges import DEFAULT_PERCENTILE, Method, check_method
-from int8cal.models.session import InputBinding, Layout, Runner, bind_input, numeric_outputs
-from int8cal.tensorrt.cache import CACHE, CalibrationCache, check_names, dumps, version_number
-from int8cal.types import Progress
+from int8cal.models.placement import Placement, place
+from int8cal.models.probe import probe_part
+from int8cal.models.qdq import Range, insert_qdq
+from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
+from int8cal.models.session import Runner, numeric_outputs
+from int8cal.models.verdict import Verdict, judge
+from int8cal.models.wiring import Wiring
+from int8cal.tensorfile.batches import BatchesLike, opened
+from int8cal.tensorfile.findings import Finding
+from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
+from int8cal.types import Batches, Layout, Method, MethodChoice, Progress
 
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
 
 
-@dataclass(frozen=True)
-class QuantizeReport:
+@dataclass(frozen=True, repr=False)
+class QuantizeReport(Summarised):
     """What `quantize` did.
 
     Attributes:
         method, percentile: how thresholds were chosen.
+        choice: how the method was chosen; None when the caller chose it.
+        verdict: on the model; None when no agreement was measured.
+        findings: what the float model makes of the images, see `int8cal.models.alive`.
         input: how the images got into the model.
         images: number of calibration images.
         nodes: how many nodes were quantised.
-        excluded: names of quantisable nodes left in float on request.
+        placement: where Q/DQ stands, and what each rule of the policy did.
+        foreign: nodes that are not computed here, such as TensorRT's plug-ins; they are in the INT8 model as they were.
+        behind: names of the weighted nodes behind those, which stay float.
         opset: (of the float model, of the INT8 model).
         amax: quantised activation → threshold.
+        not_finite: activations that took infinite values (attention masks); no cache lists them.
         inactive: measured activations that were 0 on every image; their scale is arbitrary, and no cache lists them.
         unlisted: activations of the float model that a cache does not list, because another node computes what theirs
             did (such as a convolution before its BatchNormalization).
+        from_float16: whether the model held 16-bit floats, which are float32 in the INT8 model.
         float_bytes, int8_bytes: sizes of the two models, external data included.
         in_sample: agreement on (the first images of) the calibration file itself; None when not measured.
         held_out: agreement on the evaluation file; None without one.
@@ -55,27 +76,54 @@ class QuantizeReport:
 
     method: Method
     percentile: float
+    choice: Choice | None
+    verdict: Verdict | None
+    findings: tuple[Finding, ...]
     input: InputBinding
     images: int
     nodes: int
-    excluded: tuple[str, ...]
+    placement: Placement
+    foreign: tuple[Foreign, ...]
+    behind: tuple[str, ...]
     opset: tuple[int, int]
     amax: dict[str, float]
+    not_finite: tuple[str, ...]
     inactive: tuple[str, ...]
     unlisted: tuple[str, ...]
+    from_float16: bool
     float_bytes: int
     int8_bytes: int
     in_sample: Agreement | None
     held_out: Agreement | None
     shared_images: int = 0
 
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        measured = self.held_out or self.in_sample
+        return f"{self.method}, {self.nodes} nodes, {measured.summary() if measured else f'{self.images} images'}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The few facts that a notebook shows."""
+        yield "method", self.method
+        yield "calibration images", self.images
+        yield "nodes quantised", self.nodes
+        yield "size", f"{self.float_bytes / 1e6:,.1f} MB, in INT8 {self.int8_bytes / 1e6:,.1f} MB"
+        for title, agreement in (("calibration images", self.in_sample), ("held-out images", self.held_out)):
+            for name, figures in agreement.summary_rows() if agreement else ():
+                yield f"{name} on {title}", figures
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Names of quantisable layers left in float on request."""
+        return self.placement.did["excluded"]
+
 
 def quantize(
     model: str | os.PathLike[str],
-    batches: Batches,
+    batches: BatchesLike,
     out: str | os.PathLike[str],
     *,
-    method: Method = "entropy",
+    method: MethodChoice = "auto",
     percentile: float = DEFAULT_PERCENTILE,
     exclude: Sequence[str] = (),
     fold_weights: bool = False,
@@ -83,8 +131,10 @@ def quantize(
     trt_version: str | None = None,
     input_name: str | None = None,
     layout: Layout | None = None,
-    evaluation: Batches | None = None,
+    constants: Constants | None = None,
+    evaluation: BatchesLike | None = None,
     agreement: bool = True,
+    force: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> QuantizeReport:
@@ -92,10 +142,12 @@ def quantize(
 
     Args:
         model: float ONNX file.
-        batches: calibration images, e.g. an open `int8cal.tensorfile.TensorFile`; NCHW float32, preprocessed as in
-            training.
+        batches: calibration images, NCHW float32, preprocessed as in training: a tensorfile or its path,
+            `int8cal.Plan.batches`, or what else `int8cal.tensorfile.batches.opened` takes. An iterator that can be gone
+            through once will do where agreement is not measured.
         out: the INT8 model to write.
-        method: how each activation's threshold is chosen, see `int8cal.models.ranges`.
+        method: how each activation's threshold is chosen, see `int8cal.models.ranges`; ``auto`` tries all of them on
+            images that are held out for it, see `int8cal.models.choose`.
         percentile: for the method ``percentile``.
         exclude: names or shell patterns of nodes that stay float.
         fold_weights: store weights as INT8; see `int8cal.models.qdq.insert_qdq`.
@@ -104,72 +156,149 @@ def quantize(
         trt_version: TensorRT release that will read the cache (``10.3.0``); required with ``trt_cache``.
         input_name: the model's input, to be sure of it.
         layout: layout of that input, where it cannot be told.
-        evaluation: held-out images of the same preprocessing, to measure agreement on.
+        constants: values of the model's other inputs, which take no images.
+        evaluation: held-out images of the same preprocessing, to measure agreement on; as ``batches``.
         agreement: measure agreement on the calibration images.
+        force: go on although the float model does not come alive on the images, see `int8cal.models.alive`.
         overwrite: replace existing files, ``out`` if it is an ONNX model and ``trt_cache`` if it is a cache.
         progress: told about each pass over images.
 
     Raises:
         UsageError: wrong arguments.
-        UseError: the model cannot be read or quantised, or does not fit the images.
+        UseError: the model cannot be read or quantised, does not fit the images, or does not come alive on them.
         OutputError: a result cannot be written, or exists already.
         UnavailableError: the extra ``quantize`` is not installed.
     """
-    check_method(method, percentile)
+    check_method("mse" if method == "auto" else method, percentile)
     version = _cache_version(out, trt_cache, trt_version)
-    _check_evaluation(batches, evaluation)
+    if evaluation is batches:
+        raise _same_images(None)
     with ExitStack() as files:
-        sources = (os.fspath(model), *paths_of(batches, evaluation))
+        images = files.enter_context(opened(batches, again=agreement or method == "auto"))
+        held_out_images = None if evaluation is None else files.enter_context(opened(evaluation))
+        if held_out_images is not None:
+            _check_evaluation(images, held_out_images)
+        sources = (
+            given_path(model, "a model"),
+            *images.paths,
+            *(held_out_images.paths if held_out_images is not None else ()),
+        )
         output = partial(OutputFile, overwrite=overwrite, inputs=sources)
-        model_file = files.enter_context(output(os.fspath(out), replaces=ONNX_MODEL))
-        cache_file = files.enter_context(output(os.fspath(trt_cache), replaces=CACHE)) if trt_cache else None
+        model_file = files.enter_context(output(given_path(out, "the INT8 model"), replaces=ONNX_MODEL))
+        cache_file = (
+            files.enter_context(output(os.fspath(trt_cache), replaces=CALIBRATION_CACHE)) if trt_cache else None
+        )
 
-        original, model_paths = load_with_paths(model)
+        read, model_paths = load_with_paths(model)
+        original = in_float32(read)
         model_file.spare(model_paths)
         if cache_file:
             cache_file.spare(model_paths)
-        binding = bind_input(original, batches.shape, name=input_name, layout=layout)
-        prepared = prepare(original)
-        nodes = nodes_to_quantize(prepared, exclude)
-        inputs = quantized_inputs(prepared, nodes)
+        parts = computable(original)
+        binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
+        prepared = prepare(parts.model)
+        findings = _looked_at(parts, binding, images, force=force)
+        placement = place(prepared, Wiring(prepared, binding, images.shape[1:]), exclude)
+        inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
         check_names(listed)
-        _try_out(original, binding, batches)
-        pair = None if evaluation is None else (Digested(batches), Digested(evaluation))
-        used = pair[0] if pair else batches
-        calibration = calibrate(prepared, list(dict.fromkeys([*inputs, *listed])), used, binding, progress)
-        amax = calibration.amax(method, percentile)
-        quantized = insert_qdq(prepared, nodes, {name: amax[name] for name in inputs}, fold_weights=fold_weights)
-        _try_result(quantized, binding, batches)
-        measure = partial(measure_agreement, original, quantized, layout=binding.layout, progress=progress)
-        in_sample = measure(batches, max_images=IN_SAMPLE_IMAGES) if agreement else None
-        held_out = measure(pair[1]) if pair else None
-        data = _serialized(quantized)
+        _try_out(parts.model, binding, images)
+        pair = (Digested(images), Digested(held_out_images)) if held_out_images is not None else None
+        used = pair[0] if pair else images
+
+        def made(magnitudes: dict[str, float], lows: dict[str, float]) -> Any:
+            ranges = {name: Range(magnitude, lows[name]) for name, magnitude in magnitudes.items()}
+            return insert_qdq(prepared, placement, ranges, fold_weights=fold_weights)
+
+        held_out = held_out_numbers(used.image_count) if method == "auto" and pair is None else frozenset[int]()
+        parted = calibrate(
+            prepared,
+            list(dict.fromkeys([*inputs, *listed])),
+            used,
+            binding,
+            progress,
+            needed=inputs,
+            apart=held_out.__contains__,
+        )
+        calibration = parted[0].joined(parted[1]) if held_out else parted[0]
+        choice = None
+        if method == "auto":
+            tried = parted[0].only(inputs)
+            with _of_the_result():
+                choice = choose(
+                    tried,
+                    lambda amax: made(placement.with_shared_scales(amax), tried.low()),
+                    parts.model,
+                    pair[1] if pair else images,
+                    binding,
+                    numbers=held_out or None,
+                    held_out=bool(held_out) or pair is not None,
+                    percentile=percentile,
+                    progress=progress,
+                )
+        chosen: Method = choice.method if choice else cast(Method, method)
+        amax = calibration.amax(chosen, percentile)
+        scales = placement.with_shared_scales({name: amax[name] for name in inputs})
+        quantized = made(scales, calibration.low())
+        with _of_the_result():
+            _try_out(quantized, binding, images)
+        measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
+        in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None
+        by_evaluation = measure(pair[1]) if pair else None
+        seen = by_evaluation or (choice.agreement if choice else None) or in_sample
+        data = serialized(parts.reattach(quantized))
         report = QuantizeReport(  # before anything is published: it reads the sample tables
-            method=method,
+            method=chosen,
             percentile=percentile,
+            choice=choice,
+            verdict=judge(seen) if seen else None,
+            findings=findings,
             input=binding,
             images=calibration.images,
-            nodes=len(nodes),
-            excluded=_excluded(prepared, nodes),
+            nodes=len(placement.reads),
+            placement=placement,
+            foreign=parts.foreign,
+            behind=parts.behind,
             opset=(opset(original), opset(quantized)),
-            amax={name: amax[name] for name in inputs},
+            amax=scales,
+            not_finite=calibration.not_finite,
             inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
-            unlisted=tuple(lost_activations(original, prepared)),
-            float_bytes=original.ByteSize(),
+            unlisted=tuple(lost_activations(parts.model, prepared)),
+            from_float16=original is not read,
+            float_bytes=read.ByteSize(),
             int8_bytes=len(data),
             in_sample=in_sample,
-            held_out=held_out,
+            held_out=by_evaluation,
             shared_images=shared_images(*pair) if pair else 0,
         )
         model_file.write(data)
         if cache_file and version is not None:
-            cache = CalibrationCache({name: amax[name] for name in listed}, version)
+            cache = CalibrationCache({name: amax[name] for name in listed if name in amax}, version)
             cache_file.write(dumps(cache).encode())
             commit_together(cache_file, model_file)
         else:
             model_file.commit()
     return report
+
+
+def _looked_at(parts: Computable, binding: InputBinding, images: Batches, *, force: bool) -> tuple[Finding, ...]:
+    """What the float model makes of some of the images.
+
+    Raises:
+        UseError: nothing good, and ``force`` is not set.
+    """
+    shown = some_images(images, PROBED_IMAGES)
+    if not len(shown):
+        return ()
+    seen = probe_part(parts, shown, binding)
+    findings = (
+        *contradictions(parts.original, getattr(images, "manifest", None)),
+        *judge_model(seen, different_images=len({image.tobytes() for image in shown})),
+    )
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors and not force:
+        raise UseError(errors[0].message, hint=f"{errors[0].hint} To go on all the same: --force.")
+    return findings
 
 
 def _try_out(model: Any, binding: InputBinding, batches: Batches) -> None:
@@ -183,9 +312,11 @@ def _try_out(model: Any, binding: InputBinding, batches: Batches) -> None:
         next(runner.run(batch))
 
 
-def _try_result(model: Any, binding: InputBinding, batches: Batches) -> None:
+@contextmanager
+def _of_the_result() -> Iterator[None]:
+    """Say of what ONNX Runtime refuses that it is the INT8 model; the float model was run before."""
     try:
-        _try_out(model, binding, batches)
+        yield
     except UseError as error:
         hint = "leave the node that is named in float: --exclude NODE"
         raise UseError(f"the INT8 model does not run in ONNX Runtime: {error.message}", hint=hint) from error
@@ -208,38 +339,23 @@ def _cache_version(
     return version_number(trt_version)
 
 
-def _check_evaluation(batches: Batches, evaluation: Batches | None) -> None:
+def _check_evaluation(images: Batches, evaluation: Batches) -> None:
     """Held-out agreement measured on the calibration images would be a lie; on others it cannot be measured at all."""
-    if evaluation is None:
-        return
-    if evaluation.shape[1:] != batches.shape[1:]:
-        found, wanted = ("×".join(map(str, images.shape[1:])) for images in (evaluation, batches))
+    files = (*evaluation.paths[:1], *images.paths[:1])
+    if evaluation.shape[1:] != images.shape[1:]:
+        found, wanted = ("×".join(map(str, batches.shape[1:])) for batches in (evaluation, images))
         raise UsageError(
             f"the evaluation images are of {found} (C×H×W), the calibration images of {wanted}",
-            where=next(iter(_names(evaluation)), None),
+            where=next(iter(evaluation.paths), None),
             hint="Make both tensorfiles from the same spec.",
         )
-    paths = _names(batches, evaluation)
-    if evaluation is batches or (len(paths) > 1 and os.path.samefile(*paths)):
-        raise UsageError(
-            "the evaluation file is the calibration file",
-            where=paths[0] if paths else None,
-            hint="Make another tensorfile, e.g. with --use_validation_set.",
-        )
+    if len(files) > 1 and os.path.samefile(*files):
+        raise _same_images(files[1])
 
 
-def _names(*images: Batches | None) -> list[str]:
-    """The names of the tensorfiles that images are in, of those that are in one."""
-    return [path for path in (getattr(one, "path", None) for one in images) if path]
-
-
-def _serialized(model: Any) -> bytes:
-    if model.ByteSize() > MAX_BYTES:
-        raise UseError(f"the INT8 model has {model.ByteSize()} bytes, more than an ONNX file can hold")
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
-
-
-def _excluded(model: Any, nodes: Sequence[Any]) -> tuple[str, ...]:
-    chosen = {node.name for node in nodes}
-    return tuple(node.name for node in nodes_to_quantize(model) if node.name not in chosen)
+def _same_images(path: str | None) -> UsageError:
+    return UsageError(
+        "the evaluation file is the calibration file",
+        where=path,
+        hint="Make another tensorfile, e.g. with --use_validation_set.",
+    )

@@ -14,21 +14,19 @@ symmetric INT8 grid has the step ``t / 127`` and that larger magnitudes are clip
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UsageError
 from int8cal.models.histogram import BINS, Histogram
+from int8cal.types import INT8_STEPS, METHODS, Method
 
-Method: TypeAlias = Literal["entropy", "percentile", "mse", "minmax"]
-METHODS: tuple[Method, ...] = get_args(Method)
 DEFAULT_PERCENTILE = 99.99
 
 LEVELS = 128  # magnitudes that INT8 can tell apart, zero included
 _LEAST_PERCENTILE = 50.0  # nobody clips half of all values; 0.9999 means 99.99
-STEPS = 127  # the largest INT8 value
 _MSE_STRIDE = 8  # candidate thresholds of the mse method: every eighth bin, i.e. 1/256 of the range
 
 _LEAST_SHARE = 1e-12  # what Q is taken for where it is 0 and P is not; else one far outlier would forbid all clipping
@@ -84,8 +82,8 @@ def _percentile_bins(counts: npt.NDArray[np.int64], percentile: float) -> int:
 def _mse_bins(counts: npt.NDArray[np.int64]) -> int:
     centres = np.arange(counts.size) + 0.5
     candidates = np.unique(np.append(np.arange(min(LEVELS, counts.size), counts.size, _MSE_STRIDE), counts.size))
-    steps = candidates[:, None] / STEPS
-    rounded = np.minimum(np.rint(centres / steps), STEPS) * steps
+    steps = candidates[:, None] / INT8_STEPS
+    rounded = np.minimum(np.rint(centres / steps), INT8_STEPS) * steps
     errors = ((rounded - centres) ** 2) @ counts.astype(np.float64)
     return int(candidates[np.argmin(errors)])
 

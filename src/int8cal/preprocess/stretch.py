@@ -1,4 +1,7 @@
-"""Resizing as Pillow 8.4 does it, whatever version is installed. Sizes are stretched: the aspect ratio is not kept."""
+"""Resizing as Pillow 8.4 and 12 do it, whatever version is installed: 13 chooses the order of the two passes itself.
+
+Sizes are stretched: the aspect ratio is not kept.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +40,16 @@ def nearest(picture: Image.Image, size: Size) -> Image.Image:
     return picture.resize((size.width, size.height), Image.Resampling.NEAREST)
 
 
-def interpolated(picture: Image.Image, size: Size, resample: Image.Resampling) -> Image.Image:
-    """Interpolate in the picture's own mode, rows first, then columns (Pillow chooses the order by version).
+def interpolated(
+    picture: Image.Image, size: Size, resample: Image.Resampling, *, tall_height_first: bool = False
+) -> Image.Image:
+    """Interpolate in the picture's own mode, width first, then height (Pillow chooses the order by version).
 
     Args:
         picture: any mode; ``1`` and ``P`` are nearest neighbour, alpha is premultiplied, 16-bit grey becomes ``I``.
         size: height and width of the result.
         resample: the filter; its support grows with the reduction (antialiasing).
+        tall_height_first: shrink the height first where it is more than 100 times the width, as Pillow 9 to 12 do.
 
     Returns:
         A picture of the same mode (``I`` for 16-bit grey); the picture itself when it already has the size.
@@ -58,17 +64,19 @@ def interpolated(picture: Image.Image, size: Size, resample: Image.Resampling) -
     if picture.mode in _NOT_INTERPOLATED:
         return nearest(picture, size)
     mode = picture.mode
+    height_first = tall_height_first and picture.height > 100 * picture.width and size.height < picture.height
+    between = (picture.width, size.height) if height_first else (size.width, picture.height)
     problem = f"{picture.width}×{picture.height} pixels cannot be stretched to {size.width}×{size.height}"
     if max(picture.size) > MAX_SIDE:
         raise ImageError(f"{problem}: a side has more than {MAX_SIDE} pixels.", hint=_SCALE_DOWN)
-    if size.width * picture.height > MAX_INTERMEDIATE_PIXELS:
+    if between[0] * between[1] > MAX_INTERMEDIATE_PIXELS:
         raise ImageError(f"{problem}: a pass needs more than {MAX_INTERMEDIATE_PIXELS} pixels.", hint=_SCALE_DOWN)
     try:
         premultiplied = picture.convert(_PREMULTIPLIED[mode]) if mode in _PREMULTIPLIED else picture
-        rows = premultiplied.resize((size.width, picture.height), resample)
-        both = rows.resize((size.width, size.height), resample)
+        one = premultiplied.resize(between, resample)
+        both = one.resize((size.width, size.height), resample)
     except ValueError as error:
-        raise ImageError(f"An image of Pillow mode {mode} cannot be resized.") from error
+        raise ImageError(f"An image of Pillow mode {picture.mode} cannot be resized.") from error
     return both.convert(mode) if mode in _PREMULTIPLIED else both
 
 

@@ -6,24 +6,28 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from int8cal import networks
-from int8cal.check.selection import evenly
+from int8cal import origins
+from int8cal.check.rebuild import claim_of
 from int8cal.check.sense import is_noise
 from int8cal.check.verify import Verification, verify
 from int8cal.errors import TensorFileError
+from int8cal.io.paths import given_path
 from int8cal.report import charts
-from int8cal.report.objects import Placements, objects_of
+from int8cal.report.objects import Placements
 from int8cal.report.page import Outline, Page, Picture, Sample, commands, manifest_groups
 from int8cal.report.survey import survey
 from int8cal.report.viewing import ContactSheet, LevelCounts, Thumbnail, View, view_of
 from int8cal.report.web_page import page_output
 from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.batches import opened_file
 from int8cal.tensorfile.layout import SKIPPED, split_text
+from int8cal.tensorfile.selection import evenly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from int8cal.check.rebuild import Origin
+    from int8cal.check.rebuild import Claim
+    from int8cal.origins.origin import Origin
     from int8cal.types import Progress
 
 PICTURES = 48
@@ -33,10 +37,11 @@ _MAX_SAMPLES = 2000
 
 
 def write_report(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | TensorFile,
     out: str | os.PathLike[str],
     *,
-    origin: Origin | None = None,
+    spec: Origin | str | os.PathLike[str] | None = None,
+    claim: Claim | None = None,
     pictures: int = PICTURES,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -44,9 +49,11 @@ def write_report(
     """Write the HTML report of a tensorfile.
 
     Args:
-        path: the tensorfile.
+        path: a tensorfile, or its path.
         out: the page to write.
-        origin: see `build_page`.
+        spec: the spec or another origin to make the images from again, or its path; adds the proof, box outlines and
+            the comparison with the split.
+        claim: the same with more to say about it, in place of ``spec``; see `build_page`.
         pictures: see `build_page`.
         overwrite: replace an existing page.
         progress: told how far each pass is.
@@ -60,18 +67,22 @@ def write_report(
         SpecError, DataError: its images cannot be made again.
         OutputError: the page exists or cannot be written.
     """
-    inputs = (os.fspath(path), *((origin.spec.path,) if origin else ()))
-    with page_output(os.fspath(out), overwrite=overwrite, inputs=inputs) as output:
-        page = build_page(path, origin=origin, pictures=pictures, progress=progress)
+    claim = claim_of(spec, claim)
+    inputs = (
+        path.path if isinstance(path, TensorFile) else given_path(path, "a tensorfile"),
+        *((claim.origin.path,) if claim else ()),
+    )
+    with page_output(given_path(out, "the page"), overwrite=overwrite, inputs=inputs) as output:
+        page = build_page(path, claim=claim, pictures=pictures, progress=progress)
         output.write(page.render())
         output.commit()
     return page.found
 
 
 def build_page(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | TensorFile,
     *,
-    origin: Origin | None = None,
+    claim: Claim | None = None,
     pictures: int = PICTURES,
     progress: Progress | None = None,
 ) -> Page:
@@ -79,7 +90,7 @@ def build_page(
 
     Args:
         path: the file.
-        origin: the spec to make its images from again; adds the proof, box outlines and the comparison with the split.
+        claim: the spec to make its images from again; adds the proof, box outlines and the comparison with the split.
         pictures: how many to show, spread evenly over the file.
         progress: told how far each pass is.
 
@@ -87,11 +98,11 @@ def build_page(
         TensorFileError: the file cannot be opened as a tensorfile.
         SpecError, DataError: its images cannot be made again.
     """
-    with TensorFile(path) as file:
+    with opened_file(path) as file:
         view = view_of(file)
-        sheet = ContactSheet(view, frozenset(evenly(file.images, pictures)))
+        sheet = ContactSheet(view, frozenset(evenly(file.image_count, pictures)))
         counts = LevelCounts(view, file.shape[1])
-        found = verify(path, origin=origin, watchers=(sheet, counts), progress=progress)
+        found = verify(file, claim=claim, watchers=(sheet, counts), progress=progress)
         rows = _sample_rows(file)
         manifest = file.manifest
         size = _size(file)
@@ -112,7 +123,7 @@ def build_page(
         classes=tuple(charts.classes(surveyed)) if surveyed else (),
         manifest=tuple(manifest_groups(manifest)) if manifest else (),
         samples=tuple(_sample(number, rows[number], found) for number in list(rows)[:_MAX_SAMPLES]),
-        commands=commands(found, _network(found, manifest or {}), origin.spec.path if origin else None),
+        commands=commands(found, _network(found, manifest or {}), claim.origin.path if claim else None),
     )
 
 
@@ -147,9 +158,9 @@ def _size(file: TensorFile) -> str:
 def _network(found: Verification, manifest: Mapping[str, Any]) -> str | None:
     """The network, if int8cal knows it: what an edited manifest names must not stand in a command to be copied."""
     if found.plan:
-        return found.plan.network.name
+        return found.plan.origin.name
     network = manifest.get("network")
-    return network if isinstance(network, str) and network in networks.names() else None
+    return network if isinstance(network, str) and network in origins.names() else None
 
 
 def _pictures(thumbnails: list[Thumbnail], found: Verification, view: View, names: Mapping[int, str]) -> list[Picture]:
@@ -188,7 +199,7 @@ class _Outlines:
         made_from = self._found.made_from.get(number)
         if made_from is None or self._found.plan is None or self._placements is None:
             return []
-        objects = [thing for thing in objects_of(made_from.sample, self._found.plan.spec) or () if thing.box]
+        objects = [thing for thing in self._found.plan.origin.objects(made_from.sample) or () if thing.box]
         placement = self._placements.of(made_from) if objects else None
         if placement is None:
             return []

@@ -1,10 +1,9 @@
-"""What the records say is in a picture, and where that is in the network input."""
+"""Where what is labelled in a picture lies in the network input."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,80 +12,18 @@ from PIL import Image
 
 from int8cal.check.presets import Normalisation
 from int8cal.errors import DataError
-from int8cal.samples.encoded import sample_place
-from int8cal.samples.example import parse_features
-from int8cal.samples.tfrecord import read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from int8cal.check.rebuild import MadeFrom
     from int8cal.plans import Plan
     from int8cal.samples.samples import Sample
-    from int8cal.spec.prototext.spec import Spec
-    from int8cal.types import Message, Size
+    from int8cal.types import Size
 
-_EDGES = tuple(f"target/coordinates_{edge}" for edge in ("x1", "y1", "x2", "y2"))
 _LOW, _HIGH = 16, 240
 """Pixel levels at the two ends of a ramp: away from 0 and 255, which padding and clipping make."""
 _MIN_INSIDE = 64
 _MAX_DEVIATION = 0.02
 """Largest deviation from a straight line, as a share of the image, at which boxes are still drawn."""
-_UNUSED = "(unmapped)"
-"""After the name of a class that target_class_mapping of the spec leaves out: the network does not learn it."""
-
-
-@dataclass(frozen=True)
-class Object:
-    """One labelled object.
-
-    Attributes:
-        name: its class, as the network's classes are called where the spec maps names.
-        box: left, top, right, bottom in pixels of the image file; None when the record has no boxes.
-    """
-
-    name: str
-    box: tuple[float, float, float, float] | None
-
-
-def objects_of(sample: Sample, spec: Spec) -> list[Object] | None:
-    """The objects that the record of a sample lists; None when it has no record, or one without classes.
-
-    Raises:
-        RecordError: the record is damaged.
-    """
-    if sample.record is None:
-        return None
-    features = parse_features(read_record(sample.record.path, sample.record.offset).payload, sample_place(sample))
-    if "target/object_class" not in features:
-        return None
-    mapping = _class_mapping(spec)
-    names = [value.decode(errors="replace") for value in features["target/object_class"].bytes_list.value]
-    boxes = _boxes(features) or []
-    return [
-        Object(mapping.get(name.lower(), f"{name} {_UNUSED}") if mapping else name, box)
-        for name, box in zip_longest(names, boxes[: len(names)])
-    ]
-
-
-def class_of(sample: Sample) -> str | None:
-    """The class folder of a sample without record; None when it lies in none."""
-    folder, separator, _ = sample.frame_id.partition("/")
-    return folder if separator and sample.record is None else None
-
-
-def _class_mapping(spec: Spec) -> Mapping[str, str]:
-    """Names in the records → classes of the network; the reference compares them in lower case."""
-    config = getattr(spec.message, "dataset_config", None)
-    mapping = getattr(config, "target_class_mapping", {})
-    return {name.lower(): target for name, target in mapping.items()}
-
-
-def _boxes(features: Mapping[str, Message]) -> list[tuple[float, float, float, float]] | None:
-    if not all(edge in features for edge in _EDGES):
-        return None
-    columns = [list(features[edge].float_list.value) for edge in _EDGES]
-    return [(x1, y1, x2, y2) for x1, y1, x2, y2 in zip(*columns, strict=False)]
 
 
 @dataclass(frozen=True)

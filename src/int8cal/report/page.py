@@ -150,11 +150,13 @@ def commands(found: Verification, network: str | None, spec: str | None) -> tupl
     file = shlex.quote(os.path.basename(found.path))
     tao = shlex.quote(network) if network else "NETWORK"
     counts = f"--batches {found.batches} --batch_size {found.shape[0]}"
+    of_images = network == "images"
+    source = shlex.quote(os.path.basename(spec.rstrip("/"))) if spec else "DIR" if of_images else "SPEC"
     return (
         Command(
             "Prove it",
-            (f"int8cal verify {file} -e {shlex.quote(os.path.basename(spec)) if spec else 'SPEC'}",),
-            "Makes every image again from the spec and compares each bit.",
+            (f"int8cal verify {file} {'--images' if of_images else '-e'} {source}",),
+            f"Makes every image again from the {'images' if of_images else 'spec'} and compares each bit.",
         ),
         Command(
             "INT8 model for TensorRT 11, ONNX Runtime, OpenVINO",

@@ -7,12 +7,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from int8cal.check.rebuild import image_of, rebuilt_images
-from int8cal.check.selection import evenly
-from int8cal.engine.work import EncodedSample
+from int8cal.check.rebuild import rebuilt_images
+from int8cal.engine.work import Image
 from int8cal.io.progress import watched
 from int8cal.manifest import SkippedImage
-from int8cal.report.objects import class_of, objects_of
+from int8cal.tensorfile.selection import evenly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,8 +90,8 @@ def _brightness(
     unusable: list[SkippedImage] = []
     with watched(progress, len(samples)) as advance, closing(rebuilt_images(plan, samples)) as results:
         for result in results:
-            if isinstance(result, EncodedSample):
-                found.append(view.brightness(image_of(plan, result).mean(axis=(1, 2), dtype="f8")))
+            if isinstance(result, Image):
+                found.append(view.brightness(result.tensor.mean(axis=(1, 2), dtype="f8")))
             else:
                 unusable.append(SkippedImage.of(result))
             advance(1)
@@ -102,9 +101,5 @@ def _brightness(
 def _classes(samples: Sequence[Sample], plan: Plan) -> Counter[str]:
     counted: Counter[str] = Counter()
     for sample in samples:
-        objects = objects_of(sample, plan.spec)
-        if objects is not None:
-            counted.update(item.name for item in objects)
-        elif (folder := class_of(sample)) is not None:
-            counted[folder] += 1
+        counted.update(item.name for item in plan.origin.objects(sample) or ())
     return counted

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 
-from int8cal.errors import ImageError, RecordError
-from int8cal.images.limits import MAX_ENCODED_BYTES, REPAIR_IMAGE
-from int8cal.samples.example import bytes_feature, parse_features
-from int8cal.samples.files import open_data_file
-from int8cal.samples.paths import path_text
+from int8cal.errors import REPAIR_IMAGE, ImageError, RecordError
+from int8cal.samples import hdf5_frames, lmdb_images
+from int8cal.samples.paths import open_data_file, path_text, raise_lack_of_memory
 from int8cal.samples.samples import Sample
-from int8cal.samples.tfrecord import read_record, record_place
+from int8cal.samples.tfrecord import MAX_ENCODED_BYTES, bytes_feature, parse_features, read_record, record_place
 
 ENCODED_FEATURE = "frame/encoded"
 """Feature of a record that holds a whole image file."""
@@ -22,7 +20,7 @@ def sample_place(sample: Sample) -> str:
     """How a sample is named in messages: its image file, or its record when the image is inside."""
     if sample.embedded and sample.record is not None:
         return record_place(sample.record.path, sample.record.offset)
-    return path_text(sample.path)
+    return path_text(f"{sample.path}#{sample.member}" if sample.member else sample.path)
 
 
 def read_encoded(sample: Sample) -> bytes:
@@ -30,37 +28,47 @@ def read_encoded(sample: Sample) -> bytes:
 
     Raises:
         MissingDataError: the file is not there.
-        ImageError: it is no regular file, larger than `MAX_ENCODED_BYTES`, or cannot be read.
+        ImageError: it is not a regular file, larger than `MAX_ENCODED_BYTES`, or cannot be read.
         RecordError: the record that holds the image is damaged, or another one than when the samples were listed.
     """
+    if sample.member:
+        return _read_member(sample)
     if not sample.embedded:
         return _read_file(sample.path)
     where = sample_place(sample)
     if sample.record is None:
-        raise RecordError(f"The image {path_text(sample.frame_id)} has no record to be read from.")
+        raise RecordError(f"the image {path_text(sample.frame_id)} has no record to be read from")
     record = read_record(sample.record.path, sample.record.offset)
     if record.crc != sample.record.crc:
         raise RecordError(
-            "The TFRecord file was changed while it was used.",
+            "the TFRecord file was changed while it was used",
             where=where,
             hint="Run again when nothing writes to the data set any more.",
         )
     return bytes_feature(parse_features(record.payload, where), ENCODED_FEATURE, where)
 
 
+def _read_member(sample: Sample) -> bytes:
+    folder, name = os.path.split(sample.path)
+    if name == lmdb_images.DATA_FILE:
+        return lmdb_images.read_image(folder, sample.member)
+    return hdf5_frames.read_frame(sample.path, sample.member)
+
+
 def _read_file(path: str) -> bytes:
     where = path_text(path)
     with open_data_file(path, "image file", ImageError, hint=_FIND_IMAGE, buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > MAX_ENCODED_BYTES:
-            raise ImageError(
-                f"The image file has {size} bytes; at most {MAX_ENCODED_BYTES} are read.",
-                where=where,
-                hint="Save the image in a smaller format, such as PNG.",
-            )
         try:
-            return file.read()
+            size = os.fstat(file.fileno()).st_size
+            if size <= MAX_ENCODED_BYTES:
+                return file.read()
         except OSError as error:
+            raise_lack_of_memory(error)
             raise ImageError(
-                f"The image file cannot be read: {error.strerror}.", where=where, hint=REPAIR_IMAGE
+                f"the image file cannot be read: {error.strerror}", where=where, hint=REPAIR_IMAGE
             ) from error
+    raise ImageError(
+        f"the image file has {size} bytes; at most {MAX_ENCODED_BYTES} are read",
+        where=where,
+        hint="Save the image in a smaller format, such as PNG.",
+    )

@@ -33,7 +33,7 @@ def expand(pattern: str) -> Iterator[str]:
     for name in pattern.split("/"):
         if wild and name == "..":
             raise DataError(
-                f"The pattern {printable(pattern)} goes up ('..') after a wildcard.",
+                f"the pattern {printable(pattern)} goes up ('..') after a wildcard",
                 hint="Write the folder that is meant in place of WILDCARD/.. .",
             )
         wild |= bool(_WILDCARD.search(name))
@@ -79,6 +79,6 @@ class _Expansion:
         self._names += 1
         if self._names > MAX_NAMES:
             raise DataError(
-                f"The pattern {printable(self._pattern)} asks for more than {MAX_NAMES} file names to be looked at.",
+                f"the pattern {printable(self._pattern)} asks for more than {MAX_NAMES} file names to be looked at",
                 hint="Name the folder of the files, and use wildcards in the last part of the path only.",
             )

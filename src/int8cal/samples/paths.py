@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Mapping
+from typing import BinaryIO
 
 from int8cal.errors import DataError, MissingDataError
+from int8cal.io.paths import NotRegularError, open_regular
 from int8cal.io.safe_text import printable
 from int8cal.samples.glob import expand
 
 DATA_ROOT_HINT = "Relative paths are joined to DATA_BASE_PATH (else ~/datasets)."
 WORKING_DIRECTORY_HINT = "Relative paths start from the working directory."
 
+_ADDRESS_INSIDE = re.compile(r"(?:^|/)([A-Za-z][A-Za-z0-9+.-]+):/")
 _LONGEST_PATH = 4096
 """Characters that a path may have on any system we know."""
 
@@ -50,9 +55,20 @@ def matching_files(pattern: str, *, hint: str = DATA_ROOT_HINT) -> tuple[str, ..
     """
     impossible = "\0" in pattern or len(pattern) > _LONGEST_PATH
     paths = () if impossible else tuple(sorted(expand(pattern)))
-    if not paths:
-        raise MissingDataError(f"No files match pattern {path_text(pattern)}.", hint=hint, filename=pattern)
+    if not paths:  # these words, and those of `require_folder`, are the reference's
+        raise MissingDataError(
+            f"No files match pattern {path_text(pattern)}.", hint=address_hint(pattern) or hint, filename=pattern
+        )
     return paths
+
+
+def address_hint(path: str) -> str | None:
+    """What to say when nothing has a path of a spec that holds the address of a remote file, be it behind a folder."""
+    address = _ADDRESS_INSIDE.search(path)
+    if not address:
+        return None
+    scheme = address[1].lower()
+    return f"It is a remote address ({scheme}:), and int8cal reads local files only: mount or download it first."
 
 
 def require_folder(path: str, what: str) -> None:
@@ -63,8 +79,8 @@ def require_folder(path: str, what: str) -> None:
     """
     if not os.path.isdir(path):
         raise MissingDataError(
-            f"No {what} found at path: '{path_text(path)}'.",
-            hint=DATA_ROOT_HINT,
+            f"No {what} found at path: '{path_text(path)}'",
+            hint=address_hint(path) or DATA_ROOT_HINT,
             filename=path,
         )
 
@@ -87,8 +103,45 @@ def path_inside(folder: str, name: str, extension: str, where: str) -> str:
     file_name = f"{name}.{extension}"
     if name.startswith("/") or "\0" in file_name or ".." in (*name.split("/"), *file_name.split("/")):
         raise DataError(
-            f"The image name '{path_text(name)}' leads out of the image directory.",
+            f"the image name '{path_text(name)}' leads out of the image directory",
             where=where,
             hint="Names must be relative to image_directory_path, without '..'.",
         )
     return f"{folder}{file_name}" if folder.endswith("/") else f"{folder}/{file_name}"
+
+
+def raise_lack_of_memory(error: OSError) -> None:
+    """Raise a `MemoryError` when that is what the system says: the file is not to blame."""
+    if error.errno == errno.ENOMEM:
+        raise MemoryError(error.strerror) from error
+
+
+def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, buffering: int = -1) -> BinaryIO:
+    """Open a regular file for reading; a pipe or device behind the name is never waited for.
+
+    Args:
+        path: the file.
+        what: what it should be, for messages: ``TFRecord file``.
+        error: class of the error when it cannot be opened.
+        hint: what to do when it cannot be opened.
+        buffering: as for `open`.
+
+    Raises:
+        MissingDataError: there is no such file.
+        DataError: of the class given: it is not a regular file, or cannot be opened.
+        MemoryError: the system has too little memory to open it.
+    """
+    where = path_text(path)
+    try:
+        return open_regular(path, buffering=buffering)
+    except FileNotFoundError as missing:
+        raise MissingDataError(
+            f"the {what} is missing: No such file or directory", where=where, hint=hint, filename=path
+        ) from missing
+    except NotRegularError:
+        raise error(f"not a regular file, so not a {what}", where=where, hint=hint) from None
+    except OSError as problem:
+        raise_lack_of_memory(problem)
+        raise error(f"the {what} cannot be opened: {problem.strerror}", where=where, hint=hint) from problem
+    except ValueError as problem:
+        raise error(f"the {what} cannot be opened: {problem}", where=where, hint=hint) from problem

@@ -42,6 +42,7 @@ class Sample:
         height, width: size in pixels as *recorded* (0 when the source records none); the file may differ.
         record: the TFRecord that names the sample; None for samples found in folders.
         embedded: True when the encoded image is inside ``record`` (feature ``frame/encoded``), not in ``path``.
+        member: name of the image inside ``path``, which is an LMDB or an HDF5 file; empty: ``path`` is the image.
     """
 
     source: int
@@ -51,6 +52,7 @@ class Sample:
     width: int = 0
     record: RecordRef | None = None
     embedded: bool = False
+    member: str = ""
 
 
 @dataclass(frozen=True)

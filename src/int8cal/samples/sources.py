@@ -1,16 +1,34 @@
-"""TFRecord data sources → the samples of a split. Records are read and checked here; images are not touched."""
+"""TFRecord data sources → samples: records that name their images, and records that hold them.
+
+Records are read and checked here; images are not touched.
+"""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from int8cal.errors import DataError, MissingDataError, RecordError
-from int8cal.samples.example import frame_id, integer_feature, parse_features
-from int8cal.samples.paths import matching_files, path_inside, path_text, require_folder
+from int8cal.samples.encoded import ENCODED_FEATURE
+from int8cal.samples.paths import WORKING_DIRECTORY_HINT, matching_files, path_inside, path_text, require_folder
 from int8cal.samples.samples import Dataset, RecordRef, Sample, Source
-from int8cal.samples.tfrecord import CONVERT_AGAIN, Record, iterate_records, record_place
+from int8cal.samples.tfrecord import (
+    CONVERT_AGAIN,
+    FRAME_ID,
+    MAX_IMAGE_RECORD_BYTES,
+    OBJECT_DETECTION_API,
+    Record,
+    bytes_feature,
+    frame_id,
+    integer_feature,
+    iterate_records,
+    parse_features,
+    record_place,
+    side_by_side,
+)
 from int8cal.types import Message, SplitName
 
 
@@ -81,6 +99,9 @@ It looks for them in the first record of a source only."""
 
 _MAX_SIZE = 2**31 - 1
 
+INDEX_PREFIX = "idx-"
+"""Name prefix of the index files that lie beside records of whole images and match the same patterns."""
+
 
 def read_tfrecord_split(selection: TFRecordSelection, split: SplitName) -> Dataset:
     """Samples of one split, in record order.
@@ -107,7 +128,7 @@ def read_tfrecord_split(selection: TFRecordSelection, split: SplitName) -> Datas
     sources = tuple(_read_source(files, selection) for files in chosen)
     if not any(source.samples for source in sources):
         raise DataError(
-            f"No record is in the {split} split: none of the TFRecord files belongs to it, or they are empty.",
+            f"no record is in the {split} split: none of the TFRecord files belongs to it, or they are empty",
             hint=_fold_hint(selection),
         )
     warnings += (
@@ -125,13 +146,13 @@ def read_tfrecord_split(selection: TFRecordSelection, split: SplitName) -> Datas
 def _require_validation_split(selection: TFRecordSelection) -> None:
     if selection.validation_fold is None and selection.validation_source is None:
         raise DataError(
-            "The spec has no validation split: dataset_config sets neither validation_fold nor validation_data_source.",
+            "the spec has no validation split: dataset_config sets neither validation_fold nor validation_data_source",
             hint="Set one of them, or leave out --use_validation_set to use the training split.",
         )
     if selection.mode == DataloaderMode.LEGACY and selection.validation_fold is not None:
         raise DataError(
-            "With dataloader_mode LEGACY the validation_fold of a source list has no samples: "
-            "a defect of the reference, which writes an empty tensorfile.",
+            "with dataloader_mode LEGACY the validation_fold of a source list has no samples: "
+            "a defect of the reference, which writes an empty tensorfile",
             hint="Set dataloader_mode: DEFAULT, which makes the same pixels, or use validation_data_source.",
         )
 
@@ -186,14 +207,38 @@ def _keep(sources: Iterable[_SourceFiles], belongs: Callable[[str], bool]) -> li
 def _read_source(files: _SourceFiles, selection: TFRecordSelection) -> Source:
     """All records of a source, files in order."""
     samples: list[Sample] = []
-    for path in files.files:
+    read = partial(_read_file, files.source, selection)
+    for part in side_by_side(read, files.files):
+        if not samples and part.unlabelled:
+            raise part.unlabelled
+        if part.error:
+            raise part.error
+        samples += part.samples
+    return Source(files.source.index, files.source.pattern, tuple(samples))
+
+
+@dataclass(frozen=True, slots=True)
+class _FileSamples:
+    """The samples of one file; what is wrong with its first record, if it is the source's; what stopped the reading."""
+
+    samples: list[Sample]
+    unlabelled: RecordError | None
+    error: DataError | None
+
+
+def _read_file(source: SourcePaths, selection: TFRecordSelection, path: str) -> _FileSamples:
+    samples: list[Sample] = []
+    unlabelled: RecordError | None = None
+    try:
         for record in iterate_records(path):
             where = record_place(path, record.offset)
             features = parse_features(record.payload, where)
             if not samples:
-                _require_labels(features, selection, where)
-            samples.append(_sample(files.source, path, record, features, selection.mode, where))
-    return Source(files.source.index, files.source.pattern, tuple(samples))
+                unlabelled = _without_labels(features, selection, where)
+            samples.append(_sample(source, path, record, features, selection.mode, where))
+    except DataError as error:
+        return _FileSamples(samples, unlabelled, error)
+    return _FileSamples(samples, unlabelled, None)
 
 
 def _sample(
@@ -205,7 +250,7 @@ def _sample(
     width = integer_feature(features, "frame/width", where, default=default)
     if not (0 <= height <= _MAX_SIZE and 0 <= width <= _MAX_SIZE):
         raise RecordError(
-            f"The record gives an impossible image size: height {height}, width {width}.",
+            f"the record gives an impossible image size: height {height}, width {width}",
             where=where,
             hint=CONVERT_AGAIN,
         )
@@ -219,16 +264,61 @@ def _sample(
     )
 
 
-def _require_labels(features: Mapping[str, Message], selection: TFRecordSelection, where: str) -> None:
+def _without_labels(features: Mapping[str, Message], selection: TFRecordSelection, where: str) -> RecordError | None:
+    """The error for a first record without the labels that the reference looks for."""
     alternatives = _LABEL_FEATURES[selection.mode]
     missing = [[name for name in names if name not in features] for names in alternatives]
-    if missing and all(missing):
-        fewest = min(missing, key=len)
-        loader, way_out = "the reference's data loader", "."
-        if selection.mode_is_chosen:
-            loader, way_out = f"dataloader_mode {selection.mode.name}", ", or set dataloader_mode: DEFAULT."
-        raise RecordError(
-            f"The record has no feature {fewest[0]!r}, which {loader} needs.",
-            where=where,
-            hint=CONVERT_AGAIN.removesuffix(".") + way_out,
+    if not missing or not all(missing) or OBJECT_DETECTION_API in features:
+        return None
+    fewest = min(missing, key=len)
+    loader, way_out = "the reference's data loader", "."
+    if selection.mode_is_chosen:
+        loader, way_out = f"dataloader_mode {selection.mode.name}", ", or set dataloader_mode: DEFAULT."
+    return RecordError(
+        f"the record has no feature {fewest[0]!r}, which {loader} needs",
+        where=where,
+        hint=CONVERT_AGAIN.removesuffix(".") + way_out,
+    )
+
+
+def read_embedded_images(index: int, pattern: str) -> Source:
+    """Records of one data source: files in sorted order, records in file order.
+
+    Args:
+        index: index of the source in the spec.
+        pattern: glob pattern of the TFRecord files; index files among them are left out.
+
+    Raises:
+        MissingDataError: no TFRecord file matches.
+        RecordError: a file is damaged, or a record holds no image file.
+    """
+    files = [
+        path
+        for path in matching_files(pattern, hint=WORKING_DIRECTORY_HINT)
+        if not os.path.basename(path).startswith(INDEX_PREFIX)
+    ]
+    if not files:
+        raise MissingDataError(
+            f"only index files ({INDEX_PREFIX}*) match pattern {path_text(pattern)}",
+            hint="Name the TFRecord files themselves; the index files beside them are not needed.",
+            filename=pattern,
+        )
+    parts = side_by_side(lambda path: list(_embedded_samples(index, path)), files, at_once=2)  # records of whole images
+    return Source(index, pattern, tuple(sample for part in parts for sample in part))
+
+
+def _embedded_samples(index: int, path: str) -> Iterator[Sample]:
+    for number, record in enumerate(iterate_records(path, largest=MAX_IMAGE_RECORD_BYTES)):
+        where = record_place(path, record.offset)
+        features = parse_features(record.payload, where)
+        bytes_feature(features, ENCODED_FEATURE, where)
+        name = frame_id(features, where) if FRAME_ID in features else ""
+        yield Sample(
+            source=index,
+            frame_id=name or f"{os.path.basename(path)}#{number}",
+            path=path,
+            height=integer_feature(features, "frame/height", where, default=0),
+            width=integer_feature(features, "frame/width", where, default=0),
+            record=RecordRef(path, record.offset, record.crc),
+            embedded=True,
         )

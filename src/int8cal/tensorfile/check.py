@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from int8cal.tensorfile.findings import Finding
 
 if TYPE_CHECKING:
     from int8cal.tensorfile.reader import TensorFile
-    from int8cal.types import BatchNCHW_f32
+    from int8cal.types import BatchNCHW_f32, ImageCHW_f32
 
 _NAMED = 5
 """How many of many alike are named."""
@@ -41,7 +42,15 @@ def check_structure(file: TensorFile) -> list[Finding]:
     Returns:
         The findings; none for a sound file.
     """
-    return [*_check_objects(file), *_check_types(file), *_check_record(file)]
+    findings = [*_check_objects(file), *_check_types(file), *_check_record(file)]
+    if not _has_checksums(file):
+        return findings
+    return [replace(finding, level="error") if finding.code == "foreign-object" else finding for finding in findings]
+
+
+def _has_checksums(file: TensorFile) -> bool:
+    """Whether the file is of a version that tells what was changed since it was written."""
+    return layout.RECORD_CHECKSUM in (file.manifest or {})
 
 
 def _check_objects(file: TensorFile) -> Iterator[Finding]:
@@ -76,6 +85,8 @@ def _check_types(file: TensorFile) -> Iterator[Finding]:
         except TensorFileError:
             continue  # reported when it is read
         types.add(str(stored.dtype))
+        if _has_checksums(file) and not file.is_as_written(batch):
+            yield Finding("error", "record-changed", f"the description of batch {batch} was changed", _AGAIN)
         if names != [layout.DATASET]:
             yield Finding(
                 "warning",
@@ -120,6 +131,23 @@ def _check_record(file: TensorFile) -> Iterator[Finding]:
         problems += _table_problems(file, manifest, table)
     for problem in problems:
         yield Finding("error", "manifest-wrong", f"the manifest does not fit the file: {problem}", _AGAIN)
+    if problem := _checksum_problem(file, manifest, table):
+        yield Finding("error", "record-changed", problem, _AGAIN)
+
+
+def _checksum_problem(file: TensorFile, manifest: Mapping[str, Any], table: Any) -> str:
+    """What is wrong with the checksum of manifest and sample table, and with what says whether there is one."""
+    version = manifest.get("schema")
+    says = {type(version) is int and version >= layout.FORMAT_VERSION, layout.RECORD_CHECKSUM in manifest}
+    if table is not None:
+        says.add(len(table.dtype) == len(layout.SAMPLE_FIELDS))
+    if len(says) > 1:
+        return f"the manifest's format version is {short_repr(version)}, and the checksums of another version are there"
+    if True in says and not file.is_as_written():
+        return "the attributes of the file, or the description of its sample table, were changed"
+    if True in says and not file.record_is_intact:
+        return "the manifest or the sample table was changed after the file was written: their checksum is another"
+    return ""
 
 
 def _manifest_problems(file: TensorFile, manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -154,7 +182,7 @@ def _origin_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
     if layout.is_of_folder(manifest):
         if split is not None:
             yield f"its split is {short_repr(split)}, but images of a folder belong to none"
-    elif not isinstance(split, str):
+    elif "split" not in manifest or not isinstance(split, str | None):  # None: an origin without splits
         yield f"its split is {short_repr(split)}, not a name"
 
 
@@ -191,25 +219,36 @@ class ValueCheck:
     _unreadable: list[TensorFileError] = field(default_factory=list)
     _not_finite: list[tuple[int, int]] = field(default_factory=list)
 
-    def images(self) -> Iterator[tuple[int, BatchNCHW_f32]]:
-        """(number of the first image, images without NaN or infinity that follow it) over the whole file.
+    def images(
+        self, measure: Callable[[ImageCHW_f32, bytes], Any] | None = None
+    ) -> Iterator[tuple[int, BatchNCHW_f32, list[Any]]]:
+        """(number of the first image, images without NaN or infinity that follow it, measures) over the whole file.
 
         A sound batch comes as one piece; what cannot be read or used is left out and becomes a finding.
+
+        Args:
+            measure: see `TensorFile.read_all`; what it makes of each image comes with it. None: nothing.
         """
-        for number in range(len(self.file)):
-            try:
-                batch = self.file[number]
-            except TensorFileError as error:
-                self._unreadable.append(error)
-                continue
-            finite = np.isfinite(batch).all(axis=(1, 2, 3))
-            first = number * len(batch)
-            if finite.all():
-                yield first, batch
-                continue
-            self._not_finite += [(number, int(position)) for position in np.flatnonzero(~finite)]
-            for position in np.flatnonzero(finite):
-                yield first + int(position), batch[position : position + 1]
+
+        def finite_only(image: ImageCHW_f32, checksum: bytes) -> tuple[bool, Any]:
+            finite = bool(np.isfinite(image).all())
+            return finite, measure(image, checksum) if measure and finite else None
+
+        with closing(self.file.read_all(finite_only)) as batches:
+            for batch in batches:
+                if batch.error:
+                    self._unreadable.append(batch.error)
+                    continue
+                finite, measures = zip(*(batch.seen[position] for position in range(len(batch.values))), strict=True)
+                first = batch.number * len(finite)
+                if all(finite):
+                    yield first, batch.values, list(measures)
+                    continue
+                for position, is_finite in enumerate(finite):
+                    if is_finite:
+                        yield first + position, batch.values[position : position + 1], [measures[position]]
+                    else:
+                        self._not_finite.append((batch.number, position))
 
     @property
     def findings(self) -> list[Finding]:

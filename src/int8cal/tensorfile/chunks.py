@@ -9,19 +9,17 @@ from __future__ import annotations
 import threading
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from isal import igzip_lib, isal_zlib
 
 from int8cal.errors import UsageError
 from int8cal.tensorfile.zeros import deflated_zeros
+from int8cal.types import COMPRESSIONS, CompressionName
 
 if TYPE_CHECKING:
     from int8cal.types import ImageCHW_f32
-
-CompressionName: TypeAlias = Literal["fast", "small", "none"]
-COMPRESSIONS: tuple[CompressionName, ...] = get_args(CompressionName)
 
 BytePlanes: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 """The bytes of float32 values by significance: 4 × values, the lowest first."""

@@ -12,6 +12,9 @@ A tensorfile is an HDF5 file (superblock 0, old-style groups: what ``libver="ear
 Readers of NVIDIA's tools look groups up by name and see neither the manifest nor the sample table. Each image is one
 chunk (1, C, H, W), shuffled and deflated, so that chunks can be compressed on threads and written as they are.
 
+Checksums (since format version 2): the sample table holds one of each image's array, the manifest one of itself and the
+table; see `int8cal.tensorfile.checksums`. What a part holds is in the sample table of its head.
+
 A tensorfile may be spread over several files: then the groups of this one, the head, are external links to groups of
 its siblings, which its manifest declares (`Part`).
 """
@@ -21,27 +24,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeGuard
 
-from int8cal.io.file_kinds import HDF5_SIGNATURE, FileKind
+from int8cal.io.file_kinds import TENSORFILE_DATASET
 
 GROUP_PREFIX = "_tensorfile_array_key__"
-DATASET = "_tensorfile_array_key_"
-_NAMES_BYTES = 1 << 20
-"""So far into a file stands the name of its first group at the latest: before the first batch."""
-
-
-def _may_be_tensorfile(path: str) -> bool:
-    """Whether a file is HDF5 and holds the names of a tensorfile, be it cut off, and no model in HDF5."""
-    with open(path, "rb") as file:
-        return file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE and DATASET.encode() in file.read(_NAMES_BYTES)
-
-
-TENSORFILE = FileKind("tensorfile", _may_be_tensorfile)
-"""What ``--overwrite`` may replace by a tensorfile."""
+DATASET = TENSORFILE_DATASET
+FORMAT_VERSION = 2
+"""``schema`` of the manifest. 1: the sample table has no column ``xxh3_128``, the manifest no ``record_xxh3_128``."""
 
 COUNT = "count"
 SHAPE = "shape"
 MANIFEST = "int8cal"
 SAMPLES = "int8cal_samples"
+RECORD_CHECKSUM = "record_xxh3_128"
+"""Key of the manifest with the checksum of manifest and sample table, 32 hexadecimal digits."""
 PARTS = "parts"
 """Key of the manifest under which a head file declares its parts, each with the fields of `Part`."""
 
@@ -110,6 +105,8 @@ class SampleRow(NamedTuple):
     """Size of the encoded image in bytes; 0 when it was skipped."""
     sha256: bytes
     """SHA-256 of the encoded image, 32 bytes; zeros when it was skipped."""
+    xxh3_128: bytes
+    """XXH3-128 of the image's array in the file, 16 bytes; zeros when it was skipped. Absent in format version 1."""
 
 
 SAMPLE_FIELDS: tuple[tuple[str, str], ...] = (
@@ -124,8 +121,12 @@ SAMPLE_FIELDS: tuple[tuple[str, str], ...] = (
     ("width", "<i4"),
     ("encoded_bytes", "<i8"),
     ("sha256", "V32"),
+    ("xxh3_128", "V16"),
 )
 """Columns of the sample table with their NumPy types, in the order of `SampleRow`."""
+
+SAMPLE_FIELDS_1 = SAMPLE_FIELDS[:-1]
+"""Those of format version 1."""
 
 
 def is_of_folder(manifest: Mapping[str, Any]) -> bool:
@@ -145,7 +146,9 @@ def is_seed(value: object) -> TypeGuard[int]:
 
 def split_text(manifest: Mapping[str, Any]) -> str:
     """Where a manifest says that the images came from, in words for people."""
-    return "none: images of a folder" if is_of_folder(manifest) else str(manifest.get("split"))
+    if is_of_folder(manifest):
+        return "none: images of a folder"
+    return "none" if manifest.get("split") is None else str(manifest["split"])
 
 
 def group_name(batch: int) -> str:

@@ -14,17 +14,16 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-import h5py
-
 from int8cal.errors import TensorFileError
-from int8cal.guard.hdf5_skeleton import damaged, hdf5_errors
-from int8cal.io.files import kind_of_file
+from int8cal.guard.hdf5 import damaged
+from int8cal.io.paths import kind_of_file
 from int8cal.io.safe_text import printable
 from int8cal.tensorfile import layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from int8cal.guard.hdf5 import Hdf5File
     from int8cal.tensorfile.reader import TensorFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -37,13 +36,13 @@ class Parts:
 
     Args:
         head: the head file.
-        root: its root group.
+        file: the same, as HDF5.
         declared: see `declared_parts`.
     """
 
-    def __init__(self, head: TensorFile, root: h5py.h5g.GroupID, declared: tuple[layout.Part, ...]) -> None:
+    def __init__(self, head: TensorFile, file: Hdf5File, declared: tuple[layout.Part, ...]) -> None:
         self._head = head
-        self._root = root
+        self._file = file
         self._declared = declared
         folder = os.path.dirname(os.path.realpath(head.path))  # of the head itself, where a link leads to it
         self.paths = tuple(os.path.join(folder, part.name) for part in declared)
@@ -83,12 +82,8 @@ class Parts:
         self._open = None
 
     def _require_link(self, batch: int, part: layout.Part, batch_of_part: int) -> None:
-        name = layout.group_name(batch).encode()
         expected = (os.fsencode(part.name), f"/{layout.group_name(batch_of_part)}".encode())
-        with hdf5_errors(self._head.path, f"the link of batch {batch}"):
-            link = self._root.links.get_info(name) if self._root.links.exists(name) else None
-            found = self._root.links.get_val(name) if link and link.type == h5py.h5l.TYPE_EXTERNAL else None
-        if found != expected:
+        if self._file.external_link(layout.group_name(batch)) != expected:
             raise damaged(self._head.path, f"batch {batch} does not lie where the manifest says")
 
     def _opened(self, number: int) -> TensorFile:
@@ -177,7 +172,7 @@ def _problem(path: str, sha256: str) -> TensorFileError | None:
     try:
         kind = kind_of_file(path)
         if kind not in {None, "a file"}:
-            return damaged(where, f"this part is no regular file but {kind}", hint=_KEEP)
+            return damaged(where, f"this part is not a regular file but {kind}", hint=_KEEP)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return _missing(path)
@@ -185,7 +180,7 @@ def _problem(path: str, sha256: str) -> TensorFileError | None:
         return _unopened(path, error)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # put there in between
-            return damaged(where, "this part is no regular file", hint=_KEEP)
+            return damaged(where, "this part is not a regular file", hint=_KEEP)
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             return damaged(where, "this part file is not the one that its head file was made with", hint=_KEEP)
     return None

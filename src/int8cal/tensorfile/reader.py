@@ -1,50 +1,56 @@
 """Reads tensorfiles: those of int8cal and those of NVIDIA's tools. Lazy: one batch in memory at a time.
 
-A tensorfile may come from anywhere, so nothing in it is trusted: links other than hard ones, filters other than those
-of the format, shapes that do not agree and sizes that the file cannot hold are refused before memory is taken (see
-`int8cal.guard.hdf5_storage`), and so are trees and lists that HDF5 would follow without end (see
-`int8cal.guard.hdf5_skeleton`). Links to part files are followed when the manifest declares them (see
-`int8cal.tensorfile.parts`).
+A tensorfile may come from anywhere: what stands between it and the code here is `int8cal.guard.hdf5`. Links to part
+files are followed when the manifest declares them (see `int8cal.tensorfile.parts`).
 """
 
 from __future__ import annotations
 
-import json
-import math
-import operator
 import os
+from contextlib import closing
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self
 
-import h5py
 import numpy as np
 
-from int8cal.errors import TensorFileError, UsageError
-from int8cal.guard.hdf5_skeleton import Skeleton, damaged, hdf5_errors, no_hdf5
-from int8cal.guard.hdf5_storage import StoredArray, bound_metadata_cache, child, names
-from int8cal.io.files import kind_of_file
+from int8cal.errors import TensorFileError
+from int8cal.guard.hdf5 import Hdf5File, StoredArray, damaged
+from int8cal.guard.json_text import parsed_json
+from int8cal.io.paths import given_path, kind_of_file, refuse_missing_address
+from int8cal.io.summary import times
 from int8cal.tensorfile import layout
-from int8cal.tensorfile.adapters import BatchSource
+from int8cal.tensorfile.ahead import read_ahead
+from int8cal.tensorfile.checksums import image_checksum, record_is_intact
+from int8cal.tensorfile.indexing import BatchSlice, IndexedBatches
 from int8cal.tensorfile.parts import Parts, declared_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
-    from int8cal.types import BatchNCHW_f32
+    from int8cal.tensorfile.ahead import ReadBatch
+    from int8cal.types import BatchNCHW_f32, ImageCHW_f32
 
+_CHECKSUM = "xxh3_128"
+_NO_MATCH = "its checksum is another"
 _MAKE_AGAIN = "It is damaged, or of a later version. Make it again."
 
 
-class TensorFile(BatchSource):
+class TensorFile(IndexedBatches):
     """A tensorfile, opened for reading.
 
     Indexing and iterating give batches as float32 arrays (B, C, H, W), C-contiguous, whatever the file stores, again
     and again. Close it, or use it in a ``with`` statement.
 
         with TensorFile("calibration.tensor") as file:
-            print(len(file), file.shape)
-            for batch in file:
+            for batch in file:  # float32 (B, C, H, W)
                 ...
+            first, last = file[0], file[-1]  # batches
+            image = file[0, 3]  # (C, H, W): batch 0, image 3
+            some = file[2:5]  # reads nothing before it is used
+            everything = np.asarray(file)  # (batches, B, C, H, W)
+
+    ``shape``, ``ndim`` and ``dtype`` are those of one batch and ``len`` is the number of batches, so that the array of
+    all has the shape ``(len(file), *file.shape)``.
 
     Args:
         path: the file.
@@ -54,31 +60,27 @@ class TensorFile(BatchSource):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = given_path(path, "a tensorfile")
         try:
             kind = kind_of_file(self.path, follow_links=True)
         except (OSError, ValueError):  # ValueError: a NUL in the path
             kind = None
+        if kind is None:
+            refuse_missing_address(self.path)
         if kind != "a file":
             raise self._error(f"is {kind}" if kind else "no such file", hint="Give the path of a tensorfile.")
         self._parts: Parts | None = None
-        self._skeleton = Skeleton(self.path)
+        self._manifest_text = b""
+        self._file = Hdf5File(self.path)
         try:
-            self._file = h5py.File(self.path, "r", locking=False)
-        except OSError as error:
-            self._skeleton.close()
-            raise no_hdf5(self.path) from error
-        try:
-            bound_metadata_cache(self._file.id)
-            with hdf5_errors(self.path, "the root group"):
-                self._open_root = h5py.h5g.open(self._file.id, b"/")
-                self._count = self._read_count()
-                self._shape = self._read_shape()
-                self.manifest = self._read_manifest()
-                """The manifest as a dictionary; None in files of other tools."""
-                declared = declared_parts(self.manifest or {}, self._count, self.path)
-                if declared:
-                    self._parts = Parts(self, self._root, declared)
+            self._attributes = self._file.attributes()
+            self._count = self._read_count()
+            self._shape = self._read_shape()
+            self.manifest = self._read_manifest()
+            """The manifest as a dictionary; None in files of other tools."""
+            declared = declared_parts(self.manifest or {}, self._count, self.path)
+            if declared:
+                self._parts = Parts(self, self._file, declared)
         except BaseException:
             self.close()
             raise
@@ -93,10 +95,17 @@ class TensorFile(BatchSource):
         """The file and its parts, if it has any."""
         return (self.path, *(self._parts.paths if self._parts else ()))
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all batches as float32, uncompressed."""
-        return self._count * math.prod(self._shape) * 4
+    def encoded_sha256(self) -> dict[int, bytes]:
+        """Number of an image → SHA-256 of the image file that it was made from; empty in files of other tools.
+
+        Raises:
+            TensorFileError: the sample table is damaged.
+        """
+        if self.samples is None:
+            return {}
+        used = self.samples[self.samples["batch"] != layout.SKIPPED]
+        numbers = used["batch"].astype(np.int64) * self._shape[0] + used["position"]
+        return {int(number): bytes(row["sha256"]) for number, row in zip(numbers, used, strict=True)}
 
     @property
     def file_bytes(self) -> int:
@@ -105,7 +114,7 @@ class TensorFile(BatchSource):
         Raises:
             TensorFileError: a part is missing.
         """
-        return self._skeleton.size + (self._parts.file_bytes if self._parts else 0)
+        return self._file.size + (self._parts.file_bytes if self._parts else 0)
 
     @cached_property
     def samples(self) -> np.ndarray[Any, np.dtype[np.void]] | None:
@@ -116,21 +125,45 @@ class TensorFile(BatchSource):
         Raises:
             TensorFileError: the table is damaged or has other columns.
         """
-        with hdf5_errors(self.path, "the list of its objects"):
-            if not self._root.links.exists(layout.SAMPLES.encode()):
-                return None
-        stored = StoredArray.of(
-            self._root,
-            layout.SAMPLES,
-            file=self._skeleton,
-            what="the sample table",
-            max_bytes=min(layout.MAX_SAMPLES_BYTES, self._skeleton.size * layout.MAX_SAMPLES_EXPANSION),
-        )
-        if len(stored.shape) != 1 or not _is_sample_type(stored.dtype):
+        stored = self._stored_samples()
+        if stored is None:
+            return None
+        if len(stored.shape) != 1 or not stored.is_plain or not _is_sample_type(stored.dtype):
             raise self._error("the sample table has other columns than this version knows")
         table: np.ndarray[Any, np.dtype[np.void]] = stored.read()
         table.flags.writeable = False  # it is everybody's
         return table
+
+    @property
+    def format_version(self) -> int | None:
+        """``schema`` of the manifest; None in files of other tools."""
+        stated = (self.manifest or {}).get("schema")
+        return stated if type(stated) is int else None
+
+    @cached_property
+    def checksums(self) -> np.ndarray[Any, np.dtype[np.void]] | None:
+        """XXH3-128 of each image's array, 16 bytes each, in order of the file; None where it has none.
+
+        Raises:
+            TensorFileError: the sample table is damaged, or is not of as many images.
+        """
+        table = self.samples
+        if table is None or _CHECKSUM not in (table.dtype.names or ()):
+            return None
+        used = table[table["batch"] != layout.SKIPPED]
+        if len(used) != self._count * self._shape[0]:
+            raise self._error("the sample table is not of as many images as the file has")
+        checksums: np.ndarray[Any, np.dtype[np.void]] = used[_CHECKSUM]
+        return checksums
+
+    @property
+    def record_is_intact(self) -> bool:
+        """Whether manifest and sample table are as they were written, by the checksum that the manifest states.
+
+        Raises:
+            TensorFileError: the sample table is damaged.
+        """
+        return record_is_intact(self._manifest_text, self.samples)
 
     def objects(self, batch: int | None = None) -> list[str]:
         """Names of everything that lies in the root group, or in the group of a batch.
@@ -141,9 +174,31 @@ class TensorFile(BatchSource):
         if batch is not None and self._parts:
             part, batch = self._parts.find(batch)
             return part.objects(batch)
-        group = self._root if batch is None else self._group(batch)
-        with hdf5_errors(self.path, "the list of its objects"):
-            return [name.decode(errors="surrogateescape") for name in names(group, self._skeleton)]
+        return self._file.names(*([] if batch is None else [layout.group_name(batch)]))
+
+    def is_as_written(self, batch: int | None = None) -> bool:
+        """Whether what describes a batch, or all else, is exactly what int8cal writes.
+
+        What is looked at here changes no array, but what other readers are told: attributes, their types, whether a
+        dataset may grow.
+
+        Raises:
+            TensorFileError: something cannot be read.
+        """
+        if batch is None:
+            attributes, samples = self._attributes, self._stored_samples()
+            types = {name: (found.shape, found.dtype) for name, found in attributes.items() if found.is_plain}
+            integer, text = np.dtype("<i8"), np.dtype(("S", len(self._manifest_text)))
+            written = {layout.COUNT: ((), integer), layout.SHAPE: ((4,), integer), layout.MANIFEST: ((), text)}
+            if types != written or len(attributes) != len(written):
+                return False
+            return samples is None or (samples.has_fixed_shape and not self._file.attribute_count(layout.SAMPLES))
+        if self._parts:
+            part, batch = self._parts.find(batch)
+            return part.is_as_written(batch)
+        group = layout.group_name(batch)
+        attributes_of_batch = self._file.attribute_count(group) + self._file.attribute_count(group, layout.DATASET)
+        return self.stored(batch).has_fixed_shape and not attributes_of_batch
 
     def stored(self, batch: int) -> StoredArray:
         """How a batch is stored, checked: type, filters, size in the file.
@@ -155,12 +210,11 @@ class TensorFile(BatchSource):
             part, batch = self._parts.find(batch)
             return part.stored(batch)
         what = f"batch {batch}"
-        stored = StoredArray.of(
-            self._group(batch), layout.DATASET, file=self._skeleton, what=what, max_bytes=2 * layout.MAX_BATCH_BYTES
-        )
+        names = layout.group_name(batch), layout.DATASET
+        stored = self._file.array(*names, what=what, max_bytes=2 * layout.MAX_BATCH_BYTES)
         if stored.shape != self._shape:
             raise damaged(self.path, f"{what} has shape {stored.shape}, the file says {self._shape}")
-        if not stored.is_floating_point:
+        if stored.dtype.kind != "f" or stored.dtype.itemsize > 8 or not stored.is_plain:
             raise damaged(self.path, f"{what} holds {stored.dtype}, not floating-point numbers")
         return stored
 
@@ -177,28 +231,45 @@ class TensorFile(BatchSource):
         return self._count
 
     def __iter__(self) -> Iterator[BatchNCHW_f32]:
-        for batch in range(self._count):
-            yield self._batch(batch)
+        return self.read_ahead(range(self._count))
 
-    @overload
-    def __getitem__(self, key: int) -> BatchNCHW_f32: ...
-    @overload
-    def __getitem__(self, key: slice) -> list[BatchNCHW_f32]: ...
-    def __getitem__(self, key: int | slice) -> BatchNCHW_f32 | list[BatchNCHW_f32]:
-        if isinstance(key, slice):
-            return [self._batch(batch) for batch in range(*key.indices(self._count))]
-        number = operator.index(key)  # TypeError of Python's own for what is no whole number
-        batch = number + self._count if number < 0 else number
-        if not 0 <= batch < self._count:
-            raise IndexError(f"batch {key} of a tensorfile with {self._count} batches")
-        return self._batch(batch)
+    def read_all(self, measure: Callable[[ImageCHW_f32, bytes], Any]) -> Generator[ReadBatch]:
+        """Every batch in order, with what ``measure`` makes of each image: it is called on the threads that inflate.
+
+        Args:
+            measure: called with an image and its checksum (`int8cal.tensorfile.checksums.image_checksum`).
+
+        Returns:
+            The batches; one that cannot be used holds the error, and the others are read on.
+        """
+
+        def look(batch: int, position: int, image: ImageCHW_f32) -> Any:
+            return measure(image, self._checked(batch, position, image))
+
+        return read_ahead(self.stored, range(self._count), self._shape, look)
+
+    def _view(self, key: slice) -> BatchSlice:
+        return BatchSlice(self, range(self._count)[key])
+
+    def summary(self) -> str:
+        """All that matters of it, in one short line."""
+        return f"{self.path}: {super().summary()}{'' if self._file.is_open else ', closed'}"
+
+    def summary_rows(self) -> Iterator[tuple[str, object]]:
+        """The few facts that a notebook shows."""
+        yield "batches", f"{self._count} of {times(self._shape)} float32"
+        yield "images", self.image_count
+        for name in ("network", "split", "seed"):
+            if self.manifest and name in self.manifest:
+                yield name, self.manifest[name]
+        if self.manifest is None:
+            yield "manifest", "none: not made by int8cal"
 
     def close(self) -> None:
         """Close the file."""
         if self._parts:
             self._parts.close()
         self._file.close()
-        self._skeleton.close()
 
     def __enter__(self) -> Self:
         return self
@@ -206,28 +277,41 @@ class TensorFile(BatchSource):
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
 
-    @property
-    def _root(self) -> h5py.h5g.GroupID:
-        if not self._file:  # is how h5py says that it is closed
-            raise UsageError(
-                "the tensorfile was closed", where=self.path, hint="Read it before, inside its with block."
-            )
-        return self._open_root
-
     def _batch(self, batch: int) -> BatchNCHW_f32:
-        return self.stored(batch).read(np.float32)
+        return next(self.read_ahead(range(batch, batch + 1)))
 
-    def _group(self, batch: int) -> h5py.h5g.GroupID:
-        group, _ = child(self._root, layout.group_name(batch), self._skeleton, f"batch {batch}")
-        if not isinstance(group, h5py.h5g.GroupID):
-            raise damaged(self.path, f"batch {batch} is no group")
-        return group
+    def read_ahead(self, numbers: range) -> Iterator[BatchNCHW_f32]:
+        """Some batches by their numbers; the images that come next are inflated on threads meanwhile."""
+        look = self._no_look if self.checksums is None else self._checked
+        with closing(read_ahead(self.stored, numbers, self._shape, look)) as batches:
+            for batch in batches:
+                if batch.error:
+                    raise batch.error
+                values = batch.values
+                del batch
+                yield values
+                del values
 
-    def _attribute(self, name: str) -> Any:
-        return self._file.attrs.get_id(name) if name in self._file.attrs else None
+    @staticmethod
+    def _no_look(batch: int, position: int, image: ImageCHW_f32) -> None:
+        """Nothing is known of the image."""
+
+    def _checked(self, batch: int, position: int, image: ImageCHW_f32) -> bytes:
+        """The checksum of an image, which is that of the file, if it has any."""
+        checksum = image_checksum(image)
+        number = batch * self._shape[0] + position
+        if self.checksums is not None and checksum != self.checksums[number].tobytes():
+            raise damaged(self.path, f"batch {batch} image {position} is not what was written: {_NO_MATCH}")
+        return checksum
+
+    def _stored_samples(self) -> StoredArray | None:
+        if not self._file.has(layout.SAMPLES):
+            return None
+        largest = min(layout.MAX_SAMPLES_BYTES, self._file.size * layout.MAX_SAMPLES_EXPANSION)
+        return self._file.array(layout.SAMPLES, what="the sample table", max_bytes=largest)
 
     def _read_count(self) -> int:
-        attribute = self._attribute(layout.COUNT)
+        attribute = self._attributes.get(layout.COUNT)
         if attribute is None:
             raise self._error(
                 f"no root attribute {layout.COUNT!r}: it is HDF5, but no tensorfile",
@@ -235,8 +319,8 @@ class TensorFile(BatchSource):
             )
         if attribute.shape != () or attribute.dtype.kind not in "iu":
             raise self._error(f"root attribute {layout.COUNT!r} is no integer", hint=_MAKE_AGAIN)
-        count = int(self._file.attrs[layout.COUNT])
-        objects = min(len(self._file), self._skeleton.size // layout.MIN_LINK_BYTES)
+        count = int(self._file.value(layout.COUNT))
+        objects = self._file.count()
         if not 0 < count <= objects:
             raise self._error(
                 f"says it has {count} batches, and holds {objects} objects",
@@ -245,28 +329,25 @@ class TensorFile(BatchSource):
         return count
 
     def _read_shape(self) -> tuple[int, int, int, int]:
-        attribute = self._attribute(layout.SHAPE)
+        attribute = self._attributes.get(layout.SHAPE)
         if attribute is None or attribute.shape != (4,) or attribute.dtype.kind not in "iu":
             raise self._error(f"root attribute {layout.SHAPE!r} is not four integers")
-        batch, channels, height, width = (int(extent) for extent in self._file.attrs[layout.SHAPE])
+        batch, channels, height, width = (int(extent) for extent in self._file.value(layout.SHAPE))
         if min(batch, channels, height, width) < 1 or batch * channels * height * width * 4 > layout.MAX_BATCH_BYTES:
             raise self._error(f"batches of shape {(batch, channels, height, width)} are not possible")
         return batch, channels, height, width
 
     def _read_manifest(self) -> dict[str, Any] | None:
-        attribute = self._attribute(layout.MANIFEST)
+        attribute = self._attributes.get(layout.MANIFEST)
         if attribute is None:
             return None
         if attribute.shape != () or attribute.dtype.kind != "S":
             raise self._error("the manifest is no text", hint=_MAKE_AGAIN)
         if attribute.dtype.itemsize > layout.MAX_MANIFEST_BYTES:
             raise self._error(f"the manifest has over {layout.MAX_MANIFEST_BYTES} bytes", hint=_MAKE_AGAIN)
-        try:
-            manifest = json.loads(bytes(self._file.attrs[layout.MANIFEST]))
-        except json.JSONDecodeError as error:
-            raise self._error(f"the manifest is no JSON: {error}", hint=_MAKE_AGAIN) from error
-        except (ValueError, RecursionError) as error:  # no UTF-8, a number of thousands of digits, nested too deep
-            raise self._error("the manifest is no JSON that can be read", hint=_MAKE_AGAIN) from error
+        self._manifest_text = bytes(self._file.value(layout.MANIFEST))
+        unreadable = "the manifest is not JSON that can be read"
+        manifest = parsed_json(self._manifest_text, TensorFileError, unreadable, where=self.path, hint=_MAKE_AGAIN)
         if not isinstance(manifest, dict):
             raise self._error("the manifest is no JSON object", hint=_MAKE_AGAIN)
         return manifest
@@ -276,12 +357,11 @@ class TensorFile(BatchSource):
 
 
 def _is_sample_type(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype has the columns of the sample table, at any length of ``frame_id``."""
+    """Whether a dtype is that of a sample table of any format version, at any length of its texts."""
     fields: Mapping[str, Any] = dtype.fields or {}
-    if tuple(fields) != tuple(name for name, _ in layout.SAMPLE_FIELDS):
-        return False
-    types = {name: field[0] for name, field in fields.items()}
-    return all(
-        types[name].kind == kind if kind == "S" else types[name] == np.dtype(kind)
-        for name, kind in layout.SAMPLE_FIELDS
-    )
+    for columns in (layout.SAMPLE_FIELDS, layout.SAMPLE_FIELDS_1):
+        if tuple(fields) == tuple(name for name, _ in columns):
+            widths = {name: field[0].itemsize for name, field in fields.items()}
+            kinds = [(name, f"S{widths[name]}" if kind == "S" else kind) for name, kind in columns]
+            return bool(dtype == np.dtype(kinds))  # packed, too
+    return False

@@ -18,7 +18,9 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from int8cal.errors import TensorFileError, UsageError
-from int8cal.io.files import OutputFile, kind_of_file
+from int8cal.io.file_kinds import TENSORFILE
+from int8cal.io.files import OutputFile
+from int8cal.io.paths import kind_of_file
 from int8cal.io.signals import uninterrupted
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.reader import TensorFile
@@ -110,7 +112,7 @@ class TensorFileOutput(OutputFile):
     ) -> None:
         if shards is not None and not 1 <= shards <= layout.MAX_PARTS:
             raise UsageError(f"{shards} part files cannot be made", hint=f"Give --shards 1 to {layout.MAX_PARTS}.")
-        super().__init__(path, overwrite=overwrite, scratch_dir=scratch_dir, replaces=layout.TENSORFILE)
+        super().__init__(path, overwrite=overwrite, scratch_dir=scratch_dir, replaces=TENSORFILE)
         self._shards = shards
         self._parts = [_PartOutput(path, part, shards or 0, scratch_dir=scratch_dir) for part in range(shards or 0)]
         self._open = ExitStack()

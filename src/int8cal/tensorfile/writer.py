@@ -12,6 +12,7 @@ import numpy as np
 from int8cal.errors import OutputError
 from int8cal.io.safe_text import first_line
 from int8cal.tensorfile import layout
+from int8cal.tensorfile.checksums import NO_DIGEST, record_with_checksum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +62,8 @@ class TensorFileWriter:
     def finish(self, manifest: Mapping[str, Any] | None, samples: Sequence[layout.SampleRow]) -> dict[str, Any]:
         """Write the counts, the manifest (None: there is none) and the sample table, and close the file.
 
+        The manifest is given the version of the file's format and the checksum of the record.
+
         Returns:
             The manifest as it was written.
 
@@ -73,7 +76,9 @@ class TensorFileWriter:
                 f"{self._images} images are no whole number of batches of {self._shape[0]}",
                 hint="Add images until the last batch is full.",
             )
-        text = json.dumps(manifest, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+        table = _sample_table(samples) if samples else None  # unknown for images from another tool's file
+        stated = {**(manifest or {}), "schema": layout.FORMAT_VERSION, layout.RECORD_CHECKSUM: NO_DIGEST}
+        text = json.dumps(stated, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
         if len(text) > layout.MAX_MANIFEST_BYTES:
             raise OutputError(
                 f"the manifest has {len(text)} bytes, more than {layout.MAX_MANIFEST_BYTES}",
@@ -84,12 +89,13 @@ class TensorFileWriter:
             attributes.create(layout.COUNT, np.int64(batches))
             attributes.create(layout.SHAPE, np.array(self._shape, np.int64))
             if manifest is not None:
+                text = record_with_checksum(text, table)
                 attributes.create(layout.MANIFEST, np.bytes_(text))
-            if samples:  # unknown for images that came from another tool's file
-                table = _sample_table(samples)
+            if table is not None:
                 self._file.create_dataset(layout.SAMPLES, data=table, chunks=table.shape, compression=4, shuffle=True)
             self._file.close()
-        return dict(manifest or {})
+        written: dict[str, Any] = {} if manifest is None else json.loads(text)
+        return written
 
     def close(self) -> None:
         """Close the file without making it complete; nothing to do after `finish`."""

@@ -1,10 +1,14 @@
 """TensorRT INT8 calibration caches (TensorRT 10 and older), read and written without TensorRT.
 
-A cache is text. The first line is ``TRT-<version>-<algorithm>``; each further line is ``<tensor name>: <8 hex
-digits>``, the big-endian float32 bits of the tensor's scale, ``amax / 127``. A name may hold anything but a line break,
-so a line is split at its last ``": "``. The version is a number: 8.5.1 is 8501, 10.3.0 is 100300; TensorRT silently
-ignores a cache of another version and calibrates again. It also wants its own calibrator's algorithm there:
-``EntropyCalibration2`` for trtexec, DeepStream and TAO Deploy, however the ranges were found.
+A cache is text. The first line is ``TRT-<version>-<algorithm>``; each further line is ``<tensor name>: <hex digits>``,
+the big-endian float32 bits of the tensor's scale, ``amax / 127``, without leading zeros (``0`` for no range at all). A
+name may hold anything but a line break, so a line is split at its last ``": "``. The version is a number: 8.5.1 is
+8501, 10.3.0 is 100300; TensorRT silently ignores a cache of another version and calibrates again. It also wants its own
+calibrator's algorithm there: ``EntropyCalibration2`` for trtexec, DeepStream and TAO Deploy, however the ranges were
+found.
+
+Read, but not written: what TAO writes for quantisation-aware models, a cache whose first line is ``1``, or JSON with
+``tensor_scales``, which are thresholds and no scales (nvidia_tao_tf1/core/export/_quantized.py, commit 2ec95cb).
 
 Sources: real cache files of TensorRT 8.5 and 10; ONNX Runtime's TensorRT execution provider (multiplies by 127).
 """
@@ -21,10 +25,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from int8cal.errors import UsageError, UseError
-from int8cal.io.file_kinds import FileKind, beginning_with
-from int8cal.io.regular_files import NotRegularError, open_regular
+from int8cal.guard.json_text import parsed_json
+from int8cal.io.paths import NotRegularError, open_regular
 from int8cal.io.safe_text import short_repr
-from int8cal.models.ranges import STEPS
+from int8cal.types import INT8_STEPS
 
 ENTROPY_2 = "EntropyCalibration2"
 MAX_BYTES = 4 << 20
@@ -34,17 +38,17 @@ MAX_NAME = 4096
 """Longest name of a tensor, in characters."""
 _MAX_FLOAT32 = 3.4028234663852886e38
 
-_HEADER = re.compile(r"TRT-([1-9]\d{3,6})-([A-Za-z0-9]{1,64})", re.ASCII)
-_VALUE = re.compile(r"[0-9A-Fa-f]{8}")
+_HEADER = re.compile(r"TRT-(\S{1,64})-([A-Za-z0-9]{1,64})", re.ASCII)
+_HEADER_NUMBER = re.compile(r"[1-9]\d{3,6}", re.ASCII)
+_QAT_HEADER = "1"
+_VALUE = re.compile(r"[0-9A-Fa-f]{1,8}")
 _NUMBER = r"(0|[1-9]\d?)"
-_VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}(?:\.\d{{1,4}})?)?)?", re.ASCII)
-CACHE = FileKind(
-    "calibration cache", beginning_with(rb'TRT-\d|\s*\{\s*"version":\s*\d+,\s*"release":\s*"[\d.]+",\s*"algorithm":')
-)
-"""What ``--overwrite`` may replace by a cache: TensorRT's text, or our JSON."""
+_PACKAGE = r"(?:\.\d{1,4})?(?:\.?(?:post|dev|b|rc)\d{1,3}){0,2}(?:-\d{1,4}(?:\+cuda[\d.]{1,8})?)?"  # pip's and dpkg's
+_VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}{_PACKAGE})?)?", re.ASCII)
 _NAME_HINT = "give the name of a calibration cache"
 _WITHOUT_HINT = "go without the cache"
 _DAMAGED_HINT = "write the cache again, with int8cal quantize --trt_cache or TensorRT"
+_NOT_JSON = "is no calibration cache in JSON: it needs version, algorithm and amax, or tensor_scales"
 _JSON_HINT = "give what int8cal cache convert wrote to a name ending in .json"
 _TEXT_HINT = "make TensorRT's text of this JSON: int8cal cache convert CAL.json CAL.bin"
 _RANGE_HINT = "calibrate again: a range is a number above 0 whose scale float32 can hold, or 0 where nothing was active"
@@ -63,34 +67,48 @@ class CalibrationCache:
     """One calibration cache.
 
     Attributes:
-        amax: tensor name → magnitude at which it saturates in INT8 (127 × the scale in the file), in file order.
-        version: TensorRT version as the number in the header (8501, 100300).
+        amax: tensor name → magnitude at which it saturates in INT8 (127 × the scale in the file), in file order. Files
+            hold impossible ones, too: see `unusable`.
+        version: TensorRT version as the number in the header (8501, 100300); None where the header has no number.
         algorithm: e.g. ``EntropyCalibration2``.
+        first_line: the header as it stands in a file that has another than ours.
     """
 
     amax: Mapping[str, float]
-    version: int
+    version: int | None
     algorithm: str = ENTROPY_2
+    first_line: str | None = None
 
     @property
     def without_range(self) -> tuple[str, ...]:
-        """Tensors that were never active: the text has no place for them, JSON has."""
-        return tuple(name for name, amax in self.amax.items() if amax == 0.0)
+        """Tensors that were never active: our text has no place for them, JSON has."""
+        return tuple(name for name, amax in self.amax.items() if amax == 0.0 and not _is_negative(amax))
+
+    @property
+    def unusable(self) -> dict[str, float]:
+        """Tensors whose range is infinite, beyond float32, undefined or negative: nothing can be quantised by it."""
+        return {name: amax for name, amax in self.amax.items() if not amax <= _MAX_FLOAT32 or _is_negative(amax)}
 
     @property
     def header(self) -> str:
         """The first line: ``TRT-100300-EntropyCalibration2``."""
-        return f"TRT-{self.version}-{self.algorithm}"
+        return f"TRT-{self.version}-{self.algorithm}" if self.first_line is None else self.first_line
 
     @property
-    def release(self) -> str:
-        """The version in dotted form: ``10.3.0``."""
+    def release(self) -> str | None:
+        """The version in dotted form: ``10.3.0``; None where the header has none."""
+        if self.version is None:
+            return None
         major, rest = divmod(self.version, 10000 if self.version >= 100000 else 1000)
         return f"{major}.{rest // 100}.{rest % 100}"
 
     @property
     def no_reader(self) -> str | None:
         """Why no TensorRT reads it; None where one does."""
+        if self.version is None:
+            return f"the version in {self.header!r} is no number"
+        if self.first_line is not None:
+            return f"it begins with {self.first_line!r}, where TensorRT wants TRT-{self.version}-{self.algorithm}"
         if self.version < 10000 or 100000 <= self.version < (_LAST_MAJOR + 1) * 10000:
             return None
         if self.version < 100000:
@@ -102,7 +120,8 @@ def version_number(release: str) -> int:
     """``8.5.1`` → 8501, ``10.3.0`` → 100300: the number in the header of that TensorRT release's caches.
 
     Args:
-        release: ``MAJOR.MINOR.PATCH[.BUILD]``. All three count: TensorRT ignores the cache of another patch.
+        release: ``MAJOR.MINOR.PATCH``, as pip and dpkg write it (``8.6.1.post1``, ``10.3.0.30-1+cuda12.5``). All three
+            count: TensorRT ignores the cache of another patch.
 
     Raises:
         UsageError: no such form, or a release that has no calibration caches (11 and later) or is too old (before 7).
@@ -114,7 +133,7 @@ def version_number(release: str) -> int:
         raise UsageError(f"TensorRT {match[1]} has no calibration caches", hint=_NO_CACHE_HINT)
     if match[3] is None:
         raise UsageError(f"{release!r} is not a whole TensorRT version, which is X.Y.Z", hint=_VERSION_HINT)
-    major, minor, patch = (int(part) for part in match.groups())
+    major, minor, patch = (int(part) for part in match.groups()[:3])
     if major < _FIRST_MAJOR:
         raise UsageError(
             f"TensorRT {release}: caches of releases before {_FIRST_MAJOR} are not supported", hint=_VERSION_HINT
@@ -165,10 +184,7 @@ def dumps(cache: CalibrationCache) -> str:
             would read the cache.
     """
     if cache.no_reader:
-        raise UseError(
-            f"a calibration cache that begins with {cache.header} is of no use: {cache.no_reader}",
-            hint=f"Give the release that will read it, as with --trt_version; {_NO_CACHE_HINT}.",
-        )
+        raise _of_no_use(cache)
     check_names(cache.amax)
     lines = [cache.header]
     for name, amax in cache.amax.items():
@@ -177,13 +193,24 @@ def dumps(cache: CalibrationCache) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _of_no_use(cache: CalibrationCache) -> UseError:
+    return UseError(
+        f"a calibration cache that begins with {cache.header} is of no use: {cache.no_reader}",
+        hint=f"Give the release that will read it, as with --trt_version; {_NO_CACHE_HINT}.",
+    )
+
+
+def _no_range(name: str, amax: float) -> UseError:
+    return UseError(f"tensor {short_repr(name)} has no usable range: {amax}", hint=_RANGE_HINT)
+
+
 def _bits(name: str, amax: float) -> str:
     try:
-        bits = struct.pack(">f", amax / STEPS)
+        bits = struct.pack(">f", amax / INT8_STEPS)
     except OverflowError:
         bits = b""
     if not bits or not math.isfinite(amax) or amax < 0.0 or bits == b"\0\0\0\0":
-        raise UseError(f"tensor {short_repr(name)} has no usable range: {amax}", hint=_RANGE_HINT)
+        raise _no_range(name, amax)
     return bits.hex()
 
 
@@ -194,13 +221,7 @@ def loads(text: str, where: str = "calibration cache") -> CalibrationCache:
         UseError: no cache, or a damaged line (named with its number).
     """
     lines = text.split("\n", MAX_TENSORS + 2)
-    header = _HEADER.fullmatch(lines[0].rstrip("\r"))
-    if header is None:
-        raise UseError(
-            "is no TensorRT calibration cache: the first line is not TRT-<version>-<algorithm>",
-            where=where,
-            hint=_TEXT_HINT if _is_json(text) else _NAME_HINT,
-        )
+    version, algorithm, first_line = _header(lines[0].rstrip("\r"), text, where)
     if len(lines) > MAX_TENSORS + 2:
         raise _too_many(where)
     amax: dict[str, float] = {}
@@ -213,11 +234,39 @@ def loads(text: str, where: str = "calibration cache") -> CalibrationCache:
                     f"tensor {short_repr(name)} is listed twice", where=f"{where}:{number}", hint=_DAMAGED_HINT
                 )
             amax[name] = value
-    return CalibrationCache(amax, int(header[1]), header[2])
+    return CalibrationCache(amax, version, algorithm, first_line)
+
+
+def _header(line: str, text: str, where: str) -> tuple[int | None, str, str | None]:
+    """(version, algorithm, the line itself if it is none of ours)."""
+    match = _HEADER.fullmatch(line)
+    if match is None:
+        if line.strip() == _QAT_HEADER:
+            return None, ENTROPY_2, line
+        raise UseError(
+            "is no TensorRT calibration cache: the first line is not TRT-<version>-<algorithm>",
+            where=where,
+            hint=_TEXT_HINT if _is_json(text) else _NAME_HINT,
+        )
+    if _HEADER_NUMBER.fullmatch(match[1]):
+        return int(match[1]), match[2], None
+    try:
+        return version_number(match[1]), match[2], line
+    except UsageError:
+        return None, match[2], line
 
 
 def _too_many(where: str) -> UseError:
     return UseError(f"lists more than {MAX_TENSORS} tensors: no calibration cache", where=where, hint=_NAME_HINT)
+
+
+def _is_range(value: float) -> bool:
+    """Whether it is what we write: 0, or a threshold whose scale float32 can hold."""
+    return 0.0 <= value <= INT8_STEPS * _MAX_FLOAT32 and not _is_negative(value)
+
+
+def _is_beyond_float(value: float) -> bool:
+    return isinstance(value, int) and abs(value) > _MAX_FLOAT32
 
 
 def _is_negative(value: float) -> bool:
@@ -232,15 +281,13 @@ def _entry(line: str, where: str) -> tuple[str, float]:
             f"a tensor's name has {len(name)} characters, more than {MAX_NAME}", where=where, hint=_DAMAGED_HINT
         )
     if not separator or not name or not _VALUE.fullmatch(digits):
-        raise UseError("the line is not '<tensor name>: <8 hex digits>'", where=where, hint=_DAMAGED_HINT)
-    (scale,) = struct.unpack(">f", bytes.fromhex(digits))
-    if not math.isfinite(scale) or _is_negative(scale):
-        raise UseError(f"tensor {short_repr(name)} has the impossible scale {scale}", where=where, hint=_DAMAGED_HINT)
-    return name, scale * STEPS
+        raise UseError("the line is not '<tensor name>: <hex digits>'", where=where, hint=_DAMAGED_HINT)
+    (scale,) = struct.unpack(">f", int(digits, 16).to_bytes(4, "big"))
+    return name, scale * INT8_STEPS
 
 
 def read_cache(path: str | os.PathLike[str]) -> CalibrationCache:
-    """Read a cache file, TensorRT's text or our JSON.
+    """Read a cache file: TensorRT's text, our JSON, or what TAO writes for quantisation-aware models.
 
     Raises:
         UseError: the file cannot be read, is too large, or is no cache.
@@ -260,7 +307,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         with open_regular(name) as file:
             data = file.read(MAX_BYTES + 1)
     except NotRegularError:
-        raise UseError("is no regular file", where=name, hint=_NAME_HINT) from None
+        raise UseError("is not a regular file", where=name, hint=_NAME_HINT) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UseError(f"cannot be read: {reason}", where=name, hint=_NAME_HINT) from error
@@ -280,8 +327,12 @@ def dumps_json(cache: CalibrationCache) -> str:
     """The cache as the text of a JSON file, tensors with ``amax`` 0 among them.
 
     Raises:
-        UseError: a name cannot be written, or the file would be too large to be read again.
+        UseError: a name or magnitude cannot be written, there is no version, or the file would be too large to be read.
     """
+    if cache.version is None:
+        raise _of_no_use(cache)
+    for name, amax in cache.unusable.items():
+        raise _no_range(name, amax)
     check_names(cache.amax)
     text = json.dumps(to_json(cache), indent=1) + "\n"
     _check_size(len(text))  # ASCII
@@ -298,41 +349,46 @@ def to_json(cache: CalibrationCache) -> dict[str, Any]:
     }
 
 
-class _RepeatedError(Exception):
-    """Two members of a JSON object have one name, its argument."""
-
-
 def _without_repetition(members: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object as a dict; Python's own would keep the last of equal names, and not say so."""
     found: dict[str, Any] = {}
     for name, value in members:
         if name in found:
-            raise _RepeatedError(name)
+            raise UseError(f"{short_repr(name)} is listed twice", hint=_JSON_HINT)
         found[name] = value
     return found
 
 
 def from_json(text: str, where: str = "calibration cache") -> CalibrationCache:
-    """Read what `to_json` gave; ``release`` is not looked at.
+    """Read what `to_json` gave (``release`` is not looked at), or TAO's ``{"tensor_scales": {name: threshold}}``.
 
     Raises:
         UseError: no JSON, or not of that form.
     """
     try:
-        content = json.loads(text, object_pairs_hook=_without_repetition)
-        cache = CalibrationCache({**content["amax"]}, content["version"], content["algorithm"])
-    except _RepeatedError as error:
-        raise UseError(f"{short_repr(error.args[0])} is listed twice", where=where, hint=_JSON_HINT) from None
-    except (ValueError, RecursionError, KeyError, TypeError):
-        raise UseError(
-            "is no calibration cache in JSON: it needs version, algorithm and amax", where=where, hint=_JSON_HINT
-        ) from None
-    if type(cache.version) is not int or not isinstance(cache.algorithm, str) or not _HEADER.fullmatch(cache.header):
+        content = parsed_json(text, UseError, _NOT_JSON, where=where, hint=_JSON_HINT, members=_without_repetition)
+        if "amax" not in content and "tensor_scales" in content:
+            cache = CalibrationCache({**content["tensor_scales"]}, None, first_line="tensor_scales")
+        else:
+            cache = CalibrationCache({**content["amax"]}, content["version"], content["algorithm"])
+    except UseError as error:
+        error.where = where
+        raise
+    except (KeyError, TypeError):
+        raise UseError(_NOT_JSON, where=where, hint=_JSON_HINT) from None
+    is_qat = cache.first_line is not None
+    wrong = not is_qat and (
+        type(cache.version) is not int
+        or not isinstance(cache.algorithm, str)
+        or not _HEADER.fullmatch(cache.header)
+        or not _HEADER_NUMBER.fullmatch(str(cache.version))
+    )
+    if wrong:
         raise UseError("is no calibration cache in JSON: a value has the wrong type", where=where, hint=_JSON_HINT)
     if len(cache.amax) > MAX_TENSORS:
         raise _too_many(where)
     for name, amax in cache.amax.items():
-        if type(amax) not in (int, float) or not 0.0 <= amax <= STEPS * _MAX_FLOAT32 or _is_negative(amax):
+        if type(amax) not in (int, float) or not (is_qat or _is_range(amax)) or _is_beyond_float(amax):
             raise UseError(
                 f"tensor {short_repr(name)} has the impossible range {short_repr(amax)}", where=where, hint=_RANGE_HINT
             )
@@ -381,6 +437,7 @@ def diff(first: CalibrationCache, second: CalibrationCache, tolerance: float = 1
         name: (first.amax[name], second.amax[name])
         for name in shared
         if not math.isclose(first.amax[name], second.amax[name], rel_tol=tolerance)
+        and not (math.isnan(first.amax[name]) and math.isnan(second.amax[name]))
     }
     return CacheDiff(
         headers=(first.header, second.header),

@@ -29,10 +29,11 @@ from typing import Any, Self
 import numpy as np
 
 from int8cal.errors import UnavailableError, UseError
+from int8cal.io.file_kinds import CALIBRATION_CACHE
 from int8cal.io.files import write_file
-from int8cal.models.calibrate import Batches, paths_of
-from int8cal.tensorrt.cache import CACHE, ENTROPY_2, loads, read_text, version_number
-from int8cal.types import BatchNCHW_f32
+from int8cal.tensorfile.batches import as_batches
+from int8cal.tensorrt.cache import ENTROPY_2, loads, read_text, version_number
+from int8cal.types import Batches, BatchNCHW_f32
 
 _CUDA_RUNTIMES = ("libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so.10.2")
 _HOST_TO_DEVICE = 1
@@ -110,7 +111,7 @@ class Feed:
 
     def __init__(self, batches: Batches, cache: str | os.PathLike[str] | None, version: str) -> None:
         self.error: Exception | None = None
-        self._batches = batches
+        self._batches = as_batches(batches)
         self._position: Iterator[BatchNCHW_f32] | None = None
         self._consumed = 0
         self._asked = self._served = False
@@ -158,8 +159,8 @@ class Feed:
                 self._cache,
                 content,
                 overwrite=self._content is not None,
-                inputs=paths_of(self._batches),
-                replaces=CACHE,
+                inputs=self._batches.paths,
+                replaces=CALIBRATION_CACHE,
             )
             self._content = content
 
@@ -233,9 +234,13 @@ def _usable_content(cache: str, version: str) -> bytes:
     text = read_text(cache)
     found = loads(text, cache)  # not JSON, which TensorRT cannot read
     hint = "Delete it to calibrate again; TensorRT would ignore it without a word."
+    if found.first_line is not None:
+        raise UseError(f"the calibration cache begins with {found.header!r}", where=cache, hint=hint)
     if found.version != version_number(version):
         raise UseError(
-            f"the calibration cache is of TensorRT {found.release}, this is {version}", where=cache, hint=hint
+            f"the calibration cache is of TensorRT {found.release}, this is {version}",
+            where=cache,
+            hint=hint,
         )
     if found.algorithm != ENTROPY_2:
         raise UseError(

@@ -26,7 +26,7 @@ def read(spec: str, out: str, batches: int, shards: int) -> None:
 def verify(spec: str, out: str, batches: int, shards: int) -> None:
     with int8cal.TensorFile(out) as file:
         values = ValueCheck(file)
-        images = sum(len(piece) for _, piece in values.images())
+        images = sum(len(piece) for _, piece, _ in values.images())
         problems = [*check_structure(file), *values.findings]
     if problems or images != batches * file.shape[0]:
         raise SystemExit(f"{images} images, {problems}")

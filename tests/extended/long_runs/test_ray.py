@@ -63,7 +63,7 @@ def on_ray(ray_cluster, start_run) -> Callable[..., Driver]:
     """Start a run on the cluster."""
 
     def start(spec: Path, out: Path, *, batches: int = -1, pause: float = 0.0, **options) -> Driver:
-        make = {"engine": "ray", "ray_address": ray_cluster.address, **options}
+        make = {"engine": f"ray://{ray_cluster.address}", **options}
         return start_run(spec=spec, out=out, plan={"max_batches": batches}, make=make, pause=pause)
 
     return start
@@ -86,11 +86,11 @@ def test_same_bytes_as_one_thread_with_a_worker_and_a_node_killed(spec, ray_clus
     assert sha256(tmp_path / "disturbed") == expected
 
 
-def test_the_command_on_a_cluster_of_its_own(detection_specs, tmp_path, run_cli):
+def test_the_command_on_a_cluster_of_its_own(detection_specs, tmp_path, run_process):
     expected = one_thread(detection_specs[0], tmp_path / "one")
     command = ("detectnet_v2", "calibration_tensorfile", "-e", detection_specs[0], "-o", tmp_path / "ray")
     before = processes("ray::") | servers()
-    finished = run_cli(*command, "--engine", "ray", "--workers", "2", timeout=300, env={"RAY_ADDRESS": ""})
+    finished = run_process(*command, "--engine", "ray", "--workers", "2", timeout=300, env={"RAY_ADDRESS": ""})
     assert finished.code == 0, finished.stderr
     assert sha256(tmp_path / "ray") == expected
     wait_until(lambda: not (processes("ray::") | servers()) - before)
@@ -248,7 +248,7 @@ def test_a_cluster_of_its_own_is_closed_to_other_users(own_cluster, short_folder
     assert run.wait(60) == 143
 
 
-def test_a_bad_image_ends_the_run_as_it_does_here(detection_specs, ray_cluster, tmp_path, run_cli):
+def test_a_bad_image_ends_the_run_as_it_does_here(detection_specs, ray_cluster, tmp_path, run_process):
     spec = tmp_path / "spec.txt"
     plan = int8cal.plan(detection_specs[0], max_batches=-1)
     bad = list(plan.samples())[41].path
@@ -260,8 +260,8 @@ def test_a_bad_image_ends_the_run_as_it_does_here(detection_specs, ray_cluster, 
     spec.write_text(detection_specs[0].read_text().replace(str(detection_specs[0].parent), str(pictures)))
 
     command = ("detectnet_v2", "calibration_tensorfile", "-e", spec, "-o", tmp_path / "c.tensor")
-    here = run_cli(*command, timeout=300)
-    there = run_cli(*command, "--engine", "ray", "--ray_address", ray_cluster.address, timeout=300)
+    here = run_process(*command, timeout=300)
+    there = run_process(*command, "--engine", "ray", "--ray_address", ray_cluster.address, timeout=300)
     assert (here.code, there.code) == (4, 4)
     assert str(broken) in here.stderr
     assert errors(there.stderr) == errors(here.stderr)
@@ -334,7 +334,7 @@ def test_memory_of_the_driver_is_flat(on_ray, tmp_path):
     assert peaks[2000] < 1.2 * peaks[50], "the first few hundred fill buffers of Ray's"
 
 
-def test_a_node_that_does_not_see_the_images(detection_specs, ray_cluster, tmp_path, run_cli):
+def test_a_node_that_does_not_see_the_images(detection_specs, ray_cluster, tmp_path, run_process):
     plan = int8cal.plan(detection_specs[0])
     images = Path(next(plan.samples()).path).parent
     blind = subprocess.Popen(
@@ -350,7 +350,7 @@ def test_a_node_that_does_not_see_the_images(detection_specs, ray_cluster, tmp_p
     try:
         wait_until(lambda: nodes_of(ray_cluster) == 4, seconds=90)
         command = ("detectnet_v2", "calibration_tensorfile", "-e", detection_specs[0], "-o", tmp_path / "c", "-m", "2")
-        finished = run_cli(*command, "--engine", "ray", "--ray_address", ray_cluster.address, timeout=300)
+        finished = run_process(*command, "--engine", "ray", "--ray_address", ray_cluster.address, timeout=300)
     finally:
         os.killpg(blind.pid, signal.SIGTERM)
         blind.wait(60)
@@ -378,9 +378,9 @@ def nodes_of(cluster: Cluster) -> int:
         ("nonsense", 2, "is no address of a Ray cluster"),
     ],
 )
-def test_addresses_without_a_cluster(detection_specs, tmp_path, run_cli, address, code, message):
+def test_addresses_without_a_cluster(detection_specs, tmp_path, run_process, address, code, message):
     command = ("detectnet_v2", "calibration_tensorfile", "-e", detection_specs[0], "-o", tmp_path / "c", "-m", "2")
-    finished = run_cli(*command, "--engine", "ray", env={"RAY_ADDRESS": address})
+    finished = run_process(*command, "--engine", "ray", env={"RAY_ADDRESS": address})
     assert (finished.code, message in finished.stderr) == (code, True), finished.stderr
     assert not list(tmp_path.glob("*"))
 

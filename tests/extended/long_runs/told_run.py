@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import int8cal
-from int8cal.engine.work import EncodedSample, Work
+from int8cal.engine.work import Image, ImageWork
 from int8cal.samples.samples import Sample
 
 STDOUT = sys.stdout
@@ -44,14 +44,14 @@ def peak_mb() -> float:
 
 def count_decoded(marks: str) -> None:
     """Let every image that is decoded add one byte to a file."""
-    encode = Work._encode
+    make = ImageWork.image
 
-    def counted(work: Work, sample: Sample) -> EncodedSample:
+    def counted(work: ImageWork, sample: Sample) -> Image:
         with open(marks, "ab") as file:
             file.write(b".")
-        return encode(work, sample)
+        return make(work, sample)
 
-    Work._encode = counted
+    ImageWork.image = counted
 
 
 def main(request: dict) -> None:

@@ -9,7 +9,7 @@ from tests.unit.check.files import write_like_tao
 
 import int8cal
 from int8cal import networks
-from int8cal.check.rebuild import Origin
+from int8cal.check.rebuild import Claim
 from int8cal.check.verify import verify
 
 CASES = [case for name in sorted(networks.names()) for case in load_cases(name, "ok")]
@@ -35,7 +35,7 @@ def made(request, tmp_path, monkeypatch):
 @pytest.mark.parametrize("made", CASES, ids=str, indirect=True)
 def test_no_alarm_and_equal_to_the_spec(made):
     case, path = made
-    found = verify(path, origin=Origin(int8cal.read_spec(case.spec)))
+    found = verify(path, claim=Claim(int8cal.read_spec(case.spec)))
     assert alarms(found) == []
     codes = {finding.code for finding in found.findings}
     assert "rebuilt" in codes
@@ -48,7 +48,7 @@ def test_no_alarm_without_manifest(made, tmp_path):
     with int8cal.TensorFile(path) as file:
         plain = write_like_tao(tmp_path / "plain", np.stack(list(file)))
     assert alarms(verify(plain)) == []
-    origin = Origin(int8cal.read_spec(case.spec), split=case.split, any_order=True)
-    found = verify(plain, origin=origin)
+    claim = Claim(int8cal.read_spec(case.spec), split=case.split, any_order=True)
+    found = verify(plain, claim=claim)
     assert alarms(found) == []
     assert "rebuilt" in {finding.code for finding in found.findings}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from int8cal.check.model import judge_model
+from int8cal.models.alive import judge_model
+from int8cal.models.binding import InputBinding
 from int8cal.models.probe import Probe, Remembered
-from int8cal.models.session import InputBinding
 
 RANDOM = np.random.default_rng(0)
 
@@ -110,7 +110,15 @@ def test_not_finite():
 
 @pytest.mark.parametrize(
     ("width", "shift", "level"),
-    [(1, 0, None), (3, 1, None), (1 / 4, 1, None), (60, 0, "error"), (1, 20, "error"), (1 / 100, 0, "warning")],
+    [
+        (1, 0, None),
+        (3, 1, None),
+        (1 / 4, 1, None),
+        (60, 0, "error"),
+        (1, 20, "error"),
+        (1 / 20, 0, "warning"),
+        (1 / 255, 0, "error"),
+    ],
 )
 def test_batch_normalisation_remembers(width, shift, level):
     trained = RANDOM.random(8) + 0.5

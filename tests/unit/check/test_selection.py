@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.unit.check.files import write_like_tao
 
-from int8cal.check.selection import evenly, some_images
 from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.selection import evenly, some_images
 
 
 @pytest.mark.parametrize("count", [1, 2, 47, 48, 49, 1000])

@@ -241,7 +241,7 @@ def test_a_network_that_is_not_there_is_a_usage_error(spec: Command, command: st
     code, out, err = spec(command, SOUND, "--network", "yolo")
     assert (code, out) == (2, "")
     assert "There is no network 'yolo'." in err
-    assert "Known networks: classification, detectnet_v2, dssd, faster_rcnn, ssd." in err
+    assert "Known networks: classification, classification_pyt, deformable_detr, detectnet_v2, dino, " in err
 
 
 def test_a_spec_that_fits_two_networks_is_read_as_that_of_the_named_one(spec: Command, tmp_path: Path) -> None:

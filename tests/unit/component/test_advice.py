@@ -8,15 +8,14 @@ import pytest
 
 from int8cal.component.advice import missing_data_advised
 from int8cal.errors import MissingDataError
-from int8cal.spec.prototext.roles import PathValue
-from int8cal.spec.prototext.text import Scalar
+from int8cal.spec.document import PathValue
 
 CHECK = "Check the inputs {0}_dir and {0}_subdir."
 
 
 def hint(missing: str | None, **paths: str) -> str | None:
     """The hint for a missing path when the spec has these paths, by role, all of them given by inputs."""
-    values = [PathValue(role, "field", Scalar(0, 0), content) for role, content in paths.items()]
+    values = [PathValue(role, "field", 0, 0, content) for role, content in paths.items()]
     with pytest.raises(MissingDataError) as caught, missing_data_advised(values, set(paths)):
         raise MissingDataError("Whatever it says.", hint="as before", filename=missing)
     assert caught.value.filename == missing

@@ -31,7 +31,7 @@ def test_what_it_prints_can_be_typed(run_cli: Callable[..., object], tmp_path: P
 
 
 def test_it_goes_on_to_int8_accuracy(run_cli: Callable[..., object], tmp_path: Path) -> None:
-    finished = run_cli("demo", "-o", "streets", "--images", "8", "--test_items", "60", "--json", timeout=110)
+    finished = run_cli("demo", "-o", "streets", "--images", "8", "--test_items", "60", "--json")
     assert finished.code == 0, finished.stderr
     networks = json.loads(finished.stdout)["int8"]
     assert [network["network"] for network in networks] == ["detector", "classifier"]
@@ -45,10 +45,10 @@ def test_it_goes_on_to_int8_accuracy(run_cli: Callable[..., object], tmp_path: P
         assert (tmp_path / network["tensorfile"]).with_name("int8.onnx").exists()
 
 
-def test_without_the_extra_it_stops_after_the_tensorfiles(run_cli: Callable[..., object], tmp_path: Path) -> None:
+def test_without_the_extra_it_stops_after_the_tensorfiles(run_process: Callable[..., object], tmp_path: Path) -> None:
     (tmp_path / "onnx.py").write_text("raise ImportError('not here')")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    finished = run_cli("demo", "-o", "streets", "--images", "8", "--json", env={"PYTHONPATH": path}, timeout=110)
+    finished = run_process("demo", "-o", "streets", "--images", "8", "--json", env={"PYTHONPATH": path}, timeout=110)
     assert finished.code == 0, finished.stderr
     assert "pip install 'int8cal[quantize]'" in finished.stderr
     for network in json.loads(finished.stdout)["int8"]:

@@ -11,8 +11,7 @@ from PIL import Image
 from int8cal.demo.dataset import DemoDataset, make_dataset
 from int8cal.demo.kitti import example
 from int8cal.errors import OutputError, OutputExistsError, UsageError
-from int8cal.samples.example import parse_features
-from int8cal.samples.tfrecord import iterate_records
+from int8cal.samples.tfrecord import iterate_records, parse_features
 from int8cal.types import Size
 
 SMALL = {"images": 5, "size": (64, 160), "network_size": (64, 160)}

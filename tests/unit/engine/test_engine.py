@@ -8,9 +8,9 @@ import time
 import pytest
 
 from int8cal.engine.assemble import assemble
-from int8cal.engine.native import map_on_threads
-from int8cal.engine.work import EncodedSample, FailedSample
+from int8cal.engine.work import EncodedSample, FailedSample, ImageFacts
 from int8cal.errors import DataError, ImageError, UsageError
+from int8cal.io.threads import map_on_threads
 from int8cal.samples.samples import RecordRef, Sample
 
 
@@ -19,7 +19,7 @@ def sample(number: int) -> Sample:
 
 
 def good(number: int) -> EncodedSample:
-    return EncodedSample(sample(number), bytes([number]), 4, 4, 100, bytes(32))
+    return EncodedSample(sample(number), bytes([number]), ImageFacts(4, 4, 100, bytes(32)), bytes(16))
 
 
 def bad(number: int) -> FailedSample:

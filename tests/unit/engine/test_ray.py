@@ -15,8 +15,8 @@ import pytest
 import int8cal
 from int8cal.engine import engine_named, ray_cluster
 from int8cal.engine import ray as engine
-from int8cal.engine.versions import encoder_versions
 from int8cal.errors import DataError, ImageError, MissingDataError, UnavailableError, UsageError
+from int8cal.manifest import encoder_versions
 
 
 def test_without_the_extra(monkeypatch, tiny_dataset, tmp_path):
@@ -28,9 +28,28 @@ def test_without_the_extra(monkeypatch, tiny_dataset, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_an_address_is_for_ray_alone(tiny_dataset):
-    with pytest.raises(UsageError, match="for --engine ray"):
-        engine_named("native", int8cal.plan(tiny_dataset.spec), ray_address="auto")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("native://auto", "the engine native has no address"),
+        ("tao://head:1", "the engine tao has no address"),
+        ("ray://", "names no cluster"),
+        ("spark://head:1", "unknown engine 'spark'"),
+        (None, "an engine cannot be None"),
+    ],
+)
+def test_an_address_is_for_ray_alone(text, message):
+    with pytest.raises(UsageError, match=message):
+        engine_named(text)
+
+
+@pytest.mark.parametrize(("text", "address"), [("ray", None), ("ray://head:6379", "head:6379"), ("ray://auto", "auto")])
+def test_ray_is_chosen_by_name_or_address(text, address, monkeypatch, tiny_dataset):
+    asked = []
+    monkeypatch.setattr(engine, "map_on_ray", lambda *_, address, places: asked.append((address, places)) or iter(()))
+    plan = int8cal.plan(tiny_dataset.spec)
+    engine_named(text).stream(plan, str, [], None)
+    assert asked == [(address, plan.places())]
 
 
 def test_equal_nodes_are_fit():

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from int8cal.engine import journal as journals
-from int8cal.engine.journal import Journal, journal_path
-from int8cal.engine.native import map_on_threads
-from int8cal.engine.resume import resumed
-from int8cal.engine.work import EncodedSample, FailedSample
+from int8cal.engine.journal import Journal, journal_path, resumed
+from int8cal.engine.work import EncodedSample, FailedSample, ImageFacts
 from int8cal.errors import ImageError, OutputError
+from int8cal.io.threads import map_on_threads
 from int8cal.samples.samples import Sample
 
 IDENTITY = {"plan_sha256": "ab" * 32, "compression": "fast"}
@@ -45,7 +44,8 @@ class Work:
         if sample.frame_id in self.bad:
             return FailedSample(sample, ImageError("is bad"))
         content = Path(sample.path).read_bytes()
-        return EncodedSample(sample, b"chunk of " + content, 4, 5, len(content), hashlib.sha256(content).digest())
+        facts = ImageFacts(4, 5, len(content), hashlib.sha256(content).digest())
+        return EncodedSample(sample, b"chunk of " + content, facts, facts.sha256[:16])
 
 
 def journal(tmp_path: Path, identity: dict = IDENTITY, samples: int = 12) -> Journal:
@@ -140,7 +140,7 @@ def test_damage_anywhere_never_comes_through(tmp_path, samples):
     whole = run(tmp_path, samples, Work())
     path = tmp_path / "out.resume"
     sound = path.read_bytes()
-    header = len(sound) - sum(72 + len(result.chunk) for result in whole)
+    header = len(sound) - sum(88 + len(result.chunk) for result in whole)
     for place in range(header, len(sound), 5):
         content = bytearray(sound)
         content[place] ^= 0x55
@@ -174,7 +174,7 @@ def test_a_torn_header_is_begun_anew(tmp_path, samples):
 def test_a_chunk_larger_than_any_image_ends_what_is_kept(tmp_path, samples):
     run(tmp_path, samples, Work(), stop_after=6)
     with (tmp_path / "out.resume").open("ab") as file:
-        head = journals._HEAD.pack(6, 1, 1, 1, bytes(32), 1 << 40, 0)
+        head = journals._HEAD.pack(6, 1, 1, 1, bytes(32), bytes(16), 1 << 40, 0)
         file.write(head + zlib.crc32(head).to_bytes(4, "little"))
         file.truncate(1 << 41)
     work = Work()
@@ -240,7 +240,7 @@ def test_only_regular_files_are_used(tmp_path, samples, monkeypatch, kind, named
         monkeypatch.chdir(tmp_path)
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(path.name)
-    with pytest.raises(OutputError, match=f"is no regular file but {named}"):
+    with pytest.raises(OutputError, match=f"is not a regular file but {named}"):
         run(tmp_path, samples, Work())
     assert (tmp_path / "other").read_bytes() == b""
 

@@ -128,7 +128,7 @@ def test_the_spec_that_is_handed_over_is_the_plans(fake, two_batches, tmp_path, 
     keeper = '#!/bin/sh\ncp "$3" ' + str(tmp_path / "spec.txt") + f'\nexec {fake.command} "$@"\n'
     Fake._write(fake.bin / "detectnet_v2", keeper)
     make(two_batches, tmp_path / "c.tensor", engine="tao")
-    assert (tmp_path / "spec.txt").read_bytes() == two_batches.spec.text.to_bytes()
+    assert (tmp_path / "spec.txt").read_bytes() == two_batches.origin.document.to_bytes()
 
 
 def test_validation_split(fake, streets, native, tmp_path, monkeypatch):
@@ -176,7 +176,7 @@ def test_not_installed(fake, two_batches, tmp_path):
 def test_network_without_the_command(fake, two_batches, tmp_path):
     from dataclasses import replace
 
-    other = replace(two_batches, network=networks.get("ssd"))
+    other = replace(two_batches, origin=replace(two_batches.origin, network=networks.get("ssd")))
     with pytest.raises(UnavailableError, match="no calibration_tensorfile command for ssd") as caught:
         make(other, tmp_path / "c.tensor", engine="tao")
     assert caught.value.exit_code == 8
@@ -191,7 +191,7 @@ def test_what_the_command_has_no_option_for(fake, streets, tmp_path, options):
 
 
 def test_skipping_is_refused(two_batches, tmp_path):
-    with pytest.raises(UsageError, match="leave bad images out"):
+    with pytest.raises(UsageError, match="the engine tao has no option on_bad_image"):
         make(two_batches, tmp_path / "c.tensor", engine="tao", on_bad_image="skip", max_skipped=1)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tests.pictures import encode, pixels
 
-from int8cal.engine.work import EncodedSample, FailedSample, Work
+from int8cal.engine.work import ChunkWork, EncodedSample, FailedSample, ImageWork
 from int8cal.errors import OutOfMemoryError
-from int8cal.networks.network import Arithmetic
+from int8cal.network_kit.network import Arithmetic
 from int8cal.samples.samples import Sample
 from int8cal.tensorfile.chunks import Compression
 
@@ -24,7 +24,7 @@ def result_of(tmp_path):
         arithmetic = Arithmetic(
             "plugin.odd", "unverified", lambda encoded, _: pixels(), lambda image, _: tensor, lambda _: (1, 2, 3)
         )
-        return Work(arithmetic, (1, 2, 3), Compression.named("none"))(sample)
+        return ChunkWork(ImageWork(arithmetic, (1, 2, 3)), Compression.named("none"))(sample)
 
     return result_of
 
@@ -60,6 +60,6 @@ def test_lack_of_memory_is_no_fault_of_the_image(tmp_path, stage):
     stages = {"decode": lambda encoded, _: pixels(), "to_tensor": lambda image, _: image} | {stage: exhausted}
     arithmetic = Arithmetic("plugin", "unverified", stages["decode"], stages["to_tensor"], lambda _: (1, 2, 3))
     with pytest.raises(OutOfMemoryError, match="Unable to allocate 244") as caught:
-        Work(arithmetic, (1, 2, 3), Compression.named("none"))(Sample(0, "a", str(path)))
+        ChunkWork(ImageWork(arithmetic, (1, 2, 3)), Compression.named("none"))(Sample(0, "a", str(path)))
     assert caught.value.where == str(path)
     assert "--workers" in caught.value.hint

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError
-from int8cal.exports.formats import FORMATS, export
+from int8cal.exports.formats import export
 from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.layout import SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
+from int8cal.types import FORMATS
 
 IMAGES = np.random.default_rng(0).random((12, 3, 5, 7), dtype=np.float32)
 
@@ -28,7 +30,10 @@ def tensor(tmp_path: Path) -> Path:
     """Three batches of four, with a sample table."""
     path = tmp_path / "cal.tensor"
     compression = Compression.named("fast")
-    rows = [SampleRow(i // 4, i % 4, 0, b"frame/%d" % i, b"", -1, 0, 5, 7, 9, bytes([i]) * 32) for i in range(12)]
+    rows = [
+        SampleRow(i // 4, i % 4, 0, b"frame/%d" % i, b"", -1, 0, 5, 7, 9, bytes([i]) * 32, image_checksum(IMAGES[i]))
+        for i in range(12)
+    ]
     with TensorFileWriter(str(path), (4, 3, 5, 7), compression) as writer:
         for image in IMAGES:
             writer.append(compression.encode(image))
@@ -77,7 +82,8 @@ def test_raw_folder_of_the_next_run_is_not_taken_away(exported: Any, tmp_path: P
 
     def next_run_comes(source: str, target: Path) -> None:
         real(source, target)
-        Path(source).mkdir()
+        if source.endswith(".part"):
+            Path(source).mkdir()
 
     monkeypatch.setattr(os, "rename", next_run_comes)
     exported("raw")

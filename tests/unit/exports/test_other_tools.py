@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.extended, pytest.mark.timeout(900)]
 NNCF = """
 import sys
 import nncf, onnx
-from int8cal import TensorFile
+from int8cal import TensorFile, readers
 
 with TensorFile("cal.tensor") as file:
-    data = nncf.Dataset(file.nncf("image"))
+    data = nncf.Dataset(readers.nncf(file, "image"))
     quantized = nncf.quantize(onnx.load(sys.argv[1]), data, subset_size=len(file))
 onnx.save(quantized, "nncf.onnx")
 print(sum(node.op_type == "QuantizeLinear" for node in quantized.graph.node))

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 import pytest
 
 from int8cal.errors import OutputError, OutputExistsError
-from int8cal.io import files
+from int8cal.io import files, paths
 from int8cal.io.file_kinds import FileKind, beginning_with
-from int8cal.io.files import OutputFile, require_free_space, write_file
+from int8cal.io.files import OutputFile, write_file
+from int8cal.io.paths import require_free_space
 
-ANYTHING = FileKind("file", lambda path: True)
+ANYTHING = FileKind("a file", lambda path: True)
 REPLACING = {"overwrite": True, "replaces": ANYTHING}
 
 
@@ -36,6 +37,14 @@ def test_file_has_its_name_only_after_commit(tmp_path):
         output.commit()
     assert Path(path).read_bytes() == b"content"
     assert os.listdir(os.path.dirname(path)) == ["out"]
+
+
+@pytest.mark.parametrize("below", ["out", "new/out"])
+def test_the_folder_may_be_reached_by_a_link(tmp_path, below):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    write(str(tmp_path / "link" / below), b"content")
+    assert (tmp_path / "real" / below).read_bytes() == b"content"
 
 
 def test_leaving_without_commit_leaves_nothing(tmp_path):
@@ -123,8 +132,8 @@ def test_overwrite_replaces_in_one_step(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (None, "is no empty file, and --overwrite replaces nothing else"),
-        (FileKind("letter", beginning_with(b"Dear")), "is no letter, and --overwrite replaces nothing else"),
+        (None, "is not an empty file, and --overwrite replaces nothing else"),
+        (FileKind("a letter", beginning_with(b"Dear")), "is not a letter, and --overwrite replaces nothing else"),
     ],
 )
 def test_only_files_of_the_kind_are_replaced(tmp_path, kind, message):
@@ -179,7 +188,7 @@ def test_only_regular_files_are_replaced(tmp_path, make, kind, overwrite):
     path = tmp_path / "out"
     make(path)
     before = os.lstat(path)
-    with pytest.raises(OutputError, match=f"is no regular file but {kind}"):
+    with pytest.raises(OutputError, match=f"is not a regular file but {kind}"):
         write(str(path), b"new", overwrite=overwrite)
     assert os.path.samestat(os.lstat(path), before)
     elsewhere = tmp_path / "elsewhere"
@@ -188,7 +197,7 @@ def test_only_regular_files_are_replaced(tmp_path, make, kind, overwrite):
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_devices_are_never_replaced(overwrite):
-    with pytest.raises(OutputError, match="is no regular file but a device"):
+    with pytest.raises(OutputError, match="is not a regular file but a device"):
         write_file("/dev/null", b"new", overwrite=overwrite)
     assert Path("/dev/null").is_char_device()
 
@@ -273,7 +282,7 @@ def test_file_of_somebody_else_in_the_place_of_the_lock(tmp_path):
 
 
 def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unsupported(*arguments: object) -> None:
+    def unsupported(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOTSUP, "not supported")
 
     monkeypatch.setattr(files.os, "link", unsupported)
@@ -302,12 +311,12 @@ def test_run_that_has_given_the_final_name_still_holds_the_output(tmp_path, monk
 
 
 def test_runs_that_come_while_another_ends_publish_what_they_wrote(tmp_path, monkeypatch):
-    path, real = str(tmp_path / "out"), os.unlink
+    path, real = str(tmp_path / "out"), os.rename
     later: list[OutputFile] = []
 
-    def next_run_comes(name, **options):
-        """Let a run begin as soon as the lock of the one before has gone."""
-        real(name, **options)
+    def next_run_comes(name, new_name):
+        """Let a run begin as soon as the lock of the one before has lost its name."""
+        real(name, new_name)
         if str(name).endswith(".lock") and len(later) < 2:
             later.append(OutputFile(path, **REPLACING))
             later[-1].__enter__()
@@ -315,7 +324,7 @@ def test_runs_that_come_while_another_ends_publish_what_they_wrote(tmp_path, mon
     with OutputFile(path, **REPLACING) as first:
         first.write(b"of the first")
         first.commit()
-        monkeypatch.setattr(files.os, "unlink", next_run_comes)
+        monkeypatch.setattr(files.os, "rename", next_run_comes)
     for number in range(2):
         content = f"of later run {number}".encode()
         later[number].write(content)
@@ -333,11 +342,11 @@ def test_run_whose_lock_was_taken_away_publishes_nothing(tmp_path):
         os.unlink(tmp_path / ".out.lock")
         with OutputFile(path) as second:
             second.write(b"of the second")
-            with pytest.raises(OutputError, match="lock was removed") as caught:
+            with pytest.raises(OutputError, match="temporary file was removed or replaced") as caught:
                 first.commit()
             first.__exit__(None, None, None)
             second.commit()
-    assert caught.value.where == str(tmp_path / ".out.lock")
+    assert caught.value.where == str(tmp_path / ".out.part")
     assert Path(path).read_bytes() == b"of the second"
     assert os.listdir(tmp_path) == ["out"]
 
@@ -390,30 +399,27 @@ def test_scratch_folder_is_used_and_emptied(tmp_path):
     assert os.listdir(target.parent) == ["out"]
 
 
-def scratch_folder_of(target: Path, scratch: Path) -> Path:
-    return Path(OutputFile(str(target), scratch_dir=str(scratch)).scratch).parent
-
-
-def test_link_planted_in_the_scratch_folder_is_not_followed(tmp_path):
+def test_what_others_planted_in_the_scratch_folder_is_left_alone(tmp_path):
     scratch, target, victim = tmp_path / "scratch", tmp_path / "out", tmp_path / "victim"
     victim.mkdir()
     (victim / "output").write_bytes(b"precious")
-    scratch.mkdir()
-    scratch_folder_of(target, scratch).symlink_to(victim)
-    with pytest.raises(OutputError, match="is in the way") as caught:
-        write(str(target), b"new", scratch_dir=str(scratch))
-    assert "--scratch_dir" in caught.value.hint
+    with OutputFile(str(target), scratch_dir=str(scratch)) as output:
+        used = Path(output.scratch).parent
+    (scratch / used.name).symlink_to(victim)
+    write(str(target), b"new", scratch_dir=str(scratch))
+    assert target.read_bytes() == b"new"
     assert (victim / "output").read_bytes() == b"precious"
-    assert sorted(os.listdir(tmp_path)) == ["scratch", "victim"]
+    assert os.listdir(scratch) == [used.name]
 
 
-def test_scratch_folder_that_others_can_enter_is_refused(tmp_path):
+def test_scratch_folder_of_a_living_run_on_another_machine_is_left_alone(tmp_path):
     scratch, target = tmp_path / "scratch", tmp_path / "out"
-    private = scratch_folder_of(target, scratch)
-    private.mkdir(parents=True)
-    private.chmod(0o777)  # what somebody else may have made, and filled with links
-    with pytest.raises(OutputError, match="no private folder of this user"):
-        write(str(target), b"new", scratch_dir=str(scratch))
+    with OutputFile(str(target), scratch_dir=str(scratch)) as first:
+        first.write(b"of the first")
+        for name in (".out.lock", ".out.part"):  # another machine has another folder behind the same path
+            os.unlink(tmp_path / name)
+        write(str(target), b"of the second", scratch_dir=str(scratch))
+        assert Path(first.scratch).read_bytes() == b"of the first"
 
 
 def test_leftover_of_a_killed_run_in_the_scratch_folder_is_taken_over(tmp_path):
@@ -437,7 +443,7 @@ def test_file_in_the_place_of_the_scratch_folder(tmp_path):
 
 @pytest.mark.parametrize("missing", [["link"], ["link", "rename"]])
 def test_file_systems_that_cannot_link_or_rename(tmp_path, monkeypatch, missing):
-    def unsupported(*arguments: object) -> None:
+    def unsupported(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOTSUP, "not supported")
 
     for name in missing:
@@ -451,7 +457,7 @@ def test_file_systems_that_cannot_link_or_rename(tmp_path, monkeypatch, missing)
 
 
 def test_copy_that_fails_leaves_no_file_under_the_final_name(tmp_path, monkeypatch):
-    def unsupported(*arguments: object) -> None:
+    def unsupported(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOTSUP, "not supported")
 
     def full(*arguments: object) -> None:
@@ -498,7 +504,7 @@ def test_space_that_cannot_be_there_is_refused(tmp_path):
 
 def test_space_is_needed_in_scratch_and_at_the_target(tmp_path, monkeypatch):
     free = {str(tmp_path / "scratch"): 1000, str(tmp_path / "target"): 10}
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free[folder]))
+    monkeypatch.setattr(paths.shutil, "disk_usage", lambda folder: SimpleNamespace(total=9999, free=free[folder]))
     monkeypatch.setattr(files, "_device_of", lambda folder: folder)
     output = OutputFile(str(tmp_path / "target" / "out"), scratch_dir=str(tmp_path / "scratch"))
     with output:

@@ -24,6 +24,15 @@ class Images:
     seed: int = 0
     scale: float = 1.0
 
+    paths: tuple[str, ...] = ()
+
+    @property
+    def image_count(self) -> int:
+        return self.batches * self.shape[0]
+
+    def encoded_sha256(self) -> dict[int, bytes]:
+        return {}
+
     def __len__(self) -> int:
         return self.batches
 
@@ -65,25 +74,26 @@ class Builder:
 def build(
     *, opset: int = 17, batch: int | str | None = "N", layout: str = "nchw", shape: Any = None
 ) -> onnx.ModelProto:
-    """A residual net; outputs: ``up`` of a transposed convolution, ``prob`` of two dense layers."""
+    """A residual net; outputs: ``up`` of a transposed convolution, ``prob`` of products."""
     net = Builder()
     image = "image"
     if layout == "nhwc":
         image = net.node("Transpose", ["image"], "image.nchw", perm=[0, 3, 1, 2])
-    first = net.conv_bn_relu(image, "first", (3, 8), stride=2)
-    second = net.conv_bn_relu(first, "second", (8, 8))
-    joined = net.node("Add", [first, second], "joined")
-    net.node("ConvTranspose", [joined, net.weight("up.w", 8, 5, 2, 2)], "up", strides=[2, 2])
-    pooled = net.node("GlobalAveragePool", [joined], "pooled")
+    first = net.conv_bn_relu(image, "first", (3, 16), stride=2)
+    second = net.conv_bn_relu(first, "second", (16, 16))
+    joined = net.node("Add", [first, second], "joined", "join")
+    net.node("ConvTranspose", [joined, net.weight("up.w", 16, 16, 2, 2)], "up", "up", strides=[2, 2])
+    pixels = net.node("Transpose", [joined], "pixels", perm=[0, 2, 3, 1])
+    product = net.node("MatMul", [pixels, net.weight("head.w", 16, 6)], "product", "head")
+    scores = net.node("Add", [product, net.weight("head.b", 6)], "scores", "head/bias")
+    channels = net.node("Transpose", [scores], "channels", perm=[0, 3, 1, 2])
+    pooled = net.node("GlobalAveragePool", [channels], "pooled")
     flat = net.node("Flatten", [pooled], "flat")
-    dense = [flat, net.weight("dense.w", 6, 8), net.weight("dense.b", 6)]
-    hidden = net.node("Gemm", dense, "hidden", "dense", transB=1)
-    product = net.node("MatMul", [hidden, net.weight("head.w", 6, 4)], "product", "head")
-    scores = net.node("Add", [product, net.weight("head.b", 4)], "scores", "head/bias")
-    net.node("Softmax", [scores], "prob", axis=1)
+    net.node("Gemm", [flat, net.weight("dense.w", 4, 6), net.weight("dense.b", 4)], "hidden", "dense", transB=1)
+    net.node("Softmax", ["hidden"], "prob", axis=1)
 
     dims = shape or {"nchw": list(SHAPE[1:]), "nhwc": [SHAPE[2], SHAPE[3], SHAPE[1]]}[layout]
-    up = [batch, 5, SHAPE[2], SHAPE[3]]
+    up = [batch, 16, SHAPE[2], SHAPE[3]]
     graph = helper.make_graph(
         net.nodes,
         "small",

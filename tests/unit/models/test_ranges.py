@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from int8cal.errors import UsageError
 from int8cal.models.histogram import BINS, Histogram
-from int8cal.models.ranges import METHODS, threshold
+from int8cal.models.ranges import threshold
+from int8cal.types import METHODS
 
 
 def histogram_of(values: np.ndarray) -> Histogram:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,21 +11,24 @@ import pytest
 from tests.build import record, write_records
 from tests.pictures import all_kinds, encode, pixels
 
+from int8cal.origins.experiment import Spec
 from int8cal.pipeline import read_spec
-from int8cal.spec.prototext.spec import Spec
 
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Class folders, image and label folders and TFRecords of one set of pictures."""
     root = tmp_path_factory.mktemp("pictures")
-    for folder in ("train/animals", "val/animals", "images", "labels", "kitti"):
+    for folder in ("train/animals", "val/animals", "images", "labels", "kitti", "seg/images/train"):
         (root / folder).mkdir(parents=True)
     for number in range(5):
         picture = encode(pixels(200 + number, 230, seed=number), compress_level=1)
-        for folder in ("train/animals", "val/animals", "images", "kitti"):
+        for folder in ("train/animals", "val/animals", "images", "kitti", "seg/images/train"):
             (root / folder / f"{number}.png").write_bytes(picture)
         (root / "labels" / f"{number}.txt").touch()
+    listed = [{"id": number, "file_name": f"{number}.png", "width": 230, "height": 200} for number in range(5)]
+    (root / "coco.json").write_text(json.dumps({"images": listed, "annotations": [], "categories": []}))
+    (root / "gt.txt").write_text("".join(f"{number}.png word\n" for number in range(5)))
     frames = [record(f"kitti/{number}", 200 + number, 230) for number in range(5)]
     write_records(root / "records" / "fold-000-of-001", frames)
     return root

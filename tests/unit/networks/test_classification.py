@@ -50,7 +50,7 @@ def test_impossible_specs(here, read, edits, said, place):
 def test_no_images(here, read):
     for picture in (here / "train" / "animals").iterdir():
         picture.unlink()
-    with pytest.raises(DataError, match="No image is in the 1 class folders"):
+    with pytest.raises(DataError, match="no image is in the 1 class folders"):
         int8cal.plan(read(CLASSIFICATION))
     with pytest.raises(MissingDataError, match="folder of training images"):
         int8cal.plan(read(changed(CLASSIFICATION, ('"train"', '"lost"'))))
@@ -58,7 +58,7 @@ def test_no_images(here, read):
 
 def test_defaults(here, read):
     plan = int8cal.plan(read(CLASSIFICATION))
-    assert (plan.batches, plan.seed, plan.options) == (1, 42, {"resize": "nearest"})
+    assert (plan.batch_count, plan.seed, plan.options) == (1, 42, {"resize": "nearest"})
     assert plan.order.tolist() == np.random.RandomState(42).permutation(5).tolist()
     assert plan.dataset.counts["empty class folders"] == 0
 

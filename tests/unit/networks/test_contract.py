@@ -8,12 +8,12 @@ from typing import get_args
 import numpy as np
 import pytest
 from tests.pictures import encode, pixels
-from tests.specs import CLASSIFICATION, FASTER_RCNN, SSD, changed
+from tests.specs import CLASSIFICATION, FASTER_RCNN, SSD, YAML_SPECS, changed
 
 import int8cal
 from int8cal import networks
 from int8cal.errors import ImageError, UsageError
-from int8cal.networks.network import Evidence
+from int8cal.network_kit.network import Arithmetic, Evidence
 from int8cal.samples.samples import Sample
 
 GREY_FASTER_RCNN = changed(
@@ -34,9 +34,10 @@ SPECS = {
     "dssd.colour": DSSD,
     "faster_rcnn.colour": FASTER_RCNN,
     "faster_rcnn.grey": GREY_FASTER_RCNN,
+    **YAML_SPECS,
 }
 FOLDER = {"faster_rcnn.colour", "faster_rcnn.grey"}
-PILLOW_BASED = ("classification", "ssd", "dssd")
+PILLOW_BASED = ("classification", "ssd", "dssd", *YAML_SPECS)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Subject:
     """An arithmetic, with a sample to give it."""
 
     name: str
-    arithmetic: networks.network.Arithmetic
+    arithmetic: Arithmetic
     sample: Sample
 
     def __call__(self, encoded: bytes):

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from int8cal.errors import DataError, ImageError, SpecError
+from int8cal.network_kit.network import Arithmetic
 from int8cal.networks.detectnet_v2 import NETWORK
-from int8cal.networks.network import Arithmetic
 from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES
 from int8cal.samples.encoded import read_encoded
+from int8cal.spec.prototext.document import PrototextSpec
 from int8cal.spec.prototext.load import parse
-from int8cal.spec.prototext.spec import Spec
 from int8cal.spec.prototext.text import SpecText
 
 from ...build import record, write_records
@@ -24,7 +24,7 @@ EXTENSION = 'image_extension: "png"'
 SPATIAL = "zoom_min: 1 zoom_max: 1"
 
 
-def make_spec(preprocessing: str = "", spatial: str = SPATIAL, dataset: str = EXTENSION) -> Spec:
+def make_spec(preprocessing: str = "", spatial: str = SPATIAL, dataset: str = EXTENSION) -> PrototextSpec:
     text = f"""random_seed: 7
 dataset_config {{ data_sources {{ tfrecords_path: "records/*" image_directory_path: "images" }} {dataset} }}
 augmentation_config {{
@@ -55,7 +55,7 @@ def odd_images(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def arithmetic_of(spec: Spec, root: Path) -> Arithmetic:
+def arithmetic_of(spec: PrototextSpec, root: Path) -> Arithmetic:
     return NETWORK.arithmetic(spec, NETWORK.dataset(spec, "training", str(root)), {})
 
 

@@ -14,7 +14,20 @@ from int8cal.networks.detectnet_v2 import NETWORK
 from int8cal.spec.prototext.load import parse
 from int8cal.spec.prototext.text import SpecText
 
-OWN = ["classification", "detectnet_v2", "dssd", "faster_rcnn", "ssd"]
+OWN = [
+    "classification",
+    "classification_pyt",
+    "deformable_detr",
+    "detectnet_v2",
+    "dino",
+    "dssd",
+    "faster_rcnn",
+    "ml_recog",
+    "ocrnet",
+    "rtdetr",
+    "segformer",
+    "ssd",
+]
 
 PLUGIN = replace(NETWORK, name="yolo_v9")
 

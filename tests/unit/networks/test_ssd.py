@@ -57,7 +57,7 @@ def test_what_is_left_out_is_counted(here, read):
         "files of other kinds": 1,
     }
     assert plan.max_batches == -1
-    assert plan.batches == 2
+    assert plan.batch_count == 2
 
 
 def test_counts_of_sources_are_added(here, read):
@@ -125,7 +125,7 @@ def test_records(here, read):
 
 
 def test_dssd_by_its_config(here, read):
-    assert int8cal.plan(read(SSD)).network.name == "ssd"
+    assert int8cal.plan(read(SSD)).origin.name == "ssd"
     plan = int8cal.plan(read(changed(SSD, ("ssd_config", "dssd_config"))))
-    assert plan.network.name == plan.facts()["network"] == "dssd"
+    assert plan.origin.name == plan.facts()["network"] == "dssd"
     assert plan.arithmetic.name == "dssd.exporter"

@@ -9,7 +9,7 @@ from tests.golden.cases import DATA, load_cases
 import int8cal
 from int8cal.check.presets import stated
 from int8cal.check.rebuild import MadeFrom
-from int8cal.report.objects import Placements, class_of, objects_of
+from int8cal.report.objects import Placements
 from int8cal.samples.encoded import read_encoded
 from int8cal.types import Size
 
@@ -65,7 +65,7 @@ def test_classes_and_boxes_of_a_record(tiny_dataset):
     sample = next(plan.samples())
     label = tiny_dataset.root / "training" / "label_2" / f"{sample.frame_id.rpartition('/')[2]}.txt"
     lines = [line.split() for line in label.read_text().splitlines()]
-    objects = objects_of(sample, plan.spec)
+    objects = plan.origin.objects(sample)
     assert [thing.name for thing in objects] == [line[0].lower() for line in lines]
     for thing, line in zip(objects, lines, strict=True):
         assert thing.box == pytest.approx([float(number) for number in line[4:8]], abs=0.01)
@@ -74,5 +74,6 @@ def test_classes_and_boxes_of_a_record(tiny_dataset):
 def test_class_folders(monkeypatch):
     plan = planned("caffe3", monkeypatch)
     sample = next(plan.samples())
-    assert objects_of(sample, plan.spec) is None
-    assert class_of(sample) in {"animals", "people", "scenes"}
+    (labelled,) = plan.origin.objects(sample)
+    assert labelled.name in {"animals", "people", "scenes"}
+    assert labelled.box is None

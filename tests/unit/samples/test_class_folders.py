@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from int8cal.errors import DataError, MissingDataError
-from int8cal.samples.class_folders import read_class_folders
+from int8cal.samples.folders import read_class_folders
 
 
 def write(root: Path, *names: str) -> Path:
@@ -62,7 +62,7 @@ def test_nothing_there(tmp_path):
         read_class_folders(str(tmp_path / "nowhere"), "training")
     assert caught.value.where == str(tmp_path / "nowhere")
     write(tmp_path, "a/notes.txt", "b/other.webp")
-    with pytest.raises(DataError, match="No image is in the 2 class folders"):
+    with pytest.raises(DataError, match="no image is in the 2 class folders"):
         read_class_folders(str(tmp_path), "training")
 
 

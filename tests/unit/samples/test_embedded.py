@@ -6,9 +6,9 @@ import pytest
 from tests.build import record, write_records
 
 from int8cal.errors import MissingDataError, RecordError
-from int8cal.samples.embedded import read_embedded_images
 from int8cal.samples.encoded import read_encoded
-from int8cal.samples.example import Example
+from int8cal.samples.sources import read_embedded_images
+from int8cal.samples.tfrecord import Example
 
 
 def with_image(payload: bytes, image: bytes) -> bytes:
@@ -36,7 +36,7 @@ def test_record_without_image(tmp_path):
 
 def test_only_index_files(tmp_path):
     (tmp_path / "idx-a").touch()
-    with pytest.raises(MissingDataError, match="Only index files"):
+    with pytest.raises(MissingDataError, match="only index files"):
         read_embedded_images(0, str(tmp_path / "*"))
     with pytest.raises(MissingDataError, match="No files match pattern"):
         read_embedded_images(0, str(tmp_path / "nothing*"))

@@ -6,7 +6,8 @@ import pytest
 from tests.pictures import encode, pixels
 
 from int8cal.errors import DataError, MissingDataError
-from int8cal.samples.folder import ImageFolder, read_folder
+from int8cal.images.pictures import picture_size
+from int8cal.samples.folders import ImageFolder, read_folder
 
 
 @pytest.fixture
@@ -19,27 +20,27 @@ def folder(tmp_path):
 
 
 def test_images_by_extension_sorted(folder):
-    dataset = read_folder(ImageFolder(folder), "training", sizes=False)
+    dataset = read_folder(ImageFolder(folder), "training")
     assert [sample.frame_id for sample in dataset.samples] == ["a.jpg", "b.png", "broken.png"]
     assert dataset.counts == {"files of other kinds": 2, "folders not entered": 1}
     assert {(sample.height, sample.width) for sample in dataset.samples} == {(0, 0)}
 
 
 def test_recursive(folder):
-    dataset = read_folder(ImageFolder(folder, recursive=True), "training", sizes=False)
+    dataset = read_folder(ImageFolder(folder, recursive=True), "training")
     assert [sample.frame_id for sample in dataset.samples] == ["a.jpg", "b.png", "broken.png", "below/c.jpeg"]
 
 
 def test_sizes_come_from_the_headers(folder):
-    dataset = read_folder(ImageFolder(folder), "training", sizes=True)
+    dataset = read_folder(ImageFolder(folder), "training", size_of=picture_size)
     assert [(sample.height, sample.width) for sample in dataset.samples] == [(4, 6), (4, 6), (0, 0)]
 
 
 def test_nothing_there(tmp_path):
     with pytest.raises(MissingDataError, match="folder of calibration images"):
-        read_folder(ImageFolder(str(tmp_path / "gone")), "training", sizes=False)
+        read_folder(ImageFolder(str(tmp_path / "gone")), "training")
     (tmp_path / "notes.txt").touch()
     (tmp_path / "below").mkdir()
-    with pytest.raises(DataError, match="No image is in the folder, among 1 files") as caught:
-        read_folder(ImageFolder(str(tmp_path)), "training", sizes=False)
+    with pytest.raises(DataError, match="no image is in the folder, among 1 files") as caught:
+        read_folder(ImageFolder(str(tmp_path)), "training")
     assert "--recursive" in caught.value.hint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from int8cal.errors import MissingDataError
-from int8cal.samples.labelled_images import read_labelled_images
+from int8cal.samples.folders import read_labelled_images
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ import pytest
 
 from int8cal.errors import DataError, ImageError, MissingDataError
 from int8cal.samples.encoded import read_encoded
-from int8cal.samples.files import open_data_file
-from int8cal.samples.listing import files_below, names_in
-from int8cal.samples.paths import data_root, matching_files, path_inside, require_folder
+from int8cal.samples.folders import ImageFolder, read_class_folders, read_folder, read_labelled_images
+from int8cal.samples.paths import data_root, matching_files, open_data_file, path_inside, require_folder
 from int8cal.samples.samples import Sample
 
 
@@ -63,8 +62,10 @@ def test_impossible_paths_are_missing_folders(path: str) -> None:
 def test_impossible_paths_cannot_be_opened_or_listed(path: str) -> None:
     for use in (
         lambda: open_data_file(path, "image file", ImageError, hint=""),
-        lambda: names_in(path, "image folder"),
-        lambda: list(files_below(path, "image folder")),
+        lambda: read_labelled_images(0, path, path),
+        lambda: read_class_folders(path, "training"),
+        lambda: read_folder(ImageFolder(path), "training"),
+        lambda: read_folder(ImageFolder(path, recursive=True), "training"),
         lambda: read_encoded(Sample(0, "x", path)),
     ):
         with pytest.raises(DataError) as caught:

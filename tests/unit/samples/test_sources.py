@@ -85,7 +85,7 @@ def test_source_without_records_in_the_split_stays_and_is_reported(folds: Path) 
 
 
 def test_split_without_any_record_is_an_error(folds: Path) -> None:
-    with pytest.raises(DataError, match="No record is in the validation split") as caught:
+    with pytest.raises(DataError, match="no record is in the validation split") as caught:
         read_tfrecord_split(select(source(folds, "a"), validation_fold=5), "validation")
     assert "fold-005-of-" in str(caught.value)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from int8cal.spec.prototext.document import PrototextSpec
 from int8cal.spec.prototext.load import parse
-from int8cal.spec.prototext.spec import Spec
 from int8cal.spec.prototext.text import SpecText
 
 SPECS = Path(__file__).parents[2] / "golden" / "specs"
@@ -23,10 +23,10 @@ def sound_text() -> str:
 
 
 @pytest.fixture
-def read() -> Callable[..., Spec]:
-    """Spec text → `Spec`, as if it stood in ``s.txt``."""
+def read() -> Callable[..., PrototextSpec]:
+    """Spec text → `PrototextSpec`, as if it stood in ``s.txt``."""
 
-    def read(text: str, root: str = DETECTNET, **options: bool) -> Spec:
+    def read(text: str, root: str = DETECTNET, **options: bool) -> PrototextSpec:
         return parse(SpecText.from_str(text), "s.txt", root, **options)
 
     return read

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from int8cal.errors import SpecError
-from int8cal.spec.prototext.check import check, require_sound
-from int8cal.spec.prototext.spec import Spec
+from int8cal.origins.experiment import require_sound
+from int8cal.spec.prototext.check import check
+from int8cal.spec.prototext.document import PrototextSpec
 
-Read = Callable[..., Spec]
+Read = Callable[..., PrototextSpec]
 DETECTNET = "int8cal.detectnet_v2.Experiment"
 SSD = "int8cal.ssd.Experiment"
 SPECS = Path(__file__).parents[2] / "golden" / "specs"
@@ -22,7 +23,7 @@ def ssd_text() -> str:
     return (SPECS / "own" / "ssd.txt").read_text()
 
 
-def facts(spec: Spec) -> list[tuple[str, str, str]]:
+def facts(spec: PrototextSpec) -> list[tuple[str, str, str]]:
     prefix = "Experiment Spec Setting Error: "
     return [(one.where, one.field, one.message.removeprefix(prefix)) for one in check(spec)]
 
@@ -30,7 +31,7 @@ def facts(spec: Spec) -> list[tuple[str, str, str]]:
 def test_a_sound_spec_has_no_findings(read: Read, sound_text: str) -> None:
     spec = read(sound_text)
     assert check(spec) == ()
-    require_sound(spec)
+    require_sound(spec, None)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_an_absent_value_is_found_at_its_message(read: Read, sound_text: str) ->
 def test_an_absent_value_has_a_hint_that_names_it(read: Read) -> None:
     text = (SPECS / "classification" / "default_spec.txt").read_text()
     with pytest.raises(SpecError, match="preprocess_mode should in") as caught:
-        require_sound(read(text, "int8cal.classification.Experiment"))
+        require_sound(read(text, "int8cal.classification.Experiment"), None)
     assert caught.value.hint == "preprocess_mode is missing: add it to train_config, one of 'tf', 'caffe', 'torch'."
 
 
@@ -159,7 +160,7 @@ def test_lists_that_are_not_set_are_not_checked(read: Read, ssd_text: str) -> No
 
 def test_the_first_finding_is_raised_and_the_others_are_counted(read: Read) -> None:
     with pytest.raises(SpecError, match=r"dataset_config should be set") as caught:
-        require_sound(read("random_seed: 1"))
+        require_sound(read("random_seed: 1"), None)
     assert caught.value.hint == "7 more: see int8cal spec check."
 
 

@@ -57,8 +57,8 @@ def test_what_fits_two_networks_is_refused_and_decided_by_naming_one() -> None:
 
 def test_a_spec_of_an_unknown_network_says_which_fields_it_has() -> None:
     with pytest.raises(SpecError, match="this fits no spec") as caught:
-        find("yolov3_config { arch: 'darknet' } training_config { num_epochs: 1 }")
-    assert caught.value.hint == "Its first fields are: yolov3_config, training_config. Is it the training spec?"
+        find("yolov9_config { arch: 'darknet' } training_config { num_epochs: 1 }")
+    assert caught.value.hint == "Its first fields are: yolov9_config, training_config. Is it the training spec?"
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n"])

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from int8cal.errors import SpecError
-from int8cal.networks.reading import read_and_parse
-from int8cal.spec.prototext.spec import Spec
+from int8cal.origins.experiment import read_document
+from int8cal.spec.prototext.document import PrototextSpec
 
-Read = Callable[..., Spec]
+Read = Callable[..., PrototextSpec]
 
 
 def test_a_spec_knows_its_values_and_their_places(read: Read) -> None:
@@ -110,7 +110,7 @@ def test_what_is_no_spec_text_is_refused_with_its_place(tmp_path: Path, data: by
     path = tmp_path / "s.txt"
     path.write_bytes(data)
     with pytest.raises(SpecError) as caught:
-        read_and_parse(str(path))
+        read_document(str(path))
     assert caught.value.where == f"{path}{where}"
     assert caught.value.message == message
 
@@ -118,14 +118,14 @@ def test_what_is_no_spec_text_is_refused_with_its_place(tmp_path: Path, data: by
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     missing = str(tmp_path / "no.txt")
     with pytest.raises(SpecError, match="there is no such spec file") as caught:
-        read_and_parse(missing)
+        read_document(missing)
     assert caught.value.where == missing
     with pytest.raises(SpecError, match="this is a folder"):
-        read_and_parse(str(tmp_path))
+        read_document(str(tmp_path))
     with pytest.raises(SpecError, match="cannot be read"):
-        read_and_parse("a\0b")
+        read_document("a\0b")
     with pytest.raises(SpecError, match="cannot be read"):
-        read_and_parse(f"{missing}/x" * 1000)
+        read_document(f"{missing}/x" * 1000)
 
 
 def test_oddities_of_one_kind_are_one_warning_with_their_places(read: Read) -> None:

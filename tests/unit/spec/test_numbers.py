@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from int8cal.spec.prototext.numbers import parse_numbers
+from int8cal.spec.prototext.check import parse_numbers
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from int8cal.errors import SpecError
 from int8cal.io import protos
 from int8cal.samples import schema as dataset_schema
+from int8cal.spec.languages import register_folder
 from int8cal.spec.prototext import find, schema
 from int8cal.spec.prototext.check import check
 from int8cal.spec.prototext.fields import is_map, is_repeated
@@ -51,7 +52,7 @@ def definitions(network: str) -> dict[str, Descriptor]:
                 if field.message_type is not None:
                     reach(field.message_type)
 
-    for root in find.roots_beside(f"int8cal.{network}.Experiment"):
+    for root in schema.roots_beside(f"int8cal.{network}.Experiment"):
         reach(protos.message_class(root).DESCRIPTOR)
     return {name.split(".", 2)[2]: message for name, message in found.items() if not message.GetOptions().map_entry}
 
@@ -107,7 +108,7 @@ def test_the_compiled_sets_are_those_of_the_proto_files() -> None:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_entry_of_the_tables_can_take_effect(network: str) -> None:
     """A name in a table that no message has would be a check that never runs."""
-    tables = json.loads((Path(schema.__file__).parent / f"{network}.checks.json").read_text())
+    tables = json.loads((REPOSITORY / "src/int8cal/networks" / network / "checks.json").read_text())
     fields = [field for message in definitions(network).values() for field in message.fields]
     messages = {field.name for field in fields if field.message_type is not None}
     scalars = {field.name for field in fields if field.message_type is None}
@@ -140,13 +141,15 @@ def test_a_message_that_nobody_defined_is_unknown() -> None:
         protos.message_class("int8cal.nothing.Experiment")
 
 
-def test_another_package_can_bring_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_package_can_bring_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "_SCHEMAS", dict(schema._SCHEMAS))
     file = descriptor_pb2.FileDescriptorProto(name="elsewhere/net.proto", package="elsewhere", syntax="proto3")
     message = file.message_type.add(name="Experiment")
     message.field.add(name="depth", number=1, type=FieldDescriptor.TYPE_INT32, label=FieldDescriptor.LABEL_OPTIONAL)
     tables = {"package": "elsewhere", "networks": ["net"], "roots": {"Experiment": {"values": {"depth": [[">", 0]]}}}}
-    schema.register_schema(tables, descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString())
+    (tmp_path / schema.TABLES_FILE).write_text(json.dumps(tables))
+    (tmp_path / protos.DESCRIPTORS_FILE).write_bytes(descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString())
+    register_folder(str(tmp_path))
 
     text = SpecText.from_str("depth: -1")
     assert find.root_of_text(text, "s") == "elsewhere.Experiment"

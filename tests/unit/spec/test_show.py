@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from int8cal.spec.prototext.show import as_dict, as_text
-from int8cal.spec.prototext.spec import Spec
+from int8cal.spec.prototext.document import PrototextSpec
 
-Read = Callable[..., Spec]
+Read = Callable[..., PrototextSpec]
 TEXT = r"dataset_config { validation_fold: 0 image_extension: 'é\033[2J\302\205' } random_seed: 0x10 # c"
 
 
 def test_the_text_is_one_value_per_line_and_harmless(read: Read) -> None:
-    assert as_text(read(TEXT)) == (
+    assert read(TEXT).as_text() == (
         'random_seed: 16\ndataset_config {\n  image_extension: "é\\033[2J\\302\\205"\n  validation_fold: 0\n}'
     )
 
 
 def test_the_data_keep_the_names_of_the_file(read: Read) -> None:
-    shown = as_dict(read(TEXT + "\nfoo: 1", allow_unknown_fields=True))
+    shown = read(TEXT + "\nfoo: 1", allow_unknown_fields=True).as_dict()
     assert shown == {
         "file": "s.txt",
         "networks": ["detectnet_v2"],

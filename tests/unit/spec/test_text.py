@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from int8cal.spec.prototext.text import MAX_DEPTH, Edit, Message, Scalar, SpecText, quote, shown
+from int8cal.io.safe_text import shown
+from int8cal.spec.document import Edit
+from int8cal.spec.prototext.text import MAX_DEPTH, Scalar, Section, SpecText, quote
 
 TEXT = """# comment
 seed: 42
@@ -122,7 +124,7 @@ def test_edits_that_overlap_or_lie_outside_are_refused(edits: list[Edit]) -> Non
 def test_parts_know_what_they_are() -> None:
     text = SpecText.from_str("a { b: 1 } c: [x, {}] ,")
     a, c = text.root.fields
-    assert isinstance(a.values[0], Message)
+    assert isinstance(a.values[0], Section)
     assert text[a] == "a { b: 1 }"
     assert text[c] == "c: [x, {}]"
     assert c.listed

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from int8cal.errors import SpecError, UsageError
-from int8cal.networks.path_roles import DETECTNET_V2
-from int8cal.spec.prototext.spec import Spec
-from int8cal.spec.prototext.update import Change, Substitution, Update, update_spec
+from int8cal.networks.detectnet_v2.path_roles import PATH_ROLES as DETECTNET_V2
+from int8cal.spec.prototext.document import PrototextSpec
+from int8cal.spec.update import Change, Substitution, Update, update_spec
 
-Read = Callable[..., Spec]
+Read = Callable[..., PrototextSpec]
 
 TEXT = """# paths of /home/me
 dataset_config {
@@ -39,12 +39,15 @@ VALIDATION = "dataset_config.validation_data_source.image_directory_path"
 def update(read: Read) -> Callable[..., Update]:
     def update(*substitutions: tuple[str | None, str, str], text: str = TEXT, num_epochs: int | None = None) -> Update:
         rules = [Substitution(*one) for one in substitutions]
-        return update_spec(read(text, allow_unknown_fields=True), DETECTNET_V2, rules, num_epochs=num_epochs)
+        return update_spec(
+            read(text, allow_unknown_fields=True), DETECTNET_V2, rules, num_epochs=num_epochs, epochs_field=EPOCHS
+        )
 
     return update
 
 
 Updater = Callable[..., Update]
+EPOCHS = "training_config.num_epochs"
 
 
 def news(result: Update) -> dict[str, str]:
@@ -53,14 +56,14 @@ def news(result: Update) -> dict[str, str]:
 
 def test_every_byte_but_those_of_the_values_stays(update: Updater) -> None:
     result = update(("training_data", "/home/me/data/training", "/mnt/a"), ("base_model", "/home/me/models", "/mnt/m/"))
-    assert result.spec.text.text == TEXT.replace("'/home/me/data/training'", '"/mnt/a"').replace(
+    assert result.document.text.text == TEXT.replace("'/home/me/data/training'", '"/mnt/a"').replace(
         "/home/me/models", "/mnt/m"
     )
     assert result.changes == (
         Change(TRAINING, 5, "/home/me/data/training", "/mnt/a"),
         Change("model_config.pretrained_model_file", 12, "/home/me/models/resnet18.tlt", "/mnt/m/resnet18.tlt"),
     )
-    assert result.spec.message.model_config.pretrained_model_file == "/mnt/m/resnet18.tlt"
+    assert result.document.message.model_config.pretrained_model_file == "/mnt/m/resnet18.tlt"
 
 
 def test_one_reference_serves_two_roles_with_two_targets(update: Updater) -> None:
@@ -112,9 +115,9 @@ def test_a_rule_without_role_is_for_every_field_and_gives_way_to_one_with(update
 )
 def test_a_target_arrives_literally(update: Updater, target: str) -> None:
     result = update(("training_data", "/home/me/data/training", target))
-    assert result.spec.message.dataset_config.data_sources[0].image_directory_path == target
-    assert "\x1b" not in result.spec.text.text
-    assert result.spec.text.text.count("\n") == TEXT.count("\n")
+    assert result.document.message.dataset_config.data_sources[0].image_directory_path == target
+    assert "\x1b" not in result.document.text.text
+    assert result.document.text.text.count("\n") == TEXT.count("\n")
 
 
 def test_a_target_for_a_glob_field_stands_for_itself(update: Updater) -> None:
@@ -167,19 +170,19 @@ def test_useless_substitutions_are_refused(
 def test_unknown_and_legacy_fields_stay(update: Updater) -> None:
     text = TEXT.replace("num_epochs: 12", 'num_epochs: 12\n  foo { path: "/home/me/data/training" }')
     result = update(("training_data", "/home/me/data/training", "/mnt"), text=text)
-    assert result.spec.text.text == text.replace("'/home/me/data/training'", '"/mnt"')
-    assert len(result.spec.warnings) == 1
+    assert result.document.text.text == text.replace("'/home/me/data/training'", '"/mnt"')
+    assert len(result.document.warnings) == 1
 
 
 def test_crlf_and_adjacent_strings(update: Updater) -> None:
     text = TEXT.replace("'/home/me/data/training'", "'/home/me' \"/data\" # half\n 'x'").replace("\n", "\r\n")
     result = update(("training_data", "/home/me", "/mnt"), text=text)
-    assert result.spec.text.text == text.replace("'/home/me' \"/data\" # half\r\n 'x'", '"/mnt/datax"')
+    assert result.document.text.text == text.replace("'/home/me' \"/data\" # half\r\n 'x'", '"/mnt/datax"')
 
 
 def test_nothing_to_change_changes_nothing(update: Updater) -> None:
     result = update(("training_data", "/home/me", "/home/me"), num_epochs=12)
-    assert (result.changes, result.spec.text.text, result.diff()) == ((), TEXT, "")
+    assert (result.changes, result.document.text.text, result.diff()) == ((), TEXT, "")
 
 
 def test_the_diff_shows_the_lines_and_nothing_that_acts_on_a_terminal(update: Updater) -> None:
@@ -203,8 +206,8 @@ def test_the_diff_shows_the_lines_and_nothing_that_acts_on_a_terminal(update: Up
 def test_the_number_of_epochs_is_set_or_inserted(update: Updater, old: str, new: str) -> None:
     text = TEXT.replace("  num_epochs: 12\n", old)
     result = update(text=text, num_epochs=40)
-    assert result.spec.text.text == TEXT.replace("  num_epochs: 12\n", new)
-    assert result.spec.message.training_config.num_epochs == 40
+    assert result.document.text.text == TEXT.replace("  num_epochs: 12\n", new)
+    assert result.document.message.training_config.num_epochs == 40
     assert [change.field for change in result.changes] == ["training_config.num_epochs"]
 
 
@@ -226,13 +229,16 @@ def test_the_number_of_epochs_is_set_or_inserted(update: Updater, old: str, new:
 )
 def test_an_inserted_number_fits_into_the_layout(update: Updater, text: str, expected: str) -> None:
     result = update(text=text, num_epochs=40)
-    assert result.spec.text.text == expected
+    assert result.document.text.text == expected
     assert result.changes[0].old is None
 
 
 def test_classification_has_another_name_for_it(read: Read) -> None:
     spec = read("train_config { n_epochs: 80 }", "int8cal.classification.Experiment")
-    assert update_spec(spec, {}, [], num_epochs=3).spec.text.text == "train_config { n_epochs: 3 }"
+    assert (
+        update_spec(spec, {}, [], num_epochs=3, epochs_field="train_config.n_epochs").document.source
+        == "train_config { n_epochs: 3 }"
+    )
 
 
 def test_a_number_of_epochs_that_cannot_be_set_is_refused(update: Updater, read: Read) -> None:
@@ -241,4 +247,6 @@ def test_a_number_of_epochs_that_cannot_be_set_is_refused(update: Updater, read:
     with pytest.raises(SpecError, match="the spec has no training_config"):
         update(text="random_seed: 1", num_epochs=3)
     with pytest.raises(SpecError, match="no number of epochs"):
-        update_spec(read("inferencer_config {}", "int8cal.detectnet_v2.Inference"), {}, [], num_epochs=3)
+        update_spec(
+            read("inferencer_config {}", "int8cal.detectnet_v2.Inference"), {}, [], num_epochs=3, epochs_field=EPOCHS
+        )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from tests.tensorfiles import edit
 
 import int8cal
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.check import ValueCheck, check_structure
 
+OLD_FILES = Path(__file__).parents[2] / "data" / "tensorfiles_8e82fdb"
 GROUP, DATASET, SAMPLES = "_tensorfile_array_key__", "_tensorfile_array_key_", "int8cal_samples"
 
 
@@ -34,19 +37,12 @@ def findings(path):
 
 
 def change_manifest(path, **values):
-    with h5py.File(path, "a") as file:
-        manifest = json.loads(bytes(file.attrs["int8cal"]))
+    def change(manifest):
         manifest.update(values)
-        file.attrs["int8cal"] = np.bytes_(json.dumps({name: value for name, value in manifest.items() if value != ...}))
+        for name in [name for name, value in manifest.items() if value is ...]:
+            del manifest[name]
 
-
-def change_table(path, change):
-    with h5py.File(path, "a") as file:
-        table = file[SAMPLES][()]
-        del file[SAMPLES]
-        changed = change(table)
-        if changed is not None:
-            file.create_dataset(SAMPLES, data=changed)
+    edit(path, manifest=change)
 
 
 def test_a_whole_file_has_no_findings(made):
@@ -69,7 +65,31 @@ def test_missing_and_uncounted_batches(made):
     assert found["batch-unreadable"][0] == "error"
 
 
-def test_foreign_objects_are_a_warning(made):
+def test_foreign_objects_are_an_error_where_checksums_say_that_nothing_was_changed(made):
+    with h5py.File(made, "a") as file:
+        file.create_group("notes")
+    assert findings(made)["foreign-object"] == ("error", "objects that no tensorfile has: notes")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file.attrs.update(note=1),
+        lambda file: file.attrs.create("count", np.int32(2)),
+        lambda file: file[f"{GROUP}1"].attrs.update(note=1),
+        lambda file: file[f"{GROUP}1/{DATASET}"].attrs.update(note=1),
+        lambda file: file[SAMPLES].attrs.update(note=1),
+    ],
+)
+def test_attributes_that_were_added_or_changed(made, change):
+    with h5py.File(made, "a") as file:
+        change(file)
+    assert findings(made)["record-changed"][0] == "error"
+
+
+def test_foreign_objects_of_an_older_file_are_a_warning(tmp_path):
+    made = tmp_path / "made"
+    shutil.copy(OLD_FILES / "fast.tensor", made)
     with h5py.File(made, "a") as file:
         file.create_group("notes")
     assert findings(made)["foreign-object"] == ("warning", "objects that no tensorfile has: notes")
@@ -92,8 +112,10 @@ def test_float64_is_a_note(made):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers(made, value):
-    with h5py.File(made, "a") as file:
+    def change(file):
         file[f"{GROUP}1/{DATASET}"][2, 0, 0, 0] = value
+
+    edit(made, values=change)
     level, message = findings(made)["not-finite"]
     assert level == "error"
     assert message.endswith("1 images hold NaN or infinite values: batch 1 image 2")
@@ -114,7 +136,8 @@ def test_values_that_are_no_numbers(made, value):
         ("seed", -1, "seed is -1, not a number from 0 to 4294967295"),
         ("seed", 2**70, "seed is 1180591620717411303424, not a number from 0 to 4294967295"),
         ("network", ..., "network is None, not a name"),
-        ("split", None, "split is None, not a name"),
+        ("split", ..., "split is None, not a name"),
+        ("split", 3, "split is 3, not a name"),
         ("images", "folder", "split is 'training', but images of a folder belong to none"),
         ("schema", -1, "schema is -1"),
         ("arithmetic", None, "arithmetic is None, not a group"),
@@ -146,7 +169,7 @@ def test_a_manifest_that_does_not_fit(made, name, value, said):
     ],
 )
 def test_a_sample_table_that_does_not_fit(made, change, said):
-    change_table(made, change)
+    edit(made, table=change)
     level, message = findings(made)["manifest-wrong"]
     assert level == "error"
     assert said in message
@@ -158,7 +181,7 @@ def _with(table, column, value):
 
 
 def test_other_columns(made):
-    change_table(made, lambda table: table[["batch", "position"]])
+    edit(made, table=lambda table: table[["batch", "position"]])
     assert findings(made)["samples-unreadable"][0] == "error"
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from int8cal.tensorfile import chunks
-from int8cal.tensorfile.chunks import COMPRESSIONS, Compression
+from int8cal.tensorfile.chunks import Compression
+from int8cal.types import COMPRESSIONS
 
 
 @pytest.mark.parametrize("name", ["fast", "small"])

@@ -13,21 +13,27 @@ from hypothesis import strategies as st
 
 from int8cal.errors import OutputError, TensorFileError, UsageError
 from int8cal.tensorfile import TensorFile
-from int8cal.tensorfile.chunks import COMPRESSIONS, Compression
+from int8cal.tensorfile.checksums import image_checksum
+from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.layout import SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
+from int8cal.types import COMPRESSIONS
 
 
-def row(number: int, frame_id: bytes = b"image_2/000001") -> SampleRow:
-    return SampleRow(0, number, 0, frame_id, b"shard-0", 16 * number, 0xDEADBEEF, 375, 1242, 5000, bytes(range(32)))
+def row(number: int, image: np.ndarray) -> SampleRow:
+    return SampleRow(
+        *(0, number, 0, b"image_2/000001", b"shard-0", 16 * number, 0xDEADBEEF, 375, 1242, 5000, bytes(range(32))),
+        image_checksum(image),
+    )
 
 
 def write(path, batches: np.ndarray, compression: str = "fast", manifest: dict | None = None) -> str:
     encoder = Compression.named(compression)
     with TensorFileWriter(str(path), batches.shape[1:], encoder) as writer:
-        for image in batches.reshape(-1, *batches.shape[2:]):
+        images = batches.reshape(-1, *batches.shape[2:])
+        for image in images:
             writer.append(encoder.encode(image))
-        writer.finish(manifest or {"network": "x"}, [row(i) for i in range(batches.shape[0] * batches.shape[1])])
+        writer.finish(manifest or {"network": "x"}, [row(number, image) for number, image in enumerate(images)])
     return str(path)
 
 
@@ -89,7 +95,7 @@ def test_same_input_same_bytes(tmp_path):
 
 def test_manifest_and_samples_come_back(tmp_path):
     with TensorFile(write(tmp_path / "f", noise(1, 2, 1, 2, 2), manifest={"a": [1, "é"]})) as file:
-        assert file.manifest == {"a": [1, "é"]}
+        assert file.manifest["a"] == [1, "é"]
         assert list(file.samples["frame_id"]) == [b"image_2/000001"] * 2
         assert list(file.samples["record_offset"]) == [0, 16]
         assert bytes(file.samples["sha256"][0]) == bytes(range(32))
@@ -121,7 +127,7 @@ def test_writer_refuses_half_a_batch(tmp_path):
     with TensorFileWriter(str(tmp_path / "f"), (2, 1, 2, 2), encoder) as writer:
         writer.append(encoder.encode(noise(1, 2, 2)))
         with pytest.raises(OutputError, match="no whole number of batches"):
-            writer.finish({}, [row(0)])
+            writer.finish({}, [row(0, noise(1, 2, 2))])
 
 
 def test_unfinished_file_is_no_tensorfile(tmp_path):

@@ -64,7 +64,7 @@ def test_one_file_to_our_reader(head):
         assert [part["batches"] for part in file.manifest["parts"]] == [3, 2, 2]
         assert file.filters(6) == ("shuffle", "deflate")
         values = ValueCheck(file)
-        assert sum(len(images) for _, images in values.images()) == 14
+        assert sum(len(images) for _, images, _ in values.images()) == 14
         assert values.findings == []
         assert not [f for f in check_structure(file) if "manifest" not in f.message]
 
@@ -133,7 +133,7 @@ def test_a_part_that_is_no_regular_file(head, tmp_path, kind, named):
         part.mkdir()
     else:
         os.mkfifo(part)
-    with TensorFile(head) as file, pytest.raises(TensorFileError, match=f"is no regular file but {named}"):
+    with TensorFile(head) as file, pytest.raises(TensorFileError, match=f"is not a regular file but {named}"):
         file[0]
 
 
@@ -144,7 +144,7 @@ def test_verifying_tells_of_each_part_once(head):
         file.write(b"more")
     with TensorFile(head) as file:
         values = ValueCheck(file)
-        assert [first for first, _ in values.images()] == [10, 12]
+        assert [first for first, *_ in values.images()] == [10, 12]
         found = {finding.message: finding.hint for finding in values.findings}
     assert found == {
         f"{missing}: this part file is missing (3 batches)": parts._KEEP,
@@ -271,10 +271,10 @@ def test_an_old_file_is_whole_until_the_new_one_replaces_it(head, monkeypatch, r
     left = iter(range(renames))
     link = os.link
 
-    def dying(source, target):
+    def dying(source, target, **options):
         if next(left, None) is None:
             raise DiesError
-        link(source, target)
+        link(source, target, **options)
 
     monkeypatch.setattr(os, "link", dying)
     monkeypatch.setattr(OutputFile, "withdraw", lambda self: None)

@@ -6,6 +6,8 @@ import contextlib
 import json
 import math
 import os
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,18 @@ def test_a_value_from_a_published_cache_means_what_its_network_saw() -> None:
 
 @pytest.mark.parametrize(
     ("release", "number"),
-    [("7.1.3", 7103), ("8.5.1", 8501), ("8.6.1.6", 8601), ("9.3.0", 9300), ("10.3.0", 100300), ("10.14.1", 101401)],
+    [
+        *[
+            ("7.1.3", 7103),
+            ("8.5.1", 8501),
+            ("8.6.1.6", 8601),
+            ("9.3.0", 9300),
+            ("10.3.0", 100300),
+            ("10.14.1", 101401),
+        ],
+        *[("8.6.1.post1", 8601), ("10.0.0b6", 100000), ("9.2.0.post12.dev5", 9200)],  # what pip calls it
+        *[("10.3.0.30-1+cuda12.5", 100300), ("8.6.1.6-1+cuda12.0", 8601), ("8.2.1-1+cuda10.2", 8201)],  # what dpkg does
+    ],
 )
 def test_version_in_the_header_is_that_of_the_release(release: str, number: int) -> None:
     assert version_number(release) == number
@@ -57,7 +70,26 @@ def test_version_in_the_header_is_that_of_the_release(release: str, number: int)
 
 @pytest.mark.parametrize(
     "release",
-    ["", "ten", "8.x.0", "8.10.0", "-8.5.1", "8501", "0.1.0", "6.0.1", "08.5.1", "8.06.1", "１0.3.0", "8.5.1\n"],
+    [
+        "8.5.1-",
+        "8.5.1.",
+        "8.5.1+cuda11",
+        "8.5.1.6.7",
+        "8.5-1+cuda11.4",
+        "8.5.1 ",
+        "",
+        "ten",
+        "8.x.0",
+        "8.10.0",
+        "-8.5.1",
+        "8501",
+        "0.1.0",
+        "6.0.1",
+        "08.5.1",
+        "8.06.1",
+        "１0.3.0",
+        "8.5.1\n",
+    ],
 )
 def test_what_is_no_release_is_a_usage_error(release: str) -> None:
     with pytest.raises(UsageError):
@@ -119,11 +151,12 @@ def test_what_could_not_be_read_again_is_not_written(names: list[str]) -> None:
         ("TRT-8501-EntropyCalibration2 x\n", "cal.bin:"),
         ("<html>", "cal.bin:"),
         ("TRT-8501-EntropyCalibration2\nno separator\n", "cal.bin:2"),
-        ("TRT-8501-EntropyCalibration2\nx: 3c01\n", "cal.bin:2"),
+        ("TRT-8501-EntropyCalibration2\nx: 3c0000000\n", "cal.bin:2"),
+        ("TRT-8501-EntropyCalibration2\nx: \n", "cal.bin:2"),
+        ("1 x\n", "cal.bin:"),
+        ("2\nx: 3f800000\n", "cal.bin:"),
         ("TRT-8501-EntropyCalibration2\nx: 3f80_000\n", "cal.bin:2"),
         ("TRT-8501-EntropyCalibration2\nx: 3f800000\n\nx: 3f800000\n", "cal.bin:4"),
-        ("TRT-8501-EntropyCalibration2\nx: 7fc00000\n", "cal.bin:2"),
-        ("TRT-8501-EntropyCalibration2\nx: bf800000\n", "cal.bin:2"),
     ],
 )
 def test_damaged_text_is_named_with_its_line(text: str, place: str) -> None:
@@ -150,7 +183,7 @@ def test_files_that_are_binary_too_large_or_missing_are_errors(tmp_path: Path) -
 
 def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UseError, match="no regular file"):
+    with pytest.raises(UseError, match="regular file"):
         read_cache(tmp_path / "pipe")
 
 
@@ -197,6 +230,64 @@ def test_the_largest_scale_survives_json() -> None:
 def test_windows_line_ends_are_read(tmp_path: Path) -> None:
     (tmp_path / "cal.bin").write_bytes(b"TRT-8501-EntropyCalibration2\r\nx: 3f800000\r\n")
     assert read_cache(tmp_path / "cal.bin").amax == {"x": 127.0}
+
+
+HEX = [("images", 0x3CAA54FC), ("(Unnamed Layer* 12) [Shuffle]_output", 0), ("small", 0x1F), ("add_3", 0x3CBE52AF)]
+
+
+def test_values_without_leading_zeros_are_read_as_tensorrt_writes_them() -> None:
+    cache = loads("TRT-8401-EntropyCalibration2\n" + "".join(f"{name}: {bits:x}\n" for name, bits in HEX))
+
+    scales = {name: struct.unpack(">f", bits.to_bytes(4, "big"))[0] for name, bits in HEX}
+    assert cache.amax == {name: scale * 127 for name, scale in scales.items()}
+    assert cache.without_range == ("(Unnamed Layer* 12) [Shuffle]_output",)
+    assert cache.unusable == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "version", "header"),
+    [
+        ("TRT-8XXX-EntropyCalibration2", None, "TRT-8XXX-EntropyCalibration2"),
+        ("TRT-8.6.1.6-EntropyCalibration2", 8601, "TRT-8.6.1.6-EntropyCalibration2"),
+        ("TRT-10.3.0.30-1+cuda12.5-EntropyCalibration2", 100300, "TRT-10.3.0.30-1+cuda12.5-EntropyCalibration2"),
+        ("TRT-12.0.0-MinMaxCalibration", None, "TRT-12.0.0-MinMaxCalibration"),
+        ("1", None, "1"),
+    ],
+)
+def test_headers_that_tensorrt_would_not_take_are_read_and_mended(line: str, version: int | None, header: str) -> None:
+    cache = loads(f"{line}\nx: 3f800000\n")
+
+    assert (cache.version, cache.header, cache.amax) == (version, header, {"x": 127.0})
+    assert cache.no_reader is not None
+    with pytest.raises(UseError, match="--trt_version"):
+        dumps(cache)
+    mended = replace(cache, version=version_number("10.3.0"), first_line=None)
+    assert mended.no_reader is None
+    assert dumps(mended).endswith("\nx: 3f800000\n")
+
+
+def test_impossible_ranges_are_all_named_and_nothing_is_written_of_them() -> None:
+    impossible = {"inf": "7f800000", "minus": "ff800000", "nan": "7fc00000", "neg": "bf800000", "-0": "80000000"}
+    lines = "".join(f"{name}: {bits}\n" for name, bits in {"x": "3f800000", **impossible, "max": "7f7fffff"}.items())
+    cache = loads(f"TRT-8501-EntropyCalibration2\n{lines}")
+
+    assert set(cache.unusable) == {*impossible, "max"}
+    for write in (dumps, dumps_json):
+        with pytest.raises(UseError, match="no usable range"):
+            write(cache)
+    assert diff(cache, cache).equal
+
+
+def test_thresholds_of_quantisation_aware_training_are_no_scales() -> None:
+    cache = from_json('{"tensor_scales": {"input_1": 2.5, "dead": 0, "broken": Infinity, "off": -1}}')
+
+    assert cache.amax == {"input_1": 2.5, "dead": 0.0, "broken": math.inf, "off": -1.0}
+    assert (cache.version, list(cache.unusable)) == (None, ["broken", "off"])
+    with pytest.raises(UseError, match="--trt_version"):
+        dumps_json(cache)
+    for text in ('{"tensor_scales": {"a": "1"}}', '{"tensor_scales": [1]}', '{"tensor_scales": {"a": true}}', "{}"):
+        with pytest.raises(UseError):
+            from_json(text)
 
 
 def test_diff_names_what_differs() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from int8cal.spec.prototext.text import Field, Message, Scalar, SpecText
+from int8cal.spec.prototext.text import Field, Scalar, Section, SpecText
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Visit:
     path: str
     pattern: str
     field: Field
-    value: Scalar | Message | None
+    value: Scalar | Section | None
     descriptor: FieldDescriptor | None
     parent: Descriptor
 
@@ -57,13 +57,13 @@ def without_cleared(text: SpecText, root: Descriptor) -> SpecText:
     return replace(text, root=_pruned(text.root, cleared)) if cleared else text
 
 
-def _pruned(message: Message, cleared: Container[int]) -> Message:
+def _pruned(message: Section, cleared: Container[int]) -> Section:
     fields = (field for field in message.fields if field.start not in cleared)
     return replace(message, fields=tuple(replace(one, values=_pruned_values(one, cleared)) for one in fields))
 
 
-def _pruned_values(field: Field, cleared: Container[int]) -> tuple[Scalar | Message, ...]:
-    return tuple(_pruned(value, cleared) if isinstance(value, Message) else value for value in field.values)
+def _pruned_values(field: Field, cleared: Container[int]) -> tuple[Scalar | Section, ...]:
+    return tuple(_pruned(value, cleared) if isinstance(value, Section) else value for value in field.values)
 
 
 def is_map(field: FieldDescriptor) -> bool:
@@ -78,7 +78,7 @@ def is_repeated(field: FieldDescriptor) -> bool:
     return bool(getattr(field, "label", None) == FieldDescriptor.LABEL_REPEATED)  # protobuf before 6
 
 
-def _visit(message: Message, kind: Descriptor, path: str, pattern: str, counts: dict[str, int]) -> Iterator[Visit]:
+def _visit(message: Section, kind: Descriptor, path: str, pattern: str, counts: dict[str, int]) -> Iterator[Visit]:
     """Values of one message; ``counts`` holds how many values each repeated field path had so far."""
     for field in message.fields:
         descriptor = kind.fields_by_name.get(field.name)
@@ -92,7 +92,7 @@ def _visit(message: Message, kind: Descriptor, path: str, pattern: str, counts: 
                 index = counts[field_path] = counts.get(field_path, -1) + 1
                 value_path = f"{field_path}[{index}]"
             yield Visit(value_path, value_pattern, field, value, descriptor, kind)
-            if isinstance(value, Message) and descriptor.message_type is not None:
+            if isinstance(value, Section) and descriptor.message_type is not None:
                 yield from _visit(value, descriptor.message_type, f"{value_path}.", f"{value_pattern}.", counts)
 
 

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from int8cal.errors import SpecError
-from int8cal.io.file_kinds import FileKind
-from int8cal.io.safe_text import printable
+from int8cal.io.safe_text import printable, shown
+from int8cal.spec.elsewhere import network_elsewhere, not_here
 from int8cal.spec.prototext.fields import visit_fields
 from int8cal.spec.prototext.load import require_readable
 from int8cal.spec.prototext.oddities import find_oddities
-from int8cal.spec.prototext.read import read_text
-from int8cal.spec.prototext.schema import new_message, roots, schema_of, short_name
-from int8cal.spec.prototext.text import SpecText, shown
+from int8cal.spec.prototext.schema import describe_root, new_message, roots, roots_beside
+from int8cal.spec.prototext.text import Section, SpecText
 
 _MISSPELT = 0.8  # similarity from which an unknown name counts as a misspelt known one
 _MOST_UNKNOWN = 20  # names at the top level; with more of them it is the spec of something else
@@ -23,7 +22,7 @@ def root_of_text(text: SpecText, path: str, beside: str | None = None) -> str:
     """Full name of the message that a spec is: ``int8cal.detectnet_v2.Experiment``.
 
     Args:
-        text: the spec (see `int8cal.spec.prototext.read.read_text`).
+        text: the spec .
         path: where it was read from; only for messages.
         beside: look only among the messages that belong to one network with this one.
 
@@ -49,30 +48,28 @@ def root_of_text(text: SpecText, path: str, beside: str | None = None) -> str:
     return best[0].root
 
 
-def is_spec(path: str) -> bool:
-    """Whether a file reads as the spec of a network, be it of several, or one that cannot be run."""
-    try:
-        text = read_text(path)
-        require_readable(text, path)
-    except SpecError:
-        return False
+def refuse_elsewhere(text: SpecText, path: str) -> None:
+    """Refuse the spec of a network that int8cal does not have, under its name.
+
+    Raises:
+        SpecError: it is one.
+    """
+    if network := network_elsewhere(set(_names(text))):
+        raise not_here(network, path)
+
+
+def _names(text: SpecText) -> Iterator[str]:
+    """Names of the fields at the top level, and of those in its sections as ``section.name``."""
+    for field in text.root.fields:
+        yield field.name
+        for value in field.values:
+            if isinstance(value, Section):
+                yield from (f"{field.name}.{inner.name}" for inner in value.fields)
+
+
+def fits_any(text: SpecText) -> bool:
+    """Whether a text reads as the spec of a network, be it of several, or one that cannot be run."""
     return any(True for _ in _fits(text, roots()))
-
-
-SPEC = FileKind("experiment spec", is_spec)
-"""What ``--overwrite`` may replace by a spec."""
-
-
-def describe_root(root: str) -> str:
-    """A root message in words: ``ssd/dssd Experiment``."""
-    schema = schema_of(root)
-    return f"{'/'.join(schema.networks)} {short_name(root, schema)}"
-
-
-def roots_beside(root: str) -> list[str]:
-    """Root messages of the specs of the network that has this one."""
-    schema = schema_of(root)
-    return [other for other in roots() if schema_of(other) is schema]
 
 
 @dataclass(frozen=True, slots=True)

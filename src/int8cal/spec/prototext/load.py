@@ -1,6 +1,6 @@
 """A spec file → typed message: parsed as ``google.protobuf.text_format.Merge`` does, with positions in every complaint.
 
-    file → bytes → SpecText → oddities (unknown and legacy fields) → the text without them → Merge → Spec
+    file → bytes → SpecText → oddities (unknown and legacy fields) → the text without them → Merge → PrototextSpec
 
 Fields that the definition does not know never reach Merge: they are found first, all of them, and blanked out in a copy
 of the text in which every other character keeps its place.
@@ -13,25 +13,42 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
 from google.protobuf import text_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from int8cal.errors import SpecError
-from int8cal.io.safe_text import printable
-from int8cal.spec.prototext.expected import expected_at
+from int8cal.guard.libraries import library_errors
+from int8cal.io.safe_text import printable, shown
+from int8cal.spec.prototext.document import PrototextSpec
+from int8cal.spec.prototext.fields import is_repeated, visit_fields
 from int8cal.spec.prototext.oddities import Oddity, find_oddities
 from int8cal.spec.prototext.schema import COMMON_PACKAGE, new_message, schema_of
-from int8cal.spec.prototext.spec import Spec
-from int8cal.spec.prototext.text import SpecText, shown
+from int8cal.spec.prototext.text import SpecText
 from int8cal.types import Message
+
+_SIGNED = "a whole number"
+_UNSIGNED = "a whole number, 0 or more"
+_WORDS = {
+    FieldDescriptor.CPPTYPE_INT32: _SIGNED,
+    FieldDescriptor.CPPTYPE_INT64: _SIGNED,
+    FieldDescriptor.CPPTYPE_UINT32: _UNSIGNED,
+    FieldDescriptor.CPPTYPE_UINT64: _UNSIGNED,
+    FieldDescriptor.CPPTYPE_FLOAT: "a number",
+    FieldDescriptor.CPPTYPE_DOUBLE: "a number",
+    FieldDescriptor.CPPTYPE_BOOL: "true or false",
+    FieldDescriptor.CPPTYPE_STRING: "text in quotes",
+}
 
 _MOST_NAMED = 3  # unknown fields that one error names beside the first, and places that one warning does
 _MOST_WARNINGS = 50  # kinds of oddities that have a warning each
 
 
-def parse(text: SpecText, path: str, root: str, *, allow_unknown_fields: bool = False, strict: bool = False) -> Spec:
-    """Spec text → `Spec`.
+def parse(
+    text: SpecText, path: str, root: str, *, allow_unknown_fields: bool = False, strict: bool = False
+) -> PrototextSpec:
+    """Spec text → `PrototextSpec`.
 
     Args:
-        text: the spec (see `int8cal.spec.prototext.read.read_text`).
+        text: the spec (see `SpecText.from_bytes`).
         path: where it was read from; only for messages.
         root: full name of its message, e.g. ``int8cal.detectnet_v2.Experiment`` (see `root_of_text`).
         allow_unknown_fields: unknown fields become warnings and are ignored.
@@ -46,7 +63,7 @@ def parse(text: SpecText, path: str, root: str, *, allow_unknown_fields: bool = 
     if refused:
         raise _refusal(text, path, refused)
     known_text = text.with_edits(odd.patch for odd in oddities) if oddities else text
-    return Spec(path, text, _merge(known_text, path, root), root, tuple(_warnings(text, path, oddities)))
+    return PrototextSpec(path, text, _merge(known_text, path, root), root, tuple(_warnings(text, path, oddities)))
 
 
 def require_readable(text: SpecText, path: str) -> None:
@@ -106,15 +123,14 @@ def _merge(text: SpecText, path: str, root: str) -> Message:
     """Parse with google.protobuf; its complaint becomes ours."""
     message = new_message(root)
     lines = list(text.code_lines())
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # an unknown escape stands for itself: C:\data
-            text_format.MergeLines((line for _, line in lines), message)
-    except text_format.ParseError as error:
-        raise _merge_error(text, path, root, lines, error) from None
-    except (ValueError, TypeError, OverflowError) as error:  # an enum number beyond 32 bits has no ParseError
-        hint = "Is a number too large for its field?"
-        raise SpecError(f"a value cannot be stored: {shown(str(error))}", where=printable(path), hint=hint) from None
+    hint = "Is a number too large for its field?"  # an enum number beyond 32 bits has no ParseError
+    with library_errors(SpecError, "a value cannot be stored", where=printable(path), hint=hint):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # an unknown escape stands for itself: C:\data
+                text_format.MergeLines((line for _, line in lines), message)
+        except text_format.ParseError as error:
+            raise _merge_error(text, path, root, lines, error) from None
     return message
 
 
@@ -130,5 +146,28 @@ def _merge_error(
     for package in (schema_of(root).package, COMMON_PACKAGE):
         reason = reason.replace(f"{package}.", "")
     offset = start + column - 1
-    hint = expected_at(text, new_message(root).DESCRIPTOR, offset)
+    hint = _expected_at(text, new_message(root).DESCRIPTOR, offset)
     return SpecError(shown(reason, 300), where=text.place(path, offset), hint=hint)
+
+
+def _expected_at(text: SpecText, root: Descriptor, offset: int) -> str | None:
+    """What the innermost known field around an offset takes, as a sentence; None when there is none.
+
+    Args:
+        text: the spec.
+        root: definition of the message that it is.
+        offset: a place in the text.
+    """
+    around = [visit for visit in visit_fields(text, root) if visit.field.start <= offset < visit.field.end]
+    if not around or (descriptor := around[-1].descriptor) is None:
+        return None
+    several = " (it may be given several times)" if is_repeated(descriptor) else ""
+    return f"{around[-1].path} takes {_kind(descriptor)}{several}."
+
+
+def _kind(field: FieldDescriptor) -> str:
+    if field.enum_type is not None:
+        return f"one of {', '.join(value.name for value in field.enum_type.values)}"
+    if field.message_type is not None:
+        return f"a section: {field.name} {{ … }}"
+    return _WORDS[field.cpp_type]

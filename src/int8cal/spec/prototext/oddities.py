@@ -17,9 +17,11 @@ from functools import cache
 
 from google.protobuf.descriptor import Descriptor
 
+from int8cal.io.safe_text import shown
+from int8cal.spec.document import Edit
 from int8cal.spec.prototext.fields import Visit, visit_fields
 from int8cal.spec.prototext.schema import LegacyFields, Schema, new_message, schema_of, short_name
-from int8cal.spec.prototext.text import Edit, Field, Message, Scalar, SpecText, shown
+from int8cal.spec.prototext.text import Field, Scalar, Section, SpecText
 
 _FRACTION = re.compile(r"[+-]?[0-9.][0-9.eE+-]*f?")
 
@@ -101,7 +103,7 @@ def _field_names(message: Descriptor) -> tuple[str, ...]:
 
 def _unknown_in_legacy(field: Field, path: str, legacy: LegacyFields) -> Iterator[Oddity]:
     """Fields inside a legacy message that are no legacy fields; the message itself is blanked out already."""
-    for inner in (inner for value in field.values if isinstance(value, Message) for inner in value.fields):
+    for inner in (inner for value in field.values if isinstance(value, Section) for inner in value.fields):
         if inner.name in legacy:
             yield from _unknown_in_legacy(inner, f"{path}.{inner.name}", legacy[inner.name])
         else:

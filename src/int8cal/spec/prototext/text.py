@@ -16,11 +16,12 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from google.protobuf import text_encoding
 
-from int8cal.io.safe_text import printable
-from int8cal.spec.prototext.tokens import Token, is_whole_string, tokens
+from int8cal.io.safe_text import printable, shown
+from int8cal.spec.document import Edit
 
 MAX_DEPTH = 64
 MAX_FIELDS = 50_000  # with list elements and pieces of strings; real specs have a few hundred; bounds the memory
@@ -28,6 +29,19 @@ MAX_FIELDS = 50_000  # with list elements and pieces of strings; real specs have
 _BLOCK = 4096  # characters that are searched at most to tell the line of an offset
 _NAME = re.compile(r"\w")
 _PATH_STEP = re.compile(r"(?P<name>[^.\[\]]+)(?:\[(?P<index>\d+)\])?(?:\.|\Z)")
+_TOKEN = re.compile(
+    r"""(?:\s++ | \#[^\n]*+)*+
+    (?: (?P<word>[a-zA-Z_][0-9a-zA-Z_+-]*+)
+      | (?P<number>(?:[0-9+-]|\.[0-9])[0-9a-zA-Z_.+-]*+)
+      | (?P<string>"(?:[^"\n\\]++|\\[^\n])*+["\\]?
+                 | '(?:[^'\n\\]++|\\[^\n])*+['\\]?)
+      | (?P<mark>.))""",
+    re.VERBOSE | re.DOTALL,
+)
+"""A token of ``google.protobuf.text_format``. Every repetition is possessive (``*+``): nothing that was matched is
+given back, so that the time is proportional to the text and the memory is not. White space and comments make no object.
+"""
+
 _SYNTAX = "A spec is protobuf text: name: value, or name { … }, with text in quotes. Is this the training spec?"
 _QUOTES = "End it with the quote that it begins with; write a backslash before that quote twice."
 _NO_SPEC = "No training spec is like that. Is this the right file?"
@@ -43,8 +57,8 @@ class Scalar:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """A message value with its braces: ``text[start:end]``; the root message is the whole text."""
+class Section:
+    """A message value with its braces: ``text[start:end]``; the root section is the whole text."""
 
     start: int
     end: int
@@ -67,10 +81,10 @@ class Field:
     start: int
     end: int
     separated: int
-    values: tuple[Scalar | Message, ...]
+    values: tuple[Scalar | Section, ...]
     listed: bool
 
-    def value_start(self, value: Scalar | Message) -> int:
+    def value_start(self, value: Scalar | Section) -> int:
         """Where to point for a value: at the field's name; for an element of a list at the element itself."""
         return value.start if self.listed else self.start
 
@@ -84,15 +98,6 @@ class Problem:
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """A change of the text: ``text[start:end]`` becomes ``replacement`` (equal offsets: an insertion)."""
-
-    start: int
-    end: int
-    replacement: str
-
-
 @dataclass(frozen=True)
 class SpecText:
     """A protobuf text file.
@@ -104,7 +109,7 @@ class SpecText:
     """
 
     text: str
-    root: Message
+    root: Section
     problem: Problem | None = None
 
     @classmethod
@@ -116,15 +121,15 @@ class SpecText:
     def from_str(cls, text: str) -> SpecText:
         """Read text that is already decoded."""
         try:
-            return cls(text, Message(0, len(text), _Reader(text).read()))
+            return cls(text, Section(0, len(text), _Reader(text).read()))
         except _Stopped as stop:
-            return cls(text, Message(0, len(text), ()), stop.problem)
+            return cls(text, Section(0, len(text), ()), stop.problem)
 
     def to_bytes(self) -> bytes:
         """The file content; the very bytes that were read unless edits were made."""
         return self.text.encode("utf-8", "surrogateescape")
 
-    def __getitem__(self, part: Scalar | Message | Field) -> str:
+    def __getitem__(self, part: Scalar | Section | Field) -> str:
         """The characters of a part."""
         return self.text[part.start : part.end]
 
@@ -146,7 +151,7 @@ class SpecText:
     def code_lines(self) -> Iterator[tuple[int, str]]:
         """The lines that hold more than white space and comments: offset, and the line without those at its end."""
         start, end, line_end = 0, 0, -1
-        for token in tokens(self.text):
+        for token in _tokens(self.text):
             if line_end < token.start:
                 if end:
                     yield start, self.text[start:end]
@@ -173,9 +178,9 @@ class SpecText:
             found.append((lines + ended, last_end if line_end < 0 else line_end))
         return found
 
-    def find(self, field_path: str) -> Sequence[tuple[Field, Scalar | Message]]:
+    def find(self, field_path: str) -> Sequence[tuple[Field, Scalar | Section]]:
         """All values that a field path means, in file order; empty when there is none."""
-        found: Sequence[tuple[Field, Scalar | Message]] = [(_WHOLE, self.root)]
+        found: Sequence[tuple[Field, Scalar | Section]] = [(_WHOLE, self.root)]
         without_index: str | None = ""
         for name, index in _path_steps(field_path):
             if without_index is None:
@@ -190,7 +195,7 @@ class SpecText:
         return found
 
     @cached_property
-    def _found(self) -> dict[str, Sequence[tuple[Field, Scalar | Message]]]:
+    def _found(self) -> dict[str, Sequence[tuple[Field, Scalar | Section]]]:
         """Values by field path without any index: whoever asks for one element of a list asks for all of them."""
         return {}
 
@@ -207,8 +212,8 @@ class SpecText:
 
         Escapes may still make bytes that are no UTF-8; they come as surrogate escapes.
         """
-        pieces = [token.text for token in tokens(self.text, value.start, value.end)]
-        if not pieces or not all(is_whole_string(piece) for piece in pieces):
+        pieces = [token.text for token in _tokens(self.text, value.start, value.end)]
+        if not pieces or not all(_is_whole_string(piece) for piece in pieces):
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # an unknown escape stands for itself: C:\data
@@ -238,9 +243,9 @@ _WHOLE = Field("", 0, 0, 0, (), listed=False)
 """The field that the root message would be the value of."""
 
 
-def _inside(found: Iterable[tuple[Field, Scalar | Message]], name: str) -> Sequence[tuple[Field, Scalar | Message]]:
+def _inside(found: Iterable[tuple[Field, Scalar | Section]], name: str) -> Sequence[tuple[Field, Scalar | Section]]:
     """Values of the fields of a name in those of the values that are messages."""
-    messages = (value for _, value in found if isinstance(value, Message))
+    messages = (value for _, value in found if isinstance(value, Section))
     fields = (field for message in messages for field in message.fields if field.name == name)
     return [(field, value) for field in fields for value in field.values]
 
@@ -253,11 +258,6 @@ def quote(content: str) -> str:
     return f'"{text_encoding.CEscape(content.encode("utf-8", "surrogateescape"), as_utf8=False)}"'
 
 
-def shown(text: str, limit: int = 120) -> str:
-    """Text from a file as it may stand in a message: harmless, and not much over ``limit`` characters."""
-    return printable(text[:limit]) + ("…" if len(text) > limit else "")
-
-
 class _Stopped(Exception):  # noqa: N818 - internal signal, never leaves this module
     def __init__(self, offset: int, reason: str, hint: str) -> None:
         super().__init__(reason)
@@ -268,8 +268,8 @@ class _Reader:
     """Recursive descent over the tokens, one of look-ahead; at most `MAX_DEPTH` deep."""
 
     def __init__(self, text: str) -> None:
-        self._tokens = tokens(text)
-        self._end = Token("end", "", len(text), len(text))
+        self._tokens = _tokens(text)
+        self._end = _Token("end", "", len(text), len(text))
         self._token = next(self._tokens, self._end)
         self._parts = 0
 
@@ -282,7 +282,7 @@ class _Reader:
         if self._parts > MAX_FIELDS:
             raise _Stopped(self._token.start, f"more than {MAX_FIELDS} fields and values", _NO_SPEC)
 
-    def _take(self) -> Token:
+    def _take(self) -> _Token:
         taken, self._token = self._token, next(self._tokens, self._end)
         return taken
 
@@ -296,7 +296,7 @@ class _Reader:
         got = f"got {shown(self._token.text, 40)}" if self._token.text else "the file ends"
         return _Stopped(self._token.start, f"expected {expected}, {got}", _SYNTAX)
 
-    def _read_fields(self, closing: Token | None, depth: int) -> tuple[Field, ...]:
+    def _read_fields(self, closing: _Token | None, depth: int) -> tuple[Field, ...]:
         """Fields up to the closing brace (not taken), or to the end of the text."""
         fields: list[Field] = []
         end = _CLOSING[closing.text] if closing else ""
@@ -317,15 +317,15 @@ class _Reader:
         separated = self._take().end if self._token.text in (",", ";") else end
         return Field(name.text, name.start, end, separated, values, listed)
 
-    def _read_single(self, colon: bool, depth: int) -> tuple[tuple[Scalar | Message, ...], int]:
+    def _read_single(self, colon: bool, depth: int) -> tuple[tuple[Scalar | Section, ...], int]:
         if not colon and self._token.text not in _CLOSING:
             raise self._stop('":"')
         value = self._read_value(depth)
         return (value,), value.end
 
-    def _read_list(self, depth: int) -> tuple[tuple[Scalar | Message, ...], int]:
+    def _read_list(self, depth: int) -> tuple[tuple[Scalar | Section, ...], int]:
         self._take()
-        values: list[Scalar | Message] = []
+        values: list[Scalar | Section] = []
         if self._token.text != "]":
             values.append(self._read_value(depth))
             while self._take_if(","):
@@ -335,7 +335,7 @@ class _Reader:
             raise self._stop('"]"')
         return tuple(values), self._take().end
 
-    def _read_value(self, depth: int) -> Scalar | Message:
+    def _read_value(self, depth: int) -> Scalar | Section:
         if self._token.text in _CLOSING:
             return self._read_message(depth + 1)
         if self._token.kind == "string":
@@ -345,12 +345,12 @@ class _Reader:
         token = self._take()
         return Scalar(token.start, token.end)
 
-    def _read_message(self, depth: int) -> Message:
+    def _read_message(self, depth: int) -> Section:
         if depth > MAX_DEPTH:
             raise _Stopped(self._token.start, f"nested more than {MAX_DEPTH} deep", _NO_SPEC)
         opening = self._take()
         fields = self._read_fields(opening, depth)
-        return Message(opening.start, self._take().end, fields)
+        return Section(opening.start, self._take().end, fields)
 
     def _read_strings(self) -> Scalar:
         start = self._token.start
@@ -358,7 +358,7 @@ class _Reader:
         while self._token.kind == "string":
             if end > start:
                 self._count()
-            if not is_whole_string(self._token.text):
+            if not _is_whole_string(self._token.text):
                 raise _Stopped(self._token.start, "this string has no closing quote on its line", _QUOTES)
             end = self._take().end
         return Scalar(start, end)
@@ -376,3 +376,26 @@ def _path_steps(field_path: str) -> Iterator[tuple[str, int | None]]:
             raise ValueError(f"no field path: {field_path!r}")
         yield step["name"], None if step["index"] is None else int(step["index"])
         position = step.end()
+
+
+class _Token(NamedTuple):
+    """A token: ``kind`` is ``word``, ``number``, ``string`` (perhaps not closed), ``mark`` or ``end``."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+def _tokens(text: str, start: int = 0, end: int | None = None) -> Iterator[_Token]:
+    """Tokens between two offsets; white space and comments belong to none."""
+    position, end = start, len(text) if end is None else end
+    while match := _TOKEN.match(text, position, end):
+        kind = match.lastgroup or "mark"
+        position = match.end()
+        yield _Token(kind, match[kind], match.start(kind), position)
+
+
+def _is_whole_string(token: str) -> bool:
+    """Does a string token end with the quote that it begins with?"""
+    return len(token) >= 2 and token[0] in "\"'" and token[-1] == token[0]

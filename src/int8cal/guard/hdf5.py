@@ -1,0 +1,486 @@
+"""HDF5 files from anybody: every call into h5py that reads one is here.
+
+HDF5 follows links into other files, loads filter plug-ins by name, and lets a compressed chunk inflate as far as it
+likes before it looks at the size. So a name is followed only where `int8cal.guard.hdf5_walk` came to an end, only hard
+links are, and the description of a dataset is checked before its values are asked for. What HDF5 then does is look a
+chunk up and hand on its stored bytes: what is read is what any HDF5 reader gets. It is inflated here, into memory of
+the size that the description allows.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, NamedTuple, NoReturn
+
+import h5py
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+
+from int8cal.errors import TensorFileError, UsageError
+from int8cal.guard.hdf5_walk import MAX_ENTRIES, Chunks, RefusedError, UnsoundError, Walk
+from int8cal.guard.libraries import library_errors
+from int8cal.io.file_kinds import ONNX_MODEL
+
+_FILTERS = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle", h5py.h5z.FILTER_LZF: "lzf"}
+_PIPELINES = frozenset({(), ("shuffle",), ("deflate",), ("lzf",), ("shuffle", "deflate"), ("shuffle", "lzf")})
+_MIN_LINK_BYTES = 40
+"""A file has more bytes than this for each name in a group."""
+_MAX_EXPANSION = 1100
+"""More than deflate can expand (1032); beyond it a dataset's declared size is a lie."""
+_MIN_CHUNK_BYTES, _FEW_CHUNKS = 1024, 256
+"""Smallest chunk of values, of more than a few: each one costs a look-up."""
+_CHUNK_SLACK = 1 << 16
+"""Bytes by which a chunk may be larger than the data in it: small chunks are rounded up, and compression can fail."""
+_METADATA_CACHE_BYTES = 2 << 20
+_PIECE_BYTES = 1 << 20
+"""Values that are inflated in one go: enough to be worth a thread's while."""
+_BLOCK = 1 << 15
+"""Values that are put in order at a time, so that they stay in the processor's cache."""
+_SWAPPED = "Name the tensorfile here; a command that takes both takes the model first: MODEL.onnx FILE."
+
+_scratch = threading.local()
+
+
+def damaged(path: str, message: str, *, hint: str | None = "The file is damaged; make it again.") -> TensorFileError:
+    """The error for something in a tensorfile that cannot be."""
+    return TensorFileError(message, where=path, hint=hint)
+
+
+@contextmanager
+def hdf5_errors(path: str, what: str) -> Iterator[None]:
+    """Turn whatever HDF5 raises over a damaged file into an error that names the file and the part of it.
+
+    Raises:
+        TensorFileError: instead of every exception but `MemoryError`.
+    """
+    with library_errors(
+        TensorFileError, f"{what} cannot be read", where=path, hint="The file is damaged; make it again."
+    ):
+        try:
+            yield
+        except UnsoundError as reason:
+            raise damaged(path, f"{what} cannot be read: {reason}") from reason
+        except RefusedError as reason:
+            raise damaged(path, f"{what} cannot be read: {reason}", hint=reason.hint) from reason
+
+
+class Attribute(NamedTuple):
+    """An attribute of the root group. Its value has not been read.
+
+    Attributes:
+        shape: extents; () for one value, None for none.
+        dtype: type of its values.
+        is_plain: whether HDF5's type is the one that h5py makes for this dtype; HDF5 knows many others.
+    """
+
+    shape: tuple[int, ...] | None
+    dtype: np.dtype[Any]
+    is_plain: bool
+
+
+class Hdf5File:
+    """An HDF5 file, open for reading. Close it.
+
+    Args:
+        path: a regular file.
+
+    Attributes:
+        path: as given.
+        size: bytes of the file.
+
+    Raises:
+        TensorFileError: it is no HDF5, of a newer format, or its root group is unsound.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with hdf5_errors(path, "the root group"):
+            try:
+                self._walk = Walk(path)
+            except OSError as error:
+                raise damaged(path, f"cannot be opened: {error.strerror}", hint=None) from error
+            except UnsoundError as error:
+                raise _no_hdf5(path) from error
+            self.size = self._walk.size
+            try:
+                self._walk.follow_root()
+                self._file = self._opened()
+                self._open_root = h5py.h5g.open(self._file.id, b"/")
+            except BaseException:
+                self._walk.close()
+                raise
+        self._counted: set[int] = set()
+        self._counted_bytes = 0
+
+    def _opened(self) -> h5py.File:
+        try:
+            file = h5py.File(self.path, "r", locking=False)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _no_hdf5(self.path) from error
+        # Left alone, HDF5 remembers where every batch lies: 240 MB for 10,000 batches.
+        config = file.id.get_mdc_config()
+        config.max_size = config.initial_size = _METADATA_CACHE_BYTES
+        config.min_size = min(config.min_size, _METADATA_CACHE_BYTES)
+        file.id.set_mdc_config(config)
+        return file
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        self._walk.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not closed."""
+        return bool(self._file)
+
+    @property
+    def _root(self) -> h5py.h5g.GroupID:
+        if not self.is_open:
+            hint = "Read it before, inside its with block."
+            raise UsageError("the tensorfile was closed", where=self.path, hint=hint)
+        return self._open_root
+
+    def attributes(self) -> dict[str, Attribute]:
+        """The attributes of the root group by name."""
+        found = {}
+        with hdf5_errors(self.path, "the attributes of the root group"):
+            for name in self._file.attrs:
+                attribute = self._file.attrs.get_id(name)
+                found[name] = Attribute(attribute.shape, attribute.dtype, _is_plain(attribute))
+        return found
+
+    def value(self, attribute: str) -> Any:
+        """Value of an attribute of the root group."""
+        with hdf5_errors(self.path, f"root attribute {attribute!r}"):
+            return self._file.attrs[attribute]
+
+    def attribute_count(self, *names: str) -> int:
+        """How many attributes an object has, by the names that lead to it."""
+        with hdf5_errors(self.path, "/".join(names)):
+            return int(h5py.h5a.get_num_attrs(self._object(names, "/".join(names))[0]))
+
+    def count(self) -> int:
+        """How many names the root group has, as far as the file has room for them."""
+        with hdf5_errors(self.path, "the list of its objects"):
+            return min(int(self._root.get_num_objs()), self.size // _MIN_LINK_BYTES)
+
+    def names(self, *group: str) -> list[str]:
+        """Names of the links in a group, by the names that lead to it.
+
+        Raises:
+            TensorFileError: together they are larger than the file, which happens when many links share one name.
+        """
+        found: list[str] = []
+        left = self.size
+
+        def take(name: bytes) -> bool | None:
+            nonlocal left
+            left -= len(name) + _MIN_LINK_BYTES
+            found.append(name.decode(errors="surrogateescape"))
+            return left < 0 or None  # None: go on
+
+        opened = self._group(group, "/".join(group))
+        with hdf5_errors(self.path, "the list of its objects"):
+            opened.links.iterate(take, order=h5py.h5.ITER_NATIVE)  # any other order has HDF5 list them all first
+        if left < 0:
+            raise damaged(self.path, "holds more names than fit into it")
+        return found
+
+    def has(self, name: str) -> bool:
+        """Whether the root group has a name."""
+        root = self._root
+        with hdf5_errors(self.path, "the list of its objects"):
+            return bool(root.links.exists(name.encode()))
+
+    def external_link(self, name: str) -> tuple[bytes, bytes] | None:
+        """File and object that a name of the root group links to; None when it is no link to another file."""
+        root = self._root
+        with hdf5_errors(self.path, f"the link {name}"):
+            encoded = name.encode()
+            if not root.links.exists(encoded) or root.links.get_info(encoded).type != h5py.h5l.TYPE_EXTERNAL:
+                return None
+            file, target = root.links.get_val(encoded)
+            return bytes(file), bytes(target)
+
+    def array(self, *names: str, what: str, max_bytes: int) -> StoredArray:
+        """A dataset, everything about it but its values checked.
+
+        Args:
+            names: the names that lead to it from the root group.
+            what: what messages call it.
+            max_bytes: largest size of its values, uncompressed.
+
+        Raises:
+            TensorFileError: it is no dataset, refers to other files, has filters other than shuffle, deflate and lzf,
+                is larger than ``max_bytes``, or larger than the bytes that are stored can make.
+        """
+        dataset, address, chunks = self._object(names, what)
+        if not isinstance(dataset, h5py.h5d.DatasetID):
+            raise damaged(self.path, f"{what} is no dataset")
+        with hdf5_errors(self.path, what):
+            array = _described(self, dataset, chunks, what)
+            _check_sizes(array, chunks, max_bytes)
+        if address not in self._counted:
+            self._counted.add(address)
+            self._counted_bytes += array.stored_bytes
+        if self._counted_bytes > self.size:
+            raise damaged(self.path, f"{what} and other values lie in the same place")
+        return array
+
+    def _group(self, names: tuple[str, ...], what: str) -> h5py.h5g.GroupID:
+        group = self._object(names, what)[0] if names else self._root
+        if not isinstance(group, h5py.h5g.GroupID):
+            raise damaged(self.path, f"{what} is no group")
+        return group
+
+    def _object(self, names: tuple[str, ...], what: str) -> tuple[Any, int, Chunks]:
+        """What hard links lead to from the root group: the object, the address of its header, its chunks."""
+        parent: Any = self._root
+        address, chunks = self._walk.root, Chunks()
+        for name in names:
+            if not isinstance(parent, h5py.h5g.GroupID):
+                raise damaged(self.path, f"{what} is no group")
+            with hdf5_errors(self.path, what):
+                encoded = name.encode()
+                if not parent.links.exists(encoded):
+                    raise damaged(self.path, f"{name} is missing", hint="The file is incomplete; make it again.")
+                link = parent.links.get_info(encoded)
+                if link.type != h5py.h5l.TYPE_HARD:
+                    message = f"{name} is a link to another place, which a tensorfile never holds"
+                    raise damaged(self.path, message, hint=None)
+                address = link.u
+                chunks = self._walk.follow(address)
+                parent = h5py.h5o.open(parent, encoded)
+        return parent, address, chunks
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """A dataset whose description is sound. Its values have not been read.
+
+    Attributes:
+        path: the file.
+        what: what messages call it.
+        shape: extents.
+        dtype: type of its values in the file.
+        is_plain: as of an `Attribute`.
+        filters: names of its filters, in the order in which they were applied.
+        chunks: extents of a chunk; None when it is stored in one piece.
+        stored_bytes: what its values take in the file.
+    """
+
+    path: str
+    what: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    is_plain: bool
+    filters: tuple[str, ...]
+    chunks: tuple[int, ...] | None
+    stored_bytes: int
+    _id: h5py.h5d.DatasetID
+    _file_bytes: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its values, uncompressed."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def has_fixed_shape(self) -> bool:
+        """Whether its extents cannot grow."""
+        with hdf5_errors(self.path, self.what):
+            space = self._id.get_space()
+            return bool(space.get_simple_extent_dims(True) == space.get_simple_extent_dims())
+
+    def read(self, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+        """All values, C-contiguous, converted to ``dtype`` (None: as stored).
+
+        Raises:
+            TensorFileError: a chunk is missing or damaged, or inflates to another size than it has.
+        """
+        values = np.empty(self.shape, self.dtype if dtype is None else dtype)
+        for piece in self.pieces(values):
+            piece()
+        return values
+
+    def pieces(self, values: npt.NDArray[Any]) -> Iterator[Piece]:
+        """Read the stored bytes, piece by piece. Call each piece, on any thread, to have its values inflated.
+
+        Args:
+            values: where they go, converted to its type.
+
+        Raises:
+            TensorFileError: as `read`, here or from a piece.
+        """
+        if self.chunks is None:
+            self._read_whole(values)
+            return
+        waiting: list[tuple[tuple[int, ...], int, bytes]] = []
+        for corner in product(*(range(0, extent, step) for extent, step in zip(self.shape, self.chunks, strict=True))):
+            waiting.append((corner, *self._stored_chunk(corner)))
+            if len(waiting) * self._chunk_bytes >= _PIECE_BYTES:
+                yield Piece(self, values, waiting)
+                waiting = []
+        if waiting:
+            yield Piece(self, values, waiting)
+
+    @property
+    def _chunk_bytes(self) -> int:
+        return math.prod(self.chunks or ()) * self.dtype.itemsize
+
+    def _read_whole(self, values: npt.NDArray[Any]) -> None:
+        with hdf5_errors(self.path, self.what), np.errstate(over="ignore"):  # float64 beyond float32 is infinite
+            offset = self._id.get_offset()  # None for values inside the object header
+            if offset is not None and offset + self.nbytes > self._file_bytes:
+                self._refuse("reaches beyond the end of the file")
+            self._id.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+
+    def _stored_chunk(self, corner: tuple[int, ...]) -> tuple[int, bytes]:
+        """(filters that were left out, bytes) of a chunk, as HDF5 finds it."""
+        room = _room("stored", int(self._chunk_bytes * 1.01) + _CHUNK_SLACK)
+        with hdf5_errors(self.path, f"the chunk at {corner} of {self.what}"):
+            mask, stored = self._id.read_direct_chunk(corner, out=room)
+            return mask, bytes(stored)
+
+    def _put(self, corner: tuple[int, ...], mask: int, stored: bytes, values: npt.NDArray[Any]) -> None:
+        """Undo the filters of a chunk, and put its values in their place."""
+        applied = [name for position, name in enumerate(self.filters) if not mask >> position & 1]
+        data: Any = stored
+        if applied and applied[-1] != "shuffle":
+            data = _inflated(applied.pop(), stored, self._chunk_bytes)
+        if len(data) != self._chunk_bytes:
+            self._refuse(f"has a chunk at {corner} that inflates to another size than {self._chunk_bytes} bytes")
+        steps = self.chunks or ()
+        place = tuple(
+            slice(start, min(start + step, end)) for start, step, end in zip(corner, steps, self.shape, strict=True)
+        )
+        target = values[place]
+        fits = target.shape == steps and target.dtype == self.dtype and target.flags.c_contiguous
+        chunk = target if fits else np.empty(steps, self.dtype)
+        if applied:
+            _unshuffle(np.frombuffer(data, np.uint8).reshape(self.dtype.itemsize, -1), chunk)
+        else:
+            chunk[...] = np.frombuffer(data, self.dtype).reshape(steps)
+        if not fits:
+            with np.errstate(over="ignore"):
+                values[place] = chunk[tuple(slice(0, extent) for extent in target.shape)]
+
+    def _refuse(self, reason: str) -> NoReturn:
+        raise damaged(self.path, f"{self.what} {reason}")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some chunks, read, whose values are still to be put in their places: call it for that, on any thread."""
+
+    array: StoredArray
+    values: npt.NDArray[Any]
+    chunks: list[tuple[tuple[int, ...], int, bytes]]
+
+    @property
+    def rows(self) -> list[int]:
+        """The first indexes that it fills all by itself."""
+        if self.array.chunks != (1, *self.array.shape[1:]):
+            return []
+        return [corner[0] for corner, *_ in self.chunks]
+
+    def __call__(self) -> None:
+        """Inflate them; errors as `StoredArray.read`."""
+        for corner, mask, stored in self.chunks:
+            with hdf5_errors(self.array.path, f"the chunk at {corner} of {self.array.what}"):
+                self.array._put(corner, mask, stored, self.values)
+
+
+def _described(file: Hdf5File, dataset: h5py.h5d.DatasetID, chunks: Chunks, what: str) -> StoredArray:
+    properties = dataset.get_create_plist()
+    pipeline = [properties.get_filter(number) for number in range(properties.get_nfilters())]
+    filters = tuple(_FILTERS.get(code, "") for code, *_ in pipeline)
+    if filters not in _PIPELINES:
+        raise damaged(file.path, f"{what} uses HDF5 filters other than shuffle, then deflate or lzf", hint=None)
+    dtype, is_chunked = np.dtype(dataset.dtype), properties.get_layout() == h5py.h5d.CHUNKED
+    for name, (_, _, settings, _) in zip(filters, pipeline, strict=True):
+        sound = {"shuffle": tuple(settings) == (dtype.itemsize,), "deflate": len(settings) == 1 and settings[0] <= 9}
+        if not sound.get(name, True):
+            raise UnsoundError(f"its filter {name} has settings that cannot be")
+    return StoredArray(
+        path=file.path,
+        what=what,
+        shape=tuple(dataset.shape),
+        dtype=dtype,
+        is_plain=_is_plain(dataset),
+        filters=filters,
+        chunks=tuple(properties.get_chunk()) if is_chunked else None,
+        stored_bytes=chunks.nbytes if is_chunked else dataset.get_storage_size(),
+        _id=dataset,
+        _file_bytes=file.size,
+    )
+
+
+def _check_sizes(array: StoredArray, chunks: Chunks, max_bytes: int) -> None:
+    if array._id.get_space().get_simple_extent_type() != h5py.h5s.SIMPLE or min(array.shape, default=0) < 1:
+        array._refuse(f"has no values (shape {array.shape})")
+    if array.nbytes > max_bytes:
+        array._refuse(f"has {array.nbytes} bytes, more than {max_bytes}")
+    if array.stored_bytes * _MAX_EXPANSION < array.nbytes or array.stored_bytes > array._file_bytes:
+        array._refuse(f"says it has {array.nbytes} bytes, but only {array.stored_bytes} are stored")
+    if array.chunks is None:
+        return
+    if array._chunk_bytes > 2 * array.nbytes + _CHUNK_SLACK:
+        array._refuse("has chunks larger than itself")
+    if max(chunks.number, _grid_size(array)) > min(_FEW_CHUNKS + array.nbytes // _MIN_CHUNK_BYTES, MAX_ENTRIES):
+        array._refuse(f"is stored in {_grid_size(array)} chunks, which is far too many for {array.nbytes} bytes")
+
+
+def _grid_size(array: StoredArray) -> int:
+    return math.prod(-(-extent // step) for extent, step in zip(array.shape, array.chunks or (), strict=True))
+
+
+def _is_plain(described: Any) -> bool:
+    """Whether the HDF5 type of a dataset or attribute is the one that h5py makes for its dtype."""
+    return bool(described.get_type() == h5py.h5t.py_create(described.dtype, logical=True))
+
+
+def _inflated(name: str, stored: bytes, size: int) -> Any:
+    """What deflate or lzf was given, in memory of this thread that the next call uses again; at most ``size`` bytes."""
+    if name == "lzf":
+        return imagecodecs.lzf_decode(stored, header=False, out=size)
+    room: Any = _room("inflated", size)
+    return imagecodecs.deflate_decode(stored, out=room)
+
+
+def _room(name: str, size: int) -> npt.NDArray[np.uint8]:
+    """Memory of this thread that the next call for the name uses again; pages that are not written cost nothing."""
+    room: npt.NDArray[np.uint8] | None = getattr(_scratch, name, None)
+    if room is None or room.size != size:
+        room = np.empty(size, np.uint8)
+        setattr(_scratch, name, room)
+    return room
+
+
+def _unshuffle(planes: npt.NDArray[np.uint8], chunk: npt.NDArray[Any]) -> None:
+    """Bytes by significance → values."""
+    target = chunk.reshape(-1).view(np.uint8).reshape(-1, len(planes))
+    for start in range(0, len(target), _BLOCK):
+        for significance, plane in enumerate(planes):
+            target[start : start + _BLOCK, significance] = plane[start : start + _BLOCK]
+
+
+def _no_hdf5(path: str) -> TensorFileError:
+    """The error for a file that HDF5 cannot open."""
+    with suppress(OSError):
+        if ONNX_MODEL.recognises(path):
+            return damaged(path, "is an ONNX model, and not a tensorfile", hint=_SWAPPED)
+    return damaged(
+        path,
+        "cannot be opened as HDF5: it is no tensorfile, was cut off, or was never closed by what wrote it",
+        hint="Make it again.",
+    )

@@ -1,0 +1,208 @@
+"""Does the float model come alive on the images.
+
+A model cannot say that its input is right, but a gross mistake shows: outputs that are the same for every image, and
+values inside the network which are far from what they were in training. A batch normalisation remembers the latter;
+measured on real models, right images stay within a factor of 3 of it, unscaled ones are off by 60 and more. The order
+of channels (RGB or BGR) cannot be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from int8cal.io.safe_text import printable
+from int8cal.models.probe import Probe, Remembered
+from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.findings import Finding
+from int8cal.tensorfile.selection import some_images as evenly_chosen
+from int8cal.types import Batches, BatchNCHW_f32
+
+_TAO_OUTPUTS = {
+    "output_cov/Sigmoid:0": ("detectnet_v2",),
+    "output_cov/Sigmoid": ("detectnet_v2",),
+    "predictions/Softmax:0": ("classification", "classification_tf1"),
+    "predictions/Softmax": ("classification", "classification_tf1"),
+    "nms_out": ("faster_rcnn",),
+    "NMS": ("ssd", "dssd", "retinanet"),
+    "BatchedNMS": ("yolo_v3", "yolo_v4", "yolo_v4_tiny"),
+}
+"""Output of a model that TAO exported → the networks that have one of that name."""
+
+PROBED_IMAGES = 16
+"""Images that are shown to a model: enough to differ, few enough for a second."""
+_MIN_FOR_CLASSES = 8
+"""Images that a classifier should not put all into one class."""
+_FAR = 10.0
+"""How many times the spread of training means that the scale is wrong."""
+_FLAT = 30.0
+"""How many times narrower than in training means the same; dark or plain pictures may be narrower, too."""
+_SHIFTED = 6.0
+"""How many standard deviations of training mean that the offset is wrong."""
+_SAME_PROBABILITY = 1e-4
+_SAME = 1e-5
+
+_CHECK_SPEC = "Check preprocessing and model against each other: int8cal verify FILE -e SPEC proves the file."
+
+
+def some_images(batches: Batches, wanted: int) -> BatchNCHW_f32:
+    """At most ``wanted`` images as one batch: from all over a file, else the first ones."""
+    if isinstance(batches, TensorFile):
+        return evenly_chosen(batches, wanted)
+    found: list[BatchNCHW_f32] = []
+    for batch in batches:
+        found.append(batch[: wanted - sum(map(len, found))])
+        if sum(map(len, found)) >= wanted or not batches.image_count:
+            break  # batches of which nobody knows how many they are can be gone through only once
+    return np.concatenate(found) if found else np.empty((0, *batches.shape[1:]), np.float32)
+
+
+def contradictions(model: Any, manifest: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """Whether a file was made for another of TAO's networks than the model is, as far as either says what it is."""
+    network = str((manifest or {}).get("network") or "")
+    known = {name for names in _TAO_OUTPUTS.values() for name in names}
+    for output in model.graph.output:
+        fitting = _TAO_OUTPUTS.get(output.name)
+        if fitting and network in known and network not in fitting:
+            yield Finding(
+                "error",
+                "model-network",
+                f"the tensorfile was made for {printable(network)}, and the model's output {printable(output.name)} is "
+                f"that of {' or '.join(fitting)}",
+                f"Make the file again: int8cal {fitting[0]} calibration_tensorfile -e SPEC.",
+            )
+
+
+def judge_model(seen: Probe, *, different_images: int) -> list[Finding]:
+    """Judge what a float model makes of some images.
+
+    Args:
+        seen: what it made of them.
+        different_images: how many of the images are different ones.
+    """
+    norm = seen.first_norm
+    broken = [name for name, values in seen.outputs.items() if not np.isfinite(values).all()]
+    dead = {} if different_images < 2 else _dead(seen, broken)
+    alive = [name for name in seen.outputs if name not in (*broken, *dead)]
+    found = [
+        *map(_not_finite, broken),
+        *(_same(name, change, seen, alive, different_images) for name, change in dead.items()),
+        *_one_class(seen, alive, different_images),
+        *(_norm(norm) if norm else ()),
+    ]
+    if alive and not any(finding.level == "error" for finding in found):
+        images = len(seen.outputs[alive[0]])
+        fed = f"{printable(seen.binding.name)}, {seen.binding.layout.upper()}"
+        remembered = "" if norm else "; it has no batch normalisation left that would remember the training data"
+        found.append(
+            Finding(
+                "note",
+                "model-alive",
+                f"the model takes the images ({fed}), and its outputs are alive on {images} of them: "
+                f"{', '.join(map(printable, alive))}{remembered}",
+                "Nothing; that channels or images are the right ones is still not proved by it.",
+            )
+        )
+    return [*found, *_unseen(seen)]
+
+
+def _unseen(seen: Probe) -> Iterator[Finding]:
+    if seen.unseen:
+        yield Finding(
+            "note",
+            "model-output-unseen",
+            f"outputs that do not have numbers for each image, or not from its pixels, were not judged: "
+            f"{', '.join(map(printable, seen.unseen))}",
+            "Nothing, if other outputs are judged; else compare the model's results by hand.",
+        )
+
+
+def _not_finite(name: str) -> Finding:
+    return Finding("error", "model-not-finite", f"output {printable(name)} has NaN or infinite values", _CHECK_SPEC)
+
+
+def _dead(seen: Probe, broken: Collection[str]) -> dict[str, float]:
+    """Outputs that are the same for every image → how much they change at most."""
+    found: dict[str, float] = {}
+    for name, values in seen.outputs.items():
+        if name in broken:
+            continue
+        change = float(np.ptp(values, axis=0).max(initial=0.0))
+        in_unit_range = values.min(initial=0) >= 0 and values.max(initial=0) <= 1
+        if change < (_SAME_PROBABILITY if in_unit_range else _SAME * float(np.abs(values).max(initial=0))):
+            found[name] = change
+    return found
+
+
+def _same(name: str, change: float, seen: Probe, alive: Collection[str], different_images: int) -> Finding:
+    """The finding for a dead output.
+
+    Only when no floating-point output is alive, the network does not see the images. One that is dead beside others may
+    be so by nature, and a class or a count has good reason to be the same for similar images.
+    """
+    said = f"output {printable(name)} is the same for {different_images} different images"
+    is_whole, are_all_whole = name in seen.whole, seen.whole == seen.outputs.keys()
+    if not is_whole and seen.whole.issuperset(alive):
+        message = f"{said} (it changes by {change:.2g} at most)"
+        hint = f"The network does not see the images: their scale is wrong. {_CHECK_SPEC}"
+        return Finding("error", "model-dead", message, hint)
+    is_loud = not alive if are_all_whole else not is_whole
+    hint = f"Nothing, if it is so by nature, or these images are alike; else the input is wrong. {_CHECK_SPEC}"
+    return Finding("warning" if is_loud else "note", "model-output-same", said, hint)
+
+
+def _one_class(seen: Probe, alive: Collection[str], different_images: int) -> Iterator[Finding]:
+    for name in alive if different_images >= _MIN_FOR_CLASSES else ():
+        values = seen.outputs[name]
+        if name in seen.whole or not _is_one_class(values):
+            continue
+        chosen = int(values.reshape(len(values), -1)[0].argmax())
+        yield Finding(
+            "warning",
+            "model-one-class",
+            f"output {printable(name)}: class {chosen} is the most probable one for all of "
+            f"{different_images} different images",
+            f"If they are of several classes, the input is wrong. {_CHECK_SPEC}",
+        )
+
+
+def _is_one_class(values: npt.NDArray[np.float32]) -> bool:
+    scores = values.reshape(len(values), -1)
+    is_classifier = values.ndim >= 2 and values.shape[1] >= 2 and scores.shape[1] == values.shape[1]
+    return is_classifier and len(set(scores.argmax(axis=1).tolist())) == 1
+
+
+def _norm(norm: Remembered) -> Iterator[Finding]:
+    alive = norm.training_deviation > 1e-3 * np.median(norm.training_deviation)
+    if not alive.any():
+        return
+    trained = norm.training_deviation[alive]
+    factor = float(np.median(norm.deviation[alive] / trained))
+    shift = float(np.median(np.abs(norm.mean - norm.training_mean)[alive] / trained))
+    if factor > _FAR or shift > _SHIFTED:
+        yield Finding(
+            "error",
+            "model-scale",
+            f"behind its first layer the model sees values {factor:.3g} times as wide as in training, "
+            f"shifted by {shift:.3g} standard deviations: the images are not scaled as it was trained",
+            _CHECK_SPEC,
+        )
+    elif factor < 1 / _FLAT:
+        yield Finding(
+            "error",
+            "model-scale",
+            f"behind its first layer the model sees values {factor:.2g} times as wide as in training: "
+            "the images are not scaled as it was trained",
+            _CHECK_SPEC,
+        )
+    elif factor < 1 / _FAR:
+        yield Finding(
+            "warning",
+            "model-scale",
+            f"behind its first layer the model sees values {factor:.2g} times as wide as in training: "
+            "the images are too flat for it",
+            _CHECK_SPEC,
+        )

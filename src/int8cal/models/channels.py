@@ -1,0 +1,114 @@
+"""Groups of channels of one magnitude: a tensor may hold boxes in pixels beside scores from 0 to 1.
+
+Over the whole tensor the noise of the scores would vanish beside the signal of the boxes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+_Doubles: TypeAlias = npt.NDArray[np.float64]
+
+_MOST_CHANNELS = 1024
+_APART = 8.0  # by which the weakest channel of one group must be above the strongest of the other
+_ABOVE_ONE = 2.0  # the least of the louder group: scores of rare classes are no group of their own
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring channels.
+
+    Attributes:
+        axis: of the tensor.
+        first, last: their numbers, both included.
+        peak: largest magnitude of the float model.
+        sqnr_db: signal to quantisation noise ratio in dB.
+    """
+
+    axis: int
+    first: int
+    last: int
+    peak: float
+    sqnr_db: float
+
+    @property
+    def text(self) -> str:
+        """``channels 0–3``."""
+        return f"channel {self.first}" if self.first == self.last else f"channels {self.first}–{self.last}"
+
+
+class ChannelSums:
+    """Signal, noise and largest magnitude of each channel, along each axis that may number channels."""
+
+    def __init__(self) -> None:
+        self._sums: dict[int, tuple[_Doubles, _Doubles, _Doubles]] = {}
+        self._shape: tuple[int, ...] | None = None
+
+    def add(self, values: _Doubles, error: _Doubles) -> None:
+        """Take in one run: float values, and the differences from them."""
+        if not values.size:
+            return
+        if self._shape is None:
+            self._shape = values.shape
+            for axis in _channel_axes(values.shape):
+                zeros = np.zeros(values.shape[axis])
+                self._sums[axis] = (zeros, zeros.copy(), zeros.copy())
+        for axis, (signal, noise, peak) in list(self._sums.items()):
+            if axis >= values.ndim or values.shape[axis] != len(signal):
+                del self._sums[axis]  # it numbers no channels
+                continue
+            others = tuple(other for other in range(values.ndim) if other != axis)
+            signal += np.square(values).sum(axis=others)
+            noise += np.square(error).sum(axis=others)
+            np.maximum(peak, np.abs(values).max(axis=others), out=peak)
+
+    def groups(self) -> tuple[Group, ...]:
+        """Groups along the axis on which they lie farthest apart; none if all channels are of one magnitude."""
+        best: tuple[float, tuple[Group, ...]] = (0.0, ())
+        for axis, (signal, noise, peak) in self._sums.items():
+            bounds = _bounds(peak, 0, len(peak))
+            if len(bounds) > 2:
+                apart = max(_separation(peak, 0, cut, len(peak)) for cut in bounds[1:-1])
+                found = tuple(
+                    Group(axis, a, b - 1, float(peak[a:b].max()), _decibels(signal[a:b].sum(), noise[a:b].sum()))
+                    for a, b in pairwise(bounds)
+                )
+                best = max(best, (apart, found), key=lambda item: item[0])
+        return best[1]
+
+
+def _channel_axes(shape: tuple[int, ...]) -> list[int]:
+    axes = {1: (), 2: (1,), 3: (1, 2), 4: (1,), 5: (1, 4)}.get(len(shape), ())
+    return [axis for axis in axes if 2 <= shape[axis] <= _MOST_CHANNELS]
+
+
+def _bounds(peak: _Doubles, start: int, end: int) -> list[int]:
+    """Where groups begin, and the end."""
+    cuts = range(start + 1, end)
+    best = max(cuts, key=lambda cut: _separation(peak, start, cut, end), default=None)
+    if best is None or _separation(peak, start, best, end) < _APART:
+        return [start, end]
+    return [*_bounds(peak, start, best)[:-1], *_bounds(peak, best, end)]
+
+
+def _separation(peak: _Doubles, start: int, cut: int, end: int) -> float:
+    """By what factor all channels on one side of a cut are above all on the other."""
+    left, right = peak[start:cut], peak[cut:end]
+    best = 0.0
+    for loud, soft in ((left, right), (right, left)):
+        least, most = float(loud.min()), float(soft.max())
+        if least >= _ABOVE_ONE:
+            best = max(best, least / most if most > 0.0 else math.inf)
+    return best
+
+
+def _decibels(signal: float, noise: float) -> float:
+    if noise == 0.0:
+        return math.inf
+    return 10.0 * math.log10(signal / noise) if signal > 0.0 else -math.inf

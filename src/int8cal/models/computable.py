@@ -1,0 +1,317 @@
+"""The part of a model that can be computed here; the rest comes back untouched.
+
+Exported detectors end in plug-ins of TensorRT, which run nowhere else, and some models hold loops, whose running time
+nobody can tell. Neither is computed: the *computable part* is the graph up to them, a plain model of standard operators
+whose outputs are the model's own, as far as they can be computed, and then the tensors that go into what cannot be.
+Ranges, placement and agreement see nothing but that part. In the end `Computable.reattach` puts the rest behind it.
+
+Plug-ins for which there is a kernel (`int8cal.models.kernels`) are the exception: their outputs are inputs of the
+computable part, and whoever runs it computes them by the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from int8cal.errors import UseError
+from int8cal.models import extras
+from int8cal.models.binding import Constants, InputBinding, bind_input
+from int8cal.models.graph import WEIGHTED_OPS, opset, raise_opset
+from int8cal.models.kernels import Kernel, kernel_of
+from int8cal.models.names import node_reads, rename_tensors, tensor_names, topological_sort, unique_name
+from int8cal.models.onnx_file import check_valid, foreign_operator, marked
+from int8cal.types import Layout
+
+_WEIGHTS_ARE_NO_INPUTS = 4  # the first version of the format in which they need not be listed as such
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A node that is no part of what is quantised, and stays as it is.
+
+    Attributes:
+        name: of the node; that of its first output where it has none.
+        operator: ``NMSDynamic_TRT``, ``mmdeploy::TRTBatchedNMS``, ``Loop``.
+        computed: whether it is computed for calibration, so that what stands behind it is quantised all the same.
+    """
+
+    name: str
+    operator: str
+    computed: bool = False
+
+
+@dataclass(frozen=True)
+class Computable:
+    """A model that was taken apart.
+
+    Attributes:
+        original: the whole model.
+        model: the computable part: an ``onnx.ModelProto`` that ONNX Runtime runs, all shapes that can be told filled
+            in. Its outputs are those of the model that can be computed, then what goes into the rest.
+        foreign: the nodes that are no part of it, in the order of the graph.
+        behind: names of the weighted nodes behind those that are not computed; they stay float.
+        kernels: what computes the plug-ins whose outputs are inputs of ``model``.
+    """
+
+    original: Any
+    model: Any
+    foreign: tuple[Foreign, ...] = ()
+    behind: tuple[str, ...] = ()
+    kernels: tuple[Kernel, ...] = ()
+
+    def bind(
+        self,
+        shape: Sequence[int],
+        *,
+        name: str | None = None,
+        layout: Layout | None = None,
+        constants: Constants | None = None,
+    ) -> InputBinding:
+        """How images get into the computable part, see `int8cal.models.binding.bind_input`."""
+        return bind_input(self.model, shape, name=name, layout=layout, constants=constants, kernels=self.kernels)
+
+    def reattach(self, changed: Any) -> Any:
+        """The whole model around a changed computable part: inputs, outputs and all that is not computed as before.
+
+        Args:
+            changed: made of ``model``, with inputs and outputs of the same names. May be of a higher operator set: what
+                stands behind the plug-ins is converted to it. Is changed itself.
+
+        Raises:
+            UseError: what stands behind the plug-ins cannot be converted.
+        """
+        if not self.foreign:
+            return changed
+        computed = {kernel.output for kernel in self.kernels}
+        whole = raise_opset(marked(self.original), opset(changed))
+        rest = [*_rest(whole, computed), *(node for node in whole.graph.node if computed.intersection(node.output))]
+        _make_room(changed.graph, self.model.graph, whole.graph, rest)
+        _replace(changed.graph.input, [value for value in changed.graph.input if value.name not in computed])
+        _bring_in(changed.graph, whole.graph, rest)
+        originals = {name: node for node in self.original.graph.node for name in node.output if name}
+        for node in rest:
+            foreign = foreign_operator(node) is not None
+            changed.graph.node.add().CopyFrom(originals[_title_output(node)] if foreign else node)
+        topological_sort(changed.graph)
+        _restore_outputs(changed.graph, self.original.graph)
+        present = {entry.domain for entry in changed.opset_import}
+        changed.opset_import.extend(entry for entry in self.original.opset_import if entry.domain not in present)
+        check_valid(changed)
+        return changed
+
+
+def computable(model: Any) -> Computable:
+    """Take a model apart.
+
+    Args:
+        model: as `int8cal.models.onnx_file.load_model` gave it; is kept, and not changed.
+
+    Raises:
+        UseError: no part of the model can be computed.
+    """
+    whole = extras.onnx().shape_inference.infer_shapes(marked(model), data_prop=True)
+    for flat in (False, True):
+        kernels = _kernels(whole, flat=flat)
+        part, rest = _front(whole, kernels)
+        if not kernels or _fits(part):
+            break
+    else:
+        kernels = ()
+        part, rest = _front(whole, kernels)
+    computed = {kernel.output for kernel in kernels}
+    foreign = tuple(
+        Foreign(_title(node), operator, not computed.isdisjoint(node.output))
+        for node in whole.graph.node
+        if (operator := foreign_operator(node)) is not None
+    )
+    if not part.graph.output:
+        raise UseError(
+            f"nothing of the model can be computed: all of it stands behind {foreign[0].operator} "
+            f"(node {foreign[0].name!r})",
+            hint="Export the model without that node.",
+        )
+    behind = tuple(_title(node) for node in rest if node.op_type in WEIGHTED_OPS and foreign_operator(node) is None)
+    return Computable(model, part, foreign, behind, kernels)
+
+
+def _kernels(whole: Any, *, flat: bool) -> tuple[Kernel, ...]:
+    """What computes plug-ins, as far as all that goes into them can be computed from the inputs of the model."""
+    weights = {tensor.name for tensor in whole.graph.initializer}
+    seeing = {value.name for value in whole.graph.input} - weights
+    behind: set[str] = set()
+    found = []
+    for node in whole.graph.node:
+        reads = set(node_reads(node))
+        kernel = None
+        if foreign_operator(node) is not None and reads <= seeing:
+            kernel = kernel_of(node, _title(node), flat=flat)
+        if kernel is not None:
+            found.append(kernel)
+        elif foreign_operator(node) is not None or not behind.isdisjoint(reads):
+            behind.update(node.output)
+            continue
+        if not seeing.isdisjoint(reads):
+            seeing.update(filter(None, node.output))
+    return tuple(found)
+
+
+def _fits(part: Any) -> bool:
+    """Whether what stands behind kernels takes what they give, by the number of its dimensions."""
+    try:
+        inferred = extras.onnx().shape_inference.infer_shapes(part, strict_mode=True, data_prop=True)
+    except extras.LibraryError:
+        return False
+    part.CopyFrom(inferred)
+    return True
+
+
+def _title(node: Any) -> str:
+    return str(node.name or _title_output(node) or node.op_type)
+
+
+def _title_output(node: Any) -> str:
+    return next(filter(None, node.output), "")
+
+
+def _rest(model: Any, computed: Container[str]) -> list[Any]:
+    """The nodes that are not computed, and all behind them, in the order of the graph.
+
+    Args:
+        model: see `int8cal.models.onnx_file.marked`.
+        computed: the tensors that kernels compute.
+    """
+    behind: set[str] = set()
+    rest = []
+    for node in model.graph.node:
+        foreign = foreign_operator(node) is not None and not any(name in computed for name in node.output)
+        if foreign or not behind.isdisjoint(node_reads(node)):
+            behind.update(filter(None, node.output))
+            rest.append(node)
+    return rest
+
+
+def _front(whole: Any, kernels: Sequence[Kernel]) -> tuple[Any, list[Any]]:
+    """The computable part of a model, and the nodes that are not in it, those of kernels apart."""
+    part = type(whole).FromString(whole.SerializeToString())
+    computed = {kernel.output for kernel in kernels}
+    rest = _rest(whole, computed)
+    if rest or kernels:
+        _cut(part, {name for node in rest for name in node.output}, [*_wanted(rest), *_inputs(kernels)], kernels)
+    return part, rest
+
+
+def _wanted(rest: Sequence[Any]) -> list[str]:
+    return [name for node in rest for name in node_reads(node)]
+
+
+def _inputs(kernels: Sequence[Kernel]) -> list[str]:
+    return [name for kernel in kernels for name in kernel.inputs]
+
+
+def _cut(model: Any, behind: set[str], wanted: Sequence[str], kernels: Sequence[Kernel]) -> None:
+    """Leave the computable part of a model.
+
+    Args:
+        model: is changed.
+        behind: the tensors that are not computed.
+        wanted: those that are to be outputs, if they are computed from inputs of the model.
+        kernels: what makes new inputs.
+    """
+    graph = model.graph
+    known = {value.name: value for value in (*graph.value_info, *graph.input)}
+    new = [_as_input(kernel, known) for kernel in kernels]
+    gone = behind | {kernel.output for kernel in kernels}
+    front = [node for node in graph.node if gone.isdisjoint(node.output)]
+    seeing = _seeing(graph, front, [value.name for value in new])
+    outputs = {output.name: output for output in graph.output if output.name not in gone}
+    for name in wanted:
+        if name in seeing and name not in outputs:
+            outputs[name] = known.get(name) or extras.onnx().ValueInfoProto(name=name)
+    _replace(graph.output, outputs.values())
+    _replace(graph.node, front)
+    weights = {tensor.name for tensor in graph.initializer}
+    _replace(graph.input, [*(value for value in graph.input if value.name not in weights), *new])
+    model.ir_version = max(model.ir_version, _WEIGHTS_ARE_NO_INPUTS)
+    _replace(graph.value_info, [v for v in graph.value_info if v.name not in outputs and v.name not in gone])
+    read = {name for node in front for name in node_reads(node)} | outputs.keys()
+    _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])
+    imports = {node.domain for node in front} | {"", "ai.onnx"}
+    _replace(model.opset_import, [entry for entry in model.opset_import if entry.domain in imports])
+
+
+def _as_input(kernel: Kernel, known: Mapping[str, Any]) -> Any:
+    """What a kernel gives, as an input of the computable part."""
+    helper, dims = extras.onnx().helper, list(kernel.dims)
+    features = known.get(kernel.inputs[0])
+    if not kernel.chooses and features is not None and len(features.type.tensor_type.shape.dim) == 4:
+        dims[-3] = features.type.tensor_type.shape.dim[1].dim_value or None
+    return helper.make_tensor_value_info(kernel.output, extras.onnx().TensorProto.FLOAT, dims)
+
+
+def _seeing(graph: Any, nodes: Iterable[Any], more: Iterable[str]) -> set[str]:
+    """Names of the tensors that nodes compute from the inputs of a graph and ``more``: no constants."""
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = {value.name for value in graph.input} - weights | set(more)
+    seeing = set(inputs)
+    for node in nodes:
+        if not seeing.isdisjoint(node_reads(node)):
+            seeing.update(filter(None, node.output))
+    return seeing - inputs
+
+
+def _replace(field: Any, values: Iterable[Any]) -> None:
+    copies = [type(value).FromString(value.SerializeToString()) for value in values]
+    del field[:]
+    field.extend(copies)
+
+
+def _make_room(changed: Any, part: Any, whole: Any, rest: Sequence[Any]) -> None:
+    """Rename tensors and nodes of a changed part whose names others have that are about to come back."""
+    names, own = tensor_names(whole), tensor_names(part)
+    constants = {tensor.name: tensor for tensor in whole.initializer}
+    read = {name for node in rest for name in node_reads(node)}
+    clash = {
+        tensor.name
+        for tensor in changed.initializer
+        if tensor.name in read and tensor.name in constants and tensor != constants[tensor.name]
+    }
+    present = tensor_names(changed)
+    clash |= {name for name in present if name in names and name not in own}
+    taken = names | present
+    rename_tensors(changed, {name: unique_name(name, taken) for name in sorted(clash)})
+    titles = {node.name for node in rest if node.name}
+    taken = titles | {node.name for node in changed.node}
+    for node in changed.node:
+        if node.name in titles:
+            node.name = unique_name(node.name, taken)
+
+
+def _bring_in(changed: Any, whole: Any, rest: Sequence[Any]) -> None:
+    """Add the constants that the rest reads, with the nodes that make them, as far as the changed part lacks them."""
+    present = {value.name for value in (*changed.input, *changed.initializer)}
+    present.update(name for node in (*changed.node, *rest) for name in node.output)
+    constants = {tensor.name: tensor for tensor in whole.initializer}
+    makers = {name: node for node in whole.node for name in node.output if name}
+    missing = [name for node in rest for name in node_reads(node)]
+    while missing:
+        name = missing.pop()
+        if name in present:
+            continue
+        present.add(name)
+        if name in constants:
+            changed.initializer.add().CopyFrom(constants[name])
+        else:
+            node = makers[name]
+            changed.node.add().CopyFrom(node)
+            present.update(node.output)
+            missing.extend(node_reads(node))
+
+
+def _restore_outputs(changed: Any, original: Any) -> None:
+    """The outputs of the original in its order; those of the computable part with the shapes that were filled in."""
+    filled = {output.name: output for output in changed.output}
+    names = {output.name for output in original.output}
+    changed.value_info.extend(output for output in changed.output if output.name not in names)
+    _replace(changed.output, [filled.get(output.name, output) for output in original.output])

@@ -1,0 +1,422 @@
+"""Which tensors of a model become INT8: the policy, as a table of rules with their reasons (`RULES`, at the end).
+
+Two engines want two forms. **TensorRT** fuses what follows a weighted layer into it, so Q/DQ stands on the inputs of
+layers only. **ONNX Runtime** (and OpenVINO) runs a layer in INT8 only between a DequantizeLinear and a QuantizeLinear,
+so there the outputs of layers have Q/DQ, too. What is named by ``--exclude`` reads no DequantizeLinear in either.
+
+Sources: NVIDIA's *Explicit quantization* chapter; ``add_custom_qdq_cases.md`` of NVIDIA/TensorRT (one input of a
+residual Add); the placement of NVIDIA ModelOpt 0.47 on the same graphs.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from int8cal.errors import UseError
+from int8cal.models.graph import WEIGHTED_OPS
+from int8cal.models.wiring import Wiring
+
+Target: TypeAlias = Literal["tensorrt", "onnxruntime"]
+
+_LEAST_CHANNELS = 16  # below, Tensor Cores gain nothing
+_GROUPED_STEP = 8  # grouped convolutions have INT8 kernels for multiples of this many channels …
+_GROUPED_KERNEL = 3  # … and kernels from this size on
+_ORT_LAYERS = frozenset({"Conv", "Gemm", "MatMul"})  # ONNX Runtime has no INT8 ConvTranspose
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where Q/DQ stands.
+
+    Attributes:
+        target: the engine that the placement is for.
+        reads: INT8 node → positions of the inputs that it reads from a DequantizeLinear; weights are not listed.
+        layers: those of the INT8 nodes that have weights, in the order of the graph.
+        shared: sets of tensors that must have one scale.
+        floated: quantisable layers that stay float → the rule that decided so.
+        did: rule → names of the nodes that it found, in the order of `RULES`.
+    """
+
+    target: Target
+    reads: Mapping[str, tuple[int, ...]]
+    layers: tuple[str, ...]
+    shared: tuple[frozenset[str], ...]
+    floated: Mapping[str, str]
+    did: Mapping[str, tuple[str, ...]]
+
+    def tensors(self, model: Any) -> list[str]:
+        """The activations that get Q/DQ, in the order in which they are read first."""
+        found: dict[str, None] = {}
+        for node in model.graph.node:
+            found.update(dict.fromkeys(node.input[position] for position in self.reads.get(node.name, ())))
+        return list(found)
+
+    def with_shared_scales(self, amax: Mapping[str, float]) -> dict[str, float]:
+        """Thresholds in which tensors that must have one scale have the widest of theirs."""
+        result = dict(amax)
+        for group in self.shared:
+            widest = max((amax[name] for name in group if name in amax), default=0.0)
+            result.update((name, widest) for name in group if name in amax)
+        return result
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of the policy.
+
+    Attributes:
+        name: in reports.
+        says: what becomes INT8 or stays float.
+        reason: why.
+        apply: does it; gives the names of the nodes concerned.
+        targets: the engines that it is for.
+    """
+
+    name: str
+    says: str
+    reason: str
+    apply: Callable[[_Draft], Iterable[str]]
+    targets: tuple[Target, ...] = ("tensorrt", "onnxruntime")
+
+
+@dataclass
+class _Draft:
+    """A placement in the making."""
+
+    wiring: Wiring
+    exclude: Sequence[str]
+    target: Target
+    reads: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    layer_names: set[str] = field(default_factory=set)
+    floated: dict[str, str] = field(default_factory=dict)
+    shared: list[frozenset[str]] = field(default_factory=list)
+
+    def layers(self) -> list[Any]:
+        """The layers that are INT8 as far as the rules have come."""
+        return [node for node in self.wiring.nodes if self.is_layer(node)]
+
+    def is_layer(self, node: Any) -> bool:
+        return node.name in self.layer_names
+
+    def is_excluded(self, node: Any) -> bool:
+        return any(fnmatch.fnmatchcase(node.name, pattern) for pattern in self.exclude)
+
+    def leave(self, rule: str, nodes: Sequence[Any]) -> list[str]:
+        """Make layers float again."""
+        for node in nodes:
+            self.layer_names.remove(node.name)
+            del self.reads[node.name]
+            self.floated[node.name] = rule
+        return [node.name for node in nodes]
+
+
+def place(model: Any, wiring: Wiring, exclude: Sequence[str] = (), target: Target = "tensorrt") -> Placement:
+    """Apply the rules to a model.
+
+    Args:
+        model: as `int8cal.models.graph.prepare` gave it.
+        wiring: of that model.
+        exclude: node names or shell patterns (``*/head/*``) that stay float.
+        target: the engine that runs the result.
+
+    Raises:
+        UseError: a pattern fits no node, or no layer is left to quantise.
+    """
+    draft = _Draft(wiring, exclude, target)
+    did = {rule.name: tuple(rule.apply(draft)) for rule in RULES if target in rule.targets}
+    layers = tuple(node.name for node in draft.layers())
+    if not layers:
+        raise _nothing_left(draft)
+    return Placement(target, draft.reads, layers, _merged(draft.shared), draft.floated, did)
+
+
+def _nothing_left(draft: _Draft) -> UseError:
+    why = sorted(set(draft.floated.values()))
+    if not why:
+        return UseError(
+            f"there is nothing to quantise: no {', '.join(WEIGHTED_OPS)} with constant float weights is left",
+            hint="Give a float32 model that holds its weights.",
+        )
+    said = {rule.name: rule.says for rule in RULES}
+    return UseError(
+        f"there is nothing to quantise: all {len(draft.floated)} layers with weights stay float "
+        f"({'; '.join(said[name] for name in why)})",
+        hint="Exclude fewer nodes, or run the float model in FP16: INT8 gains nothing here.",
+    )
+
+
+def _merged(groups: Sequence[frozenset[str]]) -> tuple[frozenset[str], ...]:
+    """Sets of tensors, those that have a tensor in common made one."""
+    merged: list[frozenset[str]] = []
+    for group in groups:
+        touching = [other for other in merged if other & group]
+        merged = [other for other in merged if not other & group]
+        merged.append(group.union(*touching))
+    return tuple(merged)
+
+
+# --- layers -----------------------------------------------------------------------------------------------------------
+
+
+def _layers(draft: _Draft) -> list[str]:
+    found = [node for node in draft.wiring.nodes if draft.wiring.has_constant_weight(node)]
+    draft.reads.update((node.name, (0,)) for node in found)
+    draft.layer_names.update(draft.reads)
+    return [node.name for node in found]
+
+
+def _excluded(draft: _Draft) -> list[str]:
+    for pattern in draft.exclude:
+        if not any(fnmatch.fnmatchcase(node.name, pattern) for node in draft.wiring.nodes):
+            names = ", ".join(node.name for node in draft.layers()[:5])
+            raise UseError(f"no node fits the exclusion {pattern!r}", hint=f"Nodes are named like: {names}.")
+    return draft.leave("excluded", [node for node in draft.layers() if draft.is_excluded(node)])
+
+
+def _one_row(draft: _Draft) -> list[str]:
+    products = [node for node in draft.layers() if node.op_type in ("Gemm", "MatMul")]
+    return draft.leave("one_row", [node for node in products if draft.wiring.rows_of_one_image(node.input[0]) == 1])
+
+
+def _few_channels(draft: _Draft) -> list[str]:
+    convolutions = [node for node in draft.layers() if node.op_type in ("Conv", "ConvTranspose")]
+    return draft.leave("few_channels", [node for node in convolutions if _is_thin(draft.wiring, node)])
+
+
+def _is_thin(wiring: Wiring, node: Any) -> bool:
+    dims = wiring.constant_dims[node.input[1]]
+    groups = wiring.groups(node)
+    inputs, outputs = (dims[1], dims[0]) if node.op_type == "Conv" else (dims[0] // groups, dims[1] * groups)
+    if min(inputs, outputs) >= _LEAST_CHANNELS:
+        return False
+    if groups > 1:
+        return outputs % _GROUPED_STEP != 0 or min(dims[2:], default=0) < _GROUPED_KERNEL
+    return wiring.layers_before(node.input[0]) > 0
+
+
+def _not_in_onnxruntime(draft: _Draft) -> list[str]:
+    return draft.leave("no_kernel", [node for node in draft.layers() if node.op_type not in _ORT_LAYERS])
+
+
+# --- residual additions -----------------------------------------------------------------------------------------------
+
+
+def _residual(draft: _Draft) -> list[str]:
+    wiring, found = draft.wiring, []
+    for node in wiring.nodes:
+        if not _is_sum(draft, node) or not wiring.leads_to(node.output[0], draft.is_layer):
+            continue
+        fused = _fused_input(draft, node)
+        if fused is None:
+            continue
+        draft.reads[node.name] = (1 - fused,)
+        found.append(node.name)
+    return found
+
+
+def _is_sum(draft: _Draft, node: Any) -> bool:
+    """Whether a node adds two tensors of one shape, both computed from the image."""
+    wiring = draft.wiring
+    if node.op_type != "Add" or draft.is_excluded(node) or not all(name in wiring.floats for name in node.input):
+        return False
+    if not all(wiring.sees_image(name) for name in node.input) or node.input[0] == node.input[1]:
+        return False
+    first, second = (wiring.shapes.get(name) for name in node.input)
+    return first is None or second is None or first == second
+
+
+def _fused_input(draft: _Draft, node: Any) -> int | None:
+    """The input whose layer the addition is fused with, and which therefore has no Q/DQ; None: it is not residual."""
+    wiring = draft.wiring
+    fusible = []
+    for position in (0, 1):
+        layer = wiring.layer_of(node.input[position])
+        other = node.input[1 - position]
+        if layer is not None and draft.is_layer(layer) and not wiring.comes_after(other, layer):
+            fusible.append(position)
+    if len(fusible) < 2:
+        return fusible[0] if fusible else None
+    own = [wiring.layers_only_in(node.input[position], node.input[1 - position]) for position in (0, 1)]
+    return 1 if own[1] > own[0] else 0
+
+
+# --- what INT8 passes through -----------------------------------------------------------------------------------------
+
+_ONE_SCALE = frozenset({"Concat", "MaxPool"})  # and nearest Resize: values are moved or chosen, never computed
+
+
+def _pass_through(draft: _Draft) -> list[str]:
+    wiring = draft.wiring
+    return _let_through(draft, lambda node: wiring.data_inputs(node) or wiring.gated_inputs(node))
+
+
+def _let_through(draft: _Draft, inputs_of: Callable[[Any], tuple[int, ...]]) -> list[str]:
+    """Make nodes INT8 that stand between INT8 nodes; ``inputs_of`` gives their data inputs, () for all others."""
+    wiring = draft.wiring
+    candidates = {
+        node.name: inputs
+        for node in wiring.nodes
+        if node.name not in draft.reads
+        and not draft.is_excluded(node)
+        and (inputs := inputs_of(node))
+        and all(node.input[position] in wiring.floats for position in inputs)
+    }
+    before = _after_int8(draft, candidates)
+    after = _before_int8(draft, candidates)
+    found = [
+        node
+        for node in wiring.nodes
+        if node.name in candidates
+        and node.output[0] in after
+        and all(node.input[position] in before for position in _must_be_int8(node, candidates[node.name]))
+    ]
+    for node in found:
+        draft.reads[node.name] = candidates[node.name]
+        if node.op_type in _ONE_SCALE or wiring.is_nearest(node):
+            draft.shared.append(frozenset([*(node.input[at] for at in candidates[node.name]), node.output[0]]))
+    return [node.name for node in found]
+
+
+def _must_be_int8(node: Any, inputs: tuple[int, ...]) -> tuple[int, ...]:
+    """All data inputs; of a squeeze-excite product, the picture (its gate may be computed in float)."""
+    return inputs if node.op_type != "Mul" else inputs[:1]
+
+
+def _after_int8(draft: _Draft, candidates: Mapping[str, tuple[int, ...]]) -> set[str]:
+    """Tensors that INT8 nodes make, through element-wise operations, moves of data and nodes that may be INT8."""
+    wiring, found = draft.wiring, set[str]()
+    for node in wiring.nodes:
+        if node.name in draft.reads:
+            is_int8 = True
+        elif node.name in candidates:
+            is_int8 = all(node.input[at] in found for at in _must_be_int8(node, candidates[node.name]))
+        else:
+            source = wiring.pointwise_of(node) or wiring.moved_by(node)
+            is_int8 = source in found
+        if is_int8:
+            found.update(node.output)
+    return found
+
+
+def _before_int8(draft: _Draft, candidates: Mapping[str, tuple[int, ...]]) -> set[str]:
+    """Tensors that INT8 nodes read, directly or through moves of data and nodes that may be INT8."""
+    wiring, found = draft.wiring, set[str]()
+    for node in reversed(wiring.nodes):
+        if node.name in draft.reads:
+            found.update(node.input[position] for position in draft.reads[node.name])
+        elif found.intersection(node.output):
+            if node.name in candidates:
+                found.update(node.input[position] for position in candidates[node.name])
+            elif moved := wiring.moved_by(node):
+                found.add(moved)
+    return found
+
+
+# --- ONNX Runtime -----------------------------------------------------------------------------------------------------
+
+_ORT_KERNELS = frozenset({"Add", "Mul", "Sigmoid", "LeakyRelu"})
+
+
+def _elementwise(draft: _Draft) -> list[str]:
+    wiring = draft.wiring
+
+    def inputs(node: Any) -> tuple[int, ...]:
+        if node.op_type in _ORT_KERNELS and all(
+            name in wiring.floats and name not in wiring.constant_dims for name in node.input
+        ):
+            return tuple(range(len(node.input)))
+        return wiring.data_inputs(node)
+
+    return _let_through(draft, inputs)
+
+
+def _outputs(draft: _Draft) -> list[str]:
+    """Everybody but excluded nodes reads what an INT8 convolution or one of its neighbours gives from its Q/DQ."""
+    wiring = draft.wiring
+    quantized = {node.input[at] for node in wiring.nodes if node.name in draft.reads for at in draft.reads[node.name]}
+    found = []
+    for node in wiring.nodes:
+        if draft.is_layer(node) and node.op_type == "Conv":
+            tensor = wiring.after_relu(node.output[0])
+            if tensor not in wiring.outputs:
+                quantized.add(tensor)
+                found.append(node.name)
+    for node in wiring.nodes:
+        at = tuple(position for position, name in enumerate(node.input) if name in quantized)
+        if at and not draft.is_excluded(node):
+            draft.reads[node.name] = at
+    return found
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "layers",
+        "convolutions and matrix products with constant float32 weights are INT8: weight and input",
+        "there the arithmetic is; products of two activations (attention) lose too much",
+        _layers,
+    ),
+    Rule(
+        "excluded",
+        "nodes named by --exclude stay float",
+        "the user says so: they read no DequantizeLinear and keep their float weights",
+        _excluded,
+    ),
+    Rule(
+        "one_row",
+        "matrix products with one row for each image stay float",
+        "a product of a vector and a matrix has no use for Tensor Cores; it is bound by memory, and classifiers end so",
+        _one_row,
+        ("tensorrt",),
+    ),
+    Rule(
+        "few_channels",
+        f"convolutions with fewer than {_LEAST_CHANNELS} channels stay float, but for the first; grouped ones are INT8 "
+        f"if their outputs are a multiple of {_GROUPED_STEP} and their kernels at least {_GROUPED_KERNEL} wide",
+        "Tensor Cores gain nothing there, and the outputs of detectors lose most",
+        _few_channels,
+        ("tensorrt",),
+    ),
+    Rule(
+        "no_kernel",
+        "transposed convolutions stay float",
+        "ONNX Runtime has no INT8 kernel for them",
+        _not_in_onnxruntime,
+        ("onnxruntime",),
+    ),
+    Rule(
+        "residual",
+        "a residual Add reads one of its inputs from Q/DQ: the one that is not the output of a layer before it, or is "
+        "that of the branch with fewer layers",
+        "so TensorRT fuses convolution and addition. Sums that lead to no layer (coordinates, gates, streams of "
+        "LayerNorm) or are not of a layer's output (position embeddings) stay float: they need the precision",
+        _residual,
+        ("tensorrt",),
+    ),
+    Rule(
+        "pass_through",
+        "pooling, Concat, Resize and the product of a picture and its channels' gates (squeeze-excite) are INT8 where "
+        "INT8 comes in and goes out; with one scale where values are only moved",
+        "else data would go to float and back between two INT8 layers; INT8 moves a quarter of the bytes",
+        _pass_through,
+        ("tensorrt",),
+    ),
+    Rule(
+        "elementwise",
+        "sums, products, activations, pooling, Concat and Resize between INT8 nodes are INT8",
+        "ONNX Runtime has kernels for them that take and give INT8",
+        _elementwise,
+        ("onnxruntime",),
+    ),
+    Rule(
+        "outputs",
+        "outputs of INT8 convolutions have Q/DQ, behind a ReLU; but not the outputs of the model",
+        "ONNX Runtime runs a convolution in INT8 only between DequantizeLinear and QuantizeLinear",
+        _outputs,
+        ("onnxruntime",),
+    ),
+)
+"""The policy. Rules are applied in this order; inputs of softmax and outputs of the model never have Q/DQ, because no
+rule makes those who read them INT8."""

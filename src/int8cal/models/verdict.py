@@ -1,0 +1,77 @@
+"""Is an INT8 model any good? A verdict in one word, and what to try.
+
+The rule, by the SQNR of the worst output (or group of its channels, see `int8cal.models.channels`):
+
+* ``good``: at least 15 dB. Task accuracy was within about a point of the float model's wherever we could measure it.
+* ``look``: 10 to 15 dB. Usually usable, sometimes points are lost: measure the task's own accuracy.
+* ``poor``: below 10 dB, or values that are not finite. Detections are lost or moved.
+
+Of a classifier, the share of images with the same class in both models counts, too: ``good`` from 95 %, ``poor``
+below 80 %. Outputs that are whole numbers are judged only where there are no others, by their share of equal values:
+``good`` from 98 %, ``poor`` below 90 %.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from int8cal.models.agreement import Agreement, TensorAgreement
+
+Level: TypeAlias = Literal["good", "look", "poor"]
+_ORDER: tuple[Level, ...] = ("poor", "look", "good")
+
+GOOD_DB, POOR_DB = 15.0, 10.0
+_GOOD_TOP1, _POOR_TOP1 = 0.95, 0.80
+_GOOD_EQUAL, _POOR_EQUAL = 0.98, 0.90
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an agreement means.
+
+    Attributes:
+        level: see the module.
+        output: the output that decides; None when there is none to judge.
+        reason: the figure that decides, in words.
+    """
+
+    level: Level
+    output: str | None
+    reason: str
+
+
+def judge(agreement: Agreement) -> Verdict:
+    """The verdict on a model by its agreement with the float model."""
+    judged = [output for output in agreement.outputs if not output.whole] or list(agreement.outputs)
+    if not judged:
+        return Verdict("poor", None, "no output could be compared")
+    return min((_of(output) for output in judged), key=lambda item: (_ORDER.index(item[0].level), item[1]))[0]
+
+
+def _of(output: TensorAgreement) -> tuple[Verdict, float]:
+    """The verdict by one output, and a figure to sort equal ones by."""
+    if not output.finite:
+        return Verdict("poor", output.name, "it takes infinite or undefined values"), -math.inf
+    if output.whole:
+        level = _level(output.equal, _GOOD_EQUAL, _POOR_EQUAL)
+        return Verdict(level, output.name, f"{output.equal:.1%} of its values are equal"), output.equal
+    found = [(_level(output.worst_db, GOOD_DB, POOR_DB), _decibels(output))]
+    if output.top1 is not None:
+        found.append(
+            (_level(output.top1, _GOOD_TOP1, _POOR_TOP1), f"the same class on {output.top1:.1%} of the images")
+        )
+    level, reason = min(found, key=lambda item: _ORDER.index(item[0]))
+    return Verdict(level, output.name, reason), output.worst_db
+
+
+def _level(value: float, good: float, poor: float) -> Level:
+    return "good" if value >= good else "look" if value >= poor else "poor"
+
+
+def _decibels(output: TensorAgreement) -> str:
+    if output.identical:
+        return "identical"
+    worst = min(output.groups, key=lambda group: group.sqnr_db, default=None)
+    return f"{output.worst_db:.1f} dB" + (f" in {worst.text}" if worst else "")

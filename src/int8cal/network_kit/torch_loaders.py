@@ -1,0 +1,386 @@
+"""What the PyTorch networks of TAO 5 to 7 have in common: splits and orders, images to tensors, COCO data sets, roles.
+
+Their calibration data are what NVIDIA's own evaluation loader feeds the network, split for split and bit for bit. The
+training list gets the evaluation's transform: calibration wants images that the network learned from, without crops.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from int8cal.errors import DataError, ImageError, MissingDataError, SpecError
+from int8cal.images.limits import output_problem
+from int8cal.images.pictures import size_of
+from int8cal.images.pillow import PillowMode, open_converted, upright_size
+from int8cal.io.safe_text import short_repr
+from int8cal.network_kit.network import Arithmetic, LabelledObject
+from int8cal.network_kit.path_roles import BASE_MODEL, ENGINE, RESULT, TRAINING, VALIDATION, WRITTEN
+from int8cal.preprocess.torchvision import normalised
+from int8cal.samples.coco import matching_files, read_boxes, read_coco
+from int8cal.samples.encoded import read_encoded, sample_place
+from int8cal.samples.hdf5_frames import SCHEME, frame_of
+from int8cal.samples.paths import path_text
+from int8cal.samples.samples import Dataset, Sample, Source
+from int8cal.samples.torch_listings import Listing, detection_folder
+from int8cal.spec.document import SpecDocument
+from int8cal.types import ImageCHW_f32, Message, Size, ValueTables_f32
+
+SPLITS: Final = ("train", "val", "test", "infer", "calibration")
+LISTED_SPLITS: Final = frozenset({"val", "test", "infer", "query"})
+"""Splits that keep the order of the reference's listing; the others are shuffled with a seed."""
+
+EVIDENCE: Final = "bit-exact (TAO 7.0.1)"
+EPOCHS_FIELD: Final = "train.num_epochs"
+
+_CALIBRATION = "gen_trt_engine.tensorrt.calibration"
+_NPY = b"\x93NUMPY"
+
+
+# --- what the spec says of batches ------------------------------------------------------------------------------------
+
+
+def batch_size(message: Message) -> int:
+    """``cal_batch_size`` where the spec has it; else 1, so that no image is left over."""
+    name = f"{_CALIBRATION}.cal_batch_size"
+    return max(1, message.value(name)) if message.written(name) else 1
+
+
+def spec_batches(message: Message) -> int | None:
+    """``cal_batches`` where the spec has it."""
+    name = f"{_CALIBRATION}.cal_batches"
+    return max(1, message.value(name)) if message.written(name) else None
+
+
+# --- checks of values -------------------------------------------------------------------------------------------------
+
+
+def checked_size(spec: SpecDocument, height: Any, width: Any, name: str) -> Size:
+    """A size of results.
+
+    Raises:
+        SpecError: it has no pixels, or too many.
+    """
+    if not all(isinstance(side, int) and side > 0 for side in (height, width)):
+        message = f"{name} gives {height} × {width} pixels (height × width); height and width must be > 0"
+        raise SpecError(message, where=spec.where(name), hint="Set it to what the network was trained with.")
+    if problem := output_problem(Size(height, width)):
+        raise SpecError(problem, where=spec.where(name), hint=f"Make {name} smaller.")
+    return Size(height, width)
+
+
+def checked_values(spec: SpecDocument, mean_name: str, std_name: str) -> tuple[ValueTables_f32, dict[str, Any]]:
+    """Values of the pixel levels of RGB images for a mean and a deviation of the spec, and the facts for the record.
+
+    Raises:
+        SpecError: a number is missing or too many, or the deviation is zero.
+    """
+    mean, std = spec.message.value(mean_name), spec.message.value(std_name)
+    try:
+        values = normalised(mean, std, 3)
+    except (ValueError, TypeError) as error:
+        name = std_name if str(error).startswith("std") else mean_name
+        raise SpecError(f"{name}: {error}", where=spec.where(name), hint="Give three numbers, or one.") from None
+    if not np.isfinite(values).all():
+        raise SpecError(f"{mean_name} and {std_name} make values that are not finite", where=spec.where(mean_name))
+    facts: dict[str, Any] = {"mean": [255 * one for one in mean], "scale": [1 / (255 * one) for one in std]}
+    return values, {"channel_order": "RGB", **(facts if min(std) > 0 else {})}
+
+
+def require_value(spec: SpecDocument, name: str, allowed: str) -> None:
+    """Refuse the name of a data set class that the reference does not have.
+
+    Raises:
+        SpecError: it is another one.
+    """
+    value = spec.message.value(name)
+    if value != allowed:
+        raise SpecError(f"{name} is {short_repr(value)}", where=spec.where(name), hint=f"It can be {allowed} only.")
+
+
+def export_size_note(spec: SpecDocument, evaluated: Size, name: str) -> Iterator[str]:
+    """A note where the exported model's input has another size than the evaluation."""
+    exported = Size(spec.message.value("export.input_height"), spec.message.value("export.input_width"))
+    written = any(spec.written(f"export.input_{side}") for side in ("height", "width"))
+    if written and exported != evaluated:
+        yield (
+            f"{spec.where('export.input_height')}: the exported model's input is {exported.height} × {exported.width}, "
+            f"but {name} makes the evaluation feed {evaluated.height} × {evaluated.width}, and so the calibration data"
+        )
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def decoder(mode: PillowMode, *, upright: bool) -> Callable[[bytes, Sample], Image.Image]:
+    """Encoded image → Pillow image of a mode; frames of HDF5 files, which are BGR, included."""
+
+    def decode(encoded: bytes, sample: Sample) -> Image.Image:
+        if sample.member and encoded.startswith(_NPY):
+            return _frame(encoded, mode)
+        return open_converted(encoded, mode, sample_place(sample), upright=upright)
+
+    return decode
+
+
+def _frame(encoded: bytes, mode: PillowMode) -> Image.Image:
+    pixels = np.load(io.BytesIO(encoded), allow_pickle=False)
+    if pixels.ndim == 3:
+        pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels[:, :, 2::-1])
+    return Image.fromarray(pixels).convert(mode)
+
+
+def sample_size(sample: Sample) -> Size:
+    """Height and width of an image once it is turned upright, by its file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    encoded = read_encoded(sample)
+    if sample.member and encoded.startswith(_NPY):
+        return size_of(_frame(encoded, "RGB"))
+    return upright_size(encoded, sample_place(sample))
+
+
+def unreadable_aspect(size: Size) -> ImageError:
+    """The error of an image so narrow that nothing is left of its short side."""
+    return ImageError(
+        f"{size.width}×{size.height} pixels: the short side would have none when the long one fits",
+        hint="Leave the image out.",
+    )
+
+
+def image_arithmetic(
+    name: str,
+    decode: Callable[[bytes, Sample], Image.Image],
+    to_tensor: Callable[[Image.Image], ImageCHW_f32],
+    shape: tuple[int, int, int] | Callable[[Size], tuple[int, int, int]],
+    options: Mapping[str, Any],
+    same_shape: str = "",
+) -> Arithmetic:
+    """An arithmetic of Pillow images.
+
+    Args:
+        name: of the arithmetic.
+        decode: see `decoder`.
+        to_tensor: image → network input.
+        shape: of every result, or of that of an image of a size.
+        options: see `int8cal.network_kit.network.Arithmetic`.
+        same_shape: likewise.
+    """
+
+    def result_shape(sample: Sample) -> tuple[int, int, int]:
+        return shape if isinstance(shape, tuple) else shape(sample_size(sample))
+
+    return Arithmetic(
+        name=name,
+        evidence=EVIDENCE,
+        decode=decode,
+        to_tensor=lambda picture, sample: to_tensor(picture),
+        shape=result_shape,
+        options={"channels": shape[0] if isinstance(shape, tuple) else 3, **options},
+        size=size_of,
+        same_shape=same_shape,
+    )
+
+
+# --- data sets --------------------------------------------------------------------------------------------------------
+
+
+def dataset_of(split: str, listings: Sequence[Listing], notes: Iterable[str] = ()) -> Dataset:
+    """The data set of some listings, their notes put together."""
+    others = sum(listing.others for listing in listings)
+    return Dataset(
+        split,
+        tuple(listing.source for listing in listings),
+        counts={"files of other kinds": others} if others else {},
+        warnings=(*notes, *(note for listing in listings for note in listing.notes)),
+    )
+
+
+def given(spec: SpecDocument, name: str, split: str) -> Any:
+    """A value that a split needs.
+
+    Raises:
+        DataError: the spec does not give it.
+    """
+    value = spec.message.value(name)
+    if value in (None, "", [], {}):
+        raise DataError(
+            f"{name} must be given for the split {split}",
+            where=spec.where(name),
+            hint=f"Add {name} to the spec, or take another --split.",
+        )
+    return value
+
+
+def expanded(root: str, path: str) -> str:
+    """A path of the spec, its ``~`` resolved, joined to the folder that relative ones start from."""
+    return os.path.join(root, os.path.expanduser(path))
+
+
+def source_entry(spec: SpecDocument, source: Mapping[str, Any], key: str, name: str) -> str:
+    """A value of a data source.
+
+    Raises:
+        DataError: it is not there, or no single text.
+    """
+    value = source.get(key)
+    if not isinstance(value, str) or value == "???":
+        raise DataError(
+            f"{name} has no {key}",
+            where=spec.where(name),
+            hint=f"It needs image_dir and json_file; it has: {', '.join(map(str, source)) or 'nothing'}.",
+        )
+    return value
+
+
+def is_serialized(spec: SpecDocument, split: str) -> bool:
+    """Whether the reference reads a split by its serialized data set, which takes patterns and needs sizes."""
+    return split == "train" and spec.message.value("dataset.dataset_type") == "serialized"
+
+
+def detection_listings(spec: SpecDocument, split: str, root: str, *, patterns: bool) -> Iterator[Listing]:
+    """The images of a detector's split, source by source.
+
+    Args:
+        spec: with ``dataset.<split>_data_sources``, a mapping or a list of such.
+        split: which.
+        root: where relative paths start from.
+        patterns: ``json_file`` may be a pattern without a suffix, each file of which is a source.
+
+    Raises:
+        DataError: the split is not given, or cannot be read.
+    """
+    name = f"dataset.{'quant_calibration' if split == 'calibration' else split}_data_sources"
+    value = given(spec, name, split)
+    if split == "infer":
+        folders = value.get("image_dir")
+        for index, folder in enumerate(folders if isinstance(folders, list) else [folders]):
+            if not isinstance(folder, str):
+                raise DataError(f"{name} has no image_dir", where=spec.where(name), hint="Name a folder of images.")
+            yield detection_folder(index, os.path.join(root, folder))
+        return
+    index = 0
+    for position, source in enumerate(value if isinstance(value, list) else [value]):
+        place = f"{name}[{position}]" if isinstance(value, list) else name
+        json_file = source_entry(spec, source, "json_file", place)
+        for file in matching_files(os.path.join(root, json_file)) if patterns and json_file else [json_file]:
+            yield _coco_listing(index, source.get("image_dir") or "", file, root, sized=is_serialized(spec, split))
+            index += 1
+
+
+def _coco_listing(index: int, image_dir: str, json_file: str, root: str, *, sized: bool) -> Listing:
+    """The images of an annotation file, by their ids; ``sized``: the reference needs width and height of each."""
+    if not json_file:
+        raise MissingDataError(
+            "json_file is empty", where=path_text(image_dir), hint="Name the annotations.", filename=""
+        )
+    folder = os.path.join(root, image_dir)
+    found = read_coco(os.path.join(root, json_file))
+    where = path_text(json_file)
+    notes = []
+    if found.doubles:
+        notes.append(
+            f"{where}: {found.doubles} images have the id of a later one and are left out, as in NVIDIA's loader"
+        )
+    if found.images and "categories" not in found.sections:
+        notes.append(f"{where}: it has no categories; NVIDIA's loader would stop, which needs them")
+    if sized and not all(image.sized for image in found.images):
+        notes.append(f"{where}: images without width and height; NVIDIA's serialized training list would stop there")
+    samples = tuple(_coco_sample(index, folder, image.file_name) for image in found.images)
+    return Listing(Source(index, json_file, samples), tuple(notes))
+
+
+def _coco_sample(index: int, folder: str, file_name: str) -> Sample:
+    if file_name.startswith(SCHEME):
+        file, frame = frame_of(file_name)
+        return Sample(index, file_name, os.path.join(folder, file), member=frame)
+    return Sample(index, file_name, os.path.join(folder, file_name))
+
+
+def coco_objects(spec: SpecDocument, sample: Sample) -> list[LabelledObject] | None:
+    """The boxes of an image in the annotations that its split reads; None when none of them name it."""
+    for json_file in _annotation_files(spec):
+        try:
+            boxes = _boxes(json_file, os.stat(json_file).st_mtime_ns).get(sample.frame_id)
+        except (DataError, OSError, ValueError):
+            continue
+        if boxes is not None:
+            return [LabelledObject(name, (x, y, x + width, y + height)) for name, x, y, width, height in boxes]
+    return None
+
+
+def _annotation_files(spec: SpecDocument) -> Iterator[str]:
+    for name in ("train", "val", "test", "quant_calibration"):
+        try:
+            value = spec.message.value(f"dataset.{name}_data_sources")
+        except SpecError:
+            continue
+        for source in value if isinstance(value, list) else [value or {}]:
+            if isinstance(json_file := source.get("json_file"), str) and json_file:
+                yield json_file
+
+
+@lru_cache(maxsize=4)
+def _boxes(json_file: str, changed: int) -> dict[str, list[tuple[str, float, float, float, float]]]:
+    names = [image.file_name for image in read_coco(json_file).images]
+    return {name: [] for name in names} | read_boxes(json_file, names).of_file
+
+
+# --- roles ------------------------------------------------------------------------------------------------------------
+
+
+_CALIBRATION_ROLE = TRAINING
+COMMON_ROLES: Final[Mapping[str, str]] = {
+    "results_dir": WRITTEN,
+    "train.results_dir": WRITTEN,
+    "train.checkpointer.dirpath": WRITTEN,
+    "train.pretrained_model_path": BASE_MODEL,
+    "train.resume_training_checkpoint_path": BASE_MODEL,
+    "evaluate.results_dir": WRITTEN,
+    "evaluate.checkpoint": RESULT,
+    "evaluate.trt_engine": ENGINE,
+    "inference.results_dir": WRITTEN,
+    "inference.checkpoint": RESULT,
+    "inference.trt_engine": ENGINE,
+    "export.results_dir": WRITTEN,
+    "export.checkpoint": RESULT,
+    "export.onnx_file": WRITTEN,
+    "gen_trt_engine.results_dir": WRITTEN,
+    "gen_trt_engine.onnx_file": RESULT,
+    "gen_trt_engine.trt_engine": ENGINE,
+    "gen_trt_engine.timing_cache": ENGINE,
+    f"{_CALIBRATION}.cal_image_dir[]": _CALIBRATION_ROLE,
+    f"{_CALIBRATION}.cal_cache_file": WRITTEN,
+    "quantize.results_dir": WRITTEN,
+    "quantize.model_path": RESULT,
+}
+"""Path fields that every one of them has."""
+
+DETECTION_ROLES: Final[Mapping[str, str]] = {
+    **COMMON_ROLES,
+    "model.pretrained_backbone_path": BASE_MODEL,
+    "distill.pretrained_teacher_model_path": BASE_MODEL,
+    "distill.results_dir": WRITTEN,
+    "dataset.train_data_sources[].image_dir": TRAINING,
+    "dataset.train_data_sources[].json_file": TRAINING,
+    "dataset.val_data_sources.image_dir": VALIDATION,
+    "dataset.val_data_sources.json_file": VALIDATION,
+    "dataset.val_data_sources[].image_dir": VALIDATION,
+    "dataset.val_data_sources[].json_file": VALIDATION,
+    "dataset.test_data_sources.image_dir": VALIDATION,
+    "dataset.test_data_sources.json_file": VALIDATION,
+    "dataset.infer_data_sources.image_dir": VALIDATION,
+    "dataset.infer_data_sources.image_dir[]": VALIDATION,
+    "dataset.infer_data_sources.classmap": VALIDATION,
+    "dataset.quant_calibration_data_sources.image_dir": _CALIBRATION_ROLE,
+    "dataset.quant_calibration_data_sources.json_file": _CALIBRATION_ROLE,
+}
+"""Path fields of detectors with COCO annotations."""

@@ -1,0 +1,63 @@
+"""What to do about data that are not where a spec says: most specs were written on another machine."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from int8cal.errors import MissingDataError
+from int8cal.samples.nearby import moved, near_by
+from int8cal.samples.paths import DATA_ROOT_HINT, WORKING_DIRECTORY_HINT, address_hint
+
+if TYPE_CHECKING:
+    from int8cal.origins.experiment import Spec
+    from int8cal.spec.document import PathValue
+
+
+@contextmanager
+def missing_data_advised(spec: Spec) -> Iterator[None]:
+    """Say of data that are missing what is there instead, and the command that puts the spec right."""
+    try:
+        yield
+    except MissingDataError as error:
+        path = error.filename
+        value = _written(path, spec) if path and not address_hint(path) else None
+        if path is None or value is None:
+            raise
+        general = (DATA_ROOT_HINT, WORKING_DIRECTORY_HINT)
+        own = error.hint if error.hint not in general or not value.content.startswith("/") else None
+        hint = " ".join(filter(None, (near_by(path), own, _map_line(value.content, path, spec.path))))
+        raise MissingDataError(error.message, where=error.where, hint=hint, filename=path) from error
+
+
+def _written(path: str, spec: Spec) -> PathValue | None:
+    """The longest path of the spec that leads there."""
+    leading = [value for value in spec.path_values() if _leads_to(value.content.rstrip("/"), path)]
+    return max(leading, key=lambda value: len(value.content), default=None)
+
+
+def _leads_to(written: str, path: str) -> bool:
+    if written.startswith("/"):
+        return f"{path}/".startswith(f"{written}/")
+    return f"/{path}/".endswith(f"/{written}/")
+
+
+def _map_line(written: str, path: str, spec: str) -> str:
+    """The substitution that would find the data, as options to type; empty when none is known."""
+    roots = dict.fromkeys((os.path.dirname(os.path.abspath(spec)), os.getcwd()))
+    found = moved(written, path, tuple(roots))
+    old, new = (found.old, shlex.quote(os.path.abspath(found.new))) if found else (_first_parts(written), "FOLDER")
+    line = f"--map {shlex.quote(old)} {new}"
+    name, extension = os.path.splitext(spec)
+    update = f"int8cal spec update {shlex.quote(spec)} -o {shlex.quote(f'{name}.new{extension}')} {line}"
+    where = f"The data seem to lie in {found.new}. " if found else "If the data lie elsewhere: "
+    return f"{where}Add {line} to the command, or write a new spec: {update}"
+
+
+def _first_parts(written: str) -> str:
+    """What of a path is likely to differ on another machine: all but its last two components."""
+    parts = written.rstrip("/").split("/")
+    return "/".join(parts[:-2]) or "/".join(parts[:2]) or written

@@ -1,0 +1,217 @@
+"""A folder, a list or a COCO file of images, with the preprocessing stated: an origin that knows no TAO."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from int8cal.errors import DataError, UsageError
+from int8cal.io.safe_text import printable
+from int8cal.network_kit.labels import folder_class
+from int8cal.network_kit.network import LabelledObject
+from int8cal.origins.images.preprocessing import PRESETS, Preprocessing, stated
+from int8cal.origins.origin import Choice, Decision
+from int8cal.samples.coco import read_boxes, read_coco
+from int8cal.samples.folders import files_below, list_folder
+from int8cal.samples.order import permutation
+from int8cal.samples.paths import open_data_file, path_text
+from int8cal.samples.samples import Dataset, Sample, Source
+from int8cal.spec.reading import read_bytes
+from int8cal.spec.yaml.text import plain, read_document
+from int8cal.tensorfile import TensorFile
+
+if TYPE_CHECKING:
+    from int8cal.types import SampleOrder
+
+NAME: Final = "images"
+EXTENSIONS: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""Of image files, in any case."""
+
+_SEED = 42
+_MAX_LIST_BYTES = 256 << 20
+_WHAT = "folder of images"
+
+
+@dataclass(frozen=True)
+class ImagesOrigin:
+    """Images and what is done to them.
+
+    Attributes:
+        path: a folder; a text file with one path per line, relative to its own folder; or a COCO file (``.json``),
+            whose file names are relative to ``image_dir``, or to its own folder.
+        preprocessing: the numbers.
+        recursive: of a folder: from the folders below it, too.
+        image_dir: where the file names of a COCO file or a list start from.
+    """
+
+    path: str
+    preprocessing: Preprocessing
+    recursive: bool = False
+    image_dir: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Images of {printable(self.path)}: {self.preprocessing.preset or 'stated numbers'}>"
+
+    @property
+    def name(self) -> str:
+        """What the manifest calls it."""
+        return NAME
+
+    @property
+    def title(self) -> str:
+        """Where the numbers come from, in one line."""
+        preset = self.preprocessing.preset
+        return f"the preset {preset}: {PRESETS[preset].source}" if preset else "preprocessing as stated"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """None: what is odd is refused."""
+        return ()
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the numbers."""
+        return self.preprocessing.sha256
+
+    def checked_options(self, options: Mapping[str, str]) -> Mapping[str, str]:
+        """It has none, but says in the manifest whether a folder was read recursively.
+
+        Raises:
+            UsageError: an option is given.
+        """
+        others = [name for name in options if name != "recursive"]
+        if others:
+            raise UsageError(f"images have no option {others[0]!r}", hint=f"Leave {others[0]} out.")
+        return {"recursive": "yes" if self._recursive(options) else "no"}
+
+    def decide(self, choice: Choice) -> Decision:
+        """All images, in an order that the seed decides; see `int8cal.origins.origin.Origin.decide`."""
+        if choice.split is not None or choice.cal_image_dir is not None:
+            raise UsageError("images have no splits and no other folder", hint="Leave split and cal_image_dir out.")
+        options = self.checked_options(choice.options)
+        dataset = self._dataset(recursive=options["recursive"] == "yes")
+        seed = _SEED if choice.seed is None else choice.seed
+        order: SampleOrder = permutation(len(dataset.samples), seed)
+        return Decision(
+            split=None,
+            seed=seed,
+            batch_size=choice.batch_size or 1,
+            max_batches=-1 if choice.max_batches is None else choice.max_batches,
+            dataset=dataset,
+            order=order,
+            arithmetic=self.preprocessing.arithmetic(),
+            options=options,
+        )
+
+    def objects(self, sample: Sample) -> list[LabelledObject] | None:
+        """The boxes of a COCO file, or the folder of the image as its class.
+
+        Raises:
+            DataError: the labels cannot be read.
+        """
+        if not self._is_coco:
+            return folder_class(None, sample)
+        boxes = self._boxes.get(sample.frame_id, [])
+        return [LabelledObject(name, (x, y, x + width, y + height)) for name, x, y, width, height in boxes]
+
+    def _recursive(self, options: Mapping[str, str]) -> bool:
+        return self.recursive or options.get("recursive") == "yes"
+
+    @property
+    def _is_coco(self) -> bool:
+        return self.path.lower().endswith(".json")
+
+    @cached_property
+    def _boxes(self) -> dict[str, list[tuple[str, float, float, float, float]]]:
+        return read_boxes(self.path, (image.file_name for image in read_coco(self.path).images)).of_file
+
+    def _dataset(self, *, recursive: bool) -> Dataset:
+        counts: dict[str, int] = {}
+        if self._is_coco:
+            names = [image.file_name for image in read_coco(self.path).images]
+        elif os.path.isfile(self.path):
+            names = _listed(self.path)
+        else:
+            names, counts = _in_folder(self.path, recursive=recursive)
+        root = self.path if os.path.isdir(self.path) else self.image_dir or os.path.dirname(self.path)
+        samples = tuple(Sample(0, name, os.path.join(root, name)) for name in names)
+        return Dataset("", (Source(0, self.path, samples),), counts=counts)
+
+
+def _in_folder(folder: str, *, recursive: bool) -> tuple[list[str], dict[str, int]]:
+    """Names of the images in a folder, sorted, and what else is there.
+
+    Raises:
+        MissingDataError: it is not there.
+        DataError: it cannot be read, or holds no image.
+    """
+    below = 0
+    if recursive:
+        files = list(files_below(folder, _WHAT))
+    else:
+        folders, files = list_folder(folder, _WHAT, EXTENSIONS)
+        below = len(folders)
+    names = [name for name in files if name.lower().endswith(EXTENSIONS)]
+    if not names:
+        hint = f"Images are files named {', '.join(EXTENSIONS)}, in any case."
+        hint += f" There are {below} folders in it: add --recursive." if below else ""
+        raise DataError(f"no image is in the folder, among {len(files)} files", where=path_text(folder), hint=hint)
+    suffixes = Counter(os.path.splitext(name)[1].lower() for name in names)
+    counts = {f"files {suffix}": number for suffix, number in sorted(suffixes.items())}
+    return names, counts | {"files of other kinds": len(files) - len(names), "folders not entered": below}
+
+
+def _listed(path: str) -> list[str]:
+    """The lines of a list file; blank ones do not count.
+
+    Raises:
+        DataError: it cannot be read, is too large, or names nothing.
+    """
+    with open_data_file(path, "list of images", DataError, hint="Give a text file with one path per line.") as file:
+        data = file.read(_MAX_LIST_BYTES + 1)
+    if len(data) > _MAX_LIST_BYTES or b"\0" in data:
+        raise DataError(
+            "this is not a list of images", where=path_text(path), hint="Give a text file with one path per line."
+        )
+    names = [line.strip() for line in data.decode("utf-8", "surrogateescape").splitlines()]
+    names = [name for name in names if name]
+    if not names:
+        raise DataError("the list names no image", where=path_text(path), hint="Write one path per line.")
+    return names
+
+
+def read_preprocessing(path: str) -> Preprocessing:
+    """The preprocessing of a ``preprocess.yaml``.
+
+    Raises:
+        SpecError: it cannot be read, or is not YAML.
+        UsageError: a key is unknown or has another type, or the numbers do not suffice.
+    """
+    root = read_document(read_bytes(path), path).root
+    numbers = plain(root)
+    return stated(numbers.pop("preset", None), numbers, where=printable(path))
+
+
+def preprocessing_of_file(path: str) -> Preprocessing:
+    """The preprocessing that the manifest of a tensorfile states.
+
+    Raises:
+        TensorFileError: the file cannot be read.
+        UsageError: its manifest states none, or one that cannot be.
+    """
+    with TensorFile(path) as file:
+        manifest = file.manifest or {}
+    where = printable(path)
+    try:
+        numbers = manifest["arithmetic"]["options"]["preprocessing"]
+        return stated(None, dict(numbers), where=where)
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(
+            "this file's manifest states no preprocessing",
+            where=where,
+            hint="It is not of int8cal images: give -e SPEC, or --preprocess FILE with the numbers.",
+        ) from None

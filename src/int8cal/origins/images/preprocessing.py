@@ -1,0 +1,449 @@
+"""Preprocessing in numbers: what a model's own loader does to an image, as options, a YAML file or a preset state it.
+
+u is a pixel 0..255 after decoding and resizing; f() rounds to float32, and ``scale`` is 1/255, 1/127.5 or a number::
+
+    value = f(f(f(u · scale) − f(mean)) / f(std))       1/255: the division f(u / 255), as most loaders do it
+
+Resizing by Pillow is its antialiased filter, width first, then height, as Pillow up to 12.2 does it; by OpenCV it is
+``cv2.resize`` of the installed version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from PIL import Image
+
+from int8cal.errors import ImageError, UsageError
+from int8cal.images.limits import output_problem
+from int8cal.images.pictures import size_of
+from int8cal.images.pillow import open_converted
+from int8cal.network_kit.network import Arithmetic, Evidence, array_size
+from int8cal.preprocess.normalise import look_up
+from int8cal.preprocess.torchvision import centred, resized, shorter_edge_size
+from int8cal.samples.encoded import sample_place
+from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, ValueTables_f32
+
+if TYPE_CHECKING:
+    from int8cal.samples.samples import Sample
+
+Resize: TypeAlias = Literal["stretch", "letterbox", "short_side", "crop"]
+Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+ChannelOrder: TypeAlias = Literal["rgb", "bgr", "gray"]
+Anchor: TypeAlias = Literal["centre", "top_left"]
+Library: TypeAlias = Literal["pillow", "opencv"]
+
+RESIZES: tuple[Resize, ...] = get_args(Resize)
+INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
+ORDERS: tuple[ChannelOrder, ...] = get_args(ChannelOrder)
+ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
+LIBRARIES: tuple[Library, ...] = get_args(Library)
+
+STATED: Evidence = "as stated"
+_FILTERS = {name: Image.Resampling[name.upper()] for name in INTERPOLATIONS}
+_LEVELS = np.arange(256, dtype=np.float32)
+_NEEDED = ("size", "resize", "scale")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to an image.
+
+    Attributes:
+        size: height and width of the network input.
+        resize: ``stretch`` to the size, whatever the aspect; ``letterbox``: scaled to fit, the rest filled with
+            ``pad``; ``short_side``: scaled until the shorter side is ``short_side``, then the centre cut out; ``crop``:
+            the centre cut out, nothing scaled.
+        scale: factor of the pixel levels: ``1/255`` and the like, or a number.
+        interpolation: the filter.
+        short_side: of ``short_side``, in pixels; None: the shorter side of ``size``.
+        pad: level 0..255 around a letterboxed image.
+        anchor: where the image lies in its letterbox.
+        order: of the channels of the result; ``gray`` has one.
+        mean, std: on the scale of the scaled values, one per channel, or one for all, in the order of the result.
+        library: what decodes and resizes.
+        exif: turned as its EXIF orientation says.
+        preset: the preset that it comes from, for the record.
+    """
+
+    size: Size
+    resize: Resize
+    scale: str
+    interpolation: Interpolation = "bilinear"
+    short_side: int | None = None
+    pad: int | None = None
+    anchor: Anchor = "centre"
+    order: ChannelOrder = "rgb"
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    library: Library = "pillow"
+    exif: bool = False
+    preset: str | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise UsageError(f"a size of {self.size.height}x{self.size.width} has no pixels", hint=_SIZE_HINT)
+        if problem := output_problem(self.size):
+            raise UsageError(problem, hint=_SIZE_HINT)
+        if self.resize == "letterbox" and self.pad is None:
+            raise UsageError("letterbox needs the level of the border", hint="Give --pad VALUE, 114 for YOLO models.")
+        if self.pad is not None and not 0 <= self.pad <= 255:
+            raise UsageError(f"a pad of {self.pad} is not a level", hint="Give --pad a number from 0 to 255.")
+        if self.resize == "short_side" and self.edge < max(self.size):
+            raise UsageError(
+                f"a shorter side of {self.edge} is less than the size {self.size.height}x{self.size.width} to cut out",
+                hint=f"Give --resize short_side:{max(self.size)}, or more.",
+            )
+        self.values()
+
+    @property
+    def channels(self) -> int:
+        """3, or 1 for gray."""
+        return 1 if self.order == "gray" else 3
+
+    @property
+    def edge(self) -> int:
+        """Pixels of the shorter side after scaling, for ``short_side``."""
+        return min(self.size) if self.short_side is None else self.short_side
+
+    def values(self) -> ValueTables_f32:
+        """Value of each pixel level, channels × 256, in the order of the result.
+
+        Raises:
+            UsageError: a number is missing or too many, or the values are not finite.
+        """
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) not in (1, self.channels):
+                raise UsageError(
+                    f"{name} has {len(numbers)} numbers, and the network input {self.channels} channels",
+                    hint=f"Give --{name} one number, or one per channel with commas between them.",
+                )
+        factor, divides = _factor(self.scale)
+        with np.errstate(all="ignore"):
+            scaled = _LEVELS / np.float32(factor) if divides else _LEVELS * np.float32(factor)
+            means, deviations = (np.array(one, np.float64).astype(np.float32)[:, None] for one in (self.mean, self.std))
+            values = np.broadcast_to((scaled - means) / deviations, (self.channels, len(_LEVELS)))
+        if not np.isfinite(values).all():
+            raise UsageError("scale, mean and std make values that are not finite", hint="Is a std 0?")
+        return np.ascontiguousarray(values)
+
+    def arithmetic(self) -> Arithmetic:
+        """Encoded image → network input.
+
+        Raises:
+            UnavailableError: ``opencv`` is not installed.
+        """
+        if self.library == "opencv":
+            from int8cal.images import opencv  # late: an extra
+
+            opencv.need()
+        values, channels = self.values(), self.channels
+        reverse = self.order == "bgr"
+
+        def decode(encoded: bytes, sample: Sample) -> Any:
+            where = sample_place(sample)
+            if self.library == "opencv":
+                return opencv.decode(encoded, where, grey=channels == 1, exif=self.exif)
+            return open_converted(encoded, "L" if channels == 1 else "RGB", where, upright=self.exif)
+
+        def to_tensor(image: Any, sample: Sample) -> ImageCHW_f32:
+            pixels = self._resized(image)
+            return look_up(pixels[..., ::-1] if reverse else pixels, values)
+
+        return Arithmetic(
+            name=f"images.{self.preset or 'stated'}",
+            evidence=STATED,
+            decode=decode,
+            to_tensor=to_tensor,
+            shape=lambda sample: (channels, *self.size),
+            options=self.facts(),
+            size=array_size if self.library == "opencv" else size_of,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """For the manifest: the numbers as stated, and what readers compute with."""
+        factor, divides = _factor(self.scale)
+        unit = factor if divides else 1 / factor if factor else math.inf
+        return {
+            "channels": self.channels,
+            "channel_order": {"rgb": "RGB", "bgr": "BGR", "gray": "grey"}[self.order],
+            "mean": [one * unit for one in self.mean],
+            "scale": [1 / (one * unit) for one in self.std],
+            "preprocessing": self.to_json(),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of ``preprocess.yaml``, as JSON types."""
+        return asdict(self) | {"size": list(self.size), "mean": list(self.mean), "std": list(self.std)}
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the numbers."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def _resized(self, image: Any) -> ImageHWC_u8:
+        """The pixels of the network input, RGB or grey."""
+        scale = _by_opencv if self.library == "opencv" else _by_pillow
+        height, width = array_size(image) if self.library == "opencv" else size_of(image)
+        if self.resize == "stretch":
+            return scale(image, self.size, self.interpolation)
+        if self.resize == "letterbox":
+            ratio = min(self.size.height / height, self.size.width / width)
+            inner = self._inner(height, width, ratio)
+            if min(inner) < 1:
+                raise ImageError(f"{width}x{height} pixels leave nothing of the shorter side in the letterbox")
+            return self._boxed(scale(image, inner, self.interpolation))
+        if self.resize == "short_side":
+            image = scale(image, shorter_edge_size(Size(height, width), self.edge), self.interpolation)
+        pixels = _pixels(image)
+        if pixels.shape[0] < self.size.height or pixels.shape[1] < self.size.width:
+            raise ImageError(
+                f"{width}x{height} pixels are less than the {self.size.width}x{self.size.height} to cut out",
+                hint="Leave the image out, or let --resize scale it.",
+            )
+        return centred(pixels, self.size)
+
+    def _inner(self, height: int, width: int, ratio: float) -> Size:
+        """Size of an image in its letterbox; YOLOX truncates where the others round."""
+        whole: Callable[[float], int] = int if self.preset == "yolox" else round
+        return Size(whole(height * ratio), whole(width * ratio))
+
+    def _boxed(self, pixels: ImageHWC_u8) -> ImageHWC_u8:
+        """An image with a border around it. Halves of a pixel go to the right and below, as Ultralytics has it."""
+        top = left = 0
+        if self.anchor == "centre":
+            top, left = (
+                round((whole - part) / 2 - 0.1) for whole, part in zip(self.size, pixels.shape[:2], strict=True)
+            )
+        boxed = np.full((*self.size, pixels.shape[2]), self.pad, np.uint8)
+        boxed[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+        return boxed
+
+
+_SIZE_HINT = "Give --size HEIGHTxWIDTH, what the model's input is."
+
+
+def _by_pillow(image: Image.Image, size: Size, interpolation: Interpolation) -> Any:
+    if interpolation == "nearest":
+        return _pixels(image.resize((size.width, size.height), Image.Resampling.NEAREST))
+    return resized(image, size, _FILTERS[interpolation])
+
+
+def _by_opencv(image: ImageHWC_u8, size: Size, interpolation: Interpolation) -> ImageHWC_u8:
+    from int8cal.images import opencv  # late: an extra
+
+    return opencv.resize(image, size, interpolation)
+
+
+def _pixels(image: Any) -> ImageHWC_u8:
+    pixels: ImageHWC_u8 = np.asarray(image)
+    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
+
+
+def _factor(scale: str) -> tuple[float, bool]:
+    """The number in a scale, and whether levels are divided by it: ``1/255`` → (255, True), ``0.5`` → (0.5, False).
+
+    Raises:
+        UsageError: it is something else.
+    """
+    one, slash, divisor = scale.partition("/")
+    try:
+        number = float(divisor if slash else one)
+        if (slash and one.strip() != "1") or not math.isfinite(number) or number == 0:
+            raise ValueError
+    except ValueError:
+        raise UsageError(
+            f"a scale of {scale!r} is not a number or 1/number",
+            hint="Give --scale 1/255 for values 0 to 1, or --scale 1 for values 0 to 255.",
+        ) from None
+    return number, bool(slash)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A preprocessing by the name of those who trained with it.
+
+    Attributes:
+        preprocessing: the numbers.
+        source: library, function and version whose arrays it equals, bit for bit.
+    """
+
+    preprocessing: Preprocessing
+    source: str
+
+
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "scale": "1/255"}
+_SQUARE = Size(224, 224)
+
+PRESETS: Mapping[str, Preset] = {
+    "imagenet": Preset(
+        Preprocessing(_SQUARE, "short_side", short_side=256, preset="imagenet", **_IMAGENET),  # type: ignore[arg-type]
+        "torchvision 0.29.1, transforms.Resize(256), CenterCrop(224), ToTensor, Normalize",
+    ),
+    "clip": Preset(
+        Preprocessing(
+            _SQUARE,
+            "short_side",
+            "1/255",
+            "bicubic",
+            mean=(0.48145466, 0.4578275, 0.40821073),
+            std=(0.26862954, 0.26130258, 0.27577711),
+            preset="clip",
+        ),
+        "torchvision 0.29.1, the transforms of OpenAI's CLIP on the RGB image",
+    ),
+    "ultralytics": Preset(
+        Preprocessing(Size(640, 640), "letterbox", "1/255", pad=114, library="opencv", exif=True, preset="ultralytics"),
+        "ultralytics 8.4.190, data.augment.LetterBox(640, auto=False), BGR to RGB, /255; OpenCV 5.0",
+    ),
+    "yolox": Preset(
+        Preprocessing(
+            Size(640, 640),
+            "letterbox",
+            "1",
+            pad=114,
+            anchor="top_left",
+            order="bgr",
+            library="opencv",
+            exif=True,
+            preset="yolox",
+        ),
+        "YOLOX 0.3.0, data.data_augment.preproc; OpenCV 5.0",
+    ),
+    "tf": Preset(
+        Preprocessing(_SQUARE, "stretch", "1/127.5", "nearest", mean=(1.0,), preset="tf"),
+        "Keras 3.15.1, utils.load_img, applications preprocess_input(mode='tf')",
+    ),
+    "caffe": Preset(
+        Preprocessing(_SQUARE, "stretch", "1", "nearest", order="bgr", mean=(103.939, 116.779, 123.68), preset="caffe"),
+        "Keras 3.15.1, utils.load_img, applications preprocess_input(mode='caffe')",
+    ),
+}
+
+
+def stated(
+    preset: str | None = None, numbers: Mapping[str, Any] | None = None, *, where: str | None = None
+) -> Preprocessing:
+    """A preprocessing from a preset, from numbers, or from a preset with some numbers of its own.
+
+    Args:
+        preset: one of `PRESETS`.
+        numbers: keys of ``preprocess.yaml`` with their values; those that are None do not count.
+        where: the file that they stand in, for messages.
+
+    Raises:
+        UsageError: the preset is unknown, a key is unknown or has another type, or the numbers do not suffice.
+    """
+    given = {name: value for name, value in (numbers or {}).items() if value is not None}
+    try:
+        values = {name: _converted(name, value) for name, value in given.items()}
+        if isinstance(values.get("resize"), tuple):
+            values["resize"], values["short_side"] = values["resize"]
+        if preset is not None:
+            if preset not in PRESETS:
+                raise UsageError(f"there is no preset {preset!r}", hint=f"Use one of {', '.join(PRESETS)}.")
+            return replace(PRESETS[preset].preprocessing, **values)
+        if missing := [name for name in _NEEDED if name not in values]:
+            raise UsageError(
+                f"the preprocessing does not say {' or '.join(missing)}",
+                hint="Give --preset NAME, or --size HxW --resize stretch --scale 1/255 and what else the model was "
+                "trained with.",
+            )
+        return Preprocessing(**values)
+    except UsageError as error:
+        error.where = error.where or where
+        raise
+
+
+def _converted(name: str, value: Any) -> Any:
+    """The value of a key, whether an option or a file gives it.
+
+    Raises:
+        UsageError: the key is unknown, or the value is of another kind.
+    """
+    kinds: Mapping[str, tuple[Callable[[Any], Any], str]] = {
+        "size": (_size, "height and width, 640x480 or [640, 480]"),
+        "resize": (_resize, f"one of {', '.join(RESIZES)}, with :N after short_side"),
+        "scale": (lambda one: _text_of_number(one), "a number or 1/number"),
+        "interpolation": (_one_of(INTERPOLATIONS), f"one of {', '.join(INTERPOLATIONS)}"),
+        "short_side": (_whole, "a whole number of pixels"),
+        "pad": (_whole, "a level from 0 to 255"),
+        "anchor": (_one_of(ANCHORS), f"one of {', '.join(ANCHORS)}"),
+        "order": (_one_of(ORDERS), f"one of {', '.join(ORDERS)}"),
+        "mean": (_numbers, "one number, or one per channel"),
+        "std": (_numbers, "one number, or one per channel"),
+        "library": (_one_of(LIBRARIES), f"one of {', '.join(LIBRARIES)}"),
+        "exif": (_truth, "true or false"),
+        "preset": (_one_of(tuple(PRESETS)), f"one of {', '.join(PRESETS)}"),
+    }
+    if name not in kinds:
+        raise UsageError(f"there is no key {name!r}", hint=f"The keys are: {', '.join(kinds)}.")
+    convert, meaning = kinds[name]
+    try:
+        return convert(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"{name} cannot be {value!r}", hint=f"It is {meaning}.") from None
+
+
+def _size(value: Any) -> Size:
+    parts = value.lower().split("x") if isinstance(value, str) else value
+    height, width = parts
+    return Size(_whole(height), _whole(width))
+
+
+def _resize(value: Any) -> Any:
+    name, colon, edge = _require_text(value).partition(":")
+    chosen = _one_of(RESIZES)(name)
+    if not colon:
+        return chosen
+    if chosen != "short_side":
+        raise ValueError
+    return chosen, _whole(edge)
+
+
+def _one_of(choices: Sequence[str]) -> Callable[[Any], str]:
+    def convert(value: Any) -> str:
+        if _require_text(value) not in choices:
+            raise ValueError
+        return str(value)
+
+    return convert
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError
+    return int(value)
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(part, bool) for part in parts):
+        raise ValueError
+    return tuple(float(part) for part in parts)
+
+
+def _text_of_number(value: Any) -> str:
+    if isinstance(value, bool):
+        raise ValueError
+    text = value if isinstance(value, str) else repr(float(value))
+    _factor(text)
+    return text
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _require_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value

@@ -1,0 +1,222 @@
+"""COCO annotation files → the images that they list. Read as a stream: a file of any size takes little memory.
+
+What a file can cost is bounded: how deep values lie in one another, how long a text is, how many images are listed.
+Annotations are passed over unless they are asked for; the file must be JSON to its end all the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import ijson
+
+from int8cal.errors import DataError
+from int8cal.io.safe_text import short_repr
+from int8cal.samples.glob import expand
+from int8cal.samples.paths import open_data_file, path_text
+
+MAX_DEPTH = 64
+MAX_IMAGES = 2_000_000
+MAX_TEXT = 1 << 24
+"""Bytes from one quotation mark to the next: of a text, or of numbers between two texts."""
+
+_FIND = "Check the path of the annotations in the spec, and the folder from which it starts."
+_REPAIR = "Make the annotation file anew; it must be one JSON mapping with a list named images."
+_DEEPER = {"start_map": 1, "start_array": 1, "end_map": -1, "end_array": -1}
+
+
+@dataclass(frozen=True, slots=True)
+class CocoImage:
+    """One entry of ``images``: its id and its file; whether it says its width and height."""
+
+    id: int | str | float
+    file_name: str
+    sized: bool
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """What a file lists.
+
+    Attributes:
+        images: sorted by id; of several with one id, the last.
+        sections: names of its top-level keys.
+        doubles: how many entries were replaced by a later one of their id.
+    """
+
+    images: tuple[CocoImage, ...]
+    sections: frozenset[str]
+    doubles: int = 0
+
+
+@dataclass(frozen=True)
+class CocoBoxes:
+    """Labels of some images: file name → (category name, left, top, width, height) each."""
+
+    of_file: dict[str, list[tuple[str, float, float, float, float]]] = field(default_factory=dict)
+
+
+def matching_files(pattern: str) -> list[str]:
+    """The files of ``json_file``: itself when it ends in ``.json``, else all that the pattern matches, sorted.
+
+    Raises:
+        DataError: the pattern matches nothing, asks for too much, or its suffix is another one.
+    """
+    suffix = os.path.splitext(pattern)[1]
+    if suffix == ".json":
+        return [pattern]
+    if suffix:
+        raise DataError(
+            f"annotations end in .json, or are a pattern without a suffix, not in {suffix}",
+            where=path_text(pattern),
+            hint="Write folder/* for all files of a folder.",
+        )
+    found = sorted(path for path in expand(pattern) if not os.path.isdir(path))
+    if not found:
+        raise DataError("no annotation file matches", where=path_text(pattern), hint=_FIND)
+    return found
+
+
+def read_coco(path: str) -> CocoFile:
+    """Read which images a COCO file lists.
+
+    Raises:
+        MissingDataError: the file is not there.
+        DataError: it is no JSON to its end, no mapping, lists images without id or file name, or is beyond the limits.
+    """
+    images: dict[Any, CocoImage] = {}
+    entries = 0
+    walk = _Walk(path, frozenset({"images"}))
+    for _, entry in walk.entries():
+        entries += 1
+        if entries > MAX_IMAGES:
+            raise walk.error(f"it lists more than {MAX_IMAGES} images")
+        image = _image(entry, entries, walk)
+        images[image.id] = image
+    try:
+        ordered = tuple(images[key] for key in sorted(images))
+    except TypeError:
+        raise walk.error("the ids of its images are numbers and texts, which have no order") from None
+    return CocoFile(ordered, frozenset(walk.sections), entries - len(images))
+
+
+def read_boxes(path: str, file_names: Iterable[str]) -> CocoBoxes:
+    """Read the boxes of some images.
+
+    Raises:
+        MissingDataError: the file is not there.
+        DataError: as `read_coco`.
+    """
+    wanted = set(file_names)
+    files: dict[Any, str] = {}
+    names: dict[Any, str] = {}
+    found: list[tuple[Any, Any, list[float]]] = []
+    walk = _Walk(path, frozenset({"images", "categories", "annotations"}))
+    for section, entry in walk.entries():
+        if section == "images" and entry.get("file_name") in wanted:
+            files[entry.get("id")] = entry["file_name"]
+        elif section == "categories":
+            names[entry.get("id")] = str(entry.get("name"))
+        elif section == "annotations" and _is_box(entry.get("bbox")):
+            found.append((entry.get("image_id"), entry.get("category_id"), entry["bbox"]))
+    boxes = CocoBoxes()
+    for image, category, (left, top, width, height) in found:
+        if image in files:
+            label = names.get(category, str(category))
+            boxes.of_file.setdefault(files[image], []).append((label, left, top, width, height))
+    return boxes
+
+
+def _image(entry: dict[str, Any], number: int, walk: _Walk) -> CocoImage:
+    key, name = entry.get("id"), entry.get("file_name")
+    if not isinstance(name, str):
+        raise walk.error(f"image {number} of the list has no file_name")
+    if not isinstance(key, int | float | str) or isinstance(key, bool):
+        raise walk.error(f"image {number} of the list ({short_repr(name)}) has no id")
+    return CocoImage(key, name, "width" in entry and "height" in entry)
+
+
+def _is_box(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(isinstance(one, int | float) for one in value)
+
+
+class _Walk:
+    """One pass over a file: the entries of some of its top-level lists, with their single values and lists of such."""
+
+    def __init__(self, path: str, wanted: frozenset[str]) -> None:
+        self._path = path
+        self._wanted = wanted
+        self.sections: set[str] = set()
+
+    def error(self, message: str) -> DataError:
+        """An error about the file."""
+        return DataError(message, where=path_text(self._path), hint=_REPAIR)
+
+    def entries(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(name of the list, entry) of each mapping in a wanted list."""
+        with open_data_file(self._path, "annotation file", DataError, hint=_FIND) as file:
+            try:
+                yield from self._events(ijson.basic_parse(_Bounded(file, self), use_float=True, buf_size=1 << 18))
+            except (ijson.JSONError, ValueError, OverflowError, UnicodeError, OSError) as error:
+                if isinstance(error, DataError):
+                    raise
+                raise self.error(f"it is no JSON: {str(error).splitlines()[0] if str(error) else error}") from None
+
+    def _events(self, events: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+        depth, section, key = 0, "", ""
+        entry: dict[str, Any] | None = None
+        wanted = False
+        for event, value in events:
+            change = _DEEPER.get(event, 0)
+            if change:
+                depth += change
+                if depth > MAX_DEPTH:
+                    raise self.error(f"more than {MAX_DEPTH} levels lie in one another")
+                if depth == 1 and event == "start_array":
+                    raise self.error("it is a list, not a mapping with a list named images")
+                if wanted:
+                    if depth == 3 and event == "start_map":
+                        entry = {}
+                    elif depth == 2 and event == "end_map" and entry is not None:
+                        yield section, entry
+                        entry = None
+                    elif depth == 4 and event == "start_array" and entry is not None:
+                        entry[key] = []
+            elif depth == 1 and event == "map_key":
+                section = value
+                wanted = section in self._wanted
+                if wanted and section in self.sections:
+                    raise self.error(f"the key {section} stands in it twice")
+                if len(self.sections) < MAX_DEPTH:
+                    self.sections.add(section)
+            elif entry is not None:
+                if depth == 3:
+                    if event == "map_key":
+                        key = value
+                    else:
+                        entry[key] = value
+                elif depth == 4 and event != "map_key" and isinstance(entry.get(key), list):
+                    entry[key].append(value)
+            elif not depth:
+                raise self.error("it is no mapping with a list named images")
+
+
+class _Bounded:
+    """A file whose texts have an end: the reader of JSON keeps each whole."""
+
+    def __init__(self, file: BinaryIO, walk: _Walk) -> None:
+        self._file = file
+        self._walk = walk
+        self._since = 0
+
+    def read(self, count: int = -1) -> bytes:
+        """The next bytes."""
+        chunk = self._file.read(count)
+        last = chunk.rfind(b'"')
+        self._since = self._since + len(chunk) if last < 0 else len(chunk) - last - 1
+        if self._since > MAX_TEXT:
+            raise self._walk.error(f"a text in it is longer than {MAX_TEXT} bytes")
+        return chunk

@@ -1,0 +1,242 @@
+"""Images in folders → samples: class folders, images beside their labels, or all images of one folder.
+
+Every list is in an order that does not depend on the file system. A folder is listed once, and nothing in it is asked
+for what its name already tells: on mounts whose listings do not say what is a folder, each such question is a request
+to a server.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from int8cal.errors import DataError, MissingDataError
+from int8cal.samples.encoded import read_encoded
+from int8cal.samples.paths import WORKING_DIRECTORY_HINT, address_hint, path_text
+from int8cal.samples.samples import Dataset, Sample, Source
+from int8cal.types import Size, SplitName
+
+CLASS_IMAGE_ENDINGS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
+"""What the lower-cased name of an image in class folders ends with; as in the reference, no dot is asked for."""
+
+IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png"})
+"""File extensions of other images, in lower case only: those that the reference's exporter takes as well."""
+
+_LABEL_EXTENSION = ".txt"
+_IMAGE_NAMES = tuple(f".{ending}" for ending in CLASS_IMAGE_ENDINGS)
+"""A name that ends so is taken for that of a file: a folder of such a name becomes a sample that cannot be read."""
+
+_FILE_NAMES = (*_IMAGE_NAMES, _LABEL_EXTENSION, ".xml", ".json")
+"""The same for names in folders whose folders are not entered."""
+
+
+class FolderListing(NamedTuple):
+    """Sorted names in a folder. Links to folders are among the folders."""
+
+    folders: list[str]
+    files: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFolder:
+    """Where images are taken from in place of the spec's data.
+
+    Attributes:
+        path: the folder.
+        recursive: folders below it, too; links to folders are not followed.
+    """
+
+    path: str
+    recursive: bool = False
+
+
+def read_class_folders(root: str, split: SplitName) -> Dataset:
+    """Images of a classification data set, in the order in which Keras lists them.
+
+    Classes are the folders in ``root`` (links to folders too) in sorted order, whether they hold images or not. Inside
+    a class, folders are walked in the order of their paths, links to folders are not followed, names are sorted. Files
+    that lie directly in ``root``, and files that are not images by their name, are left out and counted.
+
+    Args:
+        root: the folder of class folders.
+        split: what the folder is, for the result.
+
+    Raises:
+        MissingDataError: the folder is not there.
+        DataError: it cannot be read, or no image is in it.
+    """
+    classes, outside = list_folder(root, f"folder of {split} images", ())
+    samples: list[Sample] = []
+    empty = others = 0
+    for name in classes:
+        listed = [os.path.join(name, path) for path in files_below(os.path.join(root, name), "class folder")]
+        images = [path for path in listed if path.lower().endswith(CLASS_IMAGE_ENDINGS)]
+        samples += (Sample(source=0, frame_id=path, path=os.path.join(root, path)) for path in images)
+        empty += not images
+        others += len(listed) - len(images)
+    if not samples:
+        raise DataError(
+            f"no image is in the {len(classes)} class folders",
+            where=path_text(root),
+            hint=f"One folder per class is expected, with images named {', '.join(CLASS_IMAGE_ENDINGS)}.",
+        )
+    return Dataset(
+        split,
+        (Source(0, root, tuple(samples)),),
+        counts={
+            "classes": len(classes),
+            "empty class folders": empty,
+            "files outside class folders": len(outside),
+            "files of other kinds": others,
+        },
+    )
+
+
+def read_labelled_images(index: int, image_dir: str, label_dir: str) -> tuple[Source, dict[str, int]]:
+    """Images of one data source that have a label file; the labels themselves are not read.
+
+    Args:
+        index: index of the source in the spec.
+        image_dir: folder of the images; folders in it are not entered.
+        label_dir: folder of the labels: ``<image name without extension>.txt``.
+
+    Returns:
+        The samples sorted by name, and how many images without label, labels without image and other files there are.
+
+    Raises:
+        MissingDataError: a folder is not there.
+        DataError: a folder cannot be read.
+    """
+    labels = {
+        stem
+        for stem, extension in map(os.path.splitext, list_folder(label_dir, "label folder", _FILE_NAMES).files)
+        if extension == _LABEL_EXTENSION
+    }
+    files = list_folder(image_dir, "image folder", _FILE_NAMES).files
+    stems = [(os.path.splitext(name)[0], name) for name in files if os.path.splitext(name)[1] in IMAGE_EXTENSIONS]
+    samples = tuple(
+        Sample(source=index, frame_id=name, path=os.path.join(image_dir, name))
+        for stem, name in stems
+        if stem in labels
+    )
+    counts = {
+        "images without label": len(stems) - len(samples),
+        "labels without image": len(labels - {stem for stem, _ in stems}),
+        "files of other kinds": len(files) - len(stems),
+    }
+    return Source(index, image_dir, samples), counts
+
+
+def read_folder(
+    folder: ImageFolder, split: SplitName, *, size_of: Callable[[bytes, str], Size] | None = None
+) -> Dataset:
+    """Images of a folder by their extension (``.jpg``, ``.jpeg``, ``.png``, lower case), sorted.
+
+    NVIDIA's exporters take images so (``--cal_image_dir``).
+
+    Args:
+        folder: which.
+        split: what the result is called.
+        size_of: for arithmetic that needs recorded sizes: gives the size of an image by its header, from the file's
+            content and its name for messages. Images that it raises a `DataError` for, and those that cannot be read,
+            have size 0 here, and fail when they are decoded.
+
+    Raises:
+        MissingDataError: the folder is not there.
+        DataError: it cannot be read, or no image is in it.
+    """
+    what = "folder of calibration images"
+    folders: list[str] = []
+    if folder.recursive:
+        files = list(files_below(folder.path, what))
+    else:
+        folders, files = list_folder(folder.path, what, _FILE_NAMES)
+    images = [name for name in files if os.path.splitext(name)[1] in IMAGE_EXTENSIONS]
+    samples = [Sample(source=0, frame_id=name, path=os.path.join(folder.path, name)) for name in images]
+    others = len(files) - len(images)
+    if not samples:
+        below = "" if folder.recursive else ", or --recursive for those in folders below it"
+        raise DataError(
+            f"no image is in the folder, among {others} files",
+            where=path_text(folder.path),
+            hint=f"Images are files named {', '.join(sorted(IMAGE_EXTENSIONS))} (lower case){below}.",
+        )
+    if size_of:
+        samples = [_with_size(sample, size_of) for sample in samples]
+    source = Source(0, folder.path, tuple(samples))
+    counts = {"files of other kinds": others}
+    if not folder.recursive:
+        counts["folders not entered"] = len(folders)
+    return Dataset(split, (source,), counts=counts)
+
+
+def _with_size(sample: Sample, size_of: Callable[[bytes, str], Size]) -> Sample:
+    try:
+        height, width = size_of(read_encoded(sample), sample.path)
+    except DataError:
+        return sample
+    return replace(sample, height=height, width=width)
+
+
+def list_folder(folder: str, what: str, files: tuple[str, ...]) -> FolderListing:
+    """What is in a folder; links to folders count as folders.
+
+    Args:
+        folder: the folder.
+        what: what it is, for messages (``image folder``).
+        files: what the lower-cased names end with that are taken for those of files.
+
+    Raises:
+        MissingDataError: it is not there.
+        DataError: it is not a folder, or cannot be read.
+    """
+    listing = FolderListing([], [])
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                is_file = entry.name.lower().endswith(files) or not _is_folder(entry)
+                (listing.files if is_file else listing.folders).append(entry.name)
+    except (OSError, ValueError) as error:
+        where = path_text(folder)
+        if isinstance(error, FileNotFoundError):
+            raise MissingDataError(
+                f"there is no such {what}",
+                where=where,
+                hint=address_hint(folder) or WORKING_DIRECTORY_HINT,
+                filename=folder,
+            ) from error
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        hint = "It must be a folder that this user may list."
+        raise DataError(f"the {what} cannot be read: {reason}", where=where, hint=hint) from error
+    listing.folders.sort()
+    listing.files.sort()
+    return listing
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # as when a link leads in a circle
+        return False
+
+
+def files_below(folder: str, what: str) -> Iterator[str]:
+    """Paths of the files below a folder, relative to it: folders ordered by path, names sorted in each.
+
+    Links to folders are not followed.
+
+    Raises:
+        MissingDataError: the folder is not there.
+        DataError: it is not a folder, or it or a folder below cannot be read.
+    """
+    found: dict[str, list[str]] = {}
+    waiting = [""]
+    while waiting:
+        inside = waiting.pop()
+        parent = os.path.join(folder, inside) if inside else folder
+        folders, found[inside] = list_folder(parent, what, _IMAGE_NAMES)
+        waiting += (os.path.join(inside, name) for name in folders if not os.path.islink(os.path.join(parent, name)))
+    for inside in sorted(found):
+        yield from (os.path.join(inside, name) for name in found[inside])

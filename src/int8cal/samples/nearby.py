@@ -1,0 +1,229 @@
+"""What lies near a path that is not there, and what a file is that is no record or image.
+
+Nothing of this is looked at before something was not found: each function asks the file system for a bounded number of
+names, and what cannot be read is as if it were not there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice, pairwise
+from typing import NamedTuple
+
+from int8cal.errors import DataError
+from int8cal.io.safe_text import short_name
+from int8cal.samples.glob import expand
+from int8cal.samples.paths import path_text
+
+_MOST_FOLDERS = 400
+_DEEPEST = 3
+_MOST_NAMES = 20_000
+_NEAR = 0.75
+_SHOWN = 3
+
+_BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
+    (b"\x1f\x8b", "a gzip file", "Unpack it: gzip -d FILE."),
+    (b"version https://git-lfs", "a git-LFS pointer, not the file itself", "Fetch the files: git lfs pull."),
+    (b"{", "a JSON file", "Leave it out."),
+    (b"[", "a JSON file", "Leave it out."),
+    (b"PK\x03\x04", "a zip archive", "Unpack it: unzip FILE."),
+    (b"\x89HDF", "an HDF5 file", "Leave it out."),
+    (b"\x89PNG", "a PNG image", "Leave it out."),
+    (b"\xff\xd8\xff", "a JPEG image", "Leave it out."),
+    (b"<", "a page in HTML or XML, perhaps of a download that failed", "Fetch the file again."),
+)
+
+
+class Kind(NamedTuple):
+    """What a file is, as a phrase, and what to do about it, as a sentence."""
+
+    what: str
+    hint: str
+
+
+def kind_of(beginning: bytes, path: str = "") -> Kind | None:
+    """What a file is by its first bytes (24 or more), where it is something that people mix up with data.
+
+    Args:
+        beginning: the first bytes of the file.
+        path: its name, which tells some kinds apart.
+    """
+    if beginning[:1] == b"{" and path.endswith("_warning.json"):
+        return Kind(
+            "the list of warnings that dataset_convert writes beside its records",
+            "Let the pattern match the records alone, such as *-shard-*.",
+        )
+    return next((Kind(what, hint) for magic, what, hint in _BEGINNINGS if beginning.startswith(magic)), None)
+
+
+class Moved(NamedTuple):
+    """A beginning of a path as it is written, and the folder that stands for it here."""
+
+    old: str
+    new: str
+
+
+def moved(written: str, path: str, roots: Sequence[str]) -> Moved | None:
+    """Where the data of a path lie that was written elsewhere.
+
+    A misspelt component is looked for first; then the longest tail of the path that lies in or below one of the roots.
+
+    Args:
+        written: the path or glob pattern as the spec has it.
+        path: the same, joined to what it starts from.
+        roots: folders to look in.
+    """
+    return _misspelt(written, path) or _elsewhere(written, roots)
+
+
+def near_by(path: str) -> str:
+    """The longest part of a path that exists, and what is there in place of the rest, in sentences."""
+    folder, rest = _existing_part(path)
+    if not folder:
+        return ""
+    names = sorted(_names(folder))
+    near = _near(rest[0], names) if rest else []
+    if near:
+        return f"{path_text(folder)} exists and has {_listed(near)}, not {short_name(rest[0])}."
+    there = f"holds {_listed(names)}" if names else "is empty"
+    return f"The longest part that exists is {path_text(folder)}; it {there}."
+
+
+def image_instead(path: str, name: str) -> str | None:
+    """What lies in place of an image that is not there, and which field of the spec to change, as a sentence.
+
+    Args:
+        path: where the image should be: folder, name and extension.
+        name: the name of the image in its folder, as records give it: without the extension.
+    """
+    stem, dot, extension = path.rpartition(".")
+    if "\\" in name and os.path.isfile(path.replace("\\", "/")):
+        return "The records name images with backslashes: make them again with / in the paths."
+    if stem.endswith(".") and os.path.isfile(f"{stem}{extension}"):
+        return f'Write image_extension without the dot: "{extension}".'
+    repeated = _without_repeated(path)
+    if repeated and os.path.isfile(repeated):
+        twice = _repeated(path)
+        return f"Take {short_name(twice)} off the end of image_directory_path: the records name that folder, too."
+    folder, base = os.path.split(stem if dot else path)
+    others = [found for found in _names(folder) if found.rpartition(".")[0] == base and found != os.path.basename(path)]
+    if others:
+        found = sorted(others)[0]
+        there = f"{short_name(found)} lies there: "
+        return f'{there}set image_extension: "{short_name(found.rpartition(".")[2])}".'
+    root = path[: -len(f"{name}.{extension}")] if path.endswith(f"{name}.{extension}") else ""
+    for below in islice(folders_below(root), 1, None) if root else ():
+        if os.path.isfile(os.path.join(below, f"{name}.{extension}")):
+            return f'It lies in {path_text(below)}: set image_directory_path: "{path_text(below)}".'
+    return None
+
+
+def folders_below(root: str) -> Iterator[str]:
+    """A folder and those below it, the nearest first; hidden ones and links are left out, and so is what is far."""
+    waiting = [(root, 0)]
+    for _ in range(_MOST_FOLDERS):
+        if not waiting:
+            return
+        folder, depth = waiting.pop(0)
+        yield folder
+        if depth < _DEEPEST:
+            with suppress(OSError, ValueError), os.scandir(folder) as entries:
+                inside = [one.path for one in islice(entries, _MOST_NAMES) if _enterable(one)]
+                waiting += ((path, depth + 1) for path in sorted(inside))
+
+
+def _enterable(entry: os.DirEntry[str]) -> bool:
+    try:
+        return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _misspelt(written: str, path: str) -> Moved | None:
+    """A folder whose name is nearly the one that is written, and under which all the rest is there."""
+    folder, rest = _existing_part(path)
+    kept = len(_parts(written)) - len(rest)  # components of the written path that exist
+    if not folder or not rest or kept < 0 or _is_wild(rest[0]):
+        return None
+    for name in _near(rest[0], sorted(_names(folder))):
+        if _is_there(os.path.join(glob.escape(folder), glob.escape(name), *rest[1:])):
+            lead = "/" if written.startswith("/") else ""
+            return Moved(lead + "/".join(_parts(written)[: kept + 1]), os.path.join(folder, name))
+    return None
+
+
+def _elsewhere(written: str, roots: Sequence[str]) -> Moved | None:
+    """The folder in or below one of the roots that has the longest tail of the path, the nearest first."""
+    parts = _parts(written)
+    if ".." in parts:
+        return None
+    lead = "/" if written.startswith("/") else ""
+    folders = list(dict.fromkeys(folder for root in roots for folder in folders_below(root)))
+    for length in range(len(parts), 0, -1):
+        head, tail = parts[:-length], parts[-length:]
+        if all(not part.strip("*?.") for part in tail) or (not head and _is_wild(tail[0])):
+            continue
+        for folder in folders:
+            if _is_there(os.path.join(glob.escape(folder), *tail)):
+                if head:
+                    return Moved(lead + "/".join(head), folder)
+                return Moved(lead + tail[0], os.path.join(folder, tail[0]))
+    return None
+
+
+def _existing_part(path: str) -> tuple[str, list[str]]:
+    """The longest beginning of a path that is a folder (empty: none but the root), and the components after it."""
+    parts = _parts(path)
+    lead = "/" if path.startswith("/") else ""
+    for count in range(len(parts), 0, -1):
+        folder = lead + "/".join(parts[:count])
+        with suppress(ValueError):
+            if os.path.isdir(folder):
+                return folder, parts[count:]
+    return "", parts
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _is_wild(name: str) -> bool:
+    return any(character in name for character in "*?[")
+
+
+def _is_there(pattern: str) -> bool:
+    with suppress(DataError, OSError, ValueError):
+        return next(iter(expand(pattern)), None) is not None
+    return False
+
+
+def _names(folder: str) -> list[str]:
+    with suppress(OSError, ValueError), os.scandir(folder or os.curdir) as entries:
+        return [entry.name for entry in islice(entries, _MOST_NAMES)]
+    return []
+
+
+def _near(name: str, names: Sequence[str]) -> list[str]:
+    """Names that somebody who wrote this one may have meant."""
+    same = [other for other in names if other.lower() == name.lower()]
+    return same or difflib.get_close_matches(name, names, n=_SHOWN, cutoff=_NEAR)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(short_name, names[:_SHOWN])) + more
+
+
+def _repeated(path: str) -> str:
+    """The first component that stands twice in succession; empty: none does."""
+    parts = path.split("/")
+    return next((one for one, other in pairwise(parts) if one and one == other), "")
+
+
+def _without_repeated(path: str) -> str:
+    twice = _repeated(path)
+    return path.replace(f"/{twice}/{twice}/", f"/{twice}/", 1) if twice else ""

@@ -1,0 +1,248 @@
+"""Images as the data loaders of TAO's PyTorch networks list them: class folders, pairs of folders, lists of words.
+
+Where the reference takes the order in which a directory gives its names, they are sorted here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from int8cal.errors import DataError
+from int8cal.samples.folders import files_below, list_folder
+from int8cal.samples.paths import open_data_file, path_text
+from int8cal.samples.samples import Sample, Source
+
+DETECTION_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".JPEG", ".JPG", ".PNG")
+"""What detectors take from a folder, one suffix after the other."""
+
+CLASSIFICATION_SUFFIXES = (".jpg", ".png", ".JPEG")
+"""What classification_pyt takes, in this order; .jpeg, .JPG, .PNG and all others it does not see."""
+
+WORD_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""What ocrnet takes from a folder, in any case."""
+
+TORCHVISION_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""``IMG_EXTENSIONS`` of torchvision, in any case."""
+
+MAX_LIST_BYTES = 1 << 28
+_FIND_LIST = "Check the path in the spec, and the folder from which it starts."
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Images of one source, with what the user should know of them.
+
+    Attributes:
+        source: the images, in the reference's order.
+        notes: one sentence each.
+        others: files that are no images to the reference.
+    """
+
+    source: Source
+    notes: tuple[str, ...] = ()
+    others: int = 0
+
+
+def detection_folder(index: int, folder: str) -> Listing:
+    """Images of one folder, suffix by suffix; folders in it are not entered.
+
+    Raises:
+        DataError: it holds HDF5 files, whose frames the reference takes, too.
+        MissingDataError: it is not there.
+    """
+    names = _names_in(folder, "folder of images")
+    if any(name.endswith(".h5") for name in names):
+        raise DataError(
+            "the folder holds .h5 files, whose frames NVIDIA's loader takes after the images",
+            where=path_text(folder),
+            hint="Name the frames in annotations (h5://FILE:FRAME), or take the files out.",
+        )
+    images = [name for suffix in DETECTION_SUFFIXES for name in names if name.endswith(suffix)]
+    return _listing(index, folder, images, len(names))
+
+
+def class_images(index: int, folder: str, classes: Sequence[str], unlabelled: str | None) -> Listing:
+    """Images of class folders, suffix by suffix, in each the classes in order; after each suffix's those without label.
+
+    Args:
+        index: of the source.
+        folder: the folder of class folders.
+        classes: their names, in order.
+        unlabelled: a folder of images that have no class, with all folders in it; None: there is none.
+
+    Raises:
+        MissingDataError: a folder is not there.
+    """
+    _names_in(folder, "folder of class folders")
+    of_class = {name: _visible(os.path.join(folder, name)) for name in classes}
+    below = _below(unlabelled) if unlabelled else []
+    samples: list[Sample] = []
+    for suffix in CLASSIFICATION_SUFFIXES:
+        for name in dict.fromkeys(classes):
+            paths = (os.path.join(name, one) for one in of_class[name] if one.endswith(suffix))
+            samples += (Sample(index, path, os.path.join(folder, path)) for path in paths)
+        samples += (
+            Sample(index, path, os.path.join(unlabelled or "", path)) for path in below if path.endswith(suffix)
+        )
+    total = sum(map(len, of_class.values())) + len(below)
+    return Listing(Source(index, folder, tuple(samples)), (), total - len(samples))
+
+
+def images_below(index: int, folder: str) -> Listing:
+    """Images of a folder and all folders in it, suffix by suffix.
+
+    Raises:
+        MissingDataError: it is not there.
+    """
+    paths = _below(folder)
+    images = [path for suffix in CLASSIFICATION_SUFFIXES for path in paths if path.endswith(suffix)]
+    return _listing(index, folder, images, len(paths))
+
+
+def class_names(listed_in: str, folder: str) -> tuple[list[str], str | None]:
+    """The classes of classification_pyt: those of ``classes.txt``, else the sorted names in a folder.
+
+    Args:
+        listed_in: the folder of ``classes.txt``, which must be there; the reference would write the file into it.
+        folder: whose names are taken when there is no such file.
+
+    Returns:
+        The classes, and a note on where they are from.
+
+    Raises:
+        MissingDataError: a folder is not there.
+    """
+    listed_in = listed_in or os.curdir
+    path = os.path.join(listed_in, "classes.txt")
+    if os.path.exists(path):
+        return [line for line in _lines(path, "list of classes") if line], None
+    _names_in(listed_in, "root_dir, into which NVIDIA's loader writes classes.txt")
+    return _names_in(folder, "folder of class folders"), f"{path_text(path)} is not there, and is not written"
+
+
+def split_images(index: int, root: str, split: str) -> Listing:
+    """Every file of ``images/<split>`` below a folder, sorted; whether the masks fit is noted.
+
+    Raises:
+        MissingDataError: the folder is not there.
+    """
+    folder = os.path.join(root, "images", split)
+    names = _names_in(folder, "folder of images")
+    notes = []
+    if split in ("train", "val"):
+        masks = os.path.join(root, "masks", split)
+        try:
+            count = len(os.listdir(masks))
+        except (OSError, ValueError):
+            notes.append(f"{path_text(masks)}: no folder of masks; they are not needed here")
+        else:
+            if count != len(names):
+                notes.append(f"{path_text(masks)}: {count} masks for {len(names)} images; they are not read here")
+    return Listing(_source(index, folder, names), tuple(notes))
+
+
+def listed_words(index: int, folder: str, list_file: str) -> Listing:
+    """Images of a list of ``name label`` lines, in its order.
+
+    The reference wants exactly two words in each line; the name is all that is read here.
+
+    Raises:
+        MissingDataError: the list is not there.
+    """
+    names, odd = [], 0
+    for line in _lines(list_file, "list of words"):
+        words = line.split()
+        odd += len(words) != 2
+        names += words[:1]
+    note = f"{path_text(list_file)}: NVIDIA's loader would refuse {odd} lines that are not a name and a label"
+    return Listing(_source(index, folder, names), (note,) if odd else ())
+
+
+def words_below(index: int, folder: str) -> Listing:
+    """Images of a folder and all folders in it.
+
+    Raises:
+        MissingDataError: it is not there.
+    """
+    paths = list(files_below(folder, "folder of words"))
+    return _listing(index, folder, [path for path in paths if path.lower().endswith(WORD_SUFFIXES)], len(paths))
+
+
+def torchvision_classes(index: int, folder: str) -> Listing:
+    """Images of class folders and the folders in them, as torchvision's ``ImageFolder`` sorts them.
+
+    Raises:
+        MissingDataError: the folder is not there.
+        DataError: no folder is in it.
+    """
+    names = _names_in(folder, "folder of class folders")
+    classes = [name for name in names if os.path.isdir(os.path.join(folder, name))]
+    if not classes:
+        raise DataError("no class folder is in it", where=path_text(folder), hint="One folder per class is expected.")
+    images: list[str] = []
+    notes = []
+    total = 0
+    for name in classes:
+        paths = list(files_below(os.path.join(folder, name), "class folder"))
+        total += len(paths)
+        found = [os.path.join(name, path) for path in paths if path.lower().endswith(TORCHVISION_SUFFIXES)]
+        if not found:
+            notes.append(f"{path_text(os.path.join(folder, name))}: no image is in this class folder")
+        images += found
+    return Listing(_source(index, folder, images), tuple(notes), total - len(images))
+
+
+def flat_images(index: int, folder: str) -> Listing:
+    """Images of one folder, sorted, suffixes in any case; folders in it are not entered.
+
+    Raises:
+        MissingDataError: it is not there.
+    """
+    names = _names_in(folder, "folder of images")
+    return _listing(index, folder, [name for name in names if name.lower().endswith(WORD_SUFFIXES)], len(names))
+
+
+def _names_in(folder: str, what: str) -> list[str]:
+    """Sorted names in a folder, those of folders included."""
+    listing = list_folder(folder, what, ())
+    return sorted((*listing.folders, *listing.files))
+
+
+def _source(index: int, folder: str, names: Iterable[str]) -> Source:
+    return Source(index, folder, tuple(Sample(index, name, os.path.join(folder, name)) for name in names))
+
+
+def _listing(index: int, folder: str, images: Sequence[str], total: int) -> Listing:
+    return Listing(_source(index, folder, images), (), total - len(images))
+
+
+def _visible(folder: str) -> list[str]:
+    """Sorted names in a folder but for hidden ones; none where it is none."""
+    try:
+        return sorted(name for name in os.listdir(folder) if name[:1] != ".")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError) as error:
+        raise DataError(f"the class folder cannot be read: {error}", where=path_text(folder)) from error
+
+
+def _below(folder: str) -> list[str]:
+    """Sorted paths of the files below a folder; hidden names are left out, as glob does."""
+    paths = files_below(folder, "folder of images")
+    return sorted(path for path in paths if not any(part.startswith(".") for part in path.split(os.sep)))
+
+
+def _lines(path: str, what: str) -> Iterator[str]:
+    """Lines of a text file, without the white space around them."""
+    with open_data_file(path, what, DataError, hint=_FIND_LIST) as file:
+        if os.fstat(file.fileno()).st_size > MAX_LIST_BYTES:
+            raise DataError(f"the {what} is larger than {MAX_LIST_BYTES >> 20} MB", where=path_text(path))
+        for number, line in enumerate(file, 1):
+            try:
+                yield line.decode().strip()
+            except UnicodeDecodeError:
+                raise DataError(
+                    "this is no UTF-8 text", where=f"{path_text(path)}:{number}", hint="Save the list as UTF-8."
+                ) from None

@@ -1,0 +1,56 @@
+"""The bytes of a spec, from a file or a pipe, read exactly once.
+
+A pipe cannot be read a second time, so that whoever needs a spec twice (to find its network, then to parse it) passes
+the bytes on. ``-e /dev/stdin`` and ``-e <(command)`` work as files do. A named pipe that no program opens for writing
+would block for ever; it is refused after `WRITER_SECONDS`. Once there is a writer, however slow, it is read to its end.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from int8cal.errors import SpecError
+from int8cal.io.paths import NoWriterError, read_once, refuse_missing_address
+from int8cal.io.safe_text import printable
+
+MAX_BYTES = 16 * 1024 * 1024
+WRITER_SECONDS = 5.0
+"""How long a pipe may have no writer."""
+
+
+def read_bytes(path: str) -> bytes:
+    """Read a spec file, at most `MAX_BYTES` of it.
+
+    Raises:
+        SpecError: the file is not there, cannot be read or is too large, or a pipe has no writer.
+        UsageError: the path is the address of a remote file.
+    """
+    try:
+        data = read_once(path, MAX_BYTES, writer_seconds=WRITER_SECONDS)
+    except NoWriterError as error:
+        raise SpecError(
+            f"this is {error.strerror}",
+            where=printable(path),
+            hint="Start the program that writes the spec, or give a file.",
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        refuse_missing_address(path)
+        raise _unreadable(path, error) from None
+    if len(data) > MAX_BYTES:
+        raise SpecError(
+            f"the file is larger than {MAX_BYTES // 1024 // 1024} MB, which no spec is",
+            where=printable(path),
+            hint="Is this the spec file? Give the text file with the training configuration.",
+        )
+    return data
+
+
+def _unreadable(path: str, error: OSError | ValueError) -> SpecError:
+    reasons = {
+        errno.ENOENT: "there is no such spec file",
+        errno.EISDIR: "this is a folder, not a spec file",
+        errno.EACCES: "no permission to read the spec file",
+    }
+    code = error.errno if isinstance(error, OSError) else None
+    reason = reasons.get(code or 0) or f"the spec file cannot be read ({getattr(error, 'strerror', None) or error})"
+    return SpecError(reason, where=printable(path), hint="Check the path of the experiment spec.")

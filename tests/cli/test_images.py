@@ -1,0 +1,108 @@
+"""``int8cal images``: the whole way without a TAO spec."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from tests.pictures import encode, pixels
+
+import int8cal
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Six pictures under names as people have them."""
+    (tmp_path / "photos" / "more").mkdir(parents=True)
+    names = ["a.JPG", "b.jpeg", "c.PNG", "d.png", "more/e.png", "more/f.png"]
+    for number, name in enumerate(names):
+        kind = "JPEG" if name.lower().endswith(("jpg", "jpeg")) else "PNG"
+        (tmp_path / "photos" / name).write_bytes(encode(pixels(40 + number, 60), kind))
+    (tmp_path / "photos" / "notes.txt").write_text("not an image")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+NUMBERS = ("--size", "24x32", "--resize", "stretch", "--scale", "1/255")
+
+
+def test_a_folder_becomes_a_tensorfile_that_proves_itself(photos, run_cli):
+    done = run_cli("images", "photos", "-o", "c.tensor", *NUMBERS, "--mean", "0.5", "--std", "0.25")
+    assert done.code == 0, done.stderr
+    with int8cal.TensorFile("c.tensor") as file:
+        assert (len(file), file.shape) == (4, (1, 3, 24, 32))
+        assert file.manifest["network"] == "images"
+        assert file.manifest["arithmetic"]["evidence"] == "as stated"
+    assert run_cli("verify", "c.tensor", "--images", "photos").code == 0
+    assert run_cli("report", "c.tensor", "-o", "r.html", "--images", "photos").code == 0
+
+
+def test_the_formula(photos, run_cli):
+    (photos / "one").mkdir()
+    (photos / "one" / "a.png").write_bytes(encode(pixels(24, 32), "PNG"))
+    done = run_cli(
+        "images", "one", "-o", "c.tensor", *NUMBERS, "--mean", "0.1,0.2,0.3", "--std", "0.5", "--order", "bgr"
+    )
+    assert done.code == 0, done.stderr
+    with int8cal.TensorFile("c.tensor") as file:
+        made = file[0][0]
+    planes = pixels(24, 32)[..., ::-1].transpose(2, 0, 1).astype(np.float32)
+    mean = np.array([0.1, 0.2, 0.3], np.float32)[:, None, None]
+    np.testing.assert_array_equal(made, (planes / np.float32(255) - mean) / np.float32(0.5))
+
+
+def test_recursion_and_lists(photos, run_cli):
+    plan = run_cli("images", "photos", "--recursive", "-o", "x", *NUMBERS, "--dry_run", "--json")
+    assert json.loads(plan.stdout)["plan"]["batches"] == 6
+    (photos / "list.txt").write_text("photos/c.PNG\n\nphotos/more/e.png\n")
+    (photos / "coco.json").write_text(json.dumps({"images": [{"id": 1, "file_name": "photos/d.png"}]}))
+    for source, count in (("list.txt", 2), ("coco.json", 1)):
+        plan = run_cli("images", source, "-o", "x", *NUMBERS, "--dry_run", "--json")
+        assert json.loads(plan.stdout)["plan"]["batches"] == count, plan.stderr
+
+
+def test_numbers_in_a_file(photos, run_cli):
+    (photos / "preprocess.yaml").write_text("size: [24, 32]\nresize: stretch\nscale: 1/255\nmean: [0.5]\nstd: 0.25\n")
+    assert run_cli("images", "photos", "-o", "a", "--preprocess", "preprocess.yaml").code == 0
+    assert run_cli("images", "photos", "-o", "b", *NUMBERS, "--mean", "0.5", "--std", "0.25").code == 0
+    assert (photos / "a").read_bytes() == (photos / "b").read_bytes()
+    assert run_cli("verify", "a", "--images", "photos", "--preprocess", "preprocess.yaml").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "the preprocessing does not say size or resize or scale"),
+        (("--size", "24x32"), "does not say resize or scale"),
+        (("--preset", "imagenett"), "there is no preset 'imagenett'"),
+        ((*NUMBERS, "--mean", "1,2"), "mean has 2 numbers"),
+        ((*NUMBERS, "--std", "0"), "not finite"),
+        ((*NUMBERS[:4], "--scale", "255/1"), "a scale of '255/1'"),
+        (("--size", "24", *NUMBERS[2:]), "size cannot be '24'"),
+        ((*NUMBERS[:2], "--resize", "letterbox", *NUMBERS[4:]), "letterbox needs the level of the border"),
+        (("--size", "0x5", *NUMBERS[2:]), "no pixels"),
+        ((*NUMBERS[:2], "--resize", "short_side:8", *NUMBERS[4:]), "less than the size"),
+        ((*NUMBERS, "--order", "brg"), "order cannot be 'brg'"),
+        ((*NUMBERS, "--preprocess", "x.yaml"), "says everything"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(photos, run_cli, arguments, words):
+    done = run_cli("images", "photos", "-o", "c.tensor", *arguments)
+    assert done.code == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+    assert not (photos / "c.tensor").exists()
+
+
+def test_unknown_keys_of_a_file_are_errors(photos, run_cli):
+    (photos / "p.yaml").write_text("size: [24, 32]\nresize: stretch\nscale: 1\nmeans: 3\n")
+    done = run_cli("images", "photos", "-o", "c.tensor", "--preprocess", "p.yaml")
+    assert done.code == 2
+    assert done.stderr.startswith("int8cal: error: p.yaml: there is no key 'means'")
+
+
+def test_an_image_smaller_than_the_crop_is_an_error_not_a_border(photos, run_cli):
+    done = run_cli("images", "photos", "-o", "c.tensor", "--size", "50x50", "--resize", "crop", "--scale", "1")
+    assert done.code == 4
+    assert "are less than the 50x50 to cut out" in done.stderr

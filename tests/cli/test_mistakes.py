@@ -1,0 +1,240 @@
+"""The mistakes of the first hour, as a table: what is wrong, the command, its exit code, and what the user is told.
+
+All on one small data set, whose spec was written for another machine or has something else wrong with it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.build import write_records
+
+from int8cal.demo.dataset import make_dataset
+from int8cal.samples.tfrecord import Example
+
+ELSEWHERE = "/workspace/tao-experiments/project"
+RUN = ("detectnet_v2", "calibration_tensorfile", "-e", "data/spec.txt", "-o", "c.tensor")
+PLAN = ("detectnet_v2", "plan", "-e", "data/spec.txt")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> Path:
+    """Eight small pictures with records, and a spec with relative paths replaced by those of another machine."""
+    folder = tmp_path_factory.mktemp("mistakes") / "data"
+    made = make_dataset(folder, images=8, size=(40, 64), network_size=(32, 48), validation_split=False)
+    text = made.spec.read_text().replace(str(folder), ELSEWHERE)
+    (folder / "spec.txt").write_text(text)
+    made.spec.unlink()
+    return folder
+
+
+@pytest.fixture
+def data(original, tmp_path) -> Path:
+    """A copy of it, which may be spoilt."""
+    return Path(shutil.copytree(original, tmp_path / "data"))
+
+
+def here(data: Path) -> None:
+    """The spec names the data where they are."""
+    edit(data, ELSEWHERE, str(data))
+
+
+def edit(data: Path, old: str, new: str) -> None:
+    """Replace a text in the spec, where it must be."""
+    spec = data / "spec.txt"
+    text = spec.read_text()
+    assert old in text
+    spec.write_text(text.replace(old, new))
+
+
+def images(data: Path) -> list[Path]:
+    return sorted((data / "training" / "image_2").iterdir())
+
+
+def rename_images(suffix: str) -> Callable[[Path], None]:
+    def prepare(data: Path) -> None:
+        here(data)
+        for image in images(data):
+            image.rename(image.with_suffix(suffix))
+
+    return prepare
+
+
+def doubled(data: Path) -> None:
+    here(data)
+    edit(data, f'image_directory_path: "{data}/training"', f'image_directory_path: "{data}/training/image_2"')
+
+
+def too_high(data: Path) -> None:
+    here(data)
+    edit(data, f'image_directory_path: "{data}/training"', f'image_directory_path: "{data}"')
+
+
+def dotted(data: Path) -> None:
+    here(data)
+    edit(data, 'image_extension: "png"', 'image_extension: ".png"')
+
+
+def backslashes(data: Path) -> None:
+    here(data)
+    for record in (data / "tfrecords").iterdir():
+        record.unlink()
+    example = Example()
+    features = example.features.feature
+    features["frame/id"].bytes_list.value.append(b"image_2\\000000")
+    features["frame/height"].int64_list.value.append(40)
+    features["frame/width"].int64_list.value.append(64)
+    features["target/object_class"].bytes_list.SetInParent()
+    for edge in ("x1", "x2", "y1", "y2"):
+        features[f"target/coordinates_{edge}"].float_list.SetInParent()
+    write_records(data / "tfrecords" / "kitti_trainval-1", [example.SerializeToString()] * 4)
+
+
+def one_missing(data: Path) -> None:
+    here(data)
+    images(data)[3].unlink()
+
+
+def no_folder(data: Path) -> None:
+    here(data)
+    shutil.rmtree(data / "training")
+
+
+def beside(content: bytes, name: str = "kitti_trainval-0") -> Callable[[Path], None]:
+    """A file of another kind that the pattern matches, first in order."""
+
+    def prepare(data: Path) -> None:
+        here(data)
+        (data / "tfrecords" / name).write_bytes(content)
+
+    return prepare
+
+
+def object_detection_api(data: Path) -> None:
+    example = Example()
+    example.features.feature["image/encoded"].bytes_list.value.append(b"x")
+    example.features.feature["image/filename"].bytes_list.value.append(b"a.png")
+    beside(b"")(data)
+    write_records(data / "tfrecords" / "kitti_trainval-0", [example.SerializeToString()])
+
+
+def misspelt_folder(data: Path) -> None:
+    here(data)
+    (data / "tfrecords").rename(data / "tfrecord")
+
+
+def spec_of(text: str) -> Callable[[Path], None]:
+    def prepare(data: Path) -> None:
+        (data / "spec.txt").write_text(text)
+
+    return prepare
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What is wrong, the command, the exit code, and words that the user reads."""
+
+    name: str
+    prepare: Callable[[Path], None]
+    command: tuple[str, ...]
+    code: int
+    words: tuple[str, ...]
+
+
+def nothing(data: Path) -> None:
+    """As it was made: a spec of another machine."""
+
+
+TABLE = [
+    # --- paths
+    Mistake("a spec of another machine", nothing, RUN, 4, (
+        "No files match pattern", "The data seem to lie in",
+        f"Add --map {ELSEWHERE} ", "int8cal spec update data/spec.txt -o data/spec.new.txt --map /workspace",
+    )),
+    Mistake("the same, planned", nothing, PLAN, 4, ("The data seem to lie in", "/data. Add --map")),
+    Mistake("a folder by nearly its name", misspelt_folder, RUN, 4, (
+        "exists and has tfrecord, not tfrecords", "/data/tfrecord. Add --map",
+    )),
+    Mistake("nothing like it anywhere", spec_of('dataset_config { data_sources {} }'), RUN, 3, ("should be set",)),
+    Mistake("an old beginning that the spec does not have", nothing, (*RUN, "--map", "/nowhere", "/tmp"), 3, (
+        "the reference /nowhere is not the beginning of any path", "The spec has: ",
+    )),
+    Mistake("an old beginning with two new ones", nothing, (*PLAN, "--map", "/a", "b", "--map", "/a", "c"), 2, (
+        "two paths are given for the reference /a",
+    )),
+    # --- images
+    Mistake("upper-case suffixes", rename_images(".PNG"), RUN, 4, (
+        "8 of 8 images are missing", ".PNG lies there", 'set image_extension: "PNG"',
+    )),
+    Mistake("another suffix", rename_images(".jpeg"), RUN, 4, ("8 of 8 images are missing", 'image_extension: "jpeg"')),
+    Mistake("another suffix, planned", rename_images(".jpeg"), PLAN, 4, ("8 of 8 images are missing",)),
+    Mistake("the image folder twice", doubled, RUN, 4, ("Take image_2 off the end of image_directory_path",)),
+    Mistake("the image folder one too high", too_high, RUN, 4, ("set image_directory_path: ", "/data/training")),
+    Mistake("a suffix with its dot", dotted, RUN, 4, ('Write image_extension without the dot: "png"',)),
+    Mistake("records with backslashes", backslashes, RUN, 4, ("name images with backslashes",)),
+    Mistake("one image is gone", one_missing, RUN, 4, ("1 of 8 images is missing", "The command plan lists all")),
+    Mistake("one image is gone, planned", one_missing, PLAN, 4, ("1 of 8 images is missing",)),
+    Mistake("the image folder is gone", no_folder, RUN, 4, ("No dataset image directory found", "longest part that")),
+    # --- files that are no records
+    Mistake("the converter's warnings", beside(b'{"a": 1}', "kitti_trainval-0_warning.json"), RUN, 4, (
+        "the list of warnings that dataset_convert writes", "Let the pattern match the records alone",
+    )),
+    Mistake("gzip", beside(gzip.compress(b"x")), RUN, 4, ("but a gzip file", "gzip -d")),
+    Mistake("git-LFS", beside(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), RUN, 4, (
+        "a git-LFS pointer", "git lfs pull",
+    )),
+    Mistake("a short git-LFS file", beside(b"version https://git-lfs"), RUN, 4, ("a git-LFS pointer",)),
+    Mistake("a JSON file", beside(json.dumps([1, 2, 3, 4, 5, 6]).encode()), RUN, 4, ("but a JSON file",)),
+    Mistake("a page in place of a download", beside(b"<!DOCTYPE html><html></html>"), RUN, 4, ("HTML or XML",)),
+    Mistake("an image", beside(b"\x89PNG\r\n\x1a\n" + bytes(20)), RUN, 4, ("but a PNG image",)),
+    Mistake("the Object Detection API", object_detection_api, RUN, 4, (
+        "Object Detection API, not of TAO's dataset_convert", "int8cal records KITTI_DIR -o DIR",
+    )),
+    # --- networks that are not here
+    *(
+        Mistake(f"a spec of {network}", spec_of(text), RUN, 3, (
+            f" {network} spec, and int8cal has no such network yet", "int8cal images DIR -o FILE",
+        ))
+        for network, text in {
+            "YOLOv3": "random_seed: 42\nyolov3_config { arch: 'resnet' }\ntraining_config { num_epochs: 1 }\n",
+            "YOLOv4": "random_seed: 42\nyolov4_config { arch: 'resnet' }\ndataset_config { image_extension: 'png' }\n",
+            "RetinaNet": "retinanet_config { arch: 'resnet' }\ntraining_config { num_epochs: 80 }\n",
+            "UNet": "model_config { num_layers: 18 }\ndataset_config { train_images_path: 'a' }\n",
+            "LPRNet": "random_seed: 42\nlpr_config { arch: 'baseline' }\ntraining_config { num_epochs: 24 }\n",
+            "Mask R-CNN": "seed: 123\nmaskrcnn_config { nlayers: 50 }\n",
+            "EfficientDet": "dataset_config { training_file_pattern: 'a' }\nmodel_config { anchor_scale: 4 }\n",
+            "EfficientDet (TF2)": "dataset:\n  train_tfrecords: [a]\nmodel:\n  name: efficientdet-d0\n",
+            "classification (TF2)": "dataset:\n  train_dataset_path: a\nmodel:\n  backbone: resnet_18\n",
+            "Mask2Former": "model_name: mask2former\ndataset:\n  train: {type: coco}\n",
+        }.items()
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", TABLE, ids=lambda mistake: mistake.name)
+def test_what_the_user_is_told(mistake, data, run_cli):
+    mistake.prepare(data)
+    ended = run_cli(*mistake.command)
+    told = ended.stdout + ended.stderr
+    assert ended.code == mistake.code, told
+    for words in mistake.words:
+        assert words in told
+    assert not (data.parent / "c.tensor").exists()
+
+
+def test_the_line_that_is_told_makes_it_work(data, run_cli, tmp_path):
+    line = run_cli(*RUN).stderr
+    options = line[line.index("--map") :].split(" to the command")[0].split()
+    assert run_cli(*RUN, *options).code == 0
+    update = line[line.index("int8cal spec update") :].split()[1:]
+    assert run_cli(*update).code == 0
+    made = run_cli("detectnet_v2", "calibration_tensorfile", "-e", "data/spec.new.txt", "-o", "again.tensor")
+    assert made.code == 0, made.stderr
+    assert (tmp_path / "c.tensor").read_bytes() == (tmp_path / "again.tensor").read_bytes()
+    assert run_cli("verify", "c.tensor", "-e", "data/spec.txt", *options).code == 0

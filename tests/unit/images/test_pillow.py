@@ -1,0 +1,120 @@
+"""Images opened as Pillow 12 opens and converts them."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from int8cal.errors import ImageError
+from int8cal.images.pillow import open_converted, upright_size
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (9, 14, 3), dtype=np.uint8)
+RGB = Image.fromarray(PIXELS)
+
+
+def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def opened(data: bytes, mode: str = "RGB", *, upright: bool = False) -> np.ndarray:
+    return np.asarray(open_converted(data, mode, "a.png", upright=upright))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "GIF", "JPEG", "WEBP"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_what_pillow_opens(kind: str, mode: str) -> None:
+    data = encoded(RGB.quantize(8) if kind == "GIF" else RGB, kind)
+    with Image.open(io.BytesIO(data)) as picture:
+        expected = np.asarray(picture.convert("RGB").convert(mode) if picture.mode == "P" else picture.convert(mode))
+    np.testing.assert_array_equal(opened(data, mode), expected)
+
+
+def test_grey_of_16_bits_is_clipped() -> None:
+    wide = np.array([[0, 1, 255, 256, 65535]], dtype=np.uint16)
+    data = encoded(Image.fromarray(wide), "PNG")
+    assert opened(data, "L").tolist() == [[0, 1, 255, 255, 255]]
+    assert opened(data)[0, :, 0].tolist() == [0, 1, 255, 255, 255]
+
+
+def test_alpha_is_dropped_and_grey_replicated() -> None:
+    alpha = np.dstack([PIXELS, np.zeros((9, 14), np.uint8)])
+    np.testing.assert_array_equal(opened(encoded(Image.fromarray(alpha), "PNG")), PIXELS)
+    grey = Image.fromarray(PIXELS[..., 0])
+    np.testing.assert_array_equal(opened(encoded(grey, "PNG")), np.repeat(PIXELS[..., :1], 3, axis=2))
+
+
+def test_grey_of_a_palette_is_that_of_its_colours() -> None:
+    picture = RGB.quantize(16)
+    np.testing.assert_array_equal(opened(encoded(picture, "PNG"), "L"), np.asarray(picture.convert("RGB").convert("L")))
+
+
+TURNED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a),
+    9: lambda a: a,
+}
+
+
+def exif(orientation: int) -> bytes:
+    block = Image.Exif()
+    block[0x0112] = orientation
+    return block.tobytes()
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_orientation(kind: str, orientation: int) -> None:
+    plain = opened(encoded(RGB, kind))
+    data = encoded(RGB, kind, exif=exif(orientation))
+    turned = opened(data, upright=True)
+    np.testing.assert_array_equal(turned, TURNED[orientation](plain))
+    np.testing.assert_array_equal(opened(data), plain)
+    assert tuple(upright_size(data, "a")) == turned.shape[:2]
+
+
+def test_orientation_behind_the_pixels_of_a_png() -> None:
+    data = encoded(RGB, "PNG")
+    body = exif(6).removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(body)) + b"eXIf" + body + struct.pack(">I", zlib.crc32(b"eXIf" + body))
+    end = data.index(b"IEND") - 4
+    late = data[:end] + chunk + data[end:]
+    assert opened(late, upright=True).shape == (14, 9, 3)
+    assert tuple(upright_size(late, "a")) == (14, 9)
+
+
+@pytest.mark.parametrize("cut", [3, 20, 60, -40])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM"])
+def test_what_is_cut_off_is_refused(kind: str, cut: int) -> None:
+    large = Image.fromarray(np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    with pytest.raises(ImageError) as caught:
+        opened(encoded(large, kind)[:cut])
+    assert caught.value.where == "a.png"
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"\x00" * 100, b"RIFF0000AVI ", b"\x89PNG\r\n\x1a\n" + b"\xff" * 50])
+def test_what_is_no_image_is_refused(data: bytes) -> None:
+    with pytest.raises(ImageError):
+        opened(data)
+    with pytest.raises(ImageError):
+        upright_size(data, "a.png")
+
+
+def test_a_huge_header_is_refused_before_memory_is_taken() -> None:
+    header = struct.pack(">IIBBBBB", 1 << 16, 1 << 16, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    idat = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    with pytest.raises(ImageError, match="too large"):
+        opened(b"\x89PNG\r\n\x1a\n" + chunk + idat)

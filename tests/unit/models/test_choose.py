@@ -1,0 +1,295 @@
+"""The method that is chosen, on which images, and what is said of the result."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from tests.unit.models.conftest import SHAPE, Images
+
+from int8cal.errors import UseError
+from int8cal.models.agreement import Agreement, TensorAgreement
+from int8cal.models.binding import InputBinding
+from int8cal.models.calibrate import calibrate
+from int8cal.models.channels import ChannelSums
+from int8cal.models.choose import MOST_HELD_OUT, ORDER, held_out_numbers
+from int8cal.models.passes import for_each_image
+from int8cal.models.quantize import quantize
+from int8cal.models.verdict import judge
+
+MakeModel = Callable[..., Path]
+
+
+def spiky(tmp_path: Path) -> Path:
+    """A model that needs its rare largest values: they alone decide its output."""
+    random = np.random.default_rng(2)
+    kernel = random.standard_normal((16, 3, 3, 3)).astype(np.float32) / 5
+    nodes = [
+        helper.make_node("Conv", ["image", "k"], ["c"], "a"),
+        helper.make_node("Pow", ["c", "eight"], ["spikes"]),
+        helper.make_node("Conv", ["spikes", "w"], ["y"], "b"),
+    ]
+    weights = {
+        "k": kernel,
+        "eight": np.float32(8),
+        "w": random.standard_normal((16, 16, 1, 1)).astype(np.float32),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *SHAPE[1:]])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    path = tmp_path / "spiky.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+class TestAuto:
+    def test_the_best_method_on_held_out_images_is_taken_and_its_scales_come_from_all(self, tmp_path: Path) -> None:
+        report = quantize(spiky(tmp_path), Images(), tmp_path / "o", agreement=False)
+
+        assert report.choice is not None
+        assert (report.choice.images, report.choice.held_out, report.images) == (4, True, 16)
+        scores = report.choice.scores
+        assert tuple(scores) == ORDER
+        best = max(scores.values())
+        assert scores[report.method] >= best - 0.2
+        assert report.method == next(method for method in ORDER if scores[method] >= best - 0.2)
+        assert scores["entropy"] < best - 3  # clipping hurts here
+        alone = quantize(spiky(tmp_path), Images(), tmp_path / "p", method=report.method, agreement=False)
+        assert alone.amax == report.amax
+        assert alone.choice is None
+        assert (tmp_path / "o").read_bytes() == (tmp_path / "p").read_bytes()
+
+    def test_with_an_evaluation_file_that_file_chooses(self, make_model: MakeModel, tmp_path: Path) -> None:
+        report = quantize(make_model(), Images(), tmp_path / "o", evaluation=Images(batches=2, seed=9), agreement=False)
+
+        assert report.choice is not None
+        assert (report.choice.images, report.choice.held_out) == (8, True)
+
+    def test_few_images_serve_for_both_and_the_report_says_so(self, make_model: MakeModel, tmp_path: Path) -> None:
+        report = quantize(make_model(), Images(batches=1), tmp_path / "o", agreement=False)
+
+        assert report.choice is not None
+        assert (report.choice.images, report.choice.held_out) == (4, False)
+
+    @pytest.mark.parametrize(("images", "held_out"), [(7, 0), (8, 2), (11, 2), (256, 64), (1000, 64)])
+    def test_every_fourth_image_is_held_out(self, images: int, held_out: int) -> None:
+        numbers = held_out_numbers(images)
+        assert len(numbers) == held_out <= MOST_HELD_OUT
+        assert all(number % 4 == 3 and number < images for number in numbers)
+
+    def test_a_result_is_the_same_for_any_number_of_threads(
+        self, make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def report_with(processors: int) -> Any:
+            monkeypatch.setattr("os.cpu_count", lambda: processors)
+            return quantize(make_model(), Images(), tmp_path / "o", overwrite=True)
+
+        one, five = report_with(1), report_with(5)
+        assert one.amax == five.amax
+        assert one.choice == five.choice
+        assert one.in_sample == five.in_sample
+
+
+class TestVerdict:
+    @staticmethod
+    def of(*noise: float, classes: int = 0, shape: tuple[int, ...] = (1000,)) -> TensorAgreement:
+        tensor = TensorAgreement("y")
+        values = np.random.default_rng(0).standard_normal((4, *shape)).astype(np.float32)
+        error = np.random.default_rng(1).standard_normal((4, *shape)).astype(np.float32)
+        tensor.add(values, values + np.float32(noise[0]) * error)
+        return tensor
+
+    @pytest.mark.parametrize(("noise", "level"), [(0.1, "good"), (0.25, "look"), (0.5, "poor"), (np.nan, "poor")])
+    def test_levels(self, noise: float, level: str) -> None:
+        assert judge(Agreement(4, (self.of(0.01, shape=(1000, 2)), self.of(noise, shape=(1000, 2))))).level == level
+
+    def test_a_classifier_that_chooses_other_classes_is_not_good(self) -> None:
+        tensor = TensorAgreement("p")
+        first = np.tile(np.float32([[10, 9.9, 0, 0]]), (10, 1))
+        second = first.copy()
+        second[:3, 1] = 10.1
+        tensor.add(first, second)
+        assert tensor.sqnr_db > 30
+        found = judge(Agreement(10, (tensor,)))
+        assert (found.level, found.reason) == ("poor", "the same class on 70.0% of the images")
+
+    def test_whole_numbers_count_only_alone(self) -> None:
+        classes = TensorAgreement("argmax")
+        classes.add(np.arange(100), np.where(np.arange(100) < 5, 0, np.arange(100)))
+        assert judge(Agreement(1, (classes,))).level == "look"
+        assert judge(Agreement(1, (classes, self.of(0.01)))).level == "good"
+
+    def test_boxes_do_not_hide_ruined_scores(self) -> None:
+        random = np.random.default_rng(0)
+        values = np.concatenate([random.uniform(50, 320, (1, 4, 500)), random.uniform(0, 1, (1, 3, 500))], axis=1)
+        tensor = TensorAgreement("all")
+        tensor.add(values.astype(np.float32), (values + random.normal(0, 0.3, values.shape)).astype(np.float32))
+        assert tensor.sqnr_db > 40
+        assert [group.text for group in tensor.groups] == ["channels 0–3", "channels 4–6"]
+        assert tensor.worst_db == tensor.groups[1].sqnr_db < 8
+        assert judge(Agreement(1, (tensor,))).level == "poor"
+
+    @pytest.mark.parametrize(
+        ("peaks", "groups"),
+        [
+            ([300, 200, 40, 60, 1, 0.9, 0.001], [(0, 3), (4, 6)]),  # a rare class is no group of its own
+            ([0.9, 0.9, 0.002], []),
+            ([1, 0.5, 300, 200], [(0, 1), (2, 3)]),
+            ([3, 5, 9, 12], []),
+            ([4000, 3000, 90, 80, 0.5, 0.6], [(0, 1), (2, 3), (4, 5)]),
+        ],
+    )
+    def test_groups_are_neighbours_of_one_magnitude(self, peaks: Any, groups: Any) -> None:
+        sums = ChannelSums()
+        values = np.array(peaks, np.float64)[None, :, None] * np.ones((1, 1, 2000))
+        sums.add(values, np.ones_like(values))
+        assert [(group.first, group.last) for group in sums.groups()] == groups
+
+    def test_the_last_axis_may_number_the_channels(self) -> None:
+        sums = ChannelSums()
+        sums.add(np.array([300.0, 200, 100, 1, 0.5]) * np.ones((1, 2000, 1)), np.ones((1, 2000, 5)))
+        assert [(group.axis, group.first, group.last) for group in sums.groups()] == [(2, 0, 2), (2, 3, 4)]
+
+
+@dataclass
+class Scaled(Images):
+    """Images of another scale, with a manifest."""
+
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+
+def with_norm(model: onnx.ModelProto, scale: float) -> None:
+    """Let the model's first batch normalisation remember uniform noise from 0 to ``scale``."""
+    weights = {item.name: item for item in model.graph.initializer}
+    kernel = numpy_helper.to_array(weights["first.w"])
+    mean, variance = scale * kernel.sum(axis=(1, 2, 3)) / 2, scale**2 * (kernel**2).sum(axis=(1, 2, 3)) / 12
+    for name, values in (("first.mean", mean), ("first.var", variance)):
+        weights[name].CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
+
+
+class TestProbe:
+    @pytest.mark.parametrize(("trained", "given"), [(1.0, 255.0), (255.0, 1.0)])
+    def test_values_of_another_scale_than_the_model_was_trained_with_are_refused(
+        self, make_model: MakeModel, tmp_path: Path, trained: float, given: float
+    ) -> None:
+        source = make_model(change=lambda model: with_norm(model, trained))
+        right, wrong = Images(scale=trained), Images(scale=given)
+
+        assert not [f for f in quantize(source, right, tmp_path / "o", agreement=False).findings if f.level == "error"]
+        with pytest.raises(UseError, match=r"not scaled as it was trained\n.*--force"):
+            quantize(source, wrong, tmp_path / "p")
+        assert not (tmp_path / "p").exists()
+        forced = quantize(source, wrong, tmp_path / "p", force=True, agreement=False)
+        assert [f.code for f in forced.findings if f.level == "error"] == ["model-scale"]
+
+    def test_a_file_for_another_network_is_refused(self, make_model: MakeModel, tmp_path: Path) -> None:
+        def rename(model: onnx.ModelProto) -> None:
+            model.graph.node[-1].output[0] = model.graph.output[1].name = "predictions/Softmax:0"
+
+        source = make_model(change=rename)
+        with pytest.raises(UseError, match=r"was made for detectnet_v2, and the model's output .* of classification"):
+            quantize(source, Scaled(manifest={"network": "detectnet_v2"}), tmp_path / "o")
+        quantize(source, Scaled(manifest={"network": "classification"}), tmp_path / "o", agreement=False)
+
+
+def test_infinite_values_of_a_mask_are_left_out_of_the_cache_and_named(tmp_path: Path, make_model: MakeModel) -> None:
+    def mask(model: onnx.ModelProto) -> None:
+        model.graph.initializer.append(numpy_helper.from_array(np.float32(-np.inf), "minus infinity"))
+        model.graph.initializer.append(numpy_helper.from_array(np.float32(0.5), "half"))
+        model.graph.node.extend(
+            [
+                helper.make_node("Greater", ["image", "half"], ["is bright"]),
+                helper.make_node("Where", ["is bright", "image", "minus infinity"], ["masked"]),
+                helper.make_node("Softmax", ["masked"], ["attention"], axis=-1),
+            ]
+        )
+        model.graph.output.append(helper.make_tensor_value_info("attention", TensorProto.FLOAT, None))
+
+    report = quantize(
+        make_model(change=mask),
+        Images(),
+        tmp_path / "o",
+        trt_cache=tmp_path / "c",
+        trt_version="10.3.0",
+        method="minmax",
+        force=True,
+    )
+    assert report.not_finite == ("masked",)
+    assert "\nmasked:" not in (tmp_path / "c").read_text()
+    assert "\nup:" in (tmp_path / "c").read_text()
+
+
+class TestPasses:
+    def test_results_come_in_the_order_of_the_images_and_only_of_those_wanted(self) -> None:
+        images = Images()
+        flat = np.concatenate(list(images))
+
+        def work(numbers: list[int], given: np.ndarray) -> tuple[Any, int]:
+            assert np.array_equal(given, flat[numbers])
+            return numbers, 1
+
+        assert list(for_each_image(images, 1, work, wanted=lambda number: number % 3 == 0)) == [
+            [number] for number in range(0, 16, 3)
+        ]
+        assert list(for_each_image(images, 3, work, most=8)) == [[0, 1, 2], [3, 4, 5], [6, 7]]
+        assert list(for_each_image(images, 1, work, wanted=lambda number: False)) == []
+
+    def test_an_error_in_one_run_is_raised(self) -> None:
+        def work(numbers: list[int], given: np.ndarray) -> tuple[Any, int]:
+            if numbers == [9]:
+                raise UseError("bad image")
+            return numbers, 1
+
+        with pytest.raises(UseError, match="bad image"):
+            list(for_each_image(Images(), 1, work))
+
+    def test_phases_are_told(self, make_model: MakeModel, tmp_path: Path) -> None:
+        told: list[str] = []
+
+        class Shown:
+            def phase(self, what: str) -> None:
+                told.append(what)
+
+            def start(self, total_images: int) -> None:
+                told.append(f"start {total_images}")
+
+            def advance(self, images: int) -> None:
+                pass
+
+            def finish(self) -> None:
+                told.append("finish")
+
+        quantize(make_model(), Images(), tmp_path / "o", method="minmax", progress=Shown())
+        assert told == ["calibrating", "start 16", "finish", "measuring agreement", "start 16", "finish"]
+
+
+def test_counts_of_parts_join_to_the_counts_of_all(make_model: MakeModel) -> None:
+    model = onnx.load(make_model())
+    binding = InputBinding("image", "nchw", None)
+    whole, nothing = calibrate(model, ["first", "up", "image"], Images(), binding)
+    parts = calibrate(model, ["first", "up", "image"], Images(), binding, apart=lambda number: number in (0, 5))
+    joined = parts[0].joined(parts[1])
+    assert (nothing.images, parts[1].images, joined.images) == (0, 2, 16)
+    for name, histogram in whole.histograms.items():
+        other = joined.histograms[name]
+        assert (other.counts == histogram.counts).all()
+        assert (other.top, other.amax, other.low) == (histogram.top, histogram.amax, histogram.low)
+
+
+def test_json_of_nothing_but_plain_values(make_model: MakeModel, tmp_path: Path) -> None:
+    report = quantize(make_model(), Images(batches=2), tmp_path / "o")
+    assert report.choice is not None
+    assert not any(math.isnan(score) for score in report.choice.scores.values())
+    json.dumps({"scores": report.choice.scores, "verdict": report.verdict and report.verdict.level})

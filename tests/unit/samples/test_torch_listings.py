@@ -1,0 +1,92 @@
+"""The listings of TAO's PyTorch loaders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from int8cal.errors import DataError, MissingDataError
+from int8cal.samples import torch_listings as listings
+
+
+def write(root: Path, *names: str) -> str:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return str(root)
+
+
+def names(listing: listings.Listing) -> list[str]:
+    return [sample.frame_id for sample in listing.source.samples]
+
+
+def test_detection_folders_go_suffix_by_suffix(tmp_path: Path) -> None:
+    folder = write(tmp_path, "b.png", "a.PNG", "z.jpg", "c.JPG", "d.jpeg", "e.bmp", "f.Png", "g.webp", "sub/h.jpg")
+    listing = listings.detection_folder(0, folder)
+    assert names(listing) == ["z.jpg", "d.jpeg", "b.png", "e.bmp", "c.JPG", "a.PNG"]
+    assert listing.others == 3
+    with pytest.raises(DataError, match="frames"):
+        listings.detection_folder(0, write(tmp_path, "x.h5"))
+
+
+def test_class_images_go_suffix_by_suffix_then_class_by_class(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path / "a", "x/2.jpg", "x/1.jpg", "x/3.png", "y/4.jpg", "y/.5.jpg", "y/6.jpeg", "y/d/7.jpg", "loose.jpg"
+    )
+    more = write(tmp_path / "m", "q/8.jpg", "9.png", ".h/10.jpg")
+    assert names(listings.class_images(0, folder, ["y", "none", "x", "loose.jpg"], None)) == [
+        "y/4.jpg",
+        "x/1.jpg",
+        "x/2.jpg",
+        "x/3.png",
+    ]
+    assert names(listings.class_images(0, folder, ["x"], more)) == ["x/1.jpg", "x/2.jpg", "q/8.jpg", "x/3.png", "9.png"]
+    assert names(listings.images_below(0, more)) == ["q/8.jpg", "9.png"]
+    with pytest.raises(MissingDataError):
+        listings.class_images(0, f"{folder}/none", [], None)
+
+
+def test_class_names(tmp_path: Path) -> None:
+    folder = write(tmp_path / "images", "b/1.jpg", "a/2.jpg", "file")
+    classes, note = listings.class_names(str(tmp_path), folder)
+    assert classes == ["a", "b", "file"]
+    assert note is not None
+    assert not (tmp_path / "classes.txt").exists()
+    (tmp_path / "classes.txt").write_text("b\r\n a \n\n")
+    assert listings.class_names(str(tmp_path), folder) == (["b", "a"], None)
+    with pytest.raises(MissingDataError):
+        listings.class_names(f"{tmp_path}/none", folder)
+
+
+def test_splits_take_every_file_and_note_masks(tmp_path: Path) -> None:
+    root = write(tmp_path, "images/val/b.png", "images/val/a.txt", "masks/val/a.png", "images/other/c.png")
+    listing = listings.split_images(0, root, "val")
+    assert names(listing) == ["a.txt", "b.png"]
+    assert "1 masks for 2 images" in listing.notes[0]
+    assert listings.split_images(0, root, "other").notes == ()
+    with pytest.raises(MissingDataError):
+        listings.split_images(0, root, "none")
+
+
+def test_words(tmp_path: Path) -> None:
+    folder = write(tmp_path / "w", "b.JPG", "a.png", "x/c.jpeg", "no.bmp")
+    assert names(listings.words_below(0, folder)) == ["a.png", "b.JPG", "x/c.jpeg"]
+    (tmp_path / "gt.txt").write_text("b.JPG one\r\na.png\ttwo\n\nc three words\nd\n")
+    listing = listings.listed_words(0, folder, str(tmp_path / "gt.txt"))
+    assert names(listing) == ["b.JPG", "a.png", "c", "d"]
+    assert "refuse 3 lines" in listing.notes[0]
+    (tmp_path / "gt.txt").write_bytes(b"a b\n\xff c\n")
+    with pytest.raises(DataError, match="UTF-8") as caught:
+        listings.listed_words(0, folder, str(tmp_path / "gt.txt"))
+    assert str(caught.value.where).endswith("gt.txt:2")
+
+
+def test_metric_learning_folders(tmp_path: Path) -> None:
+    root = write(tmp_path, "b/2.WEBP", "b/1.tiff", "b/s/0.jpg", "A/3.pgm", "c/readme.txt", "loose.png")
+    listing = listings.torchvision_classes(0, root)
+    assert names(listing) == ["A/3.pgm", "b/1.tiff", "b/2.WEBP", "b/s/0.jpg"]
+    assert "no image is in this class folder" in listing.notes[0]
+    assert names(listings.flat_images(0, f"{root}/b")) == []
+    with pytest.raises(DataError, match="no class folder"):
+        listings.torchvision_classes(0, f"{root}/c")

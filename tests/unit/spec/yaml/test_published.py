@@ -1,0 +1,129 @@
+"""The 268 published YAML specs of TAO: ours load or are refused with the reason; edits change nothing else."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from int8cal import networks
+from int8cal.errors import SpecError
+from int8cal.origins.experiment import read_document, read_spec
+from int8cal.spec.languages import language_of
+from int8cal.spec.update import Substitution, update_spec
+from int8cal.spec.yaml import known_networks
+from int8cal.spec.yaml.document import YamlSpec
+from int8cal.spec.yaml.schema import Schema
+from int8cal.spec.yaml.text import Scalar, scalars, written_as
+from int8cal.spec.yaml.text import read_document as read_text
+
+FOLDER = Path(__file__).parents[3] / "data" / "specs_yaml"
+with (FOLDER / "index.csv").open(newline="") as file:
+    INDEX = list(csv.DictReader(file))
+
+
+OURS = [row for row in INDEX if row["network"] in known_networks() and "ParserError" not in row["schema_7_0_1"]]
+OLDER = {
+    "deformable_detr/tao_tutorials__5.5__specs_gen_trt_engine.yaml": "TAO 5.0 to 5.5",
+    "dino/tao_tutorials__5.1__specs_gen_trt_engine.yaml": "TAO 5.0 to 5.5",
+    "ocrnet/tao_tutorials__5.2__specs_experiment.yaml": "TAO 5.0 to 5.2",
+}
+"""Refused by TAO 7.0.1, and of an older release in every key."""
+
+UNJUDGED_KEY = "ml_recog/tao_tutorials__5.2__specs_train.yaml"
+"""Its wrong key lies in the section model, where it decides no pixel."""
+
+OTHER_REASON = {
+    "ml_recog/tao_pytorch_backend__5.2__experiment_specs_train.yaml",  # that key is in model; another one is wrong
+    "rtdetr/tao_pytorch_backend__6.25.10__experiment_specs_quantize.yaml",  # the value that holds the key is no list
+}
+
+
+def ids(rows: list[dict[str, str]]) -> list[str]:
+    return [row["file"] for row in rows]
+
+
+def test_the_set_is_whole() -> None:
+    assert len(INDEX) == 268
+    assert sorted({row["network"] for row in OURS}) == known_networks()
+
+
+@pytest.mark.parametrize("row", INDEX, ids=ids(INDEX))
+def test_it_is_yaml_and_comes_back_byte_for_byte(row: dict[str, str]) -> None:
+    data = (FOLDER / row["file"]).read_bytes()
+    assert language_of(data).title == "YAML"
+    if "ParserError" in row["schema_7_0_1"]:
+        with pytest.raises(SpecError) as caught:
+            read_text(data, "spec.yaml")
+        assert re.fullmatch(r"spec\.yaml:\d+:\d+", caught.value.where or "")
+        return
+    document = read_text(data, "spec.yaml")
+    spec = YamlSpec("spec.yaml", document, document.root, Schema({}), "any")
+    assert spec.to_bytes() == data
+    assert spec.with_edits([]).to_bytes() == data
+
+
+NEW_TEXTS = ("/mnt/new", '/mnt/it\'s a "place": {1}, #2', "true", "\n")
+
+
+@pytest.mark.parametrize("row", INDEX, ids=ids(INDEX))
+def test_texts_in_it_can_be_replaced_and_nothing_else_changes(row: dict[str, str]) -> None:
+    if "ParserError" in row["schema_7_0_1"]:
+        return
+    text = (FOLDER / row["file"]).read_bytes().decode()
+    found = list(scalars(read_text(text.encode(), "").root))
+    expected = {name: one.value for name, one in found}
+    texts = [(name, one) for name, one in found if isinstance(one.value, str)]
+    for number, (name, one) in enumerate(reversed(texts[:: max(1, len(texts) // 6)])):
+        expected[name] = NEW_TEXTS[number % len(NEW_TEXTS)]
+        text = f"{text[: one.start]}{written_as(expected[name], text[one.start : one.end])}{text[one.end :]}"
+    assert {name: one.value for name, one in scalars(read_text(text.encode(), "").root)} == expected
+
+
+@pytest.mark.parametrize("row", OURS, ids=ids(OURS))
+def test_it_loads_or_is_refused_with_the_reason(row: dict[str, str]) -> None:
+    path = FOLDER / row["file"]
+    if row["schema_7_0_1"] == "ok" or row["file"] in OLDER or row["file"] == UNJUDGED_KEY:
+        spec = read_spec(path, row["network"])
+        assert spec.name == row["network"]
+        if row["file"] in OLDER:
+            assert OLDER[row["file"]] in spec.document.describe()
+        return
+    with pytest.raises(SpecError) as caught:
+        read_spec(path, row["network"])
+    assert re.search(r"\.yaml:\d+:\d+$", caught.value.where or ""), caught.value.where
+    key = re.match(r"ConfigKeyError: Key '(\w+)' not in", row["schema_7_0_1"])
+    if key and "TAO 5.0 to 5.5" not in caught.value.message and row["file"] not in OTHER_REASON:
+        findings = read_document(path, row["network"]).check()
+        assert any(key[1] in finding.field.split(".") for finding in findings)
+
+
+@pytest.mark.parametrize("row", OURS, ids=ids(OURS))
+def test_an_update_changes_the_paths_of_the_role_and_nothing_else(row: dict[str, str]) -> None:
+    spec = read_document(FOLDER / row["file"], row["network"], allow_unknown_fields=True)
+    table = networks.get(row["network"]).path_roles
+    paths = list(spec.path_values(table))
+    for role in sorted({path.role for path in paths}):
+        reference = next(path.content for path in paths if path.role == role)
+        updated = update_spec(spec, table, [Substitution(role, reference, "/mnt/new place")]).document
+        hit = [one for one in paths if one.role == role and f"{one.content}/".startswith(f"{reference.rstrip('/')}/")]
+        before, after = spec.source.split("\n"), updated.source.split("\n")
+        changed = [number for number, (old, new) in enumerate(zip(before, after, strict=True), 1) if old != new]
+        assert changed == sorted({spec.line_of(path.start) for path in hit})
+
+
+@pytest.mark.parametrize("row", OURS, ids=ids(OURS))
+def test_the_number_of_epochs_is_set_where_there_is_a_training_section(row: dict[str, str]) -> None:
+    spec = read_document(FOLDER / row["file"], row["network"], allow_unknown_fields=True)
+    assert isinstance(spec, YamlSpec)
+    if not isinstance(spec.node("train"), object) or spec.node("train") is None:
+        with pytest.raises(SpecError, match="no train"):
+            update_spec(spec, {}, [], num_epochs=77, epochs_field="train.num_epochs")
+        return
+    updated = update_spec(spec, {}, [], num_epochs=77, epochs_field="train.num_epochs").document
+    assert isinstance(updated, YamlSpec)
+    node = updated.node("train.num_epochs")
+    assert isinstance(node, Scalar)
+    assert node.value == 77

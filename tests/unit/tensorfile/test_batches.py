@@ -1,0 +1,144 @@
+"""What may be given for batches, and what is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import int8cal
+from int8cal.tensorfile.batches import as_batches, opened
+from int8cal.types import Batches
+
+GOOD = [np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2) + number for number in range(3)]
+
+
+class Loader:
+    """What PyTorch's loaders are: something that can be iterated again, and nothing else."""
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(GOOD)
+
+
+@pytest.mark.parametrize("given_batches", [GOOD, tuple(GOOD), Loader(), lambda: iter(GOOD), lambda: GOOD])
+def test_lists_functions_and_loaders_can_be_gone_through_again(given_batches: object) -> None:
+    batches = as_batches(given_batches)
+
+    assert isinstance(batches, Batches)
+    assert (len(batches), batches.shape, batches.image_count, batches.paths) == (3, (2, 3, 2, 2), 6, ())
+    for _ in range(2):
+        assert all(map(np.array_equal, batches, GOOD))
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 3))
+def test_the_last_batch_may_be_smaller(batches: int, size: int, last: int) -> None:
+    arrays = [np.zeros((size, 1, 2, 2), np.float32) for _ in range(batches)]
+    if 0 < last < size:
+        arrays.append(np.zeros((last, 1, 2, 2), np.float32))
+
+    found = as_batches(arrays)
+
+    assert len(found) == len(arrays)
+    assert found.image_count == sum(map(len, arrays))
+    assert found.shape == (size, 1, 2, 2)
+
+
+def test_arrays_in_another_order_of_memory_are_copied() -> None:
+    given_array = np.asfortranarray(GOOD[0])
+
+    (batch,) = as_batches([given_array])
+
+    assert batch.flags.c_contiguous
+    assert np.array_equal(batch, given_array)
+
+
+def test_a_path_is_opened_and_closed(tiny_dataset, tmp_path: Path) -> None:
+    int8cal.make(int8cal.plan(tiny_dataset.spec, max_batches=2), tmp_path / "c.tensor")
+    with opened(tmp_path / "c.tensor") as batches:
+        assert len(list(batches)) == 2
+    with pytest.raises(int8cal.UsageError, match="was closed"):
+        next(iter(batches))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ([GOOD[0], GOOD[1].astype(np.float64)], r"batch 1 holds float64, not float32"),
+        ([GOOD[0], GOOD[1].astype(">f4")], r"batch 1 holds >f4"),
+        ([GOOD[0][0]], r"batch 0 has the shape \(3, 2, 2\)"),
+        ([GOOD[0], GOOD[1][:0]], r"batch 1 has the shape \(0, 3, 2, 2\)"),
+        ([GOOD[0], GOOD[1][:, :2]], r"batch 1 has the shape \(2, 2, 2, 2\), the first batch \(2, 3, 2, 2\)"),
+        ([GOOD[0][:1], GOOD[1]], r"batch 1 has the shape \(2, 3, 2, 2\), the first batch \(1, 3, 2, 2\)"),
+        ([GOOD[0], GOOD[1][:1], GOOD[2]], r"batch 1 has fewer images than the first one, and is not the last"),
+        ([GOOD[0], "calibration.tensor"], r"batch 1 is of the type str, not an array"),
+        ({"input_1": GOOD[0]}, r"batch 0 is of the type str"),
+        ([], r"there are no batches"),
+        (GOOD[0], r"given as one array"),
+        (3, r"cannot be of the type int"),
+        (lambda: None, r"the function returned a NoneType"),
+    ],
+)
+def test_anything_else_is_a_usage_error_that_names_the_batch(wrong: object, message: str) -> None:
+    with pytest.raises(int8cal.UsageError, match=message) as caught:
+        as_batches(wrong)
+    assert caught.value.hint
+
+
+def test_a_plan_is_answered_with_what_to_write(tiny_dataset) -> None:
+    with pytest.raises(int8cal.UsageError) as caught:
+        as_batches(int8cal.plan(tiny_dataset.spec))
+    assert "plan.batches()" in caught.value.hint
+
+
+class TestGenerators:
+    def test_it_is_refused_where_it_is_needed_again(self) -> None:
+        with pytest.raises(int8cal.UsageError, match="only once") as caught:
+            as_batches(iter(GOOD))
+        assert caught.value.hint == "Give a list, or a function that returns an iterator."
+
+    def test_it_serves_one_pass_before_which_its_first_batch_may_be_looked_at(self) -> None:
+        batches = as_batches((array for array in GOOD), again=False)
+
+        assert batches.shape == (2, 3, 2, 2)
+        for _ in range(2):
+            assert np.array_equal(next(iter(batches)), GOOD[0])
+        assert all(map(np.array_equal, batches, GOOD))
+        assert (len(batches), batches.image_count) == (3, 6)
+        with pytest.raises(int8cal.UsageError, match="only once"):
+            list(batches)
+
+    def test_its_batches_are_checked_as_they_come(self) -> None:
+        batches = iter(as_batches(iter([GOOD[0], GOOD[1][:, :1]]), again=False))
+        next(batches)
+        with pytest.raises(int8cal.UsageError, match="batch 1 has the shape"):
+            next(batches)
+
+    def test_a_function_that_returns_the_same_iterator_again_is_found_out(self) -> None:
+        iterator = iter(GOOD)
+        batches = as_batches(lambda: iterator)
+        with pytest.raises(int8cal.UsageError, match="had 6 images at first, and have 0"):
+            list(batches)
+
+
+def test_batches_that_were_taken_are_not_kept() -> None:
+    """A function's arrays can be let go of one by one: memory stays that of one batch."""
+    alive = 0
+
+    class Counted(np.ndarray):
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    def make() -> Iterator[np.ndarray]:
+        nonlocal alive
+        for _ in range(20):
+            alive += 1
+            assert alive <= 2
+            yield np.zeros((2, 1, 1, 1), np.float32).view(Counted)
+
+    count: Callable[[object], int] = lambda batches: sum(1 for _ in as_batches(batches))  # noqa: E731
+    assert count(make) == 20

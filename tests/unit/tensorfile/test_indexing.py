@@ -1,0 +1,91 @@
+"""A tensorfile as an array is used: numbers, slices, images, ``np.asarray``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.writer import TensorFileWriter
+from int8cal.types import Batches
+
+ALL = np.random.default_rng(3).random((5, 4, 3, 6, 8), dtype=np.float32)
+ANY_SLICE = st.builds(slice, *[st.none() | st.integers(-7, 7)] * 2, st.none() | st.sampled_from([-2, -1, 1, 2, 3]))
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory):
+    path = tmp_path_factory.mktemp("indexed") / "c.tensor"
+    compression = Compression.named("fast")
+    with TensorFileWriter(str(path), ALL.shape[1:], compression) as writer:
+        for image in ALL.reshape(-1, *ALL.shape[2:]):
+            writer.append(compression.encode(image))
+        writer.finish(None, [])
+    with TensorFile(path) as opened:
+        yield opened
+
+
+def test_shape_ndim_and_dtype_are_of_a_batch_and_len_counts_them(file) -> None:
+    assert (file.shape, file.ndim, file.dtype, len(file)) == (ALL.shape[1:], 4, np.float32, 5)
+    assert file.ndim == len(file.shape) == file[0].ndim
+    assert file.nbytes == ALL.nbytes
+    assert np.asarray(file).shape == (len(file), *file.shape)
+
+
+@pytest.mark.parametrize(
+    "index", [0, 4, -1, np.int64(2), (1, 2), (-1, -1), (0, 1, 2), (3, slice(1, 3)), (2, 0, ..., 1)]
+)
+def test_an_index_gives_what_the_array_has_there(file, index) -> None:
+    np.testing.assert_array_equal(file[index], ALL[index])
+    assert file[index].dtype == np.float32
+
+
+@given(ANY_SLICE, ANY_SLICE)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_slice_is_a_view_of_the_same_batches(file, one: slice, two: slice) -> None:
+    view = file[one]
+    assert len(view) == len(ALL[one])
+    np.testing.assert_array_equal(np.asarray(view), ALL[one])
+    np.testing.assert_array_equal(np.asarray(view[two]), ALL[one][two])
+    assert view.image_count == len(ALL[one]) * 4
+
+
+def test_a_slice_reads_nothing_before_it_is_used(file, monkeypatch) -> None:
+    monkeypatch.setattr(TensorFile, "_batch", lambda *_: pytest.fail("a batch was read"))
+    view = file[1:]
+    assert (len(view), view.shape, view.dtype, view.ndim) == (4, file.shape, np.float32, 4)
+    assert isinstance(view, Batches)
+    assert view.paths == file.paths
+
+
+@pytest.mark.parametrize("index", [5, -6, (5, 0), (0, 4)])
+def test_there_is_no_such_batch_or_image(file, index) -> None:
+    with pytest.raises(IndexError):
+        file[index]
+
+
+@pytest.mark.parametrize("index", [1.0, "0", None, (slice(2), 0), ()])
+def test_what_is_no_index(file, index) -> None:
+    with pytest.raises(TypeError):
+        file[index]
+
+
+def test_as_an_array(file) -> None:
+    np.testing.assert_array_equal(np.asarray(file), ALL)
+    np.testing.assert_array_equal(np.array(file, np.float64), ALL.astype(np.float64))
+    with pytest.raises(ValueError, match="without a copy"):
+        file.__array__(copy=False)
+
+
+def test_a_slice_knows_what_its_images_were_made_from(tiny_dataset, tmp_path: Path) -> None:
+    import int8cal
+
+    int8cal.make(int8cal.plan(tiny_dataset.spec, batch_size=2, max_batches=3), tmp_path / "c.tensor")
+    with TensorFile(tmp_path / "c.tensor") as file:
+        known = file.encoded_sha256()
+        assert file[::-2].encoded_sha256() == {0: known[4], 1: known[5], 2: known[0], 3: known[1]}
