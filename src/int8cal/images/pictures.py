@@ -100,19 +100,24 @@ def _read_header(encoded: bytes, where: str) -> _Picture:
     raise ImageError(f"The image {what}.", where=where, hint=REPAIR_IMAGE)
 
 
+def jpeg_picture(data: bytes, where: str) -> Image.Image:
+    """Decode a JPEG file to the image that Pillow makes of it: ``L``, ``RGB`` or ``CMYK``.
+
+    Raises:
+        ImageError: as `open_picture`.
+    """
+    pixels = jpeg.decode_components(data, where)
+    if pixels.shape[2] == 1:
+        return Image.fromarray(pixels[:, :, 0])
+    if pixels.shape[2] == 3:
+        return Image.fromarray(pixels)
+    inks = 255 - pixels  # Pillow takes every file for one of Adobe, which are inverted
+    return Image.frombytes("CMYK", (pixels.shape[1], pixels.shape[0]), inks.tobytes())
+
+
 def _jpeg(data: bytes, where: str) -> _Picture:
     header = jpeg.read_jpeg(data, where)
-
-    def load() -> Image.Image:
-        pixels = jpeg.decode_components(data, where)
-        if pixels.shape[2] == 1:
-            return Image.fromarray(pixels[:, :, 0])
-        if pixels.shape[2] == 3:
-            return Image.fromarray(pixels)
-        inks = 255 - pixels  # Pillow takes every file for one of Adobe, which are inverted
-        return Image.frombytes("CMYK", (header.width, header.height), inks.tobytes())
-
-    return _Picture(Size(header.height, header.width), load)
+    return _Picture(Size(header.height, header.width), lambda: jpeg_picture(data, where))
 
 
 def _png(data: bytes, where: str) -> _Picture:

@@ -45,10 +45,14 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB = 0, 1, 2
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _NO_PREDICTOR, _DIFFERENCES, _FLOAT_DIFFERENCES = 1, 2, 3
 
-_TURNED = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
 _ON_ITS_SIDE = range(5, 9)
 """Orientations that swap width and height, of which Pillow 8.4 knows only once the pixels are loaded."""
@@ -86,14 +90,16 @@ class Tiff:
     Args:
         data: the file.
         where: name of the image for messages.
+        any_orientation: take an image that lies on its side as well.
 
     Raises:
         ValueError, struct.error: the directory is damaged, or of a kind that is not known to give Pillow 8.4's pixels.
         ImageError: the image is too large.
     """
 
-    def __init__(self, data: bytes, where: str) -> None:
+    def __init__(self, data: bytes, where: str, *, any_orientation: bool = False) -> None:
         self._data = data
+        self._any_orientation = any_orientation
         self._where = where
         self._order = "<" if data.startswith(b"II") else ">"
         self._places = self._directory()
@@ -118,7 +124,7 @@ class Tiff:
         if layout.mode == "P":
             colours = bytes(value // 256 for value in self._numbers(_COLOURS))
             image.putpalette(colours, "RGB;L")
-        turned = _TURNED.get(self._one(_ORIENTATION, 1))
+        turned = TURNS.get(self._one(_ORIENTATION, 1))
         return image if turned is None else image.transpose(turned)
 
     def _directory(self) -> dict[int, tuple[int, int, int]]:
@@ -207,7 +213,7 @@ class Tiff:
             return "with compressed big-endian numbers of 32 bits"
         if photometric == _PALETTE and extra:
             return "with palette and alpha"
-        if self._one(_ORIENTATION, 1) in _ON_ITS_SIDE:
+        if self._one(_ORIENTATION, 1) in _ON_ITS_SIDE and not self._any_orientation:
             return "that lies on its side (orientation 5 to 8)"
         if (
             (len(formats) > 1 or (len(bits) > 1 and formats != {_UNSIGNED}))

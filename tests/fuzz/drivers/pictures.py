@@ -18,6 +18,7 @@ from tests.tiff_files import tiff
 from int8cal.errors import Int8calError
 from int8cal.images.decode import decode_image
 from int8cal.images.pictures import open_picture, picture_size
+from int8cal.images.pillow import open_converted, upright_size
 from int8cal.preprocess.colour import to_rgb
 
 
@@ -142,7 +143,12 @@ def tiles() -> bytes:
 
 def read(data: bytes) -> Image.Image:
     """As it is in the file; its size, its RGB and TensorFlow's way must end as well."""
-    for other in (lambda: picture_size(data, "x"), lambda: decode_image(data, 3, fast_dct=True, where="x")):
+    for other in (
+        lambda: picture_size(data, "x"),
+        lambda: decode_image(data, 3, fast_dct=True, where="x"),
+        lambda: open_converted(data, "L", "x", upright=True),
+        lambda: upright_size(data, "x"),
+    ):
         with suppress(Int8calError):
             other()
     picture = open_picture(data, "x")
