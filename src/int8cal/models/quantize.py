@@ -198,7 +198,7 @@ def quantize(
         binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
         prepared = prepare(parts.model)
         findings = _looked_at(parts, binding, images, force=force)
-        placement = place(prepared, Wiring(prepared, binding, images.shape[1:]), exclude)
+        placement = place(prepared, Wiring(prepared, binding, images.shape[1:]), parts.exclusions(exclude))
         inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
         check_names(listed)
