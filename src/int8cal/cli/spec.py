@@ -26,7 +26,7 @@ _allow_unknown = click.option(
 
 @click.group()
 def spec() -> None:
-    """Show, check and rewrite experiment specs (protobuf text) of TAO networks.
+    """Show, check, rewrite and begin experiment specs (protobuf text, YAML) of TAO networks.
 
     \b
     Examples:
@@ -34,6 +34,30 @@ def spec() -> None:
       int8cal spec check spec.txt --strict
       int8cal spec update spec.txt -o new.txt --training_data /home/me/data /mnt/data
     """
+
+
+@spec.command()
+@click.argument("network", metavar="NETWORK")
+@click.option("-o", "--output", "out", metavar="FILE", help="Write it here.  [default: print it]")
+@overwrite_option("Replace an existing spec; nothing else is replaced.")
+def new(*, network: str, out: str | None, overwrite: bool) -> None:
+    """A spec to start from, for the networks of TAO 5 to 7: what calibration needs, with comments.
+
+    \b
+    Examples:
+      int8cal spec new rtdetr
+      int8cal spec new rtdetr -o spec.yaml
+    """
+    from int8cal import networks
+    from int8cal.io.files import write_file
+    from int8cal.origins.experiment import SPEC
+
+    text = networks.starter(network)
+    if out is None:
+        console.print_lines(text.decode().rstrip("\n").split("\n"))
+        return
+    write_file(out, text, overwrite=overwrite, replaces=SPEC)
+    console.note(f"wrote {out}")
 
 
 @spec.command()

@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from int8cal.network_kit.network import Network
     from int8cal.spec.document import SpecDocument
 
-__all__ = ["ENTRY_POINT_GROUP", "all_networks", "beside", "find", "get", "load_schemas", "names", "of_document"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "all_networks",
+    "beside",
+    "find",
+    "get",
+    "load_schemas",
+    "names",
+    "of_document",
+    "starter",
+]
 
 ENTRY_POINT_GROUP = "int8cal.networks"
 
@@ -87,6 +97,21 @@ def find(document: SpecDocument) -> Network | None:
     """The network that a spec is the training experiment of: the one with its message whose ``detect`` says yes."""
     roots = (one for one in _likely_first(document.root) if one.root == document.root)
     return next((one for one in roots if one.detect(document.message)), None)
+
+
+def starter(name: str) -> bytes:
+    """A spec to start from: the file ``starter.yaml`` in the folder of a network of int8cal.
+
+    Raises:
+        UsageError: no network has this name, or this one has no such file.
+    """
+    network = get(name)
+    path = os.path.join(__path__[0], network.name, "starter.yaml")
+    if not os.path.exists(path):
+        having = [one for one in _own_folders() if os.path.exists(os.path.join(__path__[0], one, "starter.yaml"))]
+        raise UsageError(f"there is no spec to start from for {name}", hint=f"There is one for {', '.join(having)}.")
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def of_document(document: SpecDocument) -> Network:
