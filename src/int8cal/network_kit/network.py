@@ -177,7 +177,7 @@ class Network:
         listed_splits: those that keep the order of the listing, for networks with the option `ORDER`.
         spec_batches: number of batches that the spec asks for, if it does; it gives way to ``max_batches``.
         notes: what the user should know of a spec, one sentence each.
-        folder_arithmetic: the same as ``arithmetic`` for images from a folder, as the reference's exporter takes them;
+        folder_arithmetic: the same as ``arithmetic`` for images from a folder, as a program of the reference takes it;
             None: it takes none, and they get ``arithmetic`` itself, with the evidence ``not compared``.
         uses_recorded_sizes: the arithmetic depends on the sizes in the records; for images from a folder they are read
             from the images.
