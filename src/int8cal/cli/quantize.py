@@ -47,6 +47,12 @@ if TYPE_CHECKING:
 @click.option("--trt_version", metavar="X.Y.Z", help="TensorRT release that will read the cache, e.g. 10.3.0.")
 @click.option("--deepstream", metavar="CONFIG.txt", help="Also write nvinfer's configuration: float model and cache.")
 @click.option("--exclude", multiple=True, metavar="NODE", help="Node (or pattern such as 'head/*') that stays float.")
+@click.option(
+    "--min_agreement",
+    type=float,
+    metavar="DB",
+    help="Leave as few layers in float as bring the worst output to this SQNR; tries many models.",
+)
 @click.option("--eval", "evaluation", metavar="FILE2", help="Tensorfile of held-out images to measure agreement on.")
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
@@ -75,6 +81,7 @@ def quantize(
     deepstream: str | None,
     reproduce: str | None,
     exclude: tuple[str, ...],
+    min_agreement: float | None,
     evaluation: str | None,
     no_agreement: bool,
     fold_weights: bool,
@@ -156,6 +163,8 @@ def quantize(
             method=method,
             percentile=DEFAULT_PERCENTILE if percentile is None else percentile,
             exclude=exclude,
+            min_agreement=min_agreement,
+            say=console.note,
             fold_weights=fold_weights,
             target=target,
             full_range_weights=full_range_weights,
@@ -210,6 +219,7 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
         "method": report.method,
         "percentile": report.percentile if report.method == "percentile" else None,
         "choice": _choice(report),
+        "search": _search(report),
         "verdict": asdict(report.verdict) if report.verdict else None,
         "findings": [finding.to_json() for finding in report.findings],
         "input": {"name": report.input.name, "layout": report.input.layout},
@@ -247,6 +257,20 @@ def _choice(report: QuantizeReport) -> dict[str, Any] | None:
     return {"scores_db": choice.scores, "images": choice.images, "held_out": choice.held_out}
 
 
+def _search(report: QuantizeReport) -> dict[str, Any] | None:
+    found = report.search
+    if found is None:
+        return None
+    return {
+        "wanted_db": found.wanted,
+        "reached_db": found.reached,
+        "in_float": list(found.layers),
+        "models_tried": found.runs,
+        "layers_precision": found.layers_precision,
+        "layer_device_precision": found.layer_device_precision,
+    }
+
+
 def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_version: str | None) -> list[str]:
     how = f"percentile {report.percentile:g}" if report.method == "percentile" else report.method
     opset = "" if report.opset[0] == report.opset[1] else f", opset {report.opset[0]} → {report.opset[1]}"
@@ -266,6 +290,12 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
         lines.append(
             f"{report.method} chosen by the worst output on {report.choice.images} images {which}, dB: {scores}"
         )
+    if report.search:
+        search = report.search
+        how = f"for {search.wanted:g} dB, reached {search.reached:.1f} dB, {search.runs} models tried"
+        lines.append(f"{len(search.layers)} layers in float {how}")
+        if search.layers:
+            lines += [f"  {search.exclude_arguments}", f"  layer-device-precision={search.layer_device_precision}"]
     if trt_cache:
         lines.append(f"{trt_cache}: calibration cache, to use with the float model and TensorRT {trt_version} only")
         if report.unlisted:
