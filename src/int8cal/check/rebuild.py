@@ -24,7 +24,7 @@ from int8cal.origins.experiment import read_spec
 from int8cal.origins.origin import Origin
 from int8cal.pipeline import plan
 from int8cal.samples.encoded import sample_place
-from int8cal.tensorfile.digest import digest_of
+from int8cal.tensorfile.checksums import digest_of
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.layout import FOLDER_RECURSIVE, is_of_folder, is_seed
 from int8cal.types import Size

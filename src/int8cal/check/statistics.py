@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from int8cal.tensorfile.digest import digest_of
+from int8cal.tensorfile.checksums import digest_of
 from int8cal.types import ImageCHW_f32
 
 _BLOCK = 1 << 16
