@@ -13,11 +13,11 @@ from int8cal.cli import agreement, console, progress
 from int8cal.cli.options import json_option, model_input_options, overwrite_option
 from int8cal.cli.process import return_freed_memory
 from int8cal.cli.scales import check_alone, quantize_from_scales
-from int8cal.types import METHODS, TARGETS
+from int8cal.types import METHODS, PRECISIONS, TARGETS
 
 if TYPE_CHECKING:
     from int8cal.models.quantize import QuantizeReport
-    from int8cal.types import Layout, MethodChoice, Target
+    from int8cal.types import Layout, MethodChoice, Precision, Target
 
 
 @click.command()
@@ -63,6 +63,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Engine that runs OUT.onnx; onnxruntime is for OpenVINO, too.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="fp32",
+    show_default=True,
+    help="Of the float part; inputs and outputs stay float32.",
+)
 @click.option("--full_range_weights", is_flag=True, help="8-bit weights for onnxruntime; else 7 (x86 without VNNI).")
 @click.option("--force", is_flag=True, help="Go on although the float model does not come alive on the images.")
 @model_input_options
@@ -86,6 +93,7 @@ def quantize(
     no_agreement: bool,
     fold_weights: bool,
     target: Target,
+    precision: Precision,
     full_range_weights: bool,
     force: bool,
     input_name: str | None,
@@ -132,7 +140,7 @@ def quantize(
             "--percentile": percentile,
             "--trt_cache": trt_cache,
         }
-        check_alone(given | {"--target": target != "tensorrt"})
+        check_alone(given | {"--target": target != "tensorrt", "--precision": precision != "fp32"})
         quantize_from_scales(
             model,
             scales,
@@ -167,6 +175,7 @@ def quantize(
             say=console.note,
             fold_weights=fold_weights,
             target=target,
+            precision=precision,
             full_range_weights=full_range_weights,
             trt_cache=trt_cache,
             trt_version=trt_version,
@@ -236,6 +245,7 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
             {"node": node.name, "operator": node.operator, "computed_for_calibration": node.computed}
             for node in report.foreign
         ],
+        "kept_float32": list(report.kept_float32),
         "behind": list(report.behind),
         "opset": {"float": report.opset[0], "int8": report.opset[1]},
         "from_float16": report.from_float16,
@@ -289,6 +299,10 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
         which = "held out" if report.choice.held_out else "which are those of calibration: too few to hold some out"
         lines.append(
             f"{report.method} chosen by the worst output on {report.choice.images} images {which}, dB: {scores}"
+        )
+    if report.kept_float32:
+        lines.append(
+            f"{len(report.kept_float32)} nodes stay float32: their values do not fit into float16 (see --json)"
         )
     if report.search:
         search = report.search

@@ -25,13 +25,14 @@ from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import given_path
 from int8cal.io.summary import Summarised
+from int8cal.models import half
 from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, some_images
 from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import calibrate
 from int8cal.models.choose import MOST_HELD_OUT, Choice, choose, held_out_numbers
 from int8cal.models.computable import Computable, Foreign, computable
-from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare
+from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare, raise_opset
 from int8cal.models.onnx_file import load_with_paths, serialized
 from int8cal.models.overlap import Digested, shared_images
 from int8cal.models.placement import Placement, place
@@ -47,7 +48,7 @@ from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
 from int8cal.tensorrt.deepstream import configuration
-from int8cal.types import Batches, Layout, Method, MethodChoice, Progress, Target
+from int8cal.types import Batches, Layout, Method, MethodChoice, Precision, Progress, Target
 
 QUICK_IMAGES = 4  # on which each layer is tried alone
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
@@ -67,6 +68,7 @@ class QuantizeReport(Summarised):
         images: number of calibration images.
         nodes: how many nodes were quantised.
         placement: where Q/DQ stands, and what each rule of the policy did.
+        kept_float32: with ``precision="fp16"``: nodes that stay float32 because of the range of their values.
         foreign: nodes that are not computed here, such as TensorRT's plug-ins; they are in the INT8 model as they were.
         behind: names of the weighted nodes behind those, which stay float.
         opset: (of the float model, of the INT8 model).
@@ -93,6 +95,7 @@ class QuantizeReport(Summarised):
     images: int
     nodes: int
     placement: Placement
+    kept_float32: tuple[str, ...]
     foreign: tuple[Foreign, ...]
     behind: tuple[str, ...]
     opset: tuple[int, int]
@@ -138,8 +141,9 @@ def quantize(
     exclude: Sequence[str] = (),
     min_agreement: float | None = None,
     score: Callable[[Any], float] | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] | None = None,
     target: Target = "tensorrt",
+    precision: Precision = "fp32",
     fold_weights: bool = False,
     full_range_weights: bool = False,
     trt_cache: str | os.PathLike[str] | None = None,
@@ -172,6 +176,8 @@ def quantize(
             larger is better, and ``min_agreement`` is in its unit.
         say: told beforehand how many models will be tried.
         target: the engine that will run the model, see `int8cal.models.placement`.
+        precision: of the float part: ``fp16`` makes all float16 that can be, see `int8cal.models.half`; under TensorRT
+            11 the types of the model are those of the engine.
         full_range_weights: for ``onnxruntime``: weights of 8 bits instead of 7, which overflow on x86 processors
             without VNNI.
         fold_weights: store weights as INT8; see `int8cal.models.qdq.insert_qdq`.
@@ -235,13 +241,13 @@ def quantize(
             cache_file.spare(model_paths)
         parts = computable(original)
         binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
-        prepared = prepare(parts.model)
+        prepared = prepare(raise_opset(parts.model, half.OPSET) if precision == "fp16" else parts.model)
         findings = _looked_at(parts, binding, images, force=force)
         wiring = Wiring(prepared, binding, images.shape[1:])
         placement = place(prepared, wiring, parts.exclusions(exclude), target)
         inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
-        measured = all_activations(prepared) if min_agreement is not None else [*inputs, *listed]
+        measured = all_activations(prepared) if min_agreement is not None or precision == "fp16" else [*inputs, *listed]
         check_names(listed)
         _try_out(parts.model, binding, images)
         used = Digested(images)
@@ -307,13 +313,21 @@ def quantize(
                 return -math.inf if math.isnan(worst) else worst
 
             found = fewest_in_float(
-                placement.layers, min_agreement, figure, alone=partial(figure, images_at_most=QUICK_IMAGES), say=say
+                placement.layers,
+                min_agreement,
+                figure,
+                alone=partial(figure, images_at_most=QUICK_IMAGES),
+                **({"say": say} if say else {}),
             )
             placement = placed(found.layers)
             inputs = placement.tensors(prepared)
         amax = calibration.only(dict.fromkeys([*inputs, *listed])).amax(chosen, percentile)
         scales = placement.with_shared_scales({name: amax[name] for name in inputs})
         quantized = made(placement, scales, calibration.low())
+        single: tuple[str, ...] = ()
+        if precision == "fp16":
+            largest = {name: histogram.amax for name, histogram in calibration.histograms.items()}
+            quantized, single = half.to_half(quantized, largest)
         with _of_the_result():
             _try_out(quantized, binding, images)
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
@@ -327,6 +341,7 @@ def quantize(
             "percentile": percentile,
             "exclude": [*exclude, *(map(glob.escape, found.layers) if found else ())],
             "target": target,
+            "precision": precision,
             "fold_weights": fold_weights,
             "full_range_weights": full_range_weights,
             "layout": binding.layout,
@@ -345,6 +360,7 @@ def quantize(
             images=calibration.images,
             nodes=len(placement.reads),
             placement=placement,
+            kept_float32=single,
             foreign=parts.foreign,
             behind=parts.behind,
             opset=(opset(original), opset(quantized)),
