@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from int8cal import manifest as manifests
 from int8cal.engine import Job, engine_named
 from int8cal.errors import EngineFailedError, MissingDataError, UsageError
 from int8cal.io.paths import given_path
+from int8cal.io.summary import times
 from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.origins.experiment import read_spec
 from int8cal.origins.origin import Choice, Origin
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from int8cal.types import Progress
+
+log = logging.getLogger(__name__)
 
 
 def plan(
@@ -60,7 +64,7 @@ def plan(
         SpecError: the spec asks for something impossible.
         DataError: the data set cannot give what is asked for.
     """
-    origin = origin if isinstance(origin, Origin) else read_spec(origin)
+    origin = origin if isinstance(origin, Origin) else read_spec(origin, for_folder=cal_image_dir is not None)
     choice = Choice(split, max_batches, seed, batch_size, data_root, cal_image_dir, recursive, options or {})
     return plan_of(origin, choice)
 
@@ -134,6 +138,9 @@ def make(
     doer.check(plan)
     job = Job(plan, encoder, workers=workers, max_skipped=max_skipped, resume=resume, progress=progress)
     clock = Clock()
+    log.info("%s", plan.summary())
+    log.info("plan %s: %d samples to choose from, seed %d", plan.sha256, len(plan.dataset.samples), plan.seed)
+    log.info("engine %s, compression %s, to %s", doer.name, compression, out)
     with (
         doer.scratch_folder(scratch_dir) as folder,
         TensorFileOutput(out, shards=shards, overwrite=overwrite, scratch_dir=folder) as output,
@@ -156,7 +163,10 @@ def make(
         if made.problem:
             manifests.publish_failure(run_facts, manifest, made.problem)
             raise EngineFailedError(made.problem, hint="Its own messages are in the log above.")
+        log.info("publishing %s", out)
         manifests.publish(output, run_facts, manifest, then=made.then or (lambda: None))
+    made_of = f"{manifest.batches} batches of {times(manifest.shape)}"
+    log.info("complete: %s, %s, %.1f s", out, made_of, manifest.run.get("seconds", 0.0))
     return manifest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from int8cal.cli import agreement, console, progress
+from int8cal.cli import agreement, console, endings, progress
+from int8cal.cli.images import preprocessing_options
 from int8cal.cli.options import json_option, model_input_options, overwrite_option
 from int8cal.cli.process import return_freed_memory
 from int8cal.cli.scales import check_alone, quantize_from_scales
+from int8cal.cli.sources import Images
 from int8cal.types import METHODS
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
 @click.option("--eval", "evaluation", metavar="FILE2", help="Tensorfile of held-out images to measure agreement on.")
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
+@click.option("--keep", metavar="FILE", help="Of images from a folder: also write the tensorfile.")
+@preprocessing_options
 @click.option("--force", is_flag=True, help="Go on although the float model does not come alive on the images.")
 @model_input_options
 @overwrite_option("Replace an existing ONNX model and cache; nothing else is replaced.")
@@ -66,14 +71,19 @@ def quantize(
     evaluation: str | None,
     no_agreement: bool,
     fold_weights: bool,
+    keep: str | None,
     force: bool,
     input_name: str | None,
     constants: dict[str, list[float]],
     layout: Layout | None,
     overwrite: bool,
     as_json: bool,
+    **stated: Any,
 ) -> None:
-    """Make an INT8 model (Q/DQ ONNX) of MODEL.onnx, calibrated with the images in the tensorfile FILE. CPU only.
+    """Make an INT8 model (Q/DQ ONNX) of MODEL.onnx, calibrated with the images in FILE. CPU only.
+
+    FILE is a tensorfile; arrays (.npz or .npy, float32, N x C x H x W); or a folder, a list (.txt) or a COCO file
+    (.json) of images, with the preprocessing that the model was trained with: --preset, --preprocess or the numbers.
 
     The result is for TensorRT (11 takes nothing else), ONNX Runtime and OpenVINO. For TensorRT 10 and older and
     DeepStream, --trt_cache writes a calibration cache to use with the float model.
@@ -83,6 +93,7 @@ def quantize(
       int8cal quantize model.onnx calibration.tensor -o model.int8.onnx
       int8cal quantize model.onnx calibration.tensor -o model.int8.onnx --eval validation.tensor
       int8cal quantize model.onnx calibration.tensor -o model.int8.onnx --trt_cache cal.bin --trt_version 10.3.0
+      int8cal quantize model.onnx photos -o model.int8.onnx --preset imagenet
       int8cal quantize model.onnx --scales cal.bin -o model.int8.onnx
     """
     from int8cal.models import quantize as work
@@ -114,8 +125,11 @@ def quantize(
     refuse_other_formats(model)  # before FILE is opened: who swaps the two is to be told so
     return_freed_memory()
     with ExitStack() as files:
-        images = files.enter_context(TensorFile(file))
-        held_out = files.enter_context(TensorFile(evaluation)) if evaluation else None
+        sources = Images(files, model, stated, input_name, layout)
+        images = sources.opened(file, keep=keep)
+        held_out = sources.opened(evaluation) if evaluation and os.path.isdir(evaluation) else None
+        if evaluation and held_out is None:
+            held_out = files.enter_context(TensorFile(evaluation))
         report = work.quantize(
             model,
             images,
@@ -144,6 +158,7 @@ def quantize(
         console.print_json({"quantize": _facts(report, output, trt_cache)})
     else:
         console.print_lines(_lines(report, output, trt_cache, trt_version))
+        endings.quantized(model, output, evaluation)
 
 
 _WHAT_TO_TRY = (

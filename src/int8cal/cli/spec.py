@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from int8cal.cli import console
+from int8cal.cli import console, endings
 from int8cal.cli.options import Command, json_option, overwrite_option
 from int8cal.io.safe_text import shortened
 
@@ -30,6 +30,7 @@ def spec() -> None:
 
     \b
     Examples:
+      int8cal spec new detectnet_v2 -o spec.txt
       int8cal spec show spec.txt
       int8cal spec check spec.txt --strict
       int8cal spec update spec.txt -o new.txt --training_data /home/me/data /mnt/data
@@ -164,6 +165,34 @@ def update(
     _report_update(result, notes, out, dry_run=dry_run, as_json=as_json)
 
 
+@spec.command()
+@click.argument("network", metavar="NETWORK")
+@click.option("-o", "--output", "out", metavar="FILE", help="The spec to write.  [default: standard output]")
+@overwrite_option("Replace an existing spec; nothing else is replaced.")
+def new(*, network: str, out: str | None, overwrite: bool) -> None:
+    """Write a commented spec to start from. Calibration data need the numbers of the training: look at each.
+
+    \b
+    Examples:
+      int8cal spec new detectnet_v2 -o spec.txt
+      int8cal spec new classification
+    """
+    from int8cal.io.files import write_file
+    from int8cal.networks import new_spec
+    from int8cal.origins.experiment import SPEC
+
+    text = new_spec(network.replace("-", "_"))
+    if out is None:
+        console.print_lines(text.rstrip("\n").split("\n"))
+        return
+    write_file(out, text.encode(), overwrite=overwrite, replaces=SPEC)
+    endings.print_next(
+        f"{out}: a {network} spec. Change the paths and all numbers to those of the training.",
+        f"int8cal spec check {endings.quoted(out)}",
+        f"int8cal plan -e {endings.quoted(out)}",
+    )
+
+
 def _report_update(result: Update, notes: list[str], out: str | None, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         written = None if dry_run else out
@@ -177,6 +206,7 @@ def _report_update(result: Update, notes: list[str], out: str | None, *, dry_run
     else:
         console.print_lines(_edit_line(one) for one in result.changes)
         console.note(f"wrote {out} with {len(result.changes)} edits")
+        endings.print_next("", f"int8cal plan -e {endings.quoted(out or '')}")
 
 
 def _edit_line(change: Change) -> str:

@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from int8cal.network_kit.network import Network
     from int8cal.spec.document import SpecDocument
 
-__all__ = ["ENTRY_POINT_GROUP", "all_networks", "beside", "find", "get", "load_schemas", "names", "of_document"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "all_networks",
+    "beside",
+    "find",
+    "get",
+    "load_schemas",
+    "names",
+    "new_spec",
+    "of_document",
+]
 
 ENTRY_POINT_GROUP = "int8cal.networks"
 
@@ -81,6 +91,28 @@ def load_schemas(*, installed: bool = True) -> None:
     if installed:
         for _ in _installed_networks():
             pass
+
+
+def new_spec(name: str) -> str:
+    """A commented spec of a network to start from: the file ``new_NAME.txt`` in its folder, else what its schema says.
+
+    Raises:
+        UsageError: no network has the name, or there is no such spec.
+    """
+    from importlib.resources import files
+
+    network = get(name)
+    folder = network.root.removeprefix("int8cal.").partition(".")[0]
+    if folder in _own_folders():
+        template = files(f"{__name__}.{folder}") / f"new_{name}.txt"
+        if template.is_file():
+            return template.read_text(encoding="utf-8")
+        from int8cal.spec.yaml import known_networks, new_text
+
+        load_schemas(installed=False)
+        if folder in known_networks():
+            return new_text(folder)
+    raise UsageError(f"there is no spec of {name} to start from", hint="Start from the spec of the training.")
 
 
 def find(document: SpecDocument) -> Network | None:
