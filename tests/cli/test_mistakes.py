@@ -242,7 +242,9 @@ TABLE = [
         "augmentation_config should be set",
     )),
     Mistake("no batch size anywhere", without("training_config"), FOLDER, 2, ("Give --batch_size B",)),
-    Mistake("no image in the folder but capitals", rename_images(".PNG"), FOLDER, 4, ("8 files .PNG (in capitals, left out)",)),
+    Mistake("no image in the folder but capitals", rename_images(".PNG"), FOLDER, 4, (
+        "8 files .PNG (in capitals, left out)",
+    )),
     # --- networks that are not here
     *(
         Mistake(f"a spec of {network}", spec_of(text), RUN, 3, (

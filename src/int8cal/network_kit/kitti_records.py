@@ -187,7 +187,8 @@ def write_records(
     Args:
         root: the folder that holds the two others; ``image_directory_path`` of the spec.
         out: the folder to make. It is complete, or it is not there.
-        image_dir, label_dir: names of the two folders.
+        image_dir: name of the folder of images.
+        label_dir: name of the folder of labels.
         extension: of the images, without the dot.
         stem: beginning of the file names.
         folds: number of parts; of two, the first is the validation split.

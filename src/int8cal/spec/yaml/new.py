@@ -9,8 +9,8 @@ from int8cal.spec.yaml.schema import MISSING, VERSIONS, Field, Schema
 
 _TOP = ("dataset.", "model.input_", "export.input_")
 _HEAD = """\
-# A {network} experiment spec to start from, with the defaults of TAO {version}. Give the paths, and change all numbers to
-# those of your training: calibration data must be made as the network was trained.
+# A {network} experiment spec to start from, with the defaults of TAO {version}. Give the paths, and change all
+# numbers to those of your training: calibration data must be made as the network was trained.
 """
 
 
