@@ -4,6 +4,7 @@
 #   make demo           draw a small data set, make a tensorfile from it, show what came out
 #   make test           lint, types, tests (what .ci/run runs)
 #   make test-extended  the tests that need minutes or other people's tools
+#   make fuzz           MINUTES=n: damaged inputs for every reader
 #   make bench          speed and memory against a baseline measured in the same run
 #   make docs           the documentation as HTML, warnings are errors
 #   make generate       the generated pages of the documentation
@@ -24,7 +25,7 @@ PYTHON ?= $(shell tools/find_python.sh)
 
 DEMO_OUT := demo-out
 
-.PHONY: all demo test test-extended bench docs generate format wheel azureml lock clean
+.PHONY: all demo test test-extended fuzz bench docs generate format wheel azureml lock clean
 all: test
 
 # A changed lock makes the environment anew, so that nothing of the old one is left in it.
@@ -68,6 +69,10 @@ test: $(VENV)/.azureml-installed bytecode
 
 test-extended: $(VENV)/.extended-installed bytecode
 	$(BIN)/pytest -m extended --timeout 1500
+
+MINUTES := 5
+fuzz: bytecode
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --jobs 2
 
 bench: bytecode
 	$(BIN)/python benchmarks/bench.py --json benchmarks/results.json

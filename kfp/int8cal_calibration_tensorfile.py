@@ -1,8 +1,8 @@
 """int8cal as a component of Kubeflow Pipelines v2.
 
 Made by tools/generate_component_docs.py from src/int8cal/component/inputs.py: change that, not this.
-
-    kfp dsl compile --py int8cal_calibration_tensorfile.py --output int8cal_calibration_tensorfile.yaml
+For an image of yours: python tools/component_kubeflow.py IMAGE --output FILE
+It needs a back end of Kubeflow Pipelines 2.17.1 or later.
 """
 
 # ruff: noqa: UP045  # kfp reads typing.Optional, and not the newer spelling
@@ -18,30 +18,32 @@ def int8cal_calibration_tensorfile(
     training_data_dir: dsl.Input[dsl.Artifact],
     specfile_reference_training_data_dir: str,
     original_specs: dsl.Input[dsl.Artifact],
-    training_data_subdir: Optional[str] = None,
+    training_data_subdir: str = "",
     validation_data_dir: Optional[dsl.Input[dsl.Artifact]] = None,
-    validation_data_subdir: Optional[str] = None,
-    specfile_reference_validation_data_dir: Optional[str] = None,
+    validation_data_subdir: str = "",
+    specfile_reference_validation_data_dir: str = "",
     training_tf_records_dir: Optional[dsl.Input[dsl.Artifact]] = None,
-    training_tf_records_subdir: Optional[str] = None,
-    specfile_reference_training_tf_records_dir: Optional[str] = None,
+    training_tf_records_subdir: str = "",
+    specfile_reference_training_tf_records_dir: str = "",
     validation_tf_records_dir: Optional[dsl.Input[dsl.Artifact]] = None,
-    validation_tf_records_subdir: Optional[str] = None,
-    specfile_reference_validation_tf_records_dir: Optional[str] = None,
+    validation_tf_records_subdir: str = "",
+    specfile_reference_validation_tf_records_dir: str = "",
     base_model_dir: Optional[dsl.Input[dsl.Artifact]] = None,
-    base_model_subdir: Optional[str] = None,
-    specfile_reference_model_dir: Optional[str] = None,
+    base_model_subdir: str = "",
+    specfile_reference_model_dir: str = "",
     specs_file: str = "detectnet_v2_retrain_resnet18_kitti.txt",
     max_batches: int = 10,
     use_validation_set: str = "ND",
     output_subfolder: str = "experiment_dir_final",
     output_filename: str = "calibration.tensor",
-    network: Optional[str] = None,
-    num_epochs: Optional[int] = None,
+    network: str = "",
+    num_epochs: str = "",
     engine: str = "native",
-    seed: Optional[int] = None,
+    seed: str = "",
     on_bad_image: str = "fail",
     max_skipped: int = 0,
+    overwrite: bool = False,
+    allow_unknown_fields: bool = False,
     log_report: bool = False,
 ) -> dsl.ContainerSpec:
     """Put the run's paths into a TAO training spec and make its INT8 calibration tensorfile.
@@ -78,78 +80,63 @@ def int8cal_calibration_tensorfile(
             the training set.
         output_subfolder: Folder of the tensorfile below output_dir/model_app_name.
         output_filename: Name of the tensorfile.
-        network: Network of the spec, such as detectnet_v2. Left out: found from the spec.
+        network: Network that the spec must be of, such as detectnet_v2. Left out: found from the spec.
         num_epochs: Number of training epochs to write into the updated spec. Left out: the spec's own stays.
         engine: native: int8cal makes the batches. ray: the same on the Ray cluster of RAY_ADDRESS. tao:
             NVIDIA's own command, where it is installed, gets the updated spec.
         seed: Seed of the sample order. Left out: the spec's own.
         on_bad_image: What to do about an image that cannot be used: fail, or skip up to max_skipped of them.
         max_skipped: How many images may be left out with on_bad_image skip.
+        overwrite: Replace what another request left in the output: a tensorfile, its record and page, and the
+            updated spec.
+        allow_unknown_fields: Take a spec with unknown fields, and warn of them. Off: they are an error.
         log_report: Log the HTML report, with pictures of the samples, to MLflow. Off: no picture leaves the
             output folder.
     """
     return dsl.ContainerSpec(
-        image="int8cal:0.1.0",
+        image="registry.example.com/int8cal:0.1.0",
         command=["int8cal", "component"],
         args=[
             "--model_app_name",
             model_app_name,
             "--training_data_dir",
             training_data_dir.path,
-            dsl.IfPresentPlaceholder(
-                input_name="training_data_subdir",
-                then=["--training_data_subdir", training_data_subdir],
-            ),
+            "--training_data_subdir",
+            training_data_subdir,
             "--specfile_reference_training_data_dir",
             specfile_reference_training_data_dir,
             dsl.IfPresentPlaceholder(
                 input_name="validation_data_dir",
                 then=["--validation_data_dir", validation_data_dir.path],
             ),
-            dsl.IfPresentPlaceholder(
-                input_name="validation_data_subdir",
-                then=["--validation_data_subdir", validation_data_subdir],
-            ),
-            dsl.IfPresentPlaceholder(
-                input_name="specfile_reference_validation_data_dir",
-                then=["--specfile_reference_validation_data_dir", specfile_reference_validation_data_dir],
-            ),
+            "--validation_data_subdir",
+            validation_data_subdir,
+            "--specfile_reference_validation_data_dir",
+            specfile_reference_validation_data_dir,
             dsl.IfPresentPlaceholder(
                 input_name="training_tf_records_dir",
                 then=["--training_tf_records_dir", training_tf_records_dir.path],
             ),
-            dsl.IfPresentPlaceholder(
-                input_name="training_tf_records_subdir",
-                then=["--training_tf_records_subdir", training_tf_records_subdir],
-            ),
-            dsl.IfPresentPlaceholder(
-                input_name="specfile_reference_training_tf_records_dir",
-                then=["--specfile_reference_training_tf_records_dir", specfile_reference_training_tf_records_dir],
-            ),
+            "--training_tf_records_subdir",
+            training_tf_records_subdir,
+            "--specfile_reference_training_tf_records_dir",
+            specfile_reference_training_tf_records_dir,
             dsl.IfPresentPlaceholder(
                 input_name="validation_tf_records_dir",
                 then=["--validation_tf_records_dir", validation_tf_records_dir.path],
             ),
-            dsl.IfPresentPlaceholder(
-                input_name="validation_tf_records_subdir",
-                then=["--validation_tf_records_subdir", validation_tf_records_subdir],
-            ),
-            dsl.IfPresentPlaceholder(
-                input_name="specfile_reference_validation_tf_records_dir",
-                then=["--specfile_reference_validation_tf_records_dir", specfile_reference_validation_tf_records_dir],
-            ),
+            "--validation_tf_records_subdir",
+            validation_tf_records_subdir,
+            "--specfile_reference_validation_tf_records_dir",
+            specfile_reference_validation_tf_records_dir,
             dsl.IfPresentPlaceholder(
                 input_name="base_model_dir",
                 then=["--base_model_dir", base_model_dir.path],
             ),
-            dsl.IfPresentPlaceholder(
-                input_name="base_model_subdir",
-                then=["--base_model_subdir", base_model_subdir],
-            ),
-            dsl.IfPresentPlaceholder(
-                input_name="specfile_reference_model_dir",
-                then=["--specfile_reference_model_dir", specfile_reference_model_dir],
-            ),
+            "--base_model_subdir",
+            base_model_subdir,
+            "--specfile_reference_model_dir",
+            specfile_reference_model_dir,
             "--original_specs",
             original_specs.path,
             "--specs_file",
@@ -162,24 +149,22 @@ def int8cal_calibration_tensorfile(
             output_subfolder,
             "--output_filename",
             output_filename,
-            dsl.IfPresentPlaceholder(
-                input_name="network",
-                then=["--network", network],
-            ),
-            dsl.IfPresentPlaceholder(
-                input_name="num_epochs",
-                then=["--num_epochs", num_epochs],
-            ),
+            "--network",
+            network,
+            "--num_epochs",
+            num_epochs,
             "--engine",
             engine,
-            dsl.IfPresentPlaceholder(
-                input_name="seed",
-                then=["--seed", seed],
-            ),
+            "--seed",
+            seed,
             "--on_bad_image",
             on_bad_image,
             "--max_skipped",
             max_skipped,
+            "--overwrite",
+            overwrite,
+            "--allow_unknown_fields",
+            allow_unknown_fields,
             "--log_report",
             log_report,
             "--output_dir",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 from PIL import Image
+
+from .build import png_chunk
 
 HEIGHT, WIDTH = 11, 13
 
@@ -56,3 +60,25 @@ def all_kinds(height: int = HEIGHT, width: int = WIDTH) -> dict[str, bytes]:
         "16 bit.tif": encode(deep_grey(height, width), "TIFF"),
         "float.tif": encode(np.linspace(0, 255, height * width, dtype=np.float32).reshape(height, width), "TIFF"),
     }
+
+
+def interlaced_png(height: int, width: int, bit_depth: int, colour_type: int) -> bytes:
+    """A PNG of noise in seven passes, with every filter."""
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type]
+    noise = np.random.default_rng(7)
+    rows = b""
+    for left, top, across, down in (
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ):
+        tall, wide = -(-(height - top) // down), -(-(width - left) // across)
+        for _ in range(tall if wide > 0 else 0):
+            rows += bytes([noise.integers(0, 5)]) + noise.bytes((wide * channels * bit_depth + 7) // 8)
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bit_depth, colour_type, 0, 0, 1))
+    palette = png_chunk(b"PLTE", noise.bytes(768)) if colour_type == 3 else b""
+    return b"\x89PNG\r\n\x1a\n" + header + palette + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")

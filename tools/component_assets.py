@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from int8cal import __version__
 from int8cal.component.inputs import (
@@ -19,7 +20,8 @@ from int8cal.component.inputs import (
 DELIMITER = "INT8CAL_INPUTS_END"
 """Ends the here-document of the command line; quoted there, so that the shell leaves the values alone."""
 
-IMAGE = f"int8cal:{__version__}"
+EXAMPLE_IMAGE = f"registry.example.com/int8cal:{__version__}"
+"""In the Kubeflow component of the tree; ``tools/component_kubeflow.py`` puts the real name in its place."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ COMPONENTS = (
 
 def spec_yaml(component: AzureComponent) -> str:
     """``spec.yaml`` of an Azure ML component."""
+    only = " --original_inputs" if component.original_only else ""
     lines = [
         "# Made by tools/generate_component_docs.py from src/int8cal/component/inputs.py: change that, not this.",
         "$schema: https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json",
@@ -96,7 +99,7 @@ def spec_yaml(component: AzureComponent) -> str:
         "# literally, whatever they hold; and since exec ends the shell (or exit does, where bash cannot make the",
         "# here-document), nothing after it is ever run.",
         "command: |-",
-        f"  exec int8cal component --inputs_from - <<'{DELIMITER}' || exit 5",
+        f"  exec int8cal component{only} --inputs_from - <<'{DELIMITER}' || exit 5",
         *(f"  {_command_line(item)}" for item in component.inputs),
         f"  {OUTPUT_DIR}=${{{{outputs.{OUTPUT_DIR}}}}}",
         f"  {DELIMITER}",
@@ -166,13 +169,14 @@ def command_table() -> str:
     )
 
 
-def substitution_table() -> str:
+def substitution_table(component: AzureComponent) -> str:
     """The arguments of the spec substitution and the inputs that make them."""
     rows: list[tuple[str, ...]] = [("what", "", "full path in the run", "reference in the spec")]
     for mapping in MAPPINGS:
         needed = "required" if _input(mapping.reference).required else "optional"
         rows.append((mapping.title, needed, f"`{_full_path(mapping)}`", f"`${{{mapping.reference}}}`"))
-    rows.append(("number of epochs", "optional", "`${num_epochs}`", "`num_epochs` or `n_epochs` of the training"))
+    if _input("num_epochs") in component.inputs:
+        rows.append(("number of epochs", "optional", "`${num_epochs}`", "`num_epochs` or `n_epochs` of the training"))
     return table(rows)
 
 
@@ -201,16 +205,29 @@ def outputs_table() -> str:
 _KFP_TYPES = {"string": "str", "integer": "int", "boolean": "bool", "uri_folder": "dsl.Input[dsl.Artifact]"}
 
 
-def kubeflow_component() -> str:
-    """Python source of the Kubeflow Pipelines component."""
-    needed = [item for item in INPUTS if item.required]
-    others = [item for item in INPUTS if not item.required]
+OPTIONAL_FOLDERS = tuple(item.name for item in INPUTS if item.type == "uri_folder" and item.optional)
+
+
+def kubeflow_component(image: str = EXAMPLE_IMAGE, folders: Sequence[str] | None = None) -> str:
+    """Python source of the Kubeflow Pipelines component.
+
+    Parameters are always passed, for many back ends do not resolve ``IfPresent``: an empty text means "not given".
+
+    Args:
+        image: name of the container image, with its registry.
+        folders: those of `OPTIONAL_FOLDERS` that it has, and then needs; None: it has all, and needs none.
+    """
+    inputs = [item for item in INPUTS if folders is None or item.name not in OPTIONAL_FOLDERS or item.name in folders]
+    inputs = [replace(item, required=item.required or item.name in (folders or ())) for item in inputs]
+    needed = [item for item in inputs if item.required]
+    others = [item for item in inputs if not item.required]
+    limit = [] if folders is not None else ["It needs a back end of Kubeflow Pipelines 2.17.1 or later."]
     lines = [
         '"""int8cal as a component of Kubeflow Pipelines v2.',
         "",
         "Made by tools/generate_component_docs.py from src/int8cal/component/inputs.py: change that, not this.",
-        "",
-        "    kfp dsl compile --py int8cal_calibration_tensorfile.py --output int8cal_calibration_tensorfile.yaml",
+        "For an image of yours: python tools/component_kubeflow.py IMAGE --output FILE",
+        *limit,
         '"""',
         "",
         "# ruff: noqa: UP045  # kfp reads typing.Optional, and not the newer spelling",
@@ -229,13 +246,13 @@ def kubeflow_component() -> str:
         "",
         "    Args:",
         *_kfp_description(OUTPUT_DIR, OUTPUT_DESCRIPTION),
-        *(line for item in INPUTS for line in _kfp_description(item.name, item.description)),
+        *(line for item in inputs for line in _kfp_description(item.name, item.description)),
         '    """',
         "    return dsl.ContainerSpec(",
-        f'        image="{IMAGE}",',
+        f"        image={json.dumps(image)},",
         '        command=["int8cal", "component"],',
         "        args=[",
-        *(f"            {line}" for item in INPUTS for line in _kfp_argument(item)),
+        *(f"            {line}" for item in inputs for line in _kfp_argument(item)),
         f'            "--{OUTPUT_DIR}",',
         f"            {OUTPUT_DIR}.path,",
         "        ],",
@@ -245,8 +262,11 @@ def kubeflow_component() -> str:
 
 
 def _kfp_parameter(item: ComponentInput) -> str:
-    kind = _KFP_TYPES[item.type]
-    return f"Optional[{kind}] = None" if item.optional else f"{kind} = {item.default!r}".replace("'", '"')
+    if item.type == "uri_folder":
+        return f"Optional[{_KFP_TYPES[item.type]}] = None"
+    if item.optional:  # a number, too: only a text can be empty
+        return 'str = ""'
+    return f"{_KFP_TYPES[item.type]} = {item.default!r}".replace("'", '"')
 
 
 def _kfp_description(name: str, text: str) -> list[str]:
@@ -254,12 +274,13 @@ def _kfp_description(name: str, text: str) -> list[str]:
 
 
 def _kfp_argument(item: ComponentInput) -> list[str]:
-    value = f"{item.name}.path" if item.type == "uri_folder" else item.name
-    if not item.optional:
-        return [f'"--{item.name}",', f"{value},"]
+    if item.type != "uri_folder":
+        return [f'"--{item.name}",', f"{item.name},"]
+    if item.required:
+        return [f'"--{item.name}",', f"{item.name}.path,"]
     return [
         "dsl.IfPresentPlaceholder(",
         f'    input_name="{item.name}",',
-        f'    then=["--{item.name}", {value}],',
+        f'    then=["--{item.name}", {item.name}.path],',
         "),",
     ]

@@ -27,7 +27,7 @@ def generated() -> dict[Path, str]:
             folder / "README.md",
             {
                 "command": assets.command_table(),
-                "substitution": assets.substitution_table(),
+                "substitution": assets.substitution_table(component),
                 "inputs": assets.inputs_table(component),
                 "outputs": assets.outputs_table(),
             },

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from int8cal import manifest as manifests
@@ -85,6 +86,7 @@ def make(
     shards: int | None = None,
     resume: bool = False,
     scratch_dir: str | None = None,
+    keep: str | None = None,
     progress: Progress | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> Manifest:
@@ -106,6 +108,8 @@ def make(
         resume: keep finished images beside ``out`` until it is complete, and use what an interrupted run of the same
             plan kept, as far as the images have not changed since.
         scratch_dir: write there and copy to ``out`` at the end; None: beside ``out``.
+        keep: give the file that was made in ``scratch_dir`` this name as well, where that can be done without copying:
+            for who reads it again while ``out`` lies on a slow mount.
         progress: told how far the work is.
         record: what else ``<out>.json`` should say, by name.
 
@@ -164,6 +168,9 @@ def make(
             manifests.publish_failure(run_facts, manifest, made.problem)
             raise EngineFailedError(made.problem, hint="Its own messages are in the log above.")
         log.info("publishing %s", out)
+        if keep:
+            with suppress(OSError):  # another file system, or one without hard links
+                os.link(output.scratch, keep)
         manifests.publish(output, run_facts, manifest, then=made.then or (lambda: None))
     made_of = f"{manifest.batches} batches of {times(manifest.shape)}"
     log.info("complete: %s, %s, %.1f s", out, made_of, manifest.run.get("seconds", 0.0))

@@ -55,6 +55,10 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 MethodChoice: TypeAlias = Literal["auto"] | Method
 
+Target: TypeAlias = Literal["tensorrt", "onnxruntime"]
+"""The engine that an INT8 model is for; OpenVINO takes ONNX Runtime's form."""
+TARGETS: tuple[Target, ...] = get_args(Target)
+
 Message: TypeAlias = Any
 """A protobuf message of a class built at run time from our descriptors; no static type exists for it."""
 

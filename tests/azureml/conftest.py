@@ -111,8 +111,8 @@ class Site:
         }
         return {name: str(value) for name, value in texts.items() if value is not None}
 
-    def run(self, *, overwrite: bool = False, **values: object) -> Outcome:
-        return run(parse(self.inputs(**values)), overwrite=overwrite)
+    def run(self, *, original_only: bool = False, **values: object) -> Outcome:
+        return run(parse(self.inputs(**values), original_only=original_only))
 
     def paths(self, updated_spec: Path | None = None) -> dict[str, str]:
         """Field → path in the updated spec of the last run."""

@@ -33,6 +33,7 @@ from int8cal.samples.encoded import read_encoded
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.writer import TensorFileWriter
 
+DATA = "/home/jupyter/data/training"
 RECORD_KEYS = {"inputs", "updated_spec", "edits", "not_used", "notes", "seconds"}
 
 
@@ -310,16 +311,71 @@ def test_a_spec_that_another_job_writes_meanwhile_is_seen(site, monkeypatch):
         assert record_of(site)["manifest"]["plan_sha256"] == file.manifest["plan_sha256"]
 
 
+def test_one_reference_serves_images_and_records(site, caplog):
+    """Version 4 replaced texts: pipelines give it once, and dummies for the rest."""
+    root = site.dataset.root
+    site.write_spec(data="/workspace/data/training", records="/workspace/data/tfrecords/*")
+    outcome = site.run(
+        training_data_dir=root,
+        specfile_reference_training_data_dir="/workspace/data",
+        training_tf_records_dir=root,
+        specfile_reference_training_tf_records_dir="ND",
+    )
+    assert site.paths()["dataset_config.data_sources[0].tfrecords_path"] == f"{root}/tfrecords/*"
+    (note,) = [note for note in outcome.notes if "replaced there, too" in note]
+    assert note.startswith("dataset_config.data_sources[0].tfrecords_path begins with specfile_reference_training_data")
+    assert note in caplog.text
+    assert note in record_of(site)["component"]["notes"]
+
+
+def test_one_reference_serves_the_validation_images_and_records(site):
+    root = site.dataset.root
+    site.write_spec(validation_data="/v/training", validation_records="/v/tfrecords/*")
+    site.run(validation_data_dir=root, specfile_reference_validation_data_dir="/v", use_validation_set="true")
+    paths = site.paths()
+    assert paths["dataset_config.validation_data_source.tfrecords_path"] == f"{root}/tfrecords/*"
+    with TensorFile(site.tensorfile) as file:
+        assert file.manifest["split"] == "validation"
+
+
+def test_a_reference_serves_no_records_of_the_other_split(site):
+    site.write_spec(validation_data="/v/training", validation_records=f"{DATA}/tfrecords/*")
+    outcome = site.run()
+    assert site.paths()["dataset_config.validation_data_source.tfrecords_path"] == f"{DATA}/tfrecords/*"
+    assert any("specfile_reference_validation_tf_records_dir is not given" in note for note in outcome.notes)
+
+
+def test_records_have_their_own_reference_where_it_is_given(site):
+    root = site.dataset.root
+    site.write_spec(data="/workspace/data/training", records="/workspace/data/tfrecords/*")
+    outcome = site.run(
+        training_data_dir=root,
+        specfile_reference_training_data_dir="/workspace/data",
+        specfile_reference_training_tf_records_dir="/workspace/data/tfrecords",
+    )
+    assert site.paths()["dataset_config.data_sources[0].tfrecords_path"] == f"{root / 'tfrecords'}/*"
+    assert not [note for note in outcome.notes if "replaced there, too" in note]
+
+
+def test_model_reference_with_a_spec_that_names_no_model(site, caplog):
+    models = site.root / "models"
+    models.mkdir()
+    outcome = site.run(base_model_dir=models, specfile_reference_model_dir="/home/jupyter/model")
+    (note,) = [note for note in outcome.notes if "names no model" in note]
+    assert note == "specfile_reference_model_dir is not used: the spec names no model"
+    assert note in caplog.text
+
+
 def test_records_that_only_the_spec_knows_name_the_inputs_that_would_replace_them(site, caplog):
     site.write_spec(data="/workspace/data", records="/workspace/data/tfrecords/*")
-    with pytest.raises(MissingDataError, match=r"/workspace/data/tfrecords/\*") as caught:
+    with pytest.raises(MissingDataError, match=r"/training/tfrecords/\*") as caught:
         site.run(
             specfile_reference_training_data_dir="/workspace/data",
             training_tf_records_dir=None,
             specfile_reference_training_tf_records_dir=None,
         )
-    assert "training_tf_records_dir" in caught.value.hint
-    assert "specfile_reference_training_tf_records_dir" in caught.value.hint
+    assert "Check the inputs training_data_dir and training_data_subdir." in caught.value.hint
+    assert "give training_tf_records_dir and specfile_reference_training_tf_records_dir" in caught.value.hint
     assert "validation" not in caught.value.hint
     assert any("specfile_reference_training_tf_records_dir is not given" in message for message in caplog.messages)
 
@@ -480,7 +536,7 @@ def test_ended_in_the_middle_and_run_again(site, tmp_path, run_cli, number, code
         [sys.executable, "-c", KILLED, str(marker), "component", *options],
         env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as process:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 80
         while not marker.exists() and time.monotonic() < end:
             time.sleep(0.02)
         assert marker.exists()

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from int8cal.component.inputs import BY_NAME
-from int8cal.errors import Int8calError
+from int8cal.errors import Int8calError, SpecError, UsageError
 
 
 def unknown_field(site):
@@ -25,6 +25,10 @@ def misspelt_field(site):
 def spec_of_two_networks(site):
     (site.specs / "spec.txt").write_text("dataset_config { image_extension: 'png' }")
     return {}
+
+
+def spec_of_another_network(site):
+    return {"network": "classification"}
 
 
 def too_many_batches(site):
@@ -103,29 +107,30 @@ def ray_cluster_that_does_not_answer(site):
     return {"engine": "ray"}
 
 
-@pytest.mark.parametrize(
-    "arrange",
-    [
-        unknown_field,
-        misspelt_field,
-        spec_of_two_networks,
-        too_many_batches,
-        batch_too_large,
-        tensorfile_of_another_request,
-        spec_of_another_request,
-        page_without_tensorfile,
-        folder_for_the_tensorfile,
-        file_for_a_folder,
-        link_for_the_updated_spec,
-        bad_image,
-        bad_images,
-        no_good_image,
-        skipping_nothing,
-        no_validation_data,
-        missing_records,
-        ray_cluster_that_does_not_answer,
-    ],
-)
+ARRANGEMENTS = [
+    unknown_field,
+    misspelt_field,
+    spec_of_another_network,
+    spec_of_two_networks,
+    too_many_batches,
+    batch_too_large,
+    tensorfile_of_another_request,
+    spec_of_another_request,
+    page_without_tensorfile,
+    folder_for_the_tensorfile,
+    file_for_a_folder,
+    link_for_the_updated_spec,
+    bad_image,
+    bad_images,
+    no_good_image,
+    skipping_nothing,
+    no_validation_data,
+    missing_records,
+    ray_cluster_that_does_not_answer,
+]
+
+
+@pytest.mark.parametrize("arrange", ARRANGEMENTS)
 def test_options_are_inputs_or_named_with_their_command(site, arrange, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     inputs = arrange(site)
@@ -137,6 +142,43 @@ def test_options_are_inputs_or_named_with_their_command(site, arrange, monkeypat
     assert not foreign, text
 
 
+@pytest.mark.parametrize("arrange", [name for name in ARRANGEMENTS if name is not ray_cluster_that_does_not_answer])
+def test_hints_of_the_replacement_name_what_it_has(site, arrange):
+    """Or say which component has the input."""
+    inputs = arrange(site)
+    if any(not BY_NAME[name].original for name in inputs):
+        inputs = {name: value for name, value in inputs.items() if BY_NAME[name].original}
+    try:
+        site.run(original_only=True, **inputs)
+    except Int8calError as error:
+        hint = error.hint or ""
+        named = re.findall(r"(?:--|input )(\w+)", hint.partition("This component")[0])
+        if any(not BY_NAME[name].original for name in named if name in BY_NAME):
+            assert "int8cal_calibration_tensorfile" in hint
+
+
+def test_the_replacement_takes_no_other_inputs(site):
+    with pytest.raises(UsageError, match="unknown input 'seed'") as caught:
+        site.run(original_only=True, seed="5")
+    assert "overwrite" not in caught.value.hint
+
+
+def test_the_network_of_the_input_is_that_of_the_spec(site):
+    with pytest.raises(SpecError) as caught:
+        site.run(network="classification")
+    assert "is a spec of detectnet_v2, and the input network says classification" in str(caught.value)
+    assert caught.value.hint == "Give the input network detectnet_v2, or leave it out."
+    assert not site.out.exists()
+
+
+def test_unknown_fields_can_be_allowed(site, caplog):
+    unknown_field(site)
+    assert site.run(allow_unknown_fields="true").manifest.batches == 1
+    assert "our_notes" in caplog.text
+    with pytest.raises(SpecError, match="unknown field"):
+        site.run(output_subfolder="other")
+
+
 @pytest.mark.parametrize("arrange", [unknown_field, misspelt_field])
 def test_unknown_fields_are_refused_with_their_place(site, arrange):
     arrange(site)
@@ -145,6 +187,7 @@ def test_unknown_fields_are_refused_with_their_place(site, arrange):
     assert caught.value.exit_code == 3
     assert re.fullmatch(r".*/spec\.txt:\d+:\d+", caught.value.where)
     assert "Mend the spec" in caught.value.hint
+    assert "set the input allow_unknown_fields to true" in caught.value.hint
 
 
 def test_the_example_of_the_help_runs(site, run_cli, tmp_path):

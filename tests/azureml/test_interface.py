@@ -84,7 +84,7 @@ def test_the_command_line_takes_every_input_and_the_output():
     options = {parameter.name: parameter for parameter in command.params}
     assert [name for name in options if name in BY_NAME] == [item.name for item in INPUTS]
     assert OUTPUT_DIR in options
-    assert set(options) - set(BY_NAME) == {OUTPUT_DIR, "inputs_from", "overwrite", "as_json"}
+    assert set(options) - set(BY_NAME) == {OUTPUT_DIR, "inputs_from", "original_inputs", "as_json"}
     for name in (*BY_NAME, OUTPUT_DIR):
         assert options[name].opts == [f"--{name}"]
         assert options[name].type.name == "text"
@@ -112,6 +112,18 @@ def test_the_here_document_names_every_input_once_and_the_output_last(component)
     assert all(names)
     assert [match[1] for match in names] == [match[2] for match in names] == [*component["inputs"], OUTPUT_DIR]
     assert lines[0].endswith(f"<<'{lines[-1]}' || exit 5")
+
+
+def test_the_replacement_takes_no_other_inputs():
+    """Not by a line break in a value either."""
+    assert spec(NAMES[1])["command"].startswith("exec int8cal component --original_inputs --inputs_from - <<")
+    assert "--original_inputs" not in spec(NAMES[0])["command"]
+
+
+def test_the_replacements_page_lists_its_own_inputs_alone():
+    page = (COMPONENTS / NAMES[1] / "README.md").read_text(encoding="utf-8")
+    assert not [item.name for item in INPUTS if not item.original and f"`{item.name}`" in page]
+    assert "num_epochs" not in page
 
 
 def test_every_input_is_described(component):

@@ -113,7 +113,7 @@ def test_size_is_checked_from_the_header(kind: str) -> None:
 
 def test_gif_frame_larger_than_the_image() -> None:
     at = GIF.index(b"\x2c\0\0\0\0") + 5
-    refused(GIF[:at] + struct.pack("<HH", 60000, 60000) + GIF[at + 4 :], "frame does not fill")
+    refused(GIF[:at] + struct.pack("<HH", 60000, 60000) + GIF[at + 4 :], "its frame is larger than the image")
 
 
 PROFILE_BOMB = png_file(

@@ -188,11 +188,12 @@ def many_nodes(path: Path) -> None:
     saved(path, relu(None, *nodes))
 
 
-def in_segments(path: Path) -> None:
+def in_segments(begin: int, end: int) -> Make:
     def change(model: onnx.ModelProto) -> None:
-        model.graph.initializer[0].segment.begin, model.graph.initializer[0].segment.end = 0, 2
+        model.graph.initializer[0].segment.SetInParent()
+        model.graph.initializer[0].segment.begin, model.graph.initializer[0].segment.end = begin, end
 
-    saved(path, relu(change, w=np.ones(4, np.float32)))
+    return lambda path: saved(path, relu(change, w=np.ones(4, np.float32)))
 
 
 def truncated(path: Path) -> None:
@@ -225,7 +226,8 @@ HOSTILE: dict[str, Make] = {
     "two gigabytes of zeros": zeros,
     "four gigabytes": too_large,
     "60,000 nodes": many_nodes,
-    "a tensor in segments": in_segments,
+    "an empty segment of a tensor": in_segments(0, 0),
+    "a later segment of a tensor": in_segments(1, 2),
     "truncated": truncated,
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("not a model"),
@@ -261,6 +263,13 @@ def test_tao_s_own_formats_are_sent_to_tao_s_export(suffix: str, tmp_path: Path)
         load_model(tmp_path / f"model{suffix}")
     with pytest.raises(UseError, match="compiled for one GPU"):
         load_model(tmp_path / "model.engine")
+
+
+def test_a_tensor_in_one_segment_is_whole(tmp_path: Path) -> None:
+    in_segments(0, 1)(tmp_path / "model.onnx")
+
+    (tensor,) = load_model(tmp_path / "model.onnx").graph.initializer
+    np.testing.assert_array_equal(numpy_helper.to_array(tensor), np.ones(4))
 
 
 class Crash(Exception):

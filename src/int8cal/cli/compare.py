@@ -74,8 +74,15 @@ def compare(
             page.write(page_of(result, title=f"{other} against {reference}"))
             page.commit()
     if as_json:
-        facts = {"bytes": {"float": result.float_bytes, "int8": result.int8_bytes}}
+        facts = {
+            "bytes": {"float": result.float_bytes, "int8": result.int8_bytes},
+            "not_computed": [{"node": n.name, "operator": n.operator} for n in result.foreign if not n.computed],
+        }
         console.print_json({"compare": facts | agreement.as_json(result.agreement)})
     else:
         sizes = f"{result.float_bytes / 1e6:.3f} MB and {result.int8_bytes / 1e6:.3f} MB"
-        console.print_lines(agreement.as_lines(result.agreement, f"{reference} and {other} ({sizes})"))
+        lines = agreement.as_lines(result.agreement, f"{reference} and {other} ({sizes})")
+        foreign = [f"{node.name} ({node.operator})" for node in result.foreign if not node.computed]
+        if foreign:
+            lines.append(f"not computed here, compared by what goes in: {', '.join(foreign)}")
+        console.print_lines(lines)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from int8cal.cli import console, progress
-from int8cal.cli.options import POSSIBLY_EMPTY, Command, decorated, json_option, overwrite_option
+from int8cal.cli.options import POSSIBLY_EMPTY, Command, decorated, json_option
 from int8cal.component.inputs import INPUTS, OUTPUT_DESCRIPTION, OUTPUT_DIR, ComponentInput
 from int8cal.component.values import MAX_INPUT_BYTES, read_lines
 from int8cal.errors import UsageError
@@ -23,10 +23,16 @@ _WRITER_SECONDS = 10.0
 """How long a named pipe may have no writer."""
 
 
-def _option(name: str, text: str, metavar: str) -> Callable[[Command], Command]:
+def _option(name: str, text: str, metavar: str, **facts: Any) -> Callable[[Command], Command]:
     # Every value is text here: what ND, 10.0 and True mean is decided in one place for all hosts. Taken as often as it
     # is given, so that a second one is an error instead of the winner.
-    return click.option(f"--{name}", name, type=POSSIBLY_EMPTY, multiple=True, metavar=metavar, help=text)
+    return click.option(f"--{name}", name, type=POSSIBLY_EMPTY, multiple=True, metavar=metavar, help=text, **facts)
+
+
+def _input_option(item: ComponentInput) -> Callable[[Command], Command]:
+    if item.type == "boolean":  # the option alone says yes
+        return _option(item.name, _help(item), "[VALUE]", is_flag=False, flag_value="true")
+    return _option(item.name, _help(item), "DIR" if item.type == "uri_folder" else "VALUE")
 
 
 def _help(item: ComponentInput) -> str:
@@ -35,9 +41,7 @@ def _help(item: ComponentInput) -> str:
     return item.description if item.default is None else f"{item.description}  [default: {item.default}]"
 
 
-_input_options = decorated(
-    *(_option(item.name, _help(item), "DIR" if item.type == "uri_folder" else "VALUE") for item in INPUTS)
-)
+_input_options = decorated(*(_input_option(item) for item in INPUTS))
 
 
 @click.command()
@@ -48,9 +52,11 @@ _input_options = decorated(
     metavar="FILE",
     help="Read lines of name=value from FILE; -: from standard input. No quoting: a value is the rest of its line.",
 )
-@overwrite_option("Replace the result of another request.")
+@click.option(
+    "--original_inputs", is_flag=True, help="Take the 22 inputs of the component that this one replaces, and no other."
+)
 @json_option
-def component(*, inputs_from: str | None, overwrite: bool, as_json: bool, **options: tuple[str, ...]) -> None:
+def component(*, inputs_from: str | None, original_inputs: bool, as_json: bool, **options: tuple[str, ...]) -> None:
     """Put a run's paths into a spec and make the tensorfile: the Azure ML, Kubeflow and docker entry.
 
     ND and an empty value mean "not given". Running again over the same output finds the finished result.
@@ -67,8 +73,8 @@ def component(*, inputs_from: str | None, overwrite: bool, as_json: bool, **opti
     from int8cal.component.request import parse
     from int8cal.component.run import run
 
-    request = parse(_texts(options, inputs_from))
-    outcome = run(request, overwrite=overwrite, progress=progress.on_stderr())
+    request = parse(_texts(options, inputs_from), original_only=original_inputs)
+    outcome = run(request, progress=progress.on_stderr())
     if as_json:
         console.print_json(outcome.to_json())
     else:

@@ -16,17 +16,18 @@ from int8cal.cli.options import json_option, model_input_options, overwrite_opti
 from int8cal.cli.process import return_freed_memory
 from int8cal.cli.scales import check_alone, quantize_from_scales
 from int8cal.cli.sources import Images
-from int8cal.types import METHODS
+from int8cal.types import METHODS, TARGETS
 
 if TYPE_CHECKING:
     from int8cal.models.quantize import QuantizeReport
-    from int8cal.types import Layout, MethodChoice
+    from int8cal.types import Layout, MethodChoice, Target
 
 
 @click.command()
 @click.argument("model", metavar="MODEL.onnx")
 @click.argument("file", metavar="[FILE]", required=False)
-@click.option("-o", "--output", required=True, metavar="OUT.onnx", help="INT8 model to write.")
+@click.option("-o", "--output", metavar="OUT.onnx", help="INT8 model to write.")
+@click.option("--reproduce", metavar="OUT.onnx", help="Make this INT8 model again, and say whether it is the same.")
 @click.option(
     "--method",
     type=click.Choice(["auto", *METHODS]),
@@ -47,12 +48,21 @@ if TYPE_CHECKING:
 )
 @click.option("--trt_cache", metavar="CAL.bin", help="Also write a calibration cache for TensorRT 10 or older.")
 @click.option("--trt_version", metavar="X.Y.Z", help="TensorRT release that will read the cache, e.g. 10.3.0.")
+@click.option("--deepstream", metavar="CONFIG.txt", help="Also write nvinfer's configuration: float model and cache.")
 @click.option("--exclude", multiple=True, metavar="NODE", help="Node (or pattern such as 'head/*') that stays float.")
 @click.option("--eval", "evaluation", metavar="FILE2", help="Tensorfile of held-out images to measure agreement on.")
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
 @click.option("--keep", metavar="FILE", help="Of images from a folder: also write the tensorfile.")
 @preprocessing_options
+@click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    default="tensorrt",
+    show_default=True,
+    help="Engine that runs OUT.onnx; onnxruntime is for OpenVINO, too.",
+)
+@click.option("--full_range_weights", is_flag=True, help="8-bit weights for onnxruntime; else 7 (x86 without VNNI).")
 @click.option("--force", is_flag=True, help="Go on although the float model does not come alive on the images.")
 @model_input_options
 @overwrite_option("Replace an existing ONNX model and cache; nothing else is replaced.")
@@ -61,17 +71,21 @@ def quantize(
     *,
     model: str,
     file: str | None,
-    output: str,
+    output: str | None,
     method: MethodChoice,
     percentile: float | None,
     scales: str | None,
     trt_cache: str | None,
     trt_version: str | None,
+    deepstream: str | None,
+    reproduce: str | None,
     exclude: tuple[str, ...],
     evaluation: str | None,
     no_agreement: bool,
     fold_weights: bool,
     keep: str | None,
+    target: Target,
+    full_range_weights: bool,
     force: bool,
     input_name: str | None,
     constants: dict[str, list[float]],
@@ -85,8 +99,14 @@ def quantize(
     FILE is a tensorfile; arrays (.npz or .npy, float32, N x C x H x W); or a folder, a list (.txt) or a COCO file
     (.json) of images, with the preprocessing that the model was trained with: --preset, --preprocess or the numbers.
 
-    The result is for TensorRT (11 takes nothing else), ONNX Runtime and OpenVINO. For TensorRT 10 and older and
-    DeepStream, --trt_cache writes a calibration cache to use with the float model.
+    Which output is for what:
+
+    \b
+      TensorRT 11, ModelOpt           OUT.onnx
+      TensorRT 8 and 10, TAO Deploy   the float model and --trt_cache CAL.bin (--trt_version of that release)
+      DeepStream up to 9.x, JetPack   the same (they are on TensorRT 8 or 10), with --deepstream CONFIG.txt
+      Triton                          as its TensorRT, or OUT.onnx of --target onnxruntime in its ONNX Runtime backend
+      ONNX Runtime, OpenVINO          OUT.onnx of --target onnxruntime
 
     \b
     Examples:
@@ -101,9 +121,22 @@ def quantize(
     from int8cal.models.ranges import DEFAULT_PERCENTILE
     from int8cal.tensorfile import TensorFile
 
+    if reproduce is not None:
+        if file is None or output or scales:
+            raise click.UsageError("--reproduce takes MODEL.onnx and FILE, and writes nothing")
+        _reproduce(model, file, reproduce, input_name=input_name, as_json=as_json)
+        return
+    if output is None:
+        raise click.UsageError("Missing option '-o' / '--output'.")
     if scales is not None:
         chosen = click.get_current_context().get_parameter_source("method") is not ParameterSource.DEFAULT
-        check_alone({"FILE": file, "--method": chosen, "--percentile": percentile, "--trt_cache": trt_cache})
+        given: dict[str, object] = {
+            "FILE": file,
+            "--method": chosen,
+            "--percentile": percentile,
+            "--trt_cache": trt_cache,
+        }
+        check_alone(given | {"--target": target != "tensorrt"})
         quantize_from_scales(
             model,
             scales,
@@ -138,8 +171,11 @@ def quantize(
             percentile=DEFAULT_PERCENTILE if percentile is None else percentile,
             exclude=exclude,
             fold_weights=fold_weights,
+            target=target,
+            full_range_weights=full_range_weights,
             trt_cache=trt_cache,
             trt_version=trt_version,
+            deepstream=deepstream,
             input_name=input_name,
             constants=constants,
             layout=layout,
@@ -159,6 +195,21 @@ def quantize(
     else:
         console.print_lines(_lines(report, output, trt_cache, trt_version))
         endings.quantized(model, output, evaluation)
+
+
+def _reproduce(model: str, file: str, made: str, *, input_name: str | None, as_json: bool) -> None:
+    from int8cal.errors import UseError
+    from int8cal.models.recipe import reproduce
+
+    done = reproduce(model, file, made, input_name=input_name, progress=progress.on_stderr())
+    if as_json:
+        console.print_json({"reproduce": {"same": done.is_same, "differences": list(done.differences)}})
+        if not done.is_same:
+            raise click.exceptions.Exit(UseError.exit_code)
+        return
+    console.print_lines([f"{made}: {'the same' if done.is_same else 'not the same'}", *done.differences])
+    if not done.is_same:
+        raise UseError("another model came out", where=made, hint="What differs stands in the output.")
 
 
 _WHAT_TO_TRY = (

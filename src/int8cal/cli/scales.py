@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -86,7 +87,7 @@ def _facts(report: ScalesReport, output: str, scales: str) -> dict[str, Any]:
         "from_float16": report.from_float16,
         "bytes": {"float": report.float_bytes, "int8": report.int8_bytes},
         "held_out": agreement.as_json(report.held_out) if report.held_out else None,
-        "verdict": None,
+        "verdict": asdict(report.verdict) if report.verdict else None,
     }
 
 
@@ -107,8 +108,10 @@ def _lines(report: ScalesReport, output: str, scales: str) -> list[str]:
     ):
         if names:
             lines.append(f"{words}: {len(names)}: {_listed(names)}")
-    if report.held_out:
-        return [*lines, *agreement.as_lines(report.held_out, "agreement with float, on the images of --eval")]
+    if report.held_out and report.verdict:
+        lines += agreement.as_lines(report.held_out, "agreement with float, on the images of --eval")
+        output = f"{report.verdict.output}: " if report.verdict.output else ""
+        return [*lines, f"verdict: {report.verdict.level} ({output}{report.verdict.reason})"]
     return [*lines, "agreement and verdict: not measured (--eval FILE measures it)"]
 
 

@@ -26,7 +26,7 @@ _allow_unknown = click.option(
 
 @click.group()
 def spec() -> None:
-    """Show, check and rewrite experiment specs (protobuf text) of TAO networks.
+    """Show, check, rewrite and begin experiment specs (protobuf text, YAML) of TAO networks.
 
     \b
     Examples:
@@ -35,6 +35,35 @@ def spec() -> None:
       int8cal spec check spec.txt --strict
       int8cal spec update spec.txt -o new.txt --training_data /home/me/data /mnt/data
     """
+
+
+@spec.command()
+@click.argument("network", metavar="NETWORK")
+@click.option("-o", "--output", "out", metavar="FILE", help="Write it here.  [default: print it]")
+@overwrite_option("Replace an existing spec; nothing else is replaced.")
+def new(*, network: str, out: str | None, overwrite: bool) -> None:
+    """A spec to start from: what calibration needs, with comments. It needs the numbers of the training.
+
+    \b
+    Examples:
+      int8cal spec new detectnet_v2 -o spec.txt
+      int8cal spec new rtdetr -o spec.yaml
+    """
+    from int8cal import networks
+    from int8cal.io.files import write_file
+    from int8cal.origins.experiment import SPEC
+
+    text = networks.starter(network)
+    if out is None:
+        console.print_lines(text.decode().rstrip("\n").split("\n"))
+        return
+    write_file(out, text, overwrite=overwrite, replaces=SPEC)
+    console.note(f"wrote {out}")
+    endings.print_next(
+        "Change the paths, and all numbers to those of the training.",
+        f"int8cal spec check {endings.quoted(out)}",
+        f"int8cal plan -e {endings.quoted(out)}",
+    )
 
 
 @spec.command()
@@ -163,34 +192,6 @@ def update(
     if out is not None and not dry_run:
         write_file(out, result.document.to_bytes(), overwrite=overwrite, inputs=(path,), replaces=SPEC)
     _report_update(result, notes, out, dry_run=dry_run, as_json=as_json)
-
-
-@spec.command()
-@click.argument("network", metavar="NETWORK")
-@click.option("-o", "--output", "out", metavar="FILE", help="The spec to write.  [default: standard output]")
-@overwrite_option("Replace an existing spec; nothing else is replaced.")
-def new(*, network: str, out: str | None, overwrite: bool) -> None:
-    """Write a commented spec to start from. Calibration data need the numbers of the training: look at each.
-
-    \b
-    Examples:
-      int8cal spec new detectnet_v2 -o spec.txt
-      int8cal spec new classification
-    """
-    from int8cal.io.files import write_file
-    from int8cal.networks import new_spec
-    from int8cal.origins.experiment import SPEC
-
-    text = new_spec(network.replace("-", "_"))
-    if out is None:
-        console.print_lines(text.rstrip("\n").split("\n"))
-        return
-    write_file(out, text.encode(), overwrite=overwrite, replaces=SPEC)
-    endings.print_next(
-        f"{out}: a {network} spec. Change the paths and all numbers to those of the training.",
-        f"int8cal spec check {endings.quoted(out)}",
-        f"int8cal plan -e {endings.quoted(out)}",
-    )
 
 
 def _report_update(result: Update, notes: list[str], out: str | None, *, dry_run: bool, as_json: bool) -> None:

@@ -196,7 +196,10 @@ INPUTS: Final = (
     ),
     _text("output_filename", "Name of the tensorfile.", default="calibration.tensor"),
     ComponentInput(
-        "network", "string", "Network of the spec, such as detectnet_v2. Left out: found from the spec.", original=False
+        "network",
+        "string",
+        "Network that the spec must be of, such as detectnet_v2. Left out: found from the spec.",
+        original=False,
     ),
     ComponentInput(
         "num_epochs",
@@ -237,6 +240,20 @@ INPUTS: Final = (
         "How many images may be left out with on_bad_image skip.",
         default=0,
         minimum=0,
+        original=False,
+    ),
+    ComponentInput(
+        "overwrite",
+        "boolean",
+        "Replace what another request left in the output: a tensorfile, its record and page, and the updated spec.",
+        default=False,
+        original=False,
+    ),
+    ComponentInput(
+        "allow_unknown_fields",
+        "boolean",
+        "Take a spec with unknown fields, and warn of them. Off: they are an error.",
+        default=False,
         original=False,
     ),
     ComponentInput(

@@ -24,7 +24,7 @@ def written_page(tensorfile: str, path: str, *, overwrite: bool) -> str | None:
     """Write the report of a finished tensorfile, unless it is there.
 
     Args:
-        tensorfile: the finished file.
+        tensorfile: the finished file, or a copy of it that bears its name and can be read faster.
         path: the page.
         overwrite: replace an earlier page.
 

@@ -61,7 +61,10 @@ class Request:
         seed: seed of the sample order; None: the spec's.
         on_bad_image: ``fail`` or ``skip``.
         max_skipped: how many images may be left out.
+        overwrite: replace what another request left in the output.
+        allow_unknown_fields: take a spec with unknown fields.
         log_report: log a report with pictures.
+        original_only: it came through the component that has the original's 22 inputs alone.
         values: the typed value of every input, for the record.
     """
 
@@ -80,7 +83,10 @@ class Request:
     seed: int | None
     on_bad_image: str
     max_skipped: int
+    overwrite: bool
+    allow_unknown_fields: bool
     log_report: bool
+    original_only: bool
     values: dict[str, Value]
 
     @property
@@ -99,11 +105,12 @@ class Request:
         return self.tensorfile, self.record, self.page, self.updated_spec
 
 
-def parse(texts: Mapping[str, str]) -> Request:
+def parse(texts: Mapping[str, str], *, original_only: bool = False) -> Request:
     """Named texts → request.
 
     Args:
         texts: input name → text, and ``output_dir``. ``ND`` and an empty text mean "not given".
+        original_only: only the original's 22 inputs may be given.
 
     Raises:
         UsageError: an input is unknown, missing, wrong in itself, or does not go with another one; or a name would
@@ -113,7 +120,7 @@ def parse(texts: Mapping[str, str]) -> Request:
     if output_dir is None:
         raise UsageError(f"{OUTPUT_DIR} is required", hint="Give the folder that the results go to.")
     refuse_address(output_dir)
-    values = typed({name: text for name, text in texts.items() if name != OUTPUT_DIR})
+    values = typed({name: text for name, text in texts.items() if name != OUTPUT_DIR}, original_only=original_only)
     value: dict[str, Any] = dict(values)
     if value["max_batches"] == 0:
         raise UsageError("input max_batches: 0 batches cannot be made", hint="Give a positive number, or -1 for all.")
@@ -139,7 +146,10 @@ def parse(texts: Mapping[str, str]) -> Request:
         seed=value["seed"],
         on_bad_image=value["on_bad_image"],
         max_skipped=value["max_skipped"],
+        overwrite=value["overwrite"],
+        allow_unknown_fields=value["allow_unknown_fields"],
         log_report=value["log_report"],
+        original_only=original_only,
         values=values,
     )
     if len(set(map(os.path.normpath, request.outputs))) < len(request.outputs):

@@ -13,28 +13,25 @@ import logging
 import os
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from int8cal.component import mlflow
-from int8cal.component.advice import missing_data_advised, output_taken_advised
+from int8cal.component.advice import advised, missing_data_advised
 from int8cal.component.finished import finished
-from int8cal.component.inputs import INPUTS, MAPPINGS
+from int8cal.component.inputs import INPUTS
 from int8cal.component.page import refuse_foreign_page, written_page
-from int8cal.component.updated_spec import put_updated_spec, refuse_another_spec
+from int8cal.component.updated_spec import put_updated_spec, refuse_another_spec, update
 from int8cal.errors import MissingDataError, UsageError
-from int8cal.io.safe_text import shown
-from int8cal.origins.experiment import read_spec
 from int8cal.pipeline import make, plan
-from int8cal.spec.update import Substitution
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from int8cal.component.request import Request
     from int8cal.manifest import Manifest
-    from int8cal.origins.experiment import Spec
     from int8cal.plans import Plan
     from int8cal.spec.update import Update
     from int8cal.types import Progress
@@ -71,64 +68,71 @@ class Outcome:
         }
 
 
-def run(request: Request, *, overwrite: bool = False, progress: Progress | None = None) -> Outcome:
+def run(request: Request, *, progress: Progress | None = None) -> Outcome:
     """Do what the component was asked for.
 
     Args:
         request: see `int8cal.component.request.parse`.
-        overwrite: replace what another request left in the output.
         progress: told how far the work is.
 
     Raises:
         UsageError: an output would lie in an input folder, or outside ``output_dir``; or inputs do not fit the spec.
-        SpecError: the spec cannot be read, or a reference is not in it.
+        SpecError: the spec cannot be read, is of another network, or a reference is not in it.
         DataError: data are missing or cannot be used.
         OutputError: the output cannot be written, or holds something else.
         UnavailableError, EngineFailedError: engine ``tao``: NVIDIA's command is not there, or failed.
     """
+    with advised(original_only=request.original_only):
+        outcome = _done(request, progress)
+    _tell_mlflow(outcome)
+    return outcome
+
+
+def _done(request: Request, progress: Progress | None) -> Outcome:
     _require_separate_folders(request)
     stages = _Stages()
     notes = [f"{item.name} is not used: {item.reason}" for item in request.not_used]
     notes += _missing(request)
     _log(notes)
     with stages.timed("update"):
-        spec, updated = _updated(request)
-    stale = _stale(updated)
-    _log(stale)
-    notes += stale
-    paths = list(spec.path_values())
+        updated = update(request)
+    _log(updated.notes)
+    notes += updated.notes
+    spec = updated.spec
     with (
         stages.timed("plan"),
-        missing_data_advised(paths, {place.mapping.role for place in request.run_paths}),
+        missing_data_advised(list(spec.path_values()), updated.replaced, updated.served),
     ):
         planned = plan(spec, split=request.split, max_batches=request.max_batches, seed=request.seed)
-    with output_taken_advised(), tempfile.TemporaryDirectory(prefix="int8cal-") as scratch:
-        there = refuse_another_spec(request, spec, overwrite=overwrite)
+    with tempfile.TemporaryDirectory(prefix="int8cal-") as scratch:
+        kept = os.path.join(scratch, os.path.basename(request.tensorfile))
+        there = refuse_another_spec(request, spec)
         with stages.timed("make"):
-            manifest = None if overwrite else _finished(planned, request)
-            if not manifest and not overwrite:
+            manifest = None if request.overwrite else _finished(planned, request)
+            if not manifest and not request.overwrite:
                 refuse_foreign_page(request.page)
             manifest = manifest or make(
                 planned,
                 request.tensorfile,
                 engine=request.engine,
-                overwrite=overwrite,
+                overwrite=request.overwrite,
                 on_bad_image=request.on_bad_image,  # type: ignore[arg-type]  # the table of inputs has the choices
                 max_skipped=request.max_skipped,
                 scratch_dir=scratch,
+                keep=kept,
                 progress=progress,
-                record={"component": _component_facts(request, updated, notes, stages.seconds)},
+                record={"component": _component_facts(request, updated.update, notes, stages.seconds)},
             )
-        if not there:
-            put_updated_spec(request, spec, overwrite=overwrite)
-    with stages.timed("report"):
-        page = written_page(request.tensorfile, request.page, overwrite=overwrite)
-    outcome = Outcome(request, manifest, updated, page, tuple(notes), stages.seconds)
-    _tell_mlflow(outcome)
-    return outcome
+        with ThreadPoolExecutor(1) as other, stages.timed("report"):  # each waits for the output, which may be slow
+            spec_is_there = None if there else other.submit(put_updated_spec, request, spec)
+            made = kept if os.path.exists(kept) else request.tensorfile  # not read again if that can be avoided
+            page = written_page(made, request.page, overwrite=request.overwrite)
+            if spec_is_there:
+                spec_is_there.result()
+    return Outcome(request, manifest, updated.update, page, tuple(notes), stages.seconds)
 
 
-def _log(notes: list[str]) -> None:
+def _log(notes: Iterable[str]) -> None:
     for note in notes:
         log.warning("%s", note)
 
@@ -152,11 +156,13 @@ class _Stages:
 
 def _require_separate_folders(request: Request) -> None:
     """All output below ``output_dir``, whatever links lie there; none in an input folder."""
-    for path in request.outputs:
-        if not _is_below(path, request.output_dir):
+    top = os.path.realpath(request.output_dir)
+    folders = {name: os.path.realpath(folder) for name, folder in request.folders.items()}
+    for path, real in zip(request.outputs, _real_outputs(request, top), strict=True):
+        if not _is_below(real, top):
             raise UsageError("a link leads out of output_dir", where=path, hint="Remove the link.")
-        for name, folder in request.folders.items():
-            if _is_below(path, folder):
+        for name, folder in folders.items():
+            if _is_below(real, folder):
                 raise UsageError(
                     f"would be written into the input folder {name}",
                     where=path,
@@ -164,9 +170,17 @@ def _require_separate_folders(request: Request) -> None:
                 )
 
 
+def _real_outputs(request: Request, top: str) -> list[str]:
+    """The outputs with their links followed, with few questions to a file system that may be far away."""
+    below = [os.path.relpath(path, request.output_dir) for path in request.outputs]
+    names = {path.split(os.sep)[0] for path in below}
+    if not any(os.path.lexists(os.path.join(top, name)) for name in names):  # so there are no links either
+        return [os.path.join(top, path) for path in below]
+    return [os.path.realpath(path) for path in request.outputs]
+
+
 def _is_below(path: str, folder: str) -> bool:
-    real = os.path.realpath(folder)
-    return os.path.commonpath((os.path.realpath(path), real)) == real
+    return os.path.commonpath((path, folder)) == folder
 
 
 def _missing(request: Request) -> list[str]:
@@ -185,24 +199,6 @@ def _missing(request: Request) -> list[str]:
             )
         notes.append(f"the {mapping.title} is not there: {place.path}; the tensorfile does not need it")
     return notes
-
-
-def _stale(updated: Update) -> list[str]:
-    """Notes on paths that begin with a given reference, and that no input replaces."""
-    references = {mapping.role: mapping.reference for mapping in MAPPINGS}
-    return [
-        f"{path.path} stays {shown(path.content)}: {references[path.role]} is not given"
-        for path in updated.forgotten
-        if path.role in references  # networks of other distributions may have roles of their own
-    ]
-
-
-def _updated(request: Request) -> tuple[Spec, Update]:
-    spec = read_spec(request.spec_path, request.network)
-    for warning in spec.warnings:
-        log.warning("%s", warning)
-    substitutions = [Substitution(place.mapping.role, place.reference, place.path) for place in request.run_paths]
-    return spec.updated(substitutions, num_epochs=request.num_epochs)
 
 
 def _component_facts(

@@ -10,7 +10,7 @@ from int8cal.errors import UsageError
 from int8cal.io.paths import refuse_missing_address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Value: TypeAlias = str | int | bool | None
 
@@ -48,7 +48,7 @@ def read_lines(text: str, where: str) -> dict[str, str]:
             raise UsageError(f"{line[:80]!r} is not name=value", where=f"{where}:{number}")
         name = match[1].replace("-", "_")
         if name not in BY_NAME and name != OUTPUT_DIR:
-            raise UsageError(f"unknown input {name[:80]!r}", where=f"{where}:{number}", hint=_known_names())
+            raise UsageError(f"unknown input {name[:80]!r}", where=f"{where}:{number}", hint=_known_names(BY_NAME))
         if name in found:
             raise UsageError(
                 f"input {name} is given twice", where=f"{where}:{number}", hint="Does a value hold a line break?"
@@ -57,17 +57,19 @@ def read_lines(text: str, where: str) -> dict[str, str]:
     return found
 
 
-def typed(texts: Mapping[str, str]) -> dict[str, Value]:
+def typed(texts: Mapping[str, str], *, original_only: bool = False) -> dict[str, Value]:
     """The value of every input: parsed, or its default, or None.
 
     Args:
         texts: input name → text; ``ND``, an empty text and an absent name all mean "not given".
+        original_only: only the inputs of the component that this one replaces are known.
 
     Raises:
         UsageError: a name is unknown, a value has the wrong type or is out of range, or a required one is missing.
     """
-    if unknown := set(texts) - set(BY_NAME):
-        raise UsageError(f"unknown input {min(unknown)!r}", hint=_known_names())
+    names = [item.name for item in INPUTS if item.original or not original_only]
+    if unknown := set(texts) - set(names):
+        raise UsageError(f"unknown input {min(unknown)!r}", hint=_known_names(names))
     return {item.name: _value(item, given(texts.get(item.name))) for item in INPUTS}
 
 
@@ -116,5 +118,5 @@ def _boolean(item: ComponentInput, text: str) -> bool:
     return word in _TRUE
 
 
-def _known_names() -> str:
-    return f"The inputs are: {', '.join(BY_NAME)}; the output is {OUTPUT_DIR}."
+def _known_names(names: Iterable[str]) -> str:
+    return f"The inputs are: {', '.join(names)}; the output is {OUTPUT_DIR}."

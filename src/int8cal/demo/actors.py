@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from int8cal.demo.canvas import Canvas, Colour, shade
+from int8cal.demo.canvas import Colour, Drawing, shade
 
 LACQUERS: tuple[Colour, ...] = (
     (28, 30, 34),
@@ -54,10 +54,10 @@ class Actor:
     height: float
     width: float
     length: float
-    paint: Callable[[Canvas, np.random.Generator, Place], None]
+    paint: Callable[[Drawing, np.random.Generator, Place], None]
 
 
-def _paint_car(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
+def _paint_car(canvas: Drawing, rng: np.random.Generator, place: Place) -> None:
     lacquer = shade(_pick(LACQUERS, rng), rng.uniform(0.9, 1.1))
     left, right, near, far = place.x - 0.88, place.x + 0.88, place.z, place.z + 4.2
     _shadow(canvas, left, right, near, far)
@@ -119,7 +119,7 @@ def _paint_car(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
     canvas.upright(place.x - 0.26, place.x + 0.26, 0.46, 0.57, near, (226, 226, 216), 30)
 
 
-def _paint_pedestrian(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
+def _paint_pedestrian(canvas: Drawing, rng: np.random.Generator, place: Place) -> None:
     x, z = place.x, place.z
     trousers, coat, skin = _pick(CLOTHES, rng), _pick(CLOTHES, rng), _pick(SKIN, rng)
     stride = rng.uniform(0.05, 0.26)
@@ -137,7 +137,7 @@ def _paint_pedestrian(canvas: Canvas, rng: np.random.Generator, place: Place) ->
     canvas.disc((x, 1.67, z), 0.115, 0.08, _pick(((40, 30, 24), (92, 66, 40), (150, 140, 126)), rng), 90)
 
 
-def _paint_cyclist(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
+def _paint_cyclist(canvas: Drawing, rng: np.random.Generator, place: Place) -> None:
     x, z = place.x, place.z
     way = -1.0 if place.faces_camera else 1.0
     coat, trousers, skin = _pick(CLOTHES, rng), _pick(CLOTHES, rng), _pick(SKIN, rng)
@@ -160,7 +160,7 @@ def _paint_cyclist(canvas: Canvas, rng: np.random.Generator, place: Place) -> No
     canvas.disc(at(0.18, 1.67), 0.14, 0.08, _pick(CLOTHES, rng), 20)
 
 
-def _shadow(canvas: Canvas, left: float, right: float, near: float, far: float) -> None:
+def _shadow(canvas: Drawing, left: float, right: float, near: float, far: float) -> None:
     margin = 0.12
     canvas.polygon(
         [

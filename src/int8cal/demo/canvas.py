@@ -55,7 +55,7 @@ class Camera:
         )
 
 
-class Canvas:
+class Drawing:
     """What the camera sees, painted from far to near."""
 
     def __init__(self, camera: Camera) -> None:

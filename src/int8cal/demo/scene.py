@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from int8cal.demo.actors import ACTORS, Actor, Place
-from int8cal.demo.canvas import Camera, Canvas
+from int8cal.demo.canvas import Camera, Drawing
 from int8cal.demo.scenery import PAVEMENT, ROAD, paint_street
 from int8cal.demo.sensor import expose
 from int8cal.types import ImageHWC_u8, Size
@@ -59,7 +59,7 @@ def draw_scene(rng: np.random.Generator, size: Size) -> Scene:
         size: picture size in pixels.
     """
     camera = Camera(size, centre=rng.uniform(0.44, 0.56), horizon=rng.uniform(0.44, 0.5))
-    canvas = Canvas(camera)
+    canvas = Drawing(camera)
     paint_street(canvas, rng)
     placed = sorted((_place(rng) for _ in range(int(rng.integers(1, MAX_OBJECTS + 1)))), key=lambda item: -item[1].z)
     for actor, place in placed:
@@ -72,7 +72,7 @@ def draw_object(rng: np.random.Generator, name: str, size: Size) -> ImageHWC_u8:
     actor = ACTORS[name]
     distance = rng.uniform(1.4, 1.9) * max(actor.width * size.height / size.width, actor.height)
     camera = Camera(size, eye=rng.uniform(0.9, 1.2), horizon=0.5, focal=size.height / size.width)
-    canvas = Canvas(camera)
+    canvas = Drawing(camera)
     paint_street(canvas, rng)
     actor.paint(canvas, rng, Place(rng.uniform(-0.2, 0.2), distance, bool(rng.integers(2))))
     return expose(canvas.image, rng)

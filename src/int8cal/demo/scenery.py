@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from int8cal.demo.canvas import NEAR, Canvas, Colour, shade
+from int8cal.demo.canvas import NEAR, Colour, Drawing, shade
 
 FAR = 160.0  # metres: end of the street
 ROAD = 4.0  # half width of the carriageway, metres
@@ -27,7 +27,7 @@ SKY_ROUGHNESS = 2
 SKY_CELLS = (48, 128)  # rows and columns of the sky before it is enlarged
 
 
-def paint_street(canvas: Canvas, rng: np.random.Generator) -> None:
+def paint_street(canvas: Drawing, rng: np.random.Generator) -> None:
     """Paint an empty street from the sky down to the lane marks."""
     _sky(canvas, rng)
     _ground(canvas, rng)
@@ -39,7 +39,7 @@ def paint_street(canvas: Canvas, rng: np.random.Generator) -> None:
         _row_of_trees(canvas, rng, side)
 
 
-def _sky(canvas: Canvas, rng: np.random.Generator) -> None:
+def _sky(canvas: Drawing, rng: np.random.Generator) -> None:
     rows = np.linspace(0.0, 1.0, SKY_CELLS[0], dtype=np.float32)[:, None, None]
     zenith = np.array([88, 132, 188], np.float32) * rng.uniform(0.75, 1.1)
     haze = np.array([206, 216, 226], np.float32)
@@ -59,7 +59,7 @@ def _sky(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.image.paste(picture, (0, 0))
 
 
-def _skyline(canvas: Canvas, rng: np.random.Generator) -> None:
+def _skyline(canvas: Drawing, rng: np.random.Generator) -> None:
     """Distant hills and houses where the street ends."""
     width = 90.0
     ridge = np.cumsum(rng.normal(0.0, 1.4, 40)) + 7.0
@@ -70,18 +70,20 @@ def _skyline(canvas: Canvas, rng: np.random.Generator) -> None:
         canvas.upright(x, x + w, 0.0, h, FAR - 10, shade(_pick(FACADES, rng), 0.9), 50)
 
 
-def _ground(canvas: Canvas, rng: np.random.Generator) -> None:
+def _ground(canvas: Drawing, rng: np.random.Generator) -> None:
     grass = shade((104, 116, 66), rng.uniform(0.8, 1.15))
     height, width = canvas.camera.size
     horizon = canvas.camera.horizon * height
     canvas.flat_rectangle((0, horizon), (width, height), grass, 110)
 
 
-def _strip(canvas: Canvas, left: float, right: float, start: float, end: float, colour: Colour, roughness: int) -> None:
+def _strip(
+    canvas: Drawing, left: float, right: float, start: float, end: float, colour: Colour, roughness: int
+) -> None:
     canvas.polygon([(left, 0, start), (left, 0, end), (right, 0, end), (right, 0, start)], colour, roughness)
 
 
-def _carriageway(canvas: Canvas, rng: np.random.Generator) -> None:
+def _carriageway(canvas: Drawing, rng: np.random.Generator) -> None:
     asphalt = shade((94, 94, 98), rng.uniform(0.75, 1.25))
     paving = shade((150, 146, 138), rng.uniform(0.85, 1.1))
     for side in (-1.0, 1.0):
@@ -101,7 +103,7 @@ def _carriageway(canvas: Canvas, rng: np.random.Generator) -> None:
         _strip(canvas, side * (ROAD - 0.35), side * (ROAD - 0.22), NEAR, FAR, paint, 60)
 
 
-def _row_of_houses(canvas: Canvas, rng: np.random.Generator, side: float) -> None:
+def _row_of_houses(canvas: Drawing, rng: np.random.Generator, side: float) -> None:
     houses = []
     z = rng.uniform(-4.0, 6.0)
     while z < 120.0:
@@ -113,7 +115,7 @@ def _row_of_houses(canvas: Canvas, rng: np.random.Generator, side: float) -> Non
         _house(canvas, rng, side, start, length)
 
 
-def _house(canvas: Canvas, rng: np.random.Generator, side: float, start: float, length: float) -> None:
+def _house(canvas: Drawing, rng: np.random.Generator, side: float, start: float, length: float) -> None:
     floors = int(rng.integers(2, 6))
     height, end = 3.1 * floors + 0.8, start + length
     front, back = side * HOUSES, side * (HOUSES + 12.0)
@@ -139,17 +141,17 @@ def _house(canvas: Canvas, rng: np.random.Generator, side: float, start: float, 
             _opening(canvas, front, sill, 1.7, z, 1.2, glass)
 
 
-def _opening(canvas: Canvas, x: float, bottom: float, height: float, z: float, width: float, colour: Colour) -> None:
+def _opening(canvas: Drawing, x: float, bottom: float, height: float, z: float, width: float, colour: Colour) -> None:
     corners = [(x, bottom, z), (x, bottom + height, z), (x, bottom + height, z + width), (x, bottom, z + width)]
     canvas.polygon(corners, colour, 30)
 
 
-def _row_of_trees(canvas: Canvas, rng: np.random.Generator, side: float) -> None:
+def _row_of_trees(canvas: Drawing, rng: np.random.Generator, side: float) -> None:
     for z in sorted(rng.uniform(9.0, 90.0, int(rng.integers(2, 8))), reverse=True):
         _tree(canvas, rng, side * rng.uniform(PAVEMENT + 0.4, HOUSES - 1.5), float(z))
 
 
-def _tree(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None:
+def _tree(canvas: Drawing, rng: np.random.Generator, x: float, z: float) -> None:
     trunk, spread = rng.uniform(2.0, 3.2), rng.uniform(1.2, 2.3)
     canvas.upright(x - 0.16, x + 0.16, 0.0, trunk + 0.8, z, (74, 60, 48), 120)
     leaf = _pick(LEAVES, rng)

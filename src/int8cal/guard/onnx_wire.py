@@ -8,6 +8,8 @@ counts. Nothing but the values of tensors may be large, and they only as large a
 from __future__ import annotations
 
 import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -25,6 +27,7 @@ MAX_OTHER_BYTES = 32 << 20  # names, texts and attributes
 NO_MODEL_HINT = "give the path of a float model in ONNX; one that was cut off must be copied or exported again"
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MORE = 0x80  # the bit of a byte behind which a number goes on
 _MAX_VARINT_BYTES = 10
 _BLOCK_BYTES = 1 << 20
 _MAX_VALUE_BYTES = 16  # a complex128
@@ -70,37 +73,42 @@ class _Walk:
         self.nodes_left = MAX_NODES
         self.numbers_left = MAX_NUMBERS
         self.other_bytes_left = MAX_OTHER_BYTES
-        self._fields: dict[str, dict[int, Any]] = {}
+        self._known: dict[str, _Message] = {}
 
     def message(self, start: int, end: int, descriptor: Any, depth: int) -> None:
         """Walk the fields of one message."""
         if depth == 0:
             raise _MalformedError
-        fields = self._fields_of(descriptor)
-        tensor = _Tensor() if descriptor.full_name == _TENSOR else None
-        self.nodes_left -= descriptor.full_name == _NODE
+        what = self._known.get(descriptor.full_name) or self._learn(descriptor)
+        tensor = _Tensor() if what.is_tensor else None
+        self.nodes_left -= what.is_node
         if self.nodes_left < 0:
             raise _TooMuchError(f"has more than {MAX_NODES} nodes, which no real model has")
-        before = self.fields_left
-        position = start
+        before, data, position = self.fields_left, self.data, start
         while position < end:
             self.fields_left -= 1
             if self.fields_left < 0:
                 raise _TooMuchError(f"is built of more than {MAX_FIELDS} fields, which no real model is")
-            tag, position = self._varint(position)
+            tag = data[position]
+            position += 1
+            if tag >= _MORE:
+                tag, position = self._varint(position - 1)
             field, kind = tag >> 3, tag & 7
             if field == 0:
                 raise _MalformedError
-            if kind == _VARINT:
+            if kind == _BYTES:
+                size = data[position]
+                position += 1
+                if size >= _MORE:
+                    size, position = self._varint(position - 1)
+                if size > end - position:
+                    raise _MalformedError
+                self._content(position, position + size, what.fields.get(field, _UNKNOWN), depth, tensor)
+                position += size
+            elif kind == _VARINT:
                 value, position = self._varint(position)
                 if tensor and field == _DIMS:
                     tensor.dims.append(value)
-            elif kind == _BYTES:
-                size, position = self._varint(position)
-                if size > end - position:
-                    raise _MalformedError
-                self._content(position, position + size, fields.get(field), depth, tensor)
-                position += size
             elif kind in (_FIXED32, _FIXED64):
                 position += 4 if kind == _FIXED32 else 8
             else:
@@ -109,7 +117,7 @@ class _Walk:
             raise _MalformedError
         if tensor:
             tensor.check()
-        elif descriptor.full_name == _SHAPE and before - self.fields_left > MAX_RANK * _FIELDS_OF_DIM:
+        elif what.is_shape and before - self.fields_left > MAX_RANK * _FIELDS_OF_DIM:
             raise _TooMuchError(_TOO_MANY_DIMENSIONS)
 
     def _varint(self, position: int) -> tuple[int, int]:
@@ -126,27 +134,20 @@ class _Walk:
                 return value, position
         raise _MalformedError
 
-    def _content(self, start: int, end: int, field: Any, depth: int, tensor: _Tensor | None) -> None:
+    def _content(self, start: int, end: int, field: _Field, depth: int, tensor: _Tensor | None) -> None:
         """What a field of known length holds: a message to walk, text to check, numbers or bytes to count."""
-        if field is None:
-            self._count_other(end - start)
-        elif field.message_type:
-            self.message(start, end, field.message_type, depth - 1)
-        elif field.type == field.TYPE_STRING:
-            self._count_other(end - start)
-            if start < end:
-                self.data[start:end].decode("utf-8")  # the parser would hand out bytes where everybody expects text
-        elif field.type in (field.TYPE_FLOAT, field.TYPE_DOUBLE) or (tensor and field.number == _RAW_DATA):
-            if tensor:
-                tensor.value_bytes += end - start
-            else:
-                self._count_other(end - start)
-        elif field.type == field.TYPE_BYTES:
-            self._count_other(end - start)
-        else:
+        if field.holds == "message":
+            self.message(start, end, field.descriptor, depth - 1)
+        elif field.holds == "numbers":
             self._count_numbers(start, end)
             if tensor and field.number == _DIMS:
                 tensor.dims += self._varints(start, end)
+        elif field.holds == "values" and tensor:
+            tensor.value_bytes += end - start
+        elif start < end:
+            self._count_other(end - start)
+            if field.holds == "text":
+                self.data[start:end].decode("utf-8")  # the parser would hand out bytes where everybody expects text
 
     def _count_other(self, size: int) -> None:
         self.other_bytes_left -= size
@@ -173,13 +174,43 @@ class _Walk:
             found.append(value)
         return found
 
-    def _fields_of(self, descriptor: Any) -> dict[int, Any]:
-        """Field number → descriptor."""
-        found = self._fields.get(descriptor.full_name)
-        if found is None:
-            found = {field.number: field for field in descriptor.fields}
-            self._fields[descriptor.full_name] = found
-        return found
+    def _learn(self, descriptor: Any) -> _Message:
+        name = descriptor.full_name
+        fields = {field.number: _field(field, is_tensor=name == _TENSOR) for field in descriptor.fields}
+        self._known[name] = _Message(fields, name == _TENSOR, name == _SHAPE, name == _NODE)
+        return self._known[name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """What the schema says of a field of known length."""
+
+    number: int
+    holds: str
+    descriptor: Any = None
+
+
+_UNKNOWN = _Field(0, "bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """What the schema says of a message."""
+
+    fields: Mapping[int, _Field]
+    is_tensor: bool
+    is_shape: bool
+    is_node: bool
+
+
+def _field(field: Any, *, is_tensor: bool) -> _Field:
+    if field.message_type:
+        return _Field(field.number, "message", field.message_type)
+    if field.type == field.TYPE_STRING:
+        return _Field(field.number, "text")
+    if field.type in (field.TYPE_FLOAT, field.TYPE_DOUBLE) or (is_tensor and field.number == _RAW_DATA):
+        return _Field(field.number, "values")
+    return _Field(field.number, "bytes" if field.type == field.TYPE_BYTES else "numbers")
 
 
 class _Tensor:

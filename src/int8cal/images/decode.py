@@ -12,13 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from int8cal.errors import ImageError
-from int8cal.images import gif, png
-from int8cal.images.jpeg import decode_jpeg
+from int8cal.images import gif, jpeg, png
 from int8cal.images.limits import REPAIR_IMAGE, check_pixels
-from int8cal.images.png_pixels import decode_png
 from int8cal.types import ImageHWC_f16, ImageHWC_u8, Size
 
-_JPEG_SIGNATURE = b"\xff\xd8\xff"
 _BMP_SIGNATURE = b"BM"
 
 
@@ -50,11 +47,11 @@ def decode_image(data: bytes, channels: int, *, fast_dct: bool, where: str) -> I
         ImageError: anything about the image that keeps it from being decoded exactly.
         MemoryError: there is too little memory; nothing is said of the image.
     """
-    if data.startswith(_JPEG_SIGNATURE):
-        return decode_jpeg(data, channels, fast_dct=fast_dct, where=where)
+    if data.startswith(jpeg.SIGNATURE):
+        return jpeg.decode_jpeg(data, channels, fast_dct=fast_dct, where=where)
     if data.startswith(png.SIGNATURE):
-        return decode_png(png.read_png(data, where), channels, where)
-    if data.startswith(gif.SIGNATURE):
+        return png.decode_png(png.read_png(data, where), channels, where)
+    if data.startswith(gif.SIGNATURES):
         return gif.decode_gif(data, channels, where)
     raise ImageError(f"Expected image (JPEG, PNG, or GIF), got {_describe(data)}.", where=where, hint=REPAIR_IMAGE)
 
@@ -74,7 +71,7 @@ def decode_corner(data: bytes, channels: int, corner: Size, *, fast_dct: bool, w
     """
     if data.startswith(png.SIGNATURE):
         container = png.read_png(data, where)
-        return Corner(decode_png(container, channels, where, corner), Size(container.height, container.width))
+        return Corner(png.decode_png(container, channels, where, corner), Size(container.height, container.width))
     image = decode_image(data, channels, fast_dct=fast_dct, where=where)
     return Corner(image[: corner.height, : corner.width], Size(*image.shape[:2]))
 

@@ -1,6 +1,9 @@
-"""How large an image may be: known from its header, checked before memory is taken."""
+"""How large an image may be, known from its header and checked before memory is taken; what decoders' errors become."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from int8cal.errors import REPAIR_IMAGE as REPAIR_IMAGE
 from int8cal.errors import ImageError
@@ -16,17 +19,37 @@ bytes each: 512 MiB for RGBA of 16 bits, 192 MiB for RGB of 8) and the result (3
 _NO_MEMORY = ("out of memory", "insufficient memory")
 """How C libraries say that they got no memory."""
 
+_LONGEST_WORDS = 200
+
 
 def raise_lack_of_memory(error: Exception) -> None:
-    """Raise a `MemoryError` when that is what a decoder's error means: the image is not to blame.
-
-    Args:
-        error: whatever a decoder raised; called first where that becomes an `ImageError`.
-    """
+    """Raise a `MemoryError` when that is what a decoder's error means: the image is not to blame."""
     if isinstance(error, MemoryError):
         raise error
     if any(words in str(error).lower() for words in _NO_MEMORY):
         raise MemoryError(str(error)) from error
+
+
+@contextmanager
+def decoding(what: str, where: str) -> Iterator[None]:
+    """Stands around every call into a library that sees an image's bytes: whatever it raises is that image's error.
+
+    Args:
+        what: what is then said of the image; the class of the library's error and its first words follow.
+        where: name of the image for messages.
+
+    Raises:
+        ImageError: the library raised something, or this error was raised inside.
+        MemoryError: there is too little memory; the image is not to blame.
+    """
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever comes of damaged files
+        raise_lack_of_memory(error)
+        words = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": .")[:_LONGEST_WORDS]
+        raise ImageError(f"{what}: {words}.", where=where, hint=REPAIR_IMAGE) from error
 
 
 def output_problem(size: Size) -> str | None:

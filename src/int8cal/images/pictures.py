@@ -1,37 +1,55 @@
 """Image file → Pillow image in the file's own mode, for networks whose reference resizes or converts with Pillow.
 
-The content decides the format, not the name. Colour JPEGs take the direct way through libjpeg-turbo, which gives the
-pixels that Pillow gives in half the time. EXIF orientation is ignored (but not that of TIFF), and so is a palette's
-transparency: the reference drops it. Nothing is taken for the pixels before the header's size was checked.
+The content decides the format, not the name. The pixels are those of Pillow 8.4, whatever version is installed, or the
+file is refused. EXIF orientation is ignored (but not that of TIFF), and so is a palette's transparency: the reference
+drops it. Containers are read strictly before Pillow sees them, and nothing is taken for the pixels before the header's
+size was checked.
 """
 
 from __future__ import annotations
 
 import io
+import re
+import struct
 from collections.abc import Callable
-from contextlib import suppress
+from typing import NamedTuple, TypeAlias
 
-from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin
+from PIL import BmpImagePlugin, Image, PngImagePlugin
 
 from int8cal.errors import ImageError
-from int8cal.images.jpeg import decode_jpeg
-from int8cal.images.limits import REPAIR_IMAGE, check_pixels, raise_lack_of_memory
-from int8cal.images.picture_kinds import open_bmp, open_ppm, open_tiff
+from int8cal.images import gif, jpeg, png, tiff
+from int8cal.images.limits import REPAIR_IMAGE, check_pixels, decoding
 from int8cal.types import Size
 
 COLOUR_JPEG_DECODER = "libjpeg-turbo"
 """What decodes colour JPEGs. NVIDIA's Pillow 8.4 has IJG libjpeg 9d, which upsamples colour in another way."""
 
-_OPENERS: tuple[tuple[tuple[bytes, ...], Callable[[io.BytesIO], Image.Image]], ...] = (
-    ((b"\xff\xd8\xff",), JpegImagePlugin.JpegImageFile),
-    ((b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
-    ((b"BM",), open_bmp),
-    ((b"II*\0", b"MM\0*"), open_tiff),
-    ((b"GIF87a", b"GIF89a"), GifImagePlugin.GifImageFile),
-    ((b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"), open_ppm),
+_BMP_HEADERS = (12, 40, 64, 108, 124)
+_BMP_PLAIN, _BMP_MASKS = 0, 3
+_BMP_MASKS_OF_32_BITS = (
+    (0xFF0000, 0xFF00, 0xFF, 0),
+    (0xFF0000, 0xFF00, 0xFF, 0xFF000000),
+    (0xFF, 0xFF00, 0xFF0000, 0xFF000000),
+    (0, 0, 0, 0),
+    (0xFF000000, 0xFF0000, 0xFF00, 0),
 )
-"""Formats by their first bytes. The classes are used rather than ``Image.open``, which warns of large images where we
-refuse them, and would try every format that some plug-in brings along."""
+"""Red, green, blue, alpha: those that Pillow 8.4 knows."""
+
+_SPACE = rb"[ \t\n\v\f\r]"
+_NUMBER = _SPACE + rb"(?:[ \t\n\v\f\r]|#[^\r\n]*+\n)*+(\d{1,9})"
+_LONGEST_PPM_HEADER = 1 << 16
+_PBM_HEADER = re.compile(rb"P(4)" + 2 * _NUMBER + _SPACE)
+_PPM_HEADER = re.compile(rb"P([56])" + 3 * _NUMBER + _SPACE)
+
+
+class _Picture(NamedTuple):
+    """An image file whose header was read."""
+
+    size: Size
+    load: Callable[[], Image.Image]
+
+
+_Reader: TypeAlias = Callable[[bytes, str], _Picture]
 
 
 def open_picture(encoded: bytes, where: str) -> Image.Image:
@@ -47,23 +65,13 @@ def open_picture(encoded: bytes, where: str) -> Image.Image:
 
     Raises:
         ImageError: the format is not one of JPEG, PNG, BMP, TIFF, GIF and PPM, or the kind one whose exact pixels are
-            not known (`int8cal.images.picture_kinds`); the file is damaged or cut off; or it has more than
-            `int8cal.images.limits.MAX_PIXELS` pixels.
+            not known; the file is damaged or cut off; or it has more than `int8cal.images.limits.MAX_PIXELS` pixels.
         MemoryError: there is too little memory; nothing is said of the file.
     """
-    picture = _read_header(encoded, where)
-    check_pixels(picture.height, picture.width, where)
-    if picture.format == "JPEG" and picture.mode == "RGB":
-        with suppress(ImageError):  # what libjpeg-turbo only warns of, Pillow accepts as the reference does
-            return Image.fromarray(decode_jpeg(encoded, 3, fast_dct=False, where=where))
-    try:
-        picture.load()
-        if picture.format == "PNG" and picture.mode == "I;16":
-            return picture.convert("I")
-    except Exception as error:  # Pillow's readers raise whatever comes of damaged files
-        raise _damaged(error, where) from error
-    picture.info.pop("transparency", None)
-    return picture
+    with decoding(_CANNOT, where):
+        picture = _read_header(encoded, where).load()
+        picture.info.pop("transparency", None)
+        return picture
 
 
 def size_of(picture: Image.Image) -> Size:
@@ -77,22 +85,133 @@ def picture_size(encoded: bytes, where: str) -> Size:
     Raises:
         ImageError: the format is unknown or the header damaged.
     """
-    return size_of(_read_header(encoded, where))
+    with decoding(_CANNOT, where):
+        return _read_header(encoded, where).size
 
 
-def _read_header(encoded: bytes, where: str) -> Image.Image:
-    for signatures, opener in _OPENERS:
+_CANNOT = "The image cannot be decoded"
+
+
+def _read_header(encoded: bytes, where: str) -> _Picture:
+    for signatures, read in _READERS:
         if encoded.startswith(signatures):
-            try:
-                return opener(io.BytesIO(encoded))
-            except Exception as error:  # as when they load
-                raise _damaged(error, where) from error
-    what = "is empty" if not encoded else "is no JPEG, PNG, BMP, TIFF, GIF or PPM file"
+            return read(encoded, where)
+    what = "is empty" if not encoded else "is not a JPEG, PNG, BMP, TIFF, GIF or PPM file"
     raise ImageError(f"The image {what}.", where=where, hint=REPAIR_IMAGE)
 
 
-def _damaged(error: Exception, where: str) -> ImageError:
-    raise_lack_of_memory(error)
-    return ImageError(
-        f"The image cannot be decoded: {str(error) or type(error).__name__}.", where=where, hint=REPAIR_IMAGE
-    )
+def jpeg_picture(data: bytes, where: str) -> Image.Image:
+    """Decode a JPEG file to the image that Pillow makes of it: ``L``, ``RGB`` or ``CMYK``.
+
+    Raises:
+        ImageError: as `open_picture`.
+    """
+    pixels = jpeg.decode_components(data, where)
+    if pixels.shape[2] == 1:
+        return Image.fromarray(pixels[:, :, 0])
+    if pixels.shape[2] == 3:
+        return Image.fromarray(pixels)
+    inks = 255 - pixels  # Pillow takes every file for one of Adobe, which are inverted
+    return Image.frombytes("CMYK", (pixels.shape[1], pixels.shape[0]), inks.tobytes())
+
+
+def _jpeg(data: bytes, where: str) -> _Picture:
+    header = jpeg.read_jpeg(data, where)
+    return _Picture(Size(header.height, header.width), lambda: jpeg_picture(data, where))
+
+
+def _png(data: bytes, where: str) -> _Picture:
+    container = png.read_png(data, where)
+
+    def load() -> Image.Image:
+        picture = PngImagePlugin.PngImageFile(io.BytesIO(png.sound_file(container)))
+        picture.load()
+        return picture.convert("I") if picture.mode == "I;16" else picture
+
+    return _Picture(Size(container.height, container.width), load)
+
+
+def _gif(data: bytes, where: str) -> _Picture:
+    first = gif.Gif(data, where, every_frame=False)
+    return _Picture(Size(first.height, first.width), first.load)
+
+
+def _tiff(data: bytes, where: str) -> _Picture:
+    first = tiff.Tiff(data, where)
+    return _Picture(Size(first.height, first.width), first.load)
+
+
+def _bmp(data: bytes, where: str) -> _Picture:
+    """A BMP file of a kind that Pillow 8.4 knows, whose palette and pixels are where they are said to be."""
+    said, header_size = struct.unpack_from("<II", data, 10)
+    if header_size not in _BMP_HEADERS:
+        raise ValueError(f"BMP with a header of {header_size} bytes is not read")
+    picture = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
+    check_pixels(picture.height, picture.width, where)
+    bits = struct.unpack_from("<H", data, 24 if header_size == 12 else 28)[0]
+    end = 14 + header_size
+    if header_size > 12:
+        compression, colours = struct.unpack_from("<I12xI", data, 30)[0], struct.unpack_from("<I", data, 46)[0]
+        if compression not in (_BMP_PLAIN, _BMP_MASKS):
+            raise ValueError(f"BMP with compression {compression} is not read")
+        if compression == _BMP_MASKS:
+            masks = struct.unpack_from("<4I" if header_size > 40 else "<3I", data, 54)
+            if bits == 32 and (*masks, 0)[:4] not in _BMP_MASKS_OF_32_BITS:
+                raise ValueError("BMP with other masks than those that Pillow 8.4 knows is not read")
+            end += 12 if header_size == 40 else 0
+    else:
+        colours = 0
+    if bits <= 8:
+        colours = colours or 1 << bits
+        if not 2 <= colours <= 1 << bits:
+            raise ValueError(f"BMP of {bits} bits with {colours} colours is not read")
+        end += colours * (3 if header_size == 12 else 4)
+    if said and said < end:
+        raise ValueError(f"the pixels of a BMP cannot begin at byte {said}, where its header or palette is")
+
+    def load() -> Image.Image:
+        picture.load()
+        return picture
+
+    return _Picture(size_of(picture), load)
+
+
+def _ppm(data: bytes, where: str) -> _Picture:
+    """A binary PPM file, whose values are taken as they are: later versions of Pillow stretch them."""
+    head = data[:_LONGEST_PPM_HEADER]
+    if not (found := _PBM_HEADER.match(head) or _PPM_HEADER.match(head)):
+        raise ValueError("the header of a PPM file is damaged")
+    kind, width, height, *values = found.groups()
+    width, height, highest = int(width), int(height), int(values[0]) if values else 1
+    check_pixels(height, width, where)
+    if not 0 < highest < 1 << 16:
+        raise ValueError(f"maxval must be greater than 0 and less than 65536, got {highest}")
+    if kind == b"6" and highest > 255:
+        raise ValueError(f"PPM of colours with values up to {highest} is not read, up to 255 is")
+    mode, raw_mode = {b"4": ("1", "1;I"), b"5": ("L", "L"), b"6": ("RGB", "RGB")}[kind]
+    row_bytes = {b"4": (width + 7) // 8, b"5": width, b"6": 3 * width}[kind]
+    if highest > 255:
+        mode, raw_mode, row_bytes = "I", "I;16B", 2 * width
+    pixels = memoryview(data)[found.end() : found.end() + height * row_bytes]
+
+    def load() -> Image.Image:
+        return Image.frombytes(mode, (width, height), bytes(pixels), "raw", raw_mode)
+
+    return _Picture(Size(height, width), load)
+
+
+def _plain_ppm(data: bytes, where: str) -> _Picture:
+    raise ValueError("PPM written as text is not read, binary PPM is")
+
+
+_READERS: tuple[tuple[tuple[bytes, ...], _Reader], ...] = (
+    ((jpeg.SIGNATURE,), _jpeg),
+    ((png.SIGNATURE,), _png),
+    ((b"BM",), _bmp),
+    (tiff.SIGNATURES, _tiff),
+    (gif.SIGNATURES, _gif),
+    ((b"P4", b"P5", b"P6"), _ppm),
+    ((b"P1", b"P2", b"P3"), _plain_ppm),
+)
+"""Formats by their first bytes. ``Image.open`` warns of large images where we refuse them, and would try every format
+that some plug-in brings along."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -20,6 +19,7 @@ from PIL import (
     ExifTags,
     GifImagePlugin,
     Image,
+    ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
@@ -28,13 +28,14 @@ from PIL import (
 )
 
 from int8cal.errors import ImageError
-from int8cal.images.jpeg import decode_jpeg
-from int8cal.images.limits import REPAIR_IMAGE, check_pixels, raise_lack_of_memory
+from int8cal.images import gif, jpeg, png, tiff
+from int8cal.images.limits import REPAIR_IMAGE, check_pixels, decoding
+from int8cal.images.pictures import jpeg_picture
 from int8cal.types import Size
 
 PillowMode: TypeAlias = Literal["RGB", "L"]
 
-_OPENERS: tuple[tuple[bytes, Callable[[io.BytesIO], Image.Image]], ...] = (
+_OPENERS: tuple[tuple[bytes, Callable[[io.BytesIO], ImageFile.ImageFile]], ...] = (
     (rb"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
     (rb"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
     (rb"BM", BmpImagePlugin.BmpImageFile),
@@ -43,17 +44,9 @@ _OPENERS: tuple[tuple[bytes, Callable[[io.BytesIO], Image.Image]], ...] = (
     (rb"P[1-6]", PpmImagePlugin.PpmImageFile),
     (rb"RIFF.{4}WEBP", WebPImagePlugin.WebPImageFile),
 )
+_CANNOT = "The image cannot be decoded"
 _FORMATS = "JPEG, PNG, BMP, GIF, TIFF, PPM or WebP"
 
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _ON_ITS_SIDE = range(5, 9)
 _XMP_ORIENTATION = re.compile(r'tiff:Orientation(?:="|>)([0-9])')
 _XMP_KEYS = ("XML:com.adobe.xmp", "xmp")
@@ -79,19 +72,19 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
             `int8cal.images.limits.MAX_PIXELS` pixels.
         MemoryError: there is too little memory; nothing is said of the file.
     """
-    picture = _header(encoded, where)
-    check_pixels(picture.height, picture.width, where)
-    converted = _fast_jpeg(encoded, where) if picture.format == "JPEG" and picture.mode == "RGB" else None
-    try:
-        if converted is None:
+    with decoding(_CANNOT, where):
+        picture = _header(encoded, where)
+        if picture.format == "JPEG":  # libjpeg's warnings are heard, and Pillow need not decode it
+            loaded = jpeg_picture(encoded, where)
+        elif picture.format == "TIFF":  # nor libtiff, which writes to standard error
+            loaded = tiff.Tiff(encoded, where, any_orientation=True).load()
+        else:
             picture.load()
             picture.info.pop("transparency", None)  # which is dropped all the same, with a warning
-            converted = _converted(picture, mode)
-        turn = _TURNS.get(_orientation(picture)) if upright else None
-        converted = converted.convert(mode)
+            loaded = picture
+        turn = tiff.TURNS.get(_orientation(picture)) if upright else None
+        converted = _converted(loaded, mode).convert(mode)
         return converted if turn is None else converted.transpose(turn)
-    except Exception as error:  # Pillow's readers raise whatever comes of damaged files
-        raise _damaged(error, where) from error
 
 
 def upright_size(encoded: bytes, where: str) -> Size:
@@ -100,33 +93,37 @@ def upright_size(encoded: bytes, where: str) -> Size:
     Raises:
         ImageError: as `open_converted`.
     """
-    picture = _header(encoded, where)
-    check_pixels(picture.height, picture.width, where)
-    try:
-        if picture.format == "TIFF" or (picture.format == "PNG" and "exif" not in picture.info):
+    with decoding(_CANNOT, where):
+        picture = _header(encoded, where)
+        if picture.format == "PNG" and "exif" not in picture.info:
             picture.load()  # what says how it lies may stand behind the pixels
         on_its_side = _orientation(picture) in _ON_ITS_SIDE
-    except Exception as error:  # as above
-        raise _damaged(error, where) from error
     return Size(picture.width, picture.height) if on_its_side else Size(picture.height, picture.width)
 
 
-def _header(encoded: bytes, where: str) -> Image.Image:
+def _header(encoded: bytes, where: str) -> ImageFile.ImageFile:
     for signature, opener in _OPENERS:
         if re.match(signature, encoded, re.DOTALL):
-            try:
-                return opener(io.BytesIO(encoded))
-            except Exception as error:  # as when they load
-                raise _damaged(error, where) from error
-    what = "is empty" if not encoded else f"is no {_FORMATS} file"
+            _check_container(encoded, where)
+            picture = opener(io.BytesIO(encoded))
+            check_pixels(picture.height, picture.width, where)
+            if picture.format in ("BMP", "PPM") and picture.tile[0][0] != "raw":
+                raise ValueError(f"{picture.format} of this kind is not read")  # decoded in Python, at a byte a time
+            return picture
+    what = "is empty" if not encoded else f"is not a {_FORMATS} file"
     raise ImageError(f"The image {what}.", where=where, hint=REPAIR_IMAGE)
 
 
-def _fast_jpeg(encoded: bytes, where: str) -> Image.Image | None:
-    """A colour JPEG of which libjpeg has nothing to warn; None for others, which Pillow may accept all the same."""
-    with suppress(ImageError):
-        return Image.fromarray(decode_jpeg(encoded, 3, fast_dct=False, where=where))
-    return None
+def _check_container(encoded: bytes, where: str) -> None:
+    """Refuse what a strict decoder refuses, and what would take Pillow long to look through."""
+    if encoded.startswith(jpeg.SIGNATURE):
+        jpeg.read_jpeg(encoded, where)
+    elif encoded.startswith(png.SIGNATURE):
+        png.sound_file(png.read_png(encoded, where))
+    elif encoded.startswith(gif.SIGNATURES):
+        gif.Gif(encoded, where, every_frame=False)
+    elif encoded.startswith(tiff.SIGNATURES):
+        tiff.Tiff(encoded, where, any_orientation=True)
 
 
 def _converted(picture: Image.Image, mode: PillowMode) -> Image.Image:
@@ -155,10 +152,3 @@ def _orientation(picture: Image.Image) -> int:
         match = _XMP_ORIENTATION.search(text if isinstance(text, str) else text.decode("utf-8", "replace"))
         return int(match[1]) if match else 1
     return orientation if isinstance(orientation, int) else 1
-
-
-def _damaged(error: Exception, where: str) -> ImageError:
-    raise_lack_of_memory(error)
-    return ImageError(
-        f"The image cannot be decoded: {str(error) or type(error).__name__}.", where=where, hint=REPAIR_IMAGE
-    )

@@ -131,21 +131,31 @@ class OutputFile:
             self.scratch = os.path.join(self._private.path, "output")  # not made: some programs want to make it
 
     def _take_lock(self) -> None:
-        self._made_folders |= set(_missing_folders(self._folder))
-        os.makedirs(self._folder, exist_ok=True)
-        self._lock.take()
+        try:
+            self._lock.take()
+        except FileNotFoundError:
+            self._made_folders |= set(_missing_folders(self._folder))
+            os.makedirs(self._folder, exist_ok=True)
+            self._lock.take()
 
     def _begin_anew(self) -> None:
         """Make the temporary file, empty, in the place of what a dead run left there.
 
         What was left may have the final name too, when the run died just then: it is let go, and not emptied.
         """
-        with contextlib.suppress(FileNotFoundError):
+        try:
+            self._make_part()
+        except FileExistsError:
             if not stat.S_ISREG(os.lstat(self._part).st_mode):
-                raise FileExistsError(errno.EEXIST, "something else has the name of the temporary file", self._part)
+                raise FileExistsError(
+                    errno.EEXIST, "something else has the name of the temporary file", self._part
+                ) from None
             os.unlink(self._part)
-        os.close(os.open(self._part, _TO_WRITE | os.O_CREAT | os.O_EXCL, 0o666))
+            self._make_part()
         self._temporary = KnownFile(os.open(self._part, _TO_WATCH), self._part)
+
+    def _make_part(self) -> None:
+        os.close(os.open(self._part, _TO_WRITE | os.O_CREAT | os.O_EXCL, 0o666))
 
     def _clean_up(self) -> None:
         """Remove all that is temporary, the lock as the last: without it, files of these names are another run's."""
@@ -174,9 +184,9 @@ class OutputFile:
             OutputError: too little is free.
         """
         folders = [self._folder, self._private.parent] if self._private else [self._folder]
-        for folder in folders:
-            on_same_disk = sum(_device_of(folder) == _device_of(other) for other in folders)
-            require_free_space(folder, needed * on_same_disk)
+        devices = [_device_of(folder) for folder in folders]
+        for folder, device in zip(folders, devices, strict=True):
+            require_free_space(folder, needed * devices.count(device))
 
     def spare(self, inputs: Iterable[str]) -> None:
         """Never replace these either: files that turn out to be inputs when others have been read.
@@ -228,7 +238,8 @@ class OutputFile:
         try:
             if self.scratch != self._part:
                 _copy(self.scratch, self._part, os.O_TRUNC, check=self._require_unchanged_part)
-            _flush(self._part, os.O_NOFOLLOW)
+            else:
+                _flush(self._part, os.O_NOFOLLOW)
         except OSError as error:
             raise self._cannot("finish the file", error) from error
         self._prepared = True

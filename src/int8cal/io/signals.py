@@ -10,6 +10,7 @@ signals mean what the caller says.
 from __future__ import annotations
 
 import signal
+from _thread import get_ident
 from contextlib import contextmanager
 
 TYPE_CHECKING = False
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 STOPPING: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 """Signal number → what happened."""
+
+
+_MAIN = get_ident()
+"""The thread that this module is first imported in, which is the main one."""
 
 
 class Stopped(BaseException):
@@ -58,6 +63,9 @@ def ignore_signals() -> None:
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """A block that `Stopped` is not raised in; a signal that comes meanwhile counts when the block is left."""
+    if get_ident() != _MAIN:  # signals interrupt no other thread
+        yield
+        return
     _State.blocks += 1
     try:
         yield

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from int8cal.io.summary import Summarised
 from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.binding import Constants
-from int8cal.models.computable import computable
+from int8cal.models.computable import Foreign, computable
 from int8cal.models.onnx_file import load_model
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.types import Layout, Progress
@@ -23,11 +23,14 @@ class Comparison(Summarised):
         agreement: figures per output and layer.
         float_bytes: size of the reference model, external data included.
         int8_bytes: size of the other one.
+        foreign: nodes of the reference model that only another engine computes, such as plug-ins; what goes into them
+            is among the outputs that were compared.
     """
 
     agreement: Agreement
     float_bytes: int
     int8_bytes: int
+    foreign: tuple[Foreign, ...] = ()
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""
@@ -83,4 +86,4 @@ def compare(
             max_images=max_images,
             progress=progress,
         )
-    return Comparison(agreement, models[0].ByteSize(), models[1].ByteSize())
+    return Comparison(agreement, models[0].ByteSize(), models[1].ByteSize(), first.foreign)

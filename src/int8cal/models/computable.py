@@ -11,6 +11,7 @@ computable part, and whoever runs it computes them by the kernel.
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,7 @@ class Computable:
         foreign: the nodes that are no part of it, in the order of the graph.
         behind: names of the weighted nodes behind those that are not computed; they stay float.
         kernels: what computes the plug-ins whose outputs are inputs of ``model``.
+        outside: names of all nodes that are no part of ``model``.
     """
 
     original: Any
@@ -60,6 +62,16 @@ class Computable:
     foreign: tuple[Foreign, ...] = ()
     behind: tuple[str, ...] = ()
     kernels: tuple[Kernel, ...] = ()
+    outside: tuple[str, ...] = ()
+
+    def exclusions(self, patterns: Sequence[str]) -> list[str]:
+        """Names or shell patterns of nodes that stay float, without those that fit only nodes which do so anyway."""
+        inside = [node.name for node in self.model.graph.node]
+        return [
+            pattern
+            for pattern in patterns
+            if fnmatch.filter(inside, pattern) or not fnmatch.filter(self.outside, pattern)
+        ]
 
     def bind(
         self,
@@ -133,7 +145,10 @@ def computable(model: Any) -> Computable:
             hint="Export the model without that node.",
         )
     behind = tuple(_title(node) for node in rest if node.op_type in WEIGHTED_OPS and foreign_operator(node) is None)
-    return Computable(model, part, foreign, behind, kernels)
+    outside = tuple(
+        _title(node) for node in (*rest, *(n for n in whole.graph.node if not computed.isdisjoint(n.output)))
+    )
+    return Computable(model, part, foreign, behind, kernels, outside)
 
 
 def _kernels(whole: Any, *, flat: bool) -> tuple[Kernel, ...]:

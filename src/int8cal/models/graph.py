@@ -48,6 +48,9 @@ def in_float32(model: Any) -> Any:
 
     Args:
         model: ``onnx.ModelProto``. Operators outside the standard are left as they are.
+
+    Raises:
+        UseError: its layers have weights of another type.
     """
     onnx = extras.onnx()
     half, float32 = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16), onnx.TensorProto.FLOAT
@@ -70,7 +73,24 @@ def in_float32(model: Any) -> Any:
         for value in (*graph.input, *graph.output, *graph.value_info):
             if value.type.tensor_type.elem_type in half:
                 value.type.tensor_type.elem_type, changed = float32, True
+    _check_weights(copy)
     return copy if changed else model
+
+
+def _check_weights(model: Any) -> None:
+    """See that there are float32 weights, if there are constant weights at all."""
+    types = extras.onnx().TensorProto
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    found = {
+        kinds[name]
+        for node in model.graph.node
+        if node.op_type in WEIGHTED_OPS
+        for name in node.input[1:2]
+        if name in kinds
+    }
+    if found and types.FLOAT not in found:
+        names = ", ".join(sorted(types.DataType.Name(kind).lower() for kind in found))
+        raise UseError(f"the weights of the model are {names}", hint="Export the model in float32 or float16.")
 
 
 def _with_constant_weights(model: Any) -> Any:

@@ -289,7 +289,7 @@ def _external_entries(tensor: Any) -> dict[str, str]:
 def _check_tensor(onnx: Any, tensor: Any, path: str) -> None:
     """The declared shape and the stored data must agree, or something later allocates what the shape declares."""
     if tensor.HasField("segment"):
-        raise _bad(path, f"tensor {tensor.name!r} is stored in segments, which nobody writes any more")
+        _take_for_whole(tensor, path)
     if tensor.data_type == onnx.TensorProto.STRING:
         stored, needed = len(tensor.string_data), _values(tensor, path)
     elif tensor.HasField("raw_data"):
@@ -301,6 +301,13 @@ def _check_tensor(onnx: Any, tensor: Any, path: str) -> None:
         stored, needed = len(field), needed * per_value
     if stored != needed:
         raise _not_filled(tensor, path)
+
+
+def _take_for_whole(tensor: Any, path: str) -> None:
+    """Forget that a tensor is a segment of one where it is the first: whether it is all of it, its size tells."""
+    if tensor.segment.begin != 0 or tensor.segment.end <= 0:
+        raise _bad(path, f"tensor {tensor.name!r} is stored in segments, and this is not the first of them")
+    tensor.ClearField("segment")
 
 
 def _not_filled(tensor: Any, path: str) -> UseError:

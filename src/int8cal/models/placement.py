@@ -13,13 +13,12 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from int8cal.errors import UseError
 from int8cal.models.graph import WEIGHTED_OPS
 from int8cal.models.wiring import Wiring
-
-Target: TypeAlias = Literal["tensorrt", "onnxruntime"]
+from int8cal.types import Target
 
 _LEAST_CHANNELS = 16  # below, Tensor Cores gain nothing
 _GROUPED_STEP = 8  # grouped convolutions have INT8 kernels for multiples of this many channels …

@@ -103,6 +103,7 @@ class _Pairs:
         self._taken = tensor_names(graph)
         self._nodes_taken = {node.name for node in graph.node}
         self._after: dict[str, list[Any]] = {}
+        self._retyped: set[str] = set()
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
 
     def add_constant(self, name: str, values: _Array) -> str:
@@ -119,6 +120,7 @@ class _Pairs:
 
     def replace_constant(self, name: str, values: _Array) -> None:
         self._constants[name].CopyFrom(extras.onnx().numpy_helper.from_array(values, name))
+        self._retyped.add(name)
 
     def pair(self, tensor: str, scale: _Array, zero: _Array, axis: Axis = None) -> str:
         """A QuantizeLinear and a DequantizeLinear of a tensor; gives the output of the second."""
@@ -150,6 +152,9 @@ class _Pairs:
                 ordered.extend(self._after.pop(output, ()))
         first = [node for nodes in self._after.values() for node in nodes]
         copies = [type(node).FromString(node.SerializeToString()) for node in (*first, *ordered)]
+        stated = [value for value in self._graph.value_info if value.name not in self._retyped]
+        del self._graph.value_info[:]
+        self._graph.value_info.extend(stated)
         del self._graph.node[:]
         self._graph.node.extend(copies)
 

@@ -16,6 +16,8 @@ from functools import partial
 from itertools import islice
 from typing import Any, cast
 
+import numpy as np
+
 from int8cal.errors import UsageError, UseError
 from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
@@ -34,13 +36,15 @@ from int8cal.models.placement import Placement, place
 from int8cal.models.probe import probe_part
 from int8cal.models.qdq import Range, insert_qdq
 from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
+from int8cal.models.recipe import recipe, write_recipe
 from int8cal.models.session import Runner, numeric_outputs
 from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
-from int8cal.types import Batches, Layout, Method, MethodChoice, Progress
+from int8cal.tensorrt.deepstream import configuration
+from int8cal.types import Batches, Layout, Method, MethodChoice, Progress, Target
 
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
 
@@ -126,9 +130,12 @@ def quantize(
     method: MethodChoice = "auto",
     percentile: float = DEFAULT_PERCENTILE,
     exclude: Sequence[str] = (),
+    target: Target = "tensorrt",
     fold_weights: bool = False,
+    full_range_weights: bool = False,
     trt_cache: str | os.PathLike[str] | None = None,
     trt_version: str | None = None,
+    deepstream: str | os.PathLike[str] | None = None,
     input_name: str | None = None,
     layout: Layout | None = None,
     constants: Constants | None = None,
@@ -150,10 +157,15 @@ def quantize(
             images that are held out for it, see `int8cal.models.choose`.
         percentile: for the method ``percentile``.
         exclude: names or shell patterns of nodes that stay float.
+        target: the engine that will run the model, see `int8cal.models.placement`.
+        full_range_weights: for ``onnxruntime``: weights of 8 bits instead of 7, which overflow on x86 processors
+            without VNNI.
         fold_weights: store weights as INT8; see `int8cal.models.qdq.insert_qdq`.
         trt_cache: also write a calibration cache for TensorRT 10 or older here; it lists every activation that is left
             once the model is prepared, see `int8cal.models.graph.prepare`.
         trt_version: TensorRT release that will read the cache (``10.3.0``); required with ``trt_cache``.
+        deepstream: also write a configuration for DeepStream's nvinfer here, which names the float model and the cache;
+            needs ``trt_cache``, and images that say how they were preprocessed.
         input_name: the model's input, to be sure of it.
         layout: layout of that input, where it cannot be told.
         constants: values of the model's other inputs, which take no images.
@@ -169,8 +181,15 @@ def quantize(
         OutputError: a result cannot be written, or exists already.
         UnavailableError: the extra ``quantize`` is not installed.
     """
+    if full_range_weights and target != "onnxruntime":
+        raise UsageError("full-range weights are for ONNX Runtime; TensorRT's always are", hint="Leave the option out.")
     check_method("mse" if method == "auto" else method, percentile)
     version = _cache_version(out, trt_cache, trt_version)
+    if deepstream is not None and trt_cache is None:
+        raise UsageError(
+            "DeepStream takes a calibration cache, and runs FP16 without one",
+            hint="Add --trt_cache FILE and --trt_version, the TensorRT release of its container.",
+        )
     if evaluation is batches:
         raise _same_images(None)
     with ExitStack() as files:
@@ -189,6 +208,12 @@ def quantize(
             files.enter_context(output(os.fspath(trt_cache), replaces=CALIBRATION_CACHE)) if trt_cache else None
         )
 
+        config_file = files.enter_context(output(given_path(deepstream, "a configuration"))) if deepstream else None
+        config = ""
+        if deepstream is not None and trt_cache is not None:
+            manifest = getattr(images, "manifest", None)
+            config = configuration(manifest, images.shape[1:], model=model, cache=trt_cache, beside=deepstream)
+
         read, model_paths = load_with_paths(model)
         original = in_float32(read)
         model_file.spare(model_paths)
@@ -198,17 +223,19 @@ def quantize(
         binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
         prepared = prepare(parts.model)
         findings = _looked_at(parts, binding, images, force=force)
-        placement = place(prepared, Wiring(prepared, binding, images.shape[1:]), exclude)
+        placement = place(prepared, Wiring(prepared, binding, images.shape[1:]), parts.exclusions(exclude), target)
         inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
         check_names(listed)
         _try_out(parts.model, binding, images)
-        pair = (Digested(images), Digested(held_out_images)) if held_out_images is not None else None
-        used = pair[0] if pair else images
+        used = Digested(images)
+        pair = (used, Digested(held_out_images)) if held_out_images is not None else None
 
         def made(magnitudes: dict[str, float], lows: dict[str, float]) -> Any:
             ranges = {name: Range(magnitude, lows[name]) for name, magnitude in magnitudes.items()}
-            return insert_qdq(prepared, placement, ranges, fold_weights=fold_weights)
+            return insert_qdq(
+                prepared, placement, ranges, fold_weights=fold_weights, full_range_weights=full_range_weights
+            )
 
         held_out = held_out_numbers(used.image_count) if method == "auto" and pair is None else frozenset[int]()
         parted = calibrate(
@@ -246,7 +273,20 @@ def quantize(
         in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None
         by_evaluation = measure(pair[1]) if pair else None
         seen = by_evaluation or (choice.agreement if choice else None) or in_sample
-        data = serialized(parts.reattach(quantized))
+        whole = parts.reattach(quantized)
+        choices = {
+            "method": chosen,
+            "chosen_by": method,
+            "percentile": percentile,
+            "exclude": list(exclude),
+            "target": target,
+            "fold_weights": fold_weights,
+            "full_range_weights": full_range_weights,
+            "layout": binding.layout,
+            "constants": {name: np.ravel(values).tolist() for name, values in (constants or {}).items()},
+        }
+        write_recipe(whole, recipe(read, used, choices, getattr(images, "manifest", None)))
+        data = serialized(whole)
         report = QuantizeReport(  # before anything is published: it reads the sample tables
             method=chosen,
             percentile=percentile,
@@ -276,6 +316,9 @@ def quantize(
             cache = CalibrationCache({name: amax[name] for name in listed if name in amax}, version)
             cache_file.write(dumps(cache).encode())
             commit_together(cache_file, model_file)
+            if config_file:
+                config_file.write(config.encode())
+                config_file.commit()
         else:
             model_file.commit()
     return report

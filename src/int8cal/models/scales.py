@@ -27,6 +27,7 @@ from int8cal.models.onnx_file import load_with_paths, serialized
 from int8cal.models.placement import Placement, place
 from int8cal.models.qdq import Range, insert_qdq
 from int8cal.models.session import Runner, numeric_outputs
+from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorrt.cache import CalibrationCache, read_cache
@@ -53,6 +54,7 @@ class ScalesReport:
         from_float16: whether the model held 16-bit floats, which are float32 in the INT8 model.
         float_bytes, int8_bytes: sizes of the two models, external data included.
         held_out: agreement on the evaluation images; None: not measured.
+        verdict: what that means; None without it.
     """
 
     header: str
@@ -70,6 +72,7 @@ class ScalesReport:
     float_bytes: int
     int8_bytes: int
     held_out: Agreement | None
+    verdict: Verdict | None
 
 
 def quantize_from_scales(
@@ -124,7 +127,8 @@ def quantize_from_scales(
         prepared = prepare(parts.model)
         names = _Names(parts, prepared)
         ranges = _usable(cache, names, os.fspath(scales))
-        placement, lacking = _place(prepared, Wiring(prepared, binding, shape), exclude, ranges, os.fspath(scales))
+        wiring = Wiring(prepared, binding, shape)
+        placement, lacking = _place(prepared, wiring, parts.exclusions(exclude), ranges, os.fspath(scales))
         amax = placement.with_shared_scales({name: ranges[name] for name in placement.tensors(prepared)})
         quantized = insert_qdq(
             prepared, placement, {name: Range(value) for name, value in amax.items()}, fold_weights=fold_weights
@@ -151,6 +155,7 @@ def quantize_from_scales(
         float_bytes=read.ByteSize(),
         int8_bytes=len(data),
         held_out=held_out,
+        verdict=judge(held_out) if held_out else None,
     )
 
 

@@ -1,8 +1,12 @@
-"""Running ONNX models: on the CPU, node by node as written, fed with batches of a tensorfile."""
+"""Running ONNX models: on the CPU, node by node as written, fed with batches of a tensorfile.
+
+Where kernels compute plug-ins (`int8cal.models.kernels`), a graph is cut in stages, one up to each result of theirs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,7 +15,8 @@ import numpy.typing as npt
 from int8cal.guard.onnx_bounds import limited_memory, load_limit, run_limit
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
-from int8cal.models.stages import Stage, stages
+from int8cal.models.kernels import Kernel
+from int8cal.models.names import node_reads
 from int8cal.types import BatchNCHW_f32
 
 BIAS_ROUNDING = "WeightBiasQuantization"
@@ -50,7 +55,7 @@ class Runner:
     def __init__(self, model: Any, tensors: Sequence[str], binding: InputBinding, *, optimized: bool = False) -> None:
         self.tensors = tuple(tensors)
         self._binding = binding
-        self._stages = [_Stage(stage, optimized=optimized) for stage in stages(model, tensors, binding.kernels)]
+        self._stages = [_Stage(graph, optimized=optimized) for graph in _cut_in_stages(model, tensors, binding.kernels)]
         self._part_size = binding.batch  # None: one image first, then as many as their outputs' size allows
 
     def run(self, batch: BatchNCHW_f32, given: Mapping[str, npt.NDArray[Any]] | None = None) -> Iterator[_Values]:
@@ -120,10 +125,102 @@ def _filled_up(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
     return np.concatenate([values, np.repeat(values[-1:], size - len(values), axis=0)])
 
 
+@dataclass(frozen=True)
+class _StageGraph:
+    """Part of a graph, to be run after the ones before.
+
+    Attributes:
+        kernel: what is computed first; None for nothing.
+        model: the part; None where nothing else is wanted of it.
+        inputs: names of the tensors that the part is fed.
+        outputs: names of the tensors that it gives.
+    """
+
+    kernel: Kernel | None
+    model: Any | None
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def _cut_in_stages(model: Any, tensors: Sequence[str], kernels: Sequence[Kernel]) -> list[_StageGraph]:
+    """Cut a graph into parts that can be computed one after the other.
+
+    Args:
+        model: ``onnx.ModelProto`` whose inputs are images, constants, and the outputs of ``kernels``.
+        tensors: what is wanted; inputs among them are passed over.
+        kernels: in an order in which each needs nothing of those behind it.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value.name for value in model.graph.input if value.name not in weights]
+    wanted = [name for name in dict.fromkeys(tensors) if name not in inputs]
+    if not kernels:
+        return [_StageGraph(None, _with_outputs(model, wanted), tuple(inputs), tuple(wanted))]
+    number = {kernel.output: position for position, kernel in enumerate(kernels, start=1)}
+    level = {name: number.get(name, 0) for name in inputs}  # the stage that gives a tensor; constants are in all
+    nodes, maker = list(model.graph.node), {}
+    for place, node in enumerate(nodes):
+        levels = [level[name] for name in node_reads(node) if name in level]
+        for name in filter(None, node.output):
+            maker[name] = place
+            if levels:
+                level[name] = max(levels)
+    needed = {*wanted, *number.keys() & set(tensors)}
+    found: list[_StageGraph] = []
+    for position in range(len(kernels), -1, -1):
+        outputs = sorted(name for name in needed if name not in inputs and level.get(name, 0) == position)
+        places: set[int] = set()
+        fed: dict[str, None] = {}
+        missing = list(outputs)
+        while missing:
+            name = missing.pop()
+            if name in inputs or level.get(name, position) < position:
+                fed[name] = None
+            elif name in maker and maker[name] not in places:
+                places.add(maker[name])
+                missing += node_reads(nodes[maker[name]])
+        needed.update(fed)
+        kernel = kernels[position - 1] if position and kernels[position - 1].output in needed else None
+        needed.update(kernel.inputs if kernel else ())
+        if kernel or outputs:
+            part = _model_of(model, [nodes[place] for place in sorted(places)], list(fed), outputs) if outputs else None
+            found.append(_StageGraph(kernel, part, tuple(fed), tuple(outputs)))
+    return found[::-1]
+
+
+def _model_of(model: Any, nodes: Iterable[Any], inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+    """A model of some of the nodes, with these inputs, and these outputs besides those that are outputs anyway."""
+    onnx = extras.onnx()
+    nodes = list(nodes)
+    made = {name for node in nodes for name in node.output}
+    weights = {name for node in nodes for name in node_reads(node)} | set(outputs)
+    typed = {value.name: value for value in (*model.graph.value_info, *model.graph.input, *model.graph.output)}
+    part = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    part.graph.name = "part"
+    part.graph.node.extend(nodes)
+    part.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in weights)
+    for name in inputs:
+        value = typed.get(name) or onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        part.graph.input.add().CopyFrom(value)
+    own = [value for value in model.graph.output if value.name in made]
+    part.graph.output.extend(own)
+    names = {value.name for value in own}
+    part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs if name not in names)
+    return part
+
+
+def _with_outputs(model: Any, tensors: Sequence[str]) -> Any:
+    onnx = extras.onnx()
+    extended = onnx.ModelProto()
+    extended.CopyFrom(model)
+    present = {output.name for output in extended.graph.output}
+    extended.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in tensors if tensor not in present)
+    return extended
+
+
 class _Stage:
     """What can be computed together."""
 
-    def __init__(self, stage: Stage, *, optimized: bool) -> None:
+    def __init__(self, stage: _StageGraph, *, optimized: bool) -> None:
         self._stage = stage
         self._session = None
         if stage.model is None:

@@ -37,8 +37,8 @@ __all__ = [
     "get",
     "load_schemas",
     "names",
-    "new_spec",
     "of_document",
+    "starter",
 ]
 
 ENTRY_POINT_GROUP = "int8cal.networks"
@@ -93,32 +93,25 @@ def load_schemas(*, installed: bool = True) -> None:
             pass
 
 
-def new_spec(name: str) -> str:
-    """A commented spec of a network to start from: the file ``new_NAME.txt`` in its folder, else what its schema says.
-
-    Raises:
-        UsageError: no network has the name, or there is no such spec.
-    """
-    from importlib.resources import files
-
-    network = get(name)
-    folder = network.root.removeprefix("int8cal.").partition(".")[0]
-    if folder in _own_folders():
-        template = files(f"{__name__}.{folder}") / f"new_{name}.txt"
-        if template.is_file():
-            return template.read_text(encoding="utf-8")
-        from int8cal.spec.yaml import known_networks, new_text
-
-        load_schemas(installed=False)
-        if folder in known_networks():
-            return new_text(folder)
-    raise UsageError(f"there is no spec of {name} to start from", hint="Start from the spec of the training.")
-
-
 def find(document: SpecDocument) -> Network | None:
     """The network that a spec is the training experiment of: the one with its message whose ``detect`` says yes."""
     roots = (one for one in _likely_first(document.root) if one.root == document.root)
     return next((one for one in roots if one.detect(document.message)), None)
+
+
+def starter(name: str) -> bytes:
+    """A spec to start from: the file ``starter.yaml`` or ``starter_NAME.txt`` in the folder of a network of int8cal.
+
+    Raises:
+        UsageError: no network has this name, or this one has no such file.
+    """
+    folder = get(name).root.removeprefix("int8cal.").partition(".")[0]
+    for file_name in ("starter.yaml", f"starter_{name}.txt"):
+        path = os.path.join(__path__[0], folder, file_name)
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                return file.read()
+    raise UsageError(f"there is no spec to start from for {name}", hint="Start from the spec of the training.")
 
 
 def of_document(document: SpecDocument) -> Network:

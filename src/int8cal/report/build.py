@@ -13,8 +13,8 @@ from int8cal.check.verify import Verification, verify
 from int8cal.errors import TensorFileError
 from int8cal.io.paths import given_path
 from int8cal.report import charts
-from int8cal.report.objects import Placements
-from int8cal.report.page import Outline, Page, Picture, Sample, commands, manifest_groups
+from int8cal.report.objects import PixelMaps
+from int8cal.report.page import Outline, Page, Picture, SampleLine, commands, manifest_groups
 from int8cal.report.survey import survey
 from int8cal.report.viewing import ContactSheet, LevelCounts, Thumbnail, View, view_of
 from int8cal.report.web_page import page_output
@@ -201,7 +201,7 @@ class _Outlines:
 
     def __init__(self, found: Verification, view: View) -> None:
         self._found = found
-        self._placements = Placements(found.plan, view.normalisation) if found.plan else None
+        self._placements = PixelMaps(found.plan, view.normalisation) if found.plan else None
 
     def of(self, number: int) -> list[Outline]:
         """Boxes of an image that can be seen in it, in pixels of the network input."""
@@ -236,8 +236,8 @@ def _sample_rows(file: TensorFile) -> dict[int, Any]:
     return dict(enumerate(used))
 
 
-def _sample(number: int, row: Any, found: Verification) -> Sample:
-    return Sample(
+def _sample(number: int, row: Any, found: Verification) -> SampleLine:
+    return SampleLine(
         place=_place(number, found),
         name=_text(row["frame_id"]),
         size=f"{row['width']} × {row['height']}",

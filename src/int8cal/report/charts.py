@@ -29,7 +29,7 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Histogram:
+class LevelChart:
     """How often the values of one channel occur.
 
     Attributes:
@@ -93,7 +93,7 @@ class ClassShare:
     split_bar: float
 
 
-def histograms(counts: LevelCounts, facts: Sequence[dict[str, float]]) -> list[Histogram]:
+def histograms(counts: LevelCounts, facts: Sequence[dict[str, float]]) -> list[LevelChart]:
     """One histogram per channel, all on one scale.
 
     Args:
@@ -106,7 +106,7 @@ def histograms(counts: LevelCounts, facts: Sequence[dict[str, float]]) -> list[H
     top = _top(shares)
     names = view.channel_names(len(bars))
     return [
-        Histogram(
+        LevelChart(
             name=name,
             area=_steps(shares[channel] / top, closed=True),
             mean=_place(_level(view, channel, facts[channel]["mean"])),

@@ -27,7 +27,7 @@ _MAX_DEVIATION = 0.02
 
 
 @dataclass(frozen=True)
-class Placement:
+class PixelMap:
     """Where the pixels of an image file lie in the network input: ``x' = x · scale + offset``, for both axes."""
 
     scale_x: float
@@ -46,7 +46,7 @@ class Placement:
         )
 
 
-class Placements:
+class PixelMaps:
     """Finds placements by looking: ramps go through the network's own arithmetic, whatever it does to their geometry.
 
     Args:
@@ -56,16 +56,16 @@ class Placements:
 
     def __init__(self, plan: Plan, normalisation: Normalisation) -> None:
         self._plan, self._normalisation = plan, normalisation
-        self._known: dict[tuple[Size, int, int], Placement | None] = {}
+        self._known: dict[tuple[Size, int, int], PixelMap | None] = {}
 
-    def of(self, made_from: MadeFrom) -> Placement | None:
+    def of(self, made_from: MadeFrom) -> PixelMap | None:
         """The placement for an image; None when the arithmetic moves its pixels along no straight lines."""
         key = (made_from.size, made_from.sample.height, made_from.sample.width)
         if key not in self._known:
             self._known[key] = self._measured(*made_from)
         return self._known[key]
 
-    def _measured(self, sample: Sample, size: Size) -> Placement | None:
+    def _measured(self, sample: Sample, size: Size) -> PixelMap | None:
         across = np.linspace(_LOW, _HIGH, size.width)[None, :].repeat(size.height, axis=0)
         down = np.linspace(_LOW, _HIGH, size.height)[:, None].repeat(size.width, axis=1)
         try:
@@ -79,7 +79,7 @@ class Placements:
         rows, columns = np.nonzero(inside)
         horizontal = _line(x[inside], (columns + 0.5).astype(np.float64), size.width)
         vertical = _line(y[inside], (rows + 0.5).astype(np.float64), size.height)
-        return Placement(*horizontal, *vertical) if horizontal and vertical else None
+        return PixelMap(*horizontal, *vertical) if horizontal and vertical else None
 
     def _through(self, levels: npt.NDArray[np.float64], sample: Sample) -> npt.NDArray[np.float64]:
         """The first channel that the arithmetic makes of a grey image, in pixel levels."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
-from int8cal.report.charts import HEIGHT, WIDTH, ClassShare, Histogram, Outlines
+from int8cal.report.charts import HEIGHT, WIDTH, ClassShare, LevelChart, Outlines
 from int8cal.report.web_page import rendered
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleLine:
     """One row of the sample table."""
 
     place: str
@@ -60,7 +60,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Group:
+class FactGroup:
     """A part of the manifest: its name, and name–value rows."""
 
     name: str
@@ -100,12 +100,12 @@ class Page:
     view: View
     facts: tuple[tuple[str, str], ...]
     pictures: tuple[Picture, ...]
-    histograms: tuple[Histogram, ...]
+    histograms: tuple[LevelChart, ...]
     survey: Survey | None = None
     brightness: Outlines | None = None
     classes: tuple[ClassShare, ...] = ()
-    manifest: tuple[Group, ...] = ()
-    samples: tuple[Sample, ...] = ()
+    manifest: tuple[FactGroup, ...] = ()
+    samples: tuple[SampleLine, ...] = ()
     commands: tuple[Command, ...] = field(default=())
 
     def render(self) -> bytes:
@@ -125,12 +125,12 @@ class Page:
         )
 
 
-def manifest_groups(manifest: Mapping[str, Any]) -> Iterator[Group]:
+def manifest_groups(manifest: Mapping[str, Any]) -> Iterator[FactGroup]:
     """A nested manifest as groups of flat rows: first what stands at its top, then one group per part."""
     parts = {name: value for name, value in sorted(manifest.items()) if isinstance(value, Mapping) and value}
-    yield Group("run", tuple((name, _shown(manifest[name])) for name in sorted(manifest) if name not in parts))
+    yield FactGroup("run", tuple((name, _shown(manifest[name])) for name in sorted(manifest) if name not in parts))
     for name, part in parts.items():
-        yield Group(name, tuple(_rows(part)))
+        yield FactGroup(name, tuple(_rows(part)))
 
 
 def _rows(part: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

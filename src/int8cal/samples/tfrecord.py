@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import BinaryIO, NamedTuple, TypeVar
 
 import google_crc32c
@@ -48,6 +49,9 @@ OBJECT_DETECTION_API = "image/encoded"
 FRAME_ID = "frame/id"
 """Feature that names the image of a record."""
 
+_MAX_FIELDS = 4096
+_FEW_BYTES = 1 << 16
+"""Of a record that cannot have so many features that it matters."""
 MAX_FRAME_ID_BYTES = 4096
 """Longest name of an image, that of the longest path: tables of samples are as wide as the longest of their names."""
 
@@ -201,9 +205,48 @@ def parse_features(payload: bytes, where: str) -> Mapping[str, Message]:
     Raises:
         RecordError: the payload is no ``tf.train.Example``.
     """
+    if len(payload) > _FEW_BYTES and _has_too_many_fields(payload):
+        message = f"the record has more than {_MAX_FIELDS} features"
+        raise RecordError(message, where=where, hint=CONVERT_AGAIN)
     with library_errors(RecordError, "the record is not a tf.train.Example", where=where, hint=CONVERT_AGAIN):
         features: Mapping[str, Message] = Example.FromString(payload).features.feature
         return features
+
+
+def _has_too_many_fields(payload: bytes) -> bool:
+    """Whether there are more features than any record has: protobuf takes the square of their number in time."""
+    left = _MAX_FIELDS
+    for outer in _fields(payload, 0, len(payload)):
+        for _ in chain([outer], _fields(payload, *outer)):
+            left -= 1
+            if left < 0:
+                return True
+    return False
+
+
+def _fields(payload: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where the content of each field of a message lies; ends where the bytes are unsound, which protobuf will say."""
+    while position < end:
+        tag, position = _varint(payload, position)
+        kind = tag & 7
+        if kind == 2:
+            length, position = _varint(payload, position)
+        else:
+            length = {0: _varint(payload, position)[1] - position, 1: 8, 5: 4}.get(kind, end)
+        if position + length > end:
+            return
+        yield position, position + length if kind == 2 else position
+        position += length
+
+
+def _varint(payload: bytes, position: int) -> tuple[int, int]:
+    """A number of variable length, and the position behind it."""
+    value = 0
+    for place, byte in enumerate(payload[position : position + 10]):
+        value |= (byte & 127) << 7 * place
+        if byte < 128:
+            return value, position + place + 1
+    return value, len(payload) + 1
 
 
 def frame_id(features: Mapping[str, Message], where: str) -> str:

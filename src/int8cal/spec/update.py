@@ -190,12 +190,18 @@ class _Rule:
 
     def begins(self, path: PathValue) -> bool:
         """Is this reference the beginning of that path, whatever its role, in whole components?"""
-        return path.content == self.prefix or path.content.startswith(f"{self.prefix}/")
+        return begins(self.prefix, path.content)
 
     def apply(self, path: PathValue) -> str:
         """The path with the target in place of the reference."""
         target = glob.escape(self.target) if path.role in GLOB_ROLES else self.target
         return target + path.content[len(self.prefix) :] or "/"
+
+
+def begins(reference: str, path: str) -> bool:
+    """Whether a reference is the beginning of a path, in whole components."""
+    prefix = _without_tail(reference)
+    return path == prefix or path.startswith(f"{prefix}/")
 
 
 def _is_unicode(text: str) -> bool:

@@ -78,8 +78,9 @@ def read_ahead(
             return batch, error, is_last
         return batch, None, is_last
 
-    workers = usable_cores()
-    if workers == 1 or len(numbers) * math.prod(shape) * 4 < _WORTH_THREADS:
+    is_small = len(numbers) * math.prod(shape) * 4 < _WORTH_THREADS
+    workers = 1 if is_small else usable_cores()
+    if workers == 1:
         yield from _whole(map(inflate, pieces()), look)
         return
     with closing(map_on_threads(inflate, pieces(), workers, window=workers + 1)) as inflated:

@@ -7,6 +7,7 @@ it is fed in DeepStream detects nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,6 +59,54 @@ def nvinfer_keys(manifest: Mapping[str, Any] | None, image_shape: tuple[int, int
     keys["network-mode"] = INT8_MODE
     keys["int8-calib-file"] = "cal.bin"
     return keys
+
+
+def configuration(
+    manifest: Mapping[str, Any] | None,
+    image_shape: tuple[int, int, int],
+    *,
+    model: str | os.PathLike[str],
+    cache: str | os.PathLike[str],
+    beside: str | os.PathLike[str],
+) -> str:
+    """A configuration file for nvinfer: the float model, the cache, and the keys of `nvinfer_keys`.
+
+    What the images cannot tell – the parser of the outputs, its library, the labels – stands there as comments.
+
+    Args:
+        manifest: see `nvinfer_keys`.
+        image_shape: see `nvinfer_keys`.
+        model: the float model: with a cache TensorRT quantises it itself, and takes no Q/DQ model.
+        cache: the calibration cache that belongs to it.
+        beside: the configuration file; nvinfer takes paths as relative to it.
+
+    Raises:
+        UseError: see `nvinfer_keys`.
+    """
+    folder = os.path.dirname(os.path.abspath(beside))
+    keys = {"onnx-file": os.path.relpath(model, folder)} | nvinfer_keys(manifest, image_shape)
+    keys["int8-calib-file"] = os.path.relpath(cache, folder)
+    if any(not path.isprintable() for path in (keys["onnx-file"], keys["int8-calib-file"])):
+        raise UseError(
+            "the name of the model or the cache cannot be written into a configuration", hint="Give it another name."
+        )
+    return _HEAD + "".join(f"{key}={value}\n" for key, value in keys.items()) + _REST
+
+
+_HEAD = """# For DeepStream's nvinfer, by int8cal. The cache is valid for the TensorRT release of its header only.
+[property]
+gie-unique-id=1
+"""
+_REST = """
+# What int8cal cannot know:
+# network-type=0
+# num-detected-classes=
+# labelfile-path=labels.txt
+# parse-bbox-func-name=
+# custom-lib-path=
+# model-engine-file=
+# cluster-mode=2
+"""
 
 
 def _for_each(values: Sequence[float], channels: int) -> Sequence[float]:

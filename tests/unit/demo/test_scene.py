@@ -11,7 +11,7 @@ from isal import isal_zlib
 from PIL import Image
 
 from int8cal.demo.actors import ACTORS, Place
-from int8cal.demo.canvas import Camera, Canvas
+from int8cal.demo.canvas import Camera, Drawing
 from int8cal.demo.scene import CLASSES, draw_object, draw_scene, outline
 from int8cal.types import ImageHWC_u8, Size
 
@@ -51,7 +51,7 @@ def test_every_class_appears() -> None:
 @pytest.mark.parametrize("place", [Place(1.8, 12.0), Place(-3.0, 9.0, faces_camera=True), Place(5.0, 20.0)])
 def test_boxes_are_where_the_paint_is(name: str, place: Place) -> None:
     camera = Camera(KITTI)
-    canvas = Canvas(camera)
+    canvas = Drawing(camera)
     ACTORS[name].paint(canvas, generator(0), place)
     painted = canvas.image.getbbox()
     assert painted is not None

@@ -9,8 +9,7 @@ from PIL import Image
 from tests.pictures import encode, pixels
 
 from int8cal.errors import ImageError
-from int8cal.images.jpeg import decode_jpeg
-from int8cal.images.jpeg_markers import segments
+from int8cal.images.jpeg import decode_jpeg, segments
 
 PICTURE = Image.fromarray(pixels(40, 30))
 KINDS = {

@@ -24,7 +24,7 @@ DECODERS = {
     "png": (imagecodecs, "spng_decode"),
     "16 bit png": (imagecodecs, "png_decode"),
     "jpeg": (simplejpeg, "decode_jpeg"),
-    "cmyk jpeg": (ImageFile.ImageFile, "load"),
+    "cmyk jpeg": (simplejpeg, "decode_jpeg"),
     "gif": (ImageFile.ImageFile, "load"),
 }
 LACKS = {
@@ -49,7 +49,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, decoder: tuple[object, str], error:
         ("png", "libpng, libspng"),
         ("16 bit png", "libpng, libspng"),
         ("jpeg", "libjpeg"),
-        ("cmyk jpeg", "Pillow"),
+        ("cmyk jpeg", "libjpeg"),
         ("gif", "Pillow"),
     ],
 )

@@ -352,13 +352,13 @@ def test_run_whose_lock_was_taken_away_publishes_nothing(tmp_path):
 
 
 def test_run_ended_between_the_two_looks_at_the_name(tmp_path, monkeypatch):
-    path, real = tmp_path / "out", os.makedirs
+    path, real = tmp_path / "out", files.Lock.take
 
-    def published_by_another_run(*arguments, **options):
-        real(*arguments, **options)
+    def published_by_another_run(lock):
         path.write_bytes(b"of another run")
+        real(lock)
 
-    monkeypatch.setattr(files.os, "makedirs", published_by_another_run)
+    monkeypatch.setattr(files.Lock, "take", published_by_another_run)
     with pytest.raises(OutputExistsError), OutputFile(str(path)):
         pytest.fail("works for nothing")
     assert os.listdir(tmp_path) == ["out"]

@@ -153,7 +153,7 @@ def test_what_stands_behind_stays_float_and_is_named(kind: str, images: Any, tmp
     outputs = [without_shape("prob"), helper.make_tensor_value_info("side", TensorProto.FLOAT, ["N", 20, 16, 24])]
     path = save(model_of(net, outputs), tmp_path)
 
-    report = quantize(path, images(), tmp_path / "int8.onnx")
+    report = quantize(path, images(), tmp_path / "int8.onnx", exclude=["head/*"])
 
     assert report.behind == ("head/conv",)
     assert report.foreign[0].operator == ("Loop" if kind == "loop" else "Regions")
@@ -318,3 +318,14 @@ def test_a_model_of_16_bit_floats_is_computed_in_float32(kind: int, io: str, ima
         value.type.tensor_type.elem_type for value in (*result.graph.input, *result.graph.output)
     }
     assert kinds <= {TensorProto.FLOAT, TensorProto.INT8}
+
+
+def test_weights_of_another_type_are_named(images: Any, tmp_path: Path) -> None:
+    net = Builder()
+    net.node("Cast", ["image"], "x", to=TensorProto.DOUBLE)
+    net.weights["w"] = np.ones((16, 3, 3, 3), np.float64)
+    net.node("Conv", ["x", "w"], "conv")
+    path = save(model_of(net, [without_shape("conv", TensorProto.DOUBLE)], opset=13), tmp_path)
+
+    with pytest.raises(UseError, match="the weights of the model are double"):
+        quantize(path, images(), tmp_path / "int8.onnx")

@@ -320,3 +320,57 @@ def test_products_of_eight_bits_do_not_overflow_in_the_measurement() -> None:
     quantized = insert_qdq(model, placed, {"tokens": Range(1.0)})
     images = np.ones((1, *IMAGE), np.float32)
     assert Runner(quantized, ["y"], BINDING, optimized=True).values(images)["y"] == pytest.approx(16.0, rel=1e-5)
+
+
+class TestOnnxRuntime:
+    @pytest.fixture
+    def net(self) -> Net:
+        net = Net()
+        first = net.conv_relu("a", "image")
+        second = swish(net, "b", net.conv("b", first))
+        net.conv("c", net.op("Concat", "both", net.op("Add", "sum", first, second), first, axis=1), (32, 12))
+        net.op("Sigmoid", "p", "c")
+        for name in "abc":
+            node = next(node for node in net.nodes if node.name == name)
+            node.input.append(net.constant(f"{name}.b", np.full(12 if name == "c" else 16, 0.1)))
+        return net
+
+    def quantized(self, net: Net, **options: Any) -> tuple[onnx.ModelProto, Any]:
+        model = prepare(net.model("p"))
+        placed = place(model, Wiring(model, BINDING, IMAGE), target="onnxruntime", **options)
+        return insert_qdq(
+            model, placed, {n: Range(2.0, 0.0 if "relu" in n else -0.3) for n in placed.tensors(model)}
+        ), placed
+
+    def test_convolutions_run_in_int8(self, net: Net, tmp_path: Any) -> None:
+        model, _ = self.quantized(net)
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / "o")
+        options.log_severity_level = 4
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        kinds = [node.op_type for node in onnx.load(tmp_path / "o").graph.node]
+        assert kinds.count("QLinearConv") == 3
+        assert not {"Conv", "FusedConv"} & set(kinds)
+        assert {"QLinearAdd", "QLinearMul", "QLinearConcat", "QLinearSigmoid"} <= set(kinds)
+
+    def test_activations_are_unsigned_weights_have_seven_bits_and_biases_32(self, net: Net) -> None:
+        model, placed = self.quantized(net)
+        values = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+        made_by = {name: node for node in model.graph.node for name in node.output}
+        for node in model.graph.node:
+            if node.op_type == "Conv":
+                quantizer = made_by[made_by[node.input[0]].input[0]]
+                assert values[quantizer.input[2]].dtype == np.uint8
+                weight, bias = (made_by[name] for name in node.input[1:])
+                assert np.abs(values[weight.input[0]].astype(int)).max() == 63
+                assert values[bias.input[0]].dtype == np.int32
+                scale = values[quantizer.input[1]] * values[weight.input[1]]
+                assert values[bias.input[1]] == pytest.approx(scale)
+        assert placed.did["outputs"] == ("a", "b", "c")
+
+    def test_excluded_nodes_read_no_dequantizelinear(self, net: Net) -> None:
+        model, _ = self.quantized(net, exclude=["b", "sum"])
+        made_by = {name: node for node in model.graph.node for name in node.output}
+        for node in model.graph.node:
+            if node.name in ("b", "sum"):
+                assert all(made_by[name].op_type != "DequantizeLinear" for name in node.input if name in made_by)

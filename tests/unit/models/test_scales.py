@@ -119,6 +119,7 @@ def test_exclusions_hold_and_agreement_is_measured_where_there_are_images(
 
     assert report.held_out is not None
     assert report.held_out.images == 2
+    assert report.verdict is not None
     assert {"rpn_conv1_node", "rpn_out_class_node"} <= float_layers(tmp_path / "int8.onnx")
     assert report.lacking == {}
 

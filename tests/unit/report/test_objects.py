@@ -9,7 +9,7 @@ from tests.golden.cases import DATA, load_cases
 import int8cal
 from int8cal.check.presets import stated
 from int8cal.check.rebuild import MadeFrom
-from int8cal.report.objects import Placements
+from int8cal.report.objects import PixelMaps
 from int8cal.samples.encoded import read_encoded
 from int8cal.types import Size
 
@@ -30,7 +30,7 @@ def placed(plan):
     image = plan.arithmetic.decode(read_encoded(sample), sample)
     size = Size(*plan.arithmetic.size(image))
     normalisation = stated(plan.facts(), plan.image_shape[0])
-    return size, Placements(plan, normalisation).of(MadeFrom(sample, size))
+    return size, PixelMaps(plan, normalisation).of(MadeFrom(sample, size))
 
 
 @pytest.mark.parametrize(

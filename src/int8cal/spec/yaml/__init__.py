@@ -106,13 +106,6 @@ def schema_of(network: str) -> Schema:
     return _schema(_FOLDERS[network])
 
 
-def new_text(network: str) -> str:
-    """A commented spec of a network to start from: its ``dataset`` section as the schema has it, with the defaults."""
-    from int8cal.spec.yaml.new import text_of
-
-    return text_of(network, schema_of(network))
-
-
 @cache
 def _schema(folder: str) -> Schema:
     from int8cal.spec.yaml.schema import Schema

@@ -1,0 +1,345 @@
+"""TIFF → Pillow image: the first directory read strictly, strips and tiles decompressed without libtiff.
+
+Pillow 8.4, which the references use, takes duplicate tags, wrong counts and junk in one way, later versions in another,
+libtiff in a third, and libtiff writes what it thinks of them to standard error. Here a tag that matters must occur
+once, with the type and number of values that the specification asks for, and each strip must hold the bytes of its
+rows; everything else is refused. What is left has one meaning, and the pixels are those of Pillow 8.4.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, TiffImagePlugin
+
+from int8cal.images.jpeg import SIGNATURE as JPEG_SIGNATURE
+from int8cal.images.jpeg import decode_components
+from int8cal.images.limits import check_pixels
+
+SIGNATURES = (b"II*\0", b"MM\0*")
+
+_TYPES = {3: "H", 4: "I"}
+"""Field types of whole numbers: SHORT, LONG."""
+
+_UNDEFINED = 7
+"""Field type of bytes that a tag explains itself."""
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
+_STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANES = 273, 274, 277, 278, 279, 284
+_PREDICTOR, _COLOURS, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = 317, 320, 322, 323, 324, 325
+_EXTRA_SAMPLES, _SAMPLE_FORMAT, _JPEG_TABLES = 338, 339, 347
+_READ = frozenset({
+    _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES,
+    _ROWS_PER_STRIP, _STRIP_BYTES, _PLANES, _PREDICTOR, _COLOURS, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES,
+    _EXTRA_SAMPLES, _SAMPLE_FORMAT,
+})  # fmt: skip
+
+_RAW, _LZW, _JPEG, _DEFLATE, _OLD_DEFLATE, _PACKBITS, _LZMA = 1, 5, 7, 8, 32946, 32773, 34925
+_LOSSLESS = {_LZW: "lzw", _DEFLATE: "zlib", _OLD_DEFLATE: "zlib", _PACKBITS: "packbits", _LZMA: "lzma"}
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB = 0, 1, 2, 3, 5, 6, 8
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_NO_PREDICTOR, _DIFFERENCES, _FLOAT_DIFFERENCES = 1, 2, 3
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ON_ITS_SIDE = range(5, 9)
+"""Orientations that swap width and height, of which Pillow 8.4 knows only once the pixels are loaded."""
+
+_MAX_PIECES = 1 << 16
+"""Strips and tiles: a strip for each row of an image as high as Pillow's own limit."""
+
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the pixels lie in the file.
+
+    Attributes:
+        mode, raw_mode: of Pillow, in memory and in the file.
+        bits: of each sample.
+        piece_height, piece_width: of a strip or tile, in pixels.
+        planes: 1, or one for each sample.
+        pieces: offset and number of bytes of each strip or tile; plane after plane.
+    """
+
+    mode: str
+    raw_mode: str
+    bits: tuple[int, ...]
+    piece_height: int
+    piece_width: int
+    planes: int
+    pieces: list[tuple[int, int]]
+
+
+class Tiff:
+    """A TIFF file of which only the first directory was read.
+
+    Args:
+        data: the file.
+        where: name of the image for messages.
+        any_orientation: take an image that lies on its side as well.
+
+    Raises:
+        ValueError, struct.error: the directory is damaged, or of a kind that is not known to give Pillow 8.4's pixels.
+        ImageError: the image is too large.
+    """
+
+    def __init__(self, data: bytes, where: str, *, any_orientation: bool = False) -> None:
+        self._data = data
+        self._any_orientation = any_orientation
+        self._where = where
+        self._order = "<" if data.startswith(b"II") else ">"
+        self._places = self._directory()
+        self.width, self.height = self._one(_WIDTH), self._one(_HEIGHT)
+        check_pixels(self.height, self.width, where)
+        self._compression = self._one(_COMPRESSION, _RAW)
+        self._layout = self._read_layout()
+
+    def load(self) -> Image.Image:
+        """The pixels, turned by the file's orientation.
+
+        Raises:
+            ValueError: a strip or tile does not hold its pixels.
+        """
+        layout = self._layout
+        size = (self.width, self.height)
+        if layout.planes == 1:
+            image = Image.frombytes(layout.mode, size, self._plane(0), "raw", layout.raw_mode)
+        else:
+            bands = [Image.frombytes("L", size, self._plane(number)) for number in range(layout.planes)]
+            image = Image.merge(layout.mode, bands)
+        if layout.mode == "P":
+            colours = bytes(value // 256 for value in self._numbers(_COLOURS))
+            image.putpalette(colours, "RGB;L")
+        turned = TURNS.get(self._one(_ORIENTATION, 1))
+        return image if turned is None else image.transpose(turned)
+
+    def _directory(self) -> dict[int, tuple[int, int, int]]:
+        """Type, number of values and offset of the values of each tag."""
+        (begin,) = struct.unpack_from(f"{self._order}I", self._data, 4)
+        (count,) = struct.unpack_from(f"{self._order}H", self._data, begin)
+        places: dict[int, tuple[int, int, int]] = {}
+        for number in range(count):
+            at = begin + 2 + 12 * number
+            tag, kind, values = struct.unpack_from(f"{self._order}HHI", self._data, at)
+            if tag in places:
+                raise ValueError(f"tag {tag} occurs twice")
+            if tag in _READ and kind not in _TYPES:
+                raise ValueError(f"tag {tag} is not a whole number")
+            size = values * struct.calcsize(_TYPES.get(kind, "B"))
+            places[tag] = kind, values, at + 8
+            if size > 4:
+                (offset,) = struct.unpack_from(f"{self._order}I", self._data, at + 8)
+                places[tag] = kind, values, offset
+        return places
+
+    def _numbers(self, tag: int, *missing: int) -> tuple[int, ...]:
+        if tag not in self._places:
+            if not missing:
+                raise ValueError(f"tag {tag} is missing")
+            return missing
+        kind, count, offset = self._places[tag]
+        if not 1 <= count <= _MAX_PIECES * 4:
+            raise ValueError(f"tag {tag} has {count} values")
+        return struct.unpack_from(f"{self._order}{count}{_TYPES[kind]}", self._data, offset)
+
+    def _one(self, tag: int, *missing: int) -> int:
+        values = self._numbers(tag, *missing)
+        if len(values) != 1:
+            raise ValueError(f"tag {tag} has {len(values)} values")
+        return values[0]
+
+    def _read_layout(self) -> _Layout:
+        photometric = self._one(_PHOTOMETRIC)
+        samples = self._one(_SAMPLES, 1)
+        bits = self._for_each(_BITS, samples, 1)
+        formats = set(self._for_each(_SAMPLE_FORMAT, samples, _UNSIGNED))
+        extra = self._numbers(_EXTRA_SAMPLES) if _EXTRA_SAMPLES in self._places else ()
+        planes = self._one(_PLANES, 1)
+        if planes not in (1, 2):
+            raise ValueError(f"planar configuration {planes} is not read")
+        order = self._one(_FILL_ORDER, 1)
+        if problem := self._problem(photometric, bits, formats, extra, order):
+            raise ValueError(f"TIFF {problem} is not read")
+        key = (self._data[:2], photometric, tuple(formats), order, bits, extra)
+        if key not in TiffImagePlugin.OPEN_INFO:
+            raise ValueError(f"TIFF with colours {photometric}, bits {bits} and extra samples {extra} is not read")
+        mode, raw_mode = TiffImagePlugin.OPEN_INFO[(*key[:3], 1, *key[4:])]
+        if planes == 2 and samples == 1:
+            planes = 1
+        if planes == 2 and (set(bits) != {8} or extra not in ((), (2,)) or mode not in ("RGB", "RGBA", "CMYK", "LA")):
+            raise ValueError("TIFF with planes of this kind is not read")
+        if mode == "P" and len(self._numbers(_COLOURS)) != 3 << bits[0]:
+            raise ValueError("the palette has not the colours that its bits can choose")
+        plane_count = samples if planes == 2 else 1
+        return _Layout(mode, raw_mode, bits, *self._piece_size(), plane_count, self._pieces(plane_count))
+
+    def _for_each(self, tag: int, samples: int, missing: int) -> tuple[int, ...]:
+        """Values of a tag that has one for each sample, or one for all."""
+        values = self._numbers(tag, missing)
+        if samples > 8 or len(values) not in (1, samples):
+            raise ValueError(f"tag {tag} has {len(values)} values for {samples} samples")
+        return values if len(values) == samples else values * samples
+
+    def _problem(
+        self, photometric: int, bits: tuple[int, ...], formats: set[int], extra: tuple[int, ...], order: int
+    ) -> str | None:
+        """Why the pixels of this kind are not known to be those of Pillow 8.4."""
+        kind = self._compression
+        if kind not in (_RAW, _JPEG, *_LOSSLESS):
+            return f"with compression {TiffImagePlugin.COMPRESSION_INFO.get(kind, kind)}"
+        if kind == _JPEG and (photometric != _BLACK_IS_ZERO or bits != (8,)):
+            return "with colours compressed as JPEG"
+        if kind == _JPEG and order != 1:
+            return "compressed as JPEG, with its bits in reverse,"
+        if photometric in (_YCBCR, _CIELAB):
+            return "with YCbCr or CIELAB colours"
+        if kind != _RAW and _SIGNED in formats:
+            return "with compressed signed numbers"
+        if kind != _RAW and self._order == ">" and bits == (32,):
+            return "with compressed big-endian numbers of 32 bits"
+        if photometric == _PALETTE and extra:
+            return "with palette and alpha"
+        if self._one(_ORIENTATION, 1) in _ON_ITS_SIDE and not self._any_orientation:
+            return "that lies on its side (orientation 5 to 8)"
+        if (
+            (len(formats) > 1 or (len(bits) > 1 and formats != {_UNSIGNED}))
+            or (bits == (8,) and formats == {_SIGNED})
+            or (bits == (16,) and (photometric == _WHITE_IS_ZERO or order != 1))
+            or (photometric == _BLACK_IS_ZERO and extra not in ((), (2,)))
+            or (photometric == _CMYK and bits[0] == 16 and self._order == ">")
+        ):
+            return "of a kind that Pillow 8.4 does not know"
+        return None
+
+    def _piece_size(self) -> tuple[int, int]:
+        if _TILE_OFFSETS not in self._places:
+            return min(self._one(_ROWS_PER_STRIP, self.height), self.height), self.width
+        return self._one(_TILE_HEIGHT), self._one(_TILE_WIDTH)
+
+    def _pieces(self, planes: int) -> list[tuple[int, int]]:
+        height, width = self._piece_size()
+        tags = {_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES} & self._places.keys()
+        if len(tags) not in (0, 4) or bool(tags) == (_STRIP_OFFSETS in self._places) or height < 1 or width < 1:
+            raise ValueError("it has neither strips nor tiles, or both")
+        if _TILE_OFFSETS in self._places:
+            check_pixels(height, width, self._where)
+        count = -(-self.height // height) * -(-self.width // width) * planes
+        if count > _MAX_PIECES:
+            raise ValueError(f"it has more than {_MAX_PIECES} strips or tiles")
+        tiled = _TILE_OFFSETS in self._places
+        offsets = self._numbers(_TILE_OFFSETS if tiled else _STRIP_OFFSETS)
+        sizes = self._numbers(_TILE_BYTES if tiled else _STRIP_BYTES)
+        if not len(offsets) == len(sizes) == count:
+            raise ValueError(f"it has {len(offsets)} strips or tiles, but {count} are needed")
+        return list(zip(offsets, sizes, strict=True))
+
+    def _plane(self, number: int) -> bytes:
+        """Rows of a plane, each of whole bytes, as they are in an uncompressed file."""
+        layout = self._layout
+        bits = layout.bits[0] if layout.planes > 1 else sum(layout.bits)
+        count = len(layout.pieces) // layout.planes
+        pieces = layout.pieces[number * count : (number + 1) * count]
+        tall, wide = layout.piece_height, layout.piece_width
+        row_bytes = (wide * bits + 7) // 8
+        if wide == self.width:
+            rows_left = self.height
+            parts = []
+            for piece in pieces:
+                rows = min(tall, rows_left) if _TILE_OFFSETS not in self._places else tall
+                parts.append(self._decoded(piece, rows, row_bytes)[: min(rows, rows_left) * row_bytes])
+                rows_left -= rows
+            return b"".join(parts)
+        if wide * bits % 8:
+            raise ValueError("the rows of its tiles do not end with a byte")
+        across = -(-self.width // wide)
+        out = np.empty((self.height, (self.width * bits + 7) // 8), np.uint8)
+        for place, piece in enumerate(pieces):
+            top, left = place // across * tall, place % across * row_bytes
+            tile = np.frombuffer(self._decoded(piece, tall, row_bytes), np.uint8).reshape(tall, row_bytes)
+            part = out[top : top + tall, left : left + row_bytes]
+            part[:] = tile[: part.shape[0], : part.shape[1]]
+        return out.tobytes()
+
+    def _decoded(self, piece: tuple[int, int], rows: int, row_bytes: int) -> bytes:
+        """The bytes of a strip or tile."""
+        offset, size = piece
+        encoded = self._data[offset : offset + size]
+        expected = rows * row_bytes
+        if len(encoded) < size or not encoded:
+            raise ValueError("it is cut off")
+        if self._one(_FILL_ORDER, 1) == 2:
+            encoded = encoded.translate(_REVERSED)
+        if self._compression == _RAW:
+            decoded = encoded[:expected]
+        elif self._compression == _JPEG:
+            decoded = self._grey_jpeg(encoded, rows)
+        else:
+            decoded = self._decompressed(encoded, expected)
+        if len(decoded) != expected:
+            raise ValueError("a strip or tile does not hold its pixels")
+        return decoded if self._compression in (_RAW, _JPEG) else self._undone(decoded, rows)
+
+    def _decompressed(self, encoded: bytes, expected: int) -> bytes:
+        kind = _LOSSLESS[self._compression]
+        if kind == "zlib":
+            inflater = zlib.decompressobj()
+            decoded = inflater.decompress(encoded, expected + 1)
+            if not inflater.eof and len(decoded) <= expected:
+                raise ValueError("a strip or tile ends without a checksum")
+            return decoded[:expected]
+        if kind == "lzw":
+            return bytes(imagecodecs.lzw_decode(encoded, out=expected))
+        if kind == "packbits":
+            return bytes(imagecodecs.packbits_decode(encoded, out=expected))
+        return bytes(imagecodecs.lzma_decode(encoded, out=expected))
+
+    def _undone(self, data: bytes, rows: int) -> bytes:
+        """Values of which each was stored as its difference from the one before it."""
+        predictor = self._one(_PREDICTOR, _NO_PREDICTOR)
+        if predictor == _NO_PREDICTOR or self._compression == _PACKBITS:
+            return data
+        bits = set(self._layout.bits)
+        formats = set(self._numbers(_SAMPLE_FORMAT, _UNSIGNED))
+        samples = 1 if self._layout.planes > 1 else len(self._layout.bits)
+        if predictor == _DIFFERENCES and bits in ({8}, {16}, {32}):
+            kind = np.dtype(f"{self._order}u{max(bits) // 8}")
+            values = np.frombuffer(data, kind).reshape(rows, -1, samples)
+            return np.cumsum(values, axis=1, dtype=kind.newbyteorder("=")).astype(kind).tobytes()
+        if predictor == _FLOAT_DIFFERENCES and bits == {32} and formats == {_FLOAT}:
+            stored = np.frombuffer(data, f"{self._order}f4").reshape(rows, -1)
+            return np.asarray(imagecodecs.floatpred_decode(stored, axis=-1)).astype(f"{self._order}f4").tobytes()
+        raise ValueError(f"predictor {predictor} for values of {max(bits)} bits is not read")
+
+    def _grey_jpeg(self, encoded: bytes, rows: int) -> bytes:
+        """A strip that is a JPEG file, whose tables may stand in a tag of their own."""
+        if not encoded.startswith(JPEG_SIGNATURE[:2]):
+            raise ValueError("a strip is not a JPEG file")
+        if _JPEG_TABLES in self._places:
+            kind, count, offset = self._places[_JPEG_TABLES]
+            tables = self._data[offset : offset + count]
+            if (
+                kind != _UNDEFINED
+                or len(tables) < count
+                or not tables.startswith(b"\xff\xd8")
+                or not tables.endswith(b"\xff\xd9")
+            ):
+                raise ValueError("the JPEG tables are damaged")
+            encoded = tables[:-2] + encoded[2:]
+        grey: npt.NDArray[np.uint8] = decode_components(encoded, self._where)
+        if grey.shape[1:] != (self._layout.piece_width, 1) or grey.shape[0] < rows:
+            raise ValueError("a strip is of another size")
+        return grey[:rows].tobytes()

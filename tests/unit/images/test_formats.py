@@ -1,0 +1,292 @@
+"""BMP, PPM and TIFF files: the pixels of Pillow 8.4, or none at all."""
+
+from __future__ import annotations
+
+import struct
+import time
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.pictures import deep_grey, encode, pixels
+from tests.tiff_files import BYTES, LONG, RAW, SHORT, tiff
+
+from int8cal.errors import ImageError
+from int8cal.images.pictures import open_picture, picture_size
+from int8cal.types import Size
+
+RGB, PALETTE, YCBCR, CIELAB = 2, 3, 6, 8
+GROUP3, GROUP4, JPEG_OF_OLD, DEFLATE, ZSTD = 3, 4, 6, 8, 50000
+SIGNED = (339, SHORT, [2])
+COLOURS = (320, SHORT, list(range(0, 768 * 85, 85)))
+XMP_ORIENTATION = (700, BYTES, list(b'<rdf:Description tiff:Orientation="3"/>'))
+
+
+def orientation(number: int) -> tuple[int, int, list[int]]:
+    return (274, SHORT, [number])
+
+
+def ppm(kind: str, highest: int, values: np.ndarray) -> bytes:
+    return f"{kind} {values.shape[1]} {values.shape[0]} {highest}\n".encode() + values.tobytes()
+
+
+@pytest.mark.parametrize("highest", [1, 100, 254, 255])
+@pytest.mark.parametrize(("kind", "channels"), [("P5", 1), ("P6", 3)])
+def test_values_of_ppm_are_not_stretched(kind, channels, highest):
+    values = pixels(7, 9, channels)  # some of them above the highest, which 8.4 does not look at
+    picture = open_picture(ppm(kind, highest, values), "")
+    np.testing.assert_array_equal(np.asarray(picture), values)
+
+
+@pytest.mark.parametrize("highest", [256, 4095, 65535])
+def test_values_of_16_bit_ppm_are_not_stretched(highest):
+    values = np.minimum(deep_grey(), highest)
+    picture = open_picture(ppm("P5", highest, values.astype(">u2")), "")
+    assert picture.mode == "I"
+    np.testing.assert_array_equal(np.asarray(picture), values)
+
+
+def test_ppm_that_is_cut_off():
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        open_picture(ppm("P6", 100, pixels(40, 40))[:-400], "x")
+
+
+@pytest.mark.parametrize(
+    ("encoded", "said"),
+    [
+        (b"P2 2 1 255\n7 8\n", "PPM written as text"),
+        (b"P1 2 1\n0 1\n", "PPM written as text"),
+        (ppm("P6", 1023, np.zeros((2, 2, 3), ">u2")), "values up to 1023"),
+        (ppm("P5", 0, np.zeros((2, 2), np.uint8)), "maxval"),
+    ],
+)
+def test_kinds_of_ppm_that_are_refused(encoded, said):
+    for opener in (open_picture, picture_size):
+        with pytest.raises(ImageError, match=said) as caught:
+            opener(encoded, "some.ppm")
+        assert caught.value.where == "some.ppm"
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize("compression", ["raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"])
+@pytest.mark.parametrize(
+    "values", [pixels(), pixels(channels=4), pixels(channels=1), deep_grey()], ids=["RGB", "RGBA", "L", "I;16"]
+)
+def test_lossless_tiff(values, compression):
+    np.testing.assert_array_equal(np.asarray(open_picture(encode(values, "TIFF", compression=compression), "")), values)
+
+
+def test_grey_jpeg_in_tiff_is_that_of_a_jpeg_file():
+    grey = pixels(16, 16, 1)
+    inside = open_picture(encode(grey, "TIFF", compression="jpeg", quality=80), "")
+    np.testing.assert_array_equal(np.asarray(inside), np.asarray(open_picture(encode(grey, "JPEG", quality=80), "")))
+
+
+NOISE = pixels(16, 16, 3).tobytes()
+REFUSED = {
+    "fax of noise": (tiff(NOISE, (16, 16), bits=(1,), compression=GROUP4), "compression group4"),
+    "fax": (tiff(NOISE, (16, 16), bits=(1,), compression=GROUP3), "compression group3"),
+    "zstd": (tiff(NOISE, (16, 16), compression=ZSTD), "compression zstd"),
+    "JPEG of old": (tiff(NOISE, (16, 16), compression=JPEG_OF_OLD), "compression tiff_jpeg"),
+    "JPEG": (encode(pixels(16, 16), "TIFF", compression="jpeg"), "colours compressed as JPEG"),
+    "YCbCr": (tiff(NOISE, (16, 16), photometric=YCBCR, bits=(8, 8, 8)), "YCbCr or CIELAB"),
+    "CIELAB": (tiff(NOISE, (16, 16), photometric=CIELAB, bits=(8, 8, 8)), "YCbCr or CIELAB"),
+    "palette and alpha": (
+        tiff(NOISE[:512], (16, 16), COLOURS, (338, SHORT, [2]), photometric=PALETTE, bits=(8, 8)),
+        "palette and alpha",
+    ),
+    "compressed signed numbers": (
+        tiff(zlib.compress(NOISE[:512]), (16, 16), SIGNED, bits=(16,), compression=DEFLATE, order=">"),
+        "compressed signed numbers",
+    ),
+    "on its side": (tiff(NOISE, (16, 16), orientation(6), photometric=RGB, bits=(8, 8, 8)), "lies on its side"),
+}
+
+
+@pytest.mark.parametrize(("encoded", "said"), REFUSED.values(), ids=REFUSED)
+def test_kinds_of_tiff_that_are_refused(encoded, said):
+    with pytest.raises(ImageError, match=said) as caught:
+        open_picture(encoded, "some.tif")
+    assert caught.value.where == "some.tif"
+    assert "--on_bad_image" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("number", "turned"),
+    [(1, lambda values: values), (2, np.fliplr), (3, lambda values: values[::-1, ::-1]), (4, np.flipud)],
+)
+def test_tiff_is_turned_by_its_orientation(number, turned):
+    values = pixels(5, 8)
+    encoded = tiff(values.tobytes(), (5, 8), orientation(number), photometric=RGB, bits=(8, 8, 8))
+    np.testing.assert_array_equal(np.asarray(open_picture(encoded, "")), turned(values))
+    assert picture_size(encoded, "") == Size(5, 8)
+
+
+def test_tiff_is_not_turned_by_its_xmp_notes():
+    values = pixels(5, 8)
+    encoded = tiff(values.tobytes(), (5, 8), XMP_ORIENTATION, photometric=RGB, bits=(8, 8, 8))
+    np.testing.assert_array_equal(np.asarray(open_picture(encoded, "")), values)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_signed_numbers_that_are_not_compressed(order):
+    values = np.arange(-8, 8, dtype=np.int16).reshape(4, 4)
+    encoded = tiff(values.astype(f"{order}i2").tobytes(), (4, 4), SIGNED, bits=(16,), order=order)
+    np.testing.assert_array_equal(np.asarray(open_picture(encoded, "")), values)
+
+
+def test_bmp_whose_pixels_begin_in_its_palette():
+    encoded = encode(Image.fromarray(pixels()).quantize(17), "BMP")
+    sound = open_picture(encoded, "")
+    assert sound.mode == "P"
+    with pytest.raises(ImageError, match="cannot begin at byte 54, where its header or palette is"):
+        open_picture(encoded[:10] + struct.pack("<I", 54) + encoded[14:], "some.bmp")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+def test_sound_bmp(mode):
+    picture = Image.fromarray(pixels()).convert(mode)
+    np.testing.assert_array_equal(
+        np.asarray(open_picture(encode(picture, "BMP"), "").convert("RGB")), np.asarray(picture.convert("RGB"))
+    )
+
+
+def refused(encoded: bytes, said: str) -> None:
+    for opener in (open_picture, picture_size):
+        with pytest.raises(ImageError, match=said) as caught:
+            opener(encoded, "x")
+        assert caught.value.where == "x"
+        assert caught.value.hint
+
+
+GREY = pixels(4, 4, 1).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("encoded", "said"),
+    [
+        (tiff(GREY, (4, 4), (257, SHORT, [3]), (257, SHORT, [4])), "tag 257 occurs twice"),
+        (tiff(GREY, (4, 4), (700, BYTES, [3]), (700, BYTES, [4])), "tag 700 occurs twice"),
+        (tiff(GREY, (4, 4), without=(256,)), "tag 256 is missing"),
+        (tiff(GREY, (4, 4), without=(262,)), "tag 262 is missing"),
+        (tiff(GREY, (4, 4), without=(279,)), "tag 279 is missing"),
+        (tiff(GREY, (4, 4), (256, BYTES, [4])), "tag 256 is not a whole number"),
+        (tiff(GREY, (4, 4), (256, SHORT, [4, 4])), "tag 256 has 2 values"),
+        (tiff(GREY, (4, 4), (258, SHORT, [8, 8, 8])), "tag 258 has 3 values for 1 samples"),
+        (tiff(GREY, (4, 4), (273, LONG, [8, 12])), "2 strips or tiles, but 1 are needed"),
+        (tiff(GREY, (4, 4), (278, SHORT, [1])), "1 strips or tiles, but 4 are needed"),
+        (tiff(GREY, (4, 4), (322, SHORT, [16])), "neither strips nor tiles, or both"),
+        (tiff(GREY, (4, 4), (284, SHORT, [3])), "planar configuration 3"),
+        (tiff(GREY, (4, 4), without=(273, 278, 279)), "neither strips nor tiles"),
+        (tiff(GREY, (4, 4), (277, SHORT, [2])), "is not read"),
+        (
+            tiff(GREY, (4, 4), (338, SHORT, [0]), (277, SHORT, [2]), bits=(8, 8)),
+            "of a kind that Pillow 8.4 does not know",
+        ),
+        (tiff(GREY * 2, (4, 4), photometric=0, bits=(16,)), "of a kind that Pillow 8.4 does not know"),
+        (tiff(GREY, (4, 4), SIGNED), "of a kind that Pillow 8.4 does not know"),
+        (tiff(GREY, (4, 4), (*COLOURS[:2], [1] * 9), photometric=PALETTE), "has not the colours"),
+        (tiff(GREY, (1 << 14, 1 << 14)), "too large: 16384×16384"),
+        (b"II*\0\xff\xff\0\0", "cannot be decoded"),
+    ],
+)
+def test_tiff_with_tags_that_mean_more_than_one_thing(encoded, said):
+    refused(encoded, said)
+
+
+@pytest.mark.parametrize("compression", [RAW, 5, DEFLATE, 32773])
+def test_tiff_strip_that_does_not_hold_its_rows(compression, capfd):
+    body = {RAW: GREY[:12], 5: b"\x80\x00\x20\x10", DEFLATE: zlib.compress(GREY[:12]), 32773: b"\x03abcd"}[compression]
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        open_picture(tiff(body, (4, 4), (279, LONG, [len(body)]), compression=compression), "x")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_damaged_tiff_writes_nothing_to_stderr(capfd):
+    strips = [zlib.compress(bytes(range(13)))[:-6]] * 200
+    offsets = [8 + sum(map(len, strips[:number])) for number in range(200)]
+    more = ((273, LONG, offsets), (279, LONG, [len(strip) for strip in strips]), (278, SHORT, [1]))
+    encoded = tiff(b"".join(strips), (200, 13), *more, compression=DEFLATE)
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        open_picture(encoded, "x")
+    assert capfd.readouterr() == ("", "")
+
+
+def bmp(
+    pixels_: bytes, *, bits: int, colours: int = 0, palette: bytes = b"", compression: int = 0, size: int = 4
+) -> bytes:
+    """A BMP file of square pixels."""
+    info = struct.pack("<IiiHHIIiiII", 40, size, size, 1, bits, compression, len(pixels_), 0, 0, colours, 0)
+    offset = 14 + len(info) + len(palette)
+    return struct.pack("<2sIHHI", b"BM", offset + len(pixels_), 0, 0, offset) + info + palette + pixels_
+
+
+TWO = bytes(4) + b"\xff\xff\xff\0"
+
+
+@pytest.mark.parametrize(
+    ("encoded", "said"),
+    [
+        (bmp(bytes(16), bits=8, colours=1, palette=bytes(4)), "of 8 bits with 1 colours"),
+        (bmp(bytes(16), bits=1, colours=3, palette=TWO), "of 1 bits with 3 colours"),
+        (bmp(bytes(16), bits=8, colours=300, palette=bytes(1200)), "of 8 bits with 300 colours"),
+        (bmp(b"\4\0" * 4, bits=8, palette=bytes(1024), compression=1), "compression 1"),
+        (bmp(bytes(16), bits=32, compression=6), "BMP compression"),
+        (bmp(bytes(64), bits=32, compression=3, palette=struct.pack("<3I", 0xFF000000, 0xFF00, 0xFF)), "masks"),
+        (bmp(bytes(16), bits=8, palette=bytes(1024), size=1 << 14), "too large: 16384×16384"),
+        (b"BM" + bytes(12) + struct.pack("<I", 52) + bytes(60), "header of 52 bytes"),
+    ],
+)
+def test_kinds_of_bmp_that_are_refused(encoded, said):
+    refused(encoded, said)
+
+
+GIF = encode(Image.fromarray(pixels()).quantize(17), "GIF")
+
+
+@pytest.mark.parametrize(
+    ("encoded", "said"),
+    [
+        (GIF.replace(b"\x2c\0\0\0\0", b"\x01\x2c\0\0\0\0"), "unknown block 0x01"),
+        (GIF.replace(b"\x2c\0\0\0\0", b"\x21\xf9\x03\0\0\0\0\x2c\0\0\0\0"), "graphic control block is damaged"),
+        (GIF.replace(b"\x2c\0\0\0\0", b"\x2c\1\0\0\0"), "its frame is larger than the image"),
+        (GIF[:6] + bytes(2) + GIF[8:], "no pixels"),
+        (GIF[:-20], "Invalid GIF data"),
+    ],
+)
+def test_kinds_of_gif_that_are_refused(encoded, said):
+    refused(encoded, said)
+
+
+def test_what_a_gif_says_beside_its_pixels_is_passed_over():
+    noted = GIF.replace(b"\x2c\0\0\0\0", b"\x21\xfe" + b"\xff" + b"x" * 255 + b"\0" + b"\x2c\0\0\0\0")
+    np.testing.assert_array_equal(np.asarray(open_picture(noted, "")), np.asarray(open_picture(GIF, "")))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"P5 4 4 255", b"P5 4 #a\r4 255\n", b"P5 4#a\n 4 255\n", b"P5 +4 4 255\n", b"P5 4_0 4 255\n", b"P7 4 4 255\n"],
+)
+def test_ppm_headers_that_are_refused(header):
+    refused(header + GREY, "header of a PPM file is damaged|is not a JPEG")
+
+
+COSTLY = {
+    "run-length BMP": bmp(b"\4\0" * 20_000, bits=8, palette=bytes(1024), compression=1, size=8192),
+    "GIF of many blocks": GIF[:13] + GIF[13 : GIF.index(b"\x2c\0\0\0\0")] + b"\x21\xfe" + b"\1a" * 8_000_000 + b"\0;",
+    "GIF of many extensions": GIF[: GIF.index(b"\x2c\0\0\0\0")] + b"\x21\xfe\1a\0" * 4_300_000 + b";",
+    "PPM of spaces": b"P5" + b" " * 8_000_000,
+    "PPM of comments": b"P5 " + b"#\n" * 4_000_000,
+    "TIFF of many tags": b"II*\0\x08\0\0\0\xff\xff"
+    + b"".join(struct.pack("<HHII", tag, LONG, 1 << 29, 8) for tag in range(65535)),
+    "TIFF of many strips": tiff(bytes(64), (65535, 1000), (278, SHORT, [1]), (273, LONG, [8]), (279, LONG, [8])),
+}
+
+
+@pytest.mark.parametrize("encoded", COSTLY.values(), ids=COSTLY)
+def test_no_file_costs_more_than_two_seconds(encoded):
+    begin = time.process_time()
+    with pytest.raises(ImageError):
+        open_picture(encoded, "x")
+    assert time.process_time() - begin < 2

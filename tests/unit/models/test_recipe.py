@@ -1,0 +1,96 @@
+"""INT8 models that say how they were made, and DeepStream's configuration beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from tests.unit.models.conftest import Images
+
+from int8cal.errors import UsageError, UseError
+from int8cal.models.quantize import quantize
+from int8cal.models.recipe import reproduce
+
+MakeModel = Callable[..., Path]
+
+
+def recipe_of(path: Path) -> dict[str, Any]:
+    return next(json.loads(entry.value) for entry in onnx.load(path).metadata_props if entry.key == "int8cal")
+
+
+class TestReproduce:
+    def test_the_same_model_comes_out_again_from_its_own_record(self, make_model: MakeModel, tmp_path: Path) -> None:
+        source, out = make_model(), tmp_path / "o"
+        report = quantize(source, Images(), out, exclude=["head"], fold_weights=True)
+
+        record = recipe_of(out)
+        assert (record["method"], record["chosen_by"], record["images"]) == (report.method, "auto", 16)
+        assert record["exclude"] == ["head"]
+        assert not any(str(tmp_path) in str(value) for value in record.values())
+        done = reproduce(source, Images(), out)
+        assert (done.is_same, done.differences) == (True, ())
+
+    def test_what_differs_is_named(self, make_model: MakeModel, tmp_path: Path) -> None:
+        source, out = make_model(), tmp_path / "o"
+        quantize(source, Images(), out, method="minmax")
+
+        done = reproduce(source, Images(seed=3), out)
+        assert not done.is_same
+        assert [line.split(":")[0] for line in done.differences[:2]] == ["images_sha256", "image_scale"]
+
+    def test_a_model_without_record(self, make_model: MakeModel) -> None:
+        with pytest.raises(UseError, match="does not say how it was made"):
+            reproduce(make_model(), Images(), make_model())
+
+
+@dataclass
+class Preprocessed(Images):
+    """Images whose manifest says how they were made."""
+
+    manifest: dict[str, Any] = field(
+        default_factory=lambda: {
+            "image_shape": [3, 16, 24],
+            "arithmetic": {
+                "name": "detectnet_v2.mode0",
+                "options": {"channel_order": "RGB", "value_range": [0.0, 1.0]},
+            },
+        }
+    )
+
+
+class TestDeepStream:
+    def test_the_configuration_names_the_float_model_and_an_existing_cache(
+        self, make_model: MakeModel, tmp_path: Path
+    ) -> None:
+        source, config = make_model(), tmp_path / "pgie.txt"
+        quantize(
+            source,
+            Preprocessed(),
+            tmp_path / "o",
+            trt_cache=tmp_path / "cal.bin",
+            trt_version="10.16.0",
+            deepstream=config,
+            method="mse",
+        )
+        lines = [line for line in config.read_text().splitlines() if "=" in line and not line.startswith("#")]
+        keys = dict(line.split("=", 1) for line in lines)
+        assert keys["network-mode"] == "1"
+        assert (tmp_path / keys["int8-calib-file"]).is_file()
+        assert (tmp_path / keys["onnx-file"]).samefile(source)
+        assert keys["infer-dims"] == "3;16;24"
+        assert float(keys["net-scale-factor"]) == pytest.approx(1 / 255)
+        assert "# parse-bbox-func-name=" in config.read_text()
+
+    def test_int8_mode_never_comes_without_a_cache(self, make_model: MakeModel, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="runs FP16 without one"):
+            quantize(make_model(), Preprocessed(), tmp_path / "o", deepstream=tmp_path / "c")
+        options = {"trt_cache": tmp_path / "cal.bin", "trt_version": "10.16.0", "deepstream": tmp_path / "c"}
+        with pytest.raises(UseError, match="has no manifest"):
+            quantize(make_model(), Images(), tmp_path / "o", **options)
+        assert not (tmp_path / "c").exists()
+        assert not (tmp_path / "o").exists()
