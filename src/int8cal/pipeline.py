@@ -142,14 +142,14 @@ def make(
     doer.check(plan)
     job = Job(plan, encoder, workers=workers, max_skipped=max_skipped, resume=resume, progress=progress)
     clock = Clock()
-    log.info("%s", plan.summary())
-    log.info("plan %s: %d samples to choose from, seed %d", plan.sha256, len(plan.dataset.samples), plan.seed)
-    log.info("engine %s, compression %s, to %s", doer.name, compression, out)
     with (
         doer.scratch_folder(scratch_dir) as folder,
         TensorFileOutput(out, shards=shards, overwrite=overwrite, scratch_dir=folder) as output,
         manifests.run_facts_output(out, overwrite=overwrite) as run_facts,
     ):
+        log.info("%s", plan.summary())
+        log.info("plan %s: %d samples to choose from, seed %d", plan.sha256, len(plan.dataset.samples), plan.seed)
+        log.info("engine %s, compression %s, to %s", doer.name, compression, out)
         try:
             made = doer.make(job, output)
         except MissingDataError as error:

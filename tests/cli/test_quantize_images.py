@@ -33,6 +33,11 @@ def make_model(path, *, first: list[tuple[str, list[float]]] = (), metadata: dic
     onnx.save(model, path)
 
 
+def graph(path) -> bytes:
+    """All of a model but the record of how it was made."""
+    return onnx.load(path).graph.SerializeToString(deterministic=True)
+
+
 @pytest.fixture
 def photos(tmp_path):
     """Twelve pictures, and a model."""
@@ -51,7 +56,7 @@ def test_a_folder_gives_the_model_that_its_tensorfile_gives(photos, run_cli):
     assert "int8cal compare m.onnx b.onnx" in straight.stdout
     by_file = run_cli("quantize", "m.onnx", "c.tensor", "-o", "d.onnx")
     assert by_file.code == 0, by_file.stderr
-    assert len({(photos / name).read_bytes() for name in ("a.onnx", "b.onnx", "d.onnx")}) == 1
+    assert graph(photos / "a.onnx") == graph(photos / "b.onnx") == graph(photos / "d.onnx")
     with TensorFile(photos / "c.tensor") as file:
         assert file.shape == (1, 3, 16, 24)
     assert run_cli("verify", "c.tensor", "--images", "photos").code == 0
@@ -66,7 +71,7 @@ def test_arrays(photos, run_cli):
     for name in ("c.npy", "c.npz"):
         done = run_cli("quantize", "m.onnx", name, "-o", f"{name}.onnx")
         assert done.code == 0, done.stderr
-        assert (photos / f"{name}.onnx").read_bytes() == (photos / "a.onnx").read_bytes()
+        assert graph(photos / f"{name}.onnx") == graph(photos / "a.onnx")
 
 
 @pytest.mark.parametrize(

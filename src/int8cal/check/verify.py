@@ -209,7 +209,7 @@ def _framed(file: TensorFile) -> list[Finding]:
         return []
     return [
         Finding(
-            "warning" if found.doubtful else "note",
+            "warning" if found.doubtful(options) else "note",
             "framing",
             str(found),
             "If the network was trained so, that is right. If not: set enable_auto_resize, or resize the images.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -148,6 +149,8 @@ class _LogFile(logging.FileHandler):
             super().handleError(record)
             return
         logging.getLogger("int8cal").removeHandler(self)
+        with contextlib.suppress(OSError):
+            self.close()
         note(f"warning: {self.baseFilename}: the log file cannot be written any more: {error.strerror}")
 
 

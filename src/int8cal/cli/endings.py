@@ -71,7 +71,6 @@ def exported(path: str, form: str) -> None:
     file = quoted(path)
     uses = {
         "npz": f"python -m modelopt.onnx.quantization --onnx_path MODEL.onnx --calibration_data_path {file}",
-        "raw": f"qairt-converter --input_network MODEL.onnx, then qairt-quantizer --input_list {file}/input_list.txt",
         "polygraphy": f"polygraphy convert MODEL.onnx --int8 --data-loader-script {file} -o MODEL.engine",
         "tensorfile": f"int8cal verify {file}",
     }

@@ -36,10 +36,9 @@ class Framing(NamedTuple):
         """The input is the picture, all of it and nothing else."""
         return max(self) < _NOTHING
 
-    @property
-    def doubtful(self) -> bool:
-        """There is so much of either that it should be looked at."""
-        return self.cut > MUCH_CUT or self.padding > MUCH_PADDING
+    def doubtful(self, options: Mapping[str, Any]) -> bool:
+        """There is so much of either that it should be looked at; what the user stated by hand is meant so."""
+        return "preprocessing" not in options and (self.cut > MUCH_CUT or self.padding > MUCH_PADDING)
 
     def __str__(self) -> str:
         told = []
