@@ -6,11 +6,14 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from int8cal.errors import DataError, MissingDataError, SpecError, UsageError
+from int8cal.io.paths import given_path
 from int8cal.io.safe_text import printable, short_repr
 from int8cal.io.summary import Summarised, times
 from int8cal.network_kit.framing import Framing, framing
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from int8cal.types import SampleOrder, SplitName
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Plan(Summarised):
     """A run that is decided and not yet done. Nothing was decoded or written to make it.
 
@@ -265,7 +268,7 @@ def require_whole(**values: object) -> None:
         UsageError: the first that is something else.
     """
     for name, value in values.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
             raise UsageError(f"{name} cannot be {short_repr(value)}", hint="Give a whole number.")
 
 
@@ -273,6 +276,11 @@ def _require_possible(choice: Choice) -> None:
     """Refuse numbers that no plan can have; None stands for what the origin says."""
     max_batches, batch_size, seed = choice.max_batches, choice.batch_size, choice.seed
     require_whole(max_batches=max_batches, batch_size=batch_size)
+    for path, what in ((choice.data_root, "data_root"), (choice.cal_image_dir, "cal_image_dir")):
+        if path is not None:
+            given_path(path, what)
+    if not isinstance(choice.options, Mapping):
+        raise UsageError(f"options cannot be {short_repr(choice.options)}", hint="Give a mapping of names to values.")
     if max_batches is not None and (max_batches == 0 or max_batches < -1):
         raise UsageError(
             f"{max_batches} batches cannot be made", hint="Give -m a positive number, or -1 for all full batches."

@@ -59,6 +59,10 @@ Target: TypeAlias = Literal["tensorrt", "onnxruntime"]
 """The engine that an INT8 model is for; OpenVINO takes ONNX Runtime's form."""
 TARGETS: tuple[Target, ...] = get_args(Target)
 
+Precision: TypeAlias = Literal["fp32", "fp16"]
+"""Of the float part of an INT8 model."""
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
 Message: TypeAlias = Any
 """A protobuf message of a class built at run time from our descriptors; no static type exists for it."""
 

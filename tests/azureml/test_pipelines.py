@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,64 @@ def test_pipelines_run(path, batches, tmp_path, int8cal_on_path):
     with TensorFile(tensorfile) as file:
         assert (len(file), file.manifest["split"]) == (batches, "training")
     assert Path(made["export"]["exported"], "calibration.npz").is_file()
+
+
+def own_data(path, site, subsets):
+    """Values of a pipeline's inputs: data, records and specs of a site, where each subset is a folder of its own."""
+    inputs = dict(yaml.safe_load(path.read_text(encoding="utf-8"))["inputs"])
+    for name in subsets:
+        site.pictures(f"training/{name}")
+        site.records(f"tfrecords/{name}")
+    inputs["training_data"] = site.root / "mnt" / "training" if subsets else site.dataset.root / "training"
+    inputs["training_tf_records"] = site.root / "mnt" / "tfrecords" if subsets else site.dataset.root / "tfrecords"
+    inputs["specs"] = site.specs
+    site.write_spec(
+        inputs["specs_file"],
+        data=inputs["reference_training_data"],
+        records=f"{inputs['reference_training_tf_records']}/*",
+    )
+    inputs["max_batches"] = 2
+    return inputs
+
+
+def test_own_data(site, tmp_path, int8cal_on_path):
+    path = PIPELINES[1]
+    made = run_pipeline(path, tmp_path, own_data(path, site, ()))
+    with TensorFile(
+        Path(made["calibrate"]["output_dir"]) / "streets" / "experiment_dir_final" / "calibration.tensor"
+    ) as file:
+        assert len(file) == 2
+
+
+def test_subsets_side_by_side_in_one_output(site, tmp_path, int8cal_on_path):
+    """All steps at once: they share the output path, as in the YAML, and have mounts of their own."""
+    path = PIPELINES[2]
+    jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
+    assert len(jobs) == 4
+    assert len({job["outputs"]["output_dir"]["path"] for job in jobs.values()}) == 1
+    inputs = own_data(path, site, jobs)
+    component = load(path.parent / next(iter(jobs.values()))["component"])
+    out = tmp_path / "shared"
+
+    def run(name):
+        texts = {
+            key: PARENT.sub(lambda match: str(inputs[match[2]]), str(text))
+            for key, text in jobs[name]["inputs"].items()
+        }
+        log = tmp_path / f"{name}.txt"
+        with log.open("wb") as file:
+            done = runner.run_component(
+                component, texts, {"output_dir": str(out)}, work_dir=tmp_path / "work" / name, log=file
+            )
+        return done.code, log.read_text(errors="replace")
+
+    with ThreadPoolExecutor(4) as threads:
+        for name, (code, log) in zip(jobs, threads.map(run, jobs), strict=True):
+            assert code == 0, f"{name}: {log}"
+    for name in jobs:
+        with TensorFile(out / "streets" / name / "calibration.tensor") as file:
+            assert len(file) == 2
+    assert (out / "streets" / "specs" / inputs["specs_file"]).is_file()
 
 
 def test_microsofts_validator_finds_no_fault(tmp_path):

@@ -119,7 +119,7 @@ def test_hostile_names_reach_the_terminal_harmless(run_cli: Any, tmp_path: Path)
         b"{",
         b'{"version": 8501, "algorithm": "x", "amax": {"a": "b"}}',
         b'{"version": 8501, "algorithm": "x", "amax": {"a": -0.0}}',
-        b"TRT-8501-EntropyCalibration2\na: 80000000\n",
+        b"TRT-8501-EntropyCalibration2\na: 800000000\n",
         b"[" * 100_000,
         b"{" * 100_000,
     ],
@@ -148,3 +148,25 @@ def test_convert_names_the_tensors_that_it_leaves_out(run_cli: Any, tmp_path: Pa
     ]
     facts = json.loads(run_cli("cache", "convert", "cal.json", "c.bin", "--json").stdout)["cache"]
     assert (facts["tensors"], facts["left_out"]) == (1, ["dead"])
+
+
+def test_impossible_ranges_are_listed_and_left_out_of_what_is_written(run_cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "cal.bin").write_text("TRT-8XXX-MinMaxCalibration\na: 3f800000\nb: 7f800000\nc: 0\nd: 80000000\n")
+
+    shown = run_cli("cache", "show", "cal.bin")
+    assert shown.code == 0
+    assert "2 tensors have an impossible range: b, d" in shown.stderr
+    assert [line.split(maxsplit=1)[1] for line in shown.stdout.splitlines()[-4:]] == [
+        "±127",
+        "impossible: inf",
+        "no range",
+        "impossible: -0",
+    ]
+    facts = json.loads(run_cli("cache", "show", "cal.bin", "--json").stdout)["cache"]
+    assert (facts["version"], facts["unusable"]) == (None, ["b", "d"])
+
+    assert run_cli("cache", "convert", "cal.bin", "out.bin").code == 7
+    done = run_cli("cache", "convert", "cal.bin", "out.bin", "--trt_version", "8.6.1.6-1+cuda12.0")
+    assert done.code == 0
+    assert "their range is impossible: b, d" in done.stdout
+    assert (tmp_path / "out.bin").read_text() == "TRT-8601-MinMaxCalibration\na: 3f800000\n"

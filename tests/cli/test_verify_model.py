@@ -230,8 +230,8 @@ def of_two_inputs(path):
     ("change", "said", "hint"),
     [
         (of_any_size, "its layout cannot be told", "--layout nchw or --layout nhwc"),
-        (of_bytes, "input 'image' is not float32", "Export the model in float32"),
-        (of_two_inputs, "2 inputs ('image', 'size'), a tensorfile feeds one", "constants of the model"),
+        (of_bytes, "input 'image' takes uint8, whole numbers from 0 to 255", "images without scaling"),
+        (of_two_inputs, "2 inputs ('image', 'size'), a tensorfile feeds one", "--input NAME=VALUE"),
         (of_rows, "input 'image' takes ?×92160, no batches of", "in four dimensions"),
     ],
 )
@@ -243,6 +243,15 @@ def test_a_model_that_cannot_be_fed_is_no_fault_of_the_file(pixels, tmp_path, ru
     assert said in done.stderr
     assert hint in done.stderr
     assert "do not use this file" not in done.stderr
+
+
+def test_another_input_is_given_a_constant(pixels, tmp_path, run_cli):
+    model = of_two_inputs(classifier(tmp_path / "m.onnx", pixels / 255))
+    file = write_like_tao(tmp_path / "f", pixels / 255)
+    assert run_cli("verify", file, "--model", model, "--input", "size=96").code == 0
+    for wrong in (["--input", "size=x"], ["--input", "size=1,2"], ["--input", "size=1", "--input", "size=2"]):
+        assert run_cli("verify", file, "--model", model, *wrong).code == 2
+    assert run_cli("verify", file, "--input", "size=96").code == 2
 
 
 def test_input_and_layout_can_be_said(pixels, tmp_path, run_cli):

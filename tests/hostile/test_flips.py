@@ -11,6 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 from tests.flips import bits_to_flip, image_chunk_bits, missed, passes
 
@@ -70,3 +72,36 @@ def test_a_miss_would_be_told(tmp_path: Path) -> None:
     part = next(tmp_path.glob("parts.tensor-00000*"))
     bits = next(iter(image_chunk_bits(part)))[:20]
     assert missed(part, part, bits) == list(bits)
+
+
+def test_trees_of_older_files(tmp_path: Path) -> None:
+    """The index of an older file's chunks has no checksum: what is read is what HDF5 finds by it, or an error."""
+    path = tmp_path / "fast.tensor"
+    shutil.copy(Path(__file__).parents[1] / "data" / "tensorfiles_8e82fdb" / "fast.tensor", path)
+    node = path.read_bytes().index(b"TREE\x01")
+    used = 24 + 2 * (48 + 8) + 48  # a node of two chunks: its head, two keys with addresses, the key behind them
+    bits = range(8 * node, 8 * (node + used))
+    assert missed(path, path, random.Random(0).sample(bits, len(bits) // 4)) == []
+
+
+def test_a_manifest_that_is_nested(made_nested: Path, run_cli: Any) -> None:
+    for command in (
+        ["inspect", "--json"],
+        ["inspect", "--quick"],
+        ["verify"],
+        ["export", "--to", "npz", "-o", "x.npz"],
+    ):
+        done = run_cli(command[0], made_nested, *command[1:])
+        assert done.code == 6
+        assert "nested deeper than 64 levels" in done.stdout + done.stderr
+
+
+@pytest.fixture
+def made_nested(tmp_path: Path) -> Path:
+    """A file whose manifest can be parsed, and breaks whatever goes through it level by level."""
+    path = tmp_path / "nested"
+    shutil.copy(Path(__file__).parents[1] / "data" / "tensorfiles_8e82fdb" / "fast.tensor", path)
+    with h5py.File(path, "r+") as file:
+        text = bytes(file.attrs["int8cal"])
+        file.attrs["int8cal"] = np.bytes_(text[:-1] + b',"x":' + b"[" * 900 + b"]" * 900 + b"}")
+    return path

@@ -65,6 +65,18 @@ def test_the_sound_one_runs(here: Path, network: str) -> None:
     assert run(["inspect", "out.tensor"]) == 0
 
 
+@pytest.mark.parametrize("network", ["dino", "deformable_detr"])
+def test_a_file_tells_of_which_network_it_is(here: Path, network: str, capfd: pytest.CaptureFixture[str]) -> None:
+    (here / "spec.yaml").write_text(YAML_SPECS[network].replace(f"model_name: {network}\n", ""))
+    changed = "export.input_height=16"
+    made = [network, "calibration_tensorfile", "-e", "spec.yaml", "-o", "out.tensor", changed]
+    assert run(made) == 0
+    assert run(["verify", "out.tensor", "-e", "spec.yaml", "--override", changed]) == 0
+    assert "equal in every bit" in capfd.readouterr().out
+    assert run(["verify", "out.tensor", "-e", "spec.yaml"]) == 6
+    assert run(["verify", "out.tensor", "--override", changed]) == 2
+
+
 @pytest.mark.parametrize("network", YAML_SPECS)
 class TestEveryNetwork:
     def test_evaluations(self, refused: Any, here: Path, network: str) -> None:

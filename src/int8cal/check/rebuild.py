@@ -23,8 +23,9 @@ from int8cal.io.threads import map_on_threads
 from int8cal.origins.experiment import read_spec
 from int8cal.origins.origin import Origin
 from int8cal.pipeline import plan
+from int8cal.plans import Plan
 from int8cal.samples.encoded import sample_place
-from int8cal.tensorfile.digest import digest_of
+from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.layout import FOLDER_RECURSIVE, is_of_folder, is_seed
 from int8cal.types import Size
@@ -61,6 +62,13 @@ class Claim:
     any_order: bool = False
     data_root: str | None = None
     cal_image_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.origin, Origin):
+            raise UsageError(
+                f"a claim cannot be about a {type(self.origin).__name__}",
+                hint="Give what int8cal.read_spec returns, or spec=… in place of a claim.",
+            )
 
     def plan(self, file: TensorFile, *, batch_size: int, batches: int) -> Plan:
         """A run with the file's split and seed.
@@ -108,8 +116,8 @@ class Claim:
         ]
 
 
-def claim_of(spec: Origin | str | os.PathLike[str] | None, claim: Claim | None = None) -> Claim | None:
-    """What a caller says a tensorfile is made from: a spec, its path, or more than that.
+def claim_of(spec: Plan | Origin | str | os.PathLike[str] | None, claim: Claim | None = None) -> Claim | None:
+    """What a caller says a tensorfile is made from: a spec, its path, a plan, or more than that.
 
     Raises:
         UsageError: both are given, or one is of a wrong type.
@@ -123,6 +131,9 @@ def claim_of(spec: Origin | str | os.PathLike[str] | None, claim: Claim | None =
         return claim
     if claim is not None:
         raise UsageError("spec and claim say the same", hint="Give one of them.")
+    if isinstance(spec, Plan):
+        folder = spec.folder.path if spec.folder else None
+        return Claim(spec.origin, split=spec.split, seed=spec.seed, cal_image_dir=folder)
     return Claim(spec if isinstance(spec, Origin) else read_spec(spec))
 
 
@@ -276,8 +287,8 @@ class InOrder:
             if difference is None:
                 self.made_from[number] = _made_from(result)
                 continue
-            self._found.add(digest_of(image))
-            self._made.add(digest_of(made))
+            self._found.add(image_checksum(image))
+            self._made.add(image_checksum(made))
             self._different += 1
             self._first = self._first or _described(number, self.file, result.sample, difference)
 
@@ -362,7 +373,7 @@ def in_any_order(
         for result in results:
             if isinstance(result, Image):
                 made = result.tensor
-                for number in missing.pop(digest_of(made), ()):
+                for number in missing.pop(image_checksum(made), ()):
                     made_from[number] = _made_from(result)
                 fields.append((result.sample, _fields(made)))
             else:

@@ -37,6 +37,8 @@ def source_options(plan: Plan, mapped: Sequence[tuple[str, str]] = ()) -> str:
     words = ["-e", plan.origin.path]
     for old, new in mapped:
         words += ["--map", old, new]
+    for override in getattr(getattr(plan.origin, "document", None), "overrides", ()):
+        words += ["--override", override]
     if plan.folder:
         words += ["--cal_image_dir", plan.folder.path]
     return quoted(*words)

@@ -27,6 +27,7 @@ preprocessing_options = decorated(
     ),
     click.option("--pad", type=int, metavar="LEVEL", help="Level 0..255 around a letterboxed image."),
     click.option("--anchor", metavar="WHERE", help="Of a letterbox: centre or top_left.  [default: centre]"),
+    click.option("--rounding", metavar="HOW", help="Of a letterboxed size: nearest or down.  [default: nearest]"),
     click.option("--order", metavar="CHANNELS", help="rgb, bgr or gray.  [default: rgb]"),
     click.option("--scale", metavar="S", help="Factor of the levels 0..255: 1/255, 1/127.5, 1 or another number."),
     click.option(
@@ -39,7 +40,7 @@ preprocessing_options = decorated(
 """The options that state a preprocessing; the command passes them on to `preprocessing_of`."""
 
 _NUMBERS = (
-    "size", "resize", "interpolation", "pad", "anchor", "order", "scale", "mean", "std", "library", "exif",
+    "size", "resize", "interpolation", "pad", "anchor", "rounding", "order", "scale", "mean", "std", "library", "exif",
 )  # fmt: skip
 
 

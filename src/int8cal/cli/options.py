@@ -139,6 +139,13 @@ claim_options = decorated(
         "--cal_image_dir", metavar="DIR", help="With -e: the images are from this folder, not from the spec's data."
     ),
     map_option,
+    click.option(
+        "--override",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="With -e: the file was made with this override of the spec (YAML).",
+    ),
     click.option("--any_order", is_flag=True, help="With -e or --images: accept the images in any order."),
     click.option(
         "--images",
@@ -163,6 +170,7 @@ def claim_of(
     seed: int | None,
     cal_image_dir: str | None,
     mapped: tuple[tuple[str, str], ...],
+    overrides: tuple[str, ...],
     any_order: bool,
     source: str | None,
     preprocess: str | None,
@@ -183,12 +191,13 @@ def claim_of(
         numbers = read_preprocessing(preprocess) if preprocess else preprocessing_of_file(file)
         return Claim(ImagesOrigin(source, numbers), seed=seed, any_order=any_order)
     if spec is None:
-        if use_validation_set or any_order or cal_image_dir or mapped or seed is not None:
+        if use_validation_set or any_order or cal_image_dir or mapped or overrides or seed is not None:
             raise click.UsageError(
-                "--use_validation_set, --seed, --cal_image_dir, --map and --any_order are for -e SPEC"
+                "--use_validation_set, --seed, --cal_image_dir, --map, --override and --any_order are for -e SPEC"
             )
         return None
-    read = mapped_spec(read_spec(spec, for_folder=cal_image_dir is not None), mapped)
+    read = read_spec(spec, _yaml_network_of(file), overrides=overrides, for_folder=cal_image_dir is not None)
+    read = mapped_spec(read, mapped)
     for warning in read.warnings:
         console.note(f"warning: {warning}")
     return Claim(
@@ -198,6 +207,22 @@ def claim_of(
         cal_image_dir=cal_image_dir,
         any_order=any_order,
     )
+
+
+def _yaml_network_of(file: str) -> str | None:
+    """The network whose name a tensorfile has inside, where specs of networks cannot be told apart by their keys."""
+    from int8cal.errors import Int8calError
+    from int8cal.networks import load_schemas
+    from int8cal.spec.yaml import known_networks
+    from int8cal.tensorfile import TensorFile
+
+    load_schemas()
+    try:
+        with TensorFile(file) as opened:
+            network = (opened.manifest or {}).get("network")
+    except Int8calError:  # of which the command itself will tell
+        return None
+    return network if network in known_networks() else None
 
 
 class _PossiblyEmpty(click.types.StringParamType):

@@ -16,11 +16,11 @@ from int8cal.cli.options import json_option, model_input_options, overwrite_opti
 from int8cal.cli.process import return_freed_memory
 from int8cal.cli.scales import check_alone, quantize_from_scales
 from int8cal.cli.sources import Images
-from int8cal.types import METHODS, TARGETS
+from int8cal.types import METHODS, PRECISIONS, TARGETS
 
 if TYPE_CHECKING:
     from int8cal.models.quantize import QuantizeReport
-    from int8cal.types import Layout, MethodChoice, Target
+    from int8cal.types import Layout, MethodChoice, Precision, Target
 
 
 @click.command()
@@ -50,6 +50,12 @@ if TYPE_CHECKING:
 @click.option("--trt_version", metavar="X.Y.Z", help="TensorRT release that will read the cache, e.g. 10.3.0.")
 @click.option("--deepstream", metavar="CONFIG.txt", help="Also write nvinfer's configuration: float model and cache.")
 @click.option("--exclude", multiple=True, metavar="NODE", help="Node (or pattern such as 'head/*') that stays float.")
+@click.option(
+    "--min_agreement",
+    type=float,
+    metavar="DB",
+    help="Leave as few layers in float as bring the worst output to this SQNR; tries many models.",
+)
 @click.option("--eval", "evaluation", metavar="FILE2", help="Tensorfile of held-out images to measure agreement on.")
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
@@ -61,6 +67,13 @@ if TYPE_CHECKING:
     default="tensorrt",
     show_default=True,
     help="Engine that runs OUT.onnx; onnxruntime is for OpenVINO, too.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="fp32",
+    show_default=True,
+    help="Of the float part; inputs and outputs stay float32.",
 )
 @click.option("--full_range_weights", is_flag=True, help="8-bit weights for onnxruntime; else 7 (x86 without VNNI).")
 @click.option("--force", is_flag=True, help="Go on although the float model does not come alive on the images.")
@@ -80,11 +93,13 @@ def quantize(
     deepstream: str | None,
     reproduce: str | None,
     exclude: tuple[str, ...],
+    min_agreement: float | None,
     evaluation: str | None,
     no_agreement: bool,
     fold_weights: bool,
     keep: str | None,
     target: Target,
+    precision: Precision,
     full_range_weights: bool,
     force: bool,
     input_name: str | None,
@@ -136,7 +151,7 @@ def quantize(
             "--percentile": percentile,
             "--trt_cache": trt_cache,
         }
-        check_alone(given | {"--target": target != "tensorrt"})
+        check_alone(given | {"--target": target != "tensorrt", "--precision": precision != "fp32"})
         quantize_from_scales(
             model,
             scales,
@@ -170,8 +185,11 @@ def quantize(
             method=method,
             percentile=DEFAULT_PERCENTILE if percentile is None else percentile,
             exclude=exclude,
+            min_agreement=min_agreement,
+            say=console.note,
             fold_weights=fold_weights,
             target=target,
+            precision=precision,
             full_range_weights=full_range_weights,
             trt_cache=trt_cache,
             trt_version=trt_version,
@@ -225,6 +243,7 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
         "method": report.method,
         "percentile": report.percentile if report.method == "percentile" else None,
         "choice": _choice(report),
+        "search": _search(report),
         "verdict": asdict(report.verdict) if report.verdict else None,
         "findings": [finding.to_json() for finding in report.findings],
         "input": {"name": report.input.name, "layout": report.input.layout},
@@ -241,6 +260,7 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
             {"node": node.name, "operator": node.operator, "computed_for_calibration": node.computed}
             for node in report.foreign
         ],
+        "kept_float32": list(report.kept_float32),
         "behind": list(report.behind),
         "opset": {"float": report.opset[0], "int8": report.opset[1]},
         "from_float16": report.from_float16,
@@ -262,6 +282,20 @@ def _choice(report: QuantizeReport) -> dict[str, Any] | None:
     return {"scores_db": choice.scores, "images": choice.images, "held_out": choice.held_out}
 
 
+def _search(report: QuantizeReport) -> dict[str, Any] | None:
+    found = report.search
+    if found is None:
+        return None
+    return {
+        "wanted_db": found.wanted,
+        "reached_db": found.reached,
+        "in_float": list(found.layers),
+        "models_tried": found.runs,
+        "layers_precision": found.layers_precision,
+        "layer_device_precision": found.layer_device_precision,
+    }
+
+
 def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_version: str | None) -> list[str]:
     how = f"percentile {report.percentile:g}" if report.method == "percentile" else report.method
     opset = "" if report.opset[0] == report.opset[1] else f", opset {report.opset[0]} → {report.opset[1]}"
@@ -281,6 +315,16 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
         lines.append(
             f"{report.method} chosen by the worst output on {report.choice.images} images {which}, dB: {scores}"
         )
+    if report.kept_float32:
+        lines.append(
+            f"{len(report.kept_float32)} nodes stay float32: their values do not fit into float16 (see --json)"
+        )
+    if report.search:
+        search = report.search
+        how = f"for {search.wanted:g} dB, reached {search.reached:.1f} dB, {search.runs} models tried"
+        lines.append(f"{len(search.layers)} layers in float {how}")
+        if search.layers:
+            lines += [f"  {search.exclude_arguments}", f"  layer-device-precision={search.layer_device_precision}"]
     if trt_cache:
         lines.append(f"{trt_cache}: calibration cache, to use with the float model and TensorRT {trt_version} only")
         if report.unlisted:

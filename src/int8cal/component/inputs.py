@@ -65,7 +65,7 @@ class FolderMapping:
     """A reference in the spec, and the inputs that say where its data lie in this run.
 
     Attributes:
-        role: what the spec's fields mean (see `int8cal.spec.prototext.roles`).
+        role: what the spec's fields mean (see `int8cal.spec.document`).
         title: the role in words.
         folder: input with the folder of the run.
         subfolder: input with the path below it.

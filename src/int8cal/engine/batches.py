@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from int8cal.types import BatchNCHW_f32
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class PlanBatches(Summarised):
     """Calibration batches (`int8cal.types.Batches`) of a plan: float32 (B, C, H, W), RGB or as the network takes them.
 

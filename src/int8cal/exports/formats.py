@@ -24,7 +24,7 @@ from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.layout import PARTS, SAMPLE_FIELDS_1, SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
-from int8cal.types import FORMATS, Batches, BatchNCHW_f32, Format, Layout, Progress
+from int8cal.types import FORMATS, LAYOUTS, Batches, BatchNCHW_f32, Format, Layout, Progress
 
 _WITH_BATCHES = frozenset({"polygraphy", "tensorfile"})
 _WITH_NAME = ("npz", "polygraphy")
@@ -122,6 +122,8 @@ def _check_options(
 ) -> None:
     if to not in FORMATS:
         raise UsageError(f"unknown format {to!r}", hint=f"One of: {', '.join(FORMATS)}.")
+    if layout not in LAYOUTS:
+        raise UsageError(f"there is no layout {layout!r}", hint=f"Use {' or '.join(LAYOUTS)}.")
     if name is not None:
         _check_name(to, name)
     if rebatch is not None and to not in _WITH_BATCHES:

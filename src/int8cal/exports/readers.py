@@ -30,8 +30,8 @@ Source: TypeAlias = Batches | Iterable[BatchNCHW_f32] | Callable[[], Iterable[Ba
 def ort(batches: Source, name: str) -> OrtReader:
     """For ONNX Runtime: a ``CalibrationDataReader`` that feeds the input ``name``.
 
-    ``quantize_static("model.onnx", "int8.onnx", readers.ort(file, "input_1"))``. Also serves readers that want
-    ``rewind``.
+    ``quantize_static("model.onnx", "int8.onnx", readers.ort(file, "input_1"))``. NVIDIA ModelOpt (0.44 and later) takes
+    the same: ``quantize("model.onnx", calibration_data_reader=readers.ort(file, "input_1"))``.
     """
     return OrtReader(as_batches(batches), name)
 
@@ -101,6 +101,10 @@ class OrtReader(NamedBatches):
     def get_next(self) -> dict[str, BatchNCHW_f32] | None:
         """The next batch; None after the last."""
         return next(self._position, None)
+
+    def get_first(self) -> dict[str, BatchNCHW_f32]:
+        """The first batch, whichever comes next; ModelOpt asks for it."""
+        return next(iter(self))
 
     def rewind(self) -> None:
         """Begin again with the first batch."""

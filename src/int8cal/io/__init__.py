@@ -9,6 +9,7 @@
     progress     telling about work that may fail half way
     optional     imports of what an extra installs
     protos       protobuf messages from compiled descriptors
+    threads      work on threads, results in order
     safe_text    text from data made harmless
     summary      how results show themselves in Python
 

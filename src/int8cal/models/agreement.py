@@ -82,6 +82,11 @@ class TensorAgreement:
         return 10.0 * math.log10(self._signal / self._noise) if self._signal > 0.0 else -math.inf
 
     @property
+    def other_class(self) -> int:
+        """Number of images on which the models choose different classes; 0 when this is no classifier."""
+        return self._images - self._same_class if self.classes else 0
+
+    @property
     def groups(self) -> tuple[Group, ...]:
         """Channels whose values are of one magnitude, where a tensor holds several such (boxes and scores); else ()."""
         return self._channels.groups() if self.finite else ()

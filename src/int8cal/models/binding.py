@@ -13,7 +13,7 @@ import numpy.typing as npt
 from int8cal.errors import ImageShapeError, UsageError, UseError
 from int8cal.io.safe_text import short_repr
 from int8cal.models import extras
-from int8cal.types import Layout
+from int8cal.types import LAYOUTS, Layout
 
 if TYPE_CHECKING:
     from int8cal.models.kernels import Kernel
@@ -134,6 +134,8 @@ def unfed_binding(model: Any, name: str | None, layout: Layout | None) -> tuple[
     Raises:
         UseError: no input takes images.
     """
+    if layout is not None and layout not in LAYOUTS:
+        raise UsageError(f"there is no layout {layout!r}", hint=f"Use {' or '.join(LAYOUTS)}.")
     inputs = _real_inputs(model)
     if name is not None and name not in inputs:
         raise UseError(f"the model has no input {name!r}", hint=f"Its inputs: {_listed(inputs)}.")

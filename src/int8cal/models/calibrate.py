@@ -39,7 +39,9 @@ class Calibration:
 
     def only(self, tensors: Iterable[str]) -> Calibration:
         """The same of some of the tensors."""
-        return Calibration({name: self.histograms[name] for name in tensors}, self.images, self.not_finite)
+        return Calibration(
+            {name: self.histograms[name] for name in tensors if name in self.histograms}, self.images, self.not_finite
+        )
 
     def low(self) -> dict[str, float]:
         """Tensor name → smallest value; 0.0 where none is below."""

@@ -8,8 +8,10 @@ it thresholds (`ranges`) → insert Q/DQ (`qdq`) where it belongs (`placement`) 
 
 from __future__ import annotations
 
+import glob
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,13 +25,14 @@ from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import given_path
 from int8cal.io.summary import Summarised
+from int8cal.models import half
 from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, some_images
 from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import calibrate
-from int8cal.models.choose import Choice, choose, held_out_numbers
+from int8cal.models.choose import MOST_HELD_OUT, Choice, choose, held_out_numbers
 from int8cal.models.computable import Computable, Foreign, computable
-from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare
+from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare, raise_opset
 from int8cal.models.onnx_file import load_with_paths, serialized
 from int8cal.models.overlap import Digested, shared_images
 from int8cal.models.placement import Placement, place
@@ -37,6 +40,7 @@ from int8cal.models.probe import probe_part
 from int8cal.models.qdq import Range, insert_qdq
 from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
 from int8cal.models.recipe import recipe, write_recipe
+from int8cal.models.search import Search, fewest_in_float
 from int8cal.models.session import Runner, numeric_outputs
 from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring
@@ -44,8 +48,9 @@ from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
 from int8cal.tensorrt.deepstream import configuration
-from int8cal.types import Batches, Layout, Method, MethodChoice, Progress, Target
+from int8cal.types import Batches, Layout, Method, MethodChoice, Precision, Progress, Target
 
+QUICK_IMAGES = 4  # on which each layer is tried alone
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
 
 
@@ -56,12 +61,14 @@ class QuantizeReport(Summarised):
     Attributes:
         method, percentile: how thresholds were chosen.
         choice: how the method was chosen; None when the caller chose it.
+        search: which layers were left in float to reach an agreement, and how; None when none was asked for.
         verdict: on the model; None when no agreement was measured.
         findings: what the float model makes of the images, see `int8cal.models.alive`.
         input: how the images got into the model.
         images: number of calibration images.
         nodes: how many nodes were quantised.
         placement: where Q/DQ stands, and what each rule of the policy did.
+        kept_float32: with ``precision="fp16"``: nodes that stay float32 because of the range of their values.
         foreign: nodes that are not computed here, such as TensorRT's plug-ins; they are in the INT8 model as they were.
         behind: names of the weighted nodes behind those, which stay float.
         opset: (of the float model, of the INT8 model).
@@ -81,12 +88,14 @@ class QuantizeReport(Summarised):
     method: Method
     percentile: float
     choice: Choice | None
+    search: Search | None
     verdict: Verdict | None
     findings: tuple[Finding, ...]
     input: InputBinding
     images: int
     nodes: int
     placement: Placement
+    kept_float32: tuple[str, ...]
     foreign: tuple[Foreign, ...]
     behind: tuple[str, ...]
     opset: tuple[int, int]
@@ -130,7 +139,11 @@ def quantize(
     method: MethodChoice = "auto",
     percentile: float = DEFAULT_PERCENTILE,
     exclude: Sequence[str] = (),
+    min_agreement: float | None = None,
+    score: Callable[[Any], float] | None = None,
+    say: Callable[[str], None] = lambda text: None,
     target: Target = "tensorrt",
+    precision: Precision = "fp32",
     fold_weights: bool = False,
     full_range_weights: bool = False,
     trt_cache: str | os.PathLike[str] | None = None,
@@ -157,7 +170,14 @@ def quantize(
             images that are held out for it, see `int8cal.models.choose`.
         percentile: for the method ``percentile``.
         exclude: names or shell patterns of nodes that stay float.
+        min_agreement: leave as few layers in float as give the worst output this SQNR in dB on held-out images, see
+            `int8cal.models.search`.
+        score: judges an INT8 model (``onnx.ModelProto``, the part of it that is computed here) in place of the SQNR;
+            larger is better, and ``min_agreement`` is in its unit.
+        say: told beforehand how many models will be tried.
         target: the engine that will run the model, see `int8cal.models.placement`.
+        precision: of the float part: ``fp16`` makes all float16 that can be, see `int8cal.models.half`; under TensorRT
+            11 the types of the model are those of the engine.
         full_range_weights: for ``onnxruntime``: weights of 8 bits instead of 7, which overflow on x86 processors
             without VNNI.
         fold_weights: store weights as INT8; see `int8cal.models.qdq.insert_qdq`.
@@ -221,26 +241,28 @@ def quantize(
             cache_file.spare(model_paths)
         parts = computable(original)
         binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
-        prepared = prepare(parts.model)
+        prepared = prepare(raise_opset(parts.model, half.OPSET) if precision == "fp16" else parts.model)
         findings = _looked_at(parts, binding, images, force=force)
-        placement = place(prepared, Wiring(prepared, binding, images.shape[1:]), parts.exclusions(exclude), target)
+        wiring = Wiring(prepared, binding, images.shape[1:])
+        placement = place(prepared, wiring, parts.exclusions(exclude), target)
         inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
+        measured = all_activations(prepared) if min_agreement is not None or precision == "fp16" else [*inputs, *listed]
         check_names(listed)
         _try_out(parts.model, binding, images)
         used = Digested(images)
         pair = (used, Digested(held_out_images)) if held_out_images is not None else None
 
-        def made(magnitudes: dict[str, float], lows: dict[str, float]) -> Any:
-            ranges = {name: Range(magnitude, lows[name]) for name, magnitude in magnitudes.items()}
-            return insert_qdq(
-                prepared, placement, ranges, fold_weights=fold_weights, full_range_weights=full_range_weights
-            )
+        def made(where: Placement, magnitudes: Mapping[str, float], lows: Mapping[str, float]) -> Any:
+            shared = where.with_shared_scales(magnitudes)
+            ranges = {name: Range(shared[name], lows[name]) for name in where.tensors(prepared)}
+            return insert_qdq(prepared, where, ranges, fold_weights=fold_weights, full_range_weights=full_range_weights)
 
-        held_out = held_out_numbers(used.image_count) if method == "auto" and pair is None else frozenset[int]()
+        holds_out = (method == "auto" or min_agreement is not None) and pair is None
+        held_out = held_out_numbers(used.image_count) if holds_out else frozenset[int]()
         parted = calibrate(
             prepared,
-            list(dict.fromkeys([*inputs, *listed])),
+            list(dict.fromkeys(measured)),
             used,
             binding,
             progress,
@@ -254,7 +276,7 @@ def quantize(
             with _of_the_result():
                 choice = choose(
                     tried,
-                    lambda amax: made(placement.with_shared_scales(amax), tried.low()),
+                    lambda amax: made(placement, amax, tried.low()),
                     parts.model,
                     pair[1] if pair else images,
                     binding,
@@ -264,9 +286,44 @@ def quantize(
                     progress=progress,
                 )
         chosen: Method = choice.method if choice else cast(Method, method)
-        amax = calibration.amax(chosen, percentile)
+        found = None
+        if min_agreement is not None:
+
+            def placed(in_float: Sequence[str]) -> Placement:
+                patterns = [*parts.exclusions(exclude), *map(glob.escape, in_float)]
+                return place(prepared, wiring, patterns, target)
+
+            def figure(in_float: Sequence[str], images_at_most: int = MOST_HELD_OUT) -> float:
+                if set(placement.layers) <= set(in_float):
+                    return math.inf  # the float model
+                where = placed(in_float)
+                part = parted[0].only(where.tensors(prepared))
+                model = made(where, part.amax(chosen, percentile), part.low())
+                if score is not None:
+                    return score(model)
+                worst = measure_agreement(
+                    parts.model,
+                    model,
+                    pair[1] if pair else images,
+                    bindings=(binding, binding),
+                    numbers=held_out or None,
+                    layers=False,
+                    max_images=images_at_most,
+                ).worst_db()
+                return -math.inf if math.isnan(worst) else worst
+
+            found = fewest_in_float(
+                placement.layers, min_agreement, figure, alone=partial(figure, images_at_most=QUICK_IMAGES), say=say
+            )
+            placement = placed(found.layers)
+            inputs = placement.tensors(prepared)
+        amax = calibration.only(dict.fromkeys([*inputs, *listed])).amax(chosen, percentile)
         scales = placement.with_shared_scales({name: amax[name] for name in inputs})
-        quantized = made(scales, calibration.low())
+        quantized = made(placement, scales, calibration.low())
+        single: tuple[str, ...] = ()
+        if precision == "fp16":
+            largest = {name: histogram.amax for name, histogram in calibration.histograms.items()}
+            quantized, single = half.to_half(quantized, largest)
         with _of_the_result():
             _try_out(quantized, binding, images)
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
@@ -278,8 +335,9 @@ def quantize(
             "method": chosen,
             "chosen_by": method,
             "percentile": percentile,
-            "exclude": list(exclude),
+            "exclude": [*exclude, *(map(glob.escape, found.layers) if found else ())],
             "target": target,
+            "precision": precision,
             "fold_weights": fold_weights,
             "full_range_weights": full_range_weights,
             "layout": binding.layout,
@@ -291,12 +349,14 @@ def quantize(
             method=chosen,
             percentile=percentile,
             choice=choice,
+            search=found,
             verdict=judge(seen) if seen else None,
             findings=findings,
             input=binding,
             images=calibration.images,
             nodes=len(placement.reads),
             placement=placement,
+            kept_float32=single,
             foreign=parts.foreign,
             behind=parts.behind,
             opset=(opset(original), opset(quantized)),

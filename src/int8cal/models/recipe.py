@@ -24,7 +24,17 @@ from int8cal.types import Progress
 
 KEY = "int8cal"
 _PACKAGES = ("numpy", "onnx", "onnxruntime")
-_CHOICE = ("method", "percentile", "exclude", "target", "fold_weights", "full_range_weights", "layout", "constants")
+_CHOICE = (
+    "method",
+    "percentile",
+    "exclude",
+    "target",
+    "precision",
+    "fold_weights",
+    "full_range_weights",
+    "layout",
+    "constants",
+)
 _MOST_NAMED = 5
 
 

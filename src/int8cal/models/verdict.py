@@ -8,7 +8,7 @@ The rule, by the SQNR of the worst output (or group of its channels, see `int8ca
 
 Of a classifier, the share of images with the same class in both models counts, too: ``good`` from 95 %, ``poor``
 below 80 %. Outputs that are whole numbers are judged only where there are no others, by their share of equal values:
-``good`` from 98 %, ``poor`` below 90 %.
+``good`` from 98 %, ``poor`` below 90 %. One image of another class alone decides nothing.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _of(output: TensorAgreement) -> tuple[Verdict, float]:
         level = _level(output.equal, _GOOD_EQUAL, _POOR_EQUAL)
         return Verdict(level, output.name, f"{output.equal:.1%} of its values are equal"), output.equal
     found = [(_level(output.worst_db, GOOD_DB, POOR_DB), _decibels(output))]
-    if output.top1 is not None:
+    if output.top1 is not None and output.other_class > 1:
         found.append(
             (_level(output.top1, _GOOD_TOP1, _POOR_TOP1), f"the same class on {output.top1:.1%} of the images")
         )

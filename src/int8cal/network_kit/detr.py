@@ -8,7 +8,7 @@ The option ``form`` says which resize:
 
 ``export`` (the default): stretched to export.input_height × input_width. An exported model has this one input size, and
     takes all of it for picture: this is what it is fed, by NVIDIA's evaluate and inference of engines, too.
-``evaluate``: the same with evaluate.input_height × input_width.
+``evaluate``, ``inference``: the same with input_height × input_width of that section.
 ``spec``: the shorter side becomes test_random_resize, or less where the longer one would exceed random_resize_max_size;
     with fixed_padding zeros follow, after the normalisation. The validation during training sees this; sizes vary.
 
@@ -41,9 +41,9 @@ _BILINEAR = Image.Resampling.BILINEAR
 
 _FORM = Option(
     name="form",
-    help="export: stretched to the exported model's input; evaluate: to evaluate.input_*; spec: as in training's "
-    "validation.",
-    choices=("export", "evaluate", "spec"),
+    help="export: stretched to the exported model's input; evaluate, inference: to the input_* of that section; spec: "
+    "as in training's validation.",
+    choices=("export", "evaluate", "inference", "spec"),
     default="export",
 )
 
@@ -70,7 +70,7 @@ def _stretched_size(spec: SpecDocument, section: str) -> Size:
         raise SpecError(
             f"the form {section} needs {' and '.join(names)}",
             where=spec.where(section),
-            hint=f"Add them to the spec, or take --form {'export' if section == 'evaluate' else 'spec'}.",
+            hint=f"Add them to the spec, or take --form {'spec' if section == 'export' else 'export'}.",
         )
     return kit.checked_size(spec, height, width, names[0])
 
@@ -135,6 +135,7 @@ def detr_network(name: str, title: str) -> Network:
         spec_batches=kit.spec_batches,
         dataset=_read_split,
         arithmetic=arithmetic,
+        folder_arithmetic=arithmetic,
         check=_check,
         notes=_notes,
         detect=lambda message: True,

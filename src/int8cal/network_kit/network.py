@@ -160,9 +160,9 @@ class Network:
     Attributes:
         name: the word on the command line (``detectnet_v2``).
         title: one line for ``int8cal networks``.
-        root: full name of the protobuf message of its experiment spec.
+        root: the kind of its experiment spec: full name of the protobuf message, or ``int8cal.NETWORK.Experiment``.
         detect: True when a spec of this message is of this network rather than of another with the same message.
-        check: checks beyond the tables beside the .proto; raises `SpecError` with a position.
+        check: checks beyond those of the schema; raises `SpecError` with a position.
         batch_size: images per batch that the spec asks for.
         dataset: (spec, split, data root) → the samples of the split; raises `DataError`, `SpecError`.
         arithmetic: (spec, dataset, value of each of ``options``) → `Arithmetic`; raises `SpecError`.
@@ -177,7 +177,7 @@ class Network:
         listed_splits: those that keep the order of the listing, for networks with the option `ORDER`.
         spec_batches: number of batches that the spec asks for, if it does; it gives way to ``max_batches``.
         notes: what the user should know of a spec, one sentence each.
-        folder_arithmetic: the same as ``arithmetic`` for images from a folder, as the reference's exporter takes them;
+        folder_arithmetic: the same as ``arithmetic`` for images from a folder, as a program of the reference takes it;
             None: it takes none, and they get ``arithmetic`` itself, with the evidence ``not compared``.
         uses_recorded_sizes: the arithmetic depends on the sizes in the records; for images from a folder they are read
             from the images.

@@ -50,7 +50,7 @@ _SHORT_NAMES: Mapping[str, str] = {"training": "train", "validation": "val"}
 """How networks that have more than these two splits call them."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Spec(Summarised):
     """An experiment spec that was read, checked, and found to be of a network.
 

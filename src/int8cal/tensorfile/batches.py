@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -14,15 +14,22 @@ from int8cal.errors import UsageError
 from int8cal.tensorfile.reader import TensorFile
 from int8cal.types import Batches, BatchNCHW_f32
 
-BatchesLike: TypeAlias = (
-    str | os.PathLike[str] | Batches | Iterable[BatchNCHW_f32] | Callable[[], Iterable[BatchNCHW_f32]]
-)
-"""A tensorfile or its path, what `int8cal.Plan.batches` gives, a list of arrays, a function that returns an iterator of
-arrays; an iterator where one pass is enough."""
 
-_KINDS = (
-    "Give a tensorfile, its path, plan.batches(), a list of arrays, or a function that returns an iterator of them."
+@runtime_checkable
+class MakesBatches(Protocol):
+    """What makes batches when it is asked to, such as `int8cal.Plan`."""
+
+    def batches(self) -> Batches:
+        """Batches that can be iterated again."""
+
+
+BatchesLike: TypeAlias = (
+    str | os.PathLike[str] | Batches | MakesBatches | Iterable[BatchNCHW_f32] | Callable[[], Iterable[BatchNCHW_f32]]
 )
+"""A tensorfile or its path, a plan or what `int8cal.Plan.batches` gives, a list of arrays, a function that returns an
+iterator of arrays; an iterator where one pass is enough."""
+
+_KINDS = "Give a tensorfile, its path, a plan, a list of arrays, or a function that returns an iterator of them."
 _AGAIN = "Give a list, or a function that returns an iterator."
 _ARRAYS = "Give float32 arrays of the shape (images, channels, height, width)."
 
@@ -70,6 +77,8 @@ def as_batches(given: object, *, again: bool = True) -> Batches:
     """The same as `opened`, for what is not a path."""
     if isinstance(given, Batches):
         return given
+    if isinstance(given, MakesBatches):
+        return given.batches()
     if isinstance(given, np.ndarray):
         raise UsageError("batches are given as one array", hint="Give a list of batches: [array] for one.")
     if isinstance(given, Iterator):

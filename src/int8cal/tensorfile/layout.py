@@ -49,9 +49,6 @@ MAX_PARTS = 100
 MAX_BATCH_BYTES = 1 << 31
 """Largest batch that is written or read, in bytes of float32: 2 GiB. Keeps hostile files from taking memory."""
 
-MIN_LINK_BYTES = 40
-"""A file has more bytes than this for each object in its root group."""
-
 MAX_MANIFEST_BYTES = 60_000
 """Largest manifest: HDF5 keeps an attribute in the object header, which holds at most 64 KiB."""
 

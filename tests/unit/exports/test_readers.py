@@ -120,3 +120,15 @@ def test_batches_of_what_is_no_number_are_usage_errors(size: object) -> None:
 def test_rebatched_batches_do_not_share_memory() -> None:
     first, second = list(readers.rebatch(Numbers(2, 2), 1))[:2]
     assert not np.shares_memory(first, second)
+
+
+def test_modelopts_interface_is_ort_readers_with_get_first() -> None:
+    """ModelOpt 0.44 to 0.47 call ``get_first`` (which does not advance), ``get_next`` until None, and ``rewind``."""
+    reader = readers.ort(Numbers(3, 2), "x")
+    assert numbers([reader.get_first()["x"]]) == [[0, 1]]
+    assert numbers([reader.get_next()["x"]]) == [[0, 1]]  # type: ignore[index]
+    assert numbers([reader.get_first()["x"]]) == [[0, 1]]
+    assert numbers([reader.get_next()["x"], reader.get_next()["x"]]) == [[2, 3], [4, 5]]  # type: ignore[index]
+    assert reader.get_next() is None
+    reader.rewind()
+    assert numbers([reader.get_next()["x"]]) == [[0, 1]]  # type: ignore[index]

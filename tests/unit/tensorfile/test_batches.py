@@ -88,40 +88,12 @@ def test_anything_else_is_a_usage_error_that_names_the_batch(wrong: object, mess
     assert caught.value.hint
 
 
-def test_a_plan_is_answered_with_what_to_write(tiny_dataset) -> None:
-    with pytest.raises(int8cal.UsageError) as caught:
-        as_batches(int8cal.plan(tiny_dataset.spec))
-    assert "plan.batches()" in caught.value.hint
-
-
-class TestGenerators:
-    def test_it_is_refused_where_it_is_needed_again(self) -> None:
-        with pytest.raises(int8cal.UsageError, match="only once") as caught:
-            as_batches(iter(GOOD))
-        assert caught.value.hint == "Give a list, or a function that returns an iterator."
-
-    def test_it_serves_one_pass_before_which_its_first_batch_may_be_looked_at(self) -> None:
-        batches = as_batches((array for array in GOOD), again=False)
-
-        assert batches.shape == (2, 3, 2, 2)
-        for _ in range(2):
-            assert np.array_equal(next(iter(batches)), GOOD[0])
-        assert all(map(np.array_equal, batches, GOOD))
-        assert (len(batches), batches.image_count) == (3, 6)
-        with pytest.raises(int8cal.UsageError, match="only once"):
-            list(batches)
-
-    def test_its_batches_are_checked_as_they_come(self) -> None:
-        batches = iter(as_batches(iter([GOOD[0], GOOD[1][:, :1]]), again=False))
-        next(batches)
-        with pytest.raises(int8cal.UsageError, match="batch 1 has the shape"):
-            next(batches)
-
-    def test_a_function_that_returns_the_same_iterator_again_is_found_out(self) -> None:
-        iterator = iter(GOOD)
-        batches = as_batches(lambda: iterator)
-        with pytest.raises(int8cal.UsageError, match="had 6 images at first, and have 0"):
-            list(batches)
+def test_a_plan_stands_for_its_batches(tiny_dataset) -> None:
+    plan = int8cal.plan(tiny_dataset.spec, max_batches=1)
+    with opened(plan) as batches:
+        (one,) = batches
+    (other,) = plan.batches()
+    np.testing.assert_array_equal(one, other)
 
 
 def test_batches_that_were_taken_are_not_kept() -> None:

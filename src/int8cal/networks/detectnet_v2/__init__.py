@@ -38,8 +38,7 @@ from int8cal.images.decode import Corner, decode_corner, decode_image, decode_ra
 from int8cal.images.limits import MAX_PIXELS, output_problem
 from int8cal.network_kit.labels import tfrecord_objects
 from int8cal.network_kit.network import CORRECT_FIELD, Arithmetic, Network, ReferenceCommand, array_size
-from int8cal.network_kit.resizing import limited_sample_size, resized_values
-from int8cal.network_kit.tfrecord_config import tfrecord_selection
+from int8cal.network_kit.tf_loaders import limited_sample_size, resized_values, tfrecord_selection
 from int8cal.networks.detectnet_v2.path_roles import PATH_ROLES
 from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES, look_up

@@ -35,8 +35,7 @@ from int8cal.network_kit.image_mean import CHANNEL_KEYS, image_mean
 from int8cal.network_kit.labels import tfrecord_objects
 from int8cal.network_kit.network import CORRECT_FIELD, Arithmetic, Network
 from int8cal.network_kit.path_roles import BASE_MODEL, ENGINE, RESULT, TFRECORD_SOURCES, WRITTEN
-from int8cal.network_kit.resizing import limited_sample_size, resized_values
-from int8cal.network_kit.tfrecord_config import tfrecord_selection
+from int8cal.network_kit.tf_loaders import limited_sample_size, resized_values, tfrecord_selection
 from int8cal.samples.encoded import sample_place
 from int8cal.samples.samples import Dataset, Sample
 from int8cal.samples.sources import DataloaderMode, read_tfrecord_split

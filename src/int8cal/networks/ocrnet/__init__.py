@@ -117,6 +117,7 @@ NETWORK = Network(
     spec_batches=kit.spec_batches,
     dataset=_read_split,
     arithmetic=_arithmetic,
+    folder_arithmetic=_arithmetic,
     check=_check,
     detect=lambda message: True,
     path_roles={

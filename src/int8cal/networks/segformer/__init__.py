@@ -100,6 +100,7 @@ NETWORK = Network(
     spec_batches=kit.spec_batches,
     dataset=_read_split,
     arithmetic=_arithmetic,
+    folder_arithmetic=_arithmetic,
     check=_check,
     notes=_notes,
     detect=lambda message: True,

@@ -36,12 +36,14 @@ if TYPE_CHECKING:
 Resize: TypeAlias = Literal["stretch", "letterbox", "short_side", "crop"]
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 ChannelOrder: TypeAlias = Literal["rgb", "bgr", "gray"]
+Rounding: TypeAlias = Literal["nearest", "down"]
 Anchor: TypeAlias = Literal["centre", "top_left"]
 Library: TypeAlias = Literal["pillow", "opencv"]
 
 RESIZES: tuple[Resize, ...] = get_args(Resize)
 INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
 ORDERS: tuple[ChannelOrder, ...] = get_args(ChannelOrder)
+ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
 ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
 LIBRARIES: tuple[Library, ...] = get_args(Library)
 
@@ -65,6 +67,7 @@ class Preprocessing:
         short_side: of ``short_side``, in pixels; None: the shorter side of ``size``.
         pad: level 0..255 around a letterboxed image.
         anchor: where the image lies in its letterbox.
+        rounding: of the size of the image in its letterbox: to the nearest pixel, or down.
         order: of the channels of the result; ``gray`` has one.
         mean, std: on the scale of the scaled values, one per channel, or one for all, in the order of the result.
         library: what decodes and resizes.
@@ -79,6 +82,7 @@ class Preprocessing:
     short_side: int | None = None
     pad: int | None = None
     anchor: Anchor = "centre"
+    rounding: Rounding = "nearest"
     order: ChannelOrder = "rgb"
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -210,8 +214,8 @@ class Preprocessing:
         return centred(pixels, self.size)
 
     def _inner(self, height: int, width: int, ratio: float) -> Size:
-        """Size of an image in its letterbox; YOLOX truncates where the others round."""
-        whole: Callable[[float], int] = int if self.preset == "yolox" else round
+        """Size of an image in its letterbox."""
+        whole: Callable[[float], int] = int if self.rounding == "down" else round
         return Size(whole(height * ratio), whole(width * ratio))
 
     def _boxed(self, pixels: ImageHWC_u8) -> ImageHWC_u8:
@@ -309,6 +313,7 @@ PRESETS: Mapping[str, Preset] = {
             "1",
             pad=114,
             anchor="top_left",
+            rounding="down",
             order="bgr",
             library="opencv",
             exif=True,
@@ -370,11 +375,12 @@ def _converted(name: str, value: Any) -> Any:
     kinds: Mapping[str, tuple[Callable[[Any], Any], str]] = {
         "size": (_size, "height and width, 640x480 or [640, 480]"),
         "resize": (_resize, f"one of {', '.join(RESIZES)}, with :N after short_side"),
-        "scale": (lambda one: _text_of_number(one), "a number or 1/number"),
+        "scale": (_text_of_number, "a number or 1/number"),
         "interpolation": (_one_of(INTERPOLATIONS), f"one of {', '.join(INTERPOLATIONS)}"),
         "short_side": (_whole, "a whole number of pixels"),
         "pad": (_whole, "a level from 0 to 255"),
         "anchor": (_one_of(ANCHORS), f"one of {', '.join(ANCHORS)}"),
+        "rounding": (_one_of(ROUNDINGS), f"one of {', '.join(ROUNDINGS)}"),
         "order": (_one_of(ORDERS), f"one of {', '.join(ORDERS)}"),
         "mean": (_numbers, "one number, or one per channel"),
         "std": (_numbers, "one number, or one per channel"),

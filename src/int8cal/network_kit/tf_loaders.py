@@ -1,6 +1,11 @@
-"""Resizing as the TensorFlow loaders of DetectNet_v2 (mode 0) and FasterRCNN do it: bilinear, in half precision."""
+"""What the TensorFlow loaders of DetectNet_v2 and FasterRCNN share.
+
+Their ``dataset_config``; and resizing as they do it: bilinear, in half precision (mode 0 of DetectNet_v2).
+"""
 
 from __future__ import annotations
+
+import os
 
 from int8cal.errors import ImageError
 from int8cal.images.limits import MAX_PIXELS
@@ -9,8 +14,9 @@ from int8cal.preprocess.normalise import HALF_VALUES, look_up
 from int8cal.preprocess.resample import limited_size, resize_bilinear_legacy
 from int8cal.samples.encoded import sample_place
 from int8cal.samples.samples import Sample
+from int8cal.samples.sources import DataloaderMode, SourcePaths, TFRecordSelection
 from int8cal.samples.tfrecord import CONVERT_AGAIN
-from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size
+from int8cal.types import ImageCHW_f32, ImageHWC_u8, Message, Size
 
 
 def resized_values(image: ImageHWC_u8, size: Size) -> ImageCHW_f32:
@@ -54,3 +60,28 @@ def limited_sample_size(sample: Sample, shortest: int, longest: int, *, field: s
             hint=f"At most {MAX_PIXELS} are made: set a smaller {field}, or a smaller output_image_max.",
         )
     return size
+
+
+def tfrecord_selection(config: Message, mode: DataloaderMode, data_root: str) -> TFRecordSelection:
+    """What a ``dataset_config`` says about its TFRecords.
+
+    Args:
+        config: the message.
+        mode: the reference's data loader whose rules apply.
+        data_root: folder to which relative paths are joined.
+    """
+
+    def paths(index: int, source: Message) -> SourcePaths:
+        pattern, image_dir = (
+            os.path.join(data_root, path) for path in (source.tfrecords_path, source.image_directory_path)
+        )
+        return SourcePaths(index, pattern, image_dir, config.image_extension)
+
+    split_type = config.WhichOneof("dataset_split_type")
+    has_source = split_type == "validation_data_source"
+    return TFRecordSelection(
+        sources=tuple(paths(index, source) for index, source in enumerate(config.data_sources)),
+        mode=mode,
+        validation_fold=config.validation_fold if split_type == "validation_fold" else None,
+        validation_source=paths(0, config.validation_data_source) if has_source else None,
+    )

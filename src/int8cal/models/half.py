@@ -1,0 +1,159 @@
+"""The float part of an INT8 model in 16 bits: nodes that can be, between casts; inputs and outputs stay float32.
+
+A node stays float32 where its operator has no float16 form, a constant of it lies beyond what float16 holds, or its
+output came near that on the calibration images. Scales of Q/DQ become float16, which operator set 19 allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from int8cal.models import extras
+from int8cal.models.graph import float_tensors
+from int8cal.models.names import inner_graphs, node_reads, tensor_names, unique_name
+
+OPSET = 19
+LARGEST = 65504.0
+_NEAR = LARGEST / 2  # other images may go further than those of calibration
+_SMALLEST_SCALE = 2.0**-18  # below, float16 has fewer than six bits
+_SCALED = ("QuantizeLinear", "DequantizeLinear")
+
+
+def to_half(model: Any, largest: Mapping[str, float]) -> tuple[Any, tuple[str, ...]]:
+    """A model whose float part is float16 as far as it can be.
+
+    Args:
+        model: INT8 model of operator set 19 or later, see `int8cal.models.qdq.insert_qdq`.
+        largest: activation → largest magnitude on the calibration images; one that is missing stays float32.
+
+    Returns:
+        The model, and the names of nodes that stay float32 although their operator has a float16 form.
+    """
+    onnx = extras.onnx()
+    half = onnx.ModelProto()
+    half.CopyFrom(model)
+    work = _Conversion(half, largest)
+    nodes = []
+    for node in half.graph.node:
+        nodes += work.converted(node)
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del half.graph.node[:]
+    half.graph.node.extend(copies)
+    del half.graph.value_info[:]
+    used = {name for node in half.graph.node for name in node_reads(node)} | {item.name for item in half.graph.output}
+    kept = [type(item).FromString(item.SerializeToString()) for item in half.graph.initializer if item.name in used]
+    del half.graph.initializer[:]
+    half.graph.initializer.extend(kept)
+    onnx.checker.check_model(half, full_check=True)
+    return half, tuple(work.out_of_range)
+
+
+class _Conversion:
+    def __init__(self, model: Any, largest: Mapping[str, float]) -> None:
+        onnx = extras.onnx()
+        self._onnx = onnx
+        self._graph = model.graph
+        self._opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+        inferred = onnx.shape_inference.infer_shapes(model)
+        self._floats = float_tensors(inferred)
+        self._constants = {item.name: item for item in model.graph.initializer}
+        self._outputs = {value.name for value in model.graph.output}
+        self._inside = {name for node in model.graph.node for graph in inner_graphs(node) for name in _reads(graph)}
+        self._taken = tensor_names(model.graph)
+        self._largest = largest
+        self._half: dict[str, str] = {}  # float32 name → float16 twin
+        self._single: dict[str, str] = {}  # the other way round
+        self._is_half: set[str] = set()
+        self.out_of_range: list[str] = []
+
+    def converted(self, node: Any) -> list[Any]:
+        """The node, with the casts before and behind it."""
+        types = self._half_inputs(node)
+        becomes_half = types is not None and self._in_range(node, types)
+        before: list[Any] = []
+        after: list[Any] = []
+        for position, name in enumerate(node.input):
+            if name in self._floats and becomes_half and types is not None and types[position]:
+                node.input[position] = self._as_half(name, before)
+            elif name in self._is_half:
+                node.input[position] = self._cast(name, self._single, self._onnx.TensorProto.FLOAT, before)
+        if becomes_half:
+            for position, name in enumerate(node.output):
+                if name not in self._floats:
+                    continue
+                if name in self._outputs:
+                    inner = unique_name(f"{name}_fp16", self._taken)
+                    node.output[position] = inner
+                    self._half[name] = inner
+                    after.append(self._cast_node(inner, name, self._onnx.TensorProto.FLOAT))
+                else:
+                    self._is_half.add(name)
+        return [*before, node, *after]
+
+    def _half_inputs(self, node: Any) -> list[bool] | None:
+        """Which inputs are float16 in the operator's float16 form; None if it has none, or computes no floats."""
+        if list(inner_graphs(node)) or node.domain not in ("", "ai.onnx") or node.op_type == "Cast":
+            return None
+        if not any(name in self._floats for name in (*node.input, *node.output)):
+            return None
+        schema = self._onnx.defs.get_schema(node.op_type, self._opset, node.domain)
+        allowed = {item.type_param_str: set(item.allowed_type_strs) for item in schema.type_constraints}
+
+        def has_form(formal: Any) -> bool:
+            return "tensor(float16)" in allowed.get(formal.type_str, {formal.type_str})
+
+        formals = [schema.inputs[min(at, len(schema.inputs) - 1)] for at in range(len(node.input))]
+        outputs = [schema.outputs[min(at, len(schema.outputs) - 1)] for at in range(len(node.output))]
+        if any(name in self._floats and not has_form(out) for name, out in zip(node.output, outputs, strict=True)):
+            return None
+        found = [has_form(formal) for formal in formals]
+        first = node.input[0] if node.input else ""
+        if first in self._floats and not found[0]:
+            return None
+        return found
+
+    def _in_range(self, node: Any, types: list[bool]) -> bool:
+        values = [
+            np.asarray(self._onnx.numpy_helper.to_array(self._constants[name]))
+            for name, is_half in zip(node.input, types, strict=True)
+            if is_half and name in self._floats and name in self._constants
+        ]
+        fits = all(np.abs(value).max(initial=0.0) <= LARGEST for value in values)
+        if node.op_type in _SCALED:
+            fits = fits and bool(values) and float(values[-1].min(initial=1.0)) >= _SMALLEST_SCALE
+            source = node.input[0] if node.op_type == "QuantizeLinear" else None
+            if source is not None and source not in self._constants:
+                fits = fits and (source in self._is_half or self._largest.get(source, np.inf) < _NEAR)
+        else:
+            for name in node.output:
+                if name in self._floats:
+                    fits = fits and self._largest.get(name, np.inf) < _NEAR and name not in self._inside
+        if not fits:
+            self.out_of_range.append(node.name)
+        return fits
+
+    def _as_half(self, name: str, before: list[Any]) -> str:
+        if name in self._is_half:
+            return name
+        if name in self._constants and name not in self._half:
+            values = self._onnx.numpy_helper.to_array(self._constants[name]).astype(np.float16)
+            twin = unique_name(f"{name}_fp16", self._taken)
+            self._graph.initializer.append(self._onnx.numpy_helper.from_array(values, twin))
+            self._half[name] = twin
+        return self._cast(name, self._half, self._onnx.TensorProto.FLOAT16, before)
+
+    def _cast(self, name: str, known: dict[str, str], kind: int, before: list[Any]) -> str:
+        if name not in known:
+            known[name] = unique_name(f"{name}_cast", self._taken)
+            before.append(self._cast_node(name, known[name], kind))
+        return known[name]
+
+    def _cast_node(self, source: str, output: str, kind: int) -> Any:
+        return self._onnx.helper.make_node("Cast", [source], [output], name=f"{output}/cast", to=kind)
+
+
+def _reads(graph: Any) -> set[str]:
+    return {name for node in graph.node for name in node.input}

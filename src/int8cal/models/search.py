@@ -1,0 +1,107 @@
+"""The fewest layers in float with which an INT8 model reaches a figure that is asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search found.
+
+    Attributes:
+        wanted: the figure that was asked for.
+        reached: the figure of the result; below ``wanted`` if even all candidates in float do not reach it.
+        layers: the layers to leave in float, the most expensive first.
+        runs: how many models were measured.
+    """
+
+    wanted: float
+    reached: float
+    layers: tuple[str, ...]
+    runs: int
+
+    @property
+    def exclude_arguments(self) -> str:
+        """For `int8cal quantize`."""
+        return " ".join(f"--exclude {name}" for name in self.layers)
+
+    @property
+    def layers_precision(self) -> list[str]:
+        """For TAO Deploy's ``layers_precision``."""
+        return [f"{name}:fp32" for name in self.layers]
+
+    @property
+    def layer_device_precision(self) -> str:
+        """For DeepStream's ``layer-device-precision``."""
+        return ";".join(f"{name}:fp32:gpu" for name in self.layers)
+
+
+def fewest_in_float(
+    layers: Sequence[str],
+    wanted: float,
+    score: Callable[[Sequence[str]], float],
+    *,
+    alone: Callable[[Sequence[str]], float] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Search:
+    """Find them: first what each layer costs when it alone is INT8, then greedily by true measurements.
+
+    Layers are left in float from the most expensive on until the figure is reached; then each is tried in INT8 again,
+    the cheapest first.
+
+    Args:
+        layers: that may stay float.
+        wanted: the least figure, larger is better.
+        score: figure of the model in which these layers are float.
+        alone: the same, perhaps on fewer images; for the first step.
+        say: told beforehand how many runs there will be, and how long they may take.
+    """
+    runs, begun = 1, time.monotonic()
+    reached = score(())
+    if reached >= wanted:
+        return Search(wanted, reached, (), runs)
+    each = time.monotonic() - begun
+    most = len(layers) + 2 * len(layers).bit_length() + len(layers)
+    say(
+        f"{len(layers)} layers one at a time, then at most {most - len(layers)} more: about {each * most:.0f} s at most"
+    )
+    costs = {}
+    for layer in layers:
+        costs[layer] = (alone or score)([other for other in layers if other != layer])
+        runs += 1
+    order = sorted(layers, key=lambda layer: costs[layer])
+    low, high = 0, len(order)  # the least number of them that is enough lies above low, and not above high
+    best = score(order)
+    runs += 1
+    if best < wanted:
+        return Search(wanted, best, tuple(order), runs)
+    reached = best
+    step = 1
+    while low + step < high:
+        figure = score(order[: low + step])
+        runs += 1
+        if figure >= wanted:
+            high, reached = low + step, figure
+            break
+        low, step = low + step, 2 * step
+    while high - low > 1:
+        middle = (low + high) // 2
+        figure = score(order[:middle])
+        runs += 1
+        if figure >= wanted:
+            high, reached = middle, figure
+        else:
+            low = middle
+    chosen = order[:high]
+    for layer in reversed(chosen[:]):
+        if len(chosen) == 1:
+            break
+        without = [other for other in chosen if other != layer]
+        figure = score(without)
+        runs += 1
+        if figure >= wanted:
+            chosen, reached = without, figure
+    return Search(wanted, reached, tuple(chosen), runs)

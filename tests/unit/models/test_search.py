@@ -1,0 +1,99 @@
+"""The fewest layers in float: near the exhaustive answer, with true measurements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from tests.unit.models.conftest import Images
+
+from int8cal.models.quantize import quantize
+from int8cal.models.search import fewest_in_float
+
+LAYERS = [f"layer{number}" for number in range(10)]
+
+
+def additive(noise: Any, pairs: Any = ()) -> Callable[[Sequence[str]], float]:
+    """A model whose layers add noise to its output; some pairs of layers make it worse together, or cancel out."""
+
+    def score(in_float: Sequence[str]) -> float:
+        int8 = [number for number, name in enumerate(LAYERS) if name not in in_float]
+        total = sum(noise[number] for number in int8)
+        total += sum(more for first, second, more in pairs if first in int8 and second in int8)
+        return math.inf if total <= 0 else -10 * math.log10(total)
+
+    return score
+
+
+@pytest.mark.parametrize(
+    ("score", "wanted"),
+    [
+        (additive(10.0 ** -np.arange(1, 11)), 25.0),
+        (additive(np.random.default_rng(0).uniform(0.001, 0.1, 10)), 12.0),
+        (additive([0.01] * 10, pairs=[(2, 7, 0.3), (4, 5, 0.1), (0, 9, -0.01)]), 11.0),
+    ],
+)
+def test_within_one_layer_of_the_exhaustive_answer(score: Any, wanted: float) -> None:
+    found = fewest_in_float(LAYERS, wanted, score)
+
+    fewest = next(
+        count for count in range(11) if any(score(layers) >= wanted for layers in combinations(LAYERS, count))
+    )
+    assert fewest > 0
+    assert len(found.layers) <= fewest + 1
+    assert found.reached == score(found.layers) >= wanted
+    assert found.exclude_arguments.split()[::2] == ["--exclude"] * len(found.layers)
+    assert found.layer_device_precision.split(";")[0] == f"{found.layers[0]}:fp32:gpu"
+
+
+def test_nothing_is_left_in_float_where_nothing_must_be() -> None:
+    found = fewest_in_float(LAYERS, 5.0, additive([0.01] * 10))
+    assert (found.layers, found.runs) == ((), 1)
+
+
+def test_the_model_reaches_what_was_asked_for_on_held_out_images(
+    make_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    def coarse(model: onnx.ModelProto) -> None:
+        """One weight of the last convolution is so large that the others of its channel are lost in INT8."""
+        for item in model.graph.initializer:
+            if item.name == "up.w":
+                values = onnx.numpy_helper.to_array(item).copy()
+                values[0] *= 500
+                item.CopyFrom(onnx.numpy_helper.from_array(values, item.name))
+
+    source, told = make_model(change=coarse), []
+    before = quantize(source, Images(), tmp_path / "o", method="minmax", agreement=False)
+    assert before.search is None
+
+    plain = quantize(source, Images(), tmp_path / "p", method="minmax").in_sample
+    assert plain is not None
+    wanted = plain.worst_db() + 3
+    report = quantize(source, Images(), tmp_path / "q", method="minmax", min_agreement=wanted, say=told.append)
+
+    assert report.search is not None
+    assert 0 < len(report.search.layers) < len(before.placement.layers)
+    assert report.search.reached >= wanted
+    assert set(report.search.layers) == set(report.placement.did["excluded"])
+    assert "layers one at a time" in told[0]
+
+
+def test_a_score_of_ones_own(make_model: Callable[..., Path], tmp_path: Path) -> None:
+    def count_of_float_layers(model: onnx.ModelProto) -> float:
+        return sum(node.op_type == "Conv" and node.input[1] in floats(model) for node in model.graph.node)
+
+    def floats(model: onnx.ModelProto) -> set[str]:
+        return {item.name for item in model.graph.initializer}
+
+    report = quantize(
+        make_model(), Images(), tmp_path / "o", method="mse", min_agreement=1, score=count_of_float_layers
+    )
+    assert report.search is not None
+    assert len(report.search.layers) == 1
+    assert "conv" in report.search.layers[0]
