@@ -113,13 +113,13 @@ def main() -> int:
     if unknown := set(names) - set(every):
         parser.error(f"unknown reader {', '.join(sorted(unknown))}; there are {', '.join(every)}")
     figures = {name: Figures() for name in names}
-    seconds = options.minutes * 60 * options.jobs / len(names)
+    seconds = options.minutes * 60 * options.jobs / sum(every[name].share for name in names)
     waiting = list(enumerate(names))
     running: list[Child] = []
     while waiting or running:
         while waiting and len(running) < options.jobs:
             number, name = waiting.pop(0)
-            options.until = time.monotonic() + seconds
+            options.until = time.monotonic() + seconds * every[name].share
             running.append(Child(every[name], argparse.Namespace(**vars(options)), number))
         time.sleep(0.1)
         for child in running[:]:

@@ -110,6 +110,6 @@ DRIVERS = [
     Driver("tfrecord", lambda: RECORDS, read_records, (reframed,)),
     Driver("cache", lambda: CACHES, lambda data: dumps(read_cache(in_file(data))), (words(*CACHE_WORDS),)),
     Driver("component", lambda: VALUES, read_component, (words(*VALUE_WORDS),)),
-    Driver("spec", specs, read_text_spec, (words(*SPEC_WORDS),)),
+    Driver("spec", specs, read_text_spec, (words(*SPEC_WORDS),), share=4),
     Driver("yaml", lambda: YAML, read_yaml_spec, (words(*YAML_WORDS),)),
 ]
