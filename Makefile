@@ -5,6 +5,7 @@
 #   make test           lint, types, tests (what .ci/run runs)
 #   make test-extended  the tests that need minutes or other people's tools
 #   make fuzz           MINUTES=n: damaged inputs for every reader
+#   make kills          KILLS=n: runs that are killed, and what they leave behind
 #   make bench          speed and memory against a baseline measured in the same run
 #   make docs           the documentation as HTML, warnings are errors
 #   make generate       the generated pages of the documentation
@@ -25,7 +26,7 @@ PYTHON ?= $(shell tools/find_python.sh)
 
 DEMO_OUT := demo-out
 
-.PHONY: all demo test test-extended fuzz bench docs generate format wheel azureml lock clean
+.PHONY: all demo test test-extended fuzz kills bench docs generate format wheel azureml lock clean
 all: test
 
 # A changed lock makes the environment anew, so that nothing of the old one is left in it.
@@ -73,6 +74,10 @@ test-extended: $(VENV)/.extended-installed bytecode
 MINUTES := 5
 fuzz: bytecode
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --jobs 2
+
+KILLS := 50
+kills: bytecode
+	$(BIN)/python -m tests.fuzz.kills --count $(KILLS)
 
 bench: bytecode
 	$(BIN)/python benchmarks/bench.py --json benchmarks/results.json

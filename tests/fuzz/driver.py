@@ -31,6 +31,7 @@ class Driver:
         mutators: damage that suits the format; damage that suits any comes on top.
         refusals: errors that the reader may raise; everything else that it raises is a fault.
         memory_mib: how much the peak memory of the process may grow by one input.
+        share: of the time, beside the others: more for what is slow.
         references: independent readers by name, for the differential mode. Each is made once in a process (from the
             argument of ``--reference NAME=ARGUMENT``), and then told every input that was accepted, with what was made
             of it; it says what it finds different, or None.
@@ -42,6 +43,7 @@ class Driver:
     mutators: tuple[Mutator, ...] = ()
     refusals: tuple[type[BaseException], ...] = (Int8calError,)
     memory_mib: int = 64
+    share: float = 1.0
     references: Mapping[str, Callable[[str], Reference]] | None = None
 
     def kept(self) -> dict[str, bytes]:

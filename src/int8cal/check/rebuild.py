@@ -25,7 +25,7 @@ from int8cal.origins.origin import Origin
 from int8cal.pipeline import plan
 from int8cal.plans import Plan
 from int8cal.samples.encoded import sample_place
-from int8cal.tensorfile.checksums import image_checksum
+from int8cal.tensorfile.checksums import digest_of
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.layout import FOLDER_RECURSIVE, is_of_folder, is_seed
 from int8cal.types import Size
@@ -287,8 +287,8 @@ class InOrder:
             if difference is None:
                 self.made_from[number] = _made_from(result)
                 continue
-            self._found.add(image_checksum(image))
-            self._made.add(image_checksum(made))
+            self._found.add(digest_of(image))
+            self._made.add(digest_of(made))
             self._different += 1
             self._first = self._first or _described(number, self.file, result.sample, difference)
 
@@ -370,7 +370,7 @@ def in_any_order(
         for result in results:
             if isinstance(result, Image):
                 made = result.tensor
-                for number in missing.pop(image_checksum(made), ()):
+                for number in missing.pop(digest_of(made), ()):
                     made_from[number] = _made_from(result)
                 fields.append((result.sample, _fields(made)))
             else:

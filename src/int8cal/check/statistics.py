@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from int8cal.tensorfile.checksums import image_checksum
+from int8cal.tensorfile.checksums import digest_of
 from int8cal.types import ImageCHW_f32
 
 _BLOCK = 1 << 16
@@ -86,7 +86,7 @@ def measure(image: ImageCHW_f32, checksum: bytes) -> Measures:
 
 def measure_with_digest(image: ImageCHW_f32, checksum: bytes) -> Measures:
     """As `measure`, with a digest for which nobody can make two images."""
-    return measure(image, checksum)._replace(digest=image_checksum(image))
+    return measure(image, checksum)._replace(digest=digest_of(image))
 
 
 @dataclass

@@ -53,11 +53,26 @@ class Component(NamedTuple):
     vertical: int
 
 
-class _Table(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Table:
     """What begins with each 16 bits: the length of the code (0 for none) and its symbol."""
 
     length: _Lookup
     symbol: _Lookup
+
+    @functools.cached_property
+    def dc_steps(self) -> _Lookup:
+        """Bits of a code and of the number behind it; 0 where no code begins."""
+        if self.symbol.max() > 15:
+            raise ValueError("Bogus Huffman table definition")
+        return np.where(self.length, self.length + self.symbol, 0).astype(np.uint8)
+
+    @functools.cached_property
+    def ac_steps(self) -> tuple[_Lookup, _Lookup]:
+        """The same, and how many coefficients a code goes on."""
+        run, size = self.symbol >> 4, self.symbol & 15
+        skipped = np.where(size, run + 1, np.where(run == 15, 16, _END_OF_BLOCK))
+        return np.where(self.length, self.length + size, 0).astype(np.uint8), skipped.astype(np.uint8)
 
 
 class ScanHeader(NamedTuple):
@@ -224,10 +239,10 @@ class Scans:
             pattern = [0]
         if last == 0 and high:
             return lambda _, mcus: len(pattern) * len(mcus)
-        dc = [_dc_steps(found(selector >> 4)) for selector in tables] if first == 0 else []
+        dc = [found(selector >> 4).dc_steps for selector in tables] if first == 0 else []
         ac = [found(0x10 | selector & 15) for selector in tables] if last else []
         if first == 0:
-            return _sequential(pattern, dc, [_ac_steps(table) for table in ac])
+            return _sequential(pattern, dc, [table.ac_steps for table in ac])
         nonzero = self._nonzero.setdefault(numbers[0], [0] * self._mcus(numbers[:1]))
         return (_refined if high else _first_of)(ac[0], first, last, nonzero)
 
@@ -253,6 +268,7 @@ class _Bits:
         return word >> 32 - (position & 7) - length & (1 << length) - 1
 
 
+@functools.lru_cache(maxsize=16)
 def _table(counts: bytes, symbols: bytes) -> _Table:
     length, symbol = np.zeros(1 << 16, np.uint8), np.zeros(1 << 16, np.uint8)
     begin = number = 0
@@ -264,20 +280,6 @@ def _table(counts: bytes, symbols: bytes) -> _Table:
             length[begin:end], symbol[begin:end] = bits, symbols[number]
             begin, number = end, number + 1
     return _Table(length, symbol)
-
-
-def _dc_steps(table: _Table) -> _Lookup:
-    """Bits of a code and of the number behind it; 0 where no code begins."""
-    if table.symbol.max() > 15:
-        raise ValueError("Bogus Huffman table definition")
-    return np.where(table.length, table.length + table.symbol, 0).astype(np.uint8)
-
-
-def _ac_steps(table: _Table) -> tuple[_Lookup, _Lookup]:
-    """The same, and how many coefficients a code goes on."""
-    run, size = table.symbol >> 4, table.symbol & 15
-    skipped = np.where(size, run + 1, np.where(run == 15, 16, _END_OF_BLOCK))
-    return np.where(table.length, table.length + size, 0).astype(np.uint8), skipped.astype(np.uint8)
 
 
 @dataclass

@@ -141,7 +141,7 @@ def quantize(
     exclude: Sequence[str] = (),
     min_agreement: float | None = None,
     score: Callable[[Any], float] | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] | None = None,
     target: Target = "tensorrt",
     precision: Precision = "fp32",
     fold_weights: bool = False,
@@ -313,7 +313,11 @@ def quantize(
                 return -math.inf if math.isnan(worst) else worst
 
             found = fewest_in_float(
-                placement.layers, min_agreement, figure, alone=partial(figure, images_at_most=QUICK_IMAGES), say=say
+                placement.layers,
+                min_agreement,
+                figure,
+                alone=partial(figure, images_at_most=QUICK_IMAGES),
+                **({"say": say} if say else {}),
             )
             placement = placed(found.layers)
             inputs = placement.tensors(prepared)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -265,7 +266,8 @@ def detection_listings(spec: SpecDocument, split: str, root: str, *, patterns: b
         for index, folder in enumerate(folders if isinstance(folders, list) else [folders]):
             if not isinstance(folder, str):
                 raise DataError(f"{name} has no image_dir", where=spec.where(name), hint="Name a folder of images.")
-            yield detection_folder(index, os.path.join(root, folder))
+            listing = detection_folder(index, os.path.join(root, folder))
+            yield listing if index else replace(listing, notes=(*listing.notes, *_missing_classmap(value, root)))
         return
     index = 0
     for position, source in enumerate(value if isinstance(value, list) else [value]):
@@ -274,6 +276,13 @@ def detection_listings(spec: SpecDocument, split: str, root: str, *, patterns: b
         for file in matching_files(os.path.join(root, json_file)) if patterns and json_file else [json_file]:
             yield _coco_listing(index, source.get("image_dir") or "", file, root, sized=is_serialized(spec, split))
             index += 1
+
+
+def _missing_classmap(source: Mapping[str, Any], root: str) -> Iterator[str]:
+    """A note where the list of classes is not there, which calibration does not need."""
+    classmap = source.get("classmap")
+    if not isinstance(classmap, str) or not os.path.isfile(os.path.join(root, classmap)):
+        yield "dataset.infer_data_sources: NVIDIA's inference would stop without the list of classes (classmap)"
 
 
 def _coco_listing(index: int, image_dir: str, json_file: str, root: str, *, sized: bool) -> Listing:

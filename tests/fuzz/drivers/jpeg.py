@@ -158,5 +158,13 @@ def tensorflow(python: str) -> Reference:
 
 REFERENCES = {"djpeg": djpeg, "tensorflow": tensorflow}
 DRIVERS = [
-    Driver("jpeg", corpus, read, (rearrange, in_header, in_pixels, in_pixels), memory_mib=768, references=REFERENCES)
+    Driver(
+        "jpeg",
+        corpus,
+        read,
+        (rearrange, in_header, in_pixels, in_pixels),
+        memory_mib=768,
+        share=3,
+        references=REFERENCES,
+    )
 ]
