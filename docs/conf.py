@@ -18,3 +18,6 @@ suppress_warnings = ["myst.header"]  # generated pages start headings where the 
 html_theme = "furo"
 html_title = f"int8cal {version}"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_js_files = ["copy.js"]

@@ -126,7 +126,7 @@ def run_process(tmp_path: Path) -> Callable[..., Finished]:
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> DemoDataset:
     """A DetectNet_v2 data set of 12 small pictures with spec. Shared by the session: do not write into its folder."""
-    return make_dataset(tmp_path_factory.mktemp("tiny") / "data", images=12, size=(96, 320), network_size=(96, 160))
+    return make_dataset(tmp_path_factory.mktemp("tiny") / "data", images=12, size=(96, 160), network_size=(96, 160))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -91,7 +91,7 @@ def _below(path: tuple[str, ...], command: click.Command | None) -> Iterator[tup
 
 def _help(path: tuple[str, ...], command: click.Command) -> str:
     settings: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
-    context = click.Context(command, info_name=" ".join(path), terminal_width=HELP_WIDTH, **settings)
+    context = command.context_class(command, info_name=" ".join(path), terminal_width=HELP_WIDTH, **settings)
     return command.get_help(context).rstrip()
 
 

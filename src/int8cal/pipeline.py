@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from int8cal import manifest as manifests
 from int8cal.engine import Job, engine_named
 from int8cal.errors import EngineFailedError, MissingDataError, UsageError
 from int8cal.io.paths import given_path
+from int8cal.io.summary import times
 from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.origins.experiment import read_spec
 from int8cal.origins.origin import Choice, Origin
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from int8cal.types import Progress
+
+log = logging.getLogger(__name__)
 
 
 def plan(
@@ -61,7 +65,7 @@ def plan(
         SpecError: the spec asks for something impossible.
         DataError: the data set cannot give what is asked for.
     """
-    origin = origin if isinstance(origin, Origin) else read_spec(origin)
+    origin = origin if isinstance(origin, Origin) else read_spec(origin, for_folder=cal_image_dir is not None)
     choice = Choice(split, max_batches, seed, batch_size, data_root, cal_image_dir, recursive, options or {})
     return plan_of(origin, choice)
 
@@ -143,6 +147,9 @@ def make(
         TensorFileOutput(out, shards=shards, overwrite=overwrite, scratch_dir=folder) as output,
         manifests.run_facts_output(out, overwrite=overwrite) as run_facts,
     ):
+        log.info("%s", plan.summary())
+        log.info("plan %s: %d samples to choose from, seed %d", plan.sha256, len(plan.dataset.samples), plan.seed)
+        log.info("engine %s, compression %s, to %s", doer.name, compression, out)
         try:
             made = doer.make(job, output)
         except MissingDataError as error:
@@ -160,10 +167,13 @@ def make(
         if made.problem:
             manifests.publish_failure(run_facts, manifest, made.problem)
             raise EngineFailedError(made.problem, hint="Its own messages are in the log above.")
+        log.info("publishing %s", out)
         if keep:
             with suppress(OSError):  # another file system, or one without hard links
                 os.link(output.scratch, keep)
         manifests.publish(output, run_facts, manifest, then=made.then or (lambda: None))
+    made_of = f"{manifest.batches} batches of {times(manifest.shape)}"
+    log.info("complete: %s, %s, %.1f s", out, made_of, manifest.run.get("seconds", 0.0))
     return manifest
 
 

@@ -16,10 +16,12 @@ from int8cal.errors import DataError, MissingDataError, SpecError, UsageError
 from int8cal.io.paths import given_path
 from int8cal.io.safe_text import printable, short_repr
 from int8cal.io.summary import Summarised, times
+from int8cal.network_kit.framing import Framing, framing
 from int8cal.samples.encoded import sample_place
 from int8cal.samples.nearby import image_instead, near_by
 from int8cal.samples.paths import path_text
 from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE, MAX_BATCH_BYTES, MAX_SEED, is_seed
+from int8cal.types import Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,6 +117,11 @@ class Plan(Summarised):
         from int8cal.engine.batches import PlanBatches  # late: a dry run needs no arithmetic
 
         return PlanBatches(self, workers)
+
+    def framing(self) -> Framing | None:
+        """How much of the input is padding and how much of the images is cut off, by their recorded sizes."""
+        sizes = (Size(sample.height, sample.width) for sample in self.samples())
+        return framing(self.arithmetic.options, self.image_shape, sizes)
 
     def missing_images(self) -> list[str]:
         """Image files of the chosen samples that are not there, each once."""
@@ -217,6 +224,7 @@ class Plan(Summarised):
                 {"source": sample.source, "frame_id": printable(sample.frame_id), "location": sample_place(sample)}
                 for sample in self.samples()
             ],
+            "framing": found._asdict() if (found := self.framing()) else None,
             "missing": [printable(path) for path in self.missing_images()],
             "warnings": list(self.warnings),
         }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from int8cal.samples.tfrecord import Example
 
 ELSEWHERE = "/workspace/tao-experiments/project"
 RUN = ("detectnet_v2", "calibration_tensorfile", "-e", "data/spec.txt", "-o", "c.tensor")
+FOLDER = (*RUN, "--cal_image_dir", "data/training/image_2")
 PLAN = ("detectnet_v2", "plan", "-e", "data/spec.txt")
 
 
@@ -136,6 +138,26 @@ def spec_of(text: str) -> Callable[[Path], None]:
     return prepare
 
 
+def without(*sections: str) -> Callable[[Path], None]:
+    """A spec that lacks whole sections."""
+
+    def prepare(data: Path) -> None:
+        resized(data)
+        spec = data / "spec.txt"
+        text = spec.read_text()
+        for section in sections:
+            text, count = re.subn(rf"^{section} \{{.*?^\}}\n", "", text, flags=re.DOTALL | re.MULTILINE)
+            assert count == 1
+        spec.write_text(text)
+
+    return prepare
+
+
+def resized(data: Path) -> None:
+    here(data)
+    edit(data, "preprocessing {", "preprocessing {\n    enable_auto_resize: true")
+
+
 @dataclass(frozen=True)
 class Mistake:
     """What is wrong, the command, the exit code, and words that the user reads."""
@@ -196,6 +218,33 @@ TABLE = [
     Mistake("the Object Detection API", object_detection_api, RUN, 4, (
         "Object Detection API, not of TAO's dataset_convert", "int8cal records KITTI_DIR -o DIR",
     )),
+    # --- outputs, inputs and commands that are others
+    Mistake("the spec as output", here, (*RUN[:-1], "data/spec.txt"), 5, (
+        "already exists", "It is not a tensorfile, and is never replaced by one: choose another name.",
+    )),
+    Mistake("inspect of a spec", here, ("inspect", "data/spec.txt"), 6, ("is a text file, and not a tensorfile",)),
+    Mistake("verify of a picture", here, ("verify", "data/training/image_2/000000.png"), 6, (
+        "is a file of another kind, and not a tensorfile",
+    )),
+    Mistake("export of a network", here, ("detectnet_v2", "export"), 2, (
+        "int8cal export FILE --to FORMAT writes a tensorfile in other forms",
+    )),
+    Mistake("dataset_convert", here, ("detectnet_v2", "dataset-convert"), 2, ("int8cal records KITTI_DIR -o DIR",)),
+    Mistake("training", here, ("detectnet_v2", "train"), 2, ("that is done by NVIDIA's tao",)),
+    Mistake("a network that is misspelt", here, ("detectnetv2", "plan"), 2, ("did you mean 'detectnet_v2'?",)),
+    Mistake("overrides of protobuf text", here, ("plan", "-e", "data/spec.txt", "a=b"), 2, ("have no overrides",)),
+    # --- images from a folder
+    Mistake("a folder of images of another size", here, (*RUN, "--cal_image_dir", "data/training/image_2"), 4, (
+        "the network takes 48x32 pixels, and the image has 64x40", "40% of the image is cut off",
+        "Set enable_auto_resize: true", "or resize the images",
+    )),
+    Mistake("a spec without what decides pixels", without("augmentation_config"), FOLDER, 3, (
+        "augmentation_config should be set",
+    )),
+    Mistake("no batch size anywhere", without("training_config"), FOLDER, 2, ("Give --batch_size B",)),
+    Mistake("no image in the folder but capitals", rename_images(".PNG"), FOLDER, 4, (
+        "8 files .PNG (in capitals, left out)",
+    )),
     # --- networks that are not here
     *(
         Mistake(f"a spec of {network}", spec_of(text), RUN, 3, (
@@ -226,6 +275,28 @@ def test_what_the_user_is_told(mistake, data, run_cli):
     for words in mistake.words:
         assert words in told
     assert not (data.parent / "c.tensor").exists()
+
+
+def test_a_folder_asks_only_for_what_decides_pixels(data, run_cli):
+    """As NVIDIA publishes the specs of its models: no data sources, no evaluation, no cost function."""
+    without("evaluation_config", "cost_function_config", "bbox_rasterizer_config", "postprocessing_config")(data)
+    spec = data / "spec.txt"
+    spec.write_text(re.sub(r"  data_sources \{.*?\}\n", "", spec.read_text(), flags=re.DOTALL))
+    done = run_cli(*FOLDER)
+    assert done.code == 0, done.stderr
+    assert run_cli("verify", "c.tensor", *FOLDER[2:4], *FOLDER[-2:]).code == 0
+    assert run_cli(*RUN[:-1], "d.tensor").code == 3
+
+
+def test_padding_and_cutting_are_told(data, run_cli):
+    here(data)
+    assert "warning: 40% of the image is cut off" in run_cli(*PLAN).stdout
+    made = run_cli(*RUN)
+    assert "warning: 40% of the image is cut off" in made.stdout
+    checked = run_cli("verify", "c.tensor", "-e", "data/spec.txt")
+    assert "warning  40% of the image is cut off [framing]" in checked.stdout
+    assert run_cli("report", "c.tensor", "-o", "r.html").code == 0
+    assert "40% of the image is cut off" in (data.parent / "r.html").read_text()
 
 
 def test_the_line_that_is_told_makes_it_work(data, run_cli, tmp_path):

@@ -56,7 +56,7 @@ def test_no_tensorfile(tmp_path, run_cli):
     (tmp_path / "f").write_bytes(b"no HDF5")
     done = run_cli("verify", tmp_path / "f")
     assert (done.code, done.stdout) == (6, "")
-    assert "cannot be opened as HDF5" in done.stderr
+    assert "is a text file, and not a tensorfile" in done.stderr
 
 
 def test_equal_to_the_spec(made, tiny_dataset, run_cli):

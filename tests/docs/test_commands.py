@@ -64,6 +64,16 @@ def test_examples(page: Path, tmp_path: Path) -> None:
             run([sys.executable, "-W", "error", "-c", block.text], tmp_path, place)
 
 
+@pytest.mark.parametrize("page", PAGES_THAT_RUN, ids=name_of)
+def test_samples_are_what_a_reader_can_type_and_see(page: Path) -> None:
+    """Output is shown as it is, but for folders and hashes that differ each time, and no command closes the reader's shell."""
+    for block in blocks(page):
+        if block.language == "console":
+            output = [line for line in block.text.splitlines() if not line.startswith("$ ")]
+            assert not any(re.search(r"\s…|…\s", line) for line in output), f"{name_of(page)}:{block.line}"
+        assert not re.search(r"^\s*exit \d", block.text, re.MULTILINE), f"{name_of(page)}:{block.line}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_blocks_are_of_a_known_language(page: Path) -> None:
     assert {block.language for block in blocks(page)} <= KNOWN

@@ -366,7 +366,10 @@ def in_any_order(
     samples = [planned.dataset.samples[index] for index in dict.fromkeys(planned.order.tolist())]
     fields: list[tuple[Sample, npt.NDArray[np.float32]]] = []
     failed: list[FailedSample] = []
-    with watched(progress, len(samples)) as advance, closing(rebuilt_images(planned, samples, workers)) as results:
+    with (
+        watched(progress, len(samples), "comparing") as advance,
+        closing(rebuilt_images(planned, samples, workers)) as results,
+    ):
         for result in results:
             if isinstance(result, Image):
                 made = result.tensor

@@ -19,10 +19,12 @@ from int8cal.errors import TensorFileError
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import shortened
 from int8cal.io.summary import Summarised, times
+from int8cal.network_kit.framing import framing
 from int8cal.tensorfile.batches import opened_file
 from int8cal.tensorfile.check import ValueCheck, check_structure
 from int8cal.tensorfile.findings import LEVELS, Finding, by_level
 from int8cal.tensorfile.layout import SKIPPED
+from int8cal.types import Size
 
 if TYPE_CHECKING:
     from int8cal.check.rebuild import Claim, MadeFrom
@@ -170,7 +172,8 @@ def verify(
         judged = sense(statistics, expected=expected, sources=sources)
         record = compare_record(rebuilt.proved, file) if rebuilt.proved and is_whole else []
         judged = _of_the_data(judged) if rebuilt.proved else judged
-        findings = [*structure, *values.findings, *proof, *record, *rebuilt.taken, *judged, *seen]
+        framed = _framed(file) if is_whole else []
+        findings = [*structure, *values.findings, *proof, *record, *rebuilt.taken, *judged, *framed, *seen]
         return Verification(
             path=file.path,
             batches=len(file),
@@ -191,6 +194,27 @@ def _unknown_network(file: TensorFile) -> Iterator[Finding]:
             f"the manifest names the network {shortened(network, 80)!r}, which is none that int8cal knows",
             "Install the distribution that brings this network; without one, the manifest was edited.",
         )
+
+
+def _framed(file: TensorFile) -> list[Finding]:
+    """How much of the input is padding and how much of the images is cut off, by the manifest and the sizes in it."""
+    arithmetic, table = (file.manifest or {}).get("arithmetic"), file.samples
+    options = arithmetic.get("options") if isinstance(arithmetic, dict) else None
+    if not isinstance(options, dict) or table is None:
+        return []
+    used = table[table["batch"] != SKIPPED]
+    sizes = (Size(int(height), int(width)) for height, width in zip(used["height"], used["width"], strict=True))
+    found = framing(options, file.shape[1:], sizes)
+    if found is None or found.whole:
+        return []
+    return [
+        Finding(
+            "warning" if found.doubtful(options) else "note",
+            "framing",
+            str(found),
+            "If the network was trained so, that is right. If not: set enable_auto_resize, or resize the images.",
+        )
+    ]
 
 
 class _Rebuild:
@@ -253,7 +277,7 @@ def _read_once(
 ) -> None:
     """Show every usable image to every watcher, and its measures, taken on threads, to the statistics."""
     listening = tuple(watchers)
-    with watched(progress, len(values.file) * values.file.shape[0]) as advance:
+    with watched(progress, len(values.file) * values.file.shape[0], "checking") as advance:
         for first, batch, measures in values.images(measured):
             statistics.add(first, measures)
             for watcher in listening:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
+from typing import TYPE_CHECKING
 
 import click
 
 from int8cal import __version__
 from int8cal.cli import console, process
+from int8cal.cli.help import in_groups
 from int8cal.cli.options import SuggestingGroup
 from int8cal.errors import EXIT_BUG, Int8calError, OutOfMemoryError, UsageError
 from int8cal.io.signals import Stopped, obey_signals
 
-_COMMANDS = {
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+COMMANDS = {
     # name: (module:command, summary, which costs no import to show)
     "cache": ("cache:cache", "Show, convert and compare TensorRT calibration caches."),
     "calibration_tensorfile": ("make:any_network", "Make a tensorfile; the network is found from the spec."),
     "compare": ("compare:compare", "How far apart the outputs of two models are."),
+    "completion": ("completion:completion", "Completion of commands, options and names for bash, zsh and fish."),
     "component": ("component:component", "The Azure ML, Kubeflow and docker entry: named inputs in, tensorfile out."),
     "demo": ("demo:demo", "Make a small driving-scene data set and run the main job on it."),
     "doctor": ("doctor:doctor", "Versions and environment, for bug reports."),
@@ -26,11 +33,16 @@ _COMMANDS = {
     "inspect": ("inspect:inspect", "What is in a tensorfile."),
     "model": ("make:model", "int8cal model NETWORK …: the same as int8cal NETWORK …"),
     "networks": ("networks:networks", "The networks that int8cal knows."),
+    "plan": ("make:plan_any_network", "What a run would do: the dry run; the network is found from the spec."),
     "quantize": ("quantize:quantize", "Make a Q/DQ INT8 model and a calibration cache from a tensorfile."),
+    "records": ("records:records", "Make TFRecords of images and KITTI labels."),
     "report": ("report:report", "One HTML page to look at."),
     "spec": ("spec:spec", "Show, check and rewrite experiment specs."),
     "verify": ("verify:verify", "Is a tensorfile sound, and is it what the spec asks for?"),
 }
+
+COMPLETE = "_INT8CAL_COMPLETE"
+"""Variable by which a shell asks for completions."""
 
 _SETTINGS = {
     "help_option_names": ["-h", "--help"],
@@ -52,16 +64,29 @@ class CommandTree(SuggestingGroup):
     """The commands above, and one group for every network; each is imported when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in _COMMANDS:
-            module, attribute = _COMMANDS[cmd_name][0].split(":")
+        if cmd_name in COMMANDS:
+            module, attribute = COMMANDS[cmd_name][0].split(":")
             command: click.Command = getattr(importlib.import_module(f"int8cal.cli.{module}"), attribute)
+            in_groups(command)
             return command
         from int8cal.cli.make import network_group
 
-        return network_group(cmd_name)
+        group = network_group(cmd_name)
+        if group:
+            in_groups(group)
+        return group
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands with their summaries, and networks."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        names = {name: COMMANDS.get(name, ("", "a network"))[1] for name in sorted(self.known_names(ctx))}
+        return [CompletionItem(name, help=text) for name, text in names.items() if name.startswith(incomplete)]
 
     def known_names(self, ctx: click.Context) -> list[str]:
         from int8cal import networks
@@ -70,13 +95,13 @@ class CommandTree(SuggestingGroup):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [("NETWORK", "calibration_tensorfile or plan for a network: see int8cal networks.")]
-        rows += [(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)]
+        rows += [(name, COMMANDS[name][1]) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
 
 @click.group(cls=CommandTree, context_settings=_SETTINGS, epilog=_EPILOG)
-@click.version_option(__version__, message="int8cal %(version)s")
+@click.version_option(__version__, "-V", "--version", message="int8cal %(version)s")
 def cli() -> None:
     """INT8 calibration data for NVIDIA TAO models: the numbers of NVIDIA's own command, bit for bit.
 
@@ -90,6 +115,8 @@ def run(arguments: list[str]) -> int:
     Returns:
         The exit code: 0, one of `int8cal.errors`, 130 or 143.
     """
+    if os.environ.get(COMPLETE):
+        return _complete(os.environ[COMPLETE])
     obey_signals()
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata in images: nothing that changes pixels
     try:
@@ -103,6 +130,16 @@ def run(arguments: list[str]) -> int:
             return 0
         console.print_error(error, as_json=False)
         return error.exit_code
+
+
+def _complete(instruction: str) -> int:
+    """Answer a shell that completes: never a traceback, for it would be pasted into the user's command line."""
+    from click.shell_completion import shell_complete
+
+    try:
+        return shell_complete(cli, {}, "int8cal", COMPLETE, instruction)
+    except (Exception, SystemExit):  # noqa: BLE001 - nothing is offered then
+        return 0
 
 
 def _run(arguments: list[str], *, as_json: bool) -> int:

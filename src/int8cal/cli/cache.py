@@ -73,11 +73,14 @@ def _readers(content: CalibrationCache) -> str:
 
 @cache.command()
 @click.argument("source", metavar="CACHE")
-@click.argument("output", metavar="OUT")
+@click.argument("output", metavar="[OUT]", required=False)
+@click.option("-o", "--output", "named", metavar="OUT", help="The file to write; the same as OUT.")
 @click.option("--trt_version", metavar="X.Y.Z", help="Header for this TensorRT release instead of the one in CACHE.")
 @overwrite_option("Replace OUT if it is a calibration cache; nothing else is replaced.")
 @json_option
-def convert(*, source: str, output: str, trt_version: str | None, overwrite: bool, as_json: bool) -> None:
+def convert(
+    *, source: str, output: str | None, named: str | None, trt_version: str | None, overwrite: bool, as_json: bool
+) -> None:
     """Between the text of TensorRT and JSON (a name ending in .json); or to the header of another TensorRT release.
 
     Ranges made for one release serve another as well as the layers are fused alike, which nobody promises: the header
@@ -86,7 +89,7 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
     \b
     Examples:
       int8cal cache convert cal.bin cal.json
-      int8cal cache convert cal.json cal.bin
+      int8cal cache convert cal.json -o cal.bin
       int8cal cache convert cal_8.bin cal_10.bin --trt_version 10.3.0
     """
     from dataclasses import replace
@@ -95,6 +98,9 @@ def convert(*, source: str, output: str, trt_version: str | None, overwrite: boo
     from int8cal.io.files import write_file
     from int8cal.tensorrt.cache import dumps, dumps_json, read_cache, version_number
 
+    if (output is None) == (named is None):
+        raise click.UsageError("give the file to write once: OUT or -o OUT")
+    output = output or named or ""
     content = read_cache(source)
     if trt_version is not None:
         content = replace(content, version=version_number(trt_version), first_line=None)

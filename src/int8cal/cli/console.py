@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -51,14 +52,25 @@ def print_table(rows: Iterable[tuple[str, object]]) -> None:
 
 def note(text: str) -> None:
     """One line on stderr, short enough to read."""
-    click.echo(f"int8cal: {_line(text)}", err=True)
+    start, colon, rest = text.partition(": ")
+    warns = colon and start == "warning"
+    click.echo(
+        f"int8cal: {_coloured(start, 'yellow')}: {_line(rest)}" if warns else f"int8cal: {_line(text)}", err=True
+    )
 
 
 def print_two_lines(message: str, hint: str | None) -> None:
     """An error: what and where on the first line, what to do on the second."""
-    click.echo(f"int8cal: error: {_line(message)}", err=True)
+    click.echo(f"int8cal: {_coloured('error', 'red')}: {_line(message)}", err=True)
     if hint:
         click.echo(f"  {_line(hint)}", err=True)
+
+
+def _coloured(word: str, colour: str) -> str:
+    """A word in a colour, where stderr is a terminal and the user has nothing against it (https://no-color.org)."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stderr.isatty():
+        return word
+    return click.style(word, fg=colour, bold=True)
 
 
 def print_error(error: Int8calError, *, as_json: bool) -> None:
@@ -105,6 +117,7 @@ def configure_logging(*, verbose: bool = False, log_file: str | None = None) -> 
     stream = logging.StreamHandler(sys.stderr)
     stream.setLevel(logging.DEBUG if verbose else logging.WARNING)
     stream.setFormatter(_AsNote())
+    stream.addFilter(lambda record: not hasattr(record, _ON_SCREEN))
     logger.addHandler(stream)
     if log_file is not None:
         file = _opened_log(log_file)
@@ -136,7 +149,17 @@ class _LogFile(logging.FileHandler):
             super().handleError(record)
             return
         logging.getLogger("int8cal").removeHandler(self)
+        with contextlib.suppress(OSError):
+            self.close()
         note(f"warning: {self.baseFilename}: the log file cannot be written any more: {error.strerror}")
+
+
+_ON_SCREEN = "int8cal_on_screen"
+
+
+def to_log_file(text: str) -> None:
+    """A line for the log file alone, which was already printed."""
+    logging.getLogger("int8cal").info("%s", text, extra={_ON_SCREEN: True})
 
 
 class _Printable(logging.Formatter):
@@ -148,4 +171,5 @@ class _AsNote(_Printable):
     """What is logged reads as what `note` prints: ``int8cal: warning: …``."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-        return f"int8cal: {record.levelname.lower()}: {record.getMessage()}"
+        level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        return f"int8cal: {level}{record.getMessage()}"

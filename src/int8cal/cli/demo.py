@@ -80,7 +80,12 @@ def demo(
     from int8cal.pipeline import make, plan
 
     dataset = make_dataset(
-        output_dir, images=images, seed=seed, overwrite=overwrite, progress=progress.on_stderr("pictures")
+        output_dir,
+        images=images,
+        seed=seed,
+        auto_resize=True,
+        overwrite=overwrite,
+        progress=progress.on_stderr("pictures"),
     )
     folder = Path(output_dir)
     manifest = make(plan(folder / dataset.spec.name), folder / _TENSORFILE, progress=progress.on_stderr())

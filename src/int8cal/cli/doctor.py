@@ -1,10 +1,15 @@
-"""``int8cal doctor``: the facts about an installation that a bug report needs."""
+"""``int8cal doctor``: the facts about an installation that a bug report needs, and what is wrong with it."""
 
 from __future__ import annotations
 
+import os
 import platform
+import re
+import shutil
 import sys
+from collections.abc import Iterator
 from importlib import metadata
+from typing import Any, Final
 
 import click
 
@@ -12,26 +17,143 @@ from int8cal import __version__
 from int8cal.cli import console
 from int8cal.cli.options import json_option
 
-_OPTIONAL = ("onnx", "onnxruntime", "jinja2", "mlflow-skinny", "ray")
+_EXTRAS: Final = {
+    "quantize": (("onnx", "onnxruntime"), "quantize, compare and verify --model"),
+    "report": (("jinja2",), "report and compare --html"),
+    "opencv": (("opencv-python-headless",), "presets of int8cal images that OpenCV's loaders use"),
+    "ray": (("ray",), "--engine ray"),
+    "mlflow": (("mlflow-skinny",), "logging to MLflow"),
+}
+_OPTIONAL = tuple(package for packages, _ in _EXTRAS.values() for package in packages)
+
+TESTED_MAJORS: Final = {
+    "click": {8}, "google-crc32c": {1}, "h5py": {3}, "ijson": {3}, "imagecodecs": {2026}, "isal": {1}, "jinja2": {3},
+    "lmdb": {3}, "mlflow-skinny": {3}, "numpy": {2}, "onnx": {1}, "onnxruntime": {1}, "opencv-python-headless": {5},
+    "Pillow": {13}, "protobuf": {6, 7}, "PyYAML": {6}, "ray": {2}, "simplejpeg": {1}, "tqdm": {4}, "xxhash": {4},
+}  # fmt: skip
+"""Major versions that the tests run with: others may do, and were never tried together."""
+
+_PYTHONS = ((3, 11), (3, 14))
+_LITTLE_MEMORY = 1 << 30
+_LITTLE_DISK = 2 << 30
 
 
 @click.command()
+@click.option(
+    "--output_dir", default=".", show_default=True, metavar="DIR", help="Folder of results: its disk and file locks."
+)
 @json_option
-def doctor(*, as_json: bool) -> None:
-    """Versions and environment, for bug reports.
+def doctor(*, output_dir: str, as_json: bool) -> None:
+    """Versions and environment, for bug reports, and what is wrong with them.
 
     \b
     Examples:
       int8cal doctor
-      int8cal doctor --json
+      int8cal doctor --output_dir /mnt/results --json
     """
+    judged = list(judgements(output_dir))
     if as_json:
-        console.print_json({"doctor": facts()})
+        console.print_json({"doctor": facts(), "judgements": [{"level": one, "text": text} for one, text in judged]})
+        return
+    console.print_table(facts().items())
+    console.print_lines(["", *(f"{level:<8} {text}" for level, text in judged)])
+    worst = sum(level == "problem" for level, _ in judged)
+    if worst:
+        console.print_lines([f"{worst} to mend before int8cal can be relied on here"])
     else:
-        console.print_table(facts().items())
+        console.print_lines(["nothing stands in the way of int8cal here"])
 
 
-def facts() -> dict[str, str]:
+def judgements(output_dir: str) -> Iterator[tuple[str, str]]:
+    """What is missing or doubtful, each with its level: ``problem``, ``warning`` or ``note``."""
+    yield from _of_python()
+    yield from _of_packages()
+    yield from _of_extras()
+    yield from _of_machine()
+    yield from _of_folder(output_dir)
+
+
+def _of_python() -> Iterator[tuple[str, str]]:
+    version = sys.version_info[:2]
+    if not _PYTHONS[0] <= version <= _PYTHONS[1]:
+        yield "warning", f"Python {version[0]}.{version[1]} was never tested: use 3.11 to 3.14"
+    if sys.platform != "linux":
+        yield "warning", f"{platform.system()} was never tested: Linux on x86-64 and aarch64 is"
+
+
+def _of_packages() -> Iterator[tuple[str, str]]:
+    for name in (*_required(), *_OPTIONAL):
+        version = _version(name)
+        tested = TESTED_MAJORS.get(name)
+        major = re.match(r"\d+", version)
+        if version == "not installed" and name not in _OPTIONAL:
+            yield "problem", f"{name} is missing, and int8cal needs it"
+        elif tested and major and int(major[0]) not in tested:
+            listed = " and ".join(f"{one}.x" for one in sorted(tested))
+            yield "warning", f"{name} {version} was never tested with this int8cal: {listed} was"
+
+
+def _of_extras() -> Iterator[tuple[str, str]]:
+    from int8cal.io.optional import install_hint
+
+    for extra, (packages, use) in _EXTRAS.items():
+        missing = [name for name in packages if _version(name) == "not installed"]
+        if missing:
+            yield "note", f"{' and '.join(missing)} is missing, which {use} need. {install_hint(extra)}"
+
+
+def _of_machine() -> Iterator[tuple[str, str]]:
+    from int8cal.io.threads import usable_cores
+
+    cores, all_cores = usable_cores(), os.cpu_count() or 1
+    if cores < all_cores:
+        yield "note", f"{cores} of {all_cores} processors may be used here (affinity, or the container's quota)"
+    memory = _usable_memory()
+    if memory is not None:
+        level = "warning" if memory < _LITTLE_MEMORY else "note"
+        yield level, f"{memory / (1 << 30):.1f} GiB of memory are free"
+
+
+def _of_folder(folder: str) -> Iterator[tuple[str, str]]:
+    from int8cal.errors import Int8calError
+    from int8cal.io.locks import Lock, hidden_name
+
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        yield "problem", f"{folder} cannot hold results: {error.strerror}"
+        return
+    level = "warning" if free < _LITTLE_DISK else "note"
+    yield level, f"{free / (1 << 30):.1f} GiB are free in {folder}"
+    try:
+        lock = Lock(os.path.join(folder, hidden_name("int8cal-doctor", "lock")))
+        lock.take()
+        exclusive = lock.exclusive
+        lock.release()
+    except (OSError, Int8calError) as error:
+        yield "problem", f"{folder} cannot be written to: {getattr(error, 'strerror', None) or error}"
+        return
+    if not exclusive:
+        yield "warning", f"{folder} is on a file system without file locks: let no two runs write the same file"
+
+
+def _usable_memory() -> int | None:
+    """Bytes that may be taken: of the machine, or what the container's limit leaves; None where neither is told."""
+    found = []
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            found += [int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable:")]
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit:
+            text = limit.read().strip()
+        with open("/sys/fs/cgroup/memory.current", encoding="ascii") as used:
+            if text.isdecimal():
+                found.append(max(0, int(text) - int(used.read())))
+    except (OSError, ValueError, IndexError):
+        pass
+    return min(found, default=None)
+
+
+def facts() -> dict[str, Any]:
     """Versions of int8cal, of what it stands on and of the machine; paths and names of the user are not among them."""
     import h5py
     from isal import isal_zlib

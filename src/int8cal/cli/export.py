@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from int8cal.cli import console, progress
+from int8cal.cli import console, endings, progress
 from int8cal.cli.options import json_option, overwrite_option
 from int8cal.types import FORMATS, LAYOUTS
 
@@ -84,3 +84,4 @@ def export(
     if done.dropped:
         lines.append(f"the last {done.dropped} images were left out: they do not fill a batch of {rebatch}")
     console.print_lines(lines)
+    endings.exported(done.path, done.format)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 preprocessing_options = decorated(
     click.option("--preset", metavar="NAME", help="imagenet, clip, ultralytics, yolox, tf or caffe."),
-    click.option("--preprocess", "file", metavar="FILE", help="A preprocess.yaml with the numbers below as keys."),
+    click.option("--preprocess", metavar="FILE", help="A preprocess.yaml with the numbers below as keys."),
     click.option("--size", metavar="HxW", help="Height and width of the model's input."),
     click.option(
         "--resize",
@@ -44,7 +44,7 @@ _NUMBERS = (
 )  # fmt: skip
 
 
-def preprocessing_of(*, preset: str | None, file: str | None, **numbers: Any) -> Preprocessing:
+def preprocessing_of(*, preset: str | None, preprocess: str | None, **numbers: Any) -> Preprocessing:
     """What the options state.
 
     Raises:
@@ -54,12 +54,12 @@ def preprocessing_of(*, preset: str | None, file: str | None, **numbers: Any) ->
     from int8cal.origins.images.origin import read_preprocessing
     from int8cal.origins.images.preprocessing import stated
 
-    if file is None:
+    if preprocess is None:
         return stated(preset, numbers)
     given = [name for name in _NUMBERS if numbers.get(name) is not None]
     if preset is not None or given:
         raise click.UsageError(f"--preprocess FILE says everything: leave --{given[0] if given else 'preset'} out")
-    return read_preprocessing(file)
+    return read_preprocessing(preprocess)
 
 
 @click.command()
@@ -99,7 +99,7 @@ def images(*, dry_run: bool, as_json: bool, **options: Any) -> None:
     make_and_tell(_planned, as_json=as_json, **options)
 
 
-_CHOICE = ("source", "preset", "file", *_NUMBERS, "max_batches", "batch_size", "seed", "recursive", "image_dir")
+_CHOICE = ("source", "preset", "preprocess", *_NUMBERS, "max_batches", "batch_size", "seed", "recursive", "image_dir")
 
 
 def _planned(

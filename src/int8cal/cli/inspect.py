@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from int8cal.cli import console
+from int8cal.cli import console, endings
 from int8cal.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def inspect(*, file: str, quick: bool, deepstream: bool, as_json: bool) -> None:
         console.print_json({"tensorfile": found.to_json(), "manifest": found.manifest})
     else:
         console.print_table(_table(found.to_json(), found.manifest))
+        endings.print_next("", f"int8cal verify {endings.quoted(file)}")
 
 
 def _print_nvinfer_keys(tensorfile: TensorFile, *, as_json: bool) -> None:

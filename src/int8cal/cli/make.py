@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from int8cal.cli import console, progress
+from int8cal.cli import console, endings, progress
 from int8cal.cli.options import (
     Command,
     LauncherCommand,
@@ -139,7 +139,7 @@ def network_group(name: str) -> click.Group | None:
         network = networks.get(name)
     except UsageError:
         return None
-    return SuggestingGroup(
+    return _NetworkGroup(
         name,
         commands={
             "calibration_tensorfile": _make_command(network, name),
@@ -148,6 +148,30 @@ def network_group(name: str) -> click.Group | None:
         help=f"{network.title}.",
         short_help=network.title,
     )
+
+
+_OF_NVIDIA = {
+    "dataset_convert": "int8cal records KITTI_DIR -o DIR makes TFRecords",
+    "export": "int8cal export FILE --to FORMAT writes a tensorfile in other forms; models are exported by tao",
+    "gen_trt_engine": "trtexec builds engines; int8cal quantize MODEL.onnx FILE -o OUT.onnx makes the INT8 model",
+}
+"""Commands of TAO that have no network of ours behind them, and what does their work."""
+
+
+class _NetworkGroup(SuggestingGroup):
+    """The commands of a network, which knows those of int8cal and of TAO that people look for here."""
+
+    def unknown_command(self, given: str, ctx: click.Context) -> str:
+        from int8cal.cli.app import COMMANDS
+
+        name = given.replace("-", "_")
+        if name in _OF_NVIDIA:
+            return f"{self.name} has no command {given!r}: {_OF_NVIDIA[name]}"
+        if name in COMMANDS:
+            return f"{given!r} is for every network alike; did you mean: int8cal {name} …"
+        if name in ("train", "evaluate", "prune", "inference", "retrain"):
+            return f"{self.name} has no command {given!r}: that is done by NVIDIA's tao"
+        return super().unknown_command(given, ctx)
 
 
 def _spec_and_choice(network: Network | None) -> Callable[[Command], Command]:
@@ -235,6 +259,7 @@ def make_and_tell(
     log_file: str | None,
     as_json: bool,
     verbose: bool,
+    mapped: tuple[tuple[str, str], ...] = (),
     **choice: Any,
 ) -> None:
     """Make the tensorfile of a plan, and say what came out.
@@ -248,7 +273,7 @@ def make_and_tell(
     from int8cal.pipeline import make
 
     keep_freed_memory()
-    plan = planned(**choice)
+    plan = planned(**choice, mapped=mapped) if mapped else planned(**choice)
     with told_truly(out, resume=resume):
         with redirect_stdout(sys.stderr):  # Ray prints to stdout
             manifest = make(
@@ -269,9 +294,10 @@ def make_and_tell(
             console.print_json(manifest.to_json())
         else:
             console.print_table(run_table(manifest))
+            endings.made(manifest, plan, mapped)
 
 
-def tell_plan(plan: Plan, *, as_json: bool) -> None:
+def tell_plan(plan: Plan, *, as_json: bool, mapped: tuple[tuple[str, str], ...] = ()) -> None:
     """Print what a run would do.
 
     Raises:
@@ -286,6 +312,7 @@ def tell_plan(plan: Plan, *, as_json: bool) -> None:
     console.print_table(plan_table(plan))
     if missing:
         raise missing
+    endings.planned(plan, mapped)
 
 
 def _addressed(engine: str, ray_address: str | None) -> str:
@@ -320,12 +347,12 @@ class _AnyNetworkCommand(LauncherCommand):
             ) from error
 
 
-def _plan_command(network: Network, name: str) -> click.Command:
-    @click.command("plan", help=_help(_PLAN_HELP, name))
+def _plan_command(network: Network | None = None, name: str | None = None) -> click.Command:
+    @click.command("plan", cls=click.Command if network else _AnyNetworkCommand, help=_help(_PLAN_HELP, name))
     @_spec_and_choice(network)
     def command(*, as_json: bool, verbose: bool, **choice: Any) -> None:
         console.configure_logging(verbose=verbose)
-        tell_plan(_planned(name, **choice), as_json=as_json)
+        tell_plan(_planned(name, **choice), as_json=as_json, mapped=choice["mapped"])
 
     return command
 
@@ -360,6 +387,7 @@ def _planned(
         strict=strict,
         strict_network=strict_network,
         overrides=overrides,
+        for_folder=cal_image_dir is not None,
     )
     read = mapped_spec(read, mapped)
     for warning in read.warnings:
@@ -384,6 +412,7 @@ def _help(template: str, network: str | None) -> str:
 
 
 any_network = _make_command()
+plan_any_network = _plan_command()
 
 
 class _Networks(SuggestingGroup):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from int8cal.cli import console
+from int8cal.cli import console, endings
 from int8cal.cli.options import json_option
 
 
@@ -37,3 +37,6 @@ def networks(*, as_json: bool) -> None:
         )
         return
     console.print_table((network.name, network.title) for network in known)
+    endings.print_next(
+        "For any other model: int8cal images, with the preprocessing stated.", "int8cal spec new NETWORK"
+    )

@@ -196,7 +196,8 @@ def claim_of(
                 "--use_validation_set, --seed, --cal_image_dir, --map, --override and --any_order are for -e SPEC"
             )
         return None
-    read = mapped_spec(read_spec(spec, _yaml_network_of(file), overrides=overrides), mapped)
+    read = read_spec(spec, _yaml_network_of(file), overrides=overrides, for_folder=cal_image_dir is not None)
+    read = mapped_spec(read, mapped)
     for warning in read.warnings:
         console.note(f"warning: {warning}")
     return Claim(
@@ -261,12 +262,21 @@ class SuggestingGroup(click.Group):
         name = args[0].replace("-", "_")
         if args[0].startswith("-") or ctx.resilient_parsing or self.get_command(ctx, name):
             found = super().resolve_command(ctx, args)
-            if found[1]:
+            if found[1] and ctx.resilient_parsing:
+                from int8cal.cli.completion import teach
+
+                teach(found[1])
+            elif found[1]:
                 refuse_empty_texts(found[1])
             return found
+        raise click.UsageError(self.unknown_command(args[0], ctx), ctx)
+
+    def unknown_command(self, given: str, ctx: click.Context) -> str:
+        """What to say of a command that there is not."""
+        name = given.replace("-", "_")
         near = difflib.get_close_matches(name, self.known_names(ctx), n=1)
         meant = f"did you mean {near[0]!r}?" if near else "see: int8cal networks"
-        raise click.UsageError(f"there is no command or network {args[0]!r}; {meant}", ctx)
+        return f"there is no command or network {given!r}; {meant}"
 
     def known_names(self, ctx: click.Context) -> list[str]:
         """Everything that `get_command` knows."""

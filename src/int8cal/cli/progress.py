@@ -81,7 +81,9 @@ class Lines:
         self._shown = now
         rate = self._done / (now - self._started)
         left = (self._total - self._done) / rate
-        console.note(f"{self._phase}{self._done} of {self._total} {self._what}, {rate:.1f}/s, about {left:.0f} s left")
+        text = f"{self._phase}{self._done} of {self._total} {self._what}, {rate:.1f}/s, about {left:.0f} s left"
+        console.note(text)
+        console.to_log_file(text)
 
     def finish(self) -> None:
         """Nothing to take away."""

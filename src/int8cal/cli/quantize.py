@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from int8cal.cli import agreement, console, progress
+from int8cal.cli import agreement, console, endings, progress
+from int8cal.cli.images import preprocessing_options
 from int8cal.cli.options import json_option, model_input_options, overwrite_option
 from int8cal.cli.process import return_freed_memory
 from int8cal.cli.scales import check_alone, quantize_from_scales
+from int8cal.cli.sources import Images
 from int8cal.types import METHODS, PRECISIONS, TARGETS
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
 @click.option("--eval", "evaluation", metavar="FILE2", help="Tensorfile of held-out images to measure agreement on.")
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
+@click.option("--keep", metavar="FILE", help="Of images from a folder: also write the tensorfile.")
+@preprocessing_options
 @click.option(
     "--target",
     type=click.Choice(TARGETS),
@@ -92,6 +97,7 @@ def quantize(
     evaluation: str | None,
     no_agreement: bool,
     fold_weights: bool,
+    keep: str | None,
     target: Target,
     precision: Precision,
     full_range_weights: bool,
@@ -101,8 +107,12 @@ def quantize(
     layout: Layout | None,
     overwrite: bool,
     as_json: bool,
+    **stated: Any,
 ) -> None:
-    """Make an INT8 model (Q/DQ ONNX) of MODEL.onnx, calibrated with the images in the tensorfile FILE. CPU only.
+    """Make an INT8 model (Q/DQ ONNX) of MODEL.onnx, calibrated with the images in FILE. CPU only.
+
+    FILE is a tensorfile; arrays (.npz or .npy, float32, N x C x H x W); or a folder, a list (.txt) or a COCO file
+    (.json) of images, with the preprocessing that the model was trained with: --preset, --preprocess or the numbers.
 
     Which output is for what:
 
@@ -118,6 +128,7 @@ def quantize(
       int8cal quantize model.onnx calibration.tensor -o model.int8.onnx
       int8cal quantize model.onnx calibration.tensor -o model.int8.onnx --eval validation.tensor
       int8cal quantize model.onnx calibration.tensor -o model.int8.onnx --trt_cache cal.bin --trt_version 10.3.0
+      int8cal quantize model.onnx photos -o model.int8.onnx --preset imagenet
       int8cal quantize model.onnx --scales cal.bin -o model.int8.onnx
     """
     from int8cal.models import quantize as work
@@ -162,8 +173,11 @@ def quantize(
     refuse_other_formats(model)  # before FILE is opened: who swaps the two is to be told so
     return_freed_memory()
     with ExitStack() as files:
-        images = files.enter_context(TensorFile(file))
-        held_out = files.enter_context(TensorFile(evaluation)) if evaluation else None
+        sources = Images(files, model, stated, input_name, layout)
+        images = sources.opened(file, keep=keep)
+        held_out = sources.opened(evaluation) if evaluation and os.path.isdir(evaluation) else None
+        if evaluation and held_out is None:
+            held_out = files.enter_context(TensorFile(evaluation))
         report = work.quantize(
             model,
             images,
@@ -198,6 +212,7 @@ def quantize(
         console.print_json({"quantize": _facts(report, output, trt_cache)})
     else:
         console.print_lines(_lines(report, output, trt_cache, trt_version))
+        endings.quantized(model, output, evaluation)
 
 
 def _reproduce(model: str, file: str, made: str, *, input_name: str | None, as_json: bool) -> None:

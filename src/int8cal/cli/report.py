@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from int8cal.cli import console, progress
+from int8cal.cli import console, endings, progress
 from int8cal.cli.options import claim_of, claim_options, json_option, overwrite_option
 
 
@@ -44,3 +44,4 @@ def report(*, file: str, output: str, pictures: int, overwrite: bool, as_json: b
         console.print_json({"report": output, "verification": found.to_json()})
     else:
         console.print_table([("report", output), ("findings", found.verdict)])
+        endings.print_next(f"Open {output} in a browser: it is one file, and asks the network for nothing.")

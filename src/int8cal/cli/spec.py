@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from int8cal.cli import console
+from int8cal.cli import console, endings
 from int8cal.cli.options import Command, json_option, overwrite_option
 from int8cal.io.safe_text import shortened
 
@@ -30,6 +30,7 @@ def spec() -> None:
 
     \b
     Examples:
+      int8cal spec new detectnet_v2 -o spec.txt
       int8cal spec show spec.txt
       int8cal spec check spec.txt --strict
       int8cal spec update spec.txt -o new.txt --training_data /home/me/data /mnt/data
@@ -41,11 +42,11 @@ def spec() -> None:
 @click.option("-o", "--output", "out", metavar="FILE", help="Write it here.  [default: print it]")
 @overwrite_option("Replace an existing spec; nothing else is replaced.")
 def new(*, network: str, out: str | None, overwrite: bool) -> None:
-    """A spec to start from, for the networks of TAO 5 to 7: what calibration needs, with comments.
+    """A spec to start from: what calibration needs, with comments. It needs the numbers of the training.
 
     \b
     Examples:
-      int8cal spec new rtdetr
+      int8cal spec new detectnet_v2 -o spec.txt
       int8cal spec new rtdetr -o spec.yaml
     """
     from int8cal import networks
@@ -58,6 +59,11 @@ def new(*, network: str, out: str | None, overwrite: bool) -> None:
         return
     write_file(out, text, overwrite=overwrite, replaces=SPEC)
     console.note(f"wrote {out}")
+    endings.print_next(
+        "Change the paths, and all numbers to those of the training.",
+        f"int8cal spec check {endings.quoted(out)}",
+        f"int8cal plan -e {endings.quoted(out)}",
+    )
 
 
 @spec.command()
@@ -201,6 +207,7 @@ def _report_update(result: Update, notes: list[str], out: str | None, *, dry_run
     else:
         console.print_lines(_edit_line(one) for one in result.changes)
         console.note(f"wrote {out} with {len(result.changes)} edits")
+        endings.print_next("", f"int8cal plan -e {endings.quoted(out or '')}")
 
 
 def _edit_line(change: Change) -> str:

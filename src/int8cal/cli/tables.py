@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from int8cal.network_kit.framing import Framing, framing
+from int8cal.types import Size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +27,9 @@ def run_table(manifest: Manifest) -> list[tuple[str, object]]:
         ("order", _order(facts["options"], facts["seed"])),
         ("arithmetic", f"{facts['arithmetic']['name']} ({facts['arithmetic']['evidence']})"),
     ]
+    sizes = (Size(row.height, row.width) for row in manifest.samples)
+    options = facts["arithmetic"]["options"]
+    rows += _framing_row(framing(options, (channels, height, width), sizes), options)
     rows += [(name, count) for name, count in facts["dataset"].items() if name != "sources"]
     if manifest.skipped:
         rows.append(("skipped", f"{len(manifest.skipped)} images:"))
@@ -50,6 +56,7 @@ def plan_table(plan: Plan) -> list[tuple[str, object]]:
         ("arithmetic", f"{plan.arithmetic.name} ({plan.arithmetic.evidence})"),
         ("plan", plan.sha256),
     ]
+    rows += _framing_row(plan.framing(), plan.arithmetic.options)
     rows += list(plan.dataset.counts.items())
     rows += [("first samples", ", ".join(sample.frame_id for sample in plan.candidates(min(5, plan.image_count))))]
     rows.append(("missing images", len(missing)))
@@ -57,6 +64,13 @@ def plan_table(plan: Plan) -> list[tuple[str, object]]:
     if len(missing) > _MISSING_SHOWN:
         rows.append(("", f"and {len(missing) - _MISSING_SHOWN} more"))
     return rows
+
+
+def _framing_row(found: Framing | None, options: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """How much is padding and how much is cut off, where it is any."""
+    if found is None or found.whole:
+        return []
+    return [("framing", f"warning: {found}" if found.doubtful(options) else str(found))]
 
 
 def _order(options: Mapping[str, str], seed: int) -> str:

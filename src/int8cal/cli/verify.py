@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from int8cal.cli import console, progress
+from int8cal.cli import console, endings, progress
 from int8cal.cli.options import claim_of, claim_options, json_option, model_input_options
 from int8cal.errors import TensorFileError
 
@@ -66,6 +66,8 @@ def verify(
             raise click.exceptions.Exit(TensorFileError.exit_code)
     else:
         console.print_lines(_lines(found))
+        if found.sound:
+            endings.print_next("", f"int8cal quantize MODEL.onnx {endings.quoted(file)} -o MODEL.int8.onnx")
         if not found.sound:
             hint = "The findings in the output say what is wrong with it, and what to do."
             raise TensorFileError(f"do not use this file: {found.verdict}", where=found.path, hint=hint)

@@ -25,12 +25,13 @@ import numpy as np
 from PIL import Image
 
 from int8cal.demo.experiment import experiment_spec
-from int8cal.demo.kitti import example, label, shard_name, tfrecord
+from int8cal.demo.kitti import label
 from int8cal.demo.scene import draw_scene
 from int8cal.errors import OutputError, OutputExistsError, UsageError
 from int8cal.io.paths import absolute, refuse_address
 from int8cal.io.progress import watched
 from int8cal.io.threads import map_on_threads
+from int8cal.network_kit.kitti_records import example, shard_name, tfrecord
 from int8cal.types import ImageHWC_u8, Progress, Size
 
 ImageFormat = Literal["png", "jpg"]
@@ -170,7 +171,10 @@ def _refuse_taken(target: Path, *, overwrite: bool) -> None:
 
 def _in_order(draw: Callable[[int], _Frame], images: int, progress: Progress | None) -> list[_Frame]:
     frames = []
-    with watched(progress, images) as advance, closing(map_on_threads(draw, range(images), _THREADS)) as drawn:
+    with (
+        watched(progress, images, "drawing") as advance,
+        closing(map_on_threads(draw, range(images), _THREADS)) as drawn,
+    ):
         for frame in drawn:
             frames.append(frame)
             advance(1)

@@ -76,7 +76,7 @@ class ChunkEngine(ABC):
             with (
                 output.writer(plan.shape, job.compression, plan.batch_count) as writer,
                 closing(results),
-                watched(job.progress, plan.image_count) as advance,
+                watched(job.progress, plan.image_count, "making") as advance,
             ):
                 done = assemble(
                     results,

@@ -149,7 +149,7 @@ def _check_name(to: str, name: str) -> None:
 
 def _laid_out(source: Batches, layout: Layout, progress: Progress | None) -> Iterator[BatchNCHW_f32]:
     """Batches as little-endian float32 in the wanted order of dimensions, C-contiguous."""
-    with watched(progress, source.image_count) as advance:
+    with watched(progress, source.image_count, "writing") as advance:
         for batch in source:
             yield np.ascontiguousarray(batch if layout == "nchw" else batch.transpose(0, 2, 3, 1), "<f4")
             advance(len(batch))

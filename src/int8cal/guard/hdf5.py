@@ -25,7 +25,7 @@ import numpy.typing as npt
 from int8cal.errors import TensorFileError, UsageError
 from int8cal.guard.hdf5_walk import MAX_ENTRIES, Chunks, RefusedError, UnsoundError, Walk
 from int8cal.guard.libraries import library_errors
-from int8cal.io.file_kinds import ONNX_MODEL
+from int8cal.io.file_kinds import HDF5_SIGNATURE, ONNX_MODEL
 
 _FILTERS = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle", h5py.h5z.FILTER_LZF: "lzf"}
 _PIPELINES = frozenset({(), ("shuffle",), ("deflate",), ("lzf",), ("shuffle", "deflate"), ("shuffle", "lzf")})
@@ -42,6 +42,7 @@ _PIECE_BYTES = 1 << 20
 """Values that are inflated in one go: enough to be worth a thread's while."""
 _BLOCK = 1 << 15
 """Values that are put in order at a time, so that they stay in the processor's cache."""
+_ANOTHER_KIND = "Give what calibration_tensorfile or int8cal images made; int8cal spec and plan -e read specs."
 _SWAPPED = "Name the tensorfile here; a command that takes both takes the model first: MODEL.onnx FILE."
 
 _scratch = threading.local()
@@ -474,11 +475,20 @@ def _unshuffle(planes: npt.NDArray[np.uint8], chunk: npt.NDArray[Any]) -> None:
             target[start : start + _BLOCK, significance] = plane[start : start + _BLOCK]
 
 
+def _is_text(beginning: bytes) -> bool:
+    return all(byte >= 32 or byte in b"\t\n\r\f" for byte in beginning)
+
+
 def _no_hdf5(path: str) -> TensorFileError:
     """The error for a file that HDF5 cannot open."""
     with suppress(OSError):
         if ONNX_MODEL.recognises(path):
             return damaged(path, "is an ONNX model, and not a tensorfile", hint=_SWAPPED)
+        with open(path, "rb") as file:
+            beginning = file.read(512)
+        if beginning and not beginning.startswith(HDF5_SIGNATURE) and beginning.strip(b"\0"):
+            kind = "a text file" if _is_text(beginning) else "a file of another kind"
+            return damaged(path, f"is {kind}, and not a tensorfile", hint=_ANOTHER_KIND)
     return damaged(
         path,
         "cannot be opened as HDF5: it is no tensorfile, was cut off, or was never closed by what wrote it",

@@ -259,7 +259,7 @@ class OutputFile:
                 self._published = True
                 self._flush_name()
         except FileExistsError as error:
-            raise _taken(self.path) from error
+            raise self._taken() from error
         except OSError as error:
             raise self._cannot("finish the file", error) from error
 
@@ -343,7 +343,7 @@ class OutputFile:
         if kind != "a file":
             raise OutputError(f"is not a regular file but {kind}", where=self.path, hint="Choose another name.")
         if not self._overwrite:
-            raise _taken(self.path)
+            raise self._taken()
         for path in self._inputs:
             with contextlib.suppress(OSError):  # an input that is not there is not this file
                 if os.path.samestat(os.stat(path), found):
@@ -357,6 +357,16 @@ class OutputFile:
             with output_errors(self.path, "cannot be replaced", hint="Choose another name."):
                 self._refuse_other_kind(found.st_size)
             self._may_go = state
+
+    def _taken(self) -> OutputExistsError:
+        """The error for a name that a file has; only what may be replaced is said to be replaceable."""
+        hint = _ANOTHER_NAME
+        with contextlib.suppress(OSError):
+            if self._replaces and (not os.path.getsize(self.path) or self._replaces.recognises(self.path)):
+                hint = "Choose another name, or add --overwrite to replace it."
+            elif self._replaces:
+                hint = f"It is not {self._replaces.name}, and is never replaced by one: choose another name."
+        return OutputExistsError("already exists", where=self.path, hint=hint)
 
     def _refuse_other_kind(self, size: int) -> None:
         if size and not (self._replaces and self._replaces.recognises(self.path)):
@@ -414,10 +424,6 @@ def commit_together(first: OutputFile, last: OutputFile, *, then: Callable[[], N
 
 def _device_of(folder: str) -> int:
     return os.stat(folder).st_dev
-
-
-def _taken(path: str) -> OutputExistsError:
-    return OutputExistsError("already exists", where=path, hint="Delete it, choose another name, or add --overwrite.")
 
 
 def _missing_folders(folder: str) -> Iterator[str]:

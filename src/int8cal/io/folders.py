@@ -34,7 +34,7 @@ def new_folder(path: str, *, holding: re.Pattern[str]) -> Iterator[str]:
         UsageError: the name is the address of a remote folder.
     """
     refuse_address(path)
-    taken = OutputExistsError("already exists", where=path, hint="Delete it, or choose another name.")
+    taken = OutputExistsError("already exists", where=path, hint="Choose another name.")
     if os.path.lexists(path):
         raise taken
     parent, name = os.path.split(absolute(path))

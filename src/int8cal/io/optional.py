@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shlex
+import sys
+from importlib import metadata
 from types import ModuleType
 
 from int8cal.errors import UnavailableError
@@ -16,12 +20,46 @@ def need(module: str, extra: str) -> ModuleType:
         extra: the extra of int8cal that installs it.
 
     Raises:
-        UnavailableError: it is not installed; the hint is the pip line.
+        UnavailableError: it is not installed; the hint is the line that installs it here.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise UnavailableError(
             f"the Python package {module.partition('.')[0]!r} is needed and cannot be imported ({error})",
-            hint=f"pip install 'int8cal[{extra}]'",
+            hint=install_hint(extra),
         ) from error
+
+
+def install_hint(extra: str) -> str:
+    """How *this* installation gets an extra, as a sentence: int8cal itself is on no package index."""
+    packages = " ".join(f"'{package}'" if set(package) & set("<>=![ ") else package for package in packages_of(extra))
+    where = sys.prefix.replace(os.sep, "/")
+    if "/pipx/venvs/" in where:
+        command = f"pipx inject int8cal {packages}"
+    elif "/uv/tools/" in where or _installer() == "uv":
+        command = f"uv pip install --python {shlex.quote(sys.executable)} {packages}"
+    else:
+        command = f"{shlex.quote(sys.executable)} -m pip install {packages}"
+    return f"Install what the extra [{extra}] stands for: {command}"
+
+
+def packages_of(extra: str) -> list[str]:
+    """The requirements of an extra, as pip takes them; its name where the installation does not say."""
+    try:
+        requirements = metadata.requires("int8cal") or []
+    except metadata.PackageNotFoundError:
+        requirements = []
+    found = []
+    for requirement in requirements:
+        package, _, marker = requirement.partition(";")
+        if marker.strip().replace("'", '"').endswith(f'extra == "{extra}"'):
+            found.append(package.strip().replace(" ", ""))
+    return found or [extra]
+
+
+def _installer() -> str:
+    try:
+        return (metadata.distribution("int8cal").read_text("INSTALLER") or "").strip()
+    except metadata.PackageNotFoundError:
+        return ""

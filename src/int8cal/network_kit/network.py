@@ -181,6 +181,9 @@ class Network:
             None: it takes none, and they get ``arithmetic`` itself, with the evidence ``not compared``.
         uses_recorded_sizes: the arithmetic depends on the sizes in the records; for images from a folder they are read
             from the images.
+        pixel_fields: the message fields of a spec without which the pixels of images from a folder are not decided; the
+            others may be missing then. Empty: all that the schema requires must be there.
+        folder_check: the part of ``check`` that is about pixels; None: all of it.
         reference_command: NVIDIA's own command for it, if there is one.
         data_root: environment → folder to which relative paths of the spec are joined.
         epochs_field: the field that holds the number of epochs of the training; None: none does.
@@ -207,6 +210,8 @@ class Network:
     notes: Callable[[SpecDocument], Iterable[str]] = lambda spec: ()
     folder_arithmetic: _MakeArithmetic | None = None
     uses_recorded_sizes: bool = False
+    pixel_fields: frozenset[str] = frozenset()
+    folder_check: Callable[[SpecDocument], None] | None = None
     reference_command: ReferenceCommand | None = None
     data_root: Callable[[Mapping[str, str]], str] = data_root
     epochs_field: str | None = None

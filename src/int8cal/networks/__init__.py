@@ -100,18 +100,18 @@ def find(document: SpecDocument) -> Network | None:
 
 
 def starter(name: str) -> bytes:
-    """A spec to start from: the file ``starter.yaml`` in the folder of a network of int8cal.
+    """A spec to start from: the file ``starter.yaml`` or ``starter_NAME.txt`` in the folder of a network of int8cal.
 
     Raises:
         UsageError: no network has this name, or this one has no such file.
     """
-    network = get(name)
-    path = os.path.join(__path__[0], network.name, "starter.yaml")
-    if not os.path.exists(path):
-        having = [one for one in _own_folders() if os.path.exists(os.path.join(__path__[0], one, "starter.yaml"))]
-        raise UsageError(f"there is no spec to start from for {name}", hint=f"There is one for {', '.join(having)}.")
-    with open(path, "rb") as file:
-        return file.read()
+    folder = get(name).root.removeprefix("int8cal.").partition(".")[0]
+    for file_name in ("starter.yaml", f"starter_{name}.txt"):
+        path = os.path.join(__path__[0], folder, file_name)
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                return file.read()
+    raise UsageError(f"there is no spec to start from for {name}", hint="Start from the spec of the training.")
 
 
 def of_document(document: SpecDocument) -> Network:

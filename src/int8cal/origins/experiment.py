@@ -15,19 +15,23 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from int8cal import networks
-from int8cal.errors import SpecError, UsageError
+from int8cal.errors import DataError, SpecError, UsageError
 from int8cal.io.file_kinds import FileKind
 from int8cal.io.paths import given_path, refuse_missing_address
 from int8cal.io.safe_text import printable
 from int8cal.io.summary import Summarised
+from int8cal.network_kit.framing import framing
 from int8cal.origins.advice import missing_data_advised
 from int8cal.origins.origin import Choice, Decision
+from int8cal.samples.encoded import sample_place
 from int8cal.samples.folders import ImageFolder, read_folder
 from int8cal.samples.order import permutation, sequential
+from int8cal.samples.paths import path_text
 from int8cal.spec.document import SpecFinding
 from int8cal.spec.languages import language_of
 from int8cal.spec.reading import read_bytes
 from int8cal.spec.update import Update, update_spec
+from int8cal.types import Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from int8cal.samples.samples import Dataset, Sample
     from int8cal.spec.document import PathValue, SpecDocument
     from int8cal.spec.update import Substitution
-    from int8cal.types import Message, Size, SplitName
+    from int8cal.types import Message, SplitName
 
 
 ORDER = "order"
@@ -54,11 +58,13 @@ class Spec(Summarised):
         document: the typed values, which know where they stand.
         network: the network that it is the training experiment of.
         notes: what the user should know beside the document's own warnings.
+        for_folder: only what decides the pixels was asked of it: it serves images from a folder alone.
     """
 
     document: SpecDocument
     network: Network
     notes: tuple[str, ...] = ()
+    for_folder: bool = False
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""
@@ -136,9 +142,12 @@ class Spec(Summarised):
         seed = network.seed(document.message) if choice.seed is None else choice.seed
         if options.get(ORDER) == "auto":
             options[ORDER] = "listing" if split in network.listed_splits and not folder else "seeded"
+        if folder is None and self.for_folder:
+            require_sound(document, network)
         if folder:
             dataset = read_folder(folder, split, size_of=_size_by_header() if network.uses_recorded_sizes else None)
             arithmetic = self._folder_arithmetic(dataset, options)
+            _refuse_cutting(arithmetic, dataset, folder)
         else:
             root = network.data_root(os.environ) if choice.data_root is None else choice.data_root
             with missing_data_advised(self):
@@ -151,6 +160,8 @@ class Spec(Summarised):
         else:
             order = network.order(document.message, dataset, seed)
         batch_size = network.batch_size(document.message) if choice.batch_size is None else choice.batch_size
+        if batch_size < 1:
+            raise UsageError("the spec does not say how many images a batch has", hint="Give --batch_size B.")
         max_batches, notes = self._max_batches(choice, len(dataset.samples) // batch_size)
         return Decision(
             split=None if folder else split,
@@ -207,6 +218,27 @@ def _size_by_header() -> Callable[[bytes, str], Size]:
     from int8cal.images.pictures import picture_size  # late: Pillow, for some runs from a folder alone
 
     return picture_size
+
+
+def _refuse_cutting(arithmetic: Arithmetic, dataset: Dataset, folder: ImageFolder) -> None:
+    """Refuse images of a folder that would be cut or padded: they were not prepared for this network.
+
+    Raises:
+        DataError: there is one.
+    """
+    for sample in dataset.samples:
+        _, height, width = arithmetic.shape(sample)
+        size = Size(sample.height, sample.width)
+        found = framing(arithmetic.options, arithmetic.shape(sample), (size,))
+        if found and not found.whole:
+            raise DataError(
+                f"the network takes {width}x{height} pixels, and the image has {size.width}x{size.height}: "
+                f"without resizing, {found}",
+                where=sample_place(sample),
+                hint="Set enable_auto_resize: true in augmentation_config.preprocessing (with dataloader_mode 0) to "
+                f"resize by the training's own arithmetic, or resize the images of {path_text(folder.path)} to "
+                f"{width}x{height} first.",
+            )
 
 
 def _image_folder(choice: Choice, *, elsewhere: bool) -> ImageFolder | None:
@@ -276,6 +308,7 @@ def read_spec(
     strict: bool = False,
     strict_network: bool = False,
     overrides: Sequence[str] = (),
+    for_folder: bool = False,
 ) -> Spec:
     """Read, type and check an experiment spec, and find its network.
 
@@ -286,6 +319,8 @@ def read_spec(
         strict: legacy fields, too, are errors.
         strict_network: a spec of another network than ``network`` is an error; else it runs as what it is, and warns.
         overrides: ``key=value`` each, put in place of what the file says, for languages that have them (YAML).
+        for_folder: images are taken from a folder: sections that decide no pixel, such as the data sources, may be
+            missing.
 
     Returns:
         The typed values with positions and warnings, and the network.
@@ -304,33 +339,39 @@ def read_spec(
         if strict_network:
             raise SpecError(message, where=document.path, hint=f"Run: int8cal {found.name} …")
         notes = (f"{document.path}: {message}: runs as {found.name}",)
-    require_sound(document, found)
-    return Spec(document, found, (*notes, *found.notes(document)))
+    require_sound(document, found, for_folder=for_folder)
+    return Spec(document, found, (*notes, *found.notes(document)), for_folder)
 
 
-def require_sound(document: SpecDocument, network: Network | None) -> None:
+def require_sound(document: SpecDocument, network: Network | None, *, for_folder: bool = False) -> None:
     """Raise the first of the `refusals`.
 
     Raises:
         SpecError: there is one; the hint says how many more.
     """
-    findings = refusals(document, network)
+    findings = refusals(document, network, for_folder=for_folder)
     if findings:
         first, others = findings[0], len(findings) - 1
         hints = filter(None, (first.hint, f"{others} more: see int8cal spec check." if others else None))
         raise SpecError(first.message, where=first.where, hint=" ".join(hints) or None)
 
 
-def refusals(document: SpecDocument, network: Network | None) -> tuple[SpecFinding, ...]:
+def refusals(document: SpecDocument, network: Network | None, *, for_folder: bool = False) -> tuple[SpecFinding, ...]:
     """What a run would refuse: a form that is outdated; else all that the schema finds; else the network's own check.
 
     Args:
         document: a spec of any kind.
         network: the network that it is the training experiment of, if it is one.
+        for_folder: sections that decide no pixel may be missing.
     """
     if network is None:
         return document.check()
-    return _findings(network.refuse_outdated, document) or document.check() or _findings(network.check, document)
+    found = document.check()
+    check = network.check
+    if for_folder and network.pixel_fields:
+        found = tuple(one for one in found if document.written(one.field) or one.field in network.pixel_fields)
+        check = network.folder_check or check
+    return _findings(network.refuse_outdated, document) or found or _findings(check, document)
 
 
 def _findings(check: Callable[[SpecDocument], None], document: SpecDocument) -> tuple[SpecFinding, ...]:

@@ -20,7 +20,7 @@ from int8cal.report.viewing import ContactSheet, LevelCounts, Thumbnail, View, v
 from int8cal.report.web_page import page_output
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.batches import opened_file
-from int8cal.tensorfile.layout import SKIPPED, split_text
+from int8cal.tensorfile.layout import SKIPPED, is_of_folder, split_text
 from int8cal.tensorfile.selection import evenly
 
 if TYPE_CHECKING:
@@ -123,8 +123,17 @@ def build_page(
         classes=tuple(charts.classes(surveyed)) if surveyed else (),
         manifest=tuple(manifest_groups(manifest)) if manifest else (),
         samples=tuple(_sample(number, rows[number], found) for number in list(rows)[:_MAX_SAMPLES]),
-        commands=commands(found, _network(found, manifest or {}), claim.origin.path if claim else None),
+        commands=commands(
+            found, _network(found, manifest or {}), claim.origin.path if claim else None, _folder(manifest or {}, claim)
+        ),
     )
+
+
+def _folder(manifest: Mapping[str, Any], claim: Claim | None) -> str | None:
+    """The folder that the images are from in place of the spec's data; ``DIR``: it is not known which."""
+    if not is_of_folder(manifest):
+        return None
+    return (claim.cal_image_dir if claim else None) or "DIR"
 
 
 def _facts(found: Verification, size: str, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

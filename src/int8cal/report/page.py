@@ -145,13 +145,23 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def commands(found: Verification, network: str | None, spec: str | None) -> tuple[Command, ...]:
-    """What to type next, with the numbers of this very file."""
+def commands(
+    found: Verification, network: str | None, spec: str | None, folder: str | None = None
+) -> tuple[Command, ...]:
+    """What to type next, with the numbers of this very file.
+
+    Args:
+        found: what ``verify`` says of it.
+        network: which network it is for, by its manifest.
+        spec: the spec, or the source of the images, if it was named.
+        folder: the folder that the images are from in place of the spec's data, or ``DIR`` where it is not known.
+    """
     file = shlex.quote(os.path.basename(found.path))
     tao = shlex.quote(network) if network else "NETWORK"
     counts = f"--batches {found.batches} --batch_size {found.shape[0]}"
     of_images = network == "images"
     source = shlex.quote(os.path.basename(spec.rstrip("/"))) if spec else "DIR" if of_images else "SPEC"
+    source += f" --cal_image_dir {shlex.quote(folder)}" if folder else ""
     return (
         Command(
             "Prove it",

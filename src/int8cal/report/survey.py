@@ -88,7 +88,7 @@ def _brightness(
     samples = [plan.dataset.samples[index] for index in evenly(len(plan.dataset.samples), MAX_DECODED)]
     found: list[float] = []
     unusable: list[SkippedImage] = []
-    with watched(progress, len(samples)) as advance, closing(rebuilt_images(plan, samples)) as results:
+    with watched(progress, len(samples), "counting") as advance, closing(rebuilt_images(plan, samples)) as results:
         for result in results:
             if isinstance(result, Image):
                 found.append(view.brightness(result.tensor.mean(axis=(1, 2), dtype="f8")))

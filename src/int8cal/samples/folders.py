@@ -8,7 +8,8 @@ to a server.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -121,7 +122,8 @@ def read_labelled_images(index: int, image_dir: str, label_dir: str) -> tuple[So
         for stem, name in stems
         if stem in labels
     )
-    counts = {
+    counts = _capitals(files)
+    counts |= {
         "images without label": len(stems) - len(samples),
         "labels without image": len(labels - {stem for stem, _ in stems}),
         "files of other kinds": len(files) - len(stems),
@@ -157,19 +159,31 @@ def read_folder(
     samples = [Sample(source=0, frame_id=name, path=os.path.join(folder.path, name)) for name in images]
     others = len(files) - len(images)
     if not samples:
+        capitals = "".join(f" {number} {name}." for name, number in _capitals(files).items())
         below = "" if folder.recursive else ", or --recursive for those in folders below it"
         raise DataError(
             f"no image is in the folder, among {others} files",
             where=path_text(folder.path),
-            hint=f"Images are files named {', '.join(sorted(IMAGE_EXTENSIONS))} (lower case){below}.",
+            hint=f"Images are files named {', '.join(sorted(IMAGE_EXTENSIONS))} (lower case){below}.{capitals}",
         )
     if size_of:
         samples = [_with_size(sample, size_of) for sample in samples]
     source = Source(0, folder.path, tuple(samples))
-    counts = {"files of other kinds": others}
+    counts = _capitals(files)
+    counts["files of other kinds"] = others
     if not folder.recursive:
         counts["folders not entered"] = len(folders)
     return Dataset(split, (source,), counts=counts)
+
+
+def _capitals(files: Iterable[str]) -> dict[str, int]:
+    """Files that would be images, were their suffix in lower case, by suffix: the reference leaves them out."""
+    suffixes = Counter(os.path.splitext(name)[1] for name in files)
+    return {
+        f"files {suffix} (in capitals, left out)": number
+        for suffix, number in sorted(suffixes.items())
+        if suffix.lower() in IMAGE_EXTENSIONS and suffix not in IMAGE_EXTENSIONS
+    }
 
 
 def _with_size(sample: Sample, size_of: Callable[[bytes, str], Size]) -> Sample:

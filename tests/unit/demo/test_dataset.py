@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from int8cal.demo.dataset import DemoDataset, make_dataset
-from int8cal.demo.kitti import example
 from int8cal.errors import OutputError, OutputExistsError, UsageError
+from int8cal.network_kit.kitti_records import example
 from int8cal.samples.tfrecord import iterate_records, parse_features
 from int8cal.types import Size
 

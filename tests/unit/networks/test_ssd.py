@@ -54,6 +54,7 @@ def test_what_is_left_out_is_counted(here, read):
         "sources": [4],
         "images without label": 1,
         "labels without image": 1,
+        "files .JPG (in capitals, left out)": 1,
         "files of other kinds": 1,
     }
     assert plan.max_batches == -1

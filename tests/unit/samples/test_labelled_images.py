@@ -25,6 +25,7 @@ def test_only_images_with_label_sorted(folders):
     assert [sample.frame_id for sample in source.samples] == ["a.jpg", "b.png", "c.jpeg", "two.dots.png"]
     assert source.samples[0].path == f"{folders[0]}/a.jpg"
     assert {sample.source for sample in source.samples} == {2}
+    assert counts.pop("files .JPG (in capitals, left out)") == 1
     assert counts == {"images without label": 1, "labels without image": 3, "files of other kinds": 3}
 
 

@@ -155,6 +155,7 @@ NETWORK = Network(
     dataset=_read_split,
     arithmetic=_arithmetic,
     check=_check,
+    pixel_fields=frozenset({"model_config", "train_config"}),
     detect=lambda message: True,
     path_roles=_PATH_ROLES,
     epochs_field="train_config.n_epochs",

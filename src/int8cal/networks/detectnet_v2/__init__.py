@@ -149,6 +149,12 @@ def _check(spec: SpecDocument) -> None:
         raise SpecError(problem, where=_place(spec, field_path), hint=CORRECT_FIELD)
 
 
+def _check_pixels(spec: SpecDocument) -> None:
+    """The same for images from a folder: what augmentation asks for takes no part."""
+    for field_path, problem in _pixel_problems(_settings(spec.message)):
+        raise SpecError(problem, where=_place(spec, field_path), hint=CORRECT_FIELD)
+
+
 def _place(spec: SpecDocument, field_path: str) -> str:
     """Position of a field, or of the nearest message around it that the spec has."""
     while field_path and not spec.written(field_path):
@@ -437,5 +443,7 @@ NETWORK = Network(
     epochs_field="training_config.num_epochs",
     objects=tfrecord_objects,
     uses_recorded_sizes=True,
+    pixel_fields=frozenset({"augmentation_config", "augmentation_config.preprocessing", "dataset_config"}),
+    folder_check=_check_pixels,
     reference_command=ReferenceCommand("detectnet_v2", "detectnet_v2", "--experiment_spec_file", "--output_path"),
 )

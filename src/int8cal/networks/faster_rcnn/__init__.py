@@ -235,6 +235,7 @@ NETWORK = Network(
     dataset=_read_split,
     arithmetic=_arithmetic,
     check=_check,
+    pixel_fields=frozenset({"model_config", "model_config.input_image_config"}),
     detect=lambda message: True,
     path_roles=_PATH_ROLES,
     epochs_field="training_config.num_epochs",

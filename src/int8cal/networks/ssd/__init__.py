@@ -155,6 +155,7 @@ _SSD = Network(
     dataset=_read_split,
     arithmetic=_arithmetic,
     check=_check,
+    pixel_fields=frozenset({"ssd_config or dssd_config", "augmentation_config"}),
     detect=lambda message: network_of(message) == "ssd",
     path_roles=_PATH_ROLES,
     epochs_field="training_config.num_epochs",

@@ -1,0 +1,161 @@
+"""What ``quantize`` calibrates with: a tensorfile, arrays, or images with their preprocessing, made on the spot."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from int8cal.cli import progress
+from int8cal.errors import UsageError, UseError
+from int8cal.io.safe_text import printable
+
+if TYPE_CHECKING:
+    from int8cal.models.wants import Wanted
+    from int8cal.origins.images.preprocessing import Preprocessing
+    from int8cal.types import Layout
+
+_BY_HAND = ("size", "resize", "order", "scale", "mean", "std")
+_CONTRADICTED_TINY, _CONTRADICTED_WIDE = 0.05, 300.0
+"""Spans of the values behind a model's own first nodes that no preprocessing means."""
+
+
+class Images:
+    """Opens what stands for calibration images on the command line of a model.
+
+    Args:
+        files: closes what is opened.
+        model: the model.
+        stated: the options of `int8cal.cli.images.preprocessing_options`.
+        input_name, layout: the model's input, as far as the user names it.
+    """
+
+    def __init__(
+        self, files: ExitStack, model: str, stated: dict[str, Any], input_name: str | None, layout: Layout | None
+    ) -> None:
+        self._files, self._model, self._stated = files, model, stated
+        self._input_name, self._layout = input_name, layout
+
+    def opened(self, path: str, *, keep: str | None = None) -> Any:
+        """Batches of a tensorfile, of arrays, or of a folder, a list or a COCO file of images.
+
+        Args:
+            path: which.
+            keep: also write the batches of images to this tensorfile.
+
+        Raises:
+            UsageError: images without their preprocessing, or a preprocessing without images.
+            UseError: arrays are not what a model could be fed.
+        """
+        of_images = os.path.isdir(path) or path.lower().endswith((".txt", ".json"))
+        given = [name for name, value in self._stated.items() if value is not None]
+        if not of_images:
+            if given or keep:
+                raise click.UsageError(
+                    f"--{given[0] if given else 'keep'} is for images from a folder, a list or a COCO file"
+                )
+            if path.lower().endswith((".npz", ".npy")):
+                return _arrays(path, self._input_name)
+            from int8cal.tensorfile import TensorFile
+
+            return self._files.enter_context(TensorFile(path))
+        if not given:
+            raise UsageError(
+                "images need the preprocessing that the model was trained with; nothing is guessed",
+                where=printable(path),
+                hint="Add --preset imagenet (or clip, ultralytics, yolox, tf, caffe), --preprocess FILE.yaml, or the "
+                "numbers: --resize stretch --scale 1/255 --mean 0 --std 1.",
+            )
+        from int8cal.origins.images.origin import ImagesOrigin
+        from int8cal.pipeline import make, plan
+        from int8cal.tensorfile import TensorFile
+
+        planned = plan(ImagesOrigin(path, self._preprocessing()))
+        if keep is None:
+            return planned.batches()
+        make(planned, keep, progress=progress.on_stderr())
+        return self._files.enter_context(TensorFile(keep))
+
+    def _preprocessing(self) -> Preprocessing:
+        """What is stated, with the size of the model where none is."""
+        from int8cal.cli.images import preprocessing_of
+        from int8cal.models.wants import wanted
+        from int8cal.types import Size
+
+        found = wanted(self._model, input_name=self._input_name, layout=self._layout)
+        stated = dict(self._stated)
+        if stated.get("size") is None and stated.get("preprocess") is None and found.height and found.width:
+            stated["size"] = f"{found.height}x{found.width}"
+        if stated.get("order") is None and stated.get("preprocess") is None and found.channels == 1:
+            stated["order"] = "gray"
+        preprocessing = preprocessing_of(**stated)
+        if found.height and found.width and preprocessing.size != (found.height, found.width):
+            wanted_size = Size(found.height, found.width)
+            raise UseError(
+                f"the model takes {wanted_size.height}x{wanted_size.width} pixels, and the preprocessing makes "
+                f"{preprocessing.size.height}x{preprocessing.size.width} (height x width)",
+                where=printable(self._model),
+                hint=f"Leave --size out, or give --size {wanted_size.height}x{wanted_size.width}.",
+            )
+        by_hand = stated.get("preprocess") is not None or any(
+            self._stated.get(name) is not None for name in _BY_HAND[2:]
+        )
+        if not by_hand:
+            refuse_contradiction(found, preprocessing, self._model)
+        return preprocessing
+
+
+def refuse_contradiction(found: Wanted, preprocessing: Preprocessing, model: str) -> None:
+    """Refuse a preset that is not what the model says of itself.
+
+    Raises:
+        UsageError: its metadata name another, or its first nodes do the same once more, or the opposite.
+    """
+    hint = "If the numbers are right all the same, give them by hand: --scale, --mean, --std."
+    if found.exporter == "Ultralytics" and preprocessing.preset != "ultralytics":
+        raise UsageError(
+            f"the model's metadata say that Ultralytics exported it, and the preset is {preprocessing.preset}",
+            where=printable(model),
+            hint=f"Use --preset ultralytics. {hint}",
+        )
+    if found.factor is None or found.offset is None:
+        return
+    values = preprocessing.values()
+    span = float((abs(found.factor).max() * (values.max() - values.min())).item())
+    if not _CONTRADICTED_TINY <= span <= _CONTRADICTED_WIDE:
+        raise UsageError(
+            f"the model's first nodes ({', '.join(found.nodes)}) scale its input by {abs(found.factor).max():.4g}, and "
+            f"the preset {preprocessing.preset} makes values from {values.min():.3g} to {values.max():.3g}",
+            where=printable(model),
+            hint=f"One of them is too much. {hint}",
+        )
+
+
+def _arrays(path: str, name: str | None) -> Any:
+    """Batches of one image each of an ``.npy`` or ``.npz`` file: float32, N x C x H x W.
+
+    Raises:
+        UseError: it cannot be read, or holds something else.
+    """
+    import numpy as np
+
+    where = printable(path)
+    hint = "Save one array of float32, images x channels x height x width: numpy.save(FILE, array)."
+    try:
+        loaded = np.load(path, allow_pickle=False, mmap_mode=None if path.lower().endswith(".npz") else "r")
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            names = loaded.files
+            chosen = name if name in names else names[0] if len(names) == 1 else None
+            if chosen is None:
+                listed = ", ".join(map(printable, names[:8]))
+                raise UseError(f"there are several arrays: {listed}", where=where, hint="Name one: --input NAME.")
+            loaded = loaded[chosen]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise UseError(f"the arrays cannot be read: {error}", where=where, hint=hint) from error
+    if loaded.ndim != 4 or loaded.dtype != np.float32 or not loaded.size:
+        shape = "x".join(map(str, loaded.shape))
+        raise UseError(f"this is an array of {loaded.dtype} with the shape {shape}", where=where, hint=hint)
+    return [loaded[number : number + 1] for number in range(len(loaded))]

@@ -1,0 +1,68 @@
+"""``int8cal doctor`` judges."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from int8cal.cli import doctor
+
+LOCK = Path(__file__).parents[2] / "requirements"
+
+
+def test_it_says_what_it_found(run_cli):
+    done = run_cli("doctor")
+    assert done.code == 0
+    assert "GiB are free in ." in done.stdout
+    assert "nothing stands in the way" in done.stdout
+    levels = {one["level"] for one in json.loads(run_cli("doctor", "--json").stdout)["judgements"]}
+    assert levels <= {"note", "warning"}
+
+
+@pytest.fixture
+def versions(monkeypatch):
+    """Versions of packages in place of the installed ones."""
+
+    real = metadata.version
+
+    def pretend(**other: str) -> None:
+        def version(package: str) -> str:
+            said = other.get(package.replace("-", "_"))
+            if said == "":
+                raise metadata.PackageNotFoundError(package)
+            return said or real(package)
+
+        monkeypatch.setattr(doctor.metadata, "version", version)
+
+    return pretend
+
+
+def test_what_is_missing_is_told_with_what_it_is_for(run_cli, versions):
+    versions(onnxruntime="", h5py="")
+    told = run_cli("doctor").stdout
+    assert "problem  h5py is missing, and int8cal needs it" in told
+    assert "onnxruntime is missing, which quantize, compare and verify --model need. Install what the extra" in told
+    assert "1 to mend" in told
+
+
+def test_versions_that_were_never_tested(run_cli, versions):
+    versions(numpy="9.1.0")
+    assert "warning  numpy 9.1.0 was never tested with this int8cal: 2.x was" in run_cli("doctor").stdout
+
+
+def test_a_folder_that_cannot_hold_results(run_cli):
+    told = run_cli("doctor", "--output_dir", "nowhere").stdout
+    assert "problem  nowhere cannot hold results: No such file or directory" in told
+
+
+def test_the_tested_versions_are_those_of_the_lock():
+    locked: dict[str, set[int]] = {}
+    for file in LOCK.glob("*.txt"):
+        for name, major in re.findall(r"^([\w-]+)==(\d+)", file.read_text(), re.MULTILINE):
+            locked.setdefault(name.lower(), set()).add(int(major))
+    for name, majors in doctor.TESTED_MAJORS.items():
+        assert locked[name.lower()] == majors, name

@@ -1,0 +1,115 @@
+"""``int8cal quantize`` on images and arrays, without a tensorfile."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+from tests.pictures import encode, pixels
+
+from int8cal.tensorfile import TensorFile
+
+NUMBERS = ("--resize", "stretch", "--scale", "1/255")
+
+
+def make_model(path, *, first: list[tuple[str, list[float]]] = (), metadata: dict[str, str] | None = None) -> None:
+    """A convolution on 1 x 3 x 16 x 24, behind some arithmetic on the input."""
+    nodes, name, tensors = [], "images", []
+    for number, (operator, values) in enumerate(first):
+        tensors.append(numpy_helper.from_array(np.array(values, np.float32).reshape(1, -1, 1, 1), f"c{number}"))
+        nodes.append(helper.make_node(operator, [name, f"c{number}"], [f"v{number}"], name=f"first{number}"))
+        name = f"v{number}"
+    weights = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    tensors.append(numpy_helper.from_array(weights, "w"))
+    nodes.append(helper.make_node("Conv", [name, "w"], ["out"], name="conv"))
+    ends = [
+        helper.make_tensor_value_info("images", 1, ["n", 3, 16, 24]),
+        helper.make_tensor_value_info("out", 1, ["n", 4, 14, 22]),
+    ]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, metadata or {})
+    onnx.save(model, path)
+
+
+def graph(path) -> bytes:
+    """All of a model but the record of how it was made."""
+    return onnx.load(path).graph.SerializeToString(deterministic=True)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Twelve pictures, and a model."""
+    (tmp_path / "photos").mkdir()
+    for number in range(12):
+        (tmp_path / "photos" / f"{number}.PNG").write_bytes(encode(pixels(20 + number, 30), "PNG"))
+    make_model(tmp_path / "m.onnx")
+    return tmp_path
+
+
+def test_a_folder_gives_the_model_that_its_tensorfile_gives(photos, run_cli):
+    kept = run_cli("quantize", "m.onnx", "photos", "-o", "a.onnx", *NUMBERS, "--keep", "c.tensor")
+    assert kept.code == 0, kept.stderr
+    straight = run_cli("quantize", "m.onnx", "photos", "-o", "b.onnx", *NUMBERS)
+    assert straight.code == 0, straight.stderr
+    assert "int8cal compare m.onnx b.onnx" in straight.stdout
+    by_file = run_cli("quantize", "m.onnx", "c.tensor", "-o", "d.onnx")
+    assert by_file.code == 0, by_file.stderr
+    assert graph(photos / "a.onnx") == graph(photos / "b.onnx") == graph(photos / "d.onnx")
+    with TensorFile(photos / "c.tensor") as file:
+        assert file.shape == (1, 3, 16, 24)
+    assert run_cli("verify", "c.tensor", "--images", "photos").code == 0
+
+
+def test_arrays(photos, run_cli):
+    assert run_cli("quantize", "m.onnx", "photos", "-o", "a.onnx", *NUMBERS, "--keep", "c.tensor").code == 0
+    with TensorFile(photos / "c.tensor") as file:
+        array = np.concatenate(list(file))
+    np.save(photos / "c.npy", array)
+    np.savez(photos / "c.npz", images=array)
+    for name in ("c.npy", "c.npz"):
+        done = run_cli("quantize", "m.onnx", name, "-o", f"{name}.onnx")
+        assert done.code == 0, done.stderr
+        assert graph(photos / f"{name}.onnx") == graph(photos / "a.onnx")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("photos",), 2, ("nothing is guessed", "--preset imagenet", "--resize stretch --scale 1/255")),
+        (("photos", *NUMBERS, "--size", "8x8"), 7, ("takes 16x24 pixels, and the preprocessing makes 8x8",)),
+        (("photos", *NUMBERS, "--order", "gray"), 7, ("does not fit samples of 1×16×24",)),
+        (("c.npy", *NUMBERS), 2, ("--resize is for images from a folder",)),
+        (("c.npy",), 7, ("an array of float64 with the shape 2x3",)),
+        (("pickled.npy",), 7, ("the arrays cannot be read",)),
+        (("two.npz",), 7, ("there are several arrays: a, b", "--input NAME")),
+    ],
+)
+def test_what_is_refused(photos, run_cli, arguments, code, words):
+    np.save(photos / "c.npy", np.zeros((2, 3)))
+    np.save(photos / "pickled.npy", np.array([{}], object), allow_pickle=True)
+    np.savez(photos / "two.npz", a=np.zeros(1), b=np.zeros(1))
+    done = run_cli("quantize", "m.onnx", *arguments, "-o", "out.onnx")
+    assert done.code == code, done.stderr
+    for one in words:
+        assert one in done.stderr
+    assert not (photos / "out.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "metadata", "preset", "words"),
+    [
+        ([("Div", [255.0])], {}, "imagenet", "the model's first nodes (first0) scale its input by 0.003922"),
+        ([("Sub", [124.0, 117.0, 104.0]), ("Mul", [0.017])], {}, "tf", "first nodes (first0, first1)"),
+        ([("Mul", [2.0]), ("Sub", [1.0])], {}, "caffe", "scale its input by 2"),
+        ([], {"author": "Ultralytics"}, "imagenet", "Ultralytics exported it, and the preset is imagenet"),
+    ],
+)
+def test_a_preset_that_contradicts_the_model(photos, run_cli, first, metadata, preset, words):
+    make_model(photos / "m.onnx", first=first, metadata=metadata)
+    command = ("quantize", "m.onnx", "photos", "-o", "out.onnx", "--preset", preset, "--resize", "stretch")
+    done = run_cli(*command)
+    assert done.code == 2, done.stderr
+    assert words in done.stderr
+    assert run_cli(*command, "--scale", "1/255", "--force").code == 0
