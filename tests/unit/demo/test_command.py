@@ -40,8 +40,8 @@ def test_it_goes_on_to_int8_accuracy(run_cli: Callable[..., object], tmp_path: P
         assert network["judged"]["items"] >= 60
         floating, right = network["judged"]["rows"]
         assert (right["verify"], right["verify_model"]) == ("nothing", "nothing")
-        assert floating["scores"]["entropy"] > 0.85
-        assert right["scores"]["entropy"] > floating["scores"]["entropy"] - 0.05
+        assert floating["scores"]["auto"] > 0.85
+        assert right["scores"]["auto"] > floating["scores"]["auto"] - 0.05
         assert (tmp_path / network["tensorfile"]).with_name("int8.onnx").exists()
 
 
