@@ -66,7 +66,7 @@ def test_examples(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES_THAT_RUN, ids=name_of)
 def test_samples_are_what_a_reader_can_type_and_see(page: Path) -> None:
-    """Output is shown as it is, but for folders and hashes; no command closes the reader's shell."""
+    """Output is shown as it is, but for folders and hashes that differ; no command closes the reader's shell."""
     for block in blocks(page):
         if block.language == "console":
             output = [line for line in block.text.splitlines() if not line.startswith("$ ")]

@@ -1,4 +1,4 @@
-"""Completion in zsh and fish, which are Debian's packages of these names; that in bash is among the other tests."""
+"""Completion in fish, which is Debian's package of this name; that in bash is among the other tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-from tests.cli.test_terminal import on_terminal
 
 pytestmark = pytest.mark.extended
 
@@ -36,20 +35,3 @@ def test_fish(environment, tmp_path):
     )
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["detectnet_v2", "entropy"]
     assert "Traceback" not in done.stderr
-
-
-def test_zsh(environment, tmp_path):
-    (tmp_path / ".zshrc").write_text(
-        "unsetopt zle_bracketed_paste 2>/dev/null\nautoload -Uz compinit && compinit -u\n"
-        'eval "$(int8cal completion zsh)"\nPS1="ready> "\n'
-    )
-    shown = on_terminal(
-        ["zsh", "-i"],
-        b"int8cal comple\t\n",
-        b"Usage",
-        {**environment, "ZDOTDIR": str(tmp_path)},
-        tmp_path,
-        ready=b"ready> ",
-    )
-    assert b"int8cal completion" in shown
-    assert b"Traceback" not in shown

@@ -60,6 +60,14 @@ _ON_ITS_SIDE = range(5, 9)
 _MAX_PIECES = 1 << 16
 """Strips and tiles: a strip for each row of an image as high as Pillow's own limit."""
 
+_LZW_CLEAR, _LZW_END = 256, 257
+_LZW_SIZES = np.arange(257, 5119)  # of the table, when each code after a CLEAR is read; the first one adds nothing
+_LZW_WIDTHS = 9 + (_LZW_SIZES >= 511) + (_LZW_SIZES >= 1023) + (_LZW_SIZES >= 2047)
+_LZW_ENDS = np.cumsum(_LZW_WIDTHS)
+_LZW_MASKS = ((1 << _LZW_WIDTHS) - 1).astype(np.uint32)
+_LZW_HIGHEST = np.where(_LZW_SIZES == 257, 255, _LZW_SIZES)
+"""Of each code after a CLEAR: its bits, the bits up to its end, its mask, and the highest that it may be."""
+
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -302,6 +310,7 @@ class Tiff:
                 raise ValueError("a strip or tile ends without a checksum")
             return decoded[:expected]
         if kind == "lzw":
+            _check_lzw(encoded)
             return bytes(imagecodecs.lzw_decode(encoded, out=expected))
         if kind == "packbits":
             return bytes(imagecodecs.packbits_decode(encoded, out=expected))
@@ -343,3 +352,31 @@ class Tiff:
         if grey.shape[1:] != (self._layout.piece_width, 1) or grey.shape[0] < rows:
             raise ValueError("a strip is of another size")
         return grey[:rows].tobytes()
+
+
+def _check_lzw(encoded: bytes) -> None:
+    """Make sure that each code is in the table when it is read: imagecodecs reads memory that is not its own otherwise.
+
+    Raises:
+        ValueError: one is not, the bits are in the order of old files, or the table is begun anew too often.
+    """
+    octets = np.frombuffer(encoded + bytes(3), np.uint8)
+    begin, end = 0, 8 * len(encoded)
+    for _ in range(64 + len(encoded) // 512):
+        count = int(np.searchsorted(_LZW_ENDS, end - begin, side="right"))
+        if count == 0:
+            return
+        places = begin + _LZW_ENDS[:count] - _LZW_WIDTHS[:count]
+        shifts = (24 - (places & 7) - _LZW_WIDTHS[:count]).astype(np.uint32)
+        high, middle, low = (octets[(places >> 3) + number].astype(np.uint32) for number in range(3))
+        codes = (high << 16 | middle << 8 | low) >> shifts & _LZW_MASKS[:count]
+        stops = np.flatnonzero((codes == _LZW_CLEAR) | (codes == _LZW_END))
+        told = int(stops[0]) if len(stops) else count
+        if begin == 0 and (told or codes[0] != _LZW_CLEAR):
+            raise ValueError("LZW data do not begin with an empty table")
+        if np.any(codes[:told] > _LZW_HIGHEST[:told]):
+            raise ValueError("a code of LZW data is not in the table")
+        if told == count or codes[told] == _LZW_END:
+            return
+        begin += int(_LZW_ENDS[told])
+    raise ValueError("LZW data begin their table anew too often")

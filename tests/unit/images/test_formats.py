@@ -203,6 +203,39 @@ def test_tiff_strip_that_does_not_hold_its_rows(compression, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def lzw(codes: list[int]) -> bytes:
+    """Codes of nine bits, as they follow a CLEAR."""
+    bits = "".join(f"{code:09b}" for code in codes)
+    return int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ([256, 300, 301, 302], "not in the table"),
+        ([256, 258, 7], "not in the table"),
+        ([256, 1, 2, 260, 7], "not in the table"),
+        ([256, 1, 256, 259, 3], "not in the table"),
+        ([1, 256, 2], "do not begin with an empty table"),
+        ([256, 1] * 40_000, "too often"),
+    ],
+)
+def test_lzw_codes_that_are_not_in_the_table(codes, said):
+    """imagecodecs would read memory that is not its own."""
+    begin = time.process_time()
+    with pytest.raises(ImageError, match=said):
+        open_picture(tiff(lzw(codes), (4, 4), compression=5), "x")
+    assert time.process_time() - begin < 2
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 30), (300, 500)])
+def test_lzw_of_any_length(size):
+    values = pixels(*size)
+    for options in ({}, {317: 2}, {278: 1}, {278: 200}):
+        encoded = encode(values, "TIFF", compression="tiff_lzw", tiffinfo=options)
+        np.testing.assert_array_equal(np.asarray(open_picture(encoded, "")), values)
+
+
 def test_damaged_tiff_writes_nothing_to_stderr(capfd):
     strips = [zlib.compress(bytes(range(13)))[:-6]] * 200
     offsets = [8 + sum(map(len, strips[:number])) for number in range(200)]
