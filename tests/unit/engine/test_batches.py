@@ -94,7 +94,7 @@ def test_the_first_bad_image_ends_the_pass_and_is_named(tiny_dataset, tmp_path: 
 
 @pytest.mark.parametrize("workers", [0, -1])
 def test_impossible_workers_are_usage_errors(plan, workers: int) -> None:
-    with pytest.raises(int8cal.UsageError, match="workers cannot work"):
+    with pytest.raises(int8cal.UsageError, match="workers cannot be"):
         plan.batches(workers=workers)
 
 
