@@ -14,7 +14,7 @@
     │   └── ImageShapeError        a model takes images of another shape
     ├── UnavailableError       8   an extra, engine or command is absent
     ├── EngineFailedError      9   NVIDIA's own command failed
-    └── OutOfMemoryError       10  the machine's memory does not do   (MemoryError)
+    └── OutOfMemoryError       10  the machine has too little memory   (MemoryError)
 
     70 is a bug in int8cal (any other exception), 130 an interrupt, 143 a termination.
 

@@ -23,7 +23,7 @@ from int8cal.guard.json_text import parsed_json
 from int8cal.io.file_kinds import FileKind
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import open_regular
-from int8cal.io.summary import Summarised, times
+from int8cal.io.summary import Summarised, counted, times
 from int8cal.samples.encoded import sample_place
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ class Manifest(Summarised):
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""
-        skipped = f", {len(self.skipped)} images left out" if self.skipped else ""
-        return f"{self.path}: {self.batches} batches of {times(self.shape)} float32{skipped}"
+        skipped = f", {counted(len(self.skipped), 'image')} left out" if self.skipped else ""
+        return f"{self.path}: {counted(self.batches, 'batch')} of {times(self.shape)} float32{skipped}"
 
     def summary_rows(self) -> Iterator[tuple[str, object]]:
         """The few facts that a notebook shows."""

@@ -138,7 +138,7 @@ def make(
     if unknown := [name for name, is_asked in asked.items() if is_asked and name in doer.lacks]:
         raise UsageError(f"the engine {doer.name} has no option {', '.join(unknown)}", hint="Leave that out.")
     if workers is not None and workers < 1:
-        raise UsageError(f"{workers} workers cannot work", hint="Give --workers a positive number.")
+        raise UsageError(f"workers cannot be {workers}", hint="Give --workers a positive number.")
     doer.check(plan)
     job = Job(plan, encoder, workers=workers, max_skipped=max_skipped, resume=resume, progress=progress)
     clock = Clock()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from int8cal.errors import DataError, MissingDataError, SpecError, UsageError
 from int8cal.io.paths import given_path
 from int8cal.io.safe_text import printable, short_repr
-from int8cal.io.summary import Summarised, times
+from int8cal.io.summary import Summarised, counted, times
 from int8cal.network_kit.framing import Framing, framing
 from int8cal.samples.encoded import sample_place
 from int8cal.samples.nearby import image_instead, near_by
@@ -166,7 +166,7 @@ class Plan(Summarised):
     def summary(self) -> str:
         """All that matters of it, in one short line."""
         split = self.images_from if self.split is None else self.split
-        return f"{self.origin.name}: {self.batch_count} batches of {times(self.shape)} float32, {split}"
+        return f"{self.origin.name}: {counted(self.batch_count, 'batch')} of {times(self.shape)} float32, {split}"
 
     def summary_rows(self) -> Iterator[tuple[str, object]]:
         """The few facts that a notebook shows."""

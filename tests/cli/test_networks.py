@@ -117,7 +117,7 @@ def test_resize_is_an_option_of_classification_alone(folder, run_cli):
     assert "No such option" in run_cli(JOB, "-e", "classification.txt", "-o", "o", "--size", "3").stderr
     other = run_cli("classification", JOB, "-e", "ssd.txt", "-o", "o", "--resize", "training")
     assert other.code == 2
-    assert "ssd, which the spec is of, has no option 'resize'" in other.stderr
+    assert "ssd, the network of the spec, has no option 'resize'" in other.stderr
     assert "leave resize out" in other.stderr
     assert run_cli("classification", JOB, "-e", "classification.txt", "-o", "o", "--resize", "cubic").code == 2
     assert "--resize [nearest|training]" in run_cli("classification", "plan", "--help").stdout

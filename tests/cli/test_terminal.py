@@ -75,17 +75,25 @@ def test_the_script_of_each_shell(run_cli, shell):
     assert "_INT8CAL_COMPLETE" in done.stdout
 
 
-def on_terminal(command: list[str], typed: bytes, until: bytes, env: dict[str, str], cwd) -> bytes:
-    """What a program shows on a pseudo-terminal, after something was typed, up to the text that is waited for."""
+def on_terminal(
+    command: list[str], typed: bytes, until: bytes, env: dict[str, str], cwd, *, ready: bytes = b""
+) -> bytes:
+    """What a program shows on a pseudo-terminal, up to the text that is waited for.
+
+    What is typed is typed when ``ready`` has been shown.
+    """
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(cwd)
         os.execvpe(command[0], command, {**os.environ, **env})
     shown = b""
     try:
-        os.write(terminal, typed)
         end = time.monotonic() + 60
-        while until not in shown and time.monotonic() < end:
+        waiting = True
+        while (waiting or until not in shown) and time.monotonic() < end:
+            if waiting and ready in shown:
+                os.write(terminal, typed)
+                waiting = False
             if select.select([terminal], [], [], 1)[0]:
                 try:
                     shown += os.read(terminal, 4096)

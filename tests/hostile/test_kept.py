@@ -26,7 +26,8 @@ def test_sound_inputs_are_read(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize(
-    ("driver", "name"), [(driver, name) for driver in DRIVERS.values() for name in driver.kept()], ids=str
+    ("driver", "name"),
+    [pytest.param(driver, name, id=f"{driver.name}-{name}") for driver in DRIVERS.values() for name in driver.kept()],
 )
 def test_what_was_found_stays_mended(driver: Driver, name: str) -> None:
     with suppress(*driver.refusals):

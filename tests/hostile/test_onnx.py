@@ -24,7 +24,9 @@ from int8cal.errors import UseError
 from int8cal.models import extras
 from int8cal.models.onnx_file import load_model
 
-SECONDS = 1.0
+SECONDS = 2.0
+"""CPU that a refusal may take: what the threat-model page promises."""
+
 MEGABYTES = 200
 
 Make = Callable[[Path], object]

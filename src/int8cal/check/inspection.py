@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from int8cal.check.statistics import Statistics, measure
-from int8cal.io.summary import Summarised, times
+from int8cal.io.summary import Summarised, counted, times
 from int8cal.tensorfile.batches import opened_file
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Inspection(Summarised):
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""
-        return f"{self.path}: {self.batches} batches of {times(self.shape)}, {self.file_bytes / 1e6:,.1f} MB"
+        return f"{self.path}: {counted(self.batches, 'batch')} of {times(self.shape)}, {self.file_bytes / 1e6:,.1f} MB"
 
     def summary_rows(self) -> Iterator[tuple[str, object]]:
         """The few facts that a notebook shows."""

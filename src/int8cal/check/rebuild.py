@@ -323,7 +323,7 @@ class InOrder:
                 "note",
                 "rebuilt",
                 f"all {self._compared} images were made again from spec and data: equal in every bit, in order",
-                "Nothing: the images are what the spec asks for.",
+                "Nothing to do: the images are what the spec asks for.",
             )
         ]
 
@@ -410,7 +410,7 @@ def in_any_order(
             "note",
             "rebuilt",
             f"all {len(images)} images are among those made from spec and data: equal in every bit, in any order",
-            "Nothing: the images are what the spec asks for.",
+            "Nothing to do: the images are what the spec asks for.",
         )
     return [finding, *([] if missing else without_loud(loudness, split))], made_from
 

@@ -134,7 +134,7 @@ def _other_words(differing: list[str]) -> Finding:
         "note",
         "other-record",
         f"the manifest differs from spec and data in what does not change these images: {_listed(differing)}",
-        "Nothing, if the spec was changed since, or another version of int8cal made the file.",
+        "Nothing to do if the spec was changed since, or another version of int8cal made the file.",
     )
 
 

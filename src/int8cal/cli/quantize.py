@@ -16,6 +16,7 @@ from int8cal.cli.options import json_option, model_input_options, overwrite_opti
 from int8cal.cli.process import return_freed_memory
 from int8cal.cli.scales import check_alone, quantize_from_scales
 from int8cal.cli.sources import Images
+from int8cal.io.summary import counted
 from int8cal.types import METHODS, PRECISIONS, TARGETS
 
 if TYPE_CHECKING:
@@ -301,7 +302,7 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
     opset = "" if report.opset[0] == report.opset[1] else f", opset {report.opset[0]} → {report.opset[1]}"
     sizes = f"{report.int8_bytes / 1e6:.3f} MB (float: {report.float_bytes / 1e6:.3f} MB)"
     lines = [
-        f"{output}: {report.nodes} nodes in INT8, {sizes}{opset}",
+        f"{output}: {counted(report.nodes, 'node')} in INT8, {sizes}{opset}",
         f"ranges by {how} from {report.images} images into {report.input.name!r} ({report.input.layout.upper()})",
     ]
     if report.int8_bytes > report.float_bytes:
@@ -338,7 +339,7 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
         if nodes:
             lines.append(f"kept as they were, {how}: {', '.join(nodes)}")
     if report.behind:
-        lines.append(f"left in float, for they stand behind those: {', '.join(report.behind)}")
+        lines.append(f"left in float, because they follow those: {', '.join(report.behind)}")
     if report.not_finite and trt_cache:
         lines.append(f"infinite on these images, not in the cache: {', '.join(report.not_finite)}")
     if report.inactive:

@@ -13,8 +13,9 @@ from int8cal.cli import agreement, console, progress
 from int8cal.io.safe_text import short_name
 
 if TYPE_CHECKING:
+    from int8cal.io.summary import counted
     from int8cal.models.scales import ScalesReport
-    from int8cal.types import Layout
+from int8cal.types import Layout
 
 _LISTED = 10
 
@@ -95,7 +96,7 @@ def _lines(report: ScalesReport, output: str, scales: str) -> list[str]:
     opset = "" if report.opset[0] == report.opset[1] else f", opset {report.opset[0]} → {report.opset[1]}"
     sizes = f"{report.int8_bytes / 1e6:.3f} MB (float: {report.float_bytes / 1e6:.3f} MB)"
     lines = [
-        f"{output}: {report.nodes} nodes in INT8, {sizes}{opset}",
+        f"{output}: {counted(report.nodes, 'node')} in INT8, {sizes}{opset}",
         f"ranges of {len(report.amax)} tensors from {scales} ({report.header})",
     ]
     for words, names in (
@@ -104,7 +105,7 @@ def _lines(report: ScalesReport, output: str, scales: str) -> list[str]:
         ("ranges of 0 in the file, which are none", report.without_range),
         ("left in float, for the file has no range for what they read", report.lacking),
         ("kept as they were, not computed here", [f"{node.name} ({node.operator})" for node in report.foreign]),
-        ("left in float, for they stand behind those", report.behind),
+        ("left in float, because they follow those", report.behind),
     ):
         if names:
             lines.append(f"{words}: {len(names)}: {_listed(names)}")

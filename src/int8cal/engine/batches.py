@@ -11,7 +11,7 @@ import numpy as np
 
 from int8cal.engine.work import FailedSample, ImageWork
 from int8cal.errors import UsageError
-from int8cal.io.summary import Summarised, times
+from int8cal.io.summary import Summarised, counted, times
 from int8cal.io.threads import map_on_threads
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class PlanBatches(Summarised):
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
-            raise UsageError(f"{self.workers} workers cannot work", hint="Give workers a positive number.")
+            raise UsageError(f"workers cannot be {self.workers}", hint="Give workers a positive number.")
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -82,4 +82,4 @@ class PlanBatches(Summarised):
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""
-        return f"{len(self)} batches of {times(self.shape)} float32, {self.plan.origin.name}"
+        return f"{counted(len(self), 'batch')} of {times(self.shape)} float32, {self.plan.origin.name}"

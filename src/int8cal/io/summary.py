@@ -44,3 +44,9 @@ def _escaped(text: str) -> str:
 def times(shape: Sequence[int]) -> str:
     """A shape for people: ``4 × 3 × 384 × 1248``."""
     return " × ".join(map(str, shape))
+
+
+def counted(number: int, word: str) -> str:
+    """A number of things: ``1 batch``, ``2 batches``."""
+    plural = f"{word}es" if word.endswith(("s", "x", "ch", "sh")) else f"{word}s"
+    return f"{number} {word if number == 1 else plural}"

@@ -116,7 +116,7 @@ def _unseen(seen: Probe) -> Iterator[Finding]:
             "model-output-unseen",
             f"outputs that do not have numbers for each image, or not from its pixels, were not judged: "
             f"{', '.join(map(printable, seen.unseen))}",
-            "Nothing, if other outputs are judged; else compare the model's results by hand.",
+            "Nothing to do if other outputs are judged; otherwise compare the model's results by hand.",
         )
 
 
@@ -150,7 +150,7 @@ def _same(name: str, change: float, seen: Probe, alive: Collection[str], differe
         hint = f"The network does not see the images: their scale is wrong. {_CHECK_SPEC}"
         return Finding("error", "model-dead", message, hint)
     is_loud = not alive if are_all_whole else not is_whole
-    hint = f"Nothing, if it is so by nature, or these images are alike; else the input is wrong. {_CHECK_SPEC}"
+    hint = f"Nothing to do if that is its nature, or if the images are alike; else its input is wrong. {_CHECK_SPEC}"
     return Finding("warning" if is_loud else "note", "model-output-same", said, hint)
 
 

@@ -17,7 +17,7 @@ ORDER: tuple[Method, ...] = ("mse", "percentile", "entropy", "minmax")
 """Which of equals is taken."""
 EQUAL_DB = 0.2
 EVERY = 4
-"""Every so manieth image is held out."""
+"""One image in this many is held out."""
 LEAST_IMAGES = 8
 """With fewer, all images are used for both."""
 MOST_HELD_OUT = 64

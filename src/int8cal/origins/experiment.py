@@ -19,7 +19,7 @@ from int8cal.errors import DataError, SpecError, UsageError
 from int8cal.io.file_kinds import FileKind
 from int8cal.io.paths import given_path, refuse_missing_address
 from int8cal.io.safe_text import printable
-from int8cal.io.summary import Summarised
+from int8cal.io.summary import Summarised, counted
 from int8cal.network_kit.framing import framing
 from int8cal.origins.advice import missing_data_advised
 from int8cal.origins.origin import Choice, Decision
@@ -68,7 +68,7 @@ class Spec(Summarised):
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""
-        warned = f", {len(self.warnings)} warnings" if self.warnings else ""
+        warned = f", {counted(len(self.warnings), 'warning')}" if self.warnings else ""
         return f"{self.network.name}: {self.path}{warned}"
 
     def summary_rows(self) -> Iterator[tuple[str, object]]:
@@ -201,7 +201,7 @@ class Spec(Summarised):
         for name, value in chosen.items():
             if name not in known:
                 hint = f"It has: {', '.join(known)}." if known else f"It has none: leave {name} out."
-                raise UsageError(f"{self.network.name}, which the spec is of, has no option {name!r}", hint=hint)
+                raise UsageError(f"{self.network.name}, the network of the spec, has no option {name!r}", hint=hint)
             if value not in known[name].choices:
                 raise UsageError(f"{name} cannot be {value!r}", hint=f"Use one of {', '.join(known[name].choices)}.")
         return {name: chosen.get(name, option.default) for name, option in known.items()}

@@ -38,7 +38,7 @@ class Language(Protocol):
         """Whether this is the language of a kind of spec."""
 
     def recognises(self, data: bytes) -> bool:
-        """Whether a file reads as a spec of a known kind, be it of several, or one that cannot be run."""
+        """Whether a file reads as a spec of a known kind, even if it fits several, or cannot be run."""
 
     def read(
         self,

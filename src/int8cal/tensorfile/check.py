@@ -100,7 +100,7 @@ def _check_types(file: TensorFile) -> Iterator[Finding]:
             "note",
             "not-float32",
             f"values are stored as {listed}; readers convert them to float32",
-            "Nothing: some of NVIDIA's exporters write float64. The file is larger than it need be.",
+            "Nothing to do: some of NVIDIA's exporters write float64. The file is larger than it need be.",
         )
 
 

@@ -16,7 +16,8 @@ CASES = [case for name in sorted(networks.names()) for case in load_cases(name, 
 
 
 def alarms(found):
-    return [finding for finding in found.findings if finding.level != "note"]
+    """All that is said of the file; what the spec itself pads and cuts is its matter."""
+    return [finding for finding in found.findings if finding.level != "note" and finding.code != "framing"]
 
 
 @pytest.fixture

@@ -94,8 +94,15 @@ def test_the_first_bad_image_ends_the_pass_and_is_named(tiny_dataset, tmp_path: 
 
 @pytest.mark.parametrize("workers", [0, -1])
 def test_impossible_workers_are_usage_errors(plan, workers: int) -> None:
-    with pytest.raises(int8cal.UsageError, match="workers cannot work"):
+    with pytest.raises(int8cal.UsageError, match="workers cannot be"):
         plan.batches(workers=workers)
+
+
+def computed_part(path: Path) -> bytes:
+    """A model without the record of what it was made from."""
+    made = onnx.load(path)
+    del made.metadata_props[:]
+    return made.SerializeToString()
 
 
 def test_quantize_makes_the_same_model_as_from_the_file(plan, file, model: Path, tmp_path: Path) -> None:
@@ -109,17 +116,17 @@ def test_quantize_makes_the_same_model_as_from_the_file(plan, file, model: Path,
     for name, source in sources.items():
         report = int8cal.quantize(model, source, tmp_path / f"{name}.onnx")
         assert report.images == 6
-    assert len({(tmp_path / f"{name}.onnx").read_bytes() for name in sources}) == 1
+    assert len({computed_part(tmp_path / f"{name}.onnx") for name in sources}) == 1
 
 
 def test_a_generator_serves_calibration_alone(file, model: Path, tmp_path: Path) -> None:
     with pytest.raises(int8cal.UsageError, match="only once"):
         int8cal.quantize(model, (batch for batch in file), tmp_path / "a.onnx")
 
-    int8cal.quantize(model, (batch for batch in file), tmp_path / "a.onnx", agreement=False)
-    int8cal.quantize(model, file, tmp_path / "b.onnx", agreement=False)
+    int8cal.quantize(model, (batch for batch in file), tmp_path / "a.onnx", agreement=False, method="entropy")
+    int8cal.quantize(model, file, tmp_path / "b.onnx", agreement=False, method="entropy")
 
-    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    assert computed_part(tmp_path / "a.onnx") == computed_part(tmp_path / "b.onnx")
 
 
 def test_images_of_a_plan_that_are_in_the_calibration_file_are_counted(plan, file, model: Path, tmp_path: Path) -> None:
@@ -177,7 +184,11 @@ def test_memory_is_flat_over_200_batches(tiny_dataset, tmp_path: Path) -> None:
     text = tiny_dataset.spec.read_text()
     spec = tmp_path / "spec.txt"
     spec.write_text(
-        re.sub(r"(output_image_width:\s*)\d+", r"\g<1>512", re.sub(r"(output_image_height:\s*)\d+", r"\g<1>256", text))
+        re.sub(
+            r"(output_image_width:\s*)\d+",
+            r"\g<1>512",
+            re.sub(r"(output_image_height:\s*)\d+", r"\g<1>256 enable_auto_resize: true", text),
+        )
     )
     code = PEAK_MIB + (
         "import sys, int8cal\n"

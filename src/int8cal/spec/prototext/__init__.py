@@ -41,7 +41,7 @@ class Prototext:
         return root in roots()
 
     def recognises(self, data: bytes) -> bool:
-        """Whether a file reads as a spec of a known message, be it of several, or one that cannot be run."""
+        """Whether a file reads as a spec of a known message, even if it fits several, or cannot be run."""
         from int8cal.spec.prototext.find import fits_any
         from int8cal.spec.prototext.load import require_readable
         from int8cal.spec.prototext.text import SpecText

@@ -68,7 +68,7 @@ def _names(text: SpecText) -> Iterator[str]:
 
 
 def fits_any(text: SpecText) -> bool:
-    """Whether a text reads as the spec of a network, be it of several, or one that cannot be run."""
+    """Whether a text reads as the spec of a network, even if it fits several, or cannot be run."""
     return any(True for _ in _fits(text, roots()))
 
 
