@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from int8cal.io.summary import Summarised
+from int8cal.models import extras
 from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.binding import Constants
 from int8cal.models.computable import Foreign, computable
@@ -25,12 +29,14 @@ class Comparison(Summarised):
         int8_bytes: size of the other one.
         foreign: nodes of the reference model that only another engine computes, such as plug-ins; what goes into them
             is among the outputs that were compared.
+        ranges: tensor that the other model quantises → smallest and largest value that it keeps.
     """
 
     agreement: Agreement
     float_bytes: int
     int8_bytes: int
     foreign: tuple[Foreign, ...] = ()
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""
@@ -86,4 +92,22 @@ def compare(
             max_images=max_images,
             progress=progress,
         )
-    return Comparison(agreement, models[0].ByteSize(), models[1].ByteSize(), first.foreign)
+    return Comparison(agreement, models[0].ByteSize(), models[1].ByteSize(), first.foreign, _ranges(models[1]))
+
+
+def _ranges(model: Any) -> dict[str, tuple[float, float]]:
+    """Tensor → the values at both ends of its integers, of each tensor that is quantised with one constant scale."""
+    to_array = extras.onnx().numpy_helper.to_array
+    constants = {item.name: item for item in model.graph.initializer}
+    found: dict[str, tuple[float, float]] = {}
+    for node in model.graph.node:
+        if node.op_type != "QuantizeLinear" or node.input[0] in constants or len(node.input) < 3:
+            continue
+        if not all(name in constants for name in node.input[1:3]):
+            continue
+        scale, zero = (np.asarray(to_array(constants[name])) for name in node.input[1:3])
+        if scale.size != 1 or zero.size != 1 or zero.dtype not in (np.int8, np.uint8):
+            continue
+        ends, step, middle = np.iinfo(zero.dtype), float(scale.item()), int(zero.item())
+        found.setdefault(node.input[0], (step * (ends.min - middle), step * (ends.max - middle)))
+    return found

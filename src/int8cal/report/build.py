@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from int8cal import origins
 from int8cal.check.rebuild import claim_of
 from int8cal.check.sense import is_noise, without_loud
 from int8cal.check.statistics import LoudnessCounts
 from int8cal.check.verify import Verification, verify
-from int8cal.errors import TensorFileError
+from int8cal.errors import TensorFileError, UsageError
 from int8cal.io.paths import given_path
 from int8cal.report import charts
 from int8cal.report.objects import PixelMaps
@@ -28,11 +28,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from int8cal.check.rebuild import Claim
+    from int8cal.models.binding import Constants
     from int8cal.origins.origin import Origin
-    from int8cal.types import Progress
+    from int8cal.report.comparison import ModelPart
+    from int8cal.types import Layout, Progress
+
+
+class _Inputs(TypedDict):
+    """How images get into models."""
+
+    input_name: str | None
+    layout: Layout | None
+    constants: Constants | None
+
 
 PICTURES = 48
 """Pictures on the contact sheet unless asked otherwise."""
+MODEL_IMAGES = 64
+"""Images of the file on which models are compared."""
 _MAX_SAMPLES = 2000
 """Rows of the sample table on the page."""
 
@@ -43,6 +56,11 @@ def write_report(
     *,
     spec: Origin | str | os.PathLike[str] | None = None,
     claim: Claim | None = None,
+    model: str | os.PathLike[str] | None = None,
+    int8: str | os.PathLike[str] | None = None,
+    input_name: str | None = None,
+    layout: Layout | None = None,
+    constants: Constants | None = None,
     pictures: int = PICTURES,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -55,6 +73,11 @@ def write_report(
         spec: the spec or another origin to make the images from again, or its path; adds the proof, box outlines and
             the comparison with the split.
         claim: the same with more to say about it, in place of ``spec``; see `build_page`.
+        model: the float model; see `build_page` for this and what follows.
+        int8: the INT8 model made of it.
+        input_name: the models' input.
+        layout: layout of that input.
+        constants: values of the models' other inputs.
         pictures: see `build_page`.
         overwrite: replace an existing page.
         progress: told how far each pass is.
@@ -66,15 +89,28 @@ def write_report(
         UnavailableError: Jinja2 is not installed.
         TensorFileError: the file cannot be opened as a tensorfile.
         SpecError, DataError: its images cannot be made again.
+        UsageError: an INT8 model without its float model.
+        UseError: a model cannot be read or run, or the two do not belong together.
         OutputError: the page exists or cannot be written.
     """
     claim = claim_of(spec, claim)
     inputs = (
         path.path if isinstance(path, TensorFile) else given_path(path, "a tensorfile"),
         *((claim.origin.path,) if claim else ()),
+        *(given_path(path, "a model") for path in (model, int8) if path is not None),
     )
     with page_output(given_path(out, "the page"), overwrite=overwrite, inputs=inputs) as output:
-        page = build_page(path, claim=claim, pictures=pictures, progress=progress)
+        page = build_page(
+            path,
+            claim=claim,
+            model=model,
+            int8=int8,
+            input_name=input_name,
+            layout=layout,
+            constants=constants,
+            pictures=pictures,
+            progress=progress,
+        )
         output.write(page.render())
         output.commit()
     return page.found
@@ -84,6 +120,11 @@ def build_page(
     path: str | os.PathLike[str] | TensorFile,
     *,
     claim: Claim | None = None,
+    model: str | os.PathLike[str] | None = None,
+    int8: str | os.PathLike[str] | None = None,
+    input_name: str | None = None,
+    layout: Layout | None = None,
+    constants: Constants | None = None,
     pictures: int = PICTURES,
     progress: Progress | None = None,
 ) -> Page:
@@ -92,20 +133,33 @@ def build_page(
     Args:
         path: the file.
         claim: the spec to make its images from again; adds the proof, box outlines and the comparison with the split.
+        model: the float model, ONNX: a few of the images are shown to it, as `verify` does.
+        int8: the INT8 model made of it: adds how far the two are apart on images of the file. Not without ``model``.
+        input_name: the models' input, to be sure of it.
+        layout: layout of that input, where it cannot be told.
+        constants: values of the models' other inputs, which take no images.
         pictures: how many to show, spread evenly over the file.
         progress: told how far each pass is.
 
     Raises:
         TensorFileError: the file cannot be opened as a tensorfile.
         SpecError, DataError: its images cannot be made again.
+        UsageError: an INT8 model without its float model.
+        UseError: a model cannot be read or run, or the two do not belong together.
     """
+    if int8 is not None and model is None:
+        raise UsageError("an INT8 model is compared with its float model", hint="Give the float model, too: --model.")
+    inputs: _Inputs = {"input_name": input_name, "layout": layout, "constants": constants}
     with opened_file(path) as file:
         view = view_of(file)
         sheet = ContactSheet(view, frozenset(evenly(file.image_count, pictures)))
         counts = LevelCounts(view, file.shape[1])
         loudness = LoudnessCounts()
         watchers = (sheet, counts, loudness) if claim else (sheet, counts)
-        found = verify(file, claim=claim, watchers=watchers, progress=progress)
+        found = verify(file, claim=claim, model=model, watchers=watchers, progress=progress, **inputs)
+        compared = (
+            _compared(model, int8, file, found, inputs, progress) if model is not None and int8 is not None else None
+        )
         rows = _sample_rows(file)
         manifest = file.manifest
         size = _size(file)
@@ -118,11 +172,15 @@ def build_page(
         name=os.path.basename(found.path),
         found=found,
         view=view,
-        facts=tuple(_facts(found, size, manifest or {})),
+        facts=(
+            *_facts(found, size, manifest or {}),
+            *((("INT8 model", "not compared: the file has errors"),) if int8 is not None and not compared else ()),
+        ),
         pictures=tuple(_pictures(sheet.thumbnails, found, view, names)),
         histograms=tuple(charts.histograms(counts, found.statistics.channel_facts()))
         if found.statistics.images
         else (),
+        model=compared,
         survey=surveyed,
         brightness=charts.brightness(surveyed) if surveyed else None,
         classes=tuple(charts.classes(surveyed)) if surveyed else (),
@@ -132,6 +190,26 @@ def build_page(
             found, _network(found, manifest or {}), claim.origin.path if claim else None, _folder(manifest or {}, claim)
         ),
     )
+
+
+def _compared(
+    model: str | os.PathLike[str],
+    int8: str | os.PathLike[str],
+    file: TensorFile,
+    found: Verification,
+    inputs: _Inputs,
+    progress: Progress | None,
+) -> ModelPart | None:
+    """How far the models are apart on images of the file; None when the file is not sound, which is said anyway."""
+    from int8cal.models.compare import compare  # late: it wants the extra ``quantize``
+    from int8cal.report.comparison import ModelPart
+
+    if not found.sound:
+        return None
+    comparison = compare(model, int8, file, max_images=MODEL_IMAGES, progress=progress, **inputs)
+    some = f"the first {comparison.agreement.images} images" if file.image_count > MODEL_IMAGES else "all images"
+    note = f"Both models were run on {some} of this file. On images that calibration has not seen, INT8 may do worse."
+    return ModelPart.of(comparison, note)
 
 
 def _folder(manifest: Mapping[str, Any], claim: Claim | None) -> str | None:

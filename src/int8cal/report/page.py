@@ -15,6 +15,7 @@ from int8cal.report.web_page import rendered
 
 if TYPE_CHECKING:
     from int8cal.check.verify import Verification
+    from int8cal.report.comparison import ModelPart
     from int8cal.report.survey import Survey
     from int8cal.report.viewing import Thumbnail, View
 
@@ -87,6 +88,7 @@ class Page:
         facts: name–value rows at the top.
         pictures: the contact sheet.
         histograms: one per channel.
+        model: the INT8 model made with the file, against the float model; None without them.
         survey: the chosen images against the split; None without spec.
         brightness: chart of it.
         classes: chart of it.
@@ -101,6 +103,7 @@ class Page:
     facts: tuple[tuple[str, str], ...]
     pictures: tuple[Picture, ...]
     histograms: tuple[LevelChart, ...]
+    model: ModelPart | None = None
     survey: Survey | None = None
     brightness: Outlines | None = None
     classes: tuple[ClassShare, ...] = ()

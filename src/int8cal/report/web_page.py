@@ -37,7 +37,7 @@ def rendered(package: str, template: str, style: str, **values: object) -> bytes
     """A page of a template. The same values give the same bytes.
 
     Args:
-        package: that holds template and style sheet.
+        package: that holds the style sheet, the template, and those that it imports.
         template: a Jinja template; it gets ``style`` and ``policy``, the content security policy that allows nothing
             but this style, and the filter ``printable`` for texts from data.
         style: the style sheet.
@@ -48,13 +48,17 @@ def rendered(package: str, template: str, style: str, **values: object) -> bytes
     """
     jinja2 = need("jinja2", "report")
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        loader=jinja2.FunctionLoader(lambda name: _resource(package, name)),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["printable"] = lambda text: printable(str(text))
     sheet = _resource(package, style)
     digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
     policy = _POLICY.format(style=f"sha256-{digest}")
-    html: str = environment.from_string(_resource(package, template)).render(style=sheet, policy=policy, **values)
+    html: str = environment.get_template(template).render(style=sheet, policy=policy, **values)
     return html.encode("utf-8", errors="backslashreplace")
 
 
