@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from int8cal.check.sense import without_loud
+from int8cal.check.statistics import Loudness
 from int8cal.engine.work import FailedSample, Image, ImageWork
 from int8cal.errors import DataError, UsageError
 from int8cal.io.progress import watched
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from int8cal.tensorfile import TensorFile
     from int8cal.types import BatchNCHW_f32, ImageCHW_f32, Progress, SplitName
 
+MAX_LOOKED_AT = 400
+"""Images of the split that are made to see what a file leaves out."""
 _GRID = 4
 """Images are matched by the means of this many by this many fields when none is equal."""
 
@@ -342,21 +346,25 @@ def in_any_order(
     file: TensorFile,
     images: Sequence[ImageStatistics],
     *,
+    loudness: Sequence[Loudness] = (),
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[list[Finding], dict[int, MadeFrom]]:
     """Compare the images of a file with all images that the split can give, whatever the order.
 
     Args:
-        planned: a run on the split; its whole epoch is made.
+        planned: a run on the split; its epoch is made until all images are found, and at least so far that it is
+            seen whether the file lacks loud images.
         file: the file.
         images: the statistics of its images.
+        loudness: of its images.
         workers: threads; None: the processors that this process may use.
         progress: told of every image made.
 
     Returns:
-        One finding (all are there; or how many are not, with the nearest image to the first of these), and image number
-        → what it was made from, of the images that are there.
+        A finding (all are there; or how many are not, with the nearest image to the first of these), a warning when all
+        are there and the split has far louder ones; and image number → what it was made from, of the images that are
+        there.
     """
     numbers: dict[bytes, list[int]] = {}
     for image in images:
@@ -364,6 +372,7 @@ def in_any_order(
     missing = dict(numbers)
     made_from: dict[int, MadeFrom] = {}
     samples = [planned.dataset.samples[index] for index in dict.fromkeys(planned.order.tolist())]
+    split: list[tuple[str, Loudness]] = []
     fields: list[tuple[Sample, npt.NDArray[np.float32]]] = []
     failed: list[FailedSample] = []
     with (
@@ -376,10 +385,11 @@ def in_any_order(
                 for number in missing.pop(digest_of(made), ()):
                     made_from[number] = _made_from(result)
                 fields.append((result.sample, _fields(made)))
+                split.append((result.sample.frame_id, Loudness.of(made)))
             else:
                 failed.append(result)
             advance(1)
-            if not missing:
+            if not missing and len(split) + len(failed) >= MAX_LOOKED_AT:
                 break
     if len(images) < len(file) * file.shape[0]:
         return [_incomplete(len(images))], made_from
@@ -402,7 +412,7 @@ def in_any_order(
             f"all {len(images)} images are among those made from spec and data: equal in every bit, in any order",
             "Nothing to do: the images are what the spec asks for.",
         )
-    return [finding], made_from
+    return [finding, *([] if missing else without_loud(loudness, split))], made_from
 
 
 def _unusable(failed: Sequence[FailedSample]) -> str:

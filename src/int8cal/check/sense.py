@@ -6,13 +6,15 @@ was drawn twice, a range that some other network uses – is a note at most.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from int8cal.check.presets import Normalisation, range_text, resembling
-from int8cal.check.statistics import ImageStatistics, Statistics
+from int8cal.check.statistics import ImageStatistics, Loudness, Statistics
+from int8cal.io.safe_text import printable, shortened
 from int8cal.tensorfile.findings import Finding, Level
 
 USUAL_IMAGES = 100
@@ -29,6 +31,13 @@ _BRIGHT = 152
 """No pixel minus an ImageNet mean is larger; 16-bit grey may be."""
 _FAR_OUT = 50
 """Standard deviations from the mean at which no value of a picture lies."""
+
+_MUCH_LOUDER = 2.0
+"""An image of the split is missed when it is so many times as loud as the loudest of the file. With 1.5, a quarter of
+the random choices of 8 photographs would be blamed; with 2, one in a hundred."""
+_LOUDEST = 0.01
+"""Share of the split, at least one image, that must be so loud: below it lies what a random choice misses, too."""
+_NAMED = 3
 
 _REMAKE = "Make the file again from the training spec: int8cal NETWORK calibration_tensorfile -e SPEC."
 
@@ -59,6 +68,43 @@ def sense(
             "nor whether these are the right images",
             "To prove both, rebuild the file: int8cal verify FILE -e SPEC.",
         ),
+    ]
+
+
+def without_loud(file: Sequence[Loudness], split: Sequence[tuple[str, Loudness]]) -> list[Finding]:
+    """Does a file lack the loud images of its split? Without a single one, INT8 cuts off what such scenes need.
+
+    Args:
+        file: loudness of each image of the file.
+        split: names and loudness of images of the split it was chosen from; all of them, or a sample.
+
+    Returns:
+        A warning that names the loudest, when the loudest 1 % of the split (at least one image) are each more than
+        twice as loud as every image of the file, by contrast, gradient or magnitude; otherwise nothing.
+    """
+    if not file or not split:
+        return []
+    rank = max(1, math.ceil(_LOUDEST * len(split)))
+    missed: dict[str, str] = {}
+    for measure in Loudness._fields:
+        known = max(getattr(image, measure) for image in file)
+        louder = [(getattr(image, measure), name) for name, image in split]
+        louder = sorted((entry for entry in louder if entry[0] > _MUCH_LOUDER * known), reverse=True)
+        if len(louder) < rank:
+            continue
+        for value, name in louder:
+            missed.setdefault(name, f"{measure} {value:.3g}, in the file at most {known:.3g}")
+    if not missed:
+        return []
+    named = [f"{printable(shortened(name, 80))} ({why})" for name, why in list(missed.items())[:_NAMED]]
+    return [
+        Finding(
+            "warning",
+            "loud-images-missing",
+            f"{len(missed)} of {len(split)} images of the split are far louder than all {len(file)} in the file: "
+            f"{', '.join(named)}{', …' if len(missed) > _NAMED else ''}",
+            "Add two or three of them: without one, INT8 may cut off what such scenes need.",
+        )
     ]
 
 

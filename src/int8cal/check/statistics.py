@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.tensorfile.checksums import digest_of
-from int8cal.types import ImageCHW_f32
+from int8cal.types import BatchNCHW_f32, ImageCHW_f32
 
 _BLOCK = 1 << 16
 """Values that are worked on at a time, so that they stay in the processor's cache."""
 _FEW = 997
 """One in so many values."""
+_SMALL = 32
+"""Side to which a picture is reduced before its loudness is measured, so that grain and sharpness do not count."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,42 @@ def measure_with_digest(image: ImageCHW_f32, checksum: bytes) -> Measures:
     return measure(image, checksum)._replace(digest=digest_of(image))
 
 
+class Loudness(NamedTuple):
+    """How strongly an image drives a network: what widens the ranges of calibration.
+
+    Attributes:
+        contrast: standard deviation of the grey picture, reduced to 32 × 32.
+        gradient: mean size of the step to the next pixel of that picture.
+        magnitude: mean of the absolute values of the network input.
+    """
+
+    contrast: float
+    gradient: float
+    magnitude: float
+
+    @classmethod
+    def of(cls, image: ImageCHW_f32) -> Loudness:
+        """Measure an image, whose values must be finite."""
+        grey = _reduced(image.mean(axis=0, dtype=np.float64))
+        steps = np.hypot(np.diff(grey, axis=0)[:, 1:], np.diff(grey, axis=1)[1:])
+        return cls(
+            contrast=float(grey.std()),
+            gradient=float(steps.mean()) if steps.size else 0.0,
+            magnitude=float(np.abs(image).mean(dtype=np.float64)),
+        )
+
+
+@dataclass
+class LoudnessCounts:
+    """Measures the loudness of every image while a file is read; feed it with `add`."""
+
+    images: list[Loudness] = field(default_factory=list)
+
+    def add(self, first: int, batch: BatchNCHW_f32) -> None:
+        """Take in images that follow each other."""
+        self.images.extend(Loudness.of(image) for image in batch)
+
+
 @dataclass
 class Statistics:
     """Sums over the images of a tensorfile; feed it with `add`.
@@ -152,6 +190,16 @@ class Statistics:
             {"min": float(low), "max": float(high), "mean": float(mean), "std": float(deviation)}
             for low, high, mean, deviation in columns
         ]
+
+
+def _reduced(picture: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """A picture of at most 32 × 32, each pixel the mean of a field; a smaller picture stays as it is."""
+    for axis, length in enumerate(picture.shape):
+        edges = np.linspace(0, length, min(_SMALL, length) + 1).astype(np.intp)
+        sums = np.add.reduceat(picture, edges[:-1], axis=axis)
+        counts = np.diff(edges)
+        picture = sums / (counts[:, None] if axis == 0 else counts)
+    return picture
 
 
 def _square_sum(values: npt.NDArray[Any]) -> Any:

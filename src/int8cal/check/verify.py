@@ -14,7 +14,7 @@ from int8cal.check.presets import stated
 from int8cal.check.rebuild import InOrder, claim_of, in_any_order, planned
 from int8cal.check.record import compare_record, facts_of
 from int8cal.check.sense import sense
-from int8cal.check.statistics import Measures, Statistics, measure, measure_with_digest
+from int8cal.check.statistics import LoudnessCounts, Measures, Statistics, measure, measure_with_digest
 from int8cal.errors import TensorFileError
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import shortened
@@ -227,16 +227,19 @@ class _Rebuild:
         self.taken: list[Finding] = []
         self.made_from: Mapping[int, MadeFrom] = {}
         self._in_order: InOrder | None = None
+        self._loudness: LoudnessCounts | None = None
         if claim is None:
             return
         self.findings, self.plan = planned(claim, file)
         self.taken = claim.taken_from(file) if self.plan else []
-        if self.plan and not claim.any_order:
+        if self.plan and claim.any_order:
+            self._loudness = LoudnessCounts()
+        elif self.plan:
             self._in_order = InOrder(self.plan, file, workers)
 
     @property
     def watchers(self) -> tuple[Watcher, ...]:
-        return (self._in_order,) if self._in_order else ()
+        return tuple(watcher for watcher in (self._in_order, self._loudness) if watcher)
 
     @property
     def proved(self) -> Plan | None:
@@ -251,9 +254,14 @@ class _Rebuild:
         """Come to ``findings`` and ``made_from``, once the pass is over."""
         if self._in_order:
             self.findings, self.made_from = self._in_order.findings, self._in_order.made_from
-        elif self.plan:
+        elif self.plan and self._loudness:
             self.findings, self.made_from = in_any_order(
-                self.plan, self._file, statistics.images, workers=self._workers, progress=progress
+                self.plan,
+                self._file,
+                statistics.images,
+                loudness=self._loudness.images,
+                workers=self._workers,
+                progress=progress,
             )
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from int8cal import origins
 from int8cal.check.rebuild import claim_of
-from int8cal.check.sense import is_noise
+from int8cal.check.sense import is_noise, without_loud
+from int8cal.check.statistics import LoudnessCounts
 from int8cal.check.verify import Verification, verify
 from int8cal.errors import TensorFileError
 from int8cal.io.paths import given_path
@@ -102,13 +103,17 @@ def build_page(
         view = view_of(file)
         sheet = ContactSheet(view, frozenset(evenly(file.image_count, pictures)))
         counts = LevelCounts(view, file.shape[1])
-        found = verify(file, claim=claim, watchers=(sheet, counts), progress=progress)
+        loudness = LoudnessCounts()
+        watchers = (sheet, counts, loudness) if claim else (sheet, counts)
+        found = verify(file, claim=claim, watchers=watchers, progress=progress)
         rows = _sample_rows(file)
         manifest = file.manifest
         size = _size(file)
     names = {number: _text(row["frame_id"]) for number, row in rows.items()}
     names |= {number: made_from.sample.frame_id for number, made_from in found.made_from.items()}
     surveyed = survey(found, found.plan, view, progress) if found.plan and found.made_from else None
+    if surveyed and not any(finding.code == "loud-images-missing" for finding in found.findings):
+        found = found.with_findings(without_loud(loudness.images, surveyed.split_loudness))
     return Page(
         name=os.path.basename(found.path),
         found=found,

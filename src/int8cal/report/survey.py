@@ -7,7 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from int8cal.check.rebuild import rebuilt_images
+from int8cal.check.rebuild import MAX_LOOKED_AT, rebuilt_images
+from int8cal.check.statistics import Loudness
 from int8cal.engine.work import Image
 from int8cal.io.progress import watched
 from int8cal.manifest import SkippedImage
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from int8cal.samples.samples import Sample
     from int8cal.types import Progress
 
-MAX_DECODED = 400
-"""Images of the split that are made for their brightness."""
 MAX_LABELLED = 20_000
 """Records of the split that are read for their classes."""
 
@@ -35,6 +34,7 @@ class Survey:
     Attributes:
         chosen_brightness: mean pixel level 0..255 of each image of the file.
         split_brightness: the same of images of the split, spread evenly over it.
+        split_loudness: names and loudness of these.
         split_images: images in the split.
         unusable: those of the images made for their brightness that cannot be used, and why.
         chosen_classes: class → objects (or images, in class folders) in the file.
@@ -45,6 +45,7 @@ class Survey:
 
     chosen_brightness: tuple[float, ...]
     split_brightness: tuple[float, ...]
+    split_loudness: tuple[tuple[str, Loudness], ...]
     split_images: int
     unusable: tuple[SkippedImage, ...]
     chosen_classes: Counter[str]
@@ -67,11 +68,12 @@ def survey(found: Verification, plan: Plan, view: View, progress: Progress | Non
     """
     samples = plan.dataset.samples
     chosen = [made_from.sample for made_from in found.made_from.values()]
-    brightness, unusable = _brightness(plan, view, progress)
+    brightness, loudness, unusable = _looked_at(plan, view, progress)
     labelled = [samples[index] for index in evenly(len(samples), MAX_LABELLED)]
     return Survey(
         chosen_brightness=tuple(view.brightness(image.means) for image in found.statistics.images),
         split_brightness=brightness,
+        split_loudness=loudness,
         split_images=len(samples),
         unusable=unusable,
         chosen_classes=_classes(chosen, plan),
@@ -81,21 +83,23 @@ def survey(found: Verification, plan: Plan, view: View, progress: Progress | Non
     )
 
 
-def _brightness(
+def _looked_at(
     plan: Plan, view: View, progress: Progress | None
-) -> tuple[tuple[float, ...], tuple[SkippedImage, ...]]:
-    """Brightness of images spread evenly over the split, and those of them that have none."""
-    samples = [plan.dataset.samples[index] for index in evenly(len(plan.dataset.samples), MAX_DECODED)]
+) -> tuple[tuple[float, ...], tuple[tuple[str, Loudness], ...], tuple[SkippedImage, ...]]:
+    """Brightness and loudness of images spread evenly over the split, and those of them that cannot be used."""
+    samples = [plan.dataset.samples[index] for index in evenly(len(plan.dataset.samples), MAX_LOOKED_AT)]
     found: list[float] = []
+    loudness: list[tuple[str, Loudness]] = []
     unusable: list[SkippedImage] = []
     with watched(progress, len(samples), "counting") as advance, closing(rebuilt_images(plan, samples)) as results:
         for result in results:
             if isinstance(result, Image):
                 found.append(view.brightness(result.tensor.mean(axis=(1, 2), dtype="f8")))
+                loudness.append((result.sample.frame_id, Loudness.of(result.tensor)))
             else:
                 unusable.append(SkippedImage.of(result))
             advance(1)
-    return tuple(found), tuple(unusable)
+    return tuple(found), tuple(loudness), tuple(unusable)
 
 
 def _classes(samples: Sequence[Sample], plan: Plan) -> Counter[str]:
