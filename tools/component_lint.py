@@ -72,7 +72,7 @@ def _limits(facts: Mapping[str, Any]) -> Iterator[str]:
     if default is None:
         return
     if facts["type"] == "integer" and not isinstance(default, int):
-        yield f"default {default} is no integer"
+        yield f"default {default} is not an integer"
     if (low is not None and default < low) or (high is not None and default > high):
         yield f"default {default} is out of range"
 

@@ -135,7 +135,7 @@ class Manifest(Summarised):
         }
 
     def to_bytes(self) -> bytes:
-        """`to_json` as the text of ``<output>.json``; names that are no UTF-8 are escaped."""
+        """`to_json` as the text of ``<output>.json``; names that are not UTF-8 are escaped."""
         return (json.dumps(self.to_json(), indent=1, ensure_ascii=True) + "\n").encode()
 
 
@@ -245,7 +245,7 @@ def is_run_facts(path: str) -> bool:
 def read_run_facts(path: str) -> dict[str, Any] | None:
     """The content of the ``.json`` of an earlier run; None when ``path`` is something else, or not there."""
     try:
-        content = parsed_json(_read_regular(path), OutputError, "is no record of a run")
+        content = parsed_json(_read_regular(path), OutputError, "is not a record of a run")
     except (OSError, ValueError, OutputError):  # ValueError: a name that no file can have
         return None
     if isinstance(content, dict) and {"schema", "tensorfile", "manifest"} <= content.keys():

@@ -59,7 +59,7 @@ APP = "model_app_name=${{inputs.model_app_name}}"
         (changed("inputs", "seed", "default", 3), "input seed: optional with a default"),
         (changed("inputs", "specs_file", "default", ""), "input specs_file: an empty default"),
         (changed("inputs", "max_batches", "default", -2), "input max_batches: default -2 is out of range"),
-        (changed("inputs", "max_batches", "default", 10.5), "input max_batches: default 10.5 is no integer"),
+        (changed("inputs", "max_batches", "default", 10.5), "input max_batches: default 10.5 is not an integer"),
         (changed("inputs", "max_batches", "max", -3), "input max_batches: min -1 is above max -3"),
         (changed("inputs", "specs_file", "max", 3), "input specs_file: min and max are for numbers"),
         (changed("inputs", "engine", "default", "cuda"), "input engine: default cuda is not in enum"),

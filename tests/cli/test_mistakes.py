@@ -203,7 +203,7 @@ TABLE = [
     Mistake("one image is gone", one_missing, RUN, 4, ("1 of 8 images is missing", "The command plan lists all")),
     Mistake("one image is gone, planned", one_missing, PLAN, 4, ("1 of 8 images is missing",)),
     Mistake("the image folder is gone", no_folder, RUN, 4, ("No dataset image directory found", "longest part that")),
-    # --- files that are no records
+    # --- files that are not records
     Mistake("the converter's warnings", beside(b'{"a": 1}', "kitti_trainval-0_warning.json"), RUN, 4, (
         "the list of warnings that dataset_convert writes", "Let the pattern match the records alone",
     )),

@@ -115,7 +115,7 @@ def test_sequences_stay_together(run_cli, tmp_path):
         (
             lambda data: (data / "label_2" / "000001.txt").write_text(f"Car {'x ' * 14}\n"),
             (),
-            ("000001.txt:1: a column is no number",),
+            ("000001.txt:1: a column is not a number",),
         ),
         (lambda data: (data / "png" / "000001.png").write_bytes(b"broken"), (), ("000001.png",)),
     ],

@@ -194,7 +194,7 @@ def test_no_command_of_the_page_holds_what_an_edited_manifest_names(made, tmp_pa
     assert "tao deploy NETWORK gen_trt_engine" in page.text
     assert "tao deploy x" not in page.text
     checked = run_cli("verify", made)
-    assert "names the network 'x; touch owned #', which is none that int8cal knows [unknown-network]" in checked.stdout
+    assert "names the network 'x; touch owned #', which int8cal does not know [unknown-network]" in checked.stdout
 
 
 @pytest.mark.parametrize("name", ["r.html", "-"])

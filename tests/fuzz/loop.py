@@ -86,7 +86,7 @@ def run(
     """
     figures = Figures()
     seeds = [*driver.corpus().values(), *driver.kept().values()]
-    for data in seeds:  # what is imported late, and tables that are made once, are no input's memory
+    for data in seeds:  # what is imported late, and tables that are made once, are not input's memory
         _outcome(driver, data, {})
     number = first
     begin = time.monotonic()

@@ -181,7 +181,7 @@ def test_other_commands_refuse(name: str, command: list[str], tmp_path: Path) ->
 
 @pytest.mark.parametrize("make", COSTLY_TO_RUN.values(), ids=COSTLY_TO_RUN)
 def test_verify_refuses_a_model_that_cannot_be_run(make: Make, tmp_path: Path) -> None:
-    """It is no fault of the file."""
+    """It is not a fault of the file."""
     tensorfile(tmp_path / "f")
     make(tmp_path / "model.onnx")
 

@@ -83,7 +83,7 @@ def split(root: Path, payloads: list[bytes]) -> object:
     return read_tfrecord_split(TFRecordSelection((paths,), DataloaderMode.MULTISOURCE), "training")
 
 
-@pytest.mark.parametrize("payload", [b"\xff\xff\xff", b"\x0a\x7f", b"plain text is no protobuf"])
+@pytest.mark.parametrize("payload", [b"\xff\xff\xff", b"\x0a\x7f", b"plain text is not protobuf"])
 def test_payload_that_is_no_example(tmp_path: Path, payload: bytes) -> None:
     with pytest.raises(RecordError, match=r"not a tf\.train\.Example") as caught:
         split(tmp_path, [record(), payload])

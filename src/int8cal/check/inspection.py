@@ -94,7 +94,7 @@ def inspect(file: str | os.PathLike[str] | TensorFile, *, quick: bool = False) -
         quick: leave out what needs reading all batches: the value ranges.
 
     Raises:
-        TensorFileError: it is no tensorfile, or cannot be read.
+        TensorFileError: it is not a tensorfile, or cannot be read.
     """
     with opened_file(file) as opened:
         dtype, _ = opened.storage(0)

@@ -191,7 +191,7 @@ def _unknown_network(file: TensorFile) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "unknown-network",
-            f"the manifest names the network {shortened(network, 80)!r}, which is none that int8cal knows",
+            f"the manifest names the network {shortened(network, 80)!r}, which int8cal does not know",
             "Install the distribution that brings this network; without one, the manifest was edited.",
         )
 

@@ -16,7 +16,7 @@ _HEADINGS = ("SQNR dB", "cosine", "max error", "top-1")
 
 
 def as_json(agreement: Agreement) -> dict[str, Any]:
-    """Figures of one comparison; those that are no finite number are null."""
+    """Figures of one comparison; those that are not finite are null."""
     return {
         "images": agreement.images,
         "outputs": [_facts(tensor) for tensor in agreement.outputs],

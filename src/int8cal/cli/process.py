@@ -40,7 +40,7 @@ class StdoutError(OutputError):
             hint="Send the output elsewhere, or free some space.",
         )
         self.reader_gone = error.errno == errno.EPIPE
-        """The reader of a pipe has seen enough, which is no error of anybody."""
+        """The reader of a pipe has seen enough, which is not an error of anybody."""
 
 
 class _Stdout(io.FileIO):

@@ -219,7 +219,7 @@ def _name_below(name: str, value: str) -> str:
     """A path that names something below a folder, not the folder itself."""
     relative = _relative(name, value)
     if not relative:
-        raise UsageError(f"input {name}: {value!r} is no name", hint="Give a name, or a path that ends with one.")
+        raise UsageError(f"input {name}: {value!r} is not a name", hint="Give a name, or a path that ends with one.")
     return relative
 
 

@@ -99,7 +99,7 @@ def _value(item: ComponentInput, text: str | None) -> Value:
 def _integer(item: ComponentInput, text: str) -> int:
     match = _WHOLE_NUMBER.fullmatch(text.strip())
     if not match:
-        raise UsageError(f"input {item.name}: {text!r} is no whole number", hint=item.description)
+        raise UsageError(f"input {item.name}: {text!r} is not a whole number", hint=item.description)
     number = int(match[1])
     low, high = item.minimum, item.maximum
     if (low is not None and number < low) or (high is not None and number > high):

@@ -108,7 +108,7 @@ def make_dataset(
     if images < 2:
         raise UsageError(f"A demo data set has at least 2 images, not {images}.")
     if not 0 <= seed < 1 << 32:
-        raise UsageError(f"Seed {seed} is no unsigned 32-bit number.")
+        raise UsageError(f"Seed {seed} is not an unsigned 32-bit number.")
     if network.height % 16 or network.width % 16 or min(network) < 16:
         raise UsageError(f"The network's input must be a multiple of 16 in both directions, not {network}.")
     refuse_address(os.fspath(folder))

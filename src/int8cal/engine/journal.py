@@ -190,7 +190,7 @@ class Journal:
         elif size == len(begins) and self._header.startswith(begins):  # empty, or torn
             self._write(self._header)
         else:
-            raise self._refusal("is no journal of this run")
+            raise self._refusal("is not a journal of this run")
         os.ftruncate(self._file, self._end)
 
     def _refusal(self, message: str) -> OutputError:

@@ -77,7 +77,7 @@ def map_on_ray(
         places: paths that must be readable on every node.
 
     Raises:
-        UnavailableError: Ray is not installed, no cluster answers, its nodes are no match for this machine, or it died.
+        UnavailableError: Ray is not installed, no cluster answers, its nodes do not match this machine, or it died.
         UsageError: the address is none.
         DataError: a node cannot read one of ``places``; the message names both.
     """

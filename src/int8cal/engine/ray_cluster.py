@@ -258,7 +258,7 @@ def _require_answer(address: str) -> None:
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdigit():
         raise UsageError(
-            f"{address} is no address of a Ray cluster",
+            f"{address} is not an address of a Ray cluster",
             hint="Give HOST:PORT (the port is 6379 as a rule) or auto, and run this on a machine of the cluster.",
         )
     try:

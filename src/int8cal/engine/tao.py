@@ -273,4 +273,4 @@ def _unsoundness(path: str, plan: Plan) -> str | None:
     wanted = (plan.batch_count, *plan.shape)
     if found != wanted:
         return f"{ended} its file is {found} (batches, B, C, H, W), not {wanted}"
-    return None if finite else f"{ended} its file holds values that are no numbers"
+    return None if finite else f"{ended} its file holds values that are not numbers"

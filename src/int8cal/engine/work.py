@@ -150,7 +150,7 @@ class ImageWork:
             raise ImageError(f"becomes values of the type {tensor.dtype}, not float32")
         if not _all_finite(tensor):
             raise ImageError(
-                f"the arithmetic {self.arithmetic.name} makes values of it that are no finite numbers",
+                f"the arithmetic {self.arithmetic.name} makes values of it that are not finite numbers",
                 hint="Look at the means and factors of the spec.",
             )
 

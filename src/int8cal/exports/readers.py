@@ -150,7 +150,7 @@ class Rebatched:
             )
         if self.dropped and not drop_remainder:
             raise UsageError(
-                f"{images} images are no whole number of batches of {size}: {self.dropped} are left over",
+                f"{images} images are not a whole number of batches of {size}: {self.dropped} are left over",
                 hint=f"Choose a divisor of {images}, or leave them out on purpose (--drop_remainder).",
             )
 

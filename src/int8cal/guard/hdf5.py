@@ -96,7 +96,7 @@ class Hdf5File:
         size: bytes of the file.
 
     Raises:
-        TensorFileError: it is no HDF5, of a newer format, or its root group is unsound.
+        TensorFileError: it is not HDF5, is of a newer format, or its root group is unsound.
     """
 
     def __init__(self, path: str) -> None:
@@ -203,7 +203,7 @@ class Hdf5File:
             return bool(root.links.exists(name.encode()))
 
     def external_link(self, name: str) -> tuple[bytes, bytes] | None:
-        """File and object that a name of the root group links to; None when it is no link to another file."""
+        """File and object that a name of the root group links to; None when it is not a link to another file."""
         root = self._root
         with hdf5_errors(self.path, f"the link {name}"):
             encoded = name.encode()
@@ -221,12 +221,12 @@ class Hdf5File:
             max_bytes: largest size of its values, uncompressed.
 
         Raises:
-            TensorFileError: it is no dataset, refers to other files, has filters other than shuffle, deflate and lzf,
+            TensorFileError: not a dataset, refers to other files, has filters other than shuffle, deflate and lzf,
                 is larger than ``max_bytes``, or larger than the bytes that are stored can make.
         """
         dataset, address, chunks = self._object(names, what)
         if not isinstance(dataset, h5py.h5d.DatasetID):
-            raise damaged(self.path, f"{what} is no dataset")
+            raise damaged(self.path, f"{what} is not a dataset")
         with hdf5_errors(self.path, what):
             array = _described(self, dataset, chunks, what)
             _check_sizes(array, chunks, max_bytes)
@@ -240,7 +240,7 @@ class Hdf5File:
     def _group(self, names: tuple[str, ...], what: str) -> h5py.h5g.GroupID:
         group = self._object(names, what)[0] if names else self._root
         if not isinstance(group, h5py.h5g.GroupID):
-            raise damaged(self.path, f"{what} is no group")
+            raise damaged(self.path, f"{what} is not a group")
         return group
 
     def _object(self, names: tuple[str, ...], what: str) -> tuple[Any, int, Chunks]:
@@ -249,7 +249,7 @@ class Hdf5File:
         address, chunks = self._walk.root, Chunks()
         for name in names:
             if not isinstance(parent, h5py.h5g.GroupID):
-                raise damaged(self.path, f"{what} is no group")
+                raise damaged(self.path, f"{what} is not a group")
             with hdf5_errors(self.path, what):
                 encoded = name.encode()
                 if not parent.links.exists(encoded):
@@ -491,6 +491,6 @@ def _no_hdf5(path: str) -> TensorFileError:
             return damaged(path, f"is {kind}, and not a tensorfile", hint=_ANOTHER_KIND)
     return damaged(
         path,
-        "cannot be opened as HDF5: it is no tensorfile, was cut off, or was never closed by what wrote it",
+        "cannot be opened as HDF5: it is not a tensorfile, was cut off, or was never closed by what wrote it",
         hint="Make it again.",
     )

@@ -81,7 +81,7 @@ class Walk:
     Raises:
         OSError: it cannot be opened.
         RefusedError: it is of HDF5's newer format.
-        UnsoundError: it is no HDF5, or its root group is unsound.
+        UnsoundError: it is not HDF5, or its root group is unsound.
     """
 
     def __init__(self, path: str) -> None:
@@ -154,7 +154,7 @@ class Walk:
             is_ours = (signature, version, offset_size, length_size, base) == (HDF5_SIGNATURE, 0, 8, 8, 0)
             if is_ours and end <= self.size and max(leaf_k, group_k) <= _MAX_K:
                 return leaf_k, group_k, root, (cached[0], cached[1]) if cache else None
-        raise UnsoundError("it is no HDF5")
+        raise UnsoundError("it is not HDF5")
 
     def _header(self, address: int) -> dict[int, bytes]:
         """The last message of each type in an object header, wherever it is continued."""

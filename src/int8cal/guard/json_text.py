@@ -30,7 +30,7 @@ def parsed_json(
 
     Args:
         text: the text; bytes are UTF-8, UTF-16 or UTF-32.
-        kind: the error to raise when it is no JSON, or nested too deep.
+        kind: the error to raise when it is not JSON, or nested too deep.
         message: what it says; the reason follows in brackets.
         where: the place.
         hint: what the user can do.

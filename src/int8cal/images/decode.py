@@ -90,7 +90,7 @@ def decode_raw_half(data: bytes, channels: int, height: int, width: int, *, wher
         The values, height × width × channels (a view of the file's bytes).
 
     Raises:
-        ImageError: the size is not recorded or is another one, or a value is no finite number.
+        ImageError: the size is not recorded or is another one, or a value is not a finite number.
     """
     check_pixels(height, width, where)
     expected = 2 * channels * height * width
@@ -102,7 +102,9 @@ def decode_raw_half(data: bytes, channels: int, height: int, width: int, *, wher
         )
     image = np.frombuffer(data, dtype="<f2").reshape(channels, height, width)
     if not np.isfinite(image).all():
-        raise ImageError("The raw float16 image has values that are no finite numbers.", where=where, hint=REPAIR_IMAGE)
+        raise ImageError(
+            "The raw float16 image has values that are not finite numbers.", where=where, hint=REPAIR_IMAGE
+        )
     return image.transpose(1, 2, 0)
 
 

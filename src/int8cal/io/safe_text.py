@@ -62,7 +62,7 @@ def _escape(character: str) -> str:
     if unicodedata.category(character) not in _HARMFUL_CATEGORIES:
         return character
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8, kept by the surrogateescape handler
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8, kept by the surrogateescape handler
         return f"\\x{code - 0xDC00:02x}"
     if code <= 0xFF:
         return f"\\x{code:02x}"

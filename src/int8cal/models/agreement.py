@@ -83,7 +83,7 @@ class TensorAgreement:
 
     @property
     def other_class(self) -> int:
-        """Number of images on which the models choose different classes; 0 when this is no classifier."""
+        """Number of images on which the models choose different classes; 0 when this is not a classifier."""
         return self._images - self._same_class if self.classes else 0
 
     @property
@@ -130,7 +130,7 @@ class TensorAgreement:
 
     @property
     def top1(self) -> float | None:
-        """Share of images, 0..1, on which both models choose the same class; None when this is no classifier."""
+        """Share of images, 0..1, on which both models choose the same class; None when this is not a classifier."""
         return self._same_class / self._images if self.classes and self.finite else None
 
 

@@ -95,7 +95,7 @@ def bind_input(
 
     Raises:
         ImageShapeError: the input takes images of another shape.
-        UsageError: a constant is no value for its input.
+        UsageError: a constant is not a value for its input.
         UseError: no input, or more than one, is possible; the layout cannot be told.
     """
     inputs = _real_inputs(model)

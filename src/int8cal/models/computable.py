@@ -30,7 +30,7 @@ _WEIGHTS_ARE_NO_INPUTS = 4  # the first version of the format in which they need
 
 @dataclass(frozen=True)
 class Foreign:
-    """A node that is no part of what is quantised, and stays as it is.
+    """A node that is not part of what is quantised, and stays as it is.
 
     Attributes:
         name: of the node; that of its first output where it has none.
@@ -51,10 +51,10 @@ class Computable:
         original: the whole model.
         model: the computable part: an ``onnx.ModelProto`` that ONNX Runtime runs, all shapes that can be told filled
             in. Its outputs are those of the model that can be computed, then what goes into the rest.
-        foreign: the nodes that are no part of it, in the order of the graph.
+        foreign: the nodes that are not part of it, in the order of the graph.
         behind: names of the weighted nodes behind those that are not computed; they stay float.
         kernels: what computes the plug-ins whose outputs are inputs of ``model``.
-        outside: names of all nodes that are no part of ``model``.
+        outside: names of all nodes that are not part of ``model``.
     """
 
     original: Any

@@ -94,7 +94,7 @@ def _check_weights(model: Any) -> None:
 
 
 def _with_constant_weights(model: Any) -> Any:
-    """A copy whose weights are no inputs: older exporters list them there, which makes them variable."""
+    """A copy whose weights are not inputs: older exporters list them there, which makes them variable."""
     copy = extras.onnx().ModelProto()
     copy.CopyFrom(model)
     weights = {initializer.name for initializer in copy.graph.initializer}

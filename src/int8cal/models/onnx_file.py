@@ -51,7 +51,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         The ``onnx.ModelProto``, complete in memory.
 
     Raises:
-        UseError: the file is no ONNX model, is damaged, or holds what is not allowed (see the module).
+        UseError: the file is not an ONNX model, is damaged, or holds what is not allowed (see the module).
         UnavailableError: the extra ``quantize`` is not installed.
     """
     return load_with_paths(path)[0]
@@ -82,7 +82,7 @@ def check_valid(model: Any, where: str | None = None) -> None:
     """Check a model as ONNX does, with all shapes that can be inferred; nodes that are not computed are passed over.
 
     Raises:
-        UseError: it is no valid model.
+        UseError: it is not a valid model.
     """
     checked = marked(model)
     stated = [output for output in checked.graph.output if output.type.tensor_type.HasField("shape")]
@@ -177,7 +177,7 @@ def refuse_other_formats(path: str) -> None:
         hint = "use the ONNX file that the engine was built from (tao model NETWORK export writes it)"
         raise _bad(path, "a TensorRT engine is compiled for one GPU and cannot be quantised any more", hint)
     if suffix in _OTHER_EXPORTERS:
-        raise _bad(path, f"a {suffix} file is no ONNX model", f"export it first, with {_OTHER_EXPORTERS[suffix]}")
+        raise _bad(path, f"a {suffix} file is not an ONNX model", f"export it first, with {_OTHER_EXPORTERS[suffix]}")
     if _first_bytes(path, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
         hint = "name the ONNX model first and the tensorfile behind it: MODEL.onnx FILE"
         raise _bad(path, "is an HDF5 file, as tensorfiles are, and not an ONNX model", hint)
@@ -273,7 +273,7 @@ def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, path: st
             offset = int(entries.get("offset", "0"))
             length = int(entries.get("length", str(size - offset)))
         except ValueError:
-            raise _bad(path, f"tensor {tensor.name!r} has an external offset or length that is no number") from None
+            raise _bad(path, f"tensor {tensor.name!r} has an external offset or length that is not a number") from None
         if offset < 0 or length < 0 or offset + length > size or length > limit:
             raise _bad(path, f"tensor {tensor.name!r} lies outside its external file {location!r}")
         if length != needed:

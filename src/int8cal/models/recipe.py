@@ -16,6 +16,7 @@ import numpy as np
 
 import int8cal
 from int8cal.errors import UseError
+from int8cal.guard.json_text import parsed_json
 from int8cal.models import extras
 from int8cal.models.onnx_file import load_model
 from int8cal.models.overlap import Digested
@@ -70,19 +71,15 @@ def read_recipe(model: Any, where: str) -> dict[str, Any]:
     Raises:
         UseError: there is none.
     """
+    hint = "Only INT8 models that this version of int8cal quantize wrote from images can be made again."
     for entry in model.metadata_props:
         if entry.key == KEY:
-            try:
-                found = json.loads(entry.value)
-            except ValueError:
-                break
+            found = parsed_json(
+                entry.value, UseError, "the model's record of how it was made is damaged", where=where, hint=hint
+            )
             if isinstance(found, dict) and set(_CHOICE) <= found.keys():
                 return found
-    raise UseError(
-        "the model does not say how it was made",
-        where=where,
-        hint="Only INT8 models that this version of int8cal quantize wrote from images can be made again.",
-    )
+    raise UseError("the model does not say how it was made", where=where, hint=hint)
 
 
 @dataclass(frozen=True)

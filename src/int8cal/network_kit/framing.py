@@ -24,7 +24,7 @@ class Framing(NamedTuple):
     """Means over images.
 
     Attributes:
-        padding: share of the network input's pixels that are no picture.
+        padding: share of the network input's pixels that are not picture.
         cut: share of the picture that is not in it.
     """
 

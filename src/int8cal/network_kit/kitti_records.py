@@ -72,7 +72,7 @@ def read_labels(path: str) -> list[Label]:
 
     Raises:
         MissingDataError: it is not there.
-        DataError: a line is no KITTI label.
+        DataError: a line is not a KITTI label.
     """
     with open_data_file(path, "label file", DataError, hint="Every image needs a label file, be it empty.") as file:
         text = file.read(_MAX_LABEL_BYTES).decode("utf-8", "surrogateescape")
@@ -97,7 +97,7 @@ def _label(columns: list[str], where: str) -> Label:
             rotation,
         )  # fmt: skip
     except (ValueError, OverflowError) as error:
-        raise DataError(f"a column is no number: {error}", where=where, hint=_LABEL_HINT) from None
+        raise DataError(f"a column is not a number: {error}", where=where, hint=_LABEL_HINT) from None
 
 
 def example(frame_id: str, size: Size, labels: Sequence[Label]) -> bytes:

@@ -282,7 +282,7 @@ def read_document(
         overrides: ``key=value`` each, for languages that have them.
 
     Raises:
-        SpecError: the file cannot be read, is no spec that is known, or holds unknown fields.
+        SpecError: the file cannot be read, is not a spec that is known, or holds unknown fields.
         UsageError: ``network`` is unknown.
     """
     path = given_path(path, "a spec")

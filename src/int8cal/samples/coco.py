@@ -85,7 +85,7 @@ def read_coco(path: str) -> CocoFile:
 
     Raises:
         MissingDataError: the file is not there.
-        DataError: it is no JSON to its end, no mapping, lists images without id or file name, or is beyond the limits.
+        DataError: it is not JSON to its end, not a mapping, lists images without id or name, or is beyond the limits.
     """
     images: dict[Any, CocoImage] = {}
     entries = 0
@@ -163,7 +163,7 @@ class _Walk:
             except (ijson.JSONError, ValueError, OverflowError, UnicodeError, OSError) as error:
                 if isinstance(error, DataError):
                     raise
-                raise self.error(f"it is no JSON: {str(error).splitlines()[0] if str(error) else error}") from None
+                raise self.error(f"it is not JSON: {str(error).splitlines()[0] if str(error) else error}") from None
 
     def _events(self, events: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
         depth, section, key = 0, "", ""
@@ -201,7 +201,7 @@ class _Walk:
                 elif depth == 4 and event != "map_key" and isinstance(entry.get(key), list):
                     entry[key].append(value)
             elif not depth:
-                raise self.error("it is no mapping with a list named images")
+                raise self.error("it is not a mapping with a list named images")
 
 
 class _Bounded:

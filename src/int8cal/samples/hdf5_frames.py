@@ -40,7 +40,7 @@ def read_frame(path: str, frame: str) -> bytes:
 
     Raises:
         MissingDataError: the file is not there.
-        ImageError: it is no HDF5 file, or the frame is not there, or no image.
+        ImageError: it is not HDF5 file, or the frame is not there or is not an image.
     """
     import h5py  # late: few data sets hold such images
 
@@ -65,9 +65,9 @@ def _pixels(opened: object, frame: str, where: str) -> np.ndarray[tuple[int, ...
             raise ImageError(f"there is no {_GROUP}/{frame} in it", where=where, hint=_HINT)
         group = group[name]
     if not isinstance(group, h5py.Dataset) or group.dtype != np.uint8 or group.is_virtual or group.external:
-        raise ImageError(f"{_GROUP}/{frame} is no array of 8-bit pixels", where=where, hint=_HINT)
+        raise ImageError(f"{_GROUP}/{frame} is not an array of 8-bit pixels", where=where, hint=_HINT)
     shape = group.shape
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)) or math.prod(shape) > MAX_BYTES:
-        raise ImageError(f"{_GROUP}/{frame} has the shape {shape}, which is no image's", where=where, hint=_HINT)
+        raise ImageError(f"{_GROUP}/{frame} has the shape {shape}, which is not an image's", where=where, hint=_HINT)
     pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = group[()]
     return pixels

@@ -71,7 +71,7 @@ def image_names(folder: str) -> list[str]:
 
     Raises:
         MissingDataError: there is no ``data.mdb`` in the folder.
-        DataError: it is no LMDB, is cut off, or does not say how many images it has.
+        DataError: it is not LMDB, is cut off, or does not say how many images it has.
     """
     _check_size(folder)
     value = _reader(folder).get("num-samples")
@@ -108,7 +108,7 @@ def _check_size(folder: str) -> None:
         length = os.fstat(file.fileno()).st_size
         first = file.read(_META.size)
         if len(first) < _META.size or not _is_meta(first):
-            raise DataError("this is no LMDB", where=where, hint=_HINT)
+            raise DataError("this is not LMDB", where=where, hint=_HINT)
         page = _META.unpack(first)[4]
         if not 512 <= page <= 1 << 16 or page & (page - 1):
             raise DataError(f"its pages have {page} bytes, which none of an LMDB have", where=where, hint=_HINT)

@@ -1,4 +1,4 @@
-"""What lies near a path that is not there, and what a file is that is no record or image.
+"""What lies near a path that is not there, and what a file is that is not a record or image.
 
 Nothing of this is looked at before something was not found: each function asks the file system for a bounded number of
 names, and what cannot be read is as if it were not there.

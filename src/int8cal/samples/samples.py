@@ -37,7 +37,7 @@ class Sample:
     Attributes:
         source: index of the data source in the spec (0-based; the validation source counts on its own from 0).
         frame_id: name of the sample in its source (``frame/id``, or the path relative to the source's folder).
-            Bytes that are no UTF-8 are kept as surrogate escapes.
+            Bytes that are not UTF-8 are kept as surrogate escapes.
         path: file that holds the encoded image.
         height, width: size in pixels as *recorded* (0 when the source records none); the file may differ.
         record: the TFRecord that names the sample; None for samples found in folders.

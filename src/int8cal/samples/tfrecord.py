@@ -250,10 +250,10 @@ def _varint(payload: bytes, position: int) -> tuple[int, int]:
 
 
 def frame_id(features: Mapping[str, Message], where: str) -> str:
-    """Name of a record's image, as a file name: bytes that are no UTF-8 become surrogate escapes.
+    """Name of a record's image, as a file name: bytes that are not UTF-8 become surrogate escapes.
 
     Raises:
-        RecordError: the feature is absent, of another kind, has not exactly one value, or is no possible file name.
+        RecordError: the feature is absent, of another kind, has not exactly one value, or is not a possible file name.
     """
     name = bytes_feature(features, FRAME_ID, where)
     if len(name) > MAX_FRAME_ID_BYTES:

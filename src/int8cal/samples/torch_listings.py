@@ -37,7 +37,7 @@ class Listing:
     Attributes:
         source: the images, in the reference's order.
         notes: one sentence each.
-        others: files that are no images to the reference.
+        others: files that are not images to the reference.
     """
 
     source: Source
@@ -244,5 +244,5 @@ def _lines(path: str, what: str) -> Iterator[str]:
                 yield line.decode().strip()
             except UnicodeDecodeError:
                 raise DataError(
-                    "this is no UTF-8 text", where=f"{path_text(path)}:{number}", hint="Save the list as UTF-8."
+                    "this is not UTF-8 text", where=f"{path_text(path)}:{number}", hint="Save the list as UTF-8."
                 ) from None

@@ -64,7 +64,7 @@ class Language(Protocol):
 
         Raises:
             UsageError: the language has no overrides, or one is malformed.
-            SpecError: the text cannot be read, is no spec that is known, or holds unknown fields.
+            SpecError: the text cannot be read, is not a spec that is known, or holds unknown fields.
         """
 
 

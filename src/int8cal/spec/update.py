@@ -181,7 +181,7 @@ class _Rule:
         if not one.target:
             raise UsageError(f"the path {name} is empty", hint=f"Give what stands for {shown(one.reference)}.")
         if "\0" in one.target or not _is_unicode(one.target):
-            raise UsageError(f"the path {name} is no text: {shown(one.target)}", hint="A spec holds UTF-8 text only.")
+            raise UsageError(f"the path {name} is not text: {shown(one.target)}", hint="A spec holds UTF-8 text only.")
         return cls(one.role, one.reference, _without_tail(one.reference), _without_tail(one.target, ("/",)))
 
     def fits(self, path: PathValue) -> bool:

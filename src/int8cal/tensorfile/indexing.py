@@ -79,7 +79,7 @@ class IndexedBatches(Summarised):
                 raise TypeError("the first index of several is the number of a batch: file[i, j]")
             found: npt.NDArray[np.float32] = self[operator.index(key[0])][key[1:]]
             return found
-        number = operator.index(key)  # TypeError of Python's own for what is no whole number
+        number = operator.index(key)  # TypeError of Python's own for what is not a whole number
         batch = number + len(self) if number < 0 else number
         if not 0 <= batch < len(self):
             raise IndexError(f"batch {key} of {len(self)} batches")

@@ -56,7 +56,7 @@ class TensorFile(IndexedBatches):
         path: the file.
 
     Raises:
-        TensorFileError: it is no tensorfile, was not closed properly, or is unsound.
+        TensorFileError: it is not a tensorfile, was not closed properly, or is unsound.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -169,7 +169,7 @@ class TensorFile(IndexedBatches):
         """Names of everything that lies in the root group, or in the group of a batch.
 
         Raises:
-            TensorFileError: the batch is no group, or the names cannot be read.
+            TensorFileError: the batch is not a group, or the names cannot be read.
         """
         if batch is not None and self._parts:
             part, batch = self._parts.find(batch)
@@ -318,7 +318,7 @@ class TensorFile(IndexedBatches):
                 hint="Give what calibration_tensorfile made; models and other data in HDF5 are of no use here.",
             )
         if attribute.shape != () or attribute.dtype.kind not in "iu":
-            raise self._error(f"root attribute {layout.COUNT!r} is no integer", hint=_MAKE_AGAIN)
+            raise self._error(f"root attribute {layout.COUNT!r} is not an integer", hint=_MAKE_AGAIN)
         count = int(self._file.value(layout.COUNT))
         objects = self._file.count()
         if not 0 < count <= objects:
@@ -342,14 +342,14 @@ class TensorFile(IndexedBatches):
         if attribute is None:
             return None
         if attribute.shape != () or attribute.dtype.kind != "S":
-            raise self._error("the manifest is no text", hint=_MAKE_AGAIN)
+            raise self._error("the manifest is not text", hint=_MAKE_AGAIN)
         if attribute.dtype.itemsize > layout.MAX_MANIFEST_BYTES:
             raise self._error(f"the manifest has over {layout.MAX_MANIFEST_BYTES} bytes", hint=_MAKE_AGAIN)
         self._manifest_text = bytes(self._file.value(layout.MANIFEST))
         unreadable = "the manifest is not JSON that can be read"
         manifest = parsed_json(self._manifest_text, TensorFileError, unreadable, where=self.path, hint=_MAKE_AGAIN)
         if not isinstance(manifest, dict):
-            raise self._error("the manifest is no JSON object", hint=_MAKE_AGAIN)
+            raise self._error("the manifest is not a JSON object", hint=_MAKE_AGAIN)
         return manifest
 
     def _error(self, message: str, *, hint: str | None = None) -> TensorFileError:

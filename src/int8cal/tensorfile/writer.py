@@ -73,7 +73,7 @@ class TensorFileWriter:
         batches, rest = divmod(self._images, self._shape[0])
         if rest or not batches:
             raise OutputError(
-                f"{self._images} images are no whole number of batches of {self._shape[0]}",
+                f"{self._images} images are not a whole number of batches of {self._shape[0]}",
                 hint="Add images until the last batch is full.",
             )
         table = _sample_table(samples) if samples else None  # unknown for images from another tool's file

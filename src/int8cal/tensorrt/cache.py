@@ -48,7 +48,7 @@ _VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}{_PACKAGE})?)?", r
 _NAME_HINT = "give the name of a calibration cache"
 _WITHOUT_HINT = "go without the cache"
 _DAMAGED_HINT = "write the cache again, with int8cal quantize --trt_cache or TensorRT"
-_NOT_JSON = "is no calibration cache in JSON: it needs version, algorithm and amax, or tensor_scales"
+_NOT_JSON = "is not a calibration cache in JSON: it needs version, algorithm and amax, or tensor_scales"
 _JSON_HINT = "give what int8cal cache convert wrote to a name ending in .json"
 _TEXT_HINT = "make TensorRT's text of this JSON: int8cal cache convert CAL.json CAL.bin"
 _RANGE_HINT = "calibrate again: a range is a number above 0 whose scale float32 can hold, or 0 where nothing was active"
@@ -106,7 +106,7 @@ class CalibrationCache:
     def no_reader(self) -> str | None:
         """Why no TensorRT reads it; None where one does."""
         if self.version is None:
-            return f"the version in {self.header!r} is no number"
+            return f"the version in {self.header!r} is not a number"
         if self.first_line is not None:
             return f"it begins with {self.first_line!r}, where TensorRT wants TRT-{self.version}-{self.algorithm}"
         if self.version < 10000 or 100000 <= self.version < (_LAST_MAJOR + 1) * 10000:
@@ -128,7 +128,7 @@ def version_number(release: str) -> int:
     """
     match = _VERSION.fullmatch(release)
     if match is None:
-        raise UsageError(f"{release!r} is no TensorRT version", hint=_VERSION_HINT)
+        raise UsageError(f"{release!r} is not a TensorRT version", hint=_VERSION_HINT)
     if int(match[1]) > _LAST_MAJOR:
         raise UsageError(f"TensorRT {match[1]} has no calibration caches", hint=_NO_CACHE_HINT)
     if match[3] is None:
@@ -140,7 +140,7 @@ def version_number(release: str) -> int:
         )
     if major < 10 and minor > 9:
         raise UsageError(
-            f"{release!r} is no TensorRT version: there is no minor version {minor} of {major}", hint=_VERSION_HINT
+            f"{release!r} is not a TensorRT version: there is no minor version {minor} of {major}", hint=_VERSION_HINT
         )
     return major * (10000 if major >= 10 else 1000) + minor * 100 + patch
 
@@ -149,7 +149,7 @@ def check_names(names: Collection[str]) -> None:
     """Refuse names of tensors that a cache cannot hold.
 
     Raises:
-        UseError: a name is empty, too long, holds a line break, or is no Unicode text; or they are too many.
+        UseError: a name is empty, too long, holds a line break, or is not Unicode text; or they are too many.
     """
     for name in names:
         if len(name) > MAX_NAME or name.splitlines() != [name] or not _is_text(name):
@@ -177,7 +177,7 @@ def _is_text(name: str) -> bool:
 
 
 def dumps(cache: CalibrationCache) -> str:
-    """The text of a cache. Tensors with ``amax`` 0 are left out: a scale of 0 is no scale.
+    """The text of a cache. Tensors with ``amax`` 0 are left out: a scale of 0 is not a scale.
 
     Raises:
         UseError: a name cannot be written, a magnitude is negative, infinite or too small for float32, or no TensorRT
@@ -244,7 +244,7 @@ def _header(line: str, text: str, where: str) -> tuple[int | None, str, str | No
         if line.strip() == _QAT_HEADER:
             return None, ENTROPY_2, line
         raise UseError(
-            "is no TensorRT calibration cache: the first line is not TRT-<version>-<algorithm>",
+            "is not a TensorRT calibration cache: the first line is not TRT-<version>-<algorithm>",
             where=where,
             hint=_TEXT_HINT if _is_json(text) else _NAME_HINT,
         )
@@ -290,7 +290,7 @@ def read_cache(path: str | os.PathLike[str]) -> CalibrationCache:
     """Read a cache file: TensorRT's text, our JSON, or what TAO writes for quantisation-aware models.
 
     Raises:
-        UseError: the file cannot be read, is too large, or is no cache.
+        UseError: the file cannot be read, is too large, or is not a cache.
     """
     name, text = os.fspath(path), read_text(path)
     return from_json(text, name) if _is_json(text) else loads(text, name)
@@ -300,7 +300,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
     """What is in a file that may be a cache; encoded, it is the file's bytes again.
 
     Raises:
-        UseError: the file cannot be read, is too large, or is no text.
+        UseError: the file cannot be read, is too large, or is not text.
     """
     name = os.fspath(path)
     try:
@@ -316,7 +316,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UseError(f"is no text: byte {error.start} is not UTF-8", where=name, hint=_NAME_HINT) from None
+        raise UseError(f"is not text: byte {error.start} is not UTF-8", where=name, hint=_NAME_HINT) from None
 
 
 def _is_json(text: str) -> bool:
@@ -384,7 +384,7 @@ def from_json(text: str, where: str = "calibration cache") -> CalibrationCache:
         or not _HEADER_NUMBER.fullmatch(str(cache.version))
     )
     if wrong:
-        raise UseError("is no calibration cache in JSON: a value has the wrong type", where=where, hint=_JSON_HINT)
+        raise UseError("is not a calibration cache in JSON: a value has the wrong type", where=where, hint=_JSON_HINT)
     if len(cache.amax) > MAX_TENSORS:
         raise _too_many(where)
     for name, amax in cache.amax.items():

@@ -374,8 +374,8 @@ def nodes_of(cluster: Cluster) -> int:
     ("address", "code", "message"),
     [
         ("127.0.0.1:9", 8, "no Ray cluster answers at 127.0.0.1:9"),
-        ("ray://127.0.0.1:10001", 2, "is no address of a Ray cluster"),
-        ("nonsense", 2, "is no address of a Ray cluster"),
+        ("ray://127.0.0.1:10001", 2, "is not an address of a Ray cluster"),
+        ("nonsense", 2, "is not an address of a Ray cluster"),
     ],
 )
 def test_addresses_without_a_cluster(detection_specs, tmp_path, run_process, address, code, message):

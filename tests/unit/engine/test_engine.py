@@ -23,7 +23,7 @@ def good(number: int) -> EncodedSample:
 
 
 def bad(number: int) -> FailedSample:
-    return FailedSample(sample(number), ImageError("is no image", where=f"/data/{number}.png"))
+    return FailedSample(sample(number), ImageError("is not an image", where=f"/data/{number}.png"))
 
 
 class Writer:
@@ -139,7 +139,7 @@ def test_stops_at_the_batches_asked_for():
 
 
 def test_first_bad_image_ends_the_run():
-    with pytest.raises(ImageError, match="is no image") as caught:
+    with pytest.raises(ImageError, match="is not an image") as caught:
         run([good(0), bad(1)], batches=1)
     assert caught.value.where == "/data/1.png"
 

@@ -80,7 +80,7 @@ def test_paths_that_a_node_may_not_read(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("address", ["ray://host:10001", "host", ":6379", "host:", "host:x", "http://host:80"])
 def test_what_is_no_address(address):
-    with pytest.raises(UsageError, match="is no address of a Ray cluster"):
+    with pytest.raises(UsageError, match="is not an address of a Ray cluster"):
         ray_cluster._require_answer(address)
 
 

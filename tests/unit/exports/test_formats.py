@@ -112,7 +112,7 @@ def test_rebatched_tensorfile_holds_the_same_images_and_knows_where_each_went(
 
 
 def test_remainder_is_dropped_only_on_purpose_and_counted(exported: Any, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="12 images are no whole number of batches of 5: 2 are left over"):
+    with pytest.raises(UsageError, match="12 images are not a whole number of batches of 5: 2 are left over"):
         exported("tensorfile", rebatch=5)
     assert not (tmp_path / "out").exists()
 

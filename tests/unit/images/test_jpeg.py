@@ -80,7 +80,7 @@ def test_every_cut_is_refused(kind: str, end: bytes) -> None:
 
 
 def test_pixels_that_a_flipped_bit_has_spoilt_are_refused() -> None:
-    """What it leaves over ahead of the end is no padding."""
+    """What it leaves over ahead of the end is not a padding."""
     data = bytearray(KINDS["sequential"])
     start = next(segment.end for segment in segments(bytes(data)) if segment.marker == 0xDA)
     data[start + 400] ^= 0x55

@@ -144,7 +144,7 @@ class TestVerdict:
     @pytest.mark.parametrize(
         ("peaks", "groups"),
         [
-            ([300, 200, 40, 60, 1, 0.9, 0.001], [(0, 3), (4, 6)]),  # a rare class is no group of its own
+            ([300, 200, 40, 60, 1, 0.9, 0.001], [(0, 3), (4, 6)]),  # a rare class is not a group of its own
             ([0.9, 0.9, 0.002], []),
             ([1, 0.5, 300, 200], [(0, 1), (2, 3)]),
             ([3, 5, 9, 12], []),

@@ -100,8 +100,8 @@ def test_a_number_that_protobuf_cannot_store_is_a_spec_error(read: Read) -> None
 @pytest.mark.parametrize(
     ("data", "where", "message"),
     [
-        (b"random_seed: 1 # caf\xe9", ":1:21", "byte 0xe9 is no UTF-8 text"),
-        (b"\xff\xfea\x00", ":1:1", "byte 0xff is no UTF-8 text"),
+        (b"random_seed: 1 # caf\xe9", ":1:21", "byte 0xe9 is not UTF-8 text"),
+        (b"\xff\xfea\x00", ":1:1", "byte 0xff is not UTF-8 text"),
         (b"\xef\xbb\xbfrandom_seed: 1", ":1:1", "expected a field name, got \\ufeff"),
         (b"random_seed: \x1b[2J", ":1:14", "expected a value, got \\x1b"),
     ],

@@ -155,8 +155,8 @@ def test_a_role_without_a_path_in_the_spec_is_refused(update: Updater) -> None:
     [
         ([("training_data", "", "/b")], "the reference for training_data is empty"),
         ([("training_data", "/home/me", "")], "the path for training_data is empty"),
-        ([(None, "/home/me", "/b\0")], "is no text"),
-        ([("training_data", "/home/me", "/b\udcff")], "is no text"),
+        ([(None, "/home/me", "/b\0")], "is not text"),
+        ([("training_data", "/home/me", "/b\udcff")], "is not text"),
         ([("training_data", "/home/me", "/b"), ("training_data", "/home/me/", "/c")], "two paths are given"),
     ],
 )

@@ -156,9 +156,9 @@ def test_a_cache_of_another_version_is_refused(cuda: Cuda, images: Any, tmp_path
         ("TRT-100300-MinMaxCalibration\nx: 3f800000\n", "of MinMaxCalibration, this calibrator is of Entropy"),
         (
             '{"version": 100300, "algorithm": "EntropyCalibration2", "amax": {"x": 1.0}}',
-            "is no TensorRT calibration cache.*\n.*int8cal cache convert",
+            "is not a TensorRT calibration cache.*\n.*int8cal cache convert",
         ),
-        ("", "is no TensorRT calibration cache"),
+        ("", "is not a TensorRT calibration cache"),
     ],
 )
 def test_a_cache_that_tensorrt_would_ignore_is_refused(

@@ -78,7 +78,7 @@ class _Fit:
 
     Attributes:
         root: the message.
-        strange: names at the top level that are no known ones, not even misspelt.
+        strange: names at the top level that are not known ones, not even misspelt.
         unknown: unknown fields, at any level.
         known: known fields, at any level.
     """

@@ -55,7 +55,7 @@ def parse(
         strict: legacy fields are errors.
 
     Raises:
-        SpecError: it is no protobuf text of that message, or holds unknown fields.
+        SpecError: it is not protobuf text of that message, or holds unknown fields.
     """
     require_readable(text, path)
     oddities = list(find_oddities(text, root))
@@ -67,7 +67,7 @@ def parse(
 
 
 def require_readable(text: SpecText, path: str) -> None:
-    """Refuse what is no UTF-8 or no protobuf text.
+    """Refuse what is not UTF-8 or not protobuf text.
 
     Raises:
         SpecError: with the place where reading stops.
@@ -76,7 +76,7 @@ def require_readable(text: SpecText, path: str) -> None:
         byte = ord(bad.group()) - 0xDC00
         where = text.place(path, bad.start())
         raise SpecError(
-            f"byte 0x{byte:02x} is no UTF-8 text",
+            f"byte 0x{byte:02x} is not UTF-8 text",
             where=where,
             hint="Save the spec as UTF-8 text. Is this the right file?",
         )

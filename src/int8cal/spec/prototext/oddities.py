@@ -102,7 +102,7 @@ def _field_names(message: Descriptor) -> tuple[str, ...]:
 
 
 def _unknown_in_legacy(field: Field, path: str, legacy: LegacyFields) -> Iterator[Oddity]:
-    """Fields inside a legacy message that are no legacy fields; the message itself is blanked out already."""
+    """Fields inside a legacy message that are not legacy fields; the message itself is blanked out already."""
     for inner in (inner for value in field.values if isinstance(value, Section) for inner in value.fields):
         if inner.name in legacy:
             yield from _unknown_in_legacy(inner, f"{path}.{inner.name}", legacy[inner.name])

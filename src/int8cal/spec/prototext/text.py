@@ -50,7 +50,7 @@ _CLOSING = {"{": "}", "<": ">"}
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A value that is no message: ``text[start:end]``, from its first token to its last (strings may be several)."""
+    """A value that is not a message: ``text[start:end]``, from its first token to its last (strings may be several)."""
 
     start: int
     end: int
@@ -103,7 +103,7 @@ class SpecText:
     """A protobuf text file.
 
     Attributes:
-        text: the characters; bytes that are no UTF-8 are kept as surrogate escapes.
+        text: the characters; bytes that are not UTF-8 are kept as surrogate escapes.
         root: the top-level fields; empty when there is a ``problem``.
         problem: what stopped the reader, if anything did.
     """
@@ -208,9 +208,9 @@ class SpecText:
         return self.line_column(field.value_start(value))
 
     def string(self, value: Scalar) -> str | None:
-        """The content of a string value, adjacent strings joined; None when it is no well-formed string of UTF-8.
+        """The content of a string value, adjacent strings joined; None when it is not a well-formed string of UTF-8.
 
-        Escapes may still make bytes that are no UTF-8; they come as surrogate escapes.
+        Escapes may still make bytes that are not UTF-8; they come as surrogate escapes.
         """
         pieces = [token.text for token in _tokens(self.text, value.start, value.end)]
         if not pieces or not all(_is_whole_string(piece) for piece in pieces):
@@ -368,7 +368,7 @@ def _path_steps(field_path: str) -> Iterator[tuple[str, int | None]]:
     """``a.b[2]`` → (a, None), (b, 2).
 
     Raises:
-        ValueError: that is no field path.
+        ValueError: that is not a field path.
     """
     position = 0
     while position < len(field_path) or not position:

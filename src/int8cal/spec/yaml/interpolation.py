@@ -106,7 +106,9 @@ class Resolver:
         value = self._interpolation(inside, path)
         if isinstance(value, bool | int | float | str | None):
             return value
-        raise InterpolationError(f"${{{inside}}} is no single value, and stands in a text", "Refer to a single value.")
+        raise InterpolationError(
+            f"${{{inside}}} is not a single value, and stands in a text", "Refer to a single value."
+        )
 
     def _interpolation(self, inside: str, path: Path) -> Any:
         if match := _RESOLVER.fullmatch(inside):
@@ -115,7 +117,7 @@ class Resolver:
             inside = str(self._text(inside, path))
         reference = _REFERENCE.fullmatch(inside.strip())
         if reference is None:
-            raise InterpolationError(f"${{{inside}}} is no reference to a key", "Write ${section.key}.")
+            raise InterpolationError(f"${{{inside}}} is not a reference to a key", "Write ${section.key}.")
         steps = [_index_or_key(step) for step in _STEP.findall(reference["path"])]
         up = len(reference["dots"])
         target: Path = (*(path[:-up] if up else ()), *steps)

@@ -38,7 +38,7 @@ _NO_SPEC = "No training spec is like that. Is this the right file?"
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A value that is no mapping and no list: ``text[start:end]``.
+    """A value that is neither a mapping nor a list: ``text[start:end]``.
 
     Attributes:
         start, end: offsets, without an anchor or tag before it; of an alias (``*name``), those of the alias.
@@ -119,7 +119,7 @@ def read_document(data: bytes, path: str) -> Document:
         path: its name, for messages.
 
     Raises:
-        SpecError: it is no YAML, no mapping, or beyond the limits of this module; with line and column.
+        SpecError: it is not YAML, not a mapping, or beyond the limits of this module; with line and column.
     """
     if len(data) > MAX_BYTES:
         raise SpecError(f"the file is larger than {MAX_BYTES >> 10} KB", where=printable(path), hint=_NO_SPEC)
@@ -128,13 +128,13 @@ def read_document(data: bytes, path: str) -> Document:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise SpecError(
-            "this is no UTF-8 text", where=f"{printable(path)}:{line}", hint="Save the spec as UTF-8."
+            "this is not UTF-8 text", where=f"{printable(path)}:{line}", hint="Save the spec as UTF-8."
         ) from None
     root = _Builder(text, path).document()
     if isinstance(root, Scalar) and root.value is None:
         root = MappingNode(0, 0, ())
     if not isinstance(root, MappingNode):
-        raise SpecError("the spec is no mapping of keys to values", where=printable(path), hint=_HINT)
+        raise SpecError("the spec is not a mapping of keys to values", where=printable(path), hint=_HINT)
     return Document(text, root)
 
 
@@ -147,7 +147,7 @@ def read_value(text: str, name: str, base: int) -> Node:
         base: added to its offsets, so that they are none of the spec's own.
 
     Raises:
-        SpecError: it is no YAML, or beyond the limits of this module.
+        SpecError: it is not YAML, or beyond the limits of this module.
     """
     return _Builder(text, name, base).document()
 
@@ -211,7 +211,7 @@ def with_overrides(document: Document, overrides: Sequence[str]) -> MappingNode:
     """The values of a document with the command line's ``key=value`` put in, one after the other.
 
     Raises:
-        UsageError: one is not ``key=value``, of a form that changes lists or removes keys, or its value is no YAML.
+        UsageError: one is not ``key=value``, of a form that changes lists or removes keys, or its value is not YAML.
     """
     root = document.root
     base = len(document.text)
@@ -226,7 +226,7 @@ def _with_override(root: MappingNode, override: str, base: int) -> MappingNode:
     key, equals, text = override.partition("=")
     told = printable(override)
     if not equals or not key:
-        raise UsageError(f"{told} is no override", hint=_OVERRIDE)
+        raise UsageError(f"{told} is not an override", hint=_OVERRIDE)
     if key[0] in "+~":
         raise UsageError(f"{told}: overrides change keys; '{key[0]}' is not understood", hint=_OVERRIDE)
     steps = key.split(".")
@@ -328,15 +328,15 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             message = " ".join(filter(None, (error.context, error.problem)))
-            raise SpecError(f"this is no YAML: {message}", where=self._place(mark), hint=_HINT) from None
+            raise SpecError(f"this is not YAML: {message}", where=self._place(mark), hint=_HINT) from None
         except yaml.YAMLError as error:  # a character that YAML does not allow
             offset = getattr(error, "position", 0)
             line = self._text.count("\n", 0, offset) + 1
             raise SpecError(
-                "this is no YAML: it holds a control character", where=f"{printable(self._path)}:{line}", hint=_HINT
+                "this is not YAML: it holds a control character", where=f"{printable(self._path)}:{line}", hint=_HINT
             ) from None
         except (ValueError, OverflowError, RecursionError) as error:  # escapes and numbers that Python has no room for
-            raise SpecError(f"this is no YAML: {error}", where=printable(self._path), hint=_HINT) from None
+            raise SpecError(f"this is not YAML: {error}", where=printable(self._path), hint=_HINT) from None
         return node
 
     def _node(self, depth: int) -> tuple[Node, int]:

@@ -1,7 +1,8 @@
 """A node of a spec → a value of the type that the schema declares, by the rules of OmegaConf's typed nodes.
 
-A text is taken for a number or for true and false where one is wanted, a number for a text; 1.0 is no whole number, and
-true no number. Null is allowed where the type says so. A list where single values are declared is let pass, as there.
+A text is taken for a number or for true and false where one is wanted, a number for a text; 1.0 is not a whole number,
+and true is not a number. Null is allowed where the type says so. A list where single values are declared is let pass,
+as there.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ UNJUDGED_KEY = "ml_recog/tao_tutorials__5.2__specs_train.yaml"
 
 OTHER_REASON = {
     "ml_recog/tao_pytorch_backend__5.2__experiment_specs_train.yaml",  # that key is in model; another one is wrong
-    "rtdetr/tao_pytorch_backend__6.25.10__experiment_specs_quantize.yaml",  # the value that holds the key is no list
+    "rtdetr/tao_pytorch_backend__6.25.10__experiment_specs_quantize.yaml",  # the value that holds the key is not a list
 }
 
 
