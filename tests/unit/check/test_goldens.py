@@ -12,6 +12,8 @@ from int8cal import networks
 from int8cal.check.rebuild import Claim
 from int8cal.check.verify import verify
 
+LOUD = {"classification/torch3_mean_ignored", "detectnet_v2/m1_train_3src", "detectnet_v2/m2_train_empty_src"}
+"""Cases whose file really lacks a picture that is twice as loud as all it holds: their few pictures are very unlike."""
 CASES = [case for name in sorted(networks.names()) for case in load_cases(name, "ok")]
 
 
@@ -51,5 +53,5 @@ def test_no_alarm_without_manifest(made, tmp_path):
     assert alarms(verify(plain)) == []
     claim = Claim(int8cal.read_spec(case.spec), split=case.split, any_order=True)
     found = verify(plain, claim=claim)
-    assert alarms(found) == []
+    assert [finding.code for finding in alarms(found)] == ["loud-images-missing"] * (str(case) in LOUD)
     assert "rebuilt" in {finding.code for finding in found.findings}
