@@ -143,7 +143,7 @@ def test_no_image_at_all(refused: Any, here: Path, network: str) -> None:
 def test_broken_annotations(refused: Any, here: Path, network: str) -> None:
     whole = (here / "coco.json").read_text()
     (here / "coco.json").write_text(whole[:-5])
-    refused(network, YAML_SPECS[network], 4, "coco.json", "no JSON")
+    refused(network, YAML_SPECS[network], 4, "coco.json", "not JSON")
     (here / "coco.json").write_text("[" * 100_000)
     refused(network, YAML_SPECS[network], 4, "coco.json")
     (here / "coco.json").unlink()

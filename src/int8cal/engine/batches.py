@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,6 +39,11 @@ class PlanBatches(Summarised):
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"workers cannot be {self.workers}", hint="Give workers a positive number.")
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the manifest of a tensorfile of these batches says that bears on models."""
+        return {**self.plan.facts(), "plan_sha256": self.plan.sha256}
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

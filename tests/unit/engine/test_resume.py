@@ -150,14 +150,14 @@ def test_damage_anywhere_never_comes_through(tmp_path, samples):
         content = bytearray(sound)
         content[place] ^= 0x55
         path.write_bytes(content)
-        with pytest.raises(OutputError, match="no journal of this run"):
+        with pytest.raises(OutputError, match="not a journal of this run"):
             run(tmp_path, samples, Work())
 
 
 def test_another_identity_is_not_touched(tmp_path, samples):
     run(tmp_path, samples, Work(), stop_after=6)
     kept = (tmp_path / "out.resume").read_bytes()
-    with pytest.raises(OutputError, match="no journal of this run"):
+    with pytest.raises(OutputError, match="not a journal of this run"):
         run(tmp_path, samples, Work(), identity={**IDENTITY, "compression": "small"})
     assert (tmp_path / "out.resume").read_bytes() == kept
 
@@ -219,7 +219,7 @@ def test_nothing_finished_leaves_no_file(tmp_path, samples):
 def test_files_of_others_are_not_touched(tmp_path, samples, content):
     path = tmp_path / "out.resume"
     path.write_bytes(content)
-    with pytest.raises(OutputError, match="no journal"):
+    with pytest.raises(OutputError, match="not a journal"):
         run(tmp_path, samples, Work())
     assert path.read_bytes() == content
 

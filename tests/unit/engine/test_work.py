@@ -40,7 +40,7 @@ def test_what_is_promised_is_taken(result_of):
         (np.zeros((1, 3, 2), np.float32), "becomes (1, 3, 2)"),
         (np.zeros((1, 2, 3)), "float64, not float32"),
         (np.full((1, 2, 3), np.nan, np.float32), "plugin.odd makes values of it that are not finite numbers"),
-        (np.array([[[0, 0, 0], [0, 0, np.inf]]], np.float32), "no finite numbers"),
+        (np.array([[[0, 0, 0], [0, 0, np.inf]]], np.float32), "not finite numbers"),
     ],
 )
 def test_what_is_not_is_an_error_with_the_place_of_the_image(result_of, tmp_path, tensor, said):

@@ -196,7 +196,7 @@ def test_raw_half_is_channels_first() -> None:
     [
         (bytes(118), (4, 5), "118 bytes, but 3×4×5 values need 120"),
         (bytes(120), (0, 0), "no pixels"),
-        (b"\xff" * 120, (4, 5), "no finite"),
+        (b"\xff" * 120, (4, 5), "not finite"),
     ],
 )
 def test_unusable_raw_half(data: bytes, size: tuple[int, int], problem: str) -> None:

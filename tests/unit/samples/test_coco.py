@@ -39,14 +39,14 @@ def test_images_are_sorted_by_id_and_the_last_of_an_id_wins(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "no JSON"),
+        ("", "not JSON"),
         ("[]", "a list"),
-        ("3", "no mapping"),
-        ('{"images": [', "no JSON"),
-        ('{"images": []} x', "no JSON"),
-        ('{"images": [], "annotations": [{"id": 1,}]}', "no JSON"),
-        ('{"images": [], "annotations": [NaN]}', "no JSON"),
-        ('{"images": [{"id": ' + "9" * 5000 + ', "file_name": "a"}]}', "no JSON"),
+        ("3", "not a mapping"),
+        ('{"images": [', "not JSON"),
+        ('{"images": []} x', "not JSON"),
+        ('{"images": [], "annotations": [{"id": 1,}]}', "not JSON"),
+        ('{"images": [], "annotations": [NaN]}', "not JSON"),
+        ('{"images": [{"id": ' + "9" * 5000 + ', "file_name": "a"}]}', "not JSON"),
         ('{"images": [], "images": []}', "twice"),
         ('{"images": [{"id": 1}]}', "image 1 of the list has no file_name"),
         ('{"images": [{"id": 1, "file_name": "a"}, {"file_name": "b"}]}', "image 2 of the list ('b') has no id"),
@@ -68,7 +68,7 @@ def test_what_is_no_coco_file(tmp_path: Path, content: str, words: str) -> None:
 
 def test_bytes_that_are_no_utf8(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b'{"images": [{"id": 1, "file_name": "\xff\xfe"}]}')
-    with pytest.raises(DataError, match="no JSON"):
+    with pytest.raises(DataError, match="not JSON"):
         read_coco(str(tmp_path / "a.json"))
 
 

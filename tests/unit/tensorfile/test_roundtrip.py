@@ -126,7 +126,7 @@ def test_writer_refuses_half_a_batch(tmp_path):
     encoder = Compression.named("fast")
     with TensorFileWriter(str(tmp_path / "f"), (2, 1, 2, 2), encoder) as writer:
         writer.append(encoder.encode(noise(1, 2, 2)))
-        with pytest.raises(OutputError, match="no whole number of batches"):
+        with pytest.raises(OutputError, match="not a whole number of batches"):
             writer.finish({}, [row(0, noise(1, 2, 2))])
 
 

@@ -187,8 +187,8 @@ def test_interpolations(name: str, text: str, expected: object) -> None:
         ("'x${eval:\"__import__(1)\"}'", "Python code"),
         ("${oc.decode:5}", "resolver"),
         ("'${a'", "not closed"),
-        ("'${}'", "no reference"),
-        ("'a ${dataset.sizes}'", "no single value"),
+        ("'${}'", "not a reference"),
+        ("'a ${dataset.sizes}'", "not a single value"),
         ("'${oc.env:NOPE,null}'", "null is not allowed"),
     ],
 )
