@@ -18,7 +18,7 @@ from int8cal import manifest as manifests
 from int8cal.engine import Job, engine_named
 from int8cal.errors import EngineFailedError, MissingDataError, UsageError
 from int8cal.io.paths import given_path
-from int8cal.io.summary import times
+from int8cal.io.summary import counted, times
 from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.origins.experiment import read_spec
 from int8cal.origins.origin import Choice, Origin
@@ -172,7 +172,7 @@ def make(
             with suppress(OSError):  # another file system, or one without hard links
                 os.link(output.scratch, keep)
         manifests.publish(output, run_facts, manifest, then=made.then or (lambda: None))
-    made_of = f"{manifest.batches} batches of {times(manifest.shape)}"
+    made_of = f"{counted(manifest.batches, 'batch')} of {times(manifest.shape)}"
     log.info("complete: %s, %s, %.1f s", out, made_of, manifest.run.get("seconds", 0.0))
     return manifest
 

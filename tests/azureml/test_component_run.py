@@ -438,8 +438,9 @@ class ForwardOnly:
             return descriptor
         self.written.add(os.path.relpath(path, self.folder))
         reader, writer = os.pipe()
-        self.pumps.append(threading.Thread(target=self.pump, args=(reader, descriptor)))
-        self.pumps[-1].start()
+        pump = threading.Thread(target=self.pump, args=(reader, descriptor))
+        pump.start()
+        self.pumps.append(pump)
         return writer
 
     def open_file(self, file, mode="r", **options):

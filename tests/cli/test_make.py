@@ -243,7 +243,7 @@ def test_signals_end_it_cleanly(tiny_dataset, tmp_path, number, code):
         (["-m", "0"], "0 batches"),
         (["-m", "-2"], "-2 batches"),
         (["-m", "two"], "two"),
-        (["--workers", "0"], "0 workers"),
+        (["--workers", "0"], "workers cannot be 0"),
         (["--seed", "-1"], "seed -1"),
         (["--batch_size", "0"], "0 images"),
         (["--on_bad_image", "skip"], "--max_skipped"),

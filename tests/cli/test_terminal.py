@@ -169,7 +169,7 @@ def test_verbose_runs_and_log_files_say_something(run_cli, tiny_dataset, tmp_pat
     quiet = run_cli(*JOB, "-e", tiny_dataset.spec, "-o", "a.tensor", "--log_file", "run.log")
     assert quiet.stderr == ""
     log = (tmp_path / "run.log").read_text()
-    for words in ("detectnet_v2: 1 batches of 4 × 3 × 96 × 160", "engine native", "complete: a.tensor"):
+    for words in ("detectnet_v2: 1 batch of 4 × 3 × 96 × 160", "engine native", "complete: a.tensor"):
         assert words in log
     loud = run_cli(*JOB, "-e", tiny_dataset.spec, "-o", "b.tensor", "-v")
     assert "int8cal: complete: b.tensor" in loud.stderr

@@ -21,7 +21,7 @@ CAFFE = np.array([103.939, 116.779, 123.68], np.float32).reshape(3, 1, 1)
 def pixels(tiny_dataset):
     """Pictures of the demo as 3 batches of 4, RGB, 0..255 float32."""
     pictures = [np.asarray(Image.open(path).convert("RGB"), np.float32) for path in tiny_dataset.images]
-    return np.stack(pictures).transpose(0, 3, 1, 2).reshape(3, 4, 3, 96, 320)
+    return np.stack(pictures).transpose(0, 3, 1, 2).reshape(3, 4, 3, 96, 160)
 
 
 def classifier(path, images, *, fold=False, classes=3, height=96, dead=False):
@@ -56,7 +56,7 @@ def classifier(path, images, *, fold=False, classes=3, height=96, dead=False):
             helper.make_node("Softmax", ["s"], ["probabilities"], axis=1),
         ],
         "classifier",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, height, 320])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, height, 160])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes])],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
@@ -199,7 +199,7 @@ def with_input(path, dims, element=TensorProto.FLOAT, *, first=None):
     if first:
         model.graph.node[0].input[0] = first.output[0]
         model.graph.node.insert(0, first)
-        model.graph.initializer.append(numpy_helper.from_array(np.array([-1, 3, 96, 320]), "image_shape"))
+        model.graph.initializer.append(numpy_helper.from_array(np.array([-1, 3, 96, 160]), "image_shape"))
     onnx.save(model, path)
     return path
 
@@ -210,7 +210,7 @@ def of_any_size(path):
 
 def of_bytes(path):
     first = helper.make_node("Cast", ["image"], ["fed"], to=TensorProto.FLOAT)
-    return with_input(path, ["N", 3, 96, 320], TensorProto.UINT8, first=first)
+    return with_input(path, ["N", 3, 96, 160], TensorProto.UINT8, first=first)
 
 
 def of_rows(path):

@@ -11,9 +11,9 @@ import click
 
 from int8cal.cli import agreement, console, progress
 from int8cal.io.safe_text import short_name
+from int8cal.io.summary import counted
 
 if TYPE_CHECKING:
-    from int8cal.io.summary import counted
     from int8cal.models.scales import ScalesReport
 from int8cal.types import Layout
 

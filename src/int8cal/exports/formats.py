@@ -151,8 +151,12 @@ def _laid_out(source: Batches, layout: Layout, progress: Progress | None) -> Ite
     """Batches as little-endian float32 in the wanted order of dimensions, C-contiguous."""
     with watched(progress, source.image_count, "writing") as advance:
         for batch in source:
-            yield np.ascontiguousarray(batch if layout == "nchw" else batch.transpose(0, 2, 3, 1), "<f4")
-            advance(len(batch))
+            images = len(batch)
+            laid_out = np.ascontiguousarray(batch if layout == "nchw" else batch.transpose(0, 2, 3, 1), "<f4")
+            del batch  # not kept while the next one is read
+            yield laid_out
+            del laid_out
+            advance(images)
 
 
 def _image_shape(source: Batches, layout: Layout) -> tuple[int, int, int]:
@@ -190,6 +194,7 @@ def _write_npy(file: IO[bytes], shape: tuple[int, ...], batches: Iterator[BatchN
     np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
     for batch in batches:
         file.write(batch.data)
+        del batch  # not kept while the next one is read
 
 
 def _raw(source: Batches, path: str, layout: Layout, progress: Progress | None) -> Exported:

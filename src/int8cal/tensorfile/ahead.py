@@ -83,7 +83,7 @@ def read_ahead(
     if workers == 1:
         yield from _whole(map(inflate, pieces()), look)
         return
-    with closing(map_on_threads(inflate, pieces(), workers, window=workers + 1)) as inflated:
+    with closing(map_on_threads(inflate, pieces(), workers, window=workers)) as inflated:
         yield from _whole(inflated, look)
 
 

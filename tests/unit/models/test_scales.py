@@ -30,6 +30,13 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Pa
     return model, out, cache
 
 
+def computed_part(path: Path) -> bytes:
+    """A model without the record of what it was made from."""
+    made = onnx.load(path)
+    del made.metadata_props[:]
+    return made.SerializeToString()
+
+
 def float_layers(path: Path) -> set[str]:
     graph = onnx.load(path).graph
     made = {name: node.op_type for node in graph.node for name in node.output}
@@ -53,7 +60,7 @@ def test_the_cache_of_a_model_gives_the_model_that_was_made_with_it(
 
     report = quantize_from_scales(model, cache, tmp_path / "again.onnx")
 
-    assert (tmp_path / "again.onnx").read_bytes() == out.read_bytes()
+    assert computed_part(tmp_path / "again.onnx") == computed_part(out)
     assert (report.lacking, report.not_in_model, report.unusable, report.held_out) == ({}, (), {}, None)
     assert report.nodes > 10
 
@@ -100,7 +107,7 @@ def test_thresholds_of_quantisation_aware_training_are_taken_by_keras_names(
 
     report = quantize_from_scales(model, tmp_path / "model.onnx.json", tmp_path / "int8.onnx")
 
-    assert (tmp_path / "int8.onnx").read_bytes() == out.read_bytes()
+    assert computed_part(tmp_path / "int8.onnx") == computed_part(out)
     assert report.not_in_model == ()
 
 
@@ -166,7 +173,7 @@ def test_command_line(calibrated: tuple[Path, Path, Path], tmp_path: Path) -> No
 
     assert done.exit_code == 0, done.output
     assert "agreement and verdict: not measured" in done.stdout
-    assert Path(out).read_bytes() == made.read_bytes()
+    assert computed_part(Path(out)) == computed_part(Path(made))
     told = CliRunner().invoke(cli, ["quantize", str(model), "--scales", str(cache), "-o", out, "--overwrite", "--json"])
     assert json.loads(told.stdout)["quantize"]["verdict"] is None
 
