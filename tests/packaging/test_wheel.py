@@ -44,10 +44,11 @@ def test_wheel_holds_the_package_whole_and_nothing_else(wheel: Path, repository:
 
 
 @pytest.mark.parametrize(
-    "needed", ["int8cal/spec/prototext/schema/detectnet_v2.proto", "int8cal/spec/prototext/schema/descriptors.binpb"]
+    "needed",
+    ["networks/detectnet_v2/spec.proto", "networks/detectnet_v2/descriptors.binpb", "networks/rtdetr/schema.tsv"],
 )
 def test_wheel_holds_the_data_that_the_code_reads(wheel: Path, needed: str) -> None:
-    assert needed in zipfile.ZipFile(wheel).namelist()
+    assert f"int8cal/{needed}" in zipfile.ZipFile(wheel).namelist()
 
 
 def test_metadata(wheel: Path) -> None:
