@@ -126,6 +126,8 @@ def test_all_inputs(component, site, tmp_path, int8cal_on_path):
         "on_bad_image": "skip",
         "max_skipped": "1",
         "log_report": "False",
+        "overwrite": "False",
+        "allow_unknown_fields": "False",
     }
     assert set(site.inputs(**inputs)) == {*component.inputs, "output_dir"}
     inputs["max_batches"] = "3.0"
