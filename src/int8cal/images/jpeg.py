@@ -45,7 +45,7 @@ _Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 SIGNATURE = b"\xff\xd8\xff"
 
-_START_OF_SCAN, _END_OF_IMAGE, _APP0, _APP2, _APP14, _HUFFMAN_TABLES, _RESTARTS = (
+START_OF_SCAN, _END_OF_IMAGE, _APP0, _APP2, _APP14, _HUFFMAN_TABLES, _RESTARTS = (
     0xDA,
     0xD9,
     0xE0,
@@ -185,7 +185,7 @@ def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pix
     """
     bodies: list[bytes] = []
     for marker, begin, end in segments(data):
-        if marker == _START_OF_SCAN:
+        if marker == START_OF_SCAN:
             bodies.append(data[begin + 4 : end])
             if len(bodies) * pixels > _MAX_SCANNED_PIXELS:
                 raise ValueError(f"it has {len(bodies)} scans or more, too many for its size")
@@ -210,7 +210,7 @@ def segments(data: bytes) -> Iterator[Segment]:
         yield Segment(marker, begin, end)
         if marker == _END_OF_IMAGE:
             return
-        pixels = marker == _START_OF_SCAN
+        pixels = marker == START_OF_SCAN
         begin = end
 
 
@@ -225,7 +225,7 @@ def _segments_to_pixels(data: bytes, where: str) -> list[Segment]:
             break
         if end - begin < 4 and marker not in _WITHOUT_LENGTH:
             _invalid(data, f"the length of its segment 0x{marker:02x} is impossible", where)
-        if marker == _START_OF_SCAN:
+        if marker == START_OF_SCAN:
             if end - begin < 6:
                 _invalid(data, "its scan header is impossible", where)
             return header
@@ -308,7 +308,7 @@ def _walk_scans(jpeg: Jpeg, data: bytes) -> None:
             scans.define_tables(body)
         elif marker == _RESTARTS:
             scans.define_restarts(body)
-        elif marker == _START_OF_SCAN:
+        elif marker == START_OF_SCAN:
             scans.check(body, data[end:following])
     if found[-1].marker != _END_OF_IMAGE:
         raise ValueError("Premature end of JPEG file")
@@ -339,7 +339,7 @@ def _with_sound_segments(data: bytes, header: list[Segment], *, sequential: bool
         body = data[begin:end]
         if marker == _APP0 and body[4:9] == _JFIF and len(body) > 9:
             body = body[:9] + b"\x01" + body[10:]
-        elif marker == _START_OF_SCAN and sequential and len(body) > 6:
+        elif marker == START_OF_SCAN and sequential and len(body) > 6:
             body = body[:-3] + _WHOLE_SPECTRUM
         parts.append(body)
     return b"".join((*parts, data[at:]))
@@ -352,7 +352,7 @@ def _without_profiles(data: bytes) -> bytes:
         if marker == _APP2 and data.startswith(_PROFILE, begin + 4):
             kept.append(data[rest:begin])
             rest = end
-        if marker == _START_OF_SCAN:
+        if marker == START_OF_SCAN:
             break
     return b"".join((*kept, data[rest:]))
 

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
-from typing import Literal, TypeAlias
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from PIL import (
     BmpImagePlugin,
-    ExifTags,
     GifImagePlugin,
     Image,
     ImageFile,
-    JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
-    TiffImagePlugin,
     WebPImagePlugin,
 )
 
@@ -36,11 +34,9 @@ from int8cal.types import Size
 PillowMode: TypeAlias = Literal["RGB", "L"]
 
 _OPENERS: tuple[tuple[bytes, Callable[[io.BytesIO], ImageFile.ImageFile]], ...] = (
-    (rb"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
     (rb"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
     (rb"BM", BmpImagePlugin.BmpImageFile),
     (rb"GIF8[79]a", GifImagePlugin.GifImageFile),
-    (rb"II\*\0|MM\0\*", TiffImagePlugin.TiffImageFile),
     (rb"P[1-6]", PpmImagePlugin.PpmImageFile),
     (rb"RIFF.{4}WEBP", WebPImagePlugin.WebPImageFile),
 )
@@ -48,6 +44,8 @@ _CANNOT = "The image cannot be decoded"
 _FORMATS = "JPEG, PNG, BMP, GIF, TIFF, PPM or WebP"
 
 _ON_ITS_SIDE = range(5, 9)
+_APP1, _EXIF, _XMP = 0xE1, b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+_ORIENTATION, _SHORT, _WHOLE_NUMBERS = 274, 3, (3, 4)
 _XMP_ORIENTATION = re.compile(r'tiff:Orientation(?:="|>)([0-9])')
 _XMP_KEYS = ("XML:com.adobe.xmp", "xmp")
 
@@ -73,17 +71,18 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
         MemoryError: there is too little memory; nothing is said of the file.
     """
     with decoding(_CANNOT, where):
-        picture = _header(encoded, where)
-        if picture.format == "JPEG":  # libjpeg's warnings are heard, and Pillow need not decode it
-            loaded = jpeg_picture(encoded, where)
-        elif picture.format == "TIFF":  # nor libtiff, which writes to standard error
-            loaded = tiff.Tiff(encoded, where, any_orientation=True).load()
+        if encoded.startswith(tiff.SIGNATURES):  # Pillow turns it whether it is asked to or not
+            return _converted(tiff.Tiff(encoded, where, any_orientation=True).load(), mode).convert(mode)
+        notes: Mapping[Any, Any]
+        if encoded.startswith(jpeg.SIGNATURE):
+            picture, notes = jpeg_picture(encoded, where), _notes_of_jpeg(encoded)
         else:
+            picture = _header(encoded, where)
             picture.load()
             picture.info.pop("transparency", None)  # which is dropped all the same, with a warning
-            loaded = picture
-        turn = tiff.TURNS.get(_orientation(picture)) if upright else None
-        converted = _converted(loaded, mode).convert(mode)
+            notes = picture.info
+        turn = tiff.TURNS.get(_orientation(notes)) if upright else None
+        converted = _converted(picture, mode).convert(mode)
         return converted if turn is None else converted.transpose(turn)
 
 
@@ -94,11 +93,18 @@ def upright_size(encoded: bytes, where: str) -> Size:
         ImageError: as `open_converted`.
     """
     with decoding(_CANNOT, where):
-        picture = _header(encoded, where)
-        if picture.format == "PNG" and "exif" not in picture.info:
-            picture.load()  # what says how it lies may stand behind the pixels
-        on_its_side = _orientation(picture) in _ON_ITS_SIDE
-    return Size(picture.width, picture.height) if on_its_side else Size(picture.height, picture.width)
+        if encoded.startswith(tiff.SIGNATURES):
+            first = tiff.Tiff(encoded, where, any_orientation=True)
+            size, orientation = Size(first.height, first.width), first.orientation
+        elif encoded.startswith(jpeg.SIGNATURE):
+            header = jpeg.read_jpeg(encoded, where)
+            size, orientation = Size(header.height, header.width), _orientation(_notes_of_jpeg(encoded))
+        else:
+            picture = _header(encoded, where)
+            if picture.format == "PNG" and "exif" not in picture.info:
+                picture.load()  # what says how it lies may stand behind the pixels
+            size, orientation = Size(picture.height, picture.width), _orientation(picture.info)
+    return Size(size.width, size.height) if orientation in _ON_ITS_SIDE else size
 
 
 def _header(encoded: bytes, where: str) -> ImageFile.ImageFile:
@@ -116,14 +122,10 @@ def _header(encoded: bytes, where: str) -> ImageFile.ImageFile:
 
 def _check_container(encoded: bytes, where: str) -> None:
     """Refuse what a strict decoder refuses, and what would take Pillow long to look through."""
-    if encoded.startswith(jpeg.SIGNATURE):
-        jpeg.read_jpeg(encoded, where)
-    elif encoded.startswith(png.SIGNATURE):
+    if encoded.startswith(png.SIGNATURE):
         png.sound_file(png.read_png(encoded, where))
     elif encoded.startswith(gif.SIGNATURES):
         gif.Gif(encoded, where, every_frame=False)
-    elif encoded.startswith(tiff.SIGNATURES):
-        tiff.Tiff(encoded, where, any_orientation=True)
 
 
 def _converted(picture: Image.Image, mode: PillowMode) -> Image.Image:
@@ -138,17 +140,43 @@ def _converted(picture: Image.Image, mode: PillowMode) -> Image.Image:
     return Image.fromarray(grey.astype(np.uint8)[np.asarray(picture)])
 
 
-def _orientation(picture: Image.Image) -> int:
-    """1 to 8 as EXIF counts; what Pillow has turned already when it loaded (TIFF) is 1."""
-    if picture.format == "TIFF":
-        return 1
-    exif = Image.Exif()
-    profile = picture.info.get("Raw profile type exif")  # how old programs wrote it into a PNG
-    data = picture.info.get("exif") or (profile and bytes.fromhex("".join(profile.split("\n")[3:])))
-    if data:
-        exif.load(data)
-    orientation = exif.get(ExifTags.Base.Orientation)
-    if orientation is None and (text := next(filter(None, map(picture.info.get, _XMP_KEYS)), None)):
+def _notes_of_jpeg(encoded: bytes) -> dict[str, bytes]:
+    """EXIF data and XMP notes, by the names that Pillow has for them."""
+    notes: dict[str, bytes] = {}
+    for marker, begin, end in jpeg.segments(encoded):
+        body = encoded[begin + 4 : end]
+        if marker == jpeg.START_OF_SCAN:
+            break
+        if marker == _APP1 and body.startswith(_EXIF):
+            notes["exif"] = notes.get("exif", _EXIF) + body[len(_EXIF) :]
+        elif marker == _APP1 and body.startswith(_XMP):
+            notes["xmp"] = body[len(_XMP) :]
+    return notes
+
+
+def _orientation(notes: Mapping[Any, Any]) -> int:
+    """1 to 8 as EXIF counts."""
+    profile = notes.get("Raw profile type exif")  # how old programs wrote it into a PNG
+    exif = notes.get("exif") or (profile and bytes.fromhex("".join(profile.split("\n")[3:])))
+    orientation = _orientation_of_exif(exif.removeprefix(_EXIF)) if exif else None
+    if orientation is None and (text := next(filter(None, map(notes.get, _XMP_KEYS)), None)):
         match = _XMP_ORIENTATION.search(text if isinstance(text, str) else text.decode("utf-8", "replace"))
         return int(match[1]) if match else 1
-    return orientation if isinstance(orientation, int) else 1
+    return orientation or 1
+
+
+def _orientation_of_exif(exif: bytes) -> int | None:
+    """The orientation tag of the first directory; Pillow would warn of damage elsewhere in it."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    try:
+        if order is None:
+            return None
+        (begin,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, begin)
+        for at in range(begin + 2, begin + 2 + 12 * count, 12):
+            tag, kind, values, short = struct.unpack_from(f"{order}HHIH", exif, at)
+            if tag == _ORIENTATION and values == 1 and kind in _WHOLE_NUMBERS:
+                return int(short if kind == _SHORT else struct.unpack_from(f"{order}I", exif, at + 8)[0])
+    except struct.error:
+        return None
+    return None

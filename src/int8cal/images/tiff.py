@@ -116,6 +116,11 @@ class Tiff:
         self._compression = self._one(_COMPRESSION, _RAW)
         self._layout = self._read_layout()
 
+    @property
+    def orientation(self) -> int:
+        """1 to 8 as EXIF counts."""
+        return self._one(_ORIENTATION, 1)
+
     def load(self) -> Image.Image:
         """The pixels, turned by the file's orientation.
 
@@ -132,13 +137,14 @@ class Tiff:
         if layout.mode == "P":
             colours = bytes(value // 256 for value in self._numbers(_COLOURS))
             image.putpalette(colours, "RGB;L")
-        turned = TURNS.get(self._one(_ORIENTATION, 1))
+        turned = TURNS.get(self.orientation)
         return image if turned is None else image.transpose(turned)
 
     def _directory(self) -> dict[int, tuple[int, int, int]]:
         """Type, number of values and offset of the values of each tag."""
         (begin,) = struct.unpack_from(f"{self._order}I", self._data, 4)
         (count,) = struct.unpack_from(f"{self._order}H", self._data, begin)
+        struct.unpack_from(f"{self._order}I", self._data, begin + 2 + 12 * count)  # where the next directory is
         places: dict[int, tuple[int, int, int]] = {}
         for number in range(count):
             at = begin + 2 + 12 * number
@@ -152,6 +158,8 @@ class Tiff:
             if size > 4:
                 (offset,) = struct.unpack_from(f"{self._order}I", self._data, at + 8)
                 places[tag] = kind, values, offset
+                if tag in _READ and offset + size > len(self._data):
+                    raise ValueError(f"the values of tag {tag} are cut off")
         return places
 
     def _numbers(self, tag: int, *missing: int) -> tuple[int, ...]:
@@ -186,7 +194,7 @@ class Tiff:
         if key not in TiffImagePlugin.OPEN_INFO:
             raise ValueError(f"TIFF with colours {photometric}, bits {bits} and extra samples {extra} is not read")
         mode, raw_mode = TiffImagePlugin.OPEN_INFO[(*key[:3], 1, *key[4:])]
-        if planes == 2 and samples == 1:
+        if planes == 2 and samples == 1 and raw_mode in ("1", "L", "P"):
             planes = 1
         if planes == 2 and (set(bits) != {8} or extra not in ((), (2,)) or mode not in ("RGB", "RGBA", "CMYK", "LA")):
             raise ValueError("TIFF with planes of this kind is not read")
@@ -221,7 +229,7 @@ class Tiff:
             return "with compressed big-endian numbers of 32 bits"
         if photometric == _PALETTE and extra:
             return "with palette and alpha"
-        if self._one(_ORIENTATION, 1) in _ON_ITS_SIDE and not self._any_orientation:
+        if self.orientation in _ON_ITS_SIDE and not self._any_orientation:
             return "that lies on its side (orientation 5 to 8)"
         if (
             (len(formats) > 1 or (len(bits) > 1 and formats != {_UNSIGNED}))

@@ -189,6 +189,9 @@ GREY = pixels(4, 4, 1).tobytes()
         (tiff(GREY, (4, 4), (*COLOURS[:2], [1] * 9), photometric=PALETTE), "has not the colours"),
         (tiff(GREY, (1 << 14, 1 << 14)), "too large: 16384×16384"),
         (b"II*\0\xff\xff\0\0", "cannot be decoded"),
+        (tiff(GREY, (4, 4))[:-4], "cannot be decoded"),
+        (tiff(GREY, (4, 4), (320, SHORT, [1] * 9))[:-4], "values of tag 320 are cut off"),
+        (tiff(GREY * 2, (4, 4), (284, SHORT, [2]), bits=(16,)), "planes of this kind"),
     ],
 )
 def test_tiff_with_tags_that_mean_more_than_one_thing(encoded, said):
