@@ -109,8 +109,8 @@ def _presets(ctx: click.Context, incomplete: str) -> Iterable[str]:
 
 def _nodes(ctx: click.Context, incomplete: str) -> Iterable[str]:
     """Names of the nodes of the model on the line."""
-    import onnx
+    from int8cal.models import extras
 
     named = [word for word in (ctx.params.get("model"), *ctx.args) if word]  # an option without its value stops click
-    model = onnx.load(named[0], load_external_data=False)
+    model = extras.onnx().load(named[0], load_external_data=False)
     return sorted(node.name for node in model.graph.node if node.name)[:_MOST_NAMES]

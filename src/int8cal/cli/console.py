@@ -114,6 +114,8 @@ def configure_logging(*, verbose: bool = False, log_file: str | None = None) -> 
     """
     logger = logging.getLogger("int8cal")
     logger.setLevel(logging.DEBUG)
+    for earlier in [one for one in logger.handlers if isinstance(one.formatter, _AsNote)]:
+        logger.removeHandler(earlier)  # of a command that ran in this process before, whose stream may be closed
     stream = logging.StreamHandler(sys.stderr)
     stream.setLevel(logging.DEBUG if verbose else logging.WARNING)
     stream.setFormatter(_AsNote())
