@@ -26,6 +26,9 @@ SIGNATURES = (b"II*\0", b"MM\0*")
 _TYPES = {3: "H", 4: "I"}
 """Field types of whole numbers: SHORT, LONG."""
 
+_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+"""Bytes of a value by field type; the others have one."""
+
 _UNDEFINED = 7
 """Field type of bytes that a tag explains itself."""
 
@@ -153,12 +156,12 @@ class Tiff:
                 raise ValueError(f"tag {tag} occurs twice")
             if tag in _READ and kind not in _TYPES:
                 raise ValueError(f"tag {tag} is not a whole number")
-            size = values * struct.calcsize(_TYPES.get(kind, "B"))
+            size = values * _SIZES.get(kind, 1)
             places[tag] = kind, values, at + 8
             if size > 4:
                 (offset,) = struct.unpack_from(f"{self._order}I", self._data, at + 8)
                 places[tag] = kind, values, offset
-                if tag in _READ and offset + size > len(self._data):
+                if offset + size > len(self._data):  # Pillow stops here, and takes the tags behind for missing
                     raise ValueError(f"the values of tag {tag} are cut off")
         return places
 

@@ -191,6 +191,7 @@ GREY = pixels(4, 4, 1).tobytes()
         (b"II*\0\xff\xff\0\0", "cannot be decoded"),
         (tiff(GREY, (4, 4))[:-4], "cannot be decoded"),
         (tiff(GREY, (4, 4), (320, SHORT, [1] * 9))[:-4], "values of tag 320 are cut off"),
+        (tiff(GREY, (4, 4), (700, BYTES, [1] * 9))[:-4], "values of tag 700 are cut off"),
         (tiff(GREY * 2, (4, 4), (284, SHORT, [2]), bits=(16,)), "planes of this kind"),
     ],
 )
