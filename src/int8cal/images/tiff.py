@@ -135,8 +135,9 @@ class Tiff:
         if layout.planes == 1:
             image = Image.frombytes(layout.mode, size, self._plane(0), "raw", layout.raw_mode)
         else:
-            bands = [Image.frombytes("L", size, self._plane(number)) for number in range(layout.planes)]
-            image = Image.merge(layout.mode, bands)
+            kind = np.dtype(f"u{layout.bits[0] // 8}")  # only moved, so that the order of its bytes does not matter
+            planes = [np.frombuffer(self._plane(number), kind) for number in range(layout.planes)]
+            image = Image.frombytes(layout.mode, size, np.stack(planes, axis=-1).tobytes(), "raw", layout.raw_mode)
         if layout.mode == "P":
             colours = bytes(value // 256 for value in self._numbers(_COLOURS))
             image.putpalette(colours, "RGB;L")
@@ -199,7 +200,10 @@ class Tiff:
         mode, raw_mode = TiffImagePlugin.OPEN_INFO[(*key[:3], 1, *key[4:])]
         if planes == 2 and samples == 1 and raw_mode in ("1", "L", "P"):
             planes = 1
-        if planes == 2 and (set(bits) != {8} or extra not in ((), (2,)) or mode not in ("RGB", "RGBA", "CMYK", "LA")):
+        kinds = ({8},) if self._compression == _RAW else ({8}, {16})  # Pillow takes raw planes for 8 bits
+        if planes == 2 and (set(bits) not in kinds or mode not in ("RGB", "RGBA", "CMYK", "LA")):
+            raise ValueError("TIFF with planes of this kind is not read")
+        if planes == 2 and self._compression == _RAW and extra not in ((), (2,)):
             raise ValueError("TIFF with planes of this kind is not read")
         if mode == "P" and len(self._numbers(_COLOURS)) != 3 << bits[0]:
             raise ValueError("the palette has not the colours that its bits can choose")
