@@ -246,7 +246,11 @@ _NOT_EMPTY = _NotEmpty()
 def refuse_empty_texts(command: click.Command) -> None:
     """Let no option of a command, or of those below it, take an empty text, but for those that are `POSSIBLY_EMPTY`."""
     for option in command.params:
-        if isinstance(option, click.Option) and option.type is click.STRING:
+        if (
+            isinstance(option, click.Option)
+            and isinstance(option.type, click.types.StringParamType)
+            and option.type is not POSSIBLY_EMPTY
+        ):
             option.type = _NOT_EMPTY
     if isinstance(command, click.Group):
         for child in command.commands.values():

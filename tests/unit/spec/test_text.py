@@ -58,7 +58,7 @@ def test_a_field_path_leads_to_its_line_and_column(path: str, position: tuple[in
 
 @pytest.mark.parametrize("path", ["", "a..b", "a[x]", "a[", ".a"])
 def test_what_is_no_field_path_is_refused(path: str) -> None:
-    with pytest.raises(ValueError, match="not a field path"):
+    with pytest.raises(ValueError, match="no field path"):
         SpecText.from_str(TEXT).find(path)
 
 
