@@ -29,8 +29,11 @@ _TAO_OUTPUTS = {
     "nms_out": ("faster_rcnn",),
     "NMS": ("ssd", "dssd", "retinanet"),
     "BatchedNMS": ("yolo_v3", "yolo_v4", "yolo_v4_tiny"),
+    "pred_boxes": ("rtdetr", "dino", "deformable_detr"),
 }
 """Output of a model that TAO exported → the networks that have one of that name."""
+_OTHERS = ("classification_pyt", "segformer", "ocrnet", "ml_recog")
+"""TAO's networks whose outputs have names that any model may have."""
 
 PROBED_IMAGES = 16
 """Images that are shown to a model: enough to differ, few enough for a second."""
@@ -63,7 +66,7 @@ def some_images(batches: Batches, wanted: int) -> BatchNCHW_f32:
 def contradictions(model: Any, manifest: Mapping[str, Any] | None) -> Iterator[Finding]:
     """Whether a file was made for another of TAO's networks than the model is, as far as either says what it is."""
     network = str((manifest or {}).get("network") or "")
-    known = {name for names in _TAO_OUTPUTS.values() for name in names}
+    known = {*_OTHERS, *(name for names in _TAO_OUTPUTS.values() for name in names)}
     for output in model.graph.output:
         fitting = _TAO_OUTPUTS.get(output.name)
         if fitting and network in known and network not in fitting:

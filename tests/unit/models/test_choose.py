@@ -194,14 +194,34 @@ class TestProbe:
         forced = quantize(source, wrong, tmp_path / "p", force=True, agreement=False)
         assert [f.code for f in forced.findings if f.level == "error"] == ["model-scale"]
 
-    def test_a_file_for_another_network_is_refused(self, make_model: MakeModel, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("output", "right", "wrong"),
+        [
+            ("predictions/Softmax:0", "classification", "detectnet_v2"),
+            ("output_cov/Sigmoid:0", "detectnet_v2", "segformer"),
+            ("pred_boxes", "rtdetr", "ssd"),
+            ("NMS", "dssd", "dino"),
+        ],
+    )
+    def test_a_file_for_another_network_is_refused(
+        self, make_model: MakeModel, tmp_path: Path, output: str, right: str, wrong: str
+    ) -> None:
         def rename(model: onnx.ModelProto) -> None:
-            model.graph.node[-1].output[0] = model.graph.output[1].name = "predictions/Softmax:0"
+            model.graph.node[-1].output[0] = model.graph.output[1].name = output
 
         source = make_model(change=rename)
-        with pytest.raises(UseError, match=r"was made for detectnet_v2, and the model's output .* of classification"):
-            quantize(source, Scaled(manifest={"network": "detectnet_v2"}), tmp_path / "o")
-        quantize(source, Scaled(manifest={"network": "classification"}), tmp_path / "o", agreement=False)
+        with pytest.raises(UseError, match=rf"was made for {wrong}, and the model's output .* of .*{right}"):
+            quantize(source, Scaled(manifest={"network": wrong}), tmp_path / "o")
+        for fitting in (right, "a network of somebody else"):
+            findings = quantize(
+                source,
+                Scaled(manifest={"network": fitting}),
+                tmp_path / "p",
+                method="minmax",
+                agreement=False,
+                overwrite=True,
+            ).findings
+            assert "model-network" not in [finding.code for finding in findings]
 
 
 def test_infinite_values_of_a_mask_are_left_out_of_the_cache_and_named(tmp_path: Path, make_model: MakeModel) -> None:

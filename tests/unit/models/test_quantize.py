@@ -10,12 +10,15 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
+from tests.unit.models.conftest import SHAPE, Builder
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError, UseError
 from int8cal.exports import readers
+from int8cal.models.binding import InputBinding
 from int8cal.models.qdq import insert_qdq
 from int8cal.models.quantize import quantize
+from int8cal.models.session import Runner
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.writer import TensorFileWriter
@@ -119,6 +122,53 @@ def test_reported_agreement_is_that_of_the_written_file(make_model: MakeModel, i
     assert (report.float_bytes, report.int8_bytes) == (source.stat().st_size, out.stat().st_size)
 
 
+def test_box_centres_stay_where_they_are(images: Any, tmp_path: Path) -> None:
+    """Distances to the sides from anchor points, as YOLO has them: INT8 sums of coordinates would be off by pixels."""
+    net = Builder()
+    features = net.conv_bn_relu(net.conv_bn_relu("image", "first", (3, 16), stride=2), "second", (16, 16), stride=2)
+    bins = net.node("Conv", [features, net.weight("bins.w", 16, 16, 1, 1)], "bins", "bins", kernel_shape=[1, 1])
+    rows, columns = SHAPE[2] // 4, SHAPE[3] // 4
+    y, x = np.mgrid[:rows, :columns].reshape(2, -1) + 0.5
+    net.weights |= {
+        "anchors": np.stack([x, y])[None].astype(np.float32),
+        "stride": np.full((1, 1, 1), 80, np.float32),
+        "two": np.float32(2),
+        "boxed": np.array([0, 4, 4, rows * columns]),
+        "axis": np.array([2]),
+        "halves": np.array([2, 2]),
+    }
+    distances = net.node("Relu", [net.node("Reshape", [bins, "boxed"], "shaped")], "distances")
+    net.node("ReduceMean", [distances], "sides", axes=[2], keepdims=0)
+    net.nodes.append(helper.make_node("Split", ["sides", "halves"], ["before", "behind"], axis=1))
+    first = net.node("Sub", ["anchors", "before"], "first corner")
+    second = net.node("Add", ["anchors", "behind"], "second corner")
+    centre = net.node("Div", [net.node("Add", [first, second], "sum", "sum"), "two"], "centre")
+    sizes = net.node("Sub", [second, first], "sizes")
+    net.node("Mul", [net.node("Concat", [centre, sizes], "both", axis=1), "stride"], "boxes")
+    graph = helper.make_graph(
+        net.nodes,
+        "decode",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *SHAPE[1:]])],
+        [helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["N", 4, rows * columns])],
+        [numpy_helper.from_array(value, name) for name, value in net.weights.items()],
+    )
+    source, out = tmp_path / "decode.onnx", tmp_path / "int8.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), source)
+
+    report = quantize(source, images(), out, trt_cache=tmp_path / "cache", trt_version="10.3.0")
+
+    assert set(report.placement.reads) == {"first/conv", "second/conv", "bins"}
+    assert "sum" in read_cache(tmp_path / "cache").amax
+    float_boxes, int8_boxes = (
+        Runner(onnx.load(path), ["boxes"], InputBinding("image", "nchw", None)).values(next(iter(images(seed=8))))
+        for path in (source, out)
+    )
+    off = np.abs(float_boxes["boxes"] - int8_boxes["boxes"])[:, :2]
+    assert float_boxes["boxes"][:, :2].max() > 400  # so a step of INT8 would be 3 pixels
+    assert off.mean() < 1.0
+    assert off.max() < 3.0
+
+
 @pytest.mark.parametrize(("seed", "shared"), [(0, 8), (1, 0)])
 def test_evaluation_images_that_were_used_to_calibrate_are_counted_by_their_bits(
     make_model: MakeModel, images: Any, tmp_path: Path, seed: int, shared: int
@@ -167,6 +217,29 @@ def test_result_depends_on_neither_batch_size_nor_fixed_batch(
         assert ranges_of(batch, size) == first  # in every bit
     for batch, size in ((3, 4), (16, 2)):
         assert ranges_of(batch, size) == pytest.approx(first, rel=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scales_are_the_same_bits_for_any_order_batch_size_and_number_of_threads(
+    make_model: MakeModel, images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Any
+) -> None:
+    """Images of very different loudness: the histograms' ranges double at another moment in each order."""
+    loudness = np.float32(1.7) ** np.random.default_rng(3).integers(-9, 9, (16, 1, 1, 1))
+    every = np.concatenate(list(images())) * loudness.astype(np.float32)
+    source = make_model()
+
+    def scales(order: Any, size: int, processors: int) -> dict[str, bytes]:
+        monkeypatch.setattr("os.cpu_count", lambda: processors)
+        batches = list(every[order].reshape(-1, size, *every.shape[1:]))
+        out = tmp_path / "o"
+        quantize(source, batches, out, method=method, agreement=False, force=True, overwrite=True)
+        held = {item.name: numpy_helper.to_array(item).tobytes() for item in onnx.load(out).graph.initializer}
+        return {name: values for name, values in held.items() if name.endswith("_scale")}
+
+    first = scales(np.arange(16), 4, 1)
+    assert {"image_scale", "first_scale", "up.w_scale"} <= first.keys()
+    for order, size, processors in ((np.arange(16)[::-1], 4, 1), (np.arange(16), 1, 5), (np.r_[5:16, :5], 16, 3)):
+        assert scales(order, size, processors) == first
 
 
 def test_nhwc_model_gives_the_ranges_of_its_nchw_twin(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
