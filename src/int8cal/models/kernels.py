@@ -5,8 +5,9 @@ The INT8 model keeps the plug-ins. Without their results the head behind them co
 The arithmetic is that of TensorRT's published plug-ins (NVIDIA/TensorRT, commit a892d22 for the CUDA sources,
 ``plugin/common/kernels/proposalKernel.cu``, ``nmsLayer.cu`` and ``cropAndResizeKernel.cu``; commit 52399f5 for
 ``plugin/proposalPlugin/proposalPlugin.cpp``, which later ones lack): attributes, decoding of anchors, clipping, order,
-suppression, padding. It was never run beside TensorRT: evidence "formula". CUDA's ``__expf`` differs from NumPy's
-exponential in the last bits.
+suppression, padding. It was never run beside TensorRT: evidence "formula", held against a second statement that was
+written from the same sources without this one. CUDA's ``__expf`` differs from NumPy's exponential in the last bits,
+and float32's rounding decides whether a sample on the last cell counts as outside, where the plug-in gives 0.
 """
 
 from __future__ import annotations

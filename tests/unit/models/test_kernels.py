@@ -1,4 +1,4 @@
-"""The plug-ins of FasterRCNN, held against operators of ONNX Runtime that compute the same in another way."""
+"""The plug-ins of FasterRCNN, held against ONNX Runtime's operators and a second statement of TensorRT's sources."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper
+from tests import faster_rcnn_reference
 
 from int8cal.models.kernels import crop_and_resize, kernel_of, proposals
 
@@ -157,3 +158,53 @@ def test_attributes_are_those_of_the_plug_in() -> None:
     # sizes run slower than ratios; a ratio of 1/4 halves the width and doubles the height
     anchors = np.array([[16, 16], [8, 32], [32, 32], [16, 64]], np.float32)
     np.testing.assert_array_equal(found, proposals(scores, deltas, **{**SETTINGS, "anchors": anchors}))
+
+
+def settings(random: np.random.Generator) -> dict[str, Any]:
+    """Attributes of a proposal plug-in."""
+    stride = int(random.choice([4, 8, 16]))
+    return {
+        "input_height": stride * int(random.integers(1, 5)),
+        "input_width": stride * int(random.integers(1, 7)),
+        "rpn_stride": stride,
+        "roi_min_size": float(random.choice([0.0, 1.0, 4.0])),
+        "nms_iou_threshold": float(np.float32(random.choice([0.3, 0.5, 0.7, 0.95]))),
+        "pre_nms_top_n": int(random.choice([3, 20, 6000])),
+        "post_nms_top_n": int(random.choice([1, 5, 40])),
+        "anchor_sizes": random.integers(4, 80, int(random.integers(1, 4))).astype(float).tolist(),
+        "anchor_ratios": random.choice([0.25, 0.5, 1.0, 2.0, 3.7], int(random.integers(1, 4)), replace=False).tolist(),
+    }
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_both_plug_ins_agree_with_a_second_statement_of_their_sources(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    attributes = settings(random)
+    rows, columns = (attributes[key] // attributes["rpn_stride"] for key in ("input_height", "input_width"))
+    kinds = len(attributes["anchor_sizes"]) * len(attributes["anchor_ratios"])
+    scores = random.random((2, kinds, rows, columns)).astype(np.float32)
+    if seed % 3 == 0:
+        scores = scores.round(1)  # equal ones
+    spread = random.choice([0.05, 0.3, 1.5])
+    deltas = (random.standard_normal((2, 4 * kinds, rows, columns)) * spread).astype(np.float32)
+    size = {"crop_height": int(random.integers(1, 6)), "crop_width": int(random.integers(1, 6))}
+    features = random.standard_normal((2, 3, rows + 1, columns + 2)).astype(np.float32)
+    proposal = kernel_of(helper.make_node("ProposalDynamic", ["scores", "deltas"], ["rois"], **attributes), "proposal")
+    crop = kernel_of(helper.make_node("CropAndResizeDynamic", ["features", "rois"], ["crops"], **size), "crop")
+    assert proposal is not None
+    assert crop is not None
+
+    regions = proposal.compute(scores, deltas)
+    if seed % 2:  # some samples lie outside
+        regions = (regions + random.standard_normal(regions.shape) * 0.2).astype(np.float32)
+    crops = crop.compute(features, regions[:, :6])
+
+    if not seed % 2:
+        np.testing.assert_allclose(
+            regions, faster_rcnn_reference.proposals(scores, deltas, **attributes), rtol=0, atol=1e-5
+        )
+    wanted = faster_rcnn_reference.crops(features, regions[:, :6], **size)
+    decided = ~np.isnan(wanted)
+    assert crops.shape == wanted.shape
+    assert decided.any()
+    np.testing.assert_allclose(crops[decided], wanted[decided], rtol=0, atol=2e-5)
