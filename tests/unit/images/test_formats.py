@@ -215,7 +215,7 @@ def test_tiff_strip_that_libtiff_reads_only_the_beginning_of(body):
     """Nothing but padding, but of which a megabyte: libtiff gives up after ten times the pixels and 4 KiB."""
     with pytest.raises(ImageError, match="far longer than its pixels"):
         open_picture(tiff(body, (4, 4), (279, LONG, [len(body)]), compression=32773), "x")
-    short = body.replace(b"\x80" * 1000, b"").replace(bytes(1000), b"")
+    short = body.replace(b"\x80" * 1000, b"").rstrip(b"\0")
     picture = open_picture(tiff(short, (4, 4), (279, LONG, [len(short)]), compression=32773), "x")
     assert picture.tobytes() == GREY
 
