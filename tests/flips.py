@@ -9,72 +9,128 @@ else.
 
 from __future__ import annotations
 
-import hashlib
-import json
+import multiprocessing
 import os
 import random
-import select
-import subprocess
+import shutil
 import sys
+import tempfile
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import zip_longest
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from int8cal.check.verify import verify
+from int8cal.errors import TensorFileError
+from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.check import check_structure
+
 SECONDS = 20
 """After which a child hangs."""
+PIECE = 512
+"""Bits that a child is given at a time."""
 _ACCESS = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
 _ACCESS.set_file_locking(False, True)
 _ACCESS.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
 
 
-def seen(path: str | os.PathLike[str]) -> bytes:
-    """A hash of all that h5py gives of a file, by its low-level calls, which cost a fifth."""
-    digest = hashlib.sha256()
+def seen(path: str | os.PathLike[str], *, raw: bool) -> Iterator[object]:
+    """All that h5py gives of a file, by its low-level calls.
 
-    def tell(*facts: object) -> None:
-        digest.update(repr(facts).encode())
+    Args:
+        path: the file.
+        raw: types as HDF5 describes them, and values unconverted: what is equal so is equal for every reader, at a
+            quarter of the time. What differs so may still be equal for h5py.
+    """
 
-    def look(thing: Any) -> None:
+    def value_of(thing: Any, *spaces: int) -> Iterator[object]:
+        kind = thing.get_type()
+        yield kind.encode() if raw else thing.dtype
+        shape = thing.shape
+        yield shape
+        # raw: nobody comes this far with another type than that of the sound file, see `_Sound`
+        value = np.empty(shape, f"V{kind.get_size()}" if raw else thing.dtype)
+        thing.read(*spaces, value, kind if raw else None)
+        yield value.tobytes()
+
+    def look(thing: Any) -> Iterator[object]:
         for number in range(h5py.h5a.get_num_attrs(thing)):
             attribute = h5py.h5a.open(thing, index=number)
-            value = np.empty(attribute.shape, attribute.dtype)
-            attribute.read(value)
-            tell(attribute.name, attribute.shape, attribute.dtype, value.tobytes())
+            yield attribute.name
+            yield from value_of(attribute)
         if isinstance(thing, h5py.h5d.DatasetID):
-            tell(thing.shape, thing.dtype, thing.get_space().get_simple_extent_dims(True))
-            value = np.empty(thing.shape, thing.dtype)
-            thing.read(h5py.h5s.ALL, h5py.h5s.ALL, value)
-            digest.update(value.data)
+            yield thing.get_space().get_simple_extent_dims(True)
+            yield from value_of(thing, h5py.h5s.ALL, h5py.h5s.ALL)
             return
         for name in thing:
-            tell(name, thing.links.get_info(name).type)
-            look(h5py.h5o.open(thing, name))
+            yield name, thing.links.get_info(name).type
+            yield from look(h5py.h5o.open(thing, name))
 
     file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, _ACCESS)
     try:
-        look(h5py.h5g.open(file, b"/"))
+        yield from look(h5py.h5g.open(file, b"/"))
     finally:
         file.close()
-    return digest.digest()
 
 
-def passes(path: str | os.PathLike[str]) -> bool:
-    """Whether `int8cal verify` finds no error. What looks at structure and values is asked first: it is faster."""
-    from int8cal.check.verify import verify
-    from int8cal.errors import TensorFileError
-    from int8cal.tensorfile import TensorFile
-    from int8cal.tensorfile.check import ValueCheck, check_structure
+class _Sound:
+    """What is seen of a file before it is damaged."""
 
-    try:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._raw, self._converted = list(seen(path, raw=True)), list(seen(path, raw=False))
+
+    def differs(self) -> bool:
+        """Whether h5py sees something else now."""
+        return self._other(self._raw, raw=True) and self._other(self._converted, raw=False)
+
+    def _other(self, expected: list[object], *, raw: bool) -> bool:
+        try:
+            with closing(seen(self._path, raw=raw)) as found:  # stops at the first difference
+                return any(one != other for one, other in zip_longest(expected, found))
+        except Exception:  # noqa: BLE001
+            return True
+
+
+class _Refusals:
+    """The checks of `verify` that settle nearly all: structure, and each batch. What refused last is asked first."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
         with TensorFile(path) as file:
-            values = ValueCheck(file)
-            for _ in values.images():
-                pass
-            if any(found.level == "error" for found in [*values.findings, *check_structure(file)]):
-                return False
+            self._checks = [*range(len(file)), -1]
+
+    def found(self) -> bool:
+        """Whether one of them finds an error."""
+        try:
+            with TensorFile(self._path) as file:
+                return any(self._refuses(file, check) for check in self._checks)
+        except TensorFileError:
+            return True
+
+    def _refuses(self, file: TensorFile, check: int) -> bool:
+        try:
+            refuses = check < 0 and any(found.level == "error" for found in check_structure(file))
+            if check >= 0:
+                file.stored(check)  # what is wrong with a part is told before the sample table is read
+                file[check]
+        except TensorFileError:
+            refuses = True
+        if refuses:
+            self._checks.remove(check)
+            self._checks.insert(0, check)
+        return refuses
+
+
+def passes(path: Path) -> bool:
+    """Whether `int8cal verify` finds no error."""
+    try:
         return verify(path).sound
     except TensorFileError:
         return False
@@ -103,24 +159,22 @@ def missed(head: Path, path: Path, bits: Iterable[int], children: int = 1) -> li
 
     Args:
         head: what is read.
-        path: what is flipped, restored in the end.
+        path: what is flipped, in a copy.
         bits: which bits.
-        children: how many processes work side by side, each on a copy in a folder of its own.
+        children: how many processes work side by side.
     """
-    queue = list(bits)
-    workers = [_Child(head, path) for _ in range(children)]
-    found = []
+    queue = sorted(bits)
+    waiting = [queue[start : start + PIECE] for start in range(0, len(queue), PIECE)]
+    workers = [_Child(head, path) for _ in range(min(children, len(waiting)))]
+    found: list[int] = []
     try:
-        while queue or any(worker.busy for worker in workers):
+        while waiting or any(worker.bits for worker in workers):
             for worker in workers:
-                if queue and not worker.busy:
-                    worker.ask(queue.pop())
-            ready, _, _ = select.select([worker.process.stdout for worker in workers if worker.busy], [], [], SECONDS)
+                if waiting and not worker.bits:
+                    worker.give(waiting.pop())
+            wait([worker.pipe for worker in workers if worker.bits], 1)
             for worker in workers:
-                if worker.busy and (worker.process.stdout in ready or not ready):
-                    bit = worker.bit
-                    if worker.answer(hangs=worker.process.stdout not in ready):
-                        found.append(bit)
+                found += worker.found()
     finally:
         for worker in workers:
             worker.close()
@@ -128,96 +182,110 @@ def missed(head: Path, path: Path, bits: Iterable[int], children: int = 1) -> li
 
 
 class _Child:
-    """A process that flips one bit at a time; a new one takes its place when it dies or hangs."""
+    """A process that flips one bit after the other; a new one takes its place when it dies or hangs."""
 
     def __init__(self, head: Path, path: Path) -> None:
-        self._arguments = [str(head), str(path)]
-        self.bit = -1
-        self._start(skip_hdf5=False)
+        memory = Path("/dev/shm")  # many small files, written and read again
+        self._folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
+        for file in head.parent.glob(f"{head.name}*"):
+            shutil.copy(file, self._folder.name)
+        self._head, self._path = Path(self._folder.name, head.name), Path(self._folder.name, path.name)
+        self._whole = path.read_bytes()
+        self._context = multiprocessing.get_context("fork")
+        self._at: Any = self._context.RawValue("q", -1)
+        self.bits: list[int] = []
+        self._start(ask_hdf5=True)
 
-    @property
-    def busy(self) -> bool:
-        return self.bit >= 0
+    def _start(self, *, ask_hdf5: bool) -> None:
+        self._path.write_bytes(self._whole)
+        self.pipe, pipe = self._context.Pipe()
+        arguments = (self._head, self._path, pipe, self._at, ask_hdf5)
+        self._process = self._context.Process(target=_child, args=arguments, daemon=True)
+        self._process.start()
+        pipe.close()
+        self._seen_at, self._since = -1, time.monotonic()
 
-    def _start(self, *, skip_hdf5: bool) -> None:
-        command = [sys.executable, "-m", "tests.flips", "--child", *self._arguments, str(int(skip_hdf5))]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            bufsize=1,
-            cwd=Path(__file__).parents[1],
-        )
+    def give(self, bits: list[int]) -> None:
+        self.bits = bits
+        self._at.value = self._seen_at = -1
+        self._since = time.monotonic()
+        self.pipe.send(bits)
 
-    def ask(self, bit: int) -> None:
-        self.bit = bit
-        self._write(bit)
+    def found(self) -> list[int]:
+        """Flips that were missed, once it has come through its bits, or has ended over one of them."""
+        if not self.bits:
+            return []
+        if self.pipe.poll():
+            try:
+                found: list[int] = self.pipe.recv()
+                self.bits = []
+                return found
+            except EOFError:
+                return self._ended()
+        if self._at.value != self._seen_at:
+            self._seen_at, self._since = self._at.value, time.monotonic()
+        return self._ended() if time.monotonic() - self._since > SECONDS else []
 
-    def _write(self, bit: int) -> None:
-        assert self.process.stdin
-        self.process.stdin.write(f"{bit}\n")
-        self.process.stdin.flush()
+    def _ended(self) -> list[int]:
+        """Verify alone is asked about the bit; without an answer, it is missed. The piece is begun again without it."""
+        bit, left = self._at.value, self.bits
+        self._stop()
+        if bit < 0:
+            raise RuntimeError("the child ended before its first bit")
+        self._start(ask_hdf5=False)
+        self.pipe.send([bit])
+        try:
+            found: list[int] = self.pipe.recv() if self.pipe.poll(SECONDS) else [bit]
+        except EOFError:
+            found = [bit]
+        self._stop()
+        self._start(ask_hdf5=True)
+        self.bits = []
+        if rest := [other for other in left if other != bit]:
+            self.give(rest)
+        return found
 
-    def answer(self, *, hangs: bool) -> bool:
-        """Whether the flip was missed. A child that died or hangs over HDF5 is asked again about verify alone."""
-        assert self.process.stdout
-        line = "" if hangs else self.process.stdout.readline()
-        bit, self.bit = self.bit, -1
-        if line:
-            return bool(json.loads(line))
-        self.close()
-        self._start(skip_hdf5=True)
-        self._write(bit)
-        ready, _, _ = select.select([self.process.stdout], [], [], SECONDS)
-        line = self.process.stdout.readline() if ready else ""
-        self.close()
-        self._start(skip_hdf5=False)
-        return not line or bool(json.loads(line))  # no answer: verify itself died or hangs
+    def _stop(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self.pipe.close()
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe:
-                pipe.close()
+        self._stop()
+        self._folder.cleanup()
 
 
-def _child(head: Path, path: Path, *, skip_hdf5: bool) -> None:
-    """Answer for each bit on stdin whether its flip is missed."""
-    import shutil
-    import tempfile
+def _child(head: Path, path: Path, pipe: Connection, at: Any, ask_hdf5: bool) -> None:
+    """Tell which flips of each list of bits are missed.
 
-    with tempfile.TemporaryDirectory() as folder:
-        for file in head.parent.glob(f"{head.name}*"):
-            shutil.copy(file, folder)
-        copy, target = Path(folder, head.name), Path(folder, path.name)
-        whole = target.read_bytes()
-        sound = seen(copy)
-        for line in sys.stdin:
-            place, bit = divmod(int(line), 8)
-            with open(target, "r+b") as file:
-                file.seek(place)
-                file.write(bytes([whole[place] ^ 1 << bit]))
-            differs = skip_hdf5 or _differs(copy, sound)
-            print(json.dumps(differs and passes(copy)), flush=True)
-            with open(target, "r+b") as file:
-                file.seek(place)
-                file.write(whole[place : place + 1])
+    What the bit before was settled by is asked first: neighbours lie in the same structure.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    whole, sound, refusals = path.read_bytes(), _Sound(head), _Refusals(head)
+    refused_first = not ask_hdf5
+    with open(path, "r+b", buffering=0) as file:
 
+        def put(place: int, byte: int) -> None:
+            file.seek(place)
+            file.write(bytes([byte]))
 
-def _differs(path: Path, sound: str) -> bool:
-    try:
-        return seen(path) != sound
-    except Exception:  # noqa: BLE001
-        return True
+        while True:
+            found = []
+            for bit in pipe.recv():
+                at.value = bit
+                place = bit >> 3
+                put(place, whole[place] ^ 1 << (bit & 7))
+                if refused_first and refusals.found():
+                    put(place, whole[place])
+                    continue
+                refused_first = not ask_hdf5 or sound.differs()
+                if refused_first and not refusals.found() and passes(head):
+                    found.append(bit)
+                put(place, whole[place])
+            pipe.send(found)
 
 
 def main() -> None:
-    if sys.argv[1] == "--child":
-        _child(Path(sys.argv[2]), Path(sys.argv[3]), skip_hdf5=sys.argv[4] == "1")
-        return
     head = Path(sys.argv[1])
     share, seed = float(sys.argv[2]) if len(sys.argv) > 2 else 1.0, int(sys.argv[3]) if len(sys.argv) > 3 else 0
     for path in sorted(head.parent.glob(f"{head.name}*")):
