@@ -43,7 +43,7 @@ def with_outputs_in_int8(
     nodes = [node for node in prepared.graph.node if node.op_type in OPS]
     tensors = dict.fromkeys(name for node in nodes for name in (node.input[0], *node.output) if name not in weights)
     with TensorFile(tensor) as images:
-        calibration = calibrate(prepared, list(tensors), images, bind_input(prepared, images.shape))
+        (calibration,) = calibrate(prepared, list(tensors), images, bind_input(prepared, images.shape))
     for name, (method, percentile) in methods.items():
         onnx.save(_placed(prepared, calibration.amax(method, percentile)), out)
         yield name

@@ -161,7 +161,7 @@ def make(
             samples=tuple(made.rows),
             skipped=tuple(SkippedImage.of(failed) for failed in made.skipped),
             warnings=plan.warnings,
-            run={"spec": os.path.abspath(plan.origin.path), **run},
+            run={"spec": os.path.abspath(plan.origin.path), "overrides": list(plan.origin.overrides), **run},
             record=dict(record or {}),
         )
         if made.problem:

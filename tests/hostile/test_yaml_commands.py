@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -75,6 +76,35 @@ def test_a_file_tells_of_which_network_it_is(here: Path, network: str, capfd: py
     assert "equal in every bit" in capfd.readouterr().out
     assert run(["verify", "out.tensor", "-e", "spec.yaml"]) == 6
     assert run(["verify", "out.tensor", "--override", changed]) == 2
+
+
+def test_each_command_ends_with_the_one_that_fits_what_was_given(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (here / "spec.yaml").write_text(YAML_SPECS["dino"])
+    override = "export.input_height=16"
+    given = [
+        "--split",
+        "train",
+        "--order",
+        "listing",
+        "--seed",
+        "7",
+        "-m",
+        "2",
+        "--map",
+        "images",
+        "./images",
+        override,
+    ]
+    assert run(["dino", "plan", "-e", "spec.yaml", "--form", "export", *given]) == 0
+    made = shlex.split(capfd.readouterr().out.splitlines()[-1])
+    assert run(made[1:]) == 0
+    record = json.loads((here / "FILE.json").read_text())
+    assert record["run"]["overrides"] == [override]
+    assert record["batches"] == 2
+    assert record["manifest"]["options"] == {"form": "export", "order": "listing"}
+    verified = next(line for line in capfd.readouterr().out.splitlines() if "int8cal verify" in line)
+    assert run(shlex.split(verified)[1:]) == 0
+    assert "equal in every bit" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("network", YAML_SPECS)

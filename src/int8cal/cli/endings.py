@@ -37,7 +37,7 @@ def source_options(plan: Plan, mapped: Sequence[tuple[str, str]] = ()) -> str:
     words = ["-e", plan.origin.path]
     for old, new in mapped:
         words += ["--map", old, new]
-    for override in getattr(getattr(plan.origin, "document", None), "overrides", ()):
+    for override in plan.origin.overrides:
         words += ["--override", override]
     if plan.folder:
         words += ["--cal_image_dir", plan.folder.path]
@@ -56,15 +56,17 @@ def made(manifest: Manifest, plan: Plan, mapped: Sequence[tuple[str, str]]) -> N
     )
 
 
-def planned(plan: Plan, mapped: Sequence[tuple[str, str]]) -> None:
-    """After a dry run."""
+def planned(plan: Plan, given: Sequence[str]) -> None:
+    """After a dry run: the same words make the file.
+
+    Args:
+        plan: what was shown.
+        given: the options as they were given, the spec first.
+    """
     if plan.origin.name == "images":
         print_next("Nothing was decoded or written.", "the same command without --dry_run")
         return
-    source = source_options(plan, mapped)
-    options = "" if plan.max_batches == -1 else f" -m {plan.max_batches}"
-    split = " --use_validation_set" if plan.split in ("validation", "val") else ""
-    line = f"int8cal {plan.origin.name} calibration_tensorfile {source} -o FILE{options}{split}"
+    line = quoted("int8cal", plan.origin.name, "calibration_tensorfile", *given[:2], "-o", "FILE", *given[2:])
     print_next("Nothing was decoded or written.", line)
 
 

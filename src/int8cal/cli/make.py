@@ -14,6 +14,7 @@ from int8cal.cli.options import (
     LauncherCommand,
     SuggestingGroup,
     decorated,
+    given_words,
     json_option,
     map_option,
     mapped_spec,
@@ -297,7 +298,7 @@ def make_and_tell(
             endings.made(manifest, plan, mapped)
 
 
-def tell_plan(plan: Plan, *, as_json: bool, mapped: tuple[tuple[str, str], ...] = ()) -> None:
+def tell_plan(plan: Plan, *, as_json: bool) -> None:
     """Print what a run would do.
 
     Raises:
@@ -312,7 +313,7 @@ def tell_plan(plan: Plan, *, as_json: bool, mapped: tuple[tuple[str, str], ...] 
     console.print_table(plan_table(plan))
     if missing:
         raise missing
-    endings.planned(plan, mapped)
+    endings.planned(plan, given_words("as_json", "verbose"))
 
 
 def _addressed(engine: str, ray_address: str | None) -> str:
@@ -352,7 +353,7 @@ def _plan_command(network: Network | None = None, name: str | None = None) -> cl
     @_spec_and_choice(network)
     def command(*, as_json: bool, verbose: bool, **choice: Any) -> None:
         console.configure_logging(verbose=verbose)
-        tell_plan(_planned(name, **choice), as_json=as_json, mapped=choice["mapped"])
+        tell_plan(_planned(name, **choice), as_json=as_json)
 
     return command
 

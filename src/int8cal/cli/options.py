@@ -9,6 +9,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from int8cal.cli import console
 from int8cal.types import LAYOUTS
@@ -38,6 +39,26 @@ def overwrite_option(text: str) -> Callable[[Command], Command]:
         text: what is replaced, for the help.
     """
     return click.option("--overwrite", is_flag=True, help=text)
+
+
+def given_words(*left_out: str) -> list[str]:
+    """What the user gave the command that runs, as words, arguments last; defaults are not among them.
+
+    Args:
+        left_out: names of parameters that are not wanted.
+    """
+    context = click.get_current_context()
+    words: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in left_out or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        for one in value if parameter.multiple or parameter.nargs == -1 else [value]:
+            first = parameter.opts[:1] if isinstance(parameter, click.Option) else []
+            of_one = [] if one is True else one if isinstance(one, tuple) else [one]
+            words += [*first, *map(str, of_one)]
+    return words
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")

@@ -280,7 +280,12 @@ def _choice(report: QuantizeReport) -> dict[str, Any] | None:
     choice = report.choice
     if choice is None:
         return None
-    return {"scores_db": choice.scores, "images": choice.images, "held_out": choice.held_out}
+    return {
+        "scores_db": choice.scores,
+        "images": choice.images,
+        "tried_on_images": choice.tried,
+        "held_out": choice.held_out,
+    }
 
 
 def _search(report: QuantizeReport) -> dict[str, Any] | None:
@@ -311,7 +316,11 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
             "(engines are small all the same); --fold_weights stores them as INT8"
         )
     if report.choice:
-        scores = ", ".join(f"{method} {score:.1f}" for method, score in report.choice.scores.items())
+        tried = report.choice.tried
+        scores = ", ".join(
+            f"{method} {score:.1f}" + (f" (on {tried[method]})" if tried[method] != tried[report.method] else "")
+            for method, score in report.choice.scores.items()
+        )
         which = "held out" if report.choice.held_out else "which are those of calibration: too few to hold some out"
         lines.append(
             f"{report.method} chosen by the worst output on {report.choice.images} images {which}, dB: {scores}"

@@ -72,6 +72,22 @@ class TensorAgreement:
             scores = [values.reshape(len(values), self.classes) for values in (reference, other)]
             self._same_class += int((scores[0].argmax(axis=1) == scores[1].argmax(axis=1)).sum())
 
+    def merge(self, other: TensorAgreement) -> None:
+        """Take in what another one has of other images."""
+        self.finite = self.finite and other.finite
+        self.whole = self.whole or other.whole
+        self.classes = self.classes or other.classes
+        self._channels.merge(other._channels)
+        self._values += other._values
+        self._equal += other._equal
+        self._signal += other._signal
+        self._other += other._other
+        self._product += other._product
+        self._noise += other._noise
+        self._max_error = max(self._max_error, other._max_error)
+        self._images += other._images
+        self._same_class += other._same_class
+
     @property
     def sqnr_db(self) -> float:
         """Signal to quantisation noise ratio in dB: 10 log10(Σ f² / Σ (f − q)²); infinite when nothing differs."""
@@ -169,6 +185,19 @@ class Agreement(Summarised):
             return math.nan
         return min(output.worst_db for output in judged)
 
+    @staticmethod
+    def joined(parts: Sequence[Agreement]) -> Agreement:
+        """The agreement on the images of all parts, by their outputs."""
+        skipped = {name: reason for part in parts for name, reason in part.skipped.items()}
+        outputs = {
+            output.name: TensorAgreement(output.name) for output in parts[0].outputs if output.name not in skipped
+        }
+        for part in parts:
+            for output in part.outputs:
+                if output.name in outputs:
+                    outputs[output.name].merge(output)
+        return Agreement(sum(part.images for part in parts), tuple(outputs.values()), (), skipped)
+
     def summary(self) -> str:
         """All that matters of it, in one short line."""
         figures = ", ".join(f"{output.name} {output.sqnr_text}" for output in self.outputs[:4])
@@ -238,7 +267,64 @@ def measure_agreement(
     )
 
 
+def measure_each(
+    reference: Any,
+    other: Any,
+    batches: Batches,
+    *,
+    bindings: tuple[InputBinding, InputBinding],
+    numbers: Iterable[int] | None = None,
+    max_images: int | None = None,
+    progress: Progress | None = None,
+    phase: str = "measuring agreement",
+    known: KnownValues | None = None,
+) -> list[Agreement]:
+    """The same of outputs alone, for each image (or for as many as a model insists on running together).
+
+    The arguments are those of `measure_agreement`; ``known`` are outputs of the same float model, to which new ones are
+    added.
+    """
+    outputs = _shared_outputs(reference, other)
+    pair = _Pair((reference, other), outputs, [], bindings, known)
+    chosen = None if numbers is None else set(numbers)
+    found = []
+    for values in for_each_image(
+        batches,
+        pair.fixed_batch,
+        pair.run,
+        wanted=(lambda number: True) if chosen is None else chosen.__contains__,
+        most=max_images,
+        progress=progress,
+        phase=phase,
+    ):
+        images = pair.compare(*values)
+        skipped = {name: reason for name, reason in pair.skipped.items() if name in outputs}
+        found.append(Agreement(images, tuple(pair.found[name] for name in outputs if name in pair.found), (), skipped))
+        pair.found = {name: TensorAgreement(name) for name in pair.found}
+    return found
+
+
 _Values: TypeAlias = dict[str, _Array]
+
+
+class KnownValues:
+    """Outputs of one float model, kept as long as they are small, so that several models are compared with one run."""
+
+    def __init__(self, most_bytes: int = 64 << 20) -> None:
+        self._values: dict[tuple[int, ...], _Values] = {}
+        self._room = most_bytes
+        self.runner: Runner | None = None
+
+    def get(self, numbers: list[int]) -> _Values | None:
+        """The outputs for some images, by their numbers."""
+        return self._values.get(tuple(numbers))
+
+    def keep(self, numbers: list[int], values: _Values) -> None:
+        """Keep them, if there is room."""
+        size = sum(value.nbytes for value in values.values())
+        if size <= self._room:
+            self._room -= size
+            self._values[tuple(numbers)] = values
 
 
 class _Pair:
@@ -253,7 +339,12 @@ class _Pair:
     """
 
     def __init__(
-        self, models: Sequence[Any], outputs: Sequence[str], layers: Sequence[str], bindings: Sequence[InputBinding]
+        self,
+        models: Sequence[Any],
+        outputs: Sequence[str],
+        layers: Sequence[str],
+        bindings: Sequence[InputBinding],
+        known: KnownValues | None = None,
     ) -> None:
         numeric = [set(numeric_outputs(model)) for model in models]
         self.skipped = {name: "it holds no numbers" for name in outputs if not all(name in names for names in numeric)}
@@ -261,9 +352,13 @@ class _Pair:
         self.found = {name: TensorAgreement(name) for name in (*outputs, *layers)}
         self._chosen = [kernel.output for kernel in bindings[0].kernels if kernel.chooses]
         outputs = [*outputs, *self._chosen]
+        self._known = known or KnownValues(0)
+        if self._known.runner is None:
+            self._known.runner = Runner(models[0], outputs, bindings[0], optimized=True)
+        whole = (self._known.runner, Runner(models[1], outputs, bindings[1], optimized=True))
         self._sides = [
-            [Runner(model, outputs, binding, optimized=True), *([Runner(model, layers, binding)] if layers else [])]
-            for model, binding in zip(models, bindings, strict=True)
+            [runner, *([Runner(model, layers, binding)] if layers else [])]
+            for runner, model, binding in zip(whole, models, bindings, strict=True)
         ]
 
     @property
@@ -277,9 +372,12 @@ class _Pair:
         Where plug-ins choose regions, the second model goes on with those that the first one chose: a small difference
         changes their order, and no value behind them would have its counterpart.
         """
-        first = _all_values(self._sides[0][:1], images, {})
+        first = self._known.get(numbers)
+        if first is None:
+            first = _all_values(self._sides[0][:1], images, {})
+            self._known.keep(numbers, first)
         given = {name: first[name] for name in self._chosen}
-        first |= _all_values(self._sides[0][1:], images, given)
+        first = first | _all_values(self._sides[0][1:], images, given)
         second = _all_values(self._sides[1], images, given)
         return (len(numbers), first, second), sum(v.nbytes for side in (first, second) for v in side.values())
 

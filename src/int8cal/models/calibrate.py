@@ -47,16 +47,16 @@ class Calibration:
         """Tensor name → smallest value; 0.0 where none is below."""
         return {name: histogram.low for name, histogram in self.histograms.items()}
 
-    def joined(self, other: Calibration) -> Calibration:
-        """All that both have seen."""
-        histograms = {}
-        for name in self.histograms.keys() & other.histograms.keys():
-            histograms[name] = Histogram()
-            histograms[name].merge(self.histograms[name])
-            histograms[name].merge(other.histograms[name])
-        in_order = {name: histograms[name] for name in self.histograms if name in histograms}
-        not_finite = tuple(dict.fromkeys([*self.not_finite, *other.not_finite]))
-        return Calibration(in_order, self.images + other.images, not_finite)
+    @staticmethod
+    def joined(parts: Sequence[Calibration]) -> Calibration:
+        """All that several have seen of the same tensors."""
+        if len(parts) == 1:
+            return parts[0]
+        histograms = {name: Histogram() for name in parts[0].histograms}
+        for part in parts:
+            for name, histogram in part.histograms.items():
+                histograms[name].merge(histogram)
+        return Calibration(histograms, sum(part.images for part in parts), parts[0].not_finite)
 
 
 def calibrate(
@@ -67,8 +67,9 @@ def calibrate(
     progress: Progress | None = None,
     *,
     needed: Iterable[str] | None = None,
-    apart: Callable[[int], bool] = lambda number: False,
-) -> tuple[Calibration, Calibration]:
+    part_of: Callable[[int], int] = lambda number: 0,
+    parts: int = 1,
+) -> list[Calibration]:
     """Run every image once through the float model and count the magnitudes of the chosen tensors.
 
     The counts depend neither on the batch size of the file, nor on the order of the images, nor on the number of
@@ -81,20 +82,21 @@ def calibrate(
         binding: see `int8cal.models.session.bind_input`.
         progress: told about each image.
         needed: those of the tensors that must be finite; all, unless given.
-        apart: which images, by their numbers, are counted apart.
+        part_of: number of an image → that of the part in which it is counted.
+        parts: how many there are.
 
     Returns:
-        The calibration by all images but those set apart, and that by those.
+        The calibration by each part; all are of the same tensors.
 
     Raises:
         UseError: the model fails on the data, or a tensor that must not takes infinite or undefined values.
     """
-    counts = [_Counts(tensors), _Counts(tensors)]
+    counts = [_Counts(tensors) for _ in range(parts)]
     runner = Runner(model, tensors, binding)
     size = binding.batch or 1
 
     def count(numbers: list[int], images: BatchNCHW_f32) -> tuple[None, int]:
-        part, held = counts[apart(numbers[0])], 0
+        part, held = counts[part_of(numbers[0])], 0
         for values in runner.run(images):
             held += sum(value.nbytes for value in values.values())
             part.add(values)
@@ -102,8 +104,8 @@ def calibrate(
         return None, held
 
     passes: list[Callable[[int], bool]] = [lambda number: True]
-    if size > 1 and any(map(apart, range(batches.image_count))):
-        passes = [lambda number: not apart(number), apart]  # a run must not hold images of both
+    if size > 1 and parts > 1:  # a run must not hold images of two
+        passes = [lambda number, part=part: part_of(number) == part for part in range(parts)]  # type: ignore[misc]
     for wanted in passes:
         for _ in for_each_image(batches, size, count, wanted=wanted, progress=progress, phase="calibrating"):
             pass
@@ -135,8 +137,8 @@ class _Counts:
                 self.not_finite.add(tensor)
 
 
-def _without_infinite(counts: Sequence[_Counts], needed: set[str]) -> tuple[Calibration, Calibration]:
-    not_finite = counts[0].not_finite | counts[1].not_finite
+def _without_infinite(counts: Sequence[_Counts], needed: set[str]) -> list[Calibration]:
+    not_finite = set().union(*(part.not_finite for part in counts))
     for tensor in sorted(not_finite & needed):
         raise UseError(
             f"tensor {tensor!r} takes infinite or undefined values (inf, NaN) on the calibration images",
@@ -144,12 +146,11 @@ def _without_infinite(counts: Sequence[_Counts], needed: set[str]) -> tuple[Cali
         )
     if not sum(part.images for part in counts):
         raise UseError("there are no calibration images")
-    first, second = (
+    return [
         Calibration(
             {name: histogram for name, histogram in part.histograms.items() if name not in not_finite},
             part.images,
             tuple(sorted(not_finite)),
         )
         for part in counts
-    )
-    return first, second
+    ]

@@ -68,13 +68,30 @@ class ChannelSums:
             noise += np.square(error).sum(axis=others)
             np.maximum(peak, np.abs(values).max(axis=others), out=peak)
 
+    def merge(self, other: ChannelSums) -> None:
+        """Take in all that another one has."""
+        if other._shape is None:
+            return
+        if self._shape is None:
+            self._shape = other._shape
+            self._sums = {axis: (s.copy(), n.copy(), p.copy()) for axis, (s, n, p) in other._sums.items()}
+            return
+        for axis, (signal, noise, peak) in list(self._sums.items()):
+            theirs = other._sums.get(axis)
+            if theirs is None or len(theirs[0]) != len(signal):
+                del self._sums[axis]
+                continue
+            signal += theirs[0]
+            noise += theirs[1]
+            np.maximum(peak, theirs[2], out=peak)
+
     def groups(self) -> tuple[Group, ...]:
         """Groups along the axis on which they lie farthest apart; none if all channels are of one magnitude."""
         best: tuple[float, tuple[Group, ...]] = (0.0, ())
         for axis, (signal, noise, peak) in self._sums.items():
             bounds = _bounds(peak, 0, len(peak))
             if len(bounds) > 2:
-                apart = max(_separation(peak, 0, cut, len(peak)) for cut in bounds[1:-1])
+                apart = float(_separations(peak)[np.array(bounds[1:-1]) - 1].max())
                 found = tuple(
                     Group(axis, a, b - 1, float(peak[a:b].max()), _decibels(signal[a:b].sum(), noise[a:b].sum()))
                     for a, b in pairwise(bounds)
@@ -90,21 +107,22 @@ def _channel_axes(shape: tuple[int, ...]) -> list[int]:
 
 def _bounds(peak: _Doubles, start: int, end: int) -> list[int]:
     """Where groups begin, and the end."""
-    cuts = range(start + 1, end)
-    best = max(cuts, key=lambda cut: _separation(peak, start, cut, end), default=None)
-    if best is None or _separation(peak, start, best, end) < _APART:
+    apart = _separations(peak[start:end])
+    if not apart.size or apart.max() < _APART:
         return [start, end]
+    best = start + 1 + int(apart.argmax())
     return [*_bounds(peak, start, best)[:-1], *_bounds(peak, best, end)]
 
 
-def _separation(peak: _Doubles, start: int, cut: int, end: int) -> float:
-    """By what factor all channels on one side of a cut are above all on the other."""
-    left, right = peak[start:cut], peak[cut:end]
-    best = 0.0
-    for loud, soft in ((left, right), (right, left)):
-        least, most = float(loud.min()), float(soft.max())
-        if least >= _ABOVE_ONE:
-            best = max(best, least / most if most > 0.0 else math.inf)
+def _separations(peak: _Doubles) -> _Doubles:
+    """For each cut, behind the first channel and on: by what factor all on one side are above all on the other."""
+    best = np.zeros(max(len(peak) - 1, 0))
+    for values in (peak, peak[::-1]):
+        least = np.minimum.accumulate(values)[:-1]
+        most = np.maximum.accumulate(values[::-1])[::-1][1:]
+        factors = np.divide(least, most, out=np.full(len(least), math.inf), where=most > 0.0)
+        factors[least < _ABOVE_ONE] = 0.0
+        best = np.maximum(best, factors if values is peak else factors[::-1])
     return best
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
-from int8cal.models.agreement import Agreement, measure_agreement
+from int8cal.models.agreement import Agreement, KnownValues, measure_each
 from int8cal.models.binding import InputBinding
 from int8cal.models.calibrate import Calibration
 from int8cal.models.ranges import DEFAULT_PERCENTILE
@@ -20,6 +21,8 @@ EVERY = 4
 """One image in this many is held out."""
 LEAST_IMAGES = 8
 """With fewer, all images are used for both."""
+_NOT_FINITE = -1000.0
+"""A score below all others."""
 MOST_HELD_OUT = 64
 
 
@@ -30,36 +33,71 @@ class Choice:
     Attributes:
         method: the one taken.
         scores: method → SQNR in dB of the worst output (or group of its channels); NaN where values are not finite.
-        images: on how many images.
+        tried: method → on how many images; those of a method that fell behind are fewer.
         held_out: whether those took no part in the thresholds that were compared.
         agreement: of the model by the chosen method, on those images.
     """
 
     method: Method
     scores: dict[Method, float]
-    images: int
+    tried: dict[Method, int]
     held_out: bool
     agreement: Agreement
 
+    @property
+    def images(self) -> int:
+        """On how many images the chosen method was tried."""
+        return self.tried[self.method]
 
-def held_out_numbers(images: int) -> frozenset[int]:
-    """Which images of a calibration file are held out: every fourth, evenly thinned beyond 64; none of very few."""
+
+def held_out_parts(images: int) -> tuple[frozenset[int], ...]:
+    """Which images of a calibration file are held out, part by part: none of very few.
+
+    A part is one of every four images, drawn at random: images often come in turn from several cameras. One part of
+    few images would decide by chance, so as many parts are held out in their turn as bring the images to judge by to
+    64; of a part that is larger, 64 are taken. The thresholds that a part judges are those of all images but its own.
+    """
     if images < LEAST_IMAGES:
-        return frozenset()
-    every = range(EVERY - 1, images, EVERY)
-    if len(every) <= MOST_HELD_OUT:
-        return frozenset(every)
-    return frozenset(every[number * len(every) // MOST_HELD_OUT] for number in range(MOST_HELD_OUT))
+        return ()
+    parts: list[list[int]] = [[] for _ in range(EVERY)]
+    for start in range(0, images, EVERY):
+        four = sorted(range(start, min(start + EVERY, images)), key=_drawn)
+        for part, number in zip(parts, four, strict=False):
+            part.append(number)
+    count = max(1, MOST_HELD_OUT // len(parts[0]))
+    return tuple(frozenset(_thinned(part)) for part in parts[:count])
+
+
+def _drawn(number: int) -> bytes:
+    """A random number for each image, the same at all times."""
+    return sha256(str(number).encode()).digest()
+
+
+def _thinned(part: Sequence[int]) -> list[int]:
+    most = min(len(part), MOST_HELD_OUT)
+    return [part[number * len(part) // most] for number in range(most)]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Thresholds to try, and images to judge them by.
+
+    Attributes:
+        calibration: by images that are not among those.
+        numbers: which images; None: all.
+    """
+
+    calibration: Calibration
+    numbers: frozenset[int] | None
 
 
 def choose(
-    calibration: Calibration,
-    quantized: Callable[[dict[str, float]], Any],
+    trials: Sequence[Trial],
+    quantized: Callable[[dict[str, float], dict[str, float]], Any],
     reference: Any,
     batches: Batches,
     binding: InputBinding,
     *,
-    numbers: frozenset[int] | None,
     held_out: bool,
     percentile: float = DEFAULT_PERCENTILE,
     progress: Progress | None = None,
@@ -67,34 +105,79 @@ def choose(
     """Try every method.
 
     Args:
-        calibration: by images that are not among those to judge by.
-        quantized: makes the INT8 model of thresholds.
+        trials: the figures of a method are those on the images of all of them.
+        quantized: makes the INT8 model of thresholds and smallest values.
         reference: the float model.
         batches: where the images to judge by are.
         binding: how images get into the models.
-        numbers: which images; None: all.
-        held_out: whether they took no part in ``calibration``.
+        held_out: whether they took no part in the thresholds by which they are judged.
         percentile: for the method ``percentile``.
         progress: told about each image.
     """
-    found: dict[Method, Agreement] = {}
-    seen: list[tuple[dict[str, float], Agreement]] = []
-    for method in ORDER:
-        amax = calibration.amax(method, percentile)
-        same = next((agreement for other, agreement in seen if other == amax), None)
-        found[method] = same or measure_agreement(
-            reference,
-            quantized(amax),
-            batches,
-            bindings=(binding, binding),
-            numbers=numbers,
-            layers=False,
-            max_images=MOST_HELD_OUT,
-            progress=progress,
-            phase=f"trying {method}",
-        )
-        seen.append((amax, found[method]))
-    scores = {method: agreement.worst_db() for method, agreement in found.items()}
-    best = max((score for score in scores.values() if not math.isnan(score)), default=math.nan)
-    method = next((m for m in ORDER if scores[m] >= best - EQUAL_DB or scores[m] == best), ORDER[0])
-    return Choice(method, scores, found[method].images, held_out, found[method])
+    running, known = list(ORDER), KnownValues()
+    tried: dict[Method, list[Agreement]] = {method: [] for method in ORDER}
+    for trial in trials:
+        seen: list[tuple[dict[str, float], list[Agreement]]] = []
+        for method in running:
+            amax = trial.calibration.amax(method, percentile)
+            found = next((found for other, found in seen if other == amax), None)
+            if found is None:
+                found = measure_each(
+                    reference,
+                    quantized(amax, trial.calibration.low()),
+                    batches,
+                    bindings=(binding, binding),
+                    numbers=trial.numbers,
+                    max_images=MOST_HELD_OUT,
+                    progress=progress,
+                    phase=f"trying {method}",
+                    known=known,
+                )
+                seen.append((amax, found))
+            tried[method] += found
+        running = _undecided({method: tried[method] for method in running})
+        if len(running) == 1:
+            break
+    agreements = {method: Agreement.joined(found) for method, found in tried.items()}
+    scores = {method: agreement.worst_db() for method, agreement in agreements.items()}
+    best = max((scores[method] for method in running if not math.isnan(scores[method])), default=math.nan)
+    method = next((m for m in running if scores[m] >= best - EQUAL_DB or scores[m] == best), running[0])
+    images = {method: agreement.images for method, agreement in agreements.items()}
+    return Choice(method, scores, images, held_out, agreements[method])
+
+
+def _undecided(tried: Mapping[Method, Sequence[Agreement]]) -> list[Method]:
+    """The methods among which more images may decide; one, when they would not.
+
+    A method is out when it is behind the best one whichever single image is left out. So an image that outweighs all
+    others decides nothing alone.
+    """
+    without = {method: _without_each(found) for method, found in tried.items()}
+    whole = {method: _score(Agreement.joined(found)) for method, found in tried.items()}
+    leader = max(whole, key=lambda method: whole[method])
+    behind = {
+        method: [best - score for best, score in zip(without[leader], scores, strict=True)]
+        for method, scores in without.items()
+    }
+    running = [method for method in tried if min(behind[method]) <= EQUAL_DB]
+    if all(abs(gap) <= EQUAL_DB for method in running for gap in behind[method]):
+        return running[:1]
+    return running
+
+
+def _without_each(found: Sequence[Agreement]) -> list[float]:
+    """The score without the first image, without the second, and so on."""
+    if len(found) == 1:
+        return [_score(found[0])]
+    before, after = [found[0]], [found[-1]]
+    for one, other in zip(found[1:], reversed(found[:-1]), strict=True):
+        before.append(Agreement.joined([before[-1], one]))
+        after.append(Agreement.joined([other, after[-1]]))
+    after.reverse()
+    middle = [_score(Agreement.joined([before[at - 1], after[at + 1]])) for at in range(1, len(found) - 1)]
+    return [_score(after[1]), *middle, _score(before[-2])]
+
+
+def _score(agreement: Agreement) -> float:
+    worst = agreement.worst_db()
+    return _NOT_FINITE if math.isnan(worst) else max(_NOT_FINITE, min(worst, -_NOT_FINITE))

@@ -29,8 +29,8 @@ from int8cal.models import half
 from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, some_images
 from int8cal.models.binding import Constants, InputBinding
-from int8cal.models.calibrate import calibrate
-from int8cal.models.choose import MOST_HELD_OUT, Choice, choose, held_out_numbers
+from int8cal.models.calibrate import Calibration, calibrate
+from int8cal.models.choose import MOST_HELD_OUT, Choice, Trial, choose, held_out_parts
 from int8cal.models.computable import Computable, Foreign, computable
 from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare, raise_opset
 from int8cal.models.onnx_file import load_with_paths, serialized
@@ -259,7 +259,8 @@ def quantize(
             return insert_qdq(prepared, where, ranges, fold_weights=fold_weights, full_range_weights=full_range_weights)
 
         holds_out = (method == "auto" or min_agreement is not None) and pair is None
-        held_out = held_out_numbers(used.image_count) if holds_out else frozenset[int]()
+        held_out = held_out_parts(used.image_count) if holds_out else ()
+        part_of = {number: part for part, numbers in enumerate(held_out, start=1) for number in numbers}
         parted = calibrate(
             prepared,
             list(dict.fromkeys(measured)),
@@ -267,20 +268,23 @@ def quantize(
             binding,
             progress,
             needed=inputs,
-            apart=held_out.__contains__,
+            part_of=lambda number: part_of.get(number, 0),
+            parts=1 + len(held_out),
         )
-        calibration = parted[0].joined(parted[1]) if held_out else parted[0]
+        calibration = Calibration.joined(parted)
         choice = None
+        trials = [
+            Trial(Calibration.joined([*parted[:part], *parted[part + 1 :]]), numbers)
+            for part, numbers in enumerate(held_out, start=1)
+        ] or [Trial(calibration, None)]
         if method == "auto":
-            tried = parted[0].only(inputs)
             with _of_the_result():
                 choice = choose(
-                    tried,
-                    lambda amax: made(placement, amax, tried.low()),
+                    [Trial(trial.calibration.only(inputs), trial.numbers) for trial in trials],
+                    partial(made, placement),
                     parts.model,
                     pair[1] if pair else images,
                     binding,
-                    numbers=held_out or None,
                     held_out=bool(held_out) or pair is not None,
                     percentile=percentile,
                     progress=progress,
@@ -297,7 +301,7 @@ def quantize(
                 if set(placement.layers) <= set(in_float):
                     return math.inf  # the float model
                 where = placed(in_float)
-                part = parted[0].only(where.tensors(prepared))
+                part = trials[0].calibration.only(where.tensors(prepared))
                 model = made(where, part.amax(chosen, percentile), part.low())
                 if score is not None:
                     return score(model)
@@ -306,7 +310,7 @@ def quantize(
                     model,
                     pair[1] if pair else images,
                     bindings=(binding, binding),
-                    numbers=held_out or None,
+                    numbers=trials[0].numbers,
                     layers=False,
                     max_images=images_at_most,
                 ).worst_db()

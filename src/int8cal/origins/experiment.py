@@ -96,6 +96,11 @@ class Spec(Summarised):
         return self.document.path
 
     @property
+    def overrides(self) -> tuple[str, ...]:
+        """The command line's ``key=value``, as given."""
+        return self.document.overrides
+
+    @property
     def message(self) -> Message:
         """Its values by attribute, defaults included."""
         return self.document.message

@@ -88,6 +88,10 @@ class Origin(Protocol):
         """The file or folder that the user gave, for messages and the record of a run."""
 
     @property
+    def overrides(self) -> tuple[str, ...]:
+        """What the caller put in place of what the file says, ``key=value`` each, for the record of a run."""
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know of it, one sentence each."""
 

@@ -92,6 +92,10 @@ class SpecDocument(Protocol):
         """Its values by attribute, defaults included."""
 
     @property
+    def overrides(self) -> tuple[str, ...]:
+        """What the caller put in place of what the file says, ``key=value`` each."""
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Legacy or (when allowed) unknown fields, each with its position: ``spec.txt:12:5: …``."""
 

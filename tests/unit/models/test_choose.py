@@ -16,11 +16,12 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.unit.models.conftest import SHAPE, Images
 
 from int8cal.errors import UseError
+from int8cal.models import choose as choose_module
 from int8cal.models.agreement import Agreement, TensorAgreement
 from int8cal.models.binding import InputBinding
-from int8cal.models.calibrate import calibrate
+from int8cal.models.calibrate import Calibration, calibrate
 from int8cal.models.channels import ChannelSums
-from int8cal.models.choose import MOST_HELD_OUT, ORDER, held_out_numbers
+from int8cal.models.choose import ORDER, held_out_parts
 from int8cal.models.passes import for_each_image
 from int8cal.models.quantize import quantize
 from int8cal.models.verdict import judge
@@ -59,7 +60,8 @@ class TestAuto:
         report = quantize(spiky(tmp_path), Images(), tmp_path / "o", agreement=False)
 
         assert report.choice is not None
-        assert (report.choice.images, report.choice.held_out, report.images) == (4, True, 16)
+        assert (report.choice.held_out, report.images) == (True, 16)
+        assert report.choice.images in (4, 8, 12, 16)
         scores = report.choice.scores
         assert tuple(scores) == ORDER
         best = max(scores.values())
@@ -83,11 +85,61 @@ class TestAuto:
         assert report.choice is not None
         assert (report.choice.images, report.choice.held_out) == (4, False)
 
-    @pytest.mark.parametrize(("images", "held_out"), [(7, 0), (8, 2), (11, 2), (256, 64), (1000, 64)])
-    def test_every_fourth_image_is_held_out(self, images: int, held_out: int) -> None:
-        numbers = held_out_numbers(images)
-        assert len(numbers) == held_out <= MOST_HELD_OUT
-        assert all(number % 4 == 3 and number < images for number in numbers)
+    @pytest.mark.parametrize(
+        ("images", "sizes"),
+        [
+            (7, []),
+            (8, [2, 2, 2, 2]),
+            (11, [3, 3, 3, 2]),
+            (64, [16, 16, 16, 16]),
+            (80, [20, 20, 20]),
+            (128, [32, 32]),
+            (256, [64]),
+            (1000, [64]),
+        ],
+    )
+    def test_every_fourth_image_is_held_out_and_of_few_other_fourths_in_turn(
+        self, images: int, sizes: list[int]
+    ) -> None:
+        parts = held_out_parts(images)
+        assert list(map(len, parts)) == sizes
+        assert len(frozenset().union(*parts)) == sum(sizes)
+        for part in parts:
+            assert len({number // 4 for number in part}) == len(part)  # one of each four
+            assert max(part) < images
+            if len(part) >= 16:  # cameras that take turns are all among them
+                assert {number % 4 for number in part} == {0, 1, 2, 3}
+
+    def test_one_image_that_outweighs_all_others_does_not_decide(self) -> None:
+        """Beside it, mse is better on every image; without it, that would be seen."""
+
+        def tried(*noise: float) -> list[Agreement]:
+            found = []
+            for loud, level in zip((100.0, 1, 1, 1), noise, strict=True):
+                tensor = TensorAgreement("y")
+                tensor.add(np.full((1, 4), loud, np.float32), np.full((1, 4), loud + level, np.float32))
+                found.append(Agreement(1, (tensor,)))
+            return found
+
+        ruined = {"mse": tried(20, 0.01, 0.01, 0.01), "entropy": tried(1, 0.1, 0.1, 0.1)}
+        assert choose_module._undecided(ruined) == ["mse", "entropy"]
+        clear = {"mse": tried(20, 0.1, 0.1, 0.1), "entropy": tried(1, 0.01, 0.01, 0.01)}
+        assert choose_module._undecided(clear) == ["entropy"]
+        same = {"mse": tried(1, 0.1, 0.1, 0.1), "entropy": tried(1, 0.1, 0.1, 0.1)}
+        assert choose_module._undecided(same) == ["mse"]
+
+    def test_a_method_that_falls_behind_is_tried_on_fewer_images(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def undecided(found: dict[Any, Any]) -> list[Any]:
+            return [method for method in found if method != "entropy"]
+
+        monkeypatch.setattr(choose_module, "_undecided", undecided)
+        report = quantize(spiky(tmp_path), Images(), tmp_path / "o", agreement=False)
+        assert report.choice is not None
+        assert report.choice.tried == {"mse": 16, "percentile": 16, "entropy": 4, "minmax": 16}
+        assert report.choice.agreement.images == 16
+        assert set(report.choice.scores) == set(ORDER)
 
     def test_a_result_is_the_same_for_any_number_of_threads(
         self, make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -251,6 +303,22 @@ def test_infinite_values_of_a_mask_are_left_out_of_the_cache_and_named(tmp_path:
     assert "\nup:" in (tmp_path / "c").read_text()
 
 
+def test_figures_of_parts_join_to_the_figures_of_all() -> None:
+    random = np.random.default_rng(2)
+    values = random.standard_normal((6, 5, 40)).astype(np.float32) * np.float32([[400], [300], [1], [1], [1]])
+    others = values + random.standard_normal(values.shape).astype(np.float32) / 10
+    whole, parts = TensorAgreement("y"), []
+    whole.add(values, others)
+    for cut in (slice(0, 1), slice(1, 4), slice(4, 6)):
+        parts.append(TensorAgreement("y"))
+        parts[-1].add(values[cut], others[cut])
+    joined = Agreement.joined([Agreement(len(part.groups), (part,)) for part in parts]).outputs[0]
+    assert [(group.axis, group.first, group.last) for group in joined.groups] == [(1, 0, 1), (1, 2, 4)]
+    assert [group.sqnr_db for group in joined.groups] == pytest.approx([group.sqnr_db for group in whole.groups])
+    assert joined.sqnr_db == pytest.approx(whole.sqnr_db)
+    assert (joined.max_error, joined.cosine) == (whole.max_error, pytest.approx(whole.cosine))
+
+
 class TestPasses:
     def test_results_come_in_the_order_of_the_images_and_only_of_those_wanted(self) -> None:
         images = Images()
@@ -298,10 +366,12 @@ class TestPasses:
 def test_counts_of_parts_join_to_the_counts_of_all(make_model: MakeModel) -> None:
     model = onnx.load(make_model())
     binding = InputBinding("image", "nchw", None)
-    whole, nothing = calibrate(model, ["first", "up", "image"], Images(), binding)
-    parts = calibrate(model, ["first", "up", "image"], Images(), binding, apart=lambda number: number in (0, 5))
-    joined = parts[0].joined(parts[1])
-    assert (nothing.images, parts[1].images, joined.images) == (0, 2, 16)
+    (whole,) = calibrate(model, ["first", "up", "image"], Images(), binding)
+    parts = calibrate(
+        model, ["first", "up", "image"], Images(), binding, part_of=lambda number: number % 5 % 3, parts=3
+    )
+    joined = Calibration.joined(parts)
+    assert ([part.images for part in parts], joined.images) == ([7, 6, 3], 16)
     for name, histogram in whole.histograms.items():
         other = joined.histograms[name]
         assert (other.counts == histogram.counts).all()

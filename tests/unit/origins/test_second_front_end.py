@@ -30,7 +30,8 @@ class ImageList:
 
     files: tuple[str, ...]
     table: tuple[float, ...]
-    name, title, path, warnings = "image_list", "a list of images and a lookup table", "images", ()
+    name, title, path = "image_list", "a list of images and a lookup table", "images"
+    warnings, overrides = (), ()
 
     @property
     def sha256(self) -> str:

@@ -68,6 +68,11 @@ class ImagesOrigin:
         return f"the preset {preset}: {PRESETS[preset].source}" if preset else "preprocessing as stated"
 
     @property
+    def overrides(self) -> tuple[str, ...]:
+        """None: the numbers are stated, not read from a spec."""
+        return ()
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """None: what is odd is refused."""
         return ()

@@ -39,6 +39,11 @@ class PrototextSpec:
     root: str
     warnings: tuple[str, ...] = ()
 
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """This language has none."""
+        return ()
+
     def __repr__(self) -> str:
         return f"<{describe_root(self.root)} spec {printable(self.path)}>"
 
