@@ -1,0 +1,201 @@
+"""Kernels in C, for the steps where most of the time goes: a plain shared library, called with the GIL released.
+
+There may be no library: there was no compiler when the package was installed, or ``INT8CAL_NATIVE=0`` is set. Callers
+then take another way, to the same arrays. Only the bytes of compressed chunks differ, so that the encoder is named
+wherever versions are: `encoder`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from int8cal.types import ImageCHW_f32, ImageHWC_u8, ValueTable_f32, ValueTables_f32
+
+VERSION: Final = 2
+"""Of functions and encoded bytes, as in ``encode.c``: a library of another one is passed over."""
+
+SWITCH: Final = "INT8CAL_NATIVE"
+"""Environment variable: 0 for the ways without the library."""
+
+PATH: Final = Path(__file__).with_name("kernels.so")
+
+_PLANES = 4
+_scratch = threading.local()
+
+
+class _Chunk(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_int64 * _PLANES), ("adler", ctypes.c_uint32))
+
+
+class _Picture(ctypes.Structure):
+    _fields_ = (
+        ("bytes", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("height", "width", "channels", "row", "pixel", "channel")),
+    )
+
+    @classmethod
+    def of(cls, image: ImageHWC_u8) -> _Picture:
+        return cls(image.ctypes.data, *image.shape, *image.strides)
+
+
+class Axis(NamedTuple):
+    """For each output position of a bilinear resize the two input positions and the weight of the second."""
+
+    low: npt.NDArray[np.int64]
+    high: npt.NDArray[np.int64]
+    fraction: npt.NDArray[np.float32]
+
+
+class _Axis(ctypes.Structure):
+    _fields_ = (("low", ctypes.c_void_p), ("high", ctypes.c_void_p), ("fraction", ctypes.c_void_p))
+
+    @classmethod
+    def of(cls, axis: Axis) -> _Axis:
+        return cls(*(part.ctypes.data for part in axis))
+
+
+class Deflated(NamedTuple):
+    """Deflate blocks of an image's four byte planes; each plane's ends on a byte boundary, and the last one's is final.
+
+    Attributes:
+        planes: the lowest byte's first; None for a plane of zeros. Valid until this thread's next call.
+        adler: Adler-32 of all planes.
+    """
+
+    planes: tuple[memoryview | None, ...]
+    adler: int
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The shared library; None when there is none that can be used."""
+    if os.environ.get(SWITCH) == "0":
+        return None
+    try:
+        found = ctypes.CDLL(str(PATH))
+        if found.int8cal_version() != VERSION:
+            return None
+    except (OSError, AttributeError):
+        return None
+    found.int8cal_encode_work_bytes.restype = ctypes.c_int64
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    found.int8cal_encode.argtypes = (
+        pointer,
+        number,
+        number,
+        pointer,
+        number,
+        ctypes.c_int,
+        pointer,
+        ctypes.POINTER(_Chunk),
+    )
+    picture, axis = ctypes.POINTER(_Picture), ctypes.POINTER(_Axis)
+    found.int8cal_look_up.argtypes = (picture, pointer, pointer, number, number)
+    found.int8cal_look_up.restype = None
+    found.int8cal_resize.argtypes = (picture, pointer, axis, axis, number, number, pointer, pointer)
+    found.int8cal_resize.restype = None
+    return found
+
+
+def encoder() -> str:
+    """Name of what makes the chunks of the compression ``fast``; its bytes depend on it."""
+    return "igzip" if library() is None else f"native {VERSION}"
+
+
+def deflated(image: ImageCHW_f32, *, always: bool = False) -> Deflated | None:
+    """The byte planes of an image, deflated; the same bytes on every processor.
+
+    Args:
+        image: CHW float32, C-contiguous.
+        always: even when another compressor makes much less of it.
+
+    Returns:
+        None when there is no library, or when another compressor makes much less of this image.
+    """
+    kernels = library()
+    if kernels is None or not image.size:
+        return None
+    room = image.size + image.size // 4 + 4096
+    out, work = _memory(_PLANES * room, kernels)
+    chunk = _Chunk()
+    channels = image.shape[0]
+    status = kernels.int8cal_encode(
+        image.ctypes.data, channels, image.size // channels, out.ctypes.data, room, always, work.ctypes.data, chunk
+    )
+    if status:
+        return None
+    view = out.data
+    lengths = tuple(chunk.length)
+    planes = tuple(view[k * room : k * room + n] if n else None for k, n in enumerate(lengths))
+    return Deflated(planes, chunk.adler)
+
+
+def look_up(image: ImageHWC_u8, tables: ValueTables_f32, out: ImageCHW_f32) -> bool:
+    """Replace each pixel by its value; see `int8cal.preprocess.normalise.look_up`.
+
+    Args:
+        image: height × width × channels, any strides.
+        tables: channels × 256.
+        out: channels × height × width; may be a window of a larger array.
+
+    Returns:
+        Whether it was done: False without a library, and for an ``out`` that it cannot write to.
+    """
+    kernels = library()
+    channels, height, width = out.shape
+    if kernels is None or image.dtype != np.uint8 or out.dtype != np.float32 or out.strides[2] != out.itemsize:
+        return False
+    if image.shape != (height, width, channels) or tables.shape != (channels, 256):
+        raise ValueError(f"look_up of {image.shape} by {tables.shape} into {out.shape}")
+    values = np.ascontiguousarray(tables, np.float32)
+    steps = (out.strides[0] // out.itemsize, out.strides[1] // out.itemsize)
+    kernels.int8cal_look_up(_Picture.of(image), values.ctypes.data, out.ctypes.data, *steps)
+    return True
+
+
+def resized(image: ImageHWC_u8, table: ValueTable_f32, rows: Axis, columns: Axis) -> ImageCHW_f32 | None:
+    """Values of an image, resized; see `int8cal.preprocess.resample`.
+
+    Args:
+        image: height × width × channels, any strides.
+        table: value of each pixel level.
+        rows: the positions of each output row; all must lie in the image.
+        columns: the same for the columns.
+
+    Returns:
+        channels × rows × columns; None without a library.
+    """
+    kernels = library()
+    if kernels is None or image.dtype != np.uint8:
+        return None
+    for axis, length in ((rows, image.shape[0]), (columns, image.shape[1])):
+        if not all(part.min() >= 0 and part.max() < length for part in (axis.low, axis.high)):
+            raise ValueError(f"positions outside of an image of {image.shape}")
+    height, width = len(rows.low), len(columns.low)
+    out = np.empty((image.shape[2], height, width), np.float32)
+    lines, values = np.empty((2, width), np.float32), np.ascontiguousarray(table, np.float32)
+    kernels.int8cal_resize(
+        _Picture.of(image), values.ctypes.data, _Axis.of(rows), _Axis.of(columns), height, width, out.ctypes.data,
+        lines.ctypes.data,
+    )  # fmt: skip
+    return out
+
+
+def _memory(nbytes: int, kernels: ctypes.CDLL) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Memory of this thread that the next call uses again: for the result, and for the kernel."""
+    out, work = getattr(_scratch, "memory", (None, None))
+    if work is None:
+        work = np.empty(kernels.int8cal_encode_work_bytes(), np.uint8)
+    if out is None or out.size != nbytes:
+        out = np.empty(nbytes, np.uint8)
+    _scratch.memory = out, work
+    return out, work
