@@ -37,7 +37,7 @@ $(VENV)/.lock-installed: requirements/dev.txt
 	@$(INSTALL) --require-hashes --no-deps --only-binary :all: -r requirements/dev.txt
 	@touch $@
 
-$(VENV)/.project-installed: $(VENV)/.lock-installed pyproject.toml
+$(VENV)/.project-installed: $(VENV)/.lock-installed pyproject.toml hatch_build.py $(wildcard src/int8cal/native/*.[ch])
 	@$(INSTALL) --no-deps --no-index --no-build-isolation --editable .
 	@touch $@
 
@@ -95,7 +95,7 @@ format: $(VENV)/.project-installed
 	$(BIN)/ruff check --fix .
 
 wheel: $(VENV)/.project-installed
-	$(BIN)/hatchling build -d dist
+	INT8CAL_KERNELS=none $(BIN)/hatchling build -d dist
 
 azureml: wheel
 	@$(BIN)/python tools/component_upload.py $(if $(REGISTRY),--registry $(REGISTRY))

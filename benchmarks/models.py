@@ -20,11 +20,11 @@ calibration images (128 where the input is tiny) as float32 arrays, and writes a
 them, but int8cal's ``auto`` chooses by it. Each runs in a process of its own, whose CPU time (user and system, all
 threads) and peak memory count.
 
-SQNR is that of each output on 24 images (96) of other photographs; where an output holds several magnitudes (boxes and
-scores), of its worst group of channels, too. All models are computed in the same way, as int8cal measures agreement:
-Q/DQ in float, because this ONNX Runtime's signed 8-bit products overflow on processors without VNNI. That is what
-TensorRT computes, which accumulates in 32 bits. The float parts of ModelOpt's models stay float32, as ours do.
-NNCF's ``mixed`` has activations with zero points, which TensorRT does not take; it is listed all the same.
+SQNR is that of each output on 24 images (96 where they are small) of other photographs; where an output holds several
+magnitudes (boxes and scores), of its worst group of channels, too. All models are computed in the same way, as int8cal
+measures agreement: Q/DQ in float, because this ONNX Runtime's signed 8-bit products overflow on processors without
+VNNI. That is what TensorRT computes, which accumulates in 32 bits. The float parts of ModelOpt's models stay float32,
+as ours do. NNCF's ``mixed`` has activations with zero points, which TensorRT does not take; it is listed all the same.
 """
 
 from __future__ import annotations
@@ -117,7 +117,15 @@ def _measure(name: str, wanted: Iterable[tuple[str, str]], pythons: Mapping[str,
             if tool == "int8cal":
                 command = [*INT8CAL, "quantize", *common, "-o", out, "--method", method, "--no_agreement", "--force"]
             else:
-                command = [pythons[tool], HERE / "models_peers.py", tool, method, *common, out]
+                command = [
+                    pythons[tool],
+                    *([] if pythons[tool] == PYTHON else ["-E"]),
+                    HERE / "models_peers.py",
+                    tool,
+                    method,
+                    *common,
+                    out,
+                ]
             key = f"{tool} {method}"
             try:
                 cost = run(*command)

@@ -32,7 +32,10 @@ from int8cal.models.session import BIAS_ROUNDING
 from int8cal.types import ImageHWC_u8, Size
 
 IMAGES = {"calibration": 32, "test": 24}
-SMALL = 64  # inputs narrower than this have few outputs, and four times the images
+SMALL, TINY = (
+    1 << 14,
+    1 << 12,
+)  # pixels of an input: with fewer there are four times the images to judge by, to calibrate
 FACES = ("skimage", "data/lfw_subset.npy")
 SEED = 15
 DEMO_SCENES = 3  # of each half
@@ -61,7 +64,8 @@ class Net:
     @property
     def images(self) -> dict[str, int]:
         """Half → number of images."""
-        return {half: count * (4 if self.size.width < SMALL else 1) for half, count in IMAGES.items()}
+        pixels, limits = self.size.height * self.size.width, {"calibration": TINY, "test": SMALL}
+        return {half: count * (4 if pixels < limits[half] else 1) for half, count in IMAGES.items()}
 
 
 def _signed(x: Any) -> Any:

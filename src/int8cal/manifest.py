@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from int8cal import __version__
+from int8cal import __version__, native
 from int8cal.errors import EngineFailedError, OutputError
 from int8cal.guard.json_text import parsed_json
 from int8cal.io.file_kinds import FileKind
@@ -149,6 +149,7 @@ def facts(plan: Plan, compression: Compression, *, batches: int, skipped: int) -
         "dataset": plan.dataset.facts(),
         "plan_sha256": plan.sha256,
         "compression": compression.name,
+        "encoder": compression.encoder,
         "packages": deciding_packages(),
     }
 
@@ -276,6 +277,7 @@ def encoder_versions() -> dict[str, str]:
     return {
         "int8cal": __version__,
         **deciding_packages(),
+        "encoder": native.encoder(),
         "zlib": zlib.ZLIB_RUNTIME_VERSION,
         "processor architecture": platform.machine(),
     }

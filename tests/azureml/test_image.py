@@ -44,7 +44,7 @@ def image(tmp_path_factory):
     (wheel,) = folder.glob("*.whl")
     context = component_upload.assemble(wheel, folder / "azureml").context
     dockerfile = (context / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
-    (version,) = re.findall(r"^FROM python:(3\.\d+)", dockerfile, re.MULTILINE)
+    (version,) = re.findall(r"^ARG BASE=python:(3\.\d+)", dockerfile, re.MULTILINE)
     subprocess.run([python_of(version), "-m", "venv", folder / "env"], check=True)
     programs = folder / "env" / "bin"
     copied = folder / "tmp"

@@ -29,6 +29,7 @@ class Driver:
         corpus: sound inputs by name, made on the spot; a few dozen small ones of as many kinds as there are.
         read: feed the reader with an input; returns what it made of it. The current folder is the child's own.
         mutators: damage that suits the format; damage that suits any comes on top.
+        own_damage: how much of it is the former: more for formats that few flipped bytes survive.
         refusals: errors that the reader may raise; everything else that it raises is a fault.
         memory_mib: how much the peak memory of the process may grow by one input.
         share: of the time, beside the others: more for what is slow.
@@ -41,6 +42,7 @@ class Driver:
     corpus: Callable[[], Mapping[str, bytes]]
     read: Callable[[bytes], object]
     mutators: tuple[Mutator, ...] = ()
+    own_damage: float = 0.6
     refusals: tuple[type[BaseException], ...] = (Int8calError,)
     memory_mib: int = 64
     share: float = 1.0
@@ -56,7 +58,7 @@ class Driver:
         data = random.choice(seeds)
         own = list(self.mutators)
         for _ in range(random.choice((1, 1, 1, 2, 3, 5))):
-            mutate = random.choice(own) if own and random.random() < 0.6 else random.choice(MUTATORS)
+            mutate = random.choice(own) if own and random.random() < self.own_damage else random.choice(MUTATORS)
             if mutate is None:
                 data = splice(data, random.choice(seeds), random)
                 continue

@@ -1,11 +1,19 @@
-"""A command of the program as a process of its own, with the time and memory that it took, imports included."""
+"""A command of the program in a process of its own, with the time and memory that it took.
+
+The process is a fork of one that has imported what commands need: memory is measured with these imports, time without.
+"""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,21 +23,44 @@ SECONDS = 2.0
 """CPU that a refusal may take: what the threat-model page promises."""
 
 MEBIBYTES = 200
+_HANG_SECONDS = 20
 
-_SCRIPT = (
+_SERVER = (
     PEAK_MIB
     + """
 import json, os, resource, sys
+
+import h5py, onnx, onnxruntime
+import int8cal.check.verify, int8cal.cli.quantize, int8cal.exports.formats
+import int8cal.models.quantize, int8cal.report.build
 from int8cal.cli import main
 
-facts = os.fdopen(int(sys.argv[1]), "w")
-try:
-    main(sys.argv[2:])
-except SystemExit as ended:
-    children_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    json.dump([ended.code, sum(os.times()[:4]), max(peak_mib(), children_mib)], facts)
-    facts.close()
-    raise
+
+def run(arguments, folder, log):
+    os.chdir(folder)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    said = os.open(f"{log}/said", os.O_WRONLY | os.O_CREAT)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    code = "no exit"
+    try:
+        main(arguments)
+    except SystemExit as ended:
+        code = ended.code
+        sys.stdout.flush()
+    finally:
+        children_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        with open(f"{log}/facts", "w") as facts:
+            json.dump([code, sum(os.times()[:4]), max(peak_mib(), children_mib)], facts)
+        os._exit(0)
+
+
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        run(*json.loads(line))
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 )
 
@@ -43,28 +74,38 @@ class Measured(NamedTuple):
     mebibytes: float
 
 
+@functools.cache
+def _server() -> subprocess.Popen[bytes]:
+    started = subprocess.Popen(
+        [sys.executable, "-c", _SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # as the command line has it before it imports NumPy
+    )
+    atexit.register(lambda: (started.kill(), started.wait()))
+    return started
+
+
 def measure(*arguments: str | os.PathLike[str], cwd: Path) -> Measured:
     """Run the command line to its end, and measure it and its children. One that hangs is ended, and the test fails."""
-    reading, writing = os.pipe()
-    with os.fdopen(reading) as facts:
-        done = subprocess.run(
-            [sys.executable, "-c", _SCRIPT, str(writing), *map(os.fspath, arguments)],
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            pass_fds=[writing],
-            timeout=20,
-            check=False,
-        )
-        os.close(writing)
-        written = facts.read()
-    assert written, f"the process ended with {done.returncode}: {done.stdout}"
-    code, seconds, mebibytes = json.loads(written)
-    assert done.returncode == code
-    return Measured(code, done.stdout, seconds, mebibytes)
+    server = _server()
+    assert server.stdin
+    assert server.stdout
+    with tempfile.TemporaryDirectory() as log:
+        request = [[os.fspath(argument) for argument in arguments], str(cwd), log]
+        server.stdin.write(json.dumps(request).encode() + b"\n")
+        server.stdin.flush()
+        child = int(server.stdout.readline())
+        ended, _, _ = select.select([server.stdout], [], [], _HANG_SECONDS)
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+        status = int(server.stdout.readline())
+        said = Path(log, "said").read_text(errors="replace")
+        assert ended, f"no end after {_HANG_SECONDS} s: {said}"
+        assert status == 0, f"the process ended with {status}: {said}"
+        code, seconds, mebibytes = json.loads(Path(log, "facts").read_text())
+    return Measured(code, said, seconds, mebibytes)
 
 
 def assert_refused(code: int, *arguments: str | os.PathLike[str], cwd: Path) -> str:

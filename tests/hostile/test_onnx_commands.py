@@ -77,16 +77,16 @@ def dimensions_that_double(path: Path) -> None:
 
 
 def packed_values(path: Path) -> None:
-    with_raw(path, field(5, varint(2 << 3) + varint(7) + field(7, bytes(60 << 20)) + field(8, b"q")))
+    with_raw(path, field(5, varint(2 << 3) + varint(7) + field(7, bytes(32 << 20)) + field(8, b"q")))
 
 
 def packed_attribute(path: Path) -> None:
-    attribute = field(1, b"foo") + field(8, bytes(60 << 20)) + varint(20 << 3) + varint(7)
+    attribute = field(1, b"foo") + field(8, bytes(32 << 20)) + varint(20 << 3) + varint(7)
     with_raw(path, field(1, field(4, b"Relu") + field(1, b"y") + field(2, b"z") + field(5, attribute)))
 
 
 def floats_of_an_attribute(path: Path) -> None:
-    attribute = field(1, b"foo") + field(7, bytes(60 << 20)) + varint(20 << 3) + varint(6)
+    attribute = field(1, b"foo") + field(7, bytes(32 << 20)) + varint(20 << 3) + varint(6)
     with_raw(path, field(1, field(4, b"Relu") + field(1, b"y") + field(2, b"z") + field(5, attribute)))
 
 

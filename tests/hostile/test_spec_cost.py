@@ -1,7 +1,8 @@
 """Specs made to cost time or memory: both stay in proportion to the text.
 
 Time is that of this process alone, and the limits are five times what a slow machine took, so that they hold on a busy
-one; what they guard against took from ten seconds to for ever.
+one; what they guard against took from ten seconds to for ever. The largest texts that are read are for
+``make test-extended``; an eighth of them costs an eighth.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ DETECTNET = "int8cal.detectnet_v2.Experiment"
 SOUND = "random_seed: 5\nbbox_rasterizer_config { deadzone_radius: 0.5 }\n"
 UNKNOWN = "random_sed: 5\n"
 MIB = 1 << 20
+SHARES = pytest.mark.parametrize("share", [8, pytest.param(1, marks=pytest.mark.extended)])
+"""By which the size of a text is divided."""
 
 
 @contextmanager
@@ -52,19 +55,19 @@ def test_banners_of_number_signs(length: int, lines: int) -> None:
 
 
 COMMENTS = {
-    "one sign a line": "#\n" * (4 * MIB),
-    "one line": "#" * (15 * MIB),
-    "one line of words": "# " * (7 * MIB),
-    "250 kB of signs": "#" * 250_000,
-    "250 kB of signs and spaces": "# " * 125_000,
-    "empty lines": "\n" * (8 * MIB),
-    "lines of a space": " \n" * (7 * MIB),
-    "spaces": " " * (15 * MIB),
+    "one sign a line": ("#\n", 4 * MIB),
+    "one line": ("#", 15 * MIB),
+    "one line of words": ("# ", 7 * MIB),
+    "empty lines": ("\n", 8 * MIB),
+    "lines of a space": (" \n", 7 * MIB),
+    "spaces": (" ", 15 * MIB),
 }
 
 
-@pytest.mark.parametrize("comment", COMMENTS.values(), ids=COMMENTS)
-def test_text_that_says_nothing(comment: str) -> None:
+@SHARES
+@pytest.mark.parametrize(("text", "times"), COMMENTS.values(), ids=COMMENTS)
+def test_text_that_says_nothing(text: str, times: int, share: int) -> None:
+    comment = text * (times // share)
     with at_most(3):
         assert read(f"{SOUND}{comment}").message.random_seed == 5
     with at_most(3), pytest.raises(SpecError) as caught:
@@ -75,21 +78,30 @@ def test_text_that_says_nothing(comment: str) -> None:
     assert caught.value.where == f"s.txt:{comment.count(chr(10)) + 4}:16"
 
 
+@SHARES
 @pytest.mark.parametrize("end", ["", "\n", '"\n', "\\\n"])
-def test_a_string_of_backslashes(end: str) -> None:
+def test_a_string_of_backslashes(end: str, share: int) -> None:
     with at_most(2), pytest.raises(SpecError):
-        read(f'{SOUND}dataset_config {{ image_extension: "{chr(92) * (8 * MIB + 1)}{end}')
+        read(f'{SOUND}dataset_config {{ image_extension: "{chr(92) * (8 * MIB // share + 1)}{end}')
 
 
-@pytest.mark.parametrize("values", ['"" ' * 2_000_000, f"[{'true,' * 2_000_000}true]"], ids=["strings", "elements"])
-def test_very_many_values_of_one_field(values: str) -> None:
+@SHARES
+@pytest.mark.parametrize(("begin", "value", "end"), [("", '"" ', ""), ("[", "true,", "true]")], ids=["strings", "list"])
+def test_very_many_values_of_one_field(begin: str, value: str, end: str, share: int) -> None:
+    values = begin + value * (2_000_000 // share) + end
     with at_most(2), pytest.raises(SpecError, match="more than 50000 fields and values"):
         read(f"{SOUND}dataset_config {{ image_extension: {values} }}")
 
 
 @pytest.mark.parametrize(
     "source",
-    ['"#\\n" * (4 << 20)', '"\\n" * (8 << 20)', '"x: \\"" + chr(92) * (8 << 20)', '"x: " + "\'\' " * 2_000_000'],
+    [
+        '"#\\n" * (4 << 20)',
+        *(
+            pytest.param(source, marks=pytest.mark.extended)
+            for source in ('"\\n" * (8 << 20)', '"x: \\"" + chr(92) * (8 << 20)', '"x: " + "\'\' " * 2_000_000')
+        ),
+    ],
 )
 def test_the_memory_is_a_few_times_the_text(source: str) -> None:
     script = (
@@ -113,30 +125,37 @@ def test_the_memory_is_a_few_times_the_text(source: str) -> None:
 
 @pytest.mark.parametrize("name", ["unknown", "random_sed"])
 @pytest.mark.parametrize("section", ["", "training_config"])
-def test_very_many_unknown_fields(name: str, section: str) -> None:
-    fields = "".join(f"{name}_{number}: 1\n" for number in range(20_000))
+@SHARES
+def test_very_many_unknown_fields(name: str, section: str, share: int) -> None:
+    many = 20_000 // share
+    fields = "".join(f"{name}_{number}: 1\n" for number in range(many))
     source = SOUND + (f"{section} {{\n{fields}}}" if section else fields)
     with at_most(10), pytest.raises(SpecError):
         read(source)
     with at_most(3), pytest.raises(SpecError, match=f"unknown field .{name}_0.") as caught:
         parse(SpecText.from_str(source), "s.txt", DETECTNET)
-    assert "and 19996 others" in str(caught.value.hint)
+    assert f"and {many - 4} others" in str(caught.value.hint)
 
 
-def test_very_many_legacy_values() -> None:
-    values = "dbscan_min_samples: 0.05\n" * 20_000
+@SHARES
+def test_very_many_legacy_values(share: int) -> None:
+    many = 20_000 // share
+    values = "dbscan_min_samples: 0.05\n" * many
     with at_most(5):
         spec = read(
             f"{SOUND}postprocessing_config {{ target_class_config {{ value {{ clustering_config {{\n{values}}}}}}}}}"
         )
     (warning,) = spec.warnings
-    assert warning.endswith("also at 5:1, 6:1, 7:1 and 19,996 more places")
+    assert warning.endswith(f"also at 5:1, 6:1, 7:1 and {many - 4:,} more places")
 
 
-@pytest.mark.parametrize("sections", [1, 5000])
-def test_very_many_data_sources_and_their_places(sections: int) -> None:
-    source = 'data_sources { tfrecords_path: "a" image_directory_path: "b" }\n' * (5000 // sections)
+@SHARES
+@pytest.mark.parametrize("in_one_section", [True, False])
+def test_very_many_data_sources_and_their_places(in_one_section: bool, share: int) -> None:
+    many = 5000 // share
+    sections = 1 if in_one_section else many
+    source = 'data_sources { tfrecords_path: "a" image_directory_path: "b" }\n' * (many // sections)
     with at_most(5):
         spec = read(SOUND + f"dataset_config {{\n{source}}}\n" * sections)
-        assert len({spec.where(f"dataset_config.data_sources[{index}]") for index in range(5000)}) == 5000
+        assert len({spec.where(f"dataset_config.data_sources[{index}]") for index in range(many)}) == many
         check(spec)

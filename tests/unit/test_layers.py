@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "int8cal"
 
 GROUND = {"errors", "types", "io"}
 NEIGHBOURS = {"samples", "images", "preprocess", "tensorfile", "spec"}
-STAGES = GROUND | {"guard"} | NEIGHBOURS
+STAGES = GROUND | {"guard", "native"} | NEIGHBOURS
 RUN = STAGES | {"network_kit", "networks", "origins", "plans", "engine", "manifest", "pipeline"}
 FILE_USERS = {"models", "tensorrt", "exports"}
 EVERYTHING = RUN | FILE_USERS | {"component", "report", "check", "demo", "cli"}
@@ -23,12 +23,13 @@ MAY_IMPORT = {
     "errors": {"io"},
     "types": set[str](),
     "io": {"errors", "types"},
+    "native": {"types"},
     "guard": GROUND,
     "spec": GROUND | {"guard"},
     "samples": GROUND | {"guard"},
-    "images": GROUND,
-    "preprocess": GROUND,
-    "tensorfile": GROUND | {"guard"},
+    "images": GROUND | {"native"},
+    "preprocess": GROUND | {"native"},
+    "tensorfile": GROUND | {"guard", "native"},
     "network_kit": STAGES,
     "networks": STAGES | {"network_kit"},
     "origins": STAGES | {"network_kit", "networks"},

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from int8cal import __version__
+from int8cal import __version__, native
 from int8cal.cli import console
 from int8cal.cli.options import json_option
 
@@ -69,6 +69,7 @@ def judgements(output_dir: str) -> Iterator[tuple[str, str]]:
     yield from _of_python()
     yield from _of_packages()
     yield from _of_extras()
+    yield from _of_kernels()
     yield from _of_machine()
     yield from _of_folder(output_dir)
 
@@ -100,6 +101,19 @@ def _of_extras() -> Iterator[tuple[str, str]]:
         missing = [name for name in packages if _version(name) == "not installed"]
         if missing:
             yield "note", f"{' and '.join(missing)} is missing, which {use} need. {install_hint(extra)}"
+
+
+def _of_kernels() -> Iterator[tuple[str, str]]:
+    if os.environ.get(native.SWITCH) == "0":
+        yield "note", f"{native.SWITCH}=0: the kernels in C are not used, and runs take longer"
+    elif not native.library():
+        yield (
+            "note",
+            (
+                "there are no kernels in C, and runs take longer: the results are the same. Install a C compiler, then "
+                "int8cal anew, or take the wheel for this platform"
+            ),
+        )
 
 
 def _of_machine() -> Iterator[tuple[str, str]]:
@@ -169,6 +183,7 @@ def facts() -> dict[str, Any]:
         "byte order": sys.byteorder,
         **{name: _version(name) for name in _required()},
         **{name: _version(name) for name in _OPTIONAL},
+        "encoder": native.encoder(),
         "HDF5": h5py.version.hdf5_version,
         "ISA-L": str(getattr(isal_zlib, "ISAL_VERSION", "bundled with isal")),
     }

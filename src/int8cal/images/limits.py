@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 from int8cal.errors import REPAIR_IMAGE as REPAIR_IMAGE
 from int8cal.errors import ImageError
 from int8cal.types import Size
+
+_Reader = TypeVar("_Reader")
 
 MAX_PIXELS = 1 << 26
 """Largest image that is decoded: 67 megapixels (8192 × 8192), 200 MB as RGB. Below the size from which Pillow warns.
@@ -50,6 +53,27 @@ def decoding(what: str, where: str) -> Iterator[None]:
         raise_lack_of_memory(error)
         words = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": .")[:_LONGEST_WORDS]
         raise ImageError(f"{what}: {words}.", where=where, hint=REPAIR_IMAGE) from error
+
+
+def reader_by_signature(
+    encoded: bytes, readers: Mapping[tuple[bytes, ...], _Reader], formats: str, where: str
+) -> _Reader:
+    """What reads a file that begins so. ``Image.open`` would try every format that some plug-in brings along.
+
+    Args:
+        encoded: the file.
+        readers: by the first bytes of a format's files.
+        formats: their names, for the message.
+        where: name of the image for messages.
+
+    Raises:
+        ImageError: the file is empty, or of no such format.
+    """
+    for signatures, reader in readers.items():
+        if encoded.startswith(signatures):
+            return reader
+    what = f"is not a {formats} file" if encoded else "is empty"
+    raise ImageError(f"The image {what}.", where=where, hint=REPAIR_IMAGE)
 
 
 def output_problem(size: Size) -> str | None:

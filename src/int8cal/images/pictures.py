@@ -16,9 +16,8 @@ from typing import NamedTuple, TypeAlias
 
 from PIL import BmpImagePlugin, Image, PngImagePlugin
 
-from int8cal.errors import ImageError
 from int8cal.images import gif, jpeg, png, tiff
-from int8cal.images.limits import REPAIR_IMAGE, check_pixels, decoding
+from int8cal.images.limits import check_pixels, decoding, reader_by_signature
 from int8cal.types import Size
 
 COLOUR_JPEG_DECODER = "libjpeg-turbo"
@@ -93,11 +92,7 @@ _CANNOT = "The image cannot be decoded"
 
 
 def _read_header(encoded: bytes, where: str) -> _Picture:
-    for signatures, read in _READERS:
-        if encoded.startswith(signatures):
-            return read(encoded, where)
-    what = "is empty" if not encoded else "is not a JPEG, PNG, BMP, TIFF, GIF or PPM file"
-    raise ImageError(f"The image {what}.", where=where, hint=REPAIR_IMAGE)
+    return reader_by_signature(encoded, _READERS, "JPEG, PNG, BMP, TIFF, GIF or PPM", where)(encoded, where)
 
 
 def jpeg_picture(data: bytes, where: str) -> Image.Image:
@@ -204,14 +199,12 @@ def _plain_ppm(data: bytes, where: str) -> _Picture:
     raise ValueError("PPM written as text is not read, binary PPM is")
 
 
-_READERS: tuple[tuple[tuple[bytes, ...], _Reader], ...] = (
-    ((jpeg.SIGNATURE,), _jpeg),
-    ((png.SIGNATURE,), _png),
-    ((b"BM",), _bmp),
-    (tiff.SIGNATURES, _tiff),
-    (gif.SIGNATURES, _gif),
-    ((b"P4", b"P5", b"P6"), _ppm),
-    ((b"P1", b"P2", b"P3"), _plain_ppm),
-)
-"""Formats by their first bytes. ``Image.open`` warns of large images where we refuse them, and would try every format
-that some plug-in brings along."""
+_READERS: dict[tuple[bytes, ...], _Reader] = {
+    (jpeg.SIGNATURE,): _jpeg,
+    (png.SIGNATURE,): _png,
+    (b"BM",): _bmp,
+    tiff.SIGNATURES: _tiff,
+    gif.SIGNATURES: _gif,
+    (b"P4", b"P5", b"P6"): _ppm,
+    (b"P1", b"P2", b"P3"): _plain_ppm,
+}

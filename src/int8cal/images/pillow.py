@@ -25,23 +25,15 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from int8cal.errors import ImageError
 from int8cal.images import gif, jpeg, png, tiff
-from int8cal.images.limits import REPAIR_IMAGE, check_pixels, decoding
+from int8cal.images.limits import check_pixels, decoding, reader_by_signature
 from int8cal.images.pictures import jpeg_picture
 from int8cal.types import Size
 
 PillowMode: TypeAlias = Literal["RGB", "L"]
+_Opener: TypeAlias = Callable[[bytes, str], ImageFile.ImageFile]
 
-_OPENERS: tuple[tuple[bytes, Callable[[io.BytesIO], ImageFile.ImageFile]], ...] = (
-    (rb"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
-    (rb"BM", BmpImagePlugin.BmpImageFile),
-    (rb"GIF8[79]a", GifImagePlugin.GifImageFile),
-    (rb"P[1-6]", PpmImagePlugin.PpmImageFile),
-    (rb"RIFF.{4}WEBP", WebPImagePlugin.WebPImageFile),
-)
 _CANNOT = "The image cannot be decoded"
-_FORMATS = "JPEG, PNG, BMP, GIF, TIFF, PPM or WebP"
 
 _ON_ITS_SIDE = range(5, 9)
 _APP1, _EXIF, _XMP = 0xE1, b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
@@ -108,24 +100,35 @@ def upright_size(encoded: bytes, where: str) -> Size:
 
 
 def _header(encoded: bytes, where: str) -> ImageFile.ImageFile:
-    for signature, opener in _OPENERS:
-        if re.match(signature, encoded, re.DOTALL):
-            _check_container(encoded, where)
-            picture = opener(io.BytesIO(encoded))
-            check_pixels(picture.height, picture.width, where)
-            if picture.format in ("BMP", "PPM") and picture.tile[0][0] != "raw":
-                raise ValueError(f"{picture.format} of this kind is not read")  # decoded in Python, at a byte a time
-            return picture
-    what = "is empty" if not encoded else f"is not a {_FORMATS} file"
-    raise ImageError(f"The image {what}.", where=where, hint=REPAIR_IMAGE)
+    opened = reader_by_signature(encoded, _OPENERS, "JPEG, PNG, BMP, GIF, TIFF, PPM or WebP", where)(encoded, where)
+    check_pixels(opened.height, opened.width, where)
+    return opened
 
 
-def _check_container(encoded: bytes, where: str) -> None:
-    """Refuse what a strict decoder refuses, and what would take Pillow long to look through."""
-    if encoded.startswith(png.SIGNATURE):
-        png.sound_file(png.read_png(encoded, where))
-    elif encoded.startswith(gif.SIGNATURES):
-        gif.Gif(encoded, where, every_frame=False)
+def _png(encoded: bytes, where: str) -> ImageFile.ImageFile:
+    png.sound_file(png.read_png(encoded, where))
+    return PngImagePlugin.PngImageFile(io.BytesIO(encoded))
+
+
+def _gif(encoded: bytes, where: str) -> ImageFile.ImageFile:
+    gif.Gif(encoded, where, every_frame=False)
+    return GifImagePlugin.GifImageFile(io.BytesIO(encoded))
+
+
+def _raw(plugin: Callable[[io.BytesIO], ImageFile.ImageFile]) -> _Opener:
+    """For formats of which Pillow decodes some kinds in Python, at a byte a time."""
+
+    def opened(encoded: bytes, where: str) -> ImageFile.ImageFile:
+        picture = plugin(io.BytesIO(encoded))
+        if picture.tile[0][0] != "raw":
+            raise ValueError(f"{picture.format} of this kind is not read")
+        return picture
+
+    return opened
+
+
+def _webp(encoded: bytes, where: str) -> ImageFile.ImageFile:
+    return WebPImagePlugin.WebPImageFile(io.BytesIO(encoded))
 
 
 def _converted(picture: Image.Image, mode: PillowMode) -> Image.Image:
@@ -180,3 +183,13 @@ def _orientation_of_exif(exif: bytes) -> int | None:
     except struct.error:
         return None
     return None
+
+
+_OPENERS: dict[tuple[bytes, ...], _Opener] = {
+    (png.SIGNATURE,): _png,
+    (b"BM",): _raw(BmpImagePlugin.BmpImageFile),
+    gif.SIGNATURES: _gif,
+    (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"): _raw(PpmImagePlugin.PpmImageFile),
+    (b"RIFF",): _webp,
+}
+"""PNG and GIF are read strictly first: Pillow takes damaged files, and some keep it busy for long."""

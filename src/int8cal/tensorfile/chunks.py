@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from isal import igzip_lib, isal_zlib
 
+from int8cal import native
 from int8cal.errors import UsageError
 from int8cal.tensorfile.zeros import deflated_zeros
 from int8cal.types import COMPRESSIONS, CompressionName
@@ -55,6 +56,11 @@ class Compression:
                 return compression
         raise UsageError(f"unknown compression {name!r}", hint=f"Use one of: {', '.join(COMPRESSIONS)}.")
 
+    @property
+    def encoder(self) -> str:
+        """Name of what deflates the chunks; their bytes depend on it, their arrays do not."""
+        return native.encoder() if self.name == "fast" else "zlib" if self.level else "none"
+
     def encode(self, image: ImageCHW_f32) -> bytes:
         """Bytes of the chunk that holds ``image`` (CHW float32, C-contiguous).
 
@@ -63,6 +69,10 @@ class Compression:
         """
         if not self.level:
             return image.tobytes()
+        if self.name == "fast" and (found := native.deflated(image)):
+            zeros = deflated_zeros(image.size) if None in found.planes else b""
+            planes = (zeros if plane is None else plane for plane in found.planes)
+            return b"".join((_ZLIB_HEADER, *planes, found.adler.to_bytes(4, "big")))
         return self._zlib_stream(_shuffled(image))
 
     def _zlib_stream(self, planes: BytePlanes) -> bytes:

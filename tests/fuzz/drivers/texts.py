@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from random import Random
 
@@ -67,7 +68,86 @@ def words(*known: bytes) -> Mutator:
     return mutate
 
 
+def lines_moved(data: bytes, random: Random) -> bytes:
+    """Some lines gone, twice, elsewhere, or deeper."""
+    lines = data.split(b"\n")
+    begin = random.randrange(len(lines))
+    end = min(len(lines), begin + random.choice((1, 1, 1, 2, 5)))
+    taken, rest = lines[begin:end], lines[:begin] + lines[end:]
+    deed = random.randrange(5)
+    at = random.randrange(len(rest) + 1)
+    if deed == 0:
+        return b"\n".join(rest)
+    if deed == 1:
+        return b"\n".join(lines[:end] + taken * random.choice((1, 1, 2, 30)) + lines[end:])
+    if deed == 2:
+        return b"\n".join(rest[:at] + taken + rest[at:])
+    if deed == 3:
+        return b"\n".join(lines[:begin] + [b"  " + line for line in taken] + lines[end:])
+    return b"\n".join(lines[:begin] + [line.removeprefix(b"  ") for line in taken] + lines[end:])
+
+
+_WORD = re.compile(rb"""[A-Za-z_][A-Za-z_0-9]*|"[^"\n]*"|-?[0-9][0-9.e+-]*|[][{}<>:,;#&*!|>'"-]""")
+_VALUES = (
+    b"0", b"-1", b"1", b"2147483648", b"18446744073709551616", b"1e400", b"-1e-400", b"nan", b"inf", b"0x1F", b"017",
+    b"1.", b".5", b"true", b"no", b"null", b"~", b'""', b'"\\303"', b"'a'", b'"\xe2\x80\xae"', b"\xef\xbb\xbf",
+    b"A", b"[]",
+    b"[1, 2]", b"{}", b"{a: 1}", b"[[[[1]]]]", b"2001-01-01", b"${a}", b"${oc.env:HOME}", b"${now:%Y}", b"???",
+)  # fmt: skip
+
+
+def words_changed(data: bytes, random: Random) -> bytes:
+    """A word of the text is another: one of its own, or one that stands at a border."""
+    found = list(_WORD.finditer(data))
+    for _ in range(random.choice((1, 1, 2))):
+        word = random.choice(found)
+        other = random.choice(_VALUES) if random.random() < 0.6 else random.choice(found)[0]
+        if other != word[0]:
+            return data[: word.start()] + other + data[word.end() :]
+    return data
+
+
+def nested(opening: bytes, closing: bytes) -> Mutator:
+    """A word is wrapped, a few or very many times."""
+
+    def mutate(data: bytes, random: Random) -> bytes:
+        word = random.choice(list(_WORD.finditer(data)))
+        times = random.choice((1, 2, 40, 150, 3000))
+        return data[: word.start()] + opening * times + word[0] + closing * times + data[word.end() :]
+
+    return mutate
+
+
+TEXT = (lines_moved, lines_moved, words_changed, words_changed, words_changed)
 YAML = {name: text.encode() for name, text in YAML_SPECS.items()}
+YAML_KINDS = b"""\
+# kinds of nodes
+results_dir: "/results\\u00e9"
+encryption_key: 'it''s'
+dataset:
+  train_data_sources:
+  - &source
+    image_dir: ${results_dir}/images
+    json_file: >-
+      coco.json
+  - {image_dir: images, "json_file": 'other.json'}
+  val_data_sources: *source
+  augmentation:
+    eval_spatial_size: [24,
+      0x20]
+    train_spatial_size:
+      - 040
+      - 3_2
+  batch_size: !!int "4"
+? train
+: num_epochs: .inf
+  optim: {<<: {lr: 1e-4}, momentum: ~}
+"""
+
+
+def yaml_specs() -> dict[str, bytes]:
+    """Small specs, and one with every kind of node in it."""
+    return {**YAML, "kinds": YAML_KINDS, "kinds of Windows": YAML_KINDS.replace(b"\n", b"\r\n")}
 
 
 def read_component(data: bytes) -> object:
@@ -108,8 +188,22 @@ RECORDS = {"one": frame_record(record()), "two": frame_record(record()) * 2, "no
 
 DRIVERS = [
     Driver("tfrecord", lambda: RECORDS, read_records, (reframed,)),
-    Driver("cache", lambda: CACHES, lambda data: dumps(read_cache(in_file(data))), (words(*CACHE_WORDS),)),
-    Driver("component", lambda: VALUES, read_component, (words(*VALUE_WORDS),)),
-    Driver("spec", specs, read_text_spec, (words(*SPEC_WORDS),), share=4),
-    Driver("yaml", lambda: YAML, read_yaml_spec, (words(*YAML_WORDS),)),
+    Driver("cache", lambda: CACHES, lambda data: dumps(read_cache(in_file(data))), (words(*CACHE_WORDS), *TEXT)),
+    Driver("component", lambda: VALUES, read_component, (words(*VALUE_WORDS), *TEXT)),
+    Driver(
+        "spec",
+        specs,
+        read_text_spec,
+        (words(*SPEC_WORDS), *TEXT, nested(b"a { ", b" }"), nested(b"[", b"]")),
+        own_damage=0.9,
+        share=2,
+    ),
+    Driver(
+        "yaml",
+        yaml_specs,
+        read_yaml_spec,
+        (words(*YAML_WORDS), *TEXT, nested(b"{a: ", b"}"), nested(b"[", b"]"), nested(b"- ", b"")),
+        own_damage=0.9,
+        share=2,
+    ),
 ]

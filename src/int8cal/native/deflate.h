@@ -1,0 +1,212 @@
+/* Deflate (RFC 1951) by hand: a bit writer, length-limited Huffman codes and block headers. Integers alone decide: the
+   bytes are the same on every processor. */
+#ifndef INT8CAL_DEFLATE_H
+#define INT8CAL_DEFLATE_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the kernels read and write little-endian"
+#endif
+
+enum {
+    SYMBOLS = 286,       /* bytes, the end of the block, and the lengths of matches */
+    END_OF_BLOCK = 256,
+    FIRST_LENGTH = 257,
+    MIN_MATCH = 3,
+    MAX_MATCH = 258,
+    MAX_BITS = 12,       /* longest code: four of them fit into 56 bits beside 7 pending ones */
+    LENGTH_SYMBOLS = 19, /* of the code for code lengths */
+    HEADER_BYTES = 520,  /* no header takes more: 17 + 19·3 bits, then 287 lengths of at most 7 + 7 bits */
+};
+
+/* Bits that wait for their byte are in `pending`, lowest first. Writing stores eight bytes at `at`: whoever begins
+   something makes sure (`has_room`) that it ends that far before `end`. */
+typedef struct {
+    uint8_t *at, *end;
+    uint64_t pending;
+    unsigned count;
+} Bits;
+
+static inline int has_room(const Bits *bits, uint64_t bytes) {
+    return bits->end - bits->at >= 16 && (uint64_t)(bits->end - bits->at) - 16 >= bytes;
+}
+
+static inline void put(Bits *bits, uint64_t value, unsigned count) { /* count <= 56 */
+    bits->pending |= value << bits->count;
+    bits->count += count;
+    memcpy(bits->at, &bits->pending, 8);
+    bits->at += bits->count >> 3;
+    bits->pending >>= bits->count & 56;
+    bits->count &= 7;
+}
+
+/* Codes of one block: bit patterns in the order in which they are written, and the same for whole matches of distance
+   1 (length code, extra bits, and the only distance code, which is the bit 0). */
+typedef struct {
+    uint8_t length[SYMBOLS];
+    uint16_t code[SYMBOLS];
+    uint8_t match_length[MAX_MATCH + 1]; /* in bits; 0: the block has no code for it */
+    uint32_t match_code[MAX_MATCH + 1];
+} Codes;
+
+/* Index of the length symbol of a match: RFC 1951, 3.2.5. */
+static inline int length_index(int length) {
+    if (length == MAX_MATCH) return 28;
+    int over = length - MIN_MATCH;
+    if (over < 8) return over;
+    int top = 31 - __builtin_clz((unsigned)over);
+    return 4 * (top - 1) + (over >> (top - 2) & 3);
+}
+
+static inline int extra_bits(int index) { return index < 8 || index == 28 ? 0 : index / 4 - 1; }
+
+/* Huffman code lengths of at most `limit` bits for the symbols with a frequency (below 2^18 in sum). Symbols are
+   ordered by frequency, then number; of equal weights leaves are joined first. */
+static void code_lengths(const uint32_t *frequency, int symbols, int limit, uint8_t *length) {
+    uint32_t sorted[SYMBOLS], other[SYMBOLS], weight[2 * SYMBOLS];
+    uint16_t parent[2 * SYMBOLS];
+    int used = 0;
+    memset(length, 0, (size_t)symbols);
+    for (int symbol = 0; symbol < symbols; symbol++)
+        if (frequency[symbol]) sorted[used++] = frequency[symbol] << 9 | (uint32_t)symbol;
+    if (used < 2) {
+        if (used) length[sorted[0] & 511] = 1;
+        return;
+    }
+    for (int shift = 9; shift < 27; shift += 9) { /* radix sort by the 18 bits of the frequency */
+        uint16_t begin[513] = {0};
+        for (int i = 0; i < used; i++) begin[(sorted[i] >> shift & 511) + 1]++;
+        for (int i = 0; i < 512; i++) begin[i + 1] = (uint16_t)(begin[i + 1] + begin[i]);
+        for (int i = 0; i < used; i++) other[begin[sorted[i] >> shift & 511]++] = sorted[i];
+        memcpy(sorted, other, sizeof(uint32_t) * (size_t)used);
+    }
+    for (int i = 0; i < used; i++) weight[i] = sorted[i] >> 9;
+    int leaf = 0, node = used, nodes = used;
+    for (; nodes < 2 * used - 1; nodes++) {
+        uint32_t sum = 0;
+        for (int child = 0; child < 2; child++) {
+            int least = leaf < used && (node == nodes || weight[leaf] <= weight[node]) ? leaf++ : node++;
+            parent[least] = (uint16_t)nodes;
+            sum += weight[least];
+        }
+        weight[nodes] = sum;
+    }
+    uint16_t depth[2 * SYMBOLS];
+    int of_length[SYMBOLS + 1] = {0};
+    depth[nodes - 1] = 0;
+    for (int i = nodes - 2; i >= 0; i--) {
+        depth[i] = (uint16_t)(depth[parent[i]] + 1);
+        if (i < used) of_length[depth[i] < limit ? depth[i] : limit]++;
+    }
+    /* Codes cut to the limit take too much room: shorter ones are made longer until it is enough. */
+    int32_t room = 1 << limit;
+    for (int bits = 1; bits <= limit; bits++) room -= (int32_t)of_length[bits] << (limit - bits);
+    for (; room < 0; room++) {
+        int bits = limit - 1;
+        while (!of_length[bits]) bits--;
+        of_length[bits]--;
+        of_length[bits + 1] += 2;
+        of_length[limit]--;
+    }
+    int rarest = 0;
+    for (int bits = limit; bits > 0; bits--)
+        for (int i = 0; i < of_length[bits]; i++) length[sorted[rarest++] & 511] = (uint8_t)bits;
+}
+
+/* Canonical codes of the given lengths, lowest bit first: RFC 1951, 3.2.2. */
+static void canonical_codes(const uint8_t *length, int symbols, uint16_t *code) {
+    unsigned of_length[16] = {0}, next[17] = {0};
+    for (int symbol = 0; symbol < symbols; symbol++) of_length[length[symbol]]++;
+    of_length[0] = 0;
+    for (int bits = 1; bits < 16; bits++) next[bits + 1] = (next[bits] + of_length[bits]) << 1;
+    for (int symbol = 0; symbol < symbols; symbol++) {
+        unsigned forward = length[symbol] ? next[length[symbol]]++ : 0, backward = 0;
+        for (int bit = 0; bit < length[symbol]; bit++, forward >>= 1) backward = backward << 1 | (forward & 1);
+        code[symbol] = (uint16_t)backward;
+    }
+}
+
+/* Begin a block that is not the last, with the best codes for these frequencies and one distance code. 0: there is too
+   little room for the block; nothing was written. */
+static int begin_block(Bits *bits, Codes *codes, const uint32_t *frequency) {
+    static const uint8_t order[LENGTH_SYMBOLS] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
+    static const uint8_t extra[3] = {2, 3, 7}; /* bits of the symbols 16, 17, 18 */
+    uint8_t lengths[SYMBOLS + 1], symbol[SYMBOLS + 1], repeats[SYMBOLS + 1], length[LENGTH_SYMBOLS];
+    uint16_t code[LENGTH_SYMBOLS];
+    uint32_t occurs[LENGTH_SYMBOLS] = {0}, weight[SYMBOLS];
+
+    for (int i = 0; i < SYMBOLS; i++) weight[i] = frequency[i] < 65535 ? frequency[i] : 65535;
+    code_lengths(weight, SYMBOLS, MAX_BITS, codes->length);
+    uint64_t size = 0;
+    for (int i = 0; i < SYMBOLS; i++) {
+        int more = i < FIRST_LENGTH ? 0 : extra_bits(i - FIRST_LENGTH) + 1;
+        size += (uint64_t)frequency[i] * (unsigned)(codes->length[i] + more);
+    }
+    if (!has_room(bits, HEADER_BYTES + size / 8)) return 0;
+    canonical_codes(codes->length, SYMBOLS, codes->code);
+    int literals = SYMBOLS;
+    while (literals > FIRST_LENGTH && !codes->length[literals - 1]) literals--;
+    memcpy(lengths, codes->length, (size_t)literals);
+    lengths[literals] = 1; /* the distance code */
+
+    int written = 0;
+    for (int i = 0; i <= literals;) { /* runs of lengths: 16 repeats the last one, 17 and 18 are zeros */
+        int run = 1;
+        while (i + run <= literals && lengths[i + run] == lengths[i]) run++;
+        if (!lengths[i] && run >= 3) {
+            run = run < 138 ? run : 138;
+            symbol[written] = run < 11 ? 17 : 18;
+            repeats[written] = (uint8_t)(run - (run < 11 ? 3 : 11));
+        } else if (i && lengths[i] == lengths[i - 1] && run >= 3) {
+            run = run < 6 ? run : 6;
+            symbol[written] = 16;
+            repeats[written] = (uint8_t)(run - 3);
+        } else {
+            run = 1;
+            symbol[written] = lengths[i];
+        }
+        occurs[symbol[written++]]++;
+        i += run;
+    }
+    code_lengths(occurs, LENGTH_SYMBOLS, 7, length);
+    canonical_codes(length, LENGTH_SYMBOLS, code);
+    int given = LENGTH_SYMBOLS;
+    while (given > 4 && !length[order[given - 1]]) given--;
+    put(bits, (uint64_t)(2 << 1 | (literals - FIRST_LENGTH) << 3 | (given - 4) << 13), 17);
+    for (int i = 0; i < given; i++) put(bits, length[order[i]], 3);
+    for (int i = 0; i < written; i++) {
+        put(bits, code[symbol[i]], length[symbol[i]]);
+        if (symbol[i] >= 16) put(bits, repeats[i], extra[symbol[i] - 16]);
+    }
+    return 1;
+}
+
+/* The codes of whole matches; after `begin_block`, in a block that has any. */
+static void match_codes(Codes *codes) {
+    for (int match = MIN_MATCH; match <= MAX_MATCH; match++) {
+        int index = length_index(match), length = codes->length[FIRST_LENGTH + index], extra = extra_bits(index);
+        uint32_t over = (uint32_t)(match - MIN_MATCH) & ((1u << extra) - 1);
+        codes->match_length[match] = (uint8_t)(length ? length + extra + 1 : 0);
+        codes->match_code[match] = codes->code[FIRST_LENGTH + index] | over << length;
+    }
+}
+
+/* An empty stored block: it ends on a byte boundary, so that more blocks can follow; or the last one, of fixed codes. */
+static int end_blocks(Bits *bits, int last) {
+    if (!has_room(bits, 8)) return 0;
+    if (last) {
+        put(bits, 1 | 1 << 1, 10);
+    } else {
+        put(bits, 0, 3);
+        if (bits->count) put(bits, 0, 8 - bits->count);
+        put(bits, 0xffff0000u, 32);
+    }
+    if (bits->count) put(bits, 0, 8 - bits->count);
+    return 1;
+}
+
+#endif

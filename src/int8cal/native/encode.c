@@ -1,0 +1,526 @@
+/* float32 values -> the deflate streams of their four byte planes, and the Adler-32 of all of them.
+
+   Two ways to code a block. Sparse planes (few values, long runs) become a list of runs, most of them written by one
+   table look-up. Dense planes are literals, four to a store, and only runs of 16 and more become matches. All matches
+   have distance 1. What repeats at other distances (stripes, tiles, text) is estimated on samples of the plane that
+   shows the image best; where a compressor that seeks such matches would be clearly better, it is left to it. */
+#include "deflate.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+enum {
+    PLANES = 4,
+    BLOCK = 65280,         /* most values of a block */
+    WHOLE = 16384,         /* channels smaller than this share blocks */
+    MARGIN = 64,           /* readable before and behind a plane of a block */
+    MATCH_STEP = 16,       /* shortest run that dense planes write as matches */
+    RUN_VALUES = 64,       /* most values of a sparse plane */
+    RUN_TABLE = 32,        /* longest run that the table of ready bits holds */
+    SMALLEST = 32768,      /* values of a chunk: smaller ones are left to the other compressor, */
+    WINDOW = 6144,         /* bytes of a plane in which repetitions are sought, */
+    WINDOWS = 16,          /* at so many places at most, */
+    WINDOW_STEP = 24576,   /* one for so many values */
+    HASH_BITS = 12,
+    REACH = 4096,          /* how far back they are sought: the window of the other compressor */
+    LENGTH_AND_DISTANCE_COST = 8, /* bits of the two symbols of a match, about */
+    RUN_COST = 10,         /* bits of a match of distance 1, about */
+    SAVING_LIMIT = 35,     /* per mille: estimated saving from which on the chunk is left to the other compressor */
+};
+
+/* Of samples: bits that matches would save, bits that the bytes take, bytes. */
+typedef struct {
+    int64_t saved, cost, bytes;
+} Saving;
+
+/* What the caller learns of a chunk. */
+typedef struct {
+    int64_t length[PLANES]; /* bytes of each plane's stream; 0 for one of zeros, which has a closed form (but the last) */
+    uint32_t adler;         /* of all planes */
+} Chunk;
+
+typedef struct {
+    Bits bits;
+    uint64_t a, b;    /* Adler-32 of the plane, begun with zeros */
+    int64_t constant; /* bytes of value `value` that wait to be written: all since the beginning, or whole blocks */
+    uint8_t value;
+    int coded;        /* whether anything is written */
+} Plane;
+
+typedef struct {
+    uint8_t bytes[PLANES][MARGIN + BLOCK + MARGIN];
+    uint16_t last_place[2][1 << HASH_BITS];
+    uint32_t runs[BLOCK]; /* value's index << 16 | length */
+    uint32_t run_counts[RUN_VALUES][RUN_TABLE + 1];
+    uint64_t run_code[RUN_VALUES][RUN_TABLE + 1];
+    uint8_t run_length[RUN_VALUES][RUN_TABLE + 1]; /* in bits; 0: too long for the table */
+    Codes codes;
+    Plane plane[PLANES];
+} Work;
+
+static inline uint64_t load8(const uint8_t *at) {
+    uint64_t value;
+    memcpy(&value, at, 8);
+    return value;
+}
+
+/* Bit i: byte i of these 64 differs from the byte before it. */
+static inline uint64_t changes(const uint8_t *at) {
+    uint64_t mask = 0;
+#if defined(__SSE2__)
+    for (int part = 0; part < 64; part += 16) {
+        __m128i here = _mm_loadu_si128((const __m128i *)(at + part));
+        __m128i before = _mm_loadu_si128((const __m128i *)(at + part - 1));
+        mask |= (uint64_t)(uint16_t)_mm_movemask_epi8(_mm_cmpeq_epi8(here, before)) << part;
+    }
+    return ~mask;
+#else
+    const uint64_t low = 0x7f7f7f7f7f7f7f7full;
+    for (int part = 0; part < 64; part += 8) {
+        uint64_t differs = load8(at + part) ^ load8(at + part - 1);
+        differs = (((differs & low) + low) | differs) & ~low; /* the top bit of every byte that is not 0 */
+        mask |= ((differs >> 7) * 0x0102040810204080ull >> 56) << part;
+    }
+    return mask;
+#endif
+}
+
+/* Length of the run of equal bytes that begins at `from`. */
+static inline int run_at(const uint8_t *bytes, int from, int count) {
+    uint64_t same = bytes[from] * 0x0101010101010101ull;
+    int at = from + 1;
+    while (at + 8 <= count && load8(bytes + at) == same) at += 8;
+    while (at < count && bytes[at] == bytes[from]) at++;
+    return at - from;
+}
+
+/* 16 bytes that all equal the one before them. */
+static inline int goes_on(const uint8_t *at) {
+    return load8(at) == load8(at - 1) && load8(at + 8) == load8(at + 7);
+}
+
+/* Count, or write, a run of `rest` bytes of a value that was just written. */
+static inline void count_rest(uint32_t *frequency, int value, int64_t rest) {
+    frequency[FIRST_LENGTH + 28] += (uint32_t)(rest / MAX_MATCH);
+    rest %= MAX_MATCH;
+    if (rest >= MIN_MATCH)
+        frequency[FIRST_LENGTH + length_index((int)rest)]++;
+    else
+        frequency[value] += (uint32_t)rest;
+}
+
+static inline void put_rest(Bits *bits, const Codes *codes, int value, int64_t rest) {
+    for (; rest >= MAX_MATCH; rest -= MAX_MATCH) put(bits, codes->match_code[MAX_MATCH], codes->match_length[MAX_MATCH]);
+    if (rest >= MIN_MATCH)
+        put(bits, codes->match_code[rest], codes->match_length[rest]);
+    else
+        for (; rest > 0; rest--) put(bits, codes->code[value], codes->length[value]);
+}
+
+/* --- sparse planes ------------------------------------------------------------------------------------------------ */
+
+/* The runs of a block into `work`; how many, or 0 when there are too many values. */
+static int list_runs(Work *work, const uint8_t *bytes, int count, uint8_t *values, int *value_count) {
+    uint8_t index[256];
+    memset(index, RUN_VALUES, sizeof index);
+    int runs = 0, begin = 0, known = 0;
+    for (int at = 0; at < count; at += 64) {
+        uint64_t mask = changes(bytes + at);
+        if (!at) mask &= ~1ull;
+        if (count - at < 64) mask &= (1ull << (count - at)) - 1;
+        int last = at + 64 >= count;
+        while (mask || last) {
+            int end = count;
+            if (mask) {
+                end = at + __builtin_ctzll(mask);
+                mask &= mask - 1;
+            } else {
+                last = 0;
+            }
+            uint8_t value = bytes[begin];
+            if (index[value] == RUN_VALUES) {
+                if (known == RUN_VALUES) return 0;
+                memset(work->run_counts[known], 0, sizeof work->run_counts[known]);
+                values[known] = value;
+                index[value] = (uint8_t)known++;
+            }
+            int length = end - begin;
+            work->runs[runs++] = (uint32_t)index[value] << 16 | (uint32_t)length;
+            work->run_counts[index[value]][length <= RUN_TABLE ? length : 0]++;
+            begin = end;
+        }
+    }
+    *value_count = known;
+    return runs;
+}
+
+/* The cheapest bits of short runs of each value: all literals, or a literal and a match. */
+static void run_codes(Work *work, const uint8_t *values, int value_count) {
+    const Codes *codes = &work->codes;
+    for (int i = 0; i < value_count; i++) {
+        int literal = codes->length[values[i]];
+        uint64_t code = codes->code[values[i]], repeated = 0;
+        for (int length = 1; length <= RUN_TABLE; length++) {
+            int match = length > MIN_MATCH ? codes->match_length[length - 1] : 0, literals = literal * length;
+            if (literals <= 56) repeated |= code << (literals - literal);
+            if (match && literal + match < literals) {
+                work->run_code[i][length] = code | (uint64_t)codes->match_code[length - 1] << literal;
+                work->run_length[i][length] = (uint8_t)(literal + match);
+            } else {
+                work->run_code[i][length] = repeated;
+                work->run_length[i][length] = (uint8_t)(literals <= 56 ? literals : 0);
+            }
+        }
+    }
+}
+
+static int write_runs(Work *work, Bits *bits, const uint8_t *values, int value_count, int runs) {
+    uint32_t frequency[SYMBOLS] = {0};
+    frequency[END_OF_BLOCK] = 1;
+    for (int i = 0; i < value_count; i++)
+        for (int length = 1; length <= RUN_TABLE; length++) {
+            uint32_t times = work->run_counts[i][length];
+            if (!times) continue;
+            frequency[values[i]] += length > MIN_MATCH ? times : times * (uint32_t)length;
+            if (length > MIN_MATCH) frequency[FIRST_LENGTH + length_index(length - 1)] += times;
+        }
+    for (int i = 0; i < runs; i++) {
+        int length = work->runs[i] & 0xffff, value = values[work->runs[i] >> 16];
+        if (length <= RUN_TABLE) continue;
+        frequency[value]++;
+        count_rest(frequency, value, length - 1);
+    }
+    if (!begin_block(bits, &work->codes, frequency)) return 0;
+    match_codes(&work->codes);
+    run_codes(work, values, value_count);
+    Bits out = *bits;
+    for (int i = 0; i < runs; i++) {
+        int length = work->runs[i] & 0xffff, which = work->runs[i] >> 16;
+        int ready = length <= RUN_TABLE ? work->run_length[which][length] : 0;
+        if (ready) {
+            put(&out, work->run_code[which][length], (unsigned)ready);
+        } else {
+            put(&out, work->codes.code[values[which]], work->codes.length[values[which]]);
+            put_rest(&out, &work->codes, values[which], length - 1);
+        }
+    }
+    put(&out, work->codes.code[END_OF_BLOCK], work->codes.length[END_OF_BLOCK]);
+    *bits = out;
+    return 1;
+}
+
+/* --- dense planes ------------------------------------------------------------------------------------------------- */
+
+static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) {
+    uint32_t each[4][256], frequency[SYMBOLS] = {0};
+    memset(each, 0, sizeof each);
+    each[0][bytes[0]]++;
+    int at = 1, matches = 0;
+    while (at + MATCH_STEP <= count) {
+        if (goes_on(bytes + at)) {
+            int run = run_at(bytes, at, count);
+            count_rest(frequency, bytes[at], run);
+            matches = 1;
+            at += run;
+            continue;
+        }
+        for (int part = 0; part < MATCH_STEP; part += 8) {
+            uint64_t eight = load8(bytes + at + part);
+            each[0][eight & 255]++;
+            each[1][eight >> 8 & 255]++;
+            each[2][eight >> 16 & 255]++;
+            each[3][eight >> 24 & 255]++;
+            each[0][eight >> 32 & 255]++;
+            each[1][eight >> 40 & 255]++;
+            each[2][eight >> 48 & 255]++;
+            each[3][eight >> 56]++;
+        }
+        at += MATCH_STEP;
+    }
+    for (; at < count; at++) each[0][bytes[at]]++;
+    for (int value = 0; value < 256; value++)
+        frequency[value] += each[0][value] + each[1][value] + each[2][value] + each[3][value];
+    frequency[END_OF_BLOCK] = 1;
+    if (!begin_block(bits, &work->codes, frequency)) return 0;
+    const Codes *codes = &work->codes;
+    if (matches) match_codes(&work->codes);
+    uint32_t entry[256]; /* length << 16 | code */
+    for (int value = 0; value < 256; value++) entry[value] = (uint32_t)codes->length[value] << 16 | codes->code[value];
+    Bits out = *bits;
+    put(&out, codes->code[bytes[0]], codes->length[bytes[0]]);
+    at = 1;
+    while (at + MATCH_STEP <= count) {
+        if (goes_on(bytes + at)) {
+            int run = run_at(bytes, at, count);
+            put_rest(&out, codes, bytes[at], run);
+            at += run;
+            continue;
+        }
+        for (int part = 0; part < MATCH_STEP; part += 4) {
+            uint32_t one = entry[bytes[at + part]], two = entry[bytes[at + part + 1]];
+            uint32_t three = entry[bytes[at + part + 2]], four = entry[bytes[at + part + 3]];
+            uint64_t first = (one & 0xffff) | (uint64_t)(two & 0xffff) << (one >> 16);
+            uint64_t second = (three & 0xffff) | (uint64_t)(four & 0xffff) << (three >> 16);
+            unsigned length = (one >> 16) + (two >> 16);
+            put(&out, first | second << length, length + (three >> 16) + (four >> 16));
+        }
+        at += MATCH_STEP;
+    }
+    for (; at < count; at++) put(&out, codes->code[bytes[at]], codes->length[bytes[at]]);
+    put(&out, codes->code[END_OF_BLOCK], codes->length[END_OF_BLOCK]);
+    *bits = out;
+    return 1;
+}
+
+/* --- repetitions at other distances ------------------------------------------------------------------------------- */
+
+/* Bits that a match at a distance takes, about. */
+static int match_cost(int length, int distance) {
+    int over = length < 12 ? 0 : 28 - __builtin_clz((unsigned)length);
+    return LENGTH_AND_DISTANCE_COST + over + 31 - __builtin_clz((unsigned)distance);
+}
+
+/* Bits of bytes `at` to below `end` by these codes, runs as matches of distance 1 when that takes less. */
+static int coded_cost(const uint8_t *bytes, int at, int end, const uint8_t *length) {
+    int cost = 0;
+    while (at < end) {
+        int run = run_at(bytes, at, end), literal = length[bytes[at]], rest = (run - 1) * literal;
+        cost += literal + (rest < RUN_COST ? rest : RUN_COST);
+        at += run;
+    }
+    return cost;
+}
+
+static void split(Work *work, const float *values, int count) {
+    const uint8_t *from = (const uint8_t *)values;
+    uint8_t *p0 = work->bytes[0] + MARGIN, *p1 = work->bytes[1] + MARGIN, *p2 = work->bytes[2] + MARGIN,
+            *p3 = work->bytes[3] + MARGIN;
+    int i = 0;
+#if defined(__SSE2__)
+    const __m128i low = _mm_set1_epi16(255);
+    for (; i + 16 <= count; i += 16) {
+        __m128i four[4], even[4], odd[4]; /* bytes 0 and 2 of each value, and 1 and 3 */
+        for (int k = 0; k < 4; k++) {
+            four[k] = _mm_loadu_si128((const __m128i *)(from + 4 * (size_t)i) + k);
+            even[k] = _mm_and_si128(four[k], low);
+            odd[k] = _mm_srli_epi16(four[k], 8);
+        }
+        __m128i even01 = _mm_packus_epi16(even[0], even[1]), even23 = _mm_packus_epi16(even[2], even[3]);
+        __m128i odd01 = _mm_packus_epi16(odd[0], odd[1]), odd23 = _mm_packus_epi16(odd[2], odd[3]);
+        _mm_storeu_si128((__m128i *)(p0 + i), _mm_packus_epi16(_mm_and_si128(even01, low), _mm_and_si128(even23, low)));
+        _mm_storeu_si128((__m128i *)(p2 + i), _mm_packus_epi16(_mm_srli_epi16(even01, 8), _mm_srli_epi16(even23, 8)));
+        _mm_storeu_si128((__m128i *)(p1 + i), _mm_packus_epi16(_mm_and_si128(odd01, low), _mm_and_si128(odd23, low)));
+        _mm_storeu_si128((__m128i *)(p3 + i), _mm_packus_epi16(_mm_srli_epi16(odd01, 8), _mm_srli_epi16(odd23, 8)));
+    }
+#endif
+    for (; i < count; i++) {
+        uint32_t value;
+        memcpy(&value, from + 4 * (size_t)i, 4);
+        p0[i] = (uint8_t)value;
+        p1[i] = (uint8_t)(value >> 8);
+        p2[i] = (uint8_t)(value >> 16);
+        p3[i] = (uint8_t)(value >> 24);
+    }
+}
+
+/* Codes of the literals of some bytes, each of which has one. */
+static void literal_lengths(const uint8_t *bytes, int count, uint8_t *length) {
+    uint32_t frequency[256];
+    for (int value = 0; value < 256; value++) frequency[value] = 1;
+    for (int i = 0; i < count; i++) frequency[bytes[i]]++;
+    code_lengths(frequency, 256, MAX_BITS, length);
+}
+
+/* Where four bytes, or eight, were last seen, if at all: to be compared. */
+static inline uint16_t *last_place(Work *work, const uint8_t *at) {
+    uint32_t four;
+    memcpy(&four, at, 4);
+    return work->last_place[0] + (four * 2654435761u >> (32 - HASH_BITS));
+}
+
+static inline uint16_t *last_long_place(Work *work, const uint8_t *at) {
+    return work->last_place[1] + (load8(at) * 0x9e3779b97f4a7c15ull >> (64 - HASH_BITS));
+}
+
+static inline int same_bytes(const uint8_t *bytes, int where, int at, int count) {
+    int end = at;
+    while (end < count && end - at < MAX_MATCH && bytes[where + end - at] == bytes[end]) end++;
+    return end - at;
+}
+
+/* What a compressor that takes the nearest match of four bytes and more would save, and what the bytes take by our
+   codes, in bits, for the last third of some bytes. The saving may be negative: such a compressor takes matches of
+   bytes with short codes, too. */
+static void sample(Work *work, const uint8_t *bytes, int count, Saving *saving) {
+    uint8_t length[256];
+    literal_lengths(bytes, count, length);
+    memset(work->last_place, 0, sizeof work->last_place);
+    int looked_at = 2 * count / 3; /* from here on; before, places are learnt */
+    saving->bytes += count - looked_at;
+    for (int at = 0; at + 8 <= count;) {
+        uint16_t *last = last_place(work, bytes + at);
+        int where = *last, length_there = same_bytes(bytes, where, at, count);
+        *last = (uint16_t)at;
+        int is_match = where < at && length_there >= 4 && at - where <= REACH;
+        if (is_match) { /* the nearest may be short where a long one is near, in runs that come back */
+            uint16_t *last_long = last_long_place(work, bytes + at);
+            int other = *last_long, length_of_other = same_bytes(bytes, other, at, count);
+            *last_long = (uint16_t)at;
+            if (other < at && at - other <= REACH && length_of_other > length_there) {
+                where = other;
+                length_there = length_of_other;
+            }
+        }
+        int end = at + (is_match ? length_there : 1);
+        if (at >= looked_at) {
+            int cost = coded_cost(bytes, at, end, length);
+            saving->cost += cost;
+            if (is_match && where < at - 1) saving->saved += cost - match_cost(end - at, at - where); /* runs: the same */
+        }
+        if (is_match) /* where the other one learns them, too: so it keeps to where repetitions begin */
+            for (int next = 1; next < 3; next++) *last_place(work, bytes + at + next) = (uint16_t)(at + next);
+        at = end;
+    }
+}
+
+/* Whether a chunk is better left to a compressor that seeks matches. */
+static int is_for_others(Work *work, const float *values, int64_t total) {
+    Saving saving = {0, 0, 0};
+    int64_t windows = total / WINDOW_STEP < 1 ? 1 : total / WINDOW_STEP > WINDOWS ? WINDOWS : total / WINDOW_STEP;
+    if (total < SMALLEST) return 1;
+    for (int64_t window = 0; window < windows; window++) {
+        int64_t begin = total * window / windows, end = total * (window + 1) / windows;
+        if (end - begin > WINDOW) begin = end - WINDOW;
+        split(work, values + begin, (int)(end - begin));
+        for (int k = 1; k < PLANES - 1; k++) sample(work, work->bytes[k] + MARGIN, (int)(end - begin), &saving);
+    }
+    return 4 * saving.cost < 5 * saving.bytes || 1000 * saving.saved >= SAVING_LIMIT * saving.cost;
+}
+
+/* --- a chunk ------------------------------------------------------------------------------------------------------ */
+
+static void add_to_adler(Plane *plane, const uint8_t *bytes, int count) {
+    const uint32_t base = 65521;
+    while (count) {
+        int now = count < 4096 ? count : 4096, whole = now / 32;
+        uint64_t a = 0, b = 0; /* a: sum of the bytes; b: the same, each as often as it is added */
+#if defined(__SSE2__)
+        const __m128i zero = _mm_setzero_si128();
+        const __m128i weights[4] = {
+            _mm_set_epi16(25, 26, 27, 28, 29, 30, 31, 32), _mm_set_epi16(17, 18, 19, 20, 21, 22, 23, 24),
+            _mm_set_epi16(9, 10, 11, 12, 13, 14, 15, 16), _mm_set_epi16(1, 2, 3, 4, 5, 6, 7, 8)};
+        __m128i sums = zero, earlier = zero, weighted = zero;
+        for (int i = 0; i < whole; i++) {
+            __m128i one = _mm_loadu_si128((const __m128i *)(bytes + 32 * i));
+            __m128i two = _mm_loadu_si128((const __m128i *)(bytes + 32 * i + 16));
+            earlier = _mm_add_epi64(earlier, sums);
+            sums = _mm_add_epi64(sums, _mm_add_epi64(_mm_sad_epu8(one, zero), _mm_sad_epu8(two, zero)));
+            weighted = _mm_add_epi32(weighted, _mm_madd_epi16(_mm_unpacklo_epi8(one, zero), weights[0]));
+            weighted = _mm_add_epi32(weighted, _mm_madd_epi16(_mm_unpackhi_epi8(one, zero), weights[1]));
+            weighted = _mm_add_epi32(weighted, _mm_madd_epi16(_mm_unpacklo_epi8(two, zero), weights[2]));
+            weighted = _mm_add_epi32(weighted, _mm_madd_epi16(_mm_unpackhi_epi8(two, zero), weights[3]));
+        }
+        uint64_t lanes[2];
+        uint32_t parts[4];
+        memcpy(lanes, &sums, 16);
+        a = lanes[0] + lanes[1];
+        memcpy(lanes, &earlier, 16);
+        memcpy(parts, &weighted, 16);
+        b = 32 * (lanes[0] + lanes[1]) + parts[0] + parts[1] + parts[2] + parts[3];
+#else
+        for (int i = 0; i < whole; i++) {
+            uint32_t sum = 0, weighted = 0;
+            for (int j = 0; j < 32; j++) {
+                sum += bytes[32 * i + j];
+                weighted += (uint32_t)(32 - j) * bytes[32 * i + j];
+            }
+            b += 32 * a + weighted;
+            a += sum;
+        }
+#endif
+        for (int i = 32 * whole; i < now; i++) b += a += bytes[i];
+        plane->b = (plane->b + (uint64_t)now * plane->a + b) % base;
+        plane->a = (plane->a + a) % base;
+        bytes += now;
+        count -= now;
+    }
+}
+
+
+/* Write the constant bytes that wait, as one block. */
+static int flush_constant(Work *work, Plane *plane) {
+    int64_t count = plane->constant;
+    plane->constant = 0;
+    if (!count) return 1;
+    uint32_t frequency[SYMBOLS] = {0};
+    frequency[END_OF_BLOCK] = 1;
+    frequency[plane->value] = 1;
+    count_rest(frequency, plane->value, count - 1);
+    if (!begin_block(&plane->bits, &work->codes, frequency)) return 0;
+    match_codes(&work->codes);
+    put(&plane->bits, work->codes.code[plane->value], work->codes.length[plane->value]);
+    put_rest(&plane->bits, &work->codes, plane->value, count - 1);
+    put(&plane->bits, work->codes.code[END_OF_BLOCK], work->codes.length[END_OF_BLOCK]);
+    plane->coded = 1;
+    return 1;
+}
+
+static int add_block(Work *work, int which, int count) {
+    Plane *plane = &work->plane[which];
+    uint8_t *bytes = work->bytes[which] + MARGIN;
+    add_to_adler(plane, bytes, count);
+    if (run_at(bytes, 0, count) == count) {
+        if (plane->constant && plane->value != bytes[0] && !flush_constant(work, plane)) return 0;
+        plane->value = bytes[0];
+        plane->constant += count;
+        return 1;
+    }
+    if (!flush_constant(work, plane)) return 0;
+    plane->coded = 1;
+    bytes[-1] = bytes[0];
+    memset(bytes + count, 0, MARGIN);
+    int seen = 0, changed = 0;
+    for (int at = 0; at + 64 <= count; at += 512, seen += 64) changed += __builtin_popcountll(changes(bytes + at));
+    uint8_t values[RUN_VALUES];
+    int value_count, runs = 2 * changed > seen ? 0 : list_runs(work, bytes, count, values, &value_count);
+    if (runs) return write_runs(work, &plane->bits, values, value_count, runs);
+    return dense_block(work, &plane->bits, bytes, count);
+}
+
+EXPORT int int8cal_version(void) { return 1; }
+
+EXPORT int64_t int8cal_encode_work_bytes(void) { return (int64_t)sizeof(Work); }
+
+/* values: channels × per_channel, float32. out: four times `room` bytes; the stream of plane k begins at k·room.
+   always: encode even what is better left to others. memory: int8cal_encode_work_bytes(), aligned to 8 bytes.
+   0: done; 1: the chunk is better left to a compressor that seeks matches; -1: there is too little room. */
+EXPORT int int8cal_encode(const float *values, int64_t channels, int64_t per_channel, uint8_t *out, int64_t room, int always,
+                          void *memory, Chunk *chunk) {
+    Work *work = memory;
+    int64_t unit = per_channel < WHOLE ? channels * per_channel : per_channel, total = channels * per_channel;
+    if (channels < 1 || per_channel < 1) return -1;
+    if (!always && is_for_others(work, values, total)) return 1;
+    int64_t blocks = (unit + BLOCK - 1) / BLOCK, size = (unit + blocks - 1) / blocks;
+    for (int k = 0; k < PLANES; k++)
+        work->plane[k] = (Plane){.bits = {.at = out + k * room, .end = out + (k + 1) * room}};
+    for (int64_t begin = 0; begin < total; begin += unit)
+        for (int64_t at = begin; at < begin + unit; at += size) {
+            int count = (int)(begin + unit - at < size ? begin + unit - at : size);
+            split(work, values + at, count);
+            for (int k = 0; k < PLANES; k++)
+                if (!add_block(work, k, count)) return -1;
+        }
+    uint64_t a = 1, b = 0;
+    for (int k = 0; k < PLANES; k++) {
+        Plane *plane = &work->plane[k];
+        b = (b + (uint64_t)total % 65521 * a + plane->b) % 65521;
+        a = (a + plane->a) % 65521;
+        int last = k == PLANES - 1;
+        if ((last || plane->coded || plane->value) && !(flush_constant(work, plane) && end_blocks(&plane->bits, last)))
+            return -1;
+        chunk->length[k] = plane->bits.at - (out + k * room);
+    }
+    chunk->adler = (uint32_t)(b << 16 | a);
+    return 0;
+}

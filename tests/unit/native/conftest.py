@@ -1,0 +1,34 @@
+"""The library for tests of the kernels, wherever the package was installed without a compiler."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from int8cal import native
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library of the sources as they are: by the installation, else compiled here."""
+    if native.library():
+        return native.PATH
+    repository = Path(__file__).parents[3]
+    spec = importlib.util.spec_from_file_location("hatch_build", repository / "hatch_build.py")
+    assert spec
+    assert spec.loader
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    path = tmp_path_factory.mktemp("native") / "kernels.so"
+    assert hook._compile(hook._system_compiler(), repository / "src" / "int8cal" / "native", path)
+    return path
+
+
+@pytest.fixture
+def with_library(compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels are there."""
+    monkeypatch.delenv(native.SWITCH, raising=False)
+    monkeypatch.setattr(native, "PATH", compiled)
+    native.library.cache_clear()

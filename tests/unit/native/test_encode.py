@@ -1,0 +1,165 @@
+"""The encoder in C: the bytes of the plain one, read back by every reader; what it leaves to others; its limits."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from isal import isal_zlib
+from tests import native_encoder
+
+from int8cal import native
+from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES, look_up, mean_subtracted
+from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.zeros import deflated_zeros
+
+pytestmark = pytest.mark.usefixtures("with_library")
+
+TABLES = {
+    "half": HALF_VALUES,
+    "single": SINGLE_VALUES,
+    "caffe": mean_subtracted([103.939, 116.779, 123.68]),
+    "levels": np.arange(256, dtype=np.float32),
+    "one bit": np.where(np.arange(256) % 2, 1, 2).astype(np.float32),
+}
+
+
+def pictures(kind: str, height: int, width: int, seed: int) -> np.ndarray:
+    """uint8 (height, width, 3)."""
+    rng, (y, x) = np.random.default_rng(seed), np.mgrid[0:height, 0:width]
+    noise = rng.integers(0, 256, (height, width))
+    picture = {
+        "noise": noise,
+        "soft": (128 + 90 * np.sin(x / 9) * np.cos(y / 7) + noise % 16).clip(0, 255),
+        "runs": noise[:, : 1 + width // 17].repeat(17, axis=1)[:, :width],
+        "padded": np.where(y > height // 3, 0, noise // 4),
+        "one value": np.full((height, width), seed),
+        "few": noise % 3,
+    }[kind]
+    return np.stack([picture, np.roll(picture, 1, 1), 255 - picture], -1).astype(np.uint8)
+
+
+KINDS = ("noise", "soft", "runs", "padded", "one value", "few")
+
+
+def planes_of(image: np.ndarray) -> list[bytes]:
+    return [plane.tobytes() for plane in image.reshape(-1).view(np.uint8).reshape(-1, 4).T]
+
+
+def native_stream(image: np.ndarray) -> bytes:
+    found = native.deflated(image, always=True)
+    assert found
+    blocks = (deflated_zeros(image.size) if plane is None else plane for plane in found.planes)
+    return b"".join((b"\x78\x01", *blocks, found.adler.to_bytes(4, "big")))
+
+
+def assert_reads(image: np.ndarray) -> None:
+    stream, planes = native_stream(image), b"".join(planes_of(image))
+    assert zlib.decompress(stream) == planes
+    assert isal_zlib.decompress(stream) == planes
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(("kind", "size"), [(kind, (37, 53)) for kind in KINDS] + [("soft", (130, 131))])
+def test_bytes_are_those_of_the_plain_encoder(table: str, kind: str, size: tuple[int, int]) -> None:
+    image = look_up(pictures(kind, *size, seed=5), TABLES[table])
+    found = native.deflated(image, always=True)
+    assert found
+    expected = native_encoder.encoded(planes_of(image), 3)
+    assert [bytes(plane or b"") for plane in found.planes] == expected
+
+
+@given(
+    st.sampled_from(KINDS), st.integers(1, 40), st.integers(1, 70), st.integers(0, 255), st.sampled_from(list(TABLES))
+)
+def test_every_size_reads_back(kind: str, height: int, width: int, seed: int, table: str) -> None:
+    assert_reads(look_up(pictures(kind, height, width, seed), TABLES[table]))
+
+
+@given(st.binary(min_size=4, max_size=900), st.integers(1, 40))
+def test_any_bits_read_back(content: bytes, times: int) -> None:
+    values = np.frombuffer(content[: len(content) // 4 * 4], np.float32).repeat(times)
+    assert_reads(values.reshape(1, 1, -1).copy())
+
+
+@pytest.mark.parametrize("shape", [(3, 300, 301), (1, 1, 65281), (70_001, 1, 1), (5, 127, 129)])
+def test_blocks_and_channels_of_every_size_read_back(shape: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(3)
+    image = rng.normal(size=shape).astype(np.float16).astype(np.float32)
+    assert_reads(image)
+    image[:, :, shape[2] // 2 :] = 0
+    assert_reads(image)
+
+
+def periodic(kind: str) -> np.ndarray:
+    y, x = np.mgrid[0:224, 0:320]
+    tile = np.random.default_rng(1).integers(0, 256, (16, 16))
+    values = {
+        "gradient across": x * 255 // 320,
+        "gradient down": y * 255 // 224,
+        "stripes": x // 8 % 2 * 180 + 30,
+        "checkerboard": (x // 8 + y // 8) % 2 * 180 + 30,
+        "tiles": tile[y % 16, x % 16],
+        "half noise": np.where(y < 110, tile[y % 16, x % 16], np.random.default_rng(2).integers(0, 256, y.shape)),
+        "flat": np.full_like(x, 77),
+        "flat and tiles": np.where(y > 200, tile[y % 16, x % 16], 50),
+        "noise": np.random.default_rng(2).integers(0, 256, y.shape),
+    }[kind]
+    return np.stack([values] * 3, -1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("table", ["half", "single", "caffe"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "gradient across",
+        "gradient down",
+        "stripes",
+        "checkerboard",
+        "tiles",
+        "half noise",
+        "flat",
+        "flat and tiles",
+        "noise",
+    ],
+)
+def test_no_chunk_is_much_larger_than_without_the_library(
+    kind: str, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, fast = look_up(periodic(kind), TABLES[table]), Compression.named("fast")
+    with_it = len(fast.encode(image))
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert with_it <= 1.1 * len(fast.encode(image))
+
+
+def test_small_chunks_are_left_to_the_other_encoder() -> None:
+    assert native.deflated(look_up(pictures("noise", 32, 32, 1), HALF_VALUES)) is None
+
+
+def test_too_little_room_is_noticed_before_it_is_used() -> None:
+    kernels = native.library()
+    assert kernels
+    image = look_up(pictures("noise", 64, 64, 1), SINGLE_VALUES)
+    work, chunk = np.empty(kernels.int8cal_encode_work_bytes(), np.uint8), native._Chunk()
+    for room in (0, 1, 15, 16, 100, 600, 5000):
+        out = np.full(4 * room + 64, 0xA5, np.uint8)
+        status = kernels.int8cal_encode(image.ctypes.data, 3, 4096, out.ctypes.data, room, 1, work.ctypes.data, chunk)
+        assert status == -1
+        assert (out[4 * room :] == 0xA5).all()
+
+
+def test_the_switch_takes_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, fast = look_up(pictures("soft", 200, 200, 1), HALF_VALUES), Compression.named("fast")
+    with_it, name = fast.encode(image), fast.encoder
+    monkeypatch.setenv(native.SWITCH, "0")
+    native.library.cache_clear()
+    try:
+        assert (name, fast.encoder) == (f"native {native.VERSION}", "igzip")
+        without = fast.encode(image)
+    finally:
+        native.library.cache_clear()
+    assert with_it != without
+    assert zlib.decompress(with_it) == zlib.decompress(without)
