@@ -102,6 +102,7 @@ def on_terminal(
     finally:
         os.close(terminal)
         os.waitpid(process, 0)
+    assert until in shown  # else a minute was waited for it
     return shown
 
 
@@ -116,7 +117,11 @@ def test_tab_in_bash(tmp_path):
     )
     env = {"PATH": f"{program.parent}:{os.environ['PATH']}", "TERM": "dumb", "HOME": str(tmp_path)}
     shown = on_terminal(
-        ["bash", "--noprofile", "--rcfile", str(tmp_path / "rc"), "-i"], b"int8cal comple\t\n", b"Usage", env, tmp_path
+        ["bash", "--noprofile", "--rcfile", str(tmp_path / "rc"), "-i"],
+        b"int8cal comple\t\n",
+        b"int8cal completion --help",
+        env,
+        tmp_path,
     )
     assert b"int8cal completion" in shown
     assert b"Traceback" not in shown

@@ -132,6 +132,29 @@ def test_what_a_wrong_path_should_be(
     refused(network, changed(YAML_SPECS[network], (old, new)), code, *words)
 
 
+LIKE_FASTER_RCNN = """random_seed: 42
+verbose: true
+model_config:
+  input_image_config:
+    image_type: RGB
+    size_height_width: {height: 160, width: 176}
+  arch: resnet:18
+dataset_config:
+  data_sources:
+  - tfrecords_path: records/*
+    image_directory_path: images
+training_config: {enable_augmentation: true}
+"""
+
+
+def test_a_yaml_with_the_keys_of_faster_rcnn_is_not_taken_for_it(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for text, code in ((LIKE_FASTER_RCNN, 3), (f"model_name: faster_rcnn\n{YAML_SPECS['rtdetr']}", 0)):
+        (here / "spec.yaml").write_text(text.replace("model_name: rtdetr\n", ""))
+        assert run(["calibration_tensorfile", "-e", "spec.yaml", "-o", "out.tensor"]) == code
+    assert "this YAML fits no network's spec" in capfd.readouterr().err
+    assert json.loads((here / "out.tensor.json").read_text())["manifest"]["network"] == "rtdetr"
+
+
 @pytest.mark.parametrize("network", YAML_SPECS)
 class TestEveryNetwork:
     def test_evaluations(self, refused: Any, here: Path, network: str) -> None:
