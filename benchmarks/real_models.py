@@ -164,7 +164,16 @@ def _quantized(network: Network, tensor: Path, name: str) -> Figures:
     out = tensor.with_name("int8.onnx")
     method, percentile = METHODS[name]
     with TensorFile(tensor) as images:
-        quantize(network.model, images, out, method=method, percentile=percentile, agreement=False, overwrite=True)
+        quantize(
+            network.model,
+            images,
+            out,
+            method=method,
+            percentile=percentile,
+            agreement=False,
+            force=True,  # wrong data are refused otherwise
+            overwrite=True,
+        )
     return network.figures(out)
 
 

@@ -11,10 +11,9 @@ from int8cal.check.model import try_model
 from int8cal.check.verify import Verification, verify
 from int8cal.demo.evaluate import Predict
 from int8cal.demo.subjects import Subject, TestSet
-from int8cal.models import extras
 from int8cal.models.onnx_file import load_model
 from int8cal.models.quantize import quantize
-from int8cal.models.session import open_session
+from int8cal.models.session import open_as_written
 from int8cal.pipeline import make, plan
 from int8cal.tensorfile import TensorFile
 from int8cal.types import MethodChoice, Progress
@@ -82,8 +81,7 @@ def int8_score(
 
 
 def predictor(path: Path) -> Predict:
-    """An ONNX model as a function, run by ONNX Runtime on the CPU with its usual optimisations."""
-    options = extras.onnxruntime().SessionOptions()
-    session = open_session(load_model(path), options)
+    """An ONNX model as a function, run by ONNX Runtime on the CPU, see `int8cal.models.session.open_as_written`."""
+    session = open_as_written(load_model(path))
     name = session.get_inputs()[0].name
     return lambda batch: tuple(session.run(None, {name: batch}))

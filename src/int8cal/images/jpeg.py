@@ -26,9 +26,11 @@ which are refused here; the harmless ones are mended, and the decoder then must 
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from typing import NamedTuple, NoReturn, TypeAlias
 
@@ -56,8 +58,11 @@ START_OF_SCAN, _END_OF_IMAGE, _APP0, _APP2, _APP14, _HUFFMAN_TABLES, _RESTARTS =
 )
 _SEQUENTIAL, _PROGRESSIVE, _ARITHMETIC = (0xC0, 0xC1), 0xC2, (0xC9, 0xCA)
 _FRAMES = frozenset((*range(0xC0, 0xD0),)) - {_HUFFMAN_TABLES, 0xC8, 0xCC}
+_READ_FRAMES = (*_SEQUENTIAL, _PROGRESSIVE, *_ARITHMETIC)
 _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xDA)))
 
+_SEGMENT_HEAD = struct.Struct(">BBH").unpack_from
+_NO_SEGMENT = (0, 0, 0)
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _MARKER_AFTER_PIXELS = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
@@ -66,6 +71,8 @@ _WHOLE_SPECTRUM = b"\x00\x3f\x00"
 
 _MAX_SEGMENTS = 1 << 16
 """Segments ahead of the pixels: as many as 4 GB of EXIF data and profiles would need."""
+
+_SCAN, _LONGEST_SHARED_HEADER = b"\xff\xda", 4096
 
 _MAX_SCANNED_PIXELS = 1 << 30
 """Scans × pixels: each scan of a progressive file goes over all its pixels, however few bytes it has. The usual ten are
@@ -95,6 +102,7 @@ class Jpeg(NamedTuple):
         components: identifier and sampling factors of each component.
         frame: marker of the frame header.
         adobe: whether its inks, if it has any, are inverted as Adobe writes them.
+        scanned: how many components its first scan has.
     """
 
     data: bytes
@@ -103,6 +111,7 @@ class Jpeg(NamedTuple):
     components: tuple[Component, ...]
     frame: int
     adobe: bool
+    scanned: int
 
     @property
     def sampling(self) -> str:
@@ -154,6 +163,27 @@ def read_jpeg(data: bytes, where: str) -> Jpeg:
     Raises:
         ImageError: they are damaged, or tell of an image that is too large or of a kind that is not read.
     """
+    scan = data.find(_SCAN, 0, _LONGEST_SHARED_HEADER)
+    length = int.from_bytes(data[scan + 2 : scan + 4], "big")
+    jpeg = _sound_header(data[: scan + 2 + length]) if scan > 0 and length < _LONGEST_SHARED_HEADER else None
+    jpeg = _read_header(data, where) if jpeg is None else jpeg._replace(data=data)
+    if jpeg.frame in (_PROGRESSIVE, _ARITHMETIC[1]) or jpeg.scanned < len(jpeg.components):
+        with decoding(_INVALID.format(len(data)), where):
+            _check_scans(data, jpeg.frame, jpeg.components, jpeg.height * jpeg.width)
+    return jpeg
+
+
+@functools.lru_cache(maxsize=32)
+def _sound_header(header: bytes) -> Jpeg | None:
+    """What is told by the bytes up to the pixels, if they are these, and sound; most files of a data set share them."""
+    with suppress(ImageError):
+        jpeg = _read_header(header, "")
+        if jpeg.data == header:
+            return jpeg
+    return None
+
+
+def _read_header(data: bytes, where: str) -> Jpeg:
     header = _segments_to_pixels(data, where)
     frames = [segment for segment in header if segment.marker in _FRAMES]
     if len(frames) != 1:
@@ -163,18 +193,16 @@ def read_jpeg(data: bytes, where: str) -> Jpeg:
     if len(body) < 6 or len(body) != 6 + 3 * body[5]:
         _invalid(data, "its frame header is impossible", where)
     precision, height, width, count = struct.unpack_from(">BHHB", body)
-    if frame not in (*_SEQUENTIAL, _PROGRESSIVE, *_ARITHMETIC) or precision != 8:
+    if frame not in _READ_FRAMES or precision != 8:
         _invalid(data, "it is lossless, hierarchical or has more than 8 bits per value", where)
     if count not in (1, 3, 4):
         _invalid(data, f"it has {count} components", where)
     check_pixels(height, width, where)
     components = tuple(Component(body[at], body[at + 1] >> 4, body[at + 1] & 15) for at in range(6, len(body), 3))
     _, scan, _ = header[-1]
-    if frame in (_PROGRESSIVE, _ARITHMETIC[1]) or data[scan + 4] < count:
-        with decoding(_INVALID.format(len(data)), where):
-            _check_scans(data, frame, components, height * width)
     sound = _with_sound_segments(data, header, sequential=frame in _SEQUENTIAL)
-    return Jpeg(sound, height, width, components, frame, count == 4 and _is_of_adobe(data, header))
+    adobe = count == 4 and _is_of_adobe(data, header)
+    return Jpeg(sound, height, width, components, frame, adobe, data[scan + 4])
 
 
 def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pixels: int) -> None:
@@ -195,18 +223,18 @@ def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pix
 
 def segments(data: bytes) -> Iterator[Segment]:
     """Segments after the first marker up to and with the end of the image, found as libjpeg finds them."""
-    begin, size = 2, len(data)
+    begin, last = 2, len(data) - 4
     pixels = False
     while True:
-        marker = data[begin + 1] if begin + 1 < size else 0
-        if pixels or data[begin : begin + 1] != b"\xff" or not 0 < marker < 0xFF:  # else it follows at once
+        lead, marker, length = _SEGMENT_HEAD(data, begin) if begin <= last else _NO_SEGMENT
+        if pixels or lead != 0xFF or not 0 < marker < 0xFF:  # else it follows at once
             found = (_MARKER_AFTER_PIXELS if pixels else _MARKER).search(data, begin)
             if found is None:
                 return
             begin = found.start()
             marker = data[begin + 1]
-        length = 0 if marker in _WITHOUT_LENGTH else int.from_bytes(data[begin + 2 : begin + 4], "big")
-        end = begin + 2 + length
+            length = int.from_bytes(data[begin + 2 : begin + 4], "big")
+        end = begin + 2 if marker in _WITHOUT_LENGTH else begin + 2 + length
         yield Segment(marker, begin, end)
         if marker == _END_OF_IMAGE:
             return

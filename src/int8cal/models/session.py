@@ -43,10 +43,8 @@ class Runner:
         model: ``onnx.ModelProto``, the computable part of one.
         tensors: names to give, activations or outputs; the model's inputs are allowed.
         binding: see `int8cal.models.binding.bind_input`.
-        optimized: run it as ONNX Runtime runs it for its users, but as the file says: float biases are not rounded, and
-            Q/DQ with signed activations (TensorRT's form) is computed in float, because products of 8 bits overflow on
-            x86 processors without VNNI. Otherwise graph optimisations are off, so that every tensor exists under its
-            own name.
+        optimized: run it as `open_as_written` does. Otherwise graph optimisations are off, so that every tensor exists
+            under its own name.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.
@@ -225,13 +223,13 @@ class _Stage:
         self._session = None
         if stage.model is None:
             return
-        runtime = extras.onnxruntime()
-        options = runtime.SessionOptions()
-        if not optimized:
+        if optimized:
+            self._session = open_as_written(stage.model)
+        else:
+            runtime = extras.onnxruntime()
+            options = runtime.SessionOptions()
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        elif not _is_for_onnxruntime(stage.model):
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
-        self._session = open_session(stage.model, options, disabled_optimizers=[BIAS_ROUNDING] if optimized else [])
+            self._session = open_session(stage.model, options)
 
     def run(self, known: _Values) -> None:
         """Compute the stage's tensors from those known so far; are added to them."""
@@ -255,6 +253,21 @@ def _is_per_image(parts: Sequence[npt.NDArray[np.float32]], images: int) -> bool
     return len({part.shape[1:] for part in parts if part.ndim}) == 1 and images == sum(
         len(part) if part.ndim else 0 for part in parts
     )
+
+
+def open_as_written(model: Any) -> Any:
+    """A session that runs a model as ONNX Runtime does for its users, but computes what the file says.
+
+    Float biases are not rounded, and Q/DQ with signed activations (TensorRT's form) is computed in float, because
+    products of 8 bits overflow on x86 processors without VNNI.
+
+    Raises:
+        UseError: ONNX Runtime cannot load the model.
+    """
+    options = extras.onnxruntime().SessionOptions()
+    if not _is_for_onnxruntime(model):
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return open_session(model, options, disabled_optimizers=[BIAS_ROUNDING])
 
 
 def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str] = ()) -> Any:

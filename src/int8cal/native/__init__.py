@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from int8cal.types import ImageCHW_f32
+    from int8cal.types import ImageCHW_f32, ImageHWC_u8, ValueTable_f32, ValueTables_f32
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of functions and encoded bytes, as in ``encode.c``: a library of another one is passed over."""
 
 SWITCH: Final = "INT8CAL_NATIVE"
@@ -34,6 +34,33 @@ _scratch = threading.local()
 
 class _Chunk(ctypes.Structure):
     _fields_ = (("length", ctypes.c_int64 * _PLANES), ("adler", ctypes.c_uint32))
+
+
+class _Picture(ctypes.Structure):
+    _fields_ = (
+        ("bytes", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("height", "width", "channels", "row", "pixel", "channel")),
+    )
+
+    @classmethod
+    def of(cls, image: ImageHWC_u8) -> _Picture:
+        return cls(image.ctypes.data, *image.shape, *image.strides)
+
+
+class Axis(NamedTuple):
+    """For each output position of a bilinear resize the two input positions and the weight of the second."""
+
+    low: npt.NDArray[np.int64]
+    high: npt.NDArray[np.int64]
+    fraction: npt.NDArray[np.float32]
+
+
+class _Axis(ctypes.Structure):
+    _fields_ = (("low", ctypes.c_void_p), ("high", ctypes.c_void_p), ("fraction", ctypes.c_void_p))
+
+    @classmethod
+    def of(cls, axis: Axis) -> _Axis:
+        return cls(*(part.ctypes.data for part in axis))
 
 
 class Deflated(NamedTuple):
@@ -71,6 +98,11 @@ def library() -> ctypes.CDLL | None:
         pointer,
         ctypes.POINTER(_Chunk),
     )
+    picture, axis = ctypes.POINTER(_Picture), ctypes.POINTER(_Axis)
+    found.int8cal_look_up.argtypes = (picture, pointer, pointer, number, number)
+    found.int8cal_look_up.restype = None
+    found.int8cal_resize.argtypes = (picture, pointer, axis, axis, number, number, pointer, pointer)
+    found.int8cal_resize.restype = None
     return found
 
 
@@ -105,6 +137,57 @@ def deflated(image: ImageCHW_f32, *, always: bool = False) -> Deflated | None:
     lengths = tuple(chunk.length)
     planes = tuple(view[k * room : k * room + n] if n else None for k, n in enumerate(lengths))
     return Deflated(planes, chunk.adler)
+
+
+def look_up(image: ImageHWC_u8, tables: ValueTables_f32, out: ImageCHW_f32) -> bool:
+    """Replace each pixel by its value; see `int8cal.preprocess.normalise.look_up`.
+
+    Args:
+        image: height × width × channels, any strides.
+        tables: channels × 256.
+        out: channels × height × width; may be a window of a larger array.
+
+    Returns:
+        Whether it was done: False without a library, and for an ``out`` that it cannot write to.
+    """
+    kernels = library()
+    channels, height, width = out.shape
+    if kernels is None or image.dtype != np.uint8 or out.dtype != np.float32 or out.strides[2] != out.itemsize:
+        return False
+    if image.shape != (height, width, channels) or tables.shape != (channels, 256):
+        raise ValueError(f"look_up of {image.shape} by {tables.shape} into {out.shape}")
+    values = np.ascontiguousarray(tables, np.float32)
+    steps = (out.strides[0] // out.itemsize, out.strides[1] // out.itemsize)
+    kernels.int8cal_look_up(_Picture.of(image), values.ctypes.data, out.ctypes.data, *steps)
+    return True
+
+
+def resized(image: ImageHWC_u8, table: ValueTable_f32, rows: Axis, columns: Axis) -> ImageCHW_f32 | None:
+    """Values of an image, resized; see `int8cal.preprocess.resample`.
+
+    Args:
+        image: height × width × channels, any strides.
+        table: value of each pixel level.
+        rows: the positions of each output row; all must lie in the image.
+        columns: the same for the columns.
+
+    Returns:
+        channels × rows × columns; None without a library.
+    """
+    kernels = library()
+    if kernels is None or image.dtype != np.uint8:
+        return None
+    for axis, length in ((rows, image.shape[0]), (columns, image.shape[1])):
+        if not all(part.min() >= 0 and part.max() < length for part in (axis.low, axis.high)):
+            raise ValueError(f"positions outside of an image of {image.shape}")
+    height, width = len(rows.low), len(columns.low)
+    out = np.empty((image.shape[2], height, width), np.float32)
+    lines, values = np.empty((2, width), np.float32), np.ascontiguousarray(table, np.float32)
+    kernels.int8cal_resize(
+        _Picture.of(image), values.ctypes.data, _Axis.of(rows), _Axis.of(columns), height, width, out.ctypes.data,
+        lines.ctypes.data,
+    )  # fmt: skip
+    return out
 
 
 def _memory(nbytes: int, kernels: ctypes.CDLL) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from int8cal import native
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, ValueTable_f32, ValueTables_f32
 
 _LEVELS = np.arange(256, dtype=np.float32)
@@ -58,7 +59,10 @@ def look_up(
     height, width, channels = image.shape
     if out is None:
         out = np.empty((channels, height, width), dtype=np.float32)
-    for channel, values in enumerate(np.broadcast_to(table, (channels, len(_LEVELS)))):
+    tables = np.broadcast_to(table, (channels, len(_LEVELS)))
+    if native.look_up(image, tables, out):
+        return out
+    for channel, values in enumerate(tables):
         # A uint8 index is always inside the table; "wrap" spares the check and a buffer.
         np.take(values, image[:, :, channel], out=out[channel], mode="wrap")
     return out

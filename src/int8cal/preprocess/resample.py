@@ -13,24 +13,16 @@ Evidence: the ``auto`` and ``minmax`` cases of the golden set.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
+from int8cal import native
+from int8cal.native import Axis
 from int8cal.preprocess.normalise import look_up
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, ValueTable_f32
 
 _BLOCK_ROWS = 32
 """Output rows made at a time: what they need stays in the processor's cache."""
-
-
-class _Axis(NamedTuple):
-    """For each output position the two input positions and the weight of the second."""
-
-    low: npt.NDArray[np.intp]
-    high: npt.NDArray[np.intp]
-    fraction: npt.NDArray[np.float32]
 
 
 def resize_bilinear_legacy(image: ImageHWC_u8, table: ValueTable_f32, size: Size) -> ImageCHW_f32:
@@ -45,6 +37,8 @@ def resize_bilinear_legacy(image: ImageHWC_u8, table: ValueTable_f32, size: Size
         channels × height × width, C-contiguous, in the range of the table.
     """
     rows, columns = _axis(image.shape[0], size.height), _axis(image.shape[1], size.width)
+    if (done := native.resized(image, table, rows, columns)) is not None:
+        return done
     out = np.empty((image.shape[2], *size), dtype=np.float32)
     for begin in range(0, size.height, _BLOCK_ROWS):
         block = slice(begin, begin + _BLOCK_ROWS)
@@ -78,12 +72,12 @@ def limited_size(recorded: Size, shortest: int, longest: int) -> Size:
     return Size(min(by_short[0], by_long[0]), min(by_short[1], by_long[1]))
 
 
-def _axis(n_in: int, n_out: int) -> _Axis:
+def _axis(n_in: int, n_out: int) -> Axis:
     positions = np.arange(n_out, dtype=np.float32) * (np.float32(n_in) / np.float32(n_out))
     low = np.floor(positions)
-    first = low.astype(np.intp)
+    first = low.astype(np.int64)
     # Rounding of the factor may carry the last positions to n_in or beyond on very long axes.
-    return _Axis(np.minimum(first, n_in - 1), np.minimum(first + 1, n_in - 1), positions - low)
+    return Axis(np.minimum(first, n_in - 1), np.minimum(first + 1, n_in - 1), positions - low)
 
 
 def _interpolate(

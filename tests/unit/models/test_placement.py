@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from int8cal.demo.int8 import predictor
 from int8cal.errors import UseError
 from int8cal.models.binding import InputBinding
 from int8cal.models.graph import prepare
@@ -310,7 +312,7 @@ def test_the_name_of_the_rounding_optimisation_is_still_known_to_onnxruntime(bia
     assert bias_of([BIAS_ROUNDING]) == pytest.approx(1e-4)
 
 
-def test_products_of_eight_bits_do_not_overflow_in_the_measurement() -> None:
+def test_products_of_eight_bits_do_not_overflow_in_the_measurement(tmp_path: Path) -> None:
     """On x86 without VNNI, ONNX Runtime's integer kernels saturate; what TensorRT computes does not."""
     net = Net()
     tokens = net.op("Transpose", "tokens", "image", perm=[0, 2, 3, 1])
@@ -320,6 +322,8 @@ def test_products_of_eight_bits_do_not_overflow_in_the_measurement() -> None:
     quantized = insert_qdq(model, placed, {"tokens": Range(1.0)})
     images = np.ones((1, *IMAGE), np.float32)
     assert Runner(quantized, ["y"], BINDING, optimized=True).values(images)["y"] == pytest.approx(16.0, rel=1e-5)
+    onnx.save(quantized, tmp_path / "int8.onnx")
+    assert predictor(tmp_path / "int8.onnx")(images)[0] == pytest.approx(16.0, rel=1e-5)
 
 
 class TestOnnxRuntime:
