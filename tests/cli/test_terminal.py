@@ -129,9 +129,9 @@ def test_tab_in_bash(tmp_path):
 
 def test_errors_are_red_on_a_terminal_alone(tmp_path):
     command = [sys.executable, "-m", "int8cal", "inspect", "nothing"]
-    coloured = on_terminal(command, b"", b"command", {"TERM": "xterm", "NO_COLOR": ""}, tmp_path)
+    coloured = on_terminal(command, b"", b"a tensorfile.", {"TERM": "xterm", "NO_COLOR": ""}, tmp_path)
     assert b"\x1b[31m" in coloured
-    plain = on_terminal(command, b"", b"command", {"TERM": "xterm", "NO_COLOR": "1"}, tmp_path)
+    plain = on_terminal(command, b"", b"a tensorfile.", {"TERM": "xterm", "NO_COLOR": "1"}, tmp_path)
     assert b"\x1b" not in plain
     piped = subprocess.run(command, capture_output=True, cwd=tmp_path, check=False)
     assert b"\x1b" not in piped.stderr
