@@ -4,6 +4,7 @@
 #   make demo           draw a small data set, make a tensorfile from it, show what came out
 #   make test           lint, types, tests (what .ci/run runs)
 #   make test-extended  the tests that need minutes or other people's tools
+#   make test-floors    the tests with the oldest dependencies that pyproject.toml allows
 #   make fuzz           MINUTES=n: damaged inputs for every reader
 #   make kills          KILLS=n: runs that are killed, and what they leave behind
 #   make bench          speed and memory against a baseline measured in the same run
@@ -26,7 +27,7 @@ PYTHON ?= $(shell tools/find_python.sh)
 
 DEMO_OUT := demo-out
 
-.PHONY: all demo test test-extended fuzz kills bench docs generate format wheel azureml lock clean
+.PHONY: all demo test test-extended test-floors fuzz kills bench docs generate format wheel azureml lock clean
 all: test
 
 # A changed lock makes the environment anew, so that nothing of the old one is left in it.
@@ -70,6 +71,17 @@ test: $(VENV)/.azureml-installed bytecode
 
 test-extended: $(VENV)/.extended-installed bytecode
 	$(BIN)/pytest -m extended --timeout 1500
+
+# In an environment of their own, with the newest pytest; wheels of that age need Python 3.11 or 3.12.
+FLOORS := .venv-floors
+test-floors: bytecode
+	$(PYTHON) -m venv --clear $(FLOORS)
+	$(BIN)/python tools/floors.py > $(FLOORS)/floors.txt
+	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: \
+		-r $(FLOORS)/floors.txt pytest pytest-timeout hypothesis
+	$(FLOORS)/bin/python -c "import pathlib, sysconfig; \
+		pathlib.Path(sysconfig.get_path('purelib'), 'int8cal-src.pth').write_text('$(CURDIR)/src\n')"
+	$(FLOORS)/bin/python -m pytest -p no:cacheprovider -m "not extended" tests/golden tests/unit tests/hostile
 
 MINUTES := 5
 fuzz: bytecode
@@ -119,5 +131,5 @@ lock:
 		--custom-compile-command "make lock" --group models -o requirements/models.txt
 
 clean:
-	rm -rf $(VENV) dist build docs/_build $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(FLOORS) dist build docs/_build $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
