@@ -42,6 +42,14 @@ def write_records(path: Path, payloads: Iterable[bytes]) -> Path:
     return path
 
 
+def zeros_deflated(mebibytes: int) -> bytes:
+    """A zlib stream of so many MiB of zeros, at least two, put together from one deflated MiB."""
+    deflate = zlib.compressobj(9)
+    first, again = (deflate.compress(bytes(1 << 20)) + deflate.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    adler = (mebibytes << 20) % 65521 << 16 | 1
+    return first + again * (mebibytes - 1) + b"\x03\x00" + struct.pack(">I", adler)
+
+
 def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.extended
 def test_all_questions_are_answered_on_tiny_data(repository: Path, tmp_path: Path) -> None:
     out = tmp_path / "results.json"
     command = [sys.executable, "benchmarks/bench.py", "--quick", "--folder", tmp_path, "--json", out]

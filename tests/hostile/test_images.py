@@ -24,7 +24,7 @@ from int8cal.samples.encoded import read_encoded
 from int8cal.samples.samples import RecordRef, Sample
 from int8cal.samples.tfrecord import iterate_records
 
-from ..build import png_chunk, png_file, png_header, record, write_records
+from ..build import png_chunk, png_file, png_header, record, write_records, zeros_deflated
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
 
@@ -119,7 +119,7 @@ def test_gif_frame_larger_than_the_image() -> None:
 PROFILE_BOMB = png_file(
     PICTURE.reshape(40, -1),
     width=30,
-    before=png_chunk(b"iCCP", b"bomb\0\0" + zlib.compress(bytes(400 << 20), 9))
+    before=png_chunk(b"iCCP", b"bomb\0\0" + zeros_deflated(400))
     + png_chunk(b"zTXt", b"t\0\0" + zlib.compress(bytes(1 << 20))),
 )
 

@@ -20,6 +20,8 @@ from int8cal.errors import TensorFileError
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.layout import SAMPLE_FIELDS
 
+from ..build import zeros_deflated
+
 GROUP, DATASET = "_tensorfile_array_key__0", "_tensorfile_array_key_"
 
 
@@ -130,11 +132,6 @@ def chunk_bomb(compressed, **filters):
     return fill
 
 
-def zeros_deflated(size):
-    compressor = zlib.compressobj(9)
-    return b"".join(compressor.compress(bytes(1 << 20)) for _ in range(size >> 20)) + compressor.flush()
-
-
 def lzf_zeros():
     """LZF of zeros, as long as a chunk may be: about 180 MB."""
     literal, back_reference = b"\x00\x00", b"\xe0\xff\x00"
@@ -154,7 +151,7 @@ def sample_chunk_bomb(file):
     sound(file)
     row = np.dtype([(name, "S60000" if kind == "S" else kind) for name, kind in SAMPLE_FIELDS])
     table = file.create_dataset("int8cal_samples", shape=(1,), dtype=row, chunks=(1,), compression="gzip")
-    table.id.write_direct_chunk((0,), zeros_deflated(100 << 20))
+    table.id.write_direct_chunk((0,), zeros_deflated(100))
 
 
 def sample_pointers(file):
@@ -226,8 +223,8 @@ REFUSED = {
     "cycle": (cycle, (1, 1, 4, 4)),
     "declared only": (declared_only, (1, 1, 11000, 11000)),
     "huge dimensions": (sound, (1, 3, 1 << 20, 1 << 20)),
-    "deflate bomb": (chunk_bomb(zeros_deflated(600 << 20), compression="gzip"), LARGE),
-    "shuffled bomb": (chunk_bomb(zeros_deflated(600 << 20), compression="gzip", shuffle=True), LARGE),
+    "deflate bomb": (chunk_bomb(zeros_deflated(600), compression="gzip"), LARGE),
+    "shuffled bomb": (chunk_bomb(zeros_deflated(600), compression="gzip", shuffle=True), LARGE),
     "LZF bomb": (chunk_bomb(lzf_zeros(), compression="lzf"), LARGE),
     "sample table bomb": (sample_table_bomb, (1, 1, 4, 4)),
     "sample chunk bomb": (sample_chunk_bomb, (1, 1, 4, 4)),

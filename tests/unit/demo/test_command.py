@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 import int8cal
+from int8cal.demo import subjects
 
 
 def test_it_makes_a_data_set_and_a_tensorfile(run_cli: Callable[..., object], tmp_path: Path) -> None:
@@ -30,6 +33,12 @@ def test_what_it_prints_can_be_typed(run_cli: Callable[..., object], tmp_path: P
     assert "'a b/experiment_spec.txt'" in typed
 
 
+@pytest.fixture
+def few_calibration_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subjects, "CALIBRATION_IMAGES", 32)
+
+
+@pytest.mark.usefixtures("few_calibration_images")
 def test_it_goes_on_to_int8_accuracy(run_cli: Callable[..., object], tmp_path: Path) -> None:
     finished = run_cli("demo", "-o", "streets", "--images", "8", "--test_items", "60", "--json")
     assert finished.code == 0, finished.stderr
@@ -45,10 +54,12 @@ def test_it_goes_on_to_int8_accuracy(run_cli: Callable[..., object], tmp_path: P
         assert (tmp_path / network["tensorfile"]).with_name("int8.onnx").exists()
 
 
-def test_without_the_extra_it_stops_after_the_tensorfiles(run_process: Callable[..., object], tmp_path: Path) -> None:
-    (tmp_path / "onnx.py").write_text("raise ImportError('not here')")
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    finished = run_process("demo", "-o", "streets", "--images", "8", "--json", env={"PYTHONPATH": path}, timeout=110)
+@pytest.mark.usefixtures("few_calibration_images")
+def test_without_the_extra_it_stops_after_the_tensorfiles(
+    run_cli: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)  # to import it fails
+    finished = run_cli("demo", "-o", "streets", "--images", "8", "--json")
     assert finished.code == 0, finished.stderr
     assert "the extra [quantize] stands for" in finished.stderr
     for network in json.loads(finished.stdout)["int8"]:
