@@ -2,8 +2,9 @@
 
 The rule, by the SQNR of the worst output (or group of its channels, see `int8cal.models.channels`):
 
-* ``good``: at least 15 dB. Task accuracy was within about a point of the float model's wherever we could measure it.
-* ``look``: 10 to 15 dB. Usually usable, sometimes points are lost: measure the task's own accuracy.
+* ``good``: at least 15 dB. Task accuracy was at most 1.6 points below the float model's where it was measured
+  (``benchmarks/verdict.py``).
+* ``look``: 10 to 15 dB. Usually usable, sometimes some points are lost: measure the task's own accuracy.
 * ``poor``: below 10 dB, or values that are not finite. Detections are lost or moved.
 
 Of a classifier, the share of images with the same class in both models counts, too: ``good`` from 95 %, ``poor``

@@ -33,6 +33,9 @@ _MARKS: tuple[tuple[str, str], ...] = (
     ("dataset.validate_dataset", "OCDNet"),
     ("dataset.segment", "VisualChangeNet"),
     ("dataset.classify", "VisualChangeNet"),
+    ("dataset.segment.change_image_folder_name", "VisualChangeNet"),  # its other keys are those of SegFormer
+    ("dataset.segment.image_folder_name", "VisualChangeNet"),
+    ("dataset.segment.list_folder_name", "VisualChangeNet"),
     ("model.mask_former", "Mask2Former"),
     ("model.max_text_len", "Grounding DINO"),
     ("model.text_encoder_type", "Grounding DINO"),

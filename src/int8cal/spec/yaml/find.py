@@ -13,7 +13,9 @@ from int8cal.spec.yaml import known_networks, schema_of
 from int8cal.spec.yaml.schema import Schema
 from int8cal.spec.yaml.text import MappingNode, Scalar, scalars
 
-_BEGINNING = re.compile(r"\ufeff?(?:%YAML|---|[{\[-]|$)")
+_BEGINNING = re.compile(r"\ufeff?(?:%YAML|---|[{\[\"'-]|$)")
+"""What protobuf text does not begin with: a directive, a mapping or list without a name, a name in quotes."""
+
 _SECTION = re.compile(r"^[A-Za-z_]\w*:[ \t]*(?:#.*)?\r?\n(?:[ \t]*(?:#.*)?\r?\n)*(?:[ \t]+[^\s{<#]|- )", re.MULTILINE)
 _SECTIONS = "dataset|model|train|evaluate|inference|export|gen_trt_engine|quantize|prune|distill|wandb"
 _WORD = re.compile(rf"^(?:{_SECTIONS}|results_dir|encryption_key|model_name):(?:\s|$)", re.MULTILINE)
@@ -26,7 +28,7 @@ _KNOWN_PER_UNKNOWN = 4
 
 def looks_like_yaml(data: bytes) -> bool:
     """Whether a file is YAML rather than protobuf text, whose sections have braces."""
-    text = data.decode("utf-8", "replace")
+    text = re.sub("\r\n?", "\n", data.decode("utf-8", "replace"))
     said = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
     return bool(said and _BEGINNING.match(said)) or bool(
         _SECTION.search(text) or (_WORD.search(text) and not _BRACES.search(text))
@@ -122,5 +124,7 @@ def _known(node: MappingNode, schema: Schema, section: str) -> Iterator[bool]:
             yield True
         elif name in schema.sections and isinstance(entry.value, MappingNode):
             yield from _known(entry.value, schema, name)
+        elif name in schema.sections and isinstance(entry.value, Scalar) and entry.value.value is not None:
+            yield False  # a path, say, where this network has a section
         elif name not in schema.sections and schema.is_judged(name):
             yield from (False for _ in range(sum(1 for _ in scalars(entry.value)) or 1))

@@ -32,6 +32,11 @@ OLDER = {
 }
 """Refused by TAO 7.0.1, and of an older release in every key."""
 
+OTHERS = [
+    row for row in INDEX if row["network"] in ("ml_recog", "visual_changenet") and "Parser" not in row["schema_7_0_1"]
+]
+"""Specs that lack what tells them from others, or have all that another network has."""
+
 UNJUDGED_KEY = "ml_recog/tao_tutorials__5.2__specs_train.yaml"
 """Its wrong key lies in the section model, where it decides no pixel."""
 
@@ -63,6 +68,45 @@ def test_it_is_yaml_and_comes_back_byte_for_byte(row: dict[str, str]) -> None:
     spec = YamlSpec("spec.yaml", document, document.root, Schema({}), "any")
     assert spec.to_bytes() == data
     assert spec.with_edits([]).to_bytes() == data
+
+
+TOLD_APART_BY_NOTHING = "visual_changenet/tao-deploy__7.2__segment_gen_trt_engine.yaml"
+"""All its keys are SegFormer's."""
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in OTHERS if row["file"] != TOLD_APART_BY_NOTHING], ids=lambda row: row["file"]
+)
+def test_it_is_not_taken_for_a_spec_of_another_network(row: dict[str, str]) -> None:
+    ours = row["network"] in known_networks()
+    assert (row["network"] if ours else "VisualChangeNet") in told(FOLDER / row["file"])
+
+
+def told(path: Path) -> str:
+    """Whose spec it is, or what is said of it when that is not clear."""
+    try:
+        return read_document(str(path), allow_unknown_fields=True).root
+    except SpecError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_keys_in_quotes_are_yaml_whatever_ends_a_line(quote: str, end: str) -> None:
+    keys = [f"{quote}{key}{quote}:" for key in ("dataset", "segment", "root_dir")]
+    lines = ["# model_config {", keys[0], f"  {keys[1]}", f"    {keys[2]} /data", ""]
+    assert language_of(end.join(lines).encode()).title == "YAML"
+
+
+@pytest.mark.parametrize("network", [None, "faster_rcnn"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_yaml_with_the_names_of_faster_rcnn_is_not_its_spec(tmp_path: Path, quote: str, network: str | None) -> None:
+    text = (
+        "random_seed: 42\nmodel_config:\n  arch: resnet:18\n  rpn_stride: 16\ndataset_config:\n  image_extension: png\n"
+    )
+    (tmp_path / "spec.yaml").write_text(re.sub(r"(\w+):(?=\s)", rf"{quote}\1{quote}:", text))
+    with pytest.raises(SpecError, match="this YAML fits no network's spec"):
+        read_document(str(tmp_path / "spec.yaml"), network)
 
 
 NEW_TEXTS = ("/mnt/new", '/mnt/it\'s a "place": {1}, #2', "true", "\n")
