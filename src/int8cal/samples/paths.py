@@ -142,7 +142,7 @@ def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, b
             filename=path,
         ) from missing
     except NotRegularError:
-        raise error(f"not a regular file, so not a {what}", where=where, hint=hint) from None
+        raise error(f"the {what} is not a regular file", where=where, hint=hint) from None
     except OSError as problem:
         raise_lack_of_memory(problem)
         raise error(f"the {what} cannot be opened: {problem.strerror}", where=where, hint=hint) from problem
