@@ -35,7 +35,7 @@ _UNDEFINED = 7
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANES = 273, 274, 277, 278, 279, 284
 _PREDICTOR, _COLOURS, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = 317, 320, 322, 323, 324, 325
-_EXTRA_SAMPLES, _SAMPLE_FORMAT, _JPEG_TABLES = 338, 339, 347
+_EXTRA_SAMPLES, _SAMPLE_FORMAT, _JPEG_TABLES, _MEDIA_PHOTO = 338, 339, 347, 0xBC01
 _READ = frozenset({
     _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES,
     _ROWS_PER_STRIP, _STRIP_BYTES, _PLANES, _PREDICTOR, _COLOURS, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES,
@@ -62,6 +62,10 @@ _ON_ITS_SIDE = range(5, 9)
 
 _MAX_PIECES = 1 << 16
 """Strips and tiles: a strip for each row of an image as high as Pillow's own limit."""
+
+_LONG_PIECE = 1 << 20
+"""Compressed bytes from which on libtiff reads no more of a strip than ten times its pixels, and `_PIECE_MARGIN`."""
+_PIECE_MARGIN = 4096
 
 _LZW_CLEAR, _LZW_END = 256, 257
 _LZW_SIZES = np.arange(257, 5119)  # of the table, when each code after a CLEAR is read; the first one adds nothing
@@ -164,6 +168,8 @@ class Tiff:
                 places[tag] = kind, values, offset
                 if offset + size > len(self._data):  # Pillow stops here, and takes the tags behind for missing
                     raise ValueError(f"the values of tag {tag} are cut off")
+        if _MEDIA_PHOTO in places:
+            raise ValueError("it is a Windows Media Photo file")
         return places
 
     def _numbers(self, tag: int, *missing: int) -> tuple[int, ...]:
@@ -304,6 +310,8 @@ class Tiff:
         expected = rows * row_bytes
         if len(encoded) < size or not encoded:
             raise ValueError("it is cut off")
+        if self._compression != _RAW and size > max(_LONG_PIECE, 10 * expected + _PIECE_MARGIN):
+            raise ValueError("a strip or tile is far longer than its pixels")
         if self._one(_FILL_ORDER, 1) == 2:
             encoded = encoded.translate(_REVERSED)
         if self._compression == _RAW:

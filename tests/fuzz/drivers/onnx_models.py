@@ -38,4 +38,4 @@ def read(data: bytes) -> object:
     return load_model(path)
 
 
-DRIVERS = [Driver("onnx", corpus, read, memory_mib=256)]
+DRIVERS = [Driver("onnx", corpus, read, memory_mib=256, share=0.5)]

@@ -187,6 +187,12 @@ MEMORY_MIB = 768
 
 DRIVERS = [
     Driver(
-        "pictures", corpus, read, (in_header, in_tags, in_tags), memory_mib=MEMORY_MIB, references={"pillow": pillow}
+        "pictures",
+        corpus,
+        read,
+        (in_header, in_tags, in_tags),
+        memory_mib=MEMORY_MIB,
+        share=3,
+        references={"pillow": pillow},
     )
 ]

@@ -157,6 +157,7 @@ DRIVERS = [
         read,
         (repair, rearrange, rearrange, split_pixels, in_chunk, in_rows),
         memory_mib=768,
+        share=0.5,
         references={"libpng": libpng},
     )
 ]

@@ -51,4 +51,4 @@ def read(data: bytes) -> list[float]:
         return [float(np.abs(file[number]).sum()) for number in range(len(file))]
 
 
-DRIVERS = [Driver("tensorfile", corpus, read, memory_mib=256, share=4)]
+DRIVERS = [Driver("tensorfile", corpus, read, memory_mib=256, share=3)]

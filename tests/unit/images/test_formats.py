@@ -193,6 +193,7 @@ GREY = pixels(4, 4, 1).tobytes()
         (tiff(GREY, (4, 4), (320, SHORT, [1] * 9))[:-4], "values of tag 320 are cut off"),
         (tiff(GREY, (4, 4), (700, BYTES, [1] * 9))[:-4], "values of tag 700 are cut off"),
         (tiff(GREY * 2, (4, 4), (284, SHORT, [2]), bits=(16,)), "planes of this kind"),
+        (tiff(GREY, (4, 4), (0xBC01, BYTES, [1])), "Windows Media Photo"),
     ],
 )
 def test_tiff_with_tags_that_mean_more_than_one_thing(encoded, said):
@@ -205,6 +206,18 @@ def test_tiff_strip_that_does_not_hold_its_rows(compression, capfd):
     with pytest.raises(ImageError, match="cannot be decoded"):
         open_picture(tiff(body, (4, 4), (279, LONG, [len(body)]), compression=compression), "x")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "body", [b"\x80" * (1 << 20) + b"\x0f" + GREY, b"\x0f" + GREY + bytes(1 << 20)], ids=["ahead", "behind"]
+)
+def test_tiff_strip_that_libtiff_reads_only_the_beginning_of(body):
+    """Nothing but padding, but of which a megabyte: libtiff gives up after ten times the pixels and 4 KiB."""
+    with pytest.raises(ImageError, match="far longer than its pixels"):
+        open_picture(tiff(body, (4, 4), (279, LONG, [len(body)]), compression=32773), "x")
+    short = body.replace(b"\x80" * 1000, b"").rstrip(b"\0")
+    picture = open_picture(tiff(short, (4, 4), (279, LONG, [len(short)]), compression=32773), "x")
+    assert picture.tobytes() == GREY
 
 
 def lzw(codes: list[int]) -> bytes:
