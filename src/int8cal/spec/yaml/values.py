@@ -82,8 +82,12 @@ class Typing:
         """A mapping of texts in a list, whose values OmegaConf does not convert."""
         mapping: dict[Any, str] = self.converted(item, "{any}", path)
         for key, value in mapping.items():
-            if not isinstance(value, str):
-                raise self._misfit(item, (*path, key), f"{short_repr(value)} is not text", "Put it in quotes.")
+            if isinstance(value, str):
+                continue
+            if value is None or _is_container(value):
+                what = "null" if value is None else f"a {_shape(value)}"
+                raise self._misfit(item, (*path, key), f"{what} stands where text is needed", "Give one text.")
+            raise self._misfit(item, (*path, key), f"{short_repr(value)} is not text", "Put it in quotes.")
         return mapping
 
     def _mapping(self, value: Any, node: Any, element: str, path: Path) -> dict[Any, Any]:
@@ -93,7 +97,8 @@ class Typing:
         elif isinstance(value, dict):
             pairs = list(value.items())
         else:
-            raise self._misfit(node, path, f"a {_shape(value)} stands where a mapping is needed")
+            hint = "Take away the [ ], or the -: it is one mapping." if _shape(value) == "list" else None
+            raise self._misfit(node, path, f"a {_shape(value)} stands where a mapping is needed", hint)
         return {key: self.converted(one, "any" if _is_container(one) else element, (*path, key)) for key, one in pairs}
 
     def _anything(self, value: Any, path: Path) -> Any:
