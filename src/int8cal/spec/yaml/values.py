@@ -70,7 +70,7 @@ class Typing:
     def _list(self, value: Any, node: Any, element: str, path: Path) -> list[Any]:
         items = value.items if isinstance(value, ListNode) else value
         if not isinstance(items, tuple | list):
-            raise self._misfit(node, path, f"a {_shape(value)} stands where a list is needed", "Put it in [ ].")
+            raise self._misfit(node, path, f"a {_shape(value)} stands where a list is needed", _as_list(value))
         if element == "{str}":
             return [self._texts(item, (*path, index)) for index, item in enumerate(items)]
         return [
@@ -120,6 +120,10 @@ def _shape(value: Any) -> str:
     if isinstance(value, MappingNode | dict):
         return "mapping"
     return "list" if isinstance(value, ListNode | list) else "single value"
+
+
+def _as_list(value: Any) -> str:
+    return "Write a dash before its first key: - key: value." if _shape(value) == "mapping" else "Put it in [ ]."
 
 
 def _kind(base: str) -> str:
