@@ -144,7 +144,11 @@ class Plan(Summarised):
         return MissingDataError(
             f"{len(missing)} of {self.image_count} images {verb} missing: No such file or directory",
             where=path_text(missing[0]),
-            hint=image_instead(missing[0], first.frame_id) or hint or near_by(missing[0]) or None,
+            hint=image_instead(missing[0], first.frame_id)
+            or (None if self.folder else self.origin.advice(missing[0]))
+            or hint
+            or near_by(missing[0])
+            or None,
             filename=missing[0],
         )
 
@@ -293,6 +297,14 @@ def _require_possible(choice: Choice) -> None:
         )
 
 
+def _nothing_listed(decision: Decision) -> str:
+    """Where there should have been images, and what is there instead."""
+    looked_in = ", ".join(path_text(source.name) for source in decision.dataset.sources[:3])
+    others = decision.dataset.counts.get("files of other kinds")
+    there = f" It holds {counted(others, 'file')} of other kinds." if others else ""
+    return f"Nothing is listed in {looked_in}.{there} Check the split and the data sources."
+
+
 def _full_batches(origin: Origin, decision: Decision) -> int:
     """Number of full batches to make; the reference's limits, and its silent empty files refused."""
     dataset, batch_size, max_batches = decision.dataset, decision.batch_size, decision.max_batches
@@ -305,9 +317,7 @@ def _full_batches(origin: Origin, decision: Decision) -> int:
         raise DataError(
             f"{images} {kind} do not fill one batch of {batch_size}",
             where=where,
-            hint=f"Make batches of at most {images}, {_BATCH_SIZE}."
-            if images
-            else "Check the split and the data sources.",
+            hint=f"Make batches of at most {images}, {_BATCH_SIZE}." if images else _nothing_listed(decision),
         )
     if max_batches > available:
         raise DataError(

@@ -1,4 +1,4 @@
-"""Completion in fish, which is Debian's package of this name; that in bash is among the other tests."""
+"""Completion in zsh and fish, which are Debian's packages of these names; that in bash is among the other tests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.cli.test_terminal import on_terminal
 
 pytestmark = pytest.mark.extended
 
@@ -35,3 +36,15 @@ def test_fish(environment, tmp_path):
     )
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["detectnet_v2", "entropy"]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [("int8cal comple\t\n", b"int8cal completion --help"), ("int8cal quantize --method en\t", b"entropy")],
+)
+def test_the_key_in_zsh(environment, tmp_path, typed, shown):
+    lines = ["PS1='ready> '", "autoload -Uz compinit", "compinit -u -D", 'eval "$(int8cal completion zsh)"']
+    (tmp_path / ".zshrc").write_text("\n".join(lines) + "\n")
+    env = {**environment, "ZDOTDIR": str(tmp_path)}
+    told = on_terminal(["zsh", "-d", "-i"], typed.encode(), shown, env, tmp_path, ready=b"ready> ")
+    assert b"Traceback" not in told

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.pictures import encode, pixels
-from tests.specs import YAML_SPECS
+from tests.specs import YAML_SPECS, changed
 
 from int8cal.cli.app import run
 
@@ -105,6 +105,54 @@ def test_each_command_ends_with_the_one_that_fits_what_was_given(here: Path, cap
     verified = next(line for line in capfd.readouterr().out.splitlines() if "int8cal verify" in line)
     assert run(shlex.split(verified)[1:]) == 0
     assert "equal in every bit" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("network", "old", "new", "code", "words"),
+    [
+        ("rtdetr", "image_dir: images", "image_dir: /workspace/tao/images", 4, ["--map /workspace/tao "]),
+        ("rtdetr", "image_dir: images", "image_dir: imges", 4, ["working directory has images", "--map imges "]),
+        ("rtdetr", "image_dir: images", "image_dir: coco.json", 4, ["coco.json is a file, not a folder: unpack it"]),
+        ("dino", "image_dir: images", 'image_dir: "???"', 4, ["has ??? for image_dir"]),
+        ("dino", "image_dir: images", "image_dir: [images]", 3, ["a list stands where text is needed"]),
+        ("rtdetr", "json_file: coco.json", "json_file: null", 3, ["null stands where text is needed"]),
+        ("rtdetr", "json_file: coco.json", "json_file: none.json", 4, ["Nothing is listed in none.json"]),
+        ("classification_pyt", "images_dir: train", "images_dir: up", 4, ["one level deeper: name up/train"]),
+        ("classification_pyt", "images_dir: train", "images_dir: train/animals", 4, ["holds images itself"]),
+        ("classification_pyt", "images_dir: train", "images_dir: upper", 4, ["there are .PNG."]),
+    ],
+)
+def test_what_a_wrong_path_should_be(
+    refused: Any, here: Path, network: str, old: str, new: str, code: int, words: list[str]
+) -> None:
+    (here / "none.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    (here / "upper" / "animals").mkdir(parents=True)
+    shutil.copytree(here / "train", here / "up" / "train")
+    (here / "upper" / "animals" / "0.PNG").write_bytes(b"")
+    refused(network, changed(YAML_SPECS[network], (old, new)), code, *words)
+
+
+LIKE_FASTER_RCNN = """random_seed: 42
+verbose: true
+model_config:
+  input_image_config:
+    image_type: RGB
+    size_height_width: {height: 160, width: 176}
+  arch: resnet:18
+dataset_config:
+  data_sources:
+  - tfrecords_path: records/*
+    image_directory_path: images
+training_config: {enable_augmentation: true}
+"""
+
+
+def test_a_yaml_with_the_keys_of_faster_rcnn_is_not_taken_for_it(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for text, code in ((LIKE_FASTER_RCNN, 3), (f"model_name: faster_rcnn\n{YAML_SPECS['rtdetr']}", 0)):
+        (here / "spec.yaml").write_text(text.replace("model_name: rtdetr\n", ""))
+        assert run(["calibration_tensorfile", "-e", "spec.yaml", "-o", "out.tensor"]) == code
+    assert "this YAML fits no network's spec" in capfd.readouterr().err
+    assert json.loads((here / "out.tensor.json").read_text())["manifest"]["network"] == "rtdetr"
 
 
 @pytest.mark.parametrize("network", YAML_SPECS)

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from int8cal.errors import UnavailableError, UsageError
+from int8cal.io.optional import install_line
 from int8cal.tensorfile.batches import as_batches
 from int8cal.types import Batches, BatchNCHW_f32
 
@@ -58,7 +59,7 @@ def torch(batches: Source) -> TorchBatches:
     try:
         return TorchBatches(as_batches(batches), importlib.import_module("torch"))
     except ImportError as error:
-        raise UnavailableError("PyTorch is not installed", hint="pip install torch") from error
+        raise UnavailableError("PyTorch is not installed", hint=f"Install it: {install_line('torch')}") from error
 
 
 def rebatch(batches: Source, size: int, *, drop_remainder: bool = False) -> Rebatched:

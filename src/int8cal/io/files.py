@@ -181,10 +181,13 @@ class OutputFile:
             needed: expected size in bytes.
 
         Raises:
-            OutputError: too little is free.
+            OutputError: too little is free, or a folder cannot be looked at.
         """
         folders = [self._folder, self._private.parent] if self._private else [self._folder]
-        devices = [_device_of(folder) for folder in folders]
+        try:
+            devices = [_device_of(folder) for folder in folders]
+        except OSError as error:
+            raise self._cannot("write here", error) from error
         for folder, device in zip(folders, devices, strict=True):
             require_free_space(folder, needed * devices.count(device))
 

@@ -34,14 +34,17 @@ def need(module: str, extra: str) -> ModuleType:
 def install_hint(extra: str) -> str:
     """How *this* installation gets an extra, as a sentence: int8cal itself is on no package index."""
     packages = " ".join(f"'{package}'" if set(package) & set("<>=![ ") else package for package in packages_of(extra))
+    return f"Install what the extra [{extra}] stands for: {install_line(packages)}"
+
+
+def install_line(packages: str) -> str:
+    """The command by which *this* installation gets packages, given as words of a shell."""
     where = sys.prefix.replace(os.sep, "/")
     if "/pipx/venvs/" in where:
-        command = f"pipx inject int8cal {packages}"
-    elif "/uv/tools/" in where or _installer() == "uv":
-        command = f"uv pip install --python {shlex.quote(sys.executable)} {packages}"
-    else:
-        command = f"{shlex.quote(sys.executable)} -m pip install {packages}"
-    return f"Install what the extra [{extra}] stands for: {command}"
+        return f"pipx inject int8cal {packages}"
+    if "/uv/tools/" in where or _installer() == "uv":
+        return f"uv pip install --python {shlex.quote(sys.executable)} {packages}"
+    return f"{shlex.quote(sys.executable)} -m pip install {packages}"
 
 
 def packages_of(extra: str) -> list[str]:

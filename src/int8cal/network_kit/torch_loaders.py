@@ -41,6 +41,9 @@ EVIDENCE: Final = "bit-exact (TAO 7.0.1)"
 EPOCHS_FIELD: Final = "train.num_epochs"
 
 _CALIBRATION = "gen_trt_engine.tensorrt.calibration"
+_NOT_GIVEN = "???"
+"""OmegaConf's word for a value that must be given."""
+
 _NPY = b"\x93NUMPY"
 
 
@@ -233,9 +236,9 @@ def source_entry(spec: SpecDocument, source: Mapping[str, Any], key: str, name: 
         DataError: it is not there, or no single text.
     """
     value = source.get(key)
-    if not isinstance(value, str) or value == "???":
+    if not isinstance(value, str) or value == _NOT_GIVEN:
         raise DataError(
-            f"{name} has no {key}",
+            f"{name} has {_NOT_GIVEN} for {key}" if value == _NOT_GIVEN else f"{name} has no {key}",
             where=spec.where(name),
             hint=f"It needs image_dir and json_file; it has: {', '.join(map(str, source)) or 'nothing'}.",
         )
@@ -264,7 +267,7 @@ def detection_listings(spec: SpecDocument, split: str, root: str, *, patterns: b
     if split == "infer":
         folders = value.get("image_dir")
         for index, folder in enumerate(folders if isinstance(folders, list) else [folders]):
-            if not isinstance(folder, str):
+            if not isinstance(folder, str) or folder == _NOT_GIVEN:
                 raise DataError(f"{name} has no image_dir", where=spec.where(name), hint="Name a folder of images.")
             listing = detection_folder(index, os.path.join(root, folder))
             yield listing if index else replace(listing, notes=(*listing.notes, *_missing_classmap(value, root)))
@@ -273,8 +276,9 @@ def detection_listings(spec: SpecDocument, split: str, root: str, *, patterns: b
     for position, source in enumerate(value if isinstance(value, list) else [value]):
         place = f"{name}[{position}]" if isinstance(value, list) else name
         json_file = source_entry(spec, source, "json_file", place)
+        image_dir = source_entry(spec, source, "image_dir", place) if source.get("image_dir") else ""
         for file in matching_files(os.path.join(root, json_file)) if patterns and json_file else [json_file]:
-            yield _coco_listing(index, source.get("image_dir") or "", file, root, sized=is_serialized(spec, split))
+            yield _coco_listing(index, image_dir, file, root, sized=is_serialized(spec, split))
             index += 1
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from int8cal.errors import MissingDataError
 from int8cal.samples.nearby import moved, near_by
-from int8cal.samples.paths import DATA_ROOT_HINT, WORKING_DIRECTORY_HINT, address_hint
+from int8cal.samples.paths import DATA_ROOT_HINT, WORKING_DIRECTORY_HINT, address_hint, path_text
 
 if TYPE_CHECKING:
     from int8cal.origins.experiment import Spec
@@ -31,6 +31,18 @@ def missing_data_advised(spec: Spec) -> Iterator[None]:
         own = error.hint if error.hint not in general or not value.content.startswith("/") else None
         hint = " ".join(filter(None, (near_by(path), own, _map_line(value.content, path, spec.path))))
         raise MissingDataError(error.message, where=error.where, hint=hint, filename=path) from error
+
+
+def missing_folder_advice(spec: Spec, path: str) -> str | None:
+    """What to do about an image whose folder, as the spec names it, is not there; None when that is not the reason."""
+    folder = os.path.dirname(path)
+    while folder not in ("", os.sep) and not os.path.isdir(folder):
+        if os.path.isfile(folder):
+            return f"{path_text(folder)} is a file, not a folder: unpack it, and name the folder in the spec."
+        if not address_hint(folder) and (value := _written(folder, spec)):
+            return " ".join(filter(None, (near_by(folder), _map_line(value.content, folder, spec.path))))
+        folder = os.path.dirname(folder)
+    return None
 
 
 def _written(path: str, spec: Spec) -> PathValue | None:

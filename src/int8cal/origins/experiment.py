@@ -21,7 +21,7 @@ from int8cal.io.paths import given_path, refuse_missing_address
 from int8cal.io.safe_text import printable
 from int8cal.io.summary import Summarised, counted
 from int8cal.network_kit.framing import framing
-from int8cal.origins.advice import missing_data_advised
+from int8cal.origins.advice import missing_data_advised, missing_folder_advice
 from int8cal.origins.origin import Choice, Decision
 from int8cal.samples.encoded import sample_place
 from int8cal.samples.folders import ImageFolder, read_folder
@@ -137,6 +137,10 @@ class Spec(Summarised):
             DataError: the labels cannot be read.
         """
         return self.network.objects(self.document, sample)
+
+    def advice(self, path: str) -> str | None:
+        """The line to add where a folder of images is not there; see `int8cal.origins.origin.Origin.advice`."""
+        return missing_folder_advice(self, path)
 
     def decide(self, choice: Choice) -> Decision:
         """Samples, order and arithmetic; see `int8cal.origins.origin.Origin.decide`."""

@@ -106,6 +106,13 @@ class Origin(Protocol):
             UsageError: an option is unknown, or cannot have that value.
         """
 
+    def advice(self, path: str) -> str | None:
+        """What to do about an image that is not there, in sentences; None when nothing is known.
+
+        Args:
+            path: the image file.
+        """
+
     def decide(self, choice: Choice) -> Decision:
         """Everything that decides the arrays. Reads listings and records; decodes nothing, writes nothing.
 

@@ -84,7 +84,8 @@ def near_by(path: str) -> str:
     """The longest part of a path that exists, and what is there in place of the rest, in sentences."""
     folder, rest = _existing_part(path)
     if not folder:
-        return ""
+        near = [] if path.startswith("/") or not rest else _near(rest[0], sorted(_names("")))
+        return f"The working directory has {_listed(near)}, not {short_name(rest[0])}." if near else ""
     names = sorted(_names(folder))
     near = _near(rest[0], names) if rest else []
     if near:
@@ -147,7 +148,7 @@ def _misspelt(written: str, path: str) -> Moved | None:
     """A folder whose name is nearly the one that is written, and under which all the rest is there."""
     folder, rest = _existing_part(path)
     kept = len(_parts(written)) - len(rest)  # components of the written path that exist
-    if not folder or not rest or kept < 0 or _is_wild(rest[0]):
+    if (not folder and path.startswith("/")) or not rest or kept < 0 or _is_wild(rest[0]):
         return None
     for name in _near(rest[0], sorted(_names(folder))):
         if _is_there(os.path.join(glob.escape(folder), glob.escape(name), *rest[1:])):

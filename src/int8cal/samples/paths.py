@@ -134,12 +134,15 @@ def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, b
     where = path_text(path)
     try:
         return open_regular(path, buffering=buffering)
-    except FileNotFoundError as missing:
+    except (FileNotFoundError, NotADirectoryError) as missing:  # the latter: a file stands where a folder should
         raise MissingDataError(
-            f"the {what} is missing: No such file or directory", where=where, hint=hint, filename=path
+            f"the {what} is missing: {missing.strerror or 'No such file or directory'}",
+            where=where,
+            hint=hint,
+            filename=path,
         ) from missing
     except NotRegularError:
-        raise error(f"not a regular file, so not a {what}", where=where, hint=hint) from None
+        raise error(f"the {what} is not a regular file", where=where, hint=hint) from None
     except OSError as problem:
         raise_lack_of_memory(problem)
         raise error(f"the {what} cannot be opened: {problem.strerror}", where=where, hint=hint) from problem

@@ -6,7 +6,7 @@ Where the reference takes the order in which a directory gives its names, they a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from int8cal.errors import DataError
@@ -87,7 +87,25 @@ def class_images(index: int, folder: str, classes: Sequence[str], unlabelled: st
             Sample(index, path, os.path.join(unlabelled or "", path)) for path in below if path.endswith(suffix)
         )
     total = sum(map(len, of_class.values())) + len(below)
+    if not samples:
+        raise DataError(
+            f"no image in {', '.join(CLASSIFICATION_SUFFIXES)} is in the class folders, and no others are taken",
+            where=path_text(folder),
+            hint=_instead_of_classes(folder, of_class),
+        )
     return Listing(Source(index, folder, tuple(samples)), (), total - len(samples))
+
+
+def _instead_of_classes(folder: str, of_class: Mapping[str, Sequence[str]]) -> str:
+    """What to do about a folder of class folders without an image."""
+    if any(name.endswith(CLASSIFICATION_SUFFIXES) for name in _visible(folder)):
+        return "The folder holds images itself: name the one above it, whose folders are the classes."
+    for name, inside in of_class.items():
+        for deeper in inside:
+            if any(one.endswith(CLASSIFICATION_SUFFIXES) for one in _visible(os.path.join(folder, name, deeper))):
+                return f"The classes seem to be one level deeper: name {path_text(os.path.join(folder, name))}."
+    found = sorted({os.path.splitext(one)[1] for inside in of_class.values() for one in inside} - {""})
+    return f"Rename or convert the files: there are {', '.join(found[:5])}." if found else "Check images_dir."
 
 
 def images_below(index: int, folder: str) -> Listing:

@@ -515,3 +515,16 @@ def test_space_is_needed_in_scratch_and_at_the_target(tmp_path, monkeypatch):
         monkeypatch.setattr(files, "_device_of", lambda folder: "the same")
         with pytest.raises(OutputError, match="are needed"):
             output.require_space(10)  # for both on one disk
+
+
+def test_a_folder_that_cannot_be_looked_at_is_an_error_of_the_output(tmp_path, monkeypatch):
+    """As on a mount whose server has just gone."""
+
+    def gone(folder):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), folder)
+
+    monkeypatch.setattr(files, "_device_of", gone)
+    output = OutputFile(str(tmp_path / "out"))
+    with output, pytest.raises(OutputError, match=r"out: cannot write here: Stale"):
+        output.require_space(10)
+    assert os.listdir(tmp_path) == []

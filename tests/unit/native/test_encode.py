@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from isal import isal_zlib
 from tests import native_encoder
@@ -72,6 +72,7 @@ def test_bytes_are_those_of_the_plain_encoder(table: str, kind: str, size: tuple
     assert [bytes(plane or b"") for plane in found.planes] == expected
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.sampled_from(KINDS), st.integers(1, 40), st.integers(1, 70), st.integers(0, 255), st.sampled_from(list(TABLES))
 )
@@ -79,6 +80,7 @@ def test_every_size_reads_back(kind: str, height: int, width: int, seed: int, ta
     assert_reads(look_up(pictures(kind, height, width, seed), TABLES[table]))
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.binary(min_size=4, max_size=900), st.integers(1, 40))
 def test_any_bits_read_back(content: bytes, times: int) -> None:
     values = np.frombuffer(content[: len(content) // 4 * 4], np.float32).repeat(times)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from int8cal import native
@@ -28,6 +28,7 @@ def picture(height: int, width: int, channels: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
 
 
+@settings(deadline=None, max_examples=40)
 @given(SIDES, SIDES, st.sampled_from((1, 3, 4)), SIDES, SIDES, st.integers(0, 99))
 def test_resizing(height: int, width: int, channels: int, new_height: int, new_width: int, seed: int) -> None:
     image = picture(height, width, channels, seed)
@@ -44,6 +45,7 @@ def test_resizing_of_usual_sizes(sizes: tuple[tuple[int, int], tuple[int, int]])
     assert a.tobytes() == b.tobytes()
 
 
+@settings(deadline=None, max_examples=40)
 @given(SIDES, SIDES, st.sampled_from((1, 3, 4)), st.integers(0, 99))
 def test_looking_up(height: int, width: int, channels: int, seed: int) -> None:
     image = picture(height + 2, 2 * width, channels, seed)

@@ -37,6 +37,9 @@ class ImageList:
     def sha256(self) -> str:
         return hashlib.sha256(np.array(self.table, "<f4").tobytes()).hexdigest()
 
+    def advice(self, path: str) -> str | None:
+        return None
+
     def checked_options(self, options: Mapping[str, str]) -> Mapping[str, str]:
         if options:
             raise UsageError("a list of images has no options", hint="Leave them out.")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.pictures import encode, pixels
 
-from int8cal.errors import DataError, MissingDataError
+from int8cal.errors import DataError, ImageError, MissingDataError
 from int8cal.images.pictures import picture_size
+from int8cal.samples.encoded import read_encoded
 from int8cal.samples.folders import ImageFolder, read_folder
 
 
@@ -33,6 +34,16 @@ def test_images_by_extension_sorted(folder):
 def test_recursive(folder):
     dataset = read_folder(ImageFolder(folder, recursive=True), "training")
     assert [sample.frame_id for sample in dataset.samples] == ["a.jpg", "b.png", "broken.png", "below/c.jpeg"]
+
+
+def test_a_folder_named_like_an_image_is_a_bad_image(folder, tmp_path):
+    """Names are trusted: nothing asks a mount about each of its files. What lies in it is not lost in silence."""
+    (tmp_path / "below" / "x.png").mkdir()
+    (tmp_path / "below" / "x.png" / "inside.png").write_bytes(encode(pixels(4, 6)))
+    dataset = read_folder(ImageFolder(folder, recursive=True), "training")
+    (sample,) = (sample for sample in dataset.samples if "x.png" in sample.frame_id)
+    with pytest.raises(ImageError, match=r"x\.png: .* is not a regular file"):
+        read_encoded(sample)
 
 
 def test_sizes_come_from_the_headers(folder):

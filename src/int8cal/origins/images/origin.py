@@ -82,6 +82,10 @@ class ImagesOrigin:
         """SHA-256 of the numbers."""
         return self.preprocessing.sha256
 
+    def advice(self, path: str) -> str | None:
+        """None: nothing but the folder itself says where the images are."""
+        return None
+
     def checked_options(self, options: Mapping[str, str]) -> Mapping[str, str]:
         """It has none, but says in the manifest whether a folder was read recursively.
 

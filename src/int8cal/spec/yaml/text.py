@@ -328,7 +328,8 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             message = " ".join(filter(None, (error.context, error.problem)))
-            raise SpecError(f"this is not YAML: {message}", where=self._place(mark), hint=_HINT) from None
+            hint = "YAML is indented by spaces, never by tabs." if "'\\t'" in message else _HINT
+            raise SpecError(f"this is not YAML: {message}", where=self._place(mark), hint=hint) from None
         except yaml.YAMLError as error:  # a character that YAML does not allow
             offset = getattr(error, "position", 0)
             line = self._text.count("\n", 0, offset) + 1

@@ -70,7 +70,7 @@ class Typing:
     def _list(self, value: Any, node: Any, element: str, path: Path) -> list[Any]:
         items = value.items if isinstance(value, ListNode) else value
         if not isinstance(items, tuple | list):
-            raise self._misfit(node, path, f"a {_shape(value)} stands where a list is needed", "Put it in [ ].")
+            raise self._misfit(node, path, f"a {_shape(value)} stands where a list is needed", _as_list(value))
         if element == "{str}":
             return [self._texts(item, (*path, index)) for index, item in enumerate(items)]
         return [
@@ -82,8 +82,12 @@ class Typing:
         """A mapping of texts in a list, whose values OmegaConf does not convert."""
         mapping: dict[Any, str] = self.converted(item, "{any}", path)
         for key, value in mapping.items():
-            if not isinstance(value, str):
-                raise self._misfit(item, (*path, key), f"{short_repr(value)} is not text", "Put it in quotes.")
+            if isinstance(value, str):
+                continue
+            if value is None or _is_container(value):
+                what = "null" if value is None else f"a {_shape(value)}"
+                raise self._misfit(item, (*path, key), f"{what} stands where text is needed", "Give one text.")
+            raise self._misfit(item, (*path, key), f"{short_repr(value)} is not text", "Put it in quotes.")
         return mapping
 
     def _mapping(self, value: Any, node: Any, element: str, path: Path) -> dict[Any, Any]:
@@ -93,7 +97,8 @@ class Typing:
         elif isinstance(value, dict):
             pairs = list(value.items())
         else:
-            raise self._misfit(node, path, f"a {_shape(value)} stands where a mapping is needed")
+            hint = "Take away the [ ], or the -: it is one mapping." if _shape(value) == "list" else None
+            raise self._misfit(node, path, f"a {_shape(value)} stands where a mapping is needed", hint)
         return {key: self.converted(one, "any" if _is_container(one) else element, (*path, key)) for key, one in pairs}
 
     def _anything(self, value: Any, path: Path) -> Any:
@@ -115,6 +120,10 @@ def _shape(value: Any) -> str:
     if isinstance(value, MappingNode | dict):
         return "mapping"
     return "list" if isinstance(value, ListNode | list) else "single value"
+
+
+def _as_list(value: Any) -> str:
+    return "Write a dash before its first key: - key: value." if _shape(value) == "mapping" else "Put it in [ ]."
 
 
 def _kind(base: str) -> str:

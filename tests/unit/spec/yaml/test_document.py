@@ -290,3 +290,18 @@ def test_a_scalar_that_newer_yaml_reads_differently_is_named() -> None:
     notes = one.warnings
     assert len(notes) == 2
     assert "spec.yaml:1:17: dataset.size: 010 is 8 to TAO" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hint"),
+    [
+        ("sources", "dataset:\n  sources:\n    image_dir: a\n", "Write a dash before its first key: - key: value."),
+        ("sizes", "dataset:\n  sizes: 3\n", "Put it in [ ]."),
+        ("source", "dataset:\n  source:\n  - image_dir: a\n", "Take away the [ ], or the -: it is one mapping."),
+        ("size", "dataset:\n\tsize: 3\n", "YAML is indented by spaces, never by tabs."),
+    ],
+)
+def test_a_value_of_another_shape_comes_with_how_to_write_it(name: str, text: str, hint: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        spec(text).value(f"dataset.{name}")
+    assert caught.value.hint == hint
