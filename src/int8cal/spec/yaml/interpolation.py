@@ -20,9 +20,10 @@ MAX_LENGTH = 1 << 16
 """Characters that a text may have once everything in it is resolved."""
 
 _MAX_DEPTH = 32
+_MAX_DIGITS = 4000  # Python's own limit is 4300
 _RESOLVER = re.compile(r"\s*(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*:(?P<arguments>.*)", re.DOTALL)
 _REFERENCE = re.compile(r"(?P<dots>\.*)(?P<path>[^\s.\[\]{}$:,'\"]+(?:\.[^\s.\[\]{}$:,'\"]+|\[\w+\])*)")
-_BEGIN = re.compile(r"(\\*)\$\{")
+_BEGIN = re.compile(r"(?<!\\)(\\*)\$\{")
 _STEP = re.compile(r"[^.\[\]]+")
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9](?:_?[0-9])*)")
 _FLOAT = re.compile(
@@ -63,6 +64,7 @@ class Resolver:
         self._environment = environment
         self._known: dict[Path, Any] = {}
         self._open: list[Path] = []
+        self._depth = 0
 
     def resolve(self, text: str, path: Path) -> Any:
         """What a text means that stands at a path.
@@ -79,10 +81,6 @@ class Resolver:
             raise InterpolationError(
                 f"the references go round in a circle: {names}", "Give one of them a value.", dangerous=True
             )
-        if len(self._open) >= _MAX_DEPTH:
-            raise InterpolationError(
-                f"more than {_MAX_DEPTH} references lie in one another", "Write the value itself.", dangerous=True
-            )
         self._open.append(path)
         try:
             self._known[path] = value = self._text(text, path)
@@ -91,6 +89,16 @@ class Resolver:
         return value
 
     def _text(self, text: str, path: Path) -> Any:
+        """What a text means, those in it, and those of the keys that it refers to."""
+        if self._depth >= _MAX_DEPTH:
+            raise _too_deep()
+        self._depth += 1
+        try:
+            return self._resolved(text, path)
+        finally:
+            self._depth -= 1
+
+    def _resolved(self, text: str, path: Path) -> Any:
         parts = list(_parts(text))
         if len(parts) == 1 and parts[0][1]:
             return self._interpolation(parts[0][0], path)
@@ -188,6 +196,10 @@ def literal(text: str) -> str:
 
 def _primitive(text: str) -> Any:
     if _INTEGER.fullmatch(text):
+        if len(text) > _MAX_DIGITS:
+            raise InterpolationError(
+                f"{short_repr(text)} has more than {_MAX_DIGITS} digits", "Write a shorter number."
+            )
         return int(text)
     if _FLOAT.fullmatch(text):
         return float(text)
@@ -231,7 +243,14 @@ def _closing(text: str, start: int) -> int:
             depth += (character == "{") - (character == "}")
             if not depth:
                 return position
+            if depth > _MAX_DEPTH:
+                raise _too_deep()
     raise InterpolationError(f"the brace of {short_repr(text[start - 2 :])} is not closed", "Write ${section.key}.")
+
+
+def _too_deep() -> InterpolationError:
+    message = f"more than {_MAX_DEPTH} references lie in one another"
+    return InterpolationError(message, "Write the value itself.", dangerous=True)
 
 
 def _split(arguments: str) -> list[str]:

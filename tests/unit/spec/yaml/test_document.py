@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -203,6 +204,26 @@ def test_interpolations_that_cannot_be_followed(text: str, words: str) -> None:
 def test_evaluations_and_circles_are_found_wherever_they_stand() -> None:
     text = "train:\n  x: '${eval:1}'\n  y: ${train.z}\n  z: ${.y}\n  w: ${not.there}\n"
     assert [one.where for one in spec(text).check()] == ["spec.yaml:2:6", "spec.yaml:3:6", "spec.yaml:4:6"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("${" * 80_000 + "a" + "}" * 80_000, "more than 32 references lie in one another"),
+        ("${oc.env:NOPE," * 40 + "a" + "}" * 40, "more than 32 references lie in one another"),
+        ("\\" * 200_000 + " ${nope}", "longer than 65536 characters"),
+        ("${oc.env:NOPE," + "9" * 5000 + "}", "more than 4000 digits"),
+    ],
+    ids=["nested", "nested defaults", "backslashes", "digits"],
+)
+def test_what_an_interpolation_costs_is_bounded(text: str, words: str) -> None:
+    def look_up(path: tuple[str | int, ...]) -> str:
+        raise KeyError(path)
+
+    begin = time.process_time()
+    with pytest.raises(InterpolationError, match=words):
+        Resolver(look_up, {}).resolve(text, ("top",))
+    assert time.process_time() - begin < 2
 
 
 def test_texts_that_double_are_bounded() -> None:
