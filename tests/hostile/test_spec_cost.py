@@ -22,6 +22,8 @@ from int8cal.spec.prototext.document import PrototextSpec
 from int8cal.spec.prototext.find import root_of_text
 from int8cal.spec.prototext.load import parse
 from int8cal.spec.prototext.text import SpecText
+from int8cal.spec.yaml.find import looks_like_yaml
+from int8cal.spec.yaml.text import MAX_BYTES
 
 DETECTNET = "int8cal.detectnet_v2.Experiment"
 SOUND = "random_seed: 5\nbbox_rasterizer_config { deadzone_radius: 0.5 }\n"
@@ -159,3 +161,12 @@ def test_very_many_data_sources_and_their_places(in_one_section: bool, share: in
         spec = read(SOUND + f"dataset_config {{\n{source}}}\n" * sections)
         assert len({spec.where(f"dataset_config.data_sources[{index}]") for index in range(many)}) == many
         check(spec)
+
+
+@pytest.mark.parametrize("filling", ["\n", " ", " \n", "#\n", "a", "a:\n", "\r"], ids=repr)
+def test_whether_a_text_is_yaml(filling: str) -> None:
+    """Words of a YAML spec, and what could stand between a section's name and its brace."""
+    text = f"results_dir: {filling * (MAX_BYTES // len(filling))}x"
+    with at_most(1):
+        looks_like_yaml(text.encode())
+        looks_like_yaml(f"results_dir: x\na {text}".encode())

@@ -19,7 +19,7 @@ _BEGINNING = re.compile(r"\ufeff?(?:%YAML|---|[{\[\"'-]|$)")
 _SECTION = re.compile(r"^[A-Za-z_]\w*:[ \t]*(?:#.*)?\r?\n(?:[ \t]*(?:#.*)?\r?\n)*(?:[ \t]+[^\s{<#]|- )", re.MULTILINE)
 _SECTIONS = "dataset|model|train|evaluate|inference|export|gen_trt_engine|quantize|prune|distill|wandb"
 _WORD = re.compile(rf"^(?:{_SECTIONS}|results_dir|encryption_key|model_name):(?:\s|$)", re.MULTILINE)
-_BRACES = re.compile(r"^\s*[A-Za-z_]\w*[ \t]*:?[ \t]*\{[ \t]*(?:#.*)?\r?$", re.MULTILINE)
+_BRACES = re.compile(r"^[^\S\n]*[A-Za-z_]\w*[ \t]*(?::[ \t]*)?\{[ \t]*(?:#.*)?\r?$", re.MULTILINE)
 """A section of protobuf text; where one stands, a word at the beginning of a line proves nothing."""
 
 _KNOWN_PER_UNKNOWN = 4
