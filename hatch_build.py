@@ -47,10 +47,10 @@ class KernelsHook(BuildHookInterface):
             return
         folder = Path(self.root, "src", "int8cal", "native")
         if version == "editable":
-            _compile(_system_compiler(), folder, folder / "kernels.so")
+            _compile(_system_compiler(), folder, folder / "kernels.bin")
             return
         self._made = Path(tempfile.mkdtemp(prefix="int8cal-kernels-"))
-        library = self._made / "kernels.so"
+        library = self._made / "kernels.bin"
         if wanted in ZIG_ARCHITECTURES:
             zig = [sys.executable, "-m", "ziglang", "cc", "-target", f"{wanted}-linux-gnu.2.17", "-g0"]
             if not _compile(zig, folder, library):
@@ -62,7 +62,7 @@ class KernelsHook(BuildHookInterface):
             if not _compile(_system_compiler(), folder, library):
                 return
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        build_data["force_include"][str(library)] = "int8cal/native/kernels.so"
+        build_data["force_include"][str(library)] = "int8cal/native/kernels.bin"
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform}"
 

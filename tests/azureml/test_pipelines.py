@@ -250,6 +250,6 @@ def test_environment_is_of_this_version():
     folder = AZUREML / "environments" / "int8cal"
     spec = yaml.safe_load((folder / "spec.yaml").read_text(encoding="utf-8"))
     assert (spec["name"], spec["version"]) == ("int8cal", __version__)
-    (base,) = re.findall(r"^FROM (\S+)$", (folder / "context" / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    (base,) = re.findall(r"^ARG BASE=(\S+)$", (folder / "context" / "Dockerfile").read_text("utf-8"), re.MULTILINE)
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", base)
     assert spec["build"] == {"path": "context"}

@@ -26,7 +26,8 @@ VERSION: Final = 2
 SWITCH: Final = "INT8CAL_NATIVE"
 """Environment variable: 0 for the ways without the library."""
 
-PATH: Final = Path(__file__).with_name("kernels.so")
+PATH: Final = Path(__file__).with_name("kernels.bin")
+"""Where installing the package puts it. Python would take a file whose name ends in ``.so`` for a module."""
 
 _PLANES = 4
 _scratch = threading.local()

@@ -59,7 +59,9 @@ class Compression:
     @property
     def encoder(self) -> str:
         """Name of what deflates the chunks; their bytes depend on it, their arrays do not."""
-        return native.encoder() if self.name == "fast" else "zlib" if self.level else "none"
+        if self.name == "small":
+            return "zlib" if native.library() is None else f"zlib or {native.encoder()}"
+        return native.encoder() if self.level else "none"
 
     def encode(self, image: ImageCHW_f32) -> bytes:
         """Bytes of the chunk that holds ``image`` (CHW float32, C-contiguous).
@@ -69,11 +71,12 @@ class Compression:
         """
         if not self.level:
             return image.tobytes()
-        if self.name == "fast" and (found := native.deflated(image)):
-            zeros = deflated_zeros(image.size) if None in found.planes else b""
-            planes = (zeros if plane is None else plane for plane in found.planes)
-            return b"".join((_ZLIB_HEADER, *planes, found.adler.to_bytes(4, "big")))
-        return self._zlib_stream(_shuffled(image))
+        found = native.deflated(image)
+        ours = _native_stream(found, image.size) if found else b""
+        if ours and self.name == "fast":
+            return ours
+        theirs = self._zlib_stream(_shuffled(image))
+        return ours if ours and len(ours) < len(theirs) else theirs
 
     def _zlib_stream(self, planes: BytePlanes) -> bytes:
         zeros, first = 0, b""
@@ -95,6 +98,12 @@ _ALL = (
     Compression("small", 6, 0.24),
     Compression("none", 0, 1.0),
 )
+
+
+def _native_stream(found: native.Deflated, plane_bytes: int) -> bytes:
+    zeros = deflated_zeros(plane_bytes) if None in found.planes else b""
+    planes = (zeros if plane is None else plane for plane in found.planes)
+    return b"".join((_ZLIB_HEADER, *planes, found.adler.to_bytes(4, "big")))
 
 
 def _shuffled(image: ImageCHW_f32) -> BytePlanes:

@@ -33,7 +33,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if native.library():
         return native.PATH
     hook = build_hook()
-    path = tmp_path_factory.mktemp("native") / "kernels.so"
+    path = tmp_path_factory.mktemp("native") / "kernels.bin"
     assert hook._compile(hook._system_compiler(), REPOSITORY / "src" / "int8cal" / "native", path)
     return path
 
