@@ -86,7 +86,7 @@ output_options = decorated(
         type=click.Choice(COMPRESSIONS),
         default="fast",
         show_default=True,
-        help="fast: about 1/4 of the raw size; small: up to 10 % less, at 5x the time; none: for local, short-lived files.",
+        help="fast: about 1/4 of the raw size; small: up to 10 % less, at 5x the time; none: for local, passing files.",
     ),
     click.option(
         "--scratch_dir", metavar="DIR", help="Write here first, then copy to FILE: for slow or network targets."
