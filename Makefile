@@ -11,7 +11,7 @@
 #   make docs           the documentation as HTML, warnings are errors
 #   make generate       the generated pages of the documentation
 #   make format         format and fix what can be fixed
-#   make wheel          wheel and sdist in dist/
+#   make wheel          sdist and wheels in dist/: with the kernels for x86-64 and aarch64, and without for all others
 #   make azureml        what Azure ML gets, put together in dist/azureml; prints how to register it. For a registry:
 #                       make azureml REGISTRY=name
 #   make lock           solve the dependencies anew (needs uv)
@@ -27,7 +27,7 @@ PYTHON ?= $(shell tools/find_python.sh)
 
 DEMO_OUT := demo-out
 
-.PHONY: all demo test test-extended test-floors fuzz kills bench docs generate format wheel azureml lock clean
+.PHONY: all demo test test-extended test-floors fuzz kills bench docs generate format wheel pure-wheel azureml lock clean
 all: test
 
 # A changed lock makes the environment anew, so that nothing of the old one is left in it.
@@ -106,10 +106,18 @@ format: $(VENV)/.project-installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-wheel: $(VENV)/.project-installed
+$(VENV)/.wheel-installed: requirements/wheel.txt $(VENV)/.project-installed
+	@$(INSTALL) --require-hashes --no-deps --only-binary :all: -r requirements/wheel.txt
+	@touch $@
+
+wheel: pure-wheel $(VENV)/.wheel-installed
+	INT8CAL_KERNELS=x86_64 $(BIN)/hatchling build -t wheel -d dist
+	INT8CAL_KERNELS=aarch64 $(BIN)/hatchling build -t wheel -d dist
+
+pure-wheel: $(VENV)/.project-installed
 	INT8CAL_KERNELS=none $(BIN)/hatchling build -d dist
 
-azureml: wheel
+azureml: pure-wheel
 	@$(BIN)/python tools/component_upload.py $(if $(REGISTRY),--registry $(REGISTRY))
 
 COMPILE := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
@@ -117,7 +125,7 @@ COMPILE := uv pip compile --quiet --upgrade --universal --python-version 3.11 --
 lock:
 	@command -v uv > /dev/null || { echo "make: 'make lock' needs uv (pip install uv)" >&2; exit 1; }
 	$(COMPILE) --extra quantize --extra report --group dev -o requirements/dev.txt
-	for group in azureml extended docs; do \
+	for group in azureml extended docs wheel; do \
 		uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 			--custom-compile-command "make lock" --constraints requirements/dev.txt --group $$group \
 			-o requirements/$$group.txt || exit; \
