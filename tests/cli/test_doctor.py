@@ -45,7 +45,7 @@ def test_what_is_missing_is_told_with_what_it_is_for(run_cli, versions):
     versions(onnxruntime="", h5py="")
     told = run_cli("doctor").stdout
     assert "problem  h5py is missing, and int8cal needs it" in told
-    assert "onnxruntime is missing, which quantize, compare and verify --model need. Install what the extra" in told
+    assert "not installed: onnxruntime, for quantize, compare and verify --model. Install what the extra" in told
     assert "1 to mend" in told
 
 

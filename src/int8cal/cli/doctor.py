@@ -100,7 +100,7 @@ def _of_extras() -> Iterator[tuple[str, str]]:
     for extra, (packages, use) in _EXTRAS.items():
         missing = [name for name in packages if _version(name) == "not installed"]
         if missing:
-            yield "note", f"{' and '.join(missing)} is missing; it is needed for {use}. {install_hint(extra)}"
+            yield "note", f"not installed: {', '.join(missing)}, for {use}. {install_hint(extra)}"
 
 
 def _of_kernels() -> Iterator[tuple[str, str]]:
