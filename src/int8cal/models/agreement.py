@@ -245,26 +245,9 @@ def measure_agreement(
     Raises:
         UseError: the models do not have the same inputs and outputs, or fail on the data.
     """
-    outputs = _shared_outputs(reference, other)
-    shared_layers = _shared_layers(reference, other) if layers else []
-    pair = _Pair((reference, other), outputs, shared_layers, bindings)
-    chosen = None if numbers is None else set(numbers)
-    sums = for_each_image(
-        batches,
-        pair.fixed_batch,
-        pair.run,
-        wanted=(lambda number: True) if chosen is None else chosen.__contains__,
-        most=max_images,
-        progress=progress,
-        phase=phase,
-    )
-    images = sum(pair.compare(*found) for found in sums)
-    return Agreement(
-        images,
-        tuple(pair.found[name] for name in outputs if name in pair.found),
-        tuple(pair.found[name] for name in shared_layers if name in pair.found),
-        {name: reason for name, reason in pair.skipped.items() if name in outputs},
-    )
+    layer_names = _shared_layers(reference, other) if layers else []
+    pair = _Pair((reference, other), _shared_outputs(reference, other), layer_names, bindings)
+    return pair.agreement(sum(pair.compared(batches, numbers, max_images, progress, phase)))
 
 
 def measure_each(
@@ -284,22 +267,10 @@ def measure_each(
     The arguments are those of `measure_agreement`; ``known`` are outputs of the same float model, to which new ones are
     added.
     """
-    outputs = _shared_outputs(reference, other)
-    pair = _Pair((reference, other), outputs, [], bindings, known)
-    chosen = None if numbers is None else set(numbers)
+    pair = _Pair((reference, other), _shared_outputs(reference, other), [], bindings, known)
     found = []
-    for values in for_each_image(
-        batches,
-        pair.fixed_batch,
-        pair.run,
-        wanted=(lambda number: True) if chosen is None else chosen.__contains__,
-        most=max_images,
-        progress=progress,
-        phase=phase,
-    ):
-        images = pair.compare(*values)
-        skipped = {name: reason for name, reason in pair.skipped.items() if name in outputs}
-        found.append(Agreement(images, tuple(pair.found[name] for name in outputs if name in pair.found), (), skipped))
+    for images in pair.compared(batches, numbers, max_images, progress, phase):
+        found.append(pair.agreement(images))
         pair.found = {name: TensorAgreement(name) for name in pair.found}
     return found
 
@@ -346,6 +317,7 @@ class _Pair:
         bindings: Sequence[InputBinding],
         known: KnownValues | None = None,
     ) -> None:
+        self._outputs, self._layers = tuple(outputs), tuple(layers)
         numeric = [set(numeric_outputs(model)) for model in models]
         self.skipped = {name: "it holds no numbers" for name in outputs if not all(name in names for names in numeric)}
         outputs = [name for name in outputs if name not in self.skipped]
@@ -380,6 +352,36 @@ class _Pair:
         first = first | _all_values(self._sides[0][1:], images, given)
         second = _all_values(self._sides[1], images, given)
         return (len(numbers), first, second), sum(v.nbytes for side in (first, second) for v in side.values())
+
+    def compared(
+        self,
+        batches: Batches,
+        numbers: Iterable[int] | None,
+        max_images: int | None,
+        progress: Progress | None,
+        phase: str,
+    ) -> Iterator[int]:
+        """Run and compare both models, as `measure_agreement` says; the number of images after each run."""
+        chosen = None if numbers is None else set(numbers)
+        for values in for_each_image(
+            batches,
+            self.fixed_batch,
+            self.run,
+            wanted=(lambda number: True) if chosen is None else chosen.__contains__,
+            most=max_images,
+            progress=progress,
+            phase=phase,
+        ):
+            yield self.compare(*values)
+
+    def agreement(self, images: int) -> Agreement:
+        """All that was found, on so many images."""
+        return Agreement(
+            images,
+            tuple(self.found[name] for name in self._outputs if name in self.found),
+            tuple(self.found[name] for name in self._layers if name in self.found),
+            {name: reason for name, reason in self.skipped.items() if name in self._outputs},
+        )
 
     def compare(self, images: int, first: _Values, second: _Values) -> int:
         """Compare all that can be compared; returns the number of images."""
