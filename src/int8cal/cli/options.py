@@ -103,11 +103,16 @@ _model_input = decorated(
 
 
 def model_input_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options to a command, whose function takes them as ``input_name``, ``constants`` and ``layout``."""
+    """Add the options to a command, whose function takes them as ``input_name``, ``constants`` and ``layout``.
+
+    Where the command's ``--model`` is an option, they are refused without it.
+    """
 
     @wraps(command)
     def with_inputs(*args: Any, inputs: Sequence[str], **options: Any) -> Any:
         name, constants = _sorted_out(inputs)
+        if options.get("model", "") is None and (inputs or options["layout"] is not None):
+            raise click.UsageError("--input and --layout are for --model M.onnx")
         return command(*args, input_name=name, constants=constants, **options)
 
     return _model_input(with_inputs)

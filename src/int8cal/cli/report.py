@@ -56,8 +56,6 @@ def report(
 
     if int8 is not None and model is None:
         raise click.UsageError("--int8 Q.onnx is for --model M.onnx")
-    if model is None and not (input_name is None and layout is None and not constants):
-        raise click.UsageError("--input and --layout are for --model M.onnx")
     found = write_report(
         file,
         output,

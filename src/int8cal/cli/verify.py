@@ -49,8 +49,6 @@ def verify(
     """
     from int8cal.check.verify import verify as verify_file
 
-    if model is None and not (input_name is None and layout is None and not constants):
-        raise click.UsageError("--input and --layout are for --model M.onnx")
     found = verify_file(
         file,
         claim=claim_of(file, **claim),
