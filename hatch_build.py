@@ -32,6 +32,7 @@ FLAGS = (
     "-shared",
     "-s",
 )
+LIBRARY = Path("src", "int8cal", "native", "kernels.bin")  # as int8cal.native.PATH has it
 ZIG_ARCHITECTURES = ("x86_64", "aarch64")
 
 
@@ -45,12 +46,12 @@ class KernelsHook(BuildHookInterface):
         wanted = os.environ.get("INT8CAL_KERNELS", "")
         if self.target_name != "wheel" or wanted == "none" or sys.platform != "linux":
             return
-        folder = Path(self.root, "src", "int8cal", "native")
+        folder = Path(self.root, LIBRARY.parent)
         if version == "editable":
-            _compile(_system_compiler(), folder, folder / "kernels.bin")
+            _compile(_system_compiler(), folder, folder / LIBRARY.name)
             return
         self._made = Path(tempfile.mkdtemp(prefix="int8cal-kernels-"))
-        library = self._made / "kernels.bin"
+        library = self._made / LIBRARY.name
         if wanted in ZIG_ARCHITECTURES:
             zig = [sys.executable, "-m", "ziglang", "cc", "-target", f"{wanted}-linux-gnu.2.17", "-g0"]
             if not _compile(zig, folder, library):
@@ -62,7 +63,7 @@ class KernelsHook(BuildHookInterface):
             if not _compile(_system_compiler(), folder, library):
                 return
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        build_data["force_include"][str(library)] = "int8cal/native/kernels.bin"
+        build_data["force_include"][str(library)] = LIBRARY.relative_to("src").as_posix()
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform}"
 

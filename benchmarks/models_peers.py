@@ -15,10 +15,10 @@ OPS = ["Conv", "ConvTranspose", "Gemm", "MatMul", "Add"]
 
 
 def quantize_static(method: str, model: str, name: str, images: Any, out: str) -> None:
-    """With TensorRT's form, as ONNX Runtime's documentation says it."""
-    import onnxruntime.quantization as ort
+    """``static`` on arrays."""
+    from onnxruntime.quantization import CalibrationDataReader
 
-    class Reader(ort.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self._images = iter(images)
 
@@ -26,11 +26,22 @@ def quantize_static(method: str, model: str, name: str, images: Any, out: str) -
             image = next(self._images, None)
             return None if image is None else {name: image[None]}
 
-    methods = {"minmax": ort.CalibrationMethod.MinMax, "percentile": ort.CalibrationMethod.Percentile}
+    static(method, model, Reader(), out)
+
+
+def static(method: str, model: str, reader: Any, out: str) -> None:
+    """ONNX Runtime's own, told what its documentation says for TensorRT."""
+    import onnxruntime.quantization as ort
+
+    methods = {
+        "minmax": ort.CalibrationMethod.MinMax,
+        "percentile": ort.CalibrationMethod.Percentile,
+        "entropy": ort.CalibrationMethod.Entropy,
+    }
     ort.quantize_static(
         model,
         out,
-        Reader(),
+        reader,
         op_types_to_quantize=OPS,
         per_channel=True,
         activation_type=ort.QuantType.QInt8,
