@@ -93,7 +93,7 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
                 raise kit.unreadable_aspect(Size(picture.height, picture.width))
             return in_window(resized(picture, size, _BILINEAR), SINGLE_VALUES, window)
 
-        return kit.image_arithmetic("rtdetr.aspect", decode, with_aspect, (3, *window), facts)
+        return kit.image_arithmetic("rtdetr.aspect", decode, with_aspect, (3, *window), facts | {"fit": "inside"})
 
     size = Size(*numbers)
 
