@@ -142,7 +142,7 @@ def test_convert_names_the_tensors_that_it_leaves_out(run_cli: Any, tmp_path: Pa
 
     done = run_cli("cache", "convert", "cal.json", "cal.bin")
 
-    assert done.stdout.splitlines() == [
+    assert done.stdout.splitlines()[:2] == [
         "cal.bin: TRT-100300-EntropyCalibration2, 1 tensors",
         "left out, their scale is 0, which is none: dead",
     ]
@@ -156,7 +156,7 @@ def test_impossible_ranges_are_listed_and_left_out_of_what_is_written(run_cli: A
     shown = run_cli("cache", "show", "cal.bin")
     assert shown.code == 0
     assert "2 tensors have an impossible range: b, d" in shown.stderr
-    assert [line.split(maxsplit=1)[1] for line in shown.stdout.splitlines()[-4:]] == [
+    assert [line.split(maxsplit=1)[1] for line in shown.stdout.splitlines()[3:7]] == [
         "±127",
         "impossible: inf",
         "no range",

@@ -9,6 +9,7 @@ import gzip
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -309,3 +310,24 @@ def test_the_line_that_is_told_makes_it_work(data, run_cli, tmp_path):
     assert made.code == 0, made.stderr
     assert (tmp_path / "c.tensor").read_bytes() == (tmp_path / "again.tensor").read_bytes()
     assert run_cli("verify", "c.tensor", "-e", "data/spec.txt", *options).code == 0
+
+
+@pytest.mark.parametrize(
+    ("prefix", "line"),
+    [
+        ("/home/me/venv", "python -m pip install 'jinja2"),
+        ("/home/me/.local/share/pipx/venvs/int8cal", "pipx inject int8cal 'jinja2"),
+        ("/home/me/.local/share/uv/tools/int8cal", "uv pip install --python /home/me/venv/bin/python 'jinja2"),
+    ],
+)
+def test_the_hint_for_an_extra_is_a_line_that_works_here(data, run_cli, monkeypatch, prefix, line):
+    """int8cal is on no index: ``pip install int8cal[report]`` would install what somebody else called so."""
+    here(data)
+    assert run_cli(*RUN).code == 0
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.setattr(sys, "prefix", prefix)
+    monkeypatch.setattr(sys, "executable", "/home/me/venv/bin/python")
+    told = run_cli("report", "c.tensor", "-o", "r.html")
+    assert told.code == 8
+    assert line in told.stderr.lower()
+    assert "int8cal[" not in told.stderr

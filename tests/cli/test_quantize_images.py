@@ -13,14 +13,16 @@ from int8cal.tensorfile import TensorFile
 NUMBERS = ("--resize", "stretch", "--scale", "1/255")
 
 
-def make_model(path, *, first: list[tuple[str, list[float]]] = (), metadata: dict[str, str] | None = None) -> None:
+def make_model(
+    path, *, first: list[tuple[str, list[float]]] = (), metadata: dict[str, str] | None = None, seed: int = 0
+) -> None:
     """A convolution on 1 x 3 x 16 x 24, behind some arithmetic on the input."""
     nodes, name, tensors = [], "images", []
     for number, (operator, values) in enumerate(first):
         tensors.append(numpy_helper.from_array(np.array(values, np.float32).reshape(1, -1, 1, 1), f"c{number}"))
         nodes.append(helper.make_node(operator, [name, f"c{number}"], [f"v{number}"], name=f"first{number}"))
         name = f"v{number}"
-    weights = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    weights = np.random.default_rng(seed).normal(size=(4, 3, 3, 3)).astype(np.float32)
     tensors.append(numpy_helper.from_array(weights, "w"))
     nodes.append(helper.make_node("Conv", [name, "w"], ["out"], name="conv"))
     ends = [

@@ -19,7 +19,7 @@ from int8cal.errors import TensorFileError
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import shortened
 from int8cal.io.summary import Summarised, times
-from int8cal.network_kit.framing import framing
+from int8cal.network_kit.framing import by_size_alone, framing
 from int8cal.tensorfile.batches import opened_file
 from int8cal.tensorfile.check import ValueCheck, check_structure
 from int8cal.tensorfile.findings import LEVELS, Finding, by_level
@@ -212,7 +212,9 @@ def _framed(file: TensorFile) -> list[Finding]:
             "warning" if found.doubtful(options) else "note",
             "framing",
             str(found),
-            "If the network was trained so, that is right. If not: set enable_auto_resize, or resize the images.",
+            "If the network was trained so, that is right. If not: set enable_auto_resize, or resize the images."
+            if by_size_alone(options)
+            else "The spec, or the preprocessing that was stated, asks for it.",
         )
     ]
 

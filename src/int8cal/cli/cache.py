@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from int8cal.cli import console
+from int8cal.cli import console, endings
 from int8cal.cli.options import json_option, overwrite_option
 from int8cal.io.safe_text import short_name
 
@@ -56,12 +56,23 @@ def show(*, file: str, as_json: bool) -> None:
     if unusable:
         count = "1 tensor has" if len(unusable) == 1 else f"{len(unusable)} tensors have"
         console.note(f"warning: {count} an impossible range: {', '.join(map(short_name, unusable))}")
+    _tell_uses(content, file)
 
 
 def _range(amax: float, *, impossible: bool) -> str:
     if amax == 0.0 and math.copysign(1.0, amax) > 0.0:
         return "no range"
     return f"impossible: {amax:.6g}" if impossible else f"±{amax:.6g}"
+
+
+def _tell_uses(content: CalibrationCache, path: str) -> None:
+    """What a cache is good for: TensorRT of its release reads the text; of the ranges, a Q/DQ model can be made."""
+    commands = [f"int8cal quantize MODEL.onnx --scales {endings.quoted(path)} -o MODEL.int8.onnx"]
+    if path.endswith(".json"):
+        commands.insert(0, f"int8cal cache convert {endings.quoted(path)} -o CAL.bin")
+    elif not content.no_reader:
+        commands.insert(0, endings.trtexec_with_cache("MODEL.onnx", path))
+    endings.print_next("The ranges belong to one float model; TensorRT 11 takes them in a Q/DQ model alone.", *commands)
 
 
 def _readers(content: CalibrationCache) -> str:
@@ -119,6 +130,7 @@ def convert(
         console.print_lines([f"left out, their scale is 0, which is none: {', '.join(map(short_name, left_out))}"])
     if unusable:
         console.print_lines([f"left out, their range is impossible: {', '.join(map(short_name, unusable))}"])
+    _tell_uses(content, output)
 
 
 @cache.command()
@@ -160,6 +172,14 @@ def diff(*, first: str, second: str, tolerance: float, as_json: bool) -> None:
     lines += [f"only in {second}: {short_name(name)}" for name in found.only_second]
     lines += [f"{short_name(name)}: {_change(*pair)}" for name, pair in found.changed.items()]
     console.print_lines([*lines, f"{found.same} tensors agree"])
+    if found.equal:
+        endings.print_next("TensorRT is told the same by both.")
+        return
+    tries = (
+        f"int8cal quantize MODEL.onnx --scales {endings.quoted(file)} -o {number}.int8.onnx --eval VALIDATION.tensor"
+        for number, file in enumerate((first, second), 1)
+    )
+    endings.print_next("Which of them is nearer to the float model, images tell.", *tries)
 
 
 def _change(old: float, new: float) -> str:

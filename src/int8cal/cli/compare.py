@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from int8cal.cli import agreement, console, progress
+from int8cal.cli import agreement, console, endings, progress
 from int8cal.cli.options import json_option, model_input_options, overwrite_option
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def compare(
     """
     from int8cal.models import compare as work
     from int8cal.models.onnx_file import refuse_other_formats
+    from int8cal.models.verdict import judge
     from int8cal.report.comparison import page_of
     from int8cal.report.web_page import page_output
     from int8cal.tensorfile import TensorFile
@@ -86,3 +87,4 @@ def compare(
         if foreign:
             lines.append(f"not computed here, compared by what goes in: {', '.join(foreign)}")
         console.print_lines(lines)
+        endings.compared(reference, other, judge(result.agreement))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from int8cal.cli import console, progress
+from int8cal.cli import console, endings, progress
 from int8cal.cli.options import POSSIBLY_EMPTY, Command, decorated, json_option
 from int8cal.component.inputs import INPUTS, OUTPUT_DESCRIPTION, OUTPUT_DIR, ComponentInput
 from int8cal.component.values import MAX_INPUT_BYTES, read_lines
@@ -79,6 +79,7 @@ def component(*, inputs_from: str | None, original_inputs: bool, as_json: bool, 
         console.print_json(outcome.to_json())
     else:
         console.print_table(_table(outcome))
+        endings.made(outcome.manifest, endings.quoted("-e", outcome.request.updated_spec))
 
 
 def _texts(options: dict[str, tuple[str, ...]], inputs_from: str | None) -> dict[str, str]:

@@ -66,9 +66,14 @@ def print_two_lines(message: str, hint: str | None) -> None:
         click.echo(f"  {_line(hint)}", err=True)
 
 
+def on_terminal() -> bool:
+    """Whether a person reads what goes to stderr."""
+    return sys.stderr.isatty()
+
+
 def _coloured(word: str, colour: str) -> str:
     """A word in a colour, where stderr is a terminal and the user has nothing against it (https://no-color.org)."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stderr.isatty():
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not on_terminal():
         return word
     return click.style(word, fg=colour, bold=True)
 

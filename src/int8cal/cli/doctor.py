@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 
 from int8cal import __version__, native
-from int8cal.cli import console
+from int8cal.cli import console, endings
 from int8cal.cli.options import json_option
 
 _EXTRAS: Final = {
@@ -62,6 +62,7 @@ def doctor(*, output_dir: str, as_json: bool) -> None:
         console.print_lines([f"{worst} to mend before int8cal can be relied on here"])
     else:
         console.print_lines(["nothing stands in the way of int8cal here"])
+        endings.print_next("", "int8cal demo")
 
 
 def judgements(output_dir: str) -> Iterator[tuple[str, str]]:

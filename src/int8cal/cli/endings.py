@@ -11,11 +11,16 @@ from int8cal.cli import console
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from int8cal.check.verify import Verification
     from int8cal.manifest import Manifest
+    from int8cal.models.verdict import Verdict
     from int8cal.plans import Plan
 
 FEW_IMAGES = 100
 """Fewer images than this are said to be few: advice from practice is 100 to 1000."""
+
+_WANTED_DB = "15"
+"""What `int8cal.models.verdict` calls good, for ``--min_agreement``."""
 
 
 def print_next(meaning: str, *commands: str) -> None:
@@ -23,6 +28,12 @@ def print_next(meaning: str, *commands: str) -> None:
     console.print_lines(["", *filter(None, [meaning])])
     if commands:
         console.print_lines(["Next:", *(f"  {command}" for command in commands)])
+
+
+def note_next(*words: str) -> None:
+    """What to type now, for a person at a terminal: the result itself is likely to go into a file."""
+    if console.on_terminal():
+        console.note(f"next: {quoted('int8cal', *words)}")
 
 
 def quoted(*words: str) -> str:
@@ -44,11 +55,16 @@ def source_options(plan: Plan, mapped: Sequence[tuple[str, str]] = ()) -> str:
     return quoted(*words)
 
 
-def made(manifest: Manifest, plan: Plan, mapped: Sequence[tuple[str, str]]) -> None:
-    """After a run."""
+def made(manifest: Manifest, source: str) -> None:
+    """After a run.
+
+    Args:
+        manifest: of the file that was made.
+        source: what ``verify`` needs to make the images again: see `source_options`.
+    """
     images = manifest.batches * manifest.shape[0]
     few = f" {images} images are few: 100 to 1000 are usual (-m N batches)." if images < FEW_IMAGES else ""
-    file, source = quoted(manifest.path), source_options(plan, mapped)
+    file = quoted(manifest.path)
     print_next(
         f"{manifest.path} holds {images} images as the network is fed them, for INT8 calibration.{few}",
         f"int8cal verify {file} {source}",
@@ -56,35 +72,99 @@ def made(manifest: Manifest, plan: Plan, mapped: Sequence[tuple[str, str]]) -> N
     )
 
 
-def planned(plan: Plan, given: Sequence[str]) -> None:
-    """After a dry run: the same words make the file.
-
-    Args:
-        plan: what was shown.
-        given: the options as they were given, the spec first.
-    """
-    if plan.origin.name == "images":
-        print_next("Nothing was decoded or written.", "the same command without --dry_run")
-        return
-    line = quoted("int8cal", plan.origin.name, "calibration_tensorfile", *given[:2], "-o", "FILE", *given[2:])
-    print_next("Nothing was decoded or written.", line)
+def planned(*words: str) -> None:
+    """After a dry run: the words that make the file."""
+    print_next("Nothing was decoded or written.", quoted("int8cal", *words))
 
 
 def exported(path: str, form: str) -> None:
     """After an export: how the other tool takes it."""
+    from int8cal.exports.formats import INPUT_LIST  # late: NumPy, HDF5
+
     file = quoted(path)
     uses = {
         "npz": f"python -m modelopt.onnx.quantization --onnx_path MODEL.onnx --calibration_data_path {file}",
+        "npy": f"int8cal quantize MODEL.onnx {file} -o MODEL.int8.onnx",
+        "raw": f"qnn-onnx-converter --input_network MODEL.onnx --input_list {quoted(os.path.join(path, INPUT_LIST))}",
         "polygraphy": f"polygraphy convert MODEL.onnx --int8 --data-loader-script {file} -o MODEL.engine",
         "tensorfile": f"int8cal verify {file}",
     }
-    print_next("", *filter(None, [uses.get(form)]))
+    print_next("The images are those of the tensorfile, in its order, preprocessed already.", uses[form])
 
 
-def quantized(model: str, output: str, held_out: str | None) -> None:
-    """After quantize."""
-    engine = f"{os.path.splitext(output)[0]}.engine"
-    lines = [f"trtexec {quoted(f'--onnx={output}', f'--saveEngine={engine}')}"]
-    if not held_out:
-        lines.insert(0, f"int8cal compare {quoted(model, output)} VALIDATION.tensor")
-    print_next("Images that calibration has not seen decide whether the INT8 model is good.", *lines)
+def verified(found: Verification, model: str | None, *, of_images: bool) -> None:
+    """After `verify` of a file without errors, made by ``int8cal images`` or from a spec."""
+    file = quoted(found.path)
+    commands = [f"int8cal quantize {quoted(model or 'MODEL.onnx')} {file} -o MODEL.int8.onnx"]
+    if found.plan is None:
+        meaning = (
+            "The values look right. Whether they are those of the training, only a comparison with the source tells."
+        )
+        commands.insert(0, f"int8cal verify {file} {'--images DIR' if of_images else '-e SPEC'}")
+    else:
+        meaning = "The file holds what its source makes."
+    warnings = found.count("warning")
+    print_next(f"{meaning} Look at the warnings first." if warnings else meaning, *commands)
+
+
+def quantized(
+    model: str,
+    output: str,
+    held_out: str | None,
+    *,
+    verdict: Verdict | None = None,
+    target: str = "tensorrt",
+    trt_cache: str | None = None,
+    images: str | None = None,
+) -> None:
+    """After quantize.
+
+    Args:
+        model: the float model.
+        output: the INT8 model.
+        held_out: the images of ``--eval``.
+        verdict: on the INT8 model, if there is one.
+        target: engine that is to run it.
+        trt_cache: the calibration cache that was also written.
+        images: options of ``int8cal images`` that state the preprocessing, where there is no tensorfile.
+    """
+    lines = [] if held_out else [f"int8cal compare {quoted(model, output)} VALIDATION.tensor"]
+    if images and lines:
+        lines.insert(0, f"int8cal images VALIDATION_DIR -o VALIDATION.tensor {images}")
+    if verdict and verdict.level != "good":
+        lines.append(_more_in_float(model, output))
+    if target == "tensorrt":
+        lines.append(trtexec(output))
+    if trt_cache:
+        lines.append(trtexec_with_cache(model, trt_cache))
+    told = "ONNX Runtime takes the INT8 model as it is. " if target == "onnxruntime" else ""
+    print_next(f"{told}Images that calibration has not seen decide whether the INT8 model is good.", *lines)
+
+
+def compared(model: str, output: str, verdict: Verdict) -> None:
+    """After compare: what the figures mean, in the words of ``quantize``."""
+    name = f"{verdict.output}: " if verdict.output else ""
+    meaning = {
+        "good": "What INT8 changes is small. The last word has the accuracy of the task itself.",
+        "look": "Often usable: measure the accuracy of the task itself.",
+        "poor": "The INT8 model is not to be relied on.",
+    }[verdict.level]
+    command = trtexec(output) if verdict.level == "good" else _more_in_float(model, output)
+    print_next(f"verdict: {verdict.level} ({name}{verdict.reason}). {meaning}", command)
+
+
+def trtexec(model: str) -> str:
+    """How TensorRT 11 takes an INT8 model."""
+    engine = f"{os.path.splitext(model)[0]}.engine"
+    return f"trtexec {quoted(f'--onnx={model}', f'--saveEngine={engine}')}"
+
+
+def trtexec_with_cache(model: str, cache: str) -> str:
+    """How TensorRT 10 and older take a float model and a cache."""
+    engine = f"{os.path.splitext(model)[0]}.engine"
+    return f"trtexec {quoted(f'--onnx={model}', '--int8', f'--calib={cache}', f'--saveEngine={engine}')}"
+
+
+def _more_in_float(model: str, output: str) -> str:
+    better = f"{os.path.splitext(output)[0]}.better.onnx"
+    return f"int8cal quantize {quoted(model)} CALIBRATION.tensor {quoted('-o', better, '--min_agreement', _WANTED_DB)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli.make import console_options, make_and_tell, output_options, tell_plan
-from int8cal.cli.options import decorated
+from int8cal.cli.options import decorated, given_words
 
 if TYPE_CHECKING:
     from int8cal.origins.images.preprocessing import Preprocessing
@@ -94,7 +94,7 @@ def images(*, dry_run: bool, as_json: bool, **options: Any) -> None:
     """
     if dry_run:
         choice = {name: options[name] for name in _CHOICE}
-        tell_plan(_planned(**choice), as_json=as_json)
+        tell_plan(_planned(**choice), "images", *given_words("dry_run", "as_json", "verbose"), as_json=as_json)
         return
     make_and_tell(_planned, as_json=as_json, **options)
 

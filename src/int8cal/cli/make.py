@@ -295,11 +295,11 @@ def make_and_tell(
             console.print_json(manifest.to_json())
         else:
             console.print_table(run_table(manifest))
-            endings.made(manifest, plan, mapped)
+            endings.made(manifest, endings.source_options(plan, mapped))
 
 
-def tell_plan(plan: Plan, *, as_json: bool) -> None:
-    """Print what a run would do.
+def tell_plan(plan: Plan, *makes: str, as_json: bool) -> None:
+    """Print what a run would do, and the words that make it: ``makes``.
 
     Raises:
         MissingDataError: images are missing; with ``as_json`` the list of them is the output, and the code is the same.
@@ -313,7 +313,7 @@ def tell_plan(plan: Plan, *, as_json: bool) -> None:
     console.print_table(plan_table(plan))
     if missing:
         raise missing
-    endings.planned(plan, given_words("as_json", "verbose"))
+    endings.planned(*makes)
 
 
 def _addressed(engine: str, ray_address: str | None) -> str:
@@ -353,7 +353,10 @@ def _plan_command(network: Network | None = None, name: str | None = None) -> cl
     @_spec_and_choice(network)
     def command(*, as_json: bool, verbose: bool, **choice: Any) -> None:
         console.configure_logging(verbose=verbose)
-        tell_plan(_planned(name, **choice), as_json=as_json)
+        plan = _planned(name, **choice)
+        others = given_words("spec", "as_json", "verbose")
+        makes = (plan.origin.name, "calibration_tensorfile", "-e", choice["spec"], "-o", "FILE", *others)
+        tell_plan(plan, *makes, as_json=as_json)
 
     return command
 

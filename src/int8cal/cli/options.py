@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,22 +41,25 @@ def overwrite_option(text: str) -> Callable[[Command], Command]:
     return click.option("--overwrite", is_flag=True, help=text)
 
 
-def given_words(*left_out: str) -> list[str]:
-    """What the user gave the command that runs, as words, arguments last; defaults are not among them.
+def given_words(*left_out: str, only: Collection[str] | None = None) -> list[str]:
+    """What the user gave the command that runs, as words; defaults are not among them.
 
     Args:
         left_out: names of parameters that are not wanted.
+        only: names of those that are; None: all others.
     """
     context = click.get_current_context()
     words: list[str] = []
     for parameter in context.command.params:
         name = parameter.name or ""
-        if name in left_out or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+        wanted = name not in left_out and (only is None or name in only)
+        if not wanted or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
             continue
         value = context.params[name]
         for one in value if parameter.multiple or parameter.nargs == -1 else [value]:
-            first = parameter.opts[:1] if isinstance(parameter, click.Option) else []
-            of_one = [] if one is True else one if isinstance(one, tuple) else [one]
+            names = parameter.secondary_opts if one is False else parameter.opts
+            first = names[:1] if isinstance(parameter, click.Option) else []
+            of_one = [] if isinstance(one, bool) else one if isinstance(one, tuple) else [one]
             words += [*first, *map(str, of_one)]
     return words
 

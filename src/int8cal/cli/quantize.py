@@ -213,7 +213,10 @@ def quantize(
         console.print_json({"quantize": _facts(report, output, trt_cache)})
     else:
         console.print_lines(_lines(report, output, trt_cache, trt_version))
-        endings.quantized(model, output, evaluation)
+        endings.quantized(
+            model, output, evaluation, verdict=report.verdict, target=target, trt_cache=trt_cache,
+            images=endings.quoted(*sources.words()) if os.path.isdir(file) else None,
+        )  # fmt: skip
 
 
 def _reproduce(model: str, file: str, made: str, *, input_name: str | None, as_json: bool) -> None:

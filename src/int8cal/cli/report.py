@@ -73,4 +73,10 @@ def report(
         console.print_json({"report": output, "verification": found.to_json()})
     else:
         console.print_table([("report", output), ("findings", found.verdict)])
-        endings.print_next(f"Open {output} in a browser: it is one file, and asks the network for nothing.")
+        file = endings.quoted(file)
+        endings.print_next(
+            f"Open {output} in a browser: it is one file, and asks the network for nothing.",
+            f"int8cal quantize {endings.quoted(model or 'MODEL.onnx')} {file} -o MODEL.int8.onnx"
+            if found.sound
+            else f"int8cal verify {file}",
+        )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from int8cal.cli import agreement, console, progress
+from int8cal.cli import agreement, console, endings, progress
 from int8cal.io.safe_text import short_name
 from int8cal.io.summary import counted
 
@@ -69,6 +69,7 @@ def quantize_from_scales(
         console.print_json({"quantize": _facts(report, output, scales)})
     else:
         console.print_lines(_lines(report, output, scales))
+        endings.quantized(model, output, evaluation, verdict=report.verdict)
 
 
 def _facts(report: ScalesReport, output: str, scales: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import progress
+from int8cal.cli.options import given_words
 from int8cal.errors import UsageError, UseError
 from int8cal.io.safe_text import printable
 
@@ -38,6 +39,7 @@ class Images:
     ) -> None:
         self._files, self._model, self._stated = files, model, stated
         self._input_name, self._layout = input_name, layout
+        self._of_model: list[str] = []  # options that the model's input stands for
 
     def opened(self, path: str, *, keep: str | None = None) -> Any:
         """Batches of a tensorfile, of arrays, or of a folder, a list or a COCO file of images.
@@ -79,6 +81,10 @@ class Images:
         make(planned, keep, progress=progress.on_stderr())
         return self._files.enter_context(TensorFile(keep))
 
+    def words(self) -> list[str]:
+        """The preprocessing of the images that were opened, as options of ``int8cal images``."""
+        return given_words(only=self._stated.keys()) + self._of_model
+
     def _preprocessing(self) -> Preprocessing:
         """What is stated, with the size of the model where none is."""
         from int8cal.cli.images import preprocessing_of
@@ -86,11 +92,14 @@ class Images:
         from int8cal.types import Size
 
         found = wanted(self._model, input_name=self._input_name, layout=self._layout)
+        self._of_model = []
         stated = dict(self._stated)
         if stated.get("size") is None and stated.get("preprocess") is None and found.height and found.width:
             stated["size"] = f"{found.height}x{found.width}"
+            self._of_model += ["--size", stated["size"]]
         if stated.get("order") is None and stated.get("preprocess") is None and found.channels == 1:
             stated["order"] = "gray"
+            self._of_model += ["--order", "gray"]
         preprocessing = preprocessing_of(**stated)
         if found.height and found.width and preprocessing.size != (found.height, found.width):
             wanted_size = Size(found.height, found.width)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, endings
-from int8cal.cli.options import Command, json_option, overwrite_option
+from int8cal.cli.options import Command, given_words, json_option, overwrite_option
 from int8cal.io.safe_text import shortened
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def new(*, network: str, out: str | None, overwrite: bool) -> None:
     text = networks.starter(network)
     if out is None:
         console.print_lines(text.decode().rstrip("\n").split("\n"))
+        endings.note_next("spec", "new", network, "-o", "FILE")
         return
     write_file(out, text, overwrite=overwrite, replaces=SPEC)
     console.note(f"wrote {out}")
@@ -85,6 +86,7 @@ def show(*, path: str, network: str | None, allow_unknown_fields: bool, as_json:
         return
     _note_warnings(read)
     console.print_lines(read.as_text().split("\n"))
+    endings.note_next("spec", "check", path)
 
 
 @spec.command()
@@ -118,6 +120,16 @@ def check(*, path: str, network: str | None, allow_unknown_fields: bool, strict:
         _note_warnings(read)
         console.print_lines(". ".join(filter(None, (f"{one.where}: {one.message}", one.hint))) for one in findings)
         console.print_lines([f"{path}: {read.describe()}: {_verdict(len(findings))}"])
+        if findings:
+            endings.print_next(
+                "Mend them where they stand, then check again.", f"int8cal spec check {endings.quoted(path)}"
+            )
+        else:
+            plan = f"{network} plan" if network else "plan"
+            endings.print_next(
+                "TAO accepts it. Whether its data are there, the plan tells.",
+                f"int8cal {plan} -e {endings.quoted(path)}",
+            )
     if findings:
         click.get_current_context().exit(SpecError.exit_code)
 
@@ -204,10 +216,14 @@ def _report_update(result: Update, notes: list[str], out: str | None, *, dry_run
         console.note(note)
     if dry_run:
         console.print_lines(result.diff().split("\n"))
+        endings.note_next("spec", "update", *given_words("dry_run", "out"), "-o", out or "FILE")
     else:
         console.print_lines(_edit_line(one) for one in result.changes)
         console.note(f"wrote {out} with {len(result.changes)} edits")
-        endings.print_next("", f"int8cal plan -e {endings.quoted(out or '')}")
+        endings.print_next(
+            "All else is as it was, byte for byte. Whether the data are there, the plan tells.",
+            f"int8cal plan -e {endings.quoted(out or '')}",
+        )
 
 
 def _edit_line(change: Change) -> str:

@@ -64,11 +64,19 @@ def verify(
             raise click.exceptions.Exit(TensorFileError.exit_code)
     else:
         console.print_lines(_lines(found))
-        if found.sound:
-            endings.print_next("", f"int8cal quantize MODEL.onnx {endings.quoted(file)} -o MODEL.int8.onnx")
         if not found.sound:
             hint = "The findings in the output say what is wrong with it, and what to do."
             raise TensorFileError(f"do not use this file: {found.verdict}", where=found.path, hint=hint)
+        endings.verified(found, model, of_images=_made_of_images(file))
+
+
+def _made_of_images(file: str) -> bool:
+    """Whether ``int8cal images`` made it."""
+    from int8cal.origins.images.origin import NAME
+    from int8cal.tensorfile import TensorFile
+
+    with TensorFile(file) as opened:
+        return (opened.manifest or {}).get("network") == NAME
 
 
 def _lines(found: Verification) -> Iterator[str]:

@@ -29,8 +29,8 @@ from int8cal.types import FORMATS, LAYOUTS, Batches, BatchNCHW_f32, Format, Layo
 _WITH_BATCHES = frozenset({"polygraphy", "tensorfile"})
 _WITH_NAME = ("npz", "polygraphy")
 DEFAULT_NAME = "input_1"
-_INPUT_LIST = "input_list.txt"
-_RAW_NAMES = re.compile(rf"\d{{8,}}\.raw|{re.escape(_INPUT_LIST)}")
+INPUT_LIST = "input_list.txt"
+_RAW_NAMES = re.compile(rf"\d{{8,}}\.raw|{re.escape(INPUT_LIST)}")
 
 _POLYGRAPHY_SCRIPT = '''\
 """Polygraphy data loader made by int8cal: polygraphy … --data-loader-script this_file.py"""
@@ -209,7 +209,7 @@ def _raw(source: Batches, path: str, layout: Layout, progress: Progress | None) 
             for image in batch:
                 names.append(f"{len(names):08d}.raw")
                 image.tofile(os.path.join(folder, names[-1]))
-        with open(os.path.join(folder, _INPUT_LIST), "w", encoding="ascii", newline="\n") as listing:
+        with open(os.path.join(folder, INPUT_LIST), "w", encoding="ascii", newline="\n") as listing:
             listing.writelines(f"{name}\n" for name in names)
     return Exported(path, "raw", shape, source.image_count)
 

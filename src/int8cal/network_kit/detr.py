@@ -108,6 +108,8 @@ def detr_network(name: str, title: str) -> Network:
         short, long = spec.message.value(_SHORT), spec.message.value(_LONG)
         kit.checked_size(spec, short, long, _SHORT)
 
+        pads = bool(spec.message.value(_PADDING) or spec.message.value(_DIVISOR))
+
         def window_of(size: Size) -> tuple[Size, Size]:
             inner = shortest_side_size(size, short, long)
             return inner, _padded(spec, short, long, inner)
@@ -123,7 +125,7 @@ def detr_network(name: str, title: str) -> Network:
             decode,
             padded,
             lambda size: (3, *window_of(size)[1]),
-            {**facts, "shortest": short, "longest": long},
+            {**facts, "shortest": short, "longest": long, **({"fit": "inside"} if pads else {})},
             same_shape="Take --form export: an exported model has one input size (export.input_height, input_width).",
         )
 

@@ -37,16 +37,25 @@ class Framing(NamedTuple):
         return max(self) < _NOTHING
 
     def doubtful(self, options: Mapping[str, Any]) -> bool:
-        """There is so much of either that it should be looked at; what the user stated by hand is meant so."""
-        return "preprocessing" not in options and (self.cut > MUCH_CUT or self.padding > MUCH_PADDING)
+        """There is so much of either that it should be looked at; what was asked for in so many words is meant so."""
+        return by_size_alone(options) and (self.cut > MUCH_CUT or self.padding > MUCH_PADDING)
 
     def __str__(self) -> str:
         told = []
         if self.padding >= _NOTHING:
-            told.append(f"{self.padding:.0%} of the pixels are padding")
+            told.append(f"{_share(self.padding)} of the pixels are padding")
         if self.cut >= _NOTHING:
-            told.append(f"{self.cut:.0%} of the image is cut off")
+            told.append(f"{_share(self.cut)} of the image is cut off")
         return ", ".join(told) or "the whole image, and nothing else"
+
+
+def _share(part: float) -> str:
+    return f"{part:.0%}" if part >= 0.005 else "less than 1%"
+
+
+def by_size_alone(options: Mapping[str, Any]) -> bool:
+    """Images are padded or cut only because they have another size than the network: nobody asked for it."""
+    return "window" in options or "sampling_matrix" in options
 
 
 def framing(options: Mapping[str, Any], shape: tuple[int, int, int], sizes: Iterable[Size]) -> Framing | None:
@@ -78,6 +87,8 @@ def _framing(options: Mapping[str, Any], result: Size, size: Size) -> Framing | 
             return _of_matrix(options["sampling_matrix"], result, size)
         if "preprocessing" in options:
             return _of_stated(options["preprocessing"], size)
+        if "fit" in options:
+            return _of_fit(options["fit"], result, size)
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError, OverflowError):
         pass  # a manifest that was edited, which verify judges
     return None
@@ -110,6 +121,18 @@ def _of_stated(stated: Mapping[str, Any], size: Size) -> Framing:
     if how == "crop":
         return Framing(0.0, max(0.0, 1 - height * width / (size.height * size.width)))
     return Framing(0.0, 0.0)
+
+
+def _of_fit(fit: Any, result: Size, size: Size) -> Framing:
+    """That of a network which keeps the aspect: ``inside`` the result; of its ``height``; or the size that is cut."""
+    if fit not in ("inside", "height"):
+        height, width = fit
+        return Framing(0.0, max(0.0, 1 - result.height * result.width / (height * width)))
+    ratio = result.height / size.height
+    if fit == "inside":
+        ratio = min(ratio, result.width / size.width)
+    pixels = min(result.height, size.height * ratio) * min(result.width, size.width * ratio)
+    return Framing(max(0.0, 1 - pixels / (result.height * result.width)), 0.0)
 
 
 def _overlap(shown: tuple[float, float, float, float], size: Size) -> Framing:

@@ -132,6 +132,7 @@ class Arithmetic:
         options: whatever parameters decide the numbers, for the manifest (JSON types only). Readers rely on
             ``channel_order`` (``RGB``, ``BGR``, ``grey``) and on either ``value_range``, the values of pixels 0 and
             255, or ``mean`` and ``scale`` with value = (pixel − mean) · scale, in pixel levels, result order.
+            What pads or cuts says so in the words of `int8cal.network_kit.framing`.
         size: decoded image → its height and width.
         same_shape: where results vary in shape: what to change so that they do not, one sentence.
     """

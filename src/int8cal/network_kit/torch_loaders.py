@@ -23,7 +23,7 @@ from int8cal.io.safe_text import short_repr
 from int8cal.network_kit.network import Arithmetic, LabelledObject, array_size
 from int8cal.network_kit.path_roles import BASE_MODEL, ENGINE, RESULT, TRAINING, VALIDATION, WRITTEN
 from int8cal.preprocess.torchvision import normalised
-from int8cal.samples.coco import matching_files, read_boxes, read_coco
+from int8cal.samples.coco import CocoImage, matching_files, read_boxes, read_coco
 from int8cal.samples.encoded import read_encoded, sample_place
 from int8cal.samples.hdf5_frames import SCHEME, frame_of
 from int8cal.samples.paths import path_text
@@ -306,15 +306,14 @@ def _coco_listing(index: int, image_dir: str, json_file: str, root: str, *, size
         notes.append(f"{where}: it has no categories; NVIDIA's loader would stop, which needs them")
     if sized and not all(image.sized for image in found.images):
         notes.append(f"{where}: images without width and height; NVIDIA's serialized training list would stop there")
-    samples = tuple(_coco_sample(index, folder, image.file_name) for image in found.images)
+    samples = tuple(_coco_sample(index, folder, image) for image in found.images)
     return Listing(Source(index, json_file, samples), tuple(notes))
 
 
-def _coco_sample(index: int, folder: str, file_name: str) -> Sample:
-    if file_name.startswith(SCHEME):
-        file, frame = frame_of(file_name)
-        return Sample(index, file_name, os.path.join(folder, file), member=frame)
-    return Sample(index, file_name, os.path.join(folder, file_name))
+def _coco_sample(index: int, folder: str, image: CocoImage) -> Sample:
+    file, frame = frame_of(image.file_name) if image.file_name.startswith(SCHEME) else (image.file_name, "")
+    path = os.path.join(folder, file)
+    return Sample(index, image.file_name, path, image.height, image.width, member=frame)
 
 
 def coco_objects(spec: SpecDocument, sample: Sample) -> list[LabelledObject] | None:

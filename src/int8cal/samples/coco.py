@@ -25,16 +25,19 @@ MAX_TEXT = 1 << 24
 
 _FIND = "Check the path of the annotations in the spec, and the folder from which it starts."
 _REPAIR = "Make the annotation file anew; it must be one JSON mapping with a list named images."
+_MAX_SIDE = 1 << 16
 _DEEPER = {"start_map": 1, "start_array": 1, "end_map": -1, "end_array": -1}
 
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
-    """One entry of ``images``: its id and its file; whether it says its width and height."""
+    """One entry of ``images``: its id and its file; whether it says its width and height, and which (0: unusable)."""
 
     id: int | str | float
     file_name: str
     sized: bool
+    height: int = 0
+    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,13 @@ def _image(entry: dict[str, Any], number: int, walk: _Walk) -> CocoImage:
         raise walk.error(f"image {number} of the list has no file_name")
     if not isinstance(key, int | float | str) or isinstance(key, bool):
         raise walk.error(f"image {number} of the list ({short_repr(name)}) has no id")
-    return CocoImage(key, name, "width" in entry and "height" in entry)
+    return CocoImage(
+        key, name, "width" in entry and "height" in entry, *map(_side, (entry.get("height"), entry.get("width")))
+    )
+
+
+def _side(value: object) -> int:
+    return value if isinstance(value, int) and 0 < value <= _MAX_SIDE else 0
 
 
 def _is_box(value: object) -> bool:

@@ -82,7 +82,9 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
     def cropped(pixels: ImageHWC_u8) -> ImageCHW_f32:
         return in_window(centred(resized(pixels, larger, Image.Resampling.BILINEAR), crop), table, crop)
 
-    return kit.image_arithmetic("ml_recog.crop", kit.decoder("RGB", upright=False), cropped, (3, *crop), facts)
+    return kit.image_arithmetic(
+        "ml_recog.crop", kit.decoder("RGB", upright=False), cropped, (3, *crop), facts | {"fit": list(larger)}
+    )
 
 
 NETWORK = Network(

@@ -105,8 +105,9 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
         return in_window(pixels, table, size)
 
     decode = kit.decoder("RGB" if channels == 3 else "L", upright=False)
-    name = "ocrnet.aspect" if keeps_aspect else "ocrnet.stretch"
-    return kit.image_arithmetic(name, decode, to_tensor, (channels, *size), facts)
+    if keeps_aspect:
+        return kit.image_arithmetic("ocrnet.aspect", decode, to_tensor, (channels, *size), facts | {"fit": "height"})
+    return kit.image_arithmetic("ocrnet.stretch", decode, to_tensor, (channels, *size), facts)
 
 
 NETWORK = Network(

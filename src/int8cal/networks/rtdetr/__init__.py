@@ -93,7 +93,7 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
                 raise kit.unreadable_aspect(array_size(pixels))
             return in_window(resized(pixels, size, _BILINEAR), SINGLE_VALUES, window)
 
-        return kit.image_arithmetic("rtdetr.aspect", decode, with_aspect, (3, *window), facts)
+        return kit.image_arithmetic("rtdetr.aspect", decode, with_aspect, (3, *window), facts | {"fit": "inside"})
 
     size = Size(*numbers)
 

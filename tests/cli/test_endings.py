@@ -1,0 +1,172 @@
+"""What commands say when they are done: what the result means, and the next command, typed as it stands."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+
+import numpy as np
+import pytest
+from tests.cli.test_quantize_images import NUMBERS, make_model
+from tests.pictures import encode, pixels
+
+from int8cal.cli import console
+
+CACHE = "TRT-8601-EntropyCalibration2\nimages: 3c010a14\n"
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, tiny_dataset):
+    """A model, photographs, arrays, two caches, a spec."""
+    folder = tmp_path_factory.mktemp("endings")
+    (folder / "photos").mkdir()
+    for number in range(4):
+        (folder / "photos" / f"{number}.png").write_bytes(encode(pixels(20 + number, 30), "PNG"))
+    make_model(folder / "m.onnx")
+    np.save(folder / "images.npy", np.random.default_rng(0).random((4, 3, 16, 24), np.float32))
+    (folder / "cal.bin").write_text(CACHE)
+    (folder / "other.bin").write_text(CACHE.replace("3c01", "3c02"))
+    shutil.copy(tiny_dataset.spec, folder / "spec.txt")
+    return folder
+
+
+@pytest.fixture
+def run(prepared, run_cli, tmp_path):
+    """Runs a command line in a copy of the folder."""
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    return lambda line: run_cli(*shlex.split(line))
+
+
+def next_lines(told: str) -> list[str]:
+    lines = told.splitlines()
+    return [line.strip() for line in lines[lines.index("Next:") + 1 :]] if "Next:" in lines else []
+
+
+IMAGES = f"int8cal images photos -o c.tensor --size 16x24 {' '.join(NUMBERS)}"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("cache show cal.bin", [
+            "trtexec --onnx=MODEL.onnx --int8 --calib=cal.bin --saveEngine=MODEL.engine",
+            "int8cal quantize MODEL.onnx --scales cal.bin -o MODEL.int8.onnx",
+        ]),
+        ("cache convert cal.bin -o new.bin --trt_version 10.3.0", [
+            "trtexec --onnx=MODEL.onnx --int8 --calib=new.bin --saveEngine=MODEL.engine",
+            "int8cal quantize MODEL.onnx --scales new.bin -o MODEL.int8.onnx",
+        ]),
+        ("cache convert cal.bin -o cal.json", [
+            "int8cal cache convert cal.json -o CAL.bin",
+            "int8cal quantize MODEL.onnx --scales cal.json -o MODEL.int8.onnx",
+        ]),
+        ("cache diff cal.bin other.bin", [
+            "int8cal quantize MODEL.onnx --scales cal.bin -o 1.int8.onnx --eval VALIDATION.tensor",
+            "int8cal quantize MODEL.onnx --scales other.bin -o 2.int8.onnx --eval VALIDATION.tensor",
+        ]),
+        ("spec check spec.txt", ["int8cal plan -e spec.txt"]),
+        ("spec check spec.txt --network detectnet_v2", ["int8cal detectnet_v2 plan -e spec.txt"]),
+        ("spec update spec.txt -o 'new spec.txt' --num_epochs 7", ["int8cal plan -e 'new spec.txt'"]),
+        ("quantize m.onnx images.npy -o q.onnx", [
+            "int8cal compare m.onnx q.onnx VALIDATION.tensor", "trtexec --onnx=q.onnx --saveEngine=q.engine",
+        ]),
+        ("quantize m.onnx images.npy -o q.onnx --target onnxruntime", [
+            "int8cal compare m.onnx q.onnx VALIDATION.tensor",
+        ]),
+        ("quantize m.onnx images.npy -o q.onnx --trt_cache c.bin --trt_version 10.3.0", [
+            "int8cal compare m.onnx q.onnx VALIDATION.tensor", "trtexec --onnx=q.onnx --saveEngine=q.engine",
+            "trtexec --onnx=m.onnx --int8 --calib=c.bin --saveEngine=m.engine",
+        ]),
+        (f"quantize m.onnx photos -o q.onnx {' '.join(NUMBERS)}", [
+            f"int8cal images VALIDATION_DIR -o VALIDATION.tensor {' '.join(NUMBERS)} --size 16x24",
+            "int8cal compare m.onnx q.onnx VALIDATION.tensor", "trtexec --onnx=q.onnx --saveEngine=q.engine",
+        ]),
+        ("quantize m.onnx --scales cal.bin -o s.onnx", [
+            "int8cal compare m.onnx s.onnx VALIDATION.tensor", "trtexec --onnx=s.onnx --saveEngine=s.engine",
+        ]),
+        ("doctor", ["int8cal demo"]),
+        ("networks", ["int8cal spec new NETWORK"]),
+        ("spec new ssd -o ssd.txt", ["int8cal spec check ssd.txt", "int8cal plan -e ssd.txt"]),
+    ],
+)  # fmt: skip
+def test_the_next_command(run, line, expected):
+    done = run(line)
+    assert done.code == 0, done.stderr
+    assert next_lines(done.stdout) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("spec show spec.txt", "int8cal spec check spec.txt"),
+        ("spec new ssd", "int8cal spec new ssd -o FILE"),
+        ("spec update spec.txt --dry_run --num_epochs 7", "int8cal spec update spec.txt --num_epochs 7 -o FILE"),
+    ],
+)
+def test_what_is_likely_to_go_into_a_file_has_the_next_command_on_a_terminal_alone(run, monkeypatch, line, expected):
+    assert run(line).stderr == ""
+    assert expected not in run(line).stdout
+    monkeypatch.setattr(console, "on_terminal", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = run(line)
+    assert shown.stderr == f"int8cal: next: {expected}\n"
+
+
+def test_a_spec_with_findings_is_to_be_checked_again(run, tmp_path):
+    spec = tmp_path / "spec.txt"
+    spec.write_text(spec.read_text().replace("output_image_width", "output_image_breadth"))
+    done = run("spec check spec.txt --allow_unknown_fields")
+    assert done.code == 3
+    assert next_lines(done.stdout) == ["int8cal spec check spec.txt"]
+
+
+def test_from_images_to_a_comparison(run):
+    """Each command is the one that its forerunner named."""
+    dry = run(f"{IMAGES.removeprefix('int8cal ')} --no_exif --dry_run")
+    (made_by,) = next_lines(dry.stdout)
+    assert "--dry_run" not in made_by
+    assert "--no_exif" in made_by
+    made = run(made_by.removeprefix("int8cal "))
+    assert made.code == 0, made.stderr
+    proof, quantise = next_lines(made.stdout)
+    proved = run(proof.removeprefix("int8cal "))
+    assert proved.code == 0, proved.stderr
+    assert next_lines(proved.stdout) == [quantise]
+    alone = run("verify c.tensor")
+    assert next_lines(alone.stdout) == ["int8cal verify c.tensor --images DIR", quantise]
+    paged = run("report c.tensor -o r.html")
+    assert next_lines(paged.stdout) == [quantise]
+    done = run(quantise.removeprefix("int8cal ").replace("MODEL", "m"))
+    assert done.code == 0, done.stderr
+    comparison, _ = next_lines(done.stdout)
+    compared = run(comparison.removeprefix("int8cal ").replace("VALIDATION", "c").replace("MODEL", "m"))
+    assert compared.code == 0, compared.stderr
+    assert "verdict: good" in compared.stdout
+    assert next_lines(compared.stdout) == ["trtexec --onnx=m.int8.onnx --saveEngine=m.int8.engine"]
+
+
+def test_of_a_poor_model_the_next_command_leaves_more_in_float(run, tmp_path):
+    assert run(IMAGES.removeprefix("int8cal ")).code == 0
+    make_model(tmp_path / "other.onnx", seed=1)
+    compared = run("compare m.onnx other.onnx c.tensor")
+    assert "verdict: poor" in compared.stdout
+    assert next_lines(compared.stdout) == [
+        "int8cal quantize m.onnx CALIBRATION.tensor -o other.better.onnx --min_agreement 15"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("npz", "python -m modelopt.onnx.quantization --onnx_path MODEL.onnx --calibration_data_path out.npz"),
+        ("npy", "int8cal quantize MODEL.onnx out.npy -o MODEL.int8.onnx"),
+        ("raw", "qnn-onnx-converter --input_network MODEL.onnx --input_list out.raw/input_list.txt"),
+        ("polygraphy", "polygraphy convert MODEL.onnx --int8 --data-loader-script out.polygraphy -o MODEL.engine"),
+        ("tensorfile", "int8cal verify out.tensorfile"),
+    ],
+)
+def test_the_next_command_of_each_export(run, form, expected):
+    assert run(IMAGES.removeprefix("int8cal ")).code == 0
+    done = run(f"export c.tensor --to {form} -o out.{form}")
+    assert done.code == 0, done.stderr
+    assert next_lines(done.stdout) == [expected]
