@@ -1,6 +1,6 @@
 """Run the benchmarks and print their tables: ``make bench``.
 
-    python benchmarks/bench.py [QUESTION …] [--quick] [--json FILE]
+    python benchmarks/bench.py [QUESTION …] [--quick] [--earlier SRC] [--json FILE]
 
 Everything is measured in one run on one machine, the programs taking turns, and reported as medians: the ratios are
 the result, the absolute figures say what machine it was. Nothing here fails because it is slow.
@@ -12,9 +12,11 @@ import argparse
 import json
 import os
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import earlier
 import quantize
 import speed
 import startup
@@ -23,7 +25,14 @@ from helper import QUICK_WORKLOADS, WORKLOADS, Settings, machine, print_table
 
 import memory
 
-QUESTIONS = {"speed": speed, "threads": threads, "memory": memory, "startup": startup, "quantize": quantize}
+QUESTIONS = {
+    "speed": speed,
+    "threads": threads,
+    "memory": memory,
+    "startup": startup,
+    "quantize": quantize,
+    "earlier": earlier,
+}
 
 
 def main() -> None:
@@ -36,11 +45,14 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory(prefix="int8cal-bench-", dir=arguments.folder) as folder:
         settings = _settings(Path(folder), quick=arguments.quick, repetitions=arguments.repetitions)
+        settings = replace(settings, earlier=arguments.earlier)
         result |= {"images": settings.images, "repetitions": settings.repetitions}
         print(f"{machine()['processor']}, {machine()['cores']} cores, Python {machine()['python']}")
         print(f"{settings.images} images each, {settings.repetitions} repetitions, medians")
         for name in arguments.questions or QUESTIONS:
             rows = QUESTIONS[name].measure(settings)
+            if not rows:
+                continue
             result[name] = rows
             print(f"\n{QUESTIONS[name].__doc__.splitlines()[0]}")
             print_table(QUESTIONS[name].table(rows))
@@ -56,6 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="tiny data, once: to see that the benchmarks work")
     parser.add_argument("--repetitions", type=int, help="of each measurement (3)")
     parser.add_argument("--folder", type=Path, help="where data and output go (the system's temporary folder)")
+    parser.add_argument("--earlier", type=Path, metavar="SRC", help="folder src of an earlier commit, to compare with")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
     arguments = parser.parse_args()
     unknown = set(arguments.questions) - set(QUESTIONS)

@@ -108,6 +108,7 @@ class Settings:
         batches: file lengths for the memory benchmark, in batches.
         quantize_batches: the same for the quantise benchmark.
         folder: for data and output.
+        earlier: folder ``src`` of an earlier commit to compare with; None: no such comparison.
     """
 
     workloads: tuple[Workload, ...]
@@ -118,6 +119,7 @@ class Settings:
     batches: tuple[int, ...]
     quantize_batches: tuple[int, ...]
     folder: Path
+    earlier: Path | None = None
 
     @property
     def detection(self) -> list[Workload]:
@@ -134,16 +136,26 @@ class Cost:
     rss: float
 
 
-def run(*command: str | os.PathLike[str]) -> Cost:
+def run(*command: str | os.PathLike[str], source: Path | None = None) -> Cost:
     """Run a program to its end and measure it; its output is shown only when it fails.
 
     What earlier programs left to be written is on the disk before: nobody pays for another's file.
+
+    Args:
+        command: the program and its arguments.
+        source: folder to import int8cal from; None: the one that is installed.
     """
     os.sync()
+    environment = os.environ | ({"PYTHONPATH": os.fspath(source)} if source else {})
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=HERE.parent
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=HERE.parent,
+            env=environment,
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
@@ -222,10 +234,10 @@ def plan_of(workload: Workload, spec: Path) -> Path:
     return path
 
 
-def make(spec: Path, out: Path, *options: str, network: str = "detectnet_v2") -> Cost:
+def make(spec: Path, out: Path, *options: str, network: str = "detectnet_v2", source: Path | None = None) -> Cost:
     """Run int8cal's main job on a spec; an earlier file of that name goes."""
     remove(out)
-    return run(*INT8CAL, network, "calibration_tensorfile", "-e", spec, "-o", out, *options)
+    return run(*INT8CAL, network, "calibration_tensorfile", "-e", spec, "-o", out, *options, source=source)
 
 
 def remove(out: Path) -> None:

@@ -352,6 +352,8 @@ def _figures(results: dict[str, Any]) -> str:
         + ".\n"
     ]
     for name, question in bench.QUESTIONS.items():
+        if name not in results:
+            continue
         head, *rows = question.table(results[name])
         lines.append(f"**{(question.__doc__ or '').splitlines()[0]}**\n")
         lines.append(f"| {' | '.join(map(str, head))} |\n|{' --- |' * len(head)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from int8cal.errors import ImageShapeError, UseError
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.batches import opened_file
+from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.selection import some_images
 
@@ -52,8 +53,7 @@ def try_model(
         return [_unfit(error)]
     except UseError as error:  # no fault of the file
         raise UseError(error.message, where=os.fspath(model), hint=error.hint) from error
-    different = len({image.tobytes() for image in images})
-    return judge_model(seen, different_images=different)
+    return judge_model(seen, different_images=len(set(map(image_checksum, images))))
 
 
 def _unfit(error: ImageShapeError) -> Finding:

@@ -22,6 +22,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
+from int8cal import native
 from int8cal.errors import TensorFileError, UsageError
 from int8cal.guard.hdf5_walk import MAX_ENTRIES, Chunks, RefusedError, UnsoundError, Walk
 from int8cal.guard.libraries import library_errors
@@ -315,11 +316,12 @@ class StoredArray:
             piece()
         return values
 
-    def pieces(self, values: npt.NDArray[Any]) -> Iterator[Piece]:
+    def pieces(self, values: npt.NDArray[Any], row: int | None = None) -> Iterator[Piece]:
         """Read the stored bytes, piece by piece. Call each piece, on any thread, to have its values inflated.
 
         Args:
             values: where they go, converted to its type.
+            row: the only first index whose values are wanted: chunks that hold none of it are not read.
 
         Raises:
             TensorFileError: as `read`, here or from a piece.
@@ -328,7 +330,10 @@ class StoredArray:
             self._read_whole(values)
             return
         waiting: list[tuple[tuple[int, ...], int, bytes]] = []
-        for corner in product(*(range(0, extent, step) for extent, step in zip(self.shape, self.chunks, strict=True))):
+        corners = [range(0, extent, step) for extent, step in zip(self.shape, self.chunks, strict=True)]
+        if row is not None:
+            corners[0] = corners[0][row // self.chunks[0] :][:1]
+        for corner in product(*corners):
             waiting.append((corner, *self._stored_chunk(corner)))
             if len(waiting) * self._chunk_bytes >= _PIECE_BYTES:
                 yield Piece(self, values, waiting)
@@ -471,14 +476,12 @@ def _room(name: str, size: int) -> npt.NDArray[np.uint8]:
 
 def _unshuffle(planes: npt.NDArray[np.uint8], chunk: npt.NDArray[Any]) -> None:
     """Bytes by significance → values."""
+    if native.unshuffle(planes, chunk):
+        return
     target = chunk.reshape(-1).view(np.uint8).reshape(-1, len(planes))
     for start in range(0, len(target), _BLOCK):
         for significance, plane in enumerate(planes):
             target[start : start + _BLOCK, significance] = plane[start : start + _BLOCK]
-
-
-def _is_text(beginning: bytes) -> bool:
-    return all(byte >= 32 or byte in b"\t\n\r\f" for byte in beginning)
 
 
 def _no_hdf5(path: str) -> TensorFileError:
@@ -489,7 +492,8 @@ def _no_hdf5(path: str) -> TensorFileError:
         with open(path, "rb") as file:
             beginning = file.read(512)
         if beginning and not beginning.startswith(HDF5_SIGNATURE) and beginning.strip(b"\0"):
-            kind = "a text file" if _is_text(beginning) else "a file of another kind"
+            is_text = all(byte >= 32 or byte in b"\t\n\r\f" for byte in beginning)
+            kind = "a text file" if is_text else "a file of another kind"
             return damaged(path, f"is {kind}, and not a tensorfile", hint=_ANOTHER_KIND)
     return damaged(
         path,

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-BINS = 2048
+from int8cal import native
+
+BINS = native.COUNTED_BINS
 _BLOCK = 1 << 15  # values per step: the temporaries stay in the processor's second-level cache
 _SMALLEST_EXPONENT = -100  # keeps BINS / range inside float32
 
@@ -59,6 +61,8 @@ class Histogram:
             self.counts[0] += flat.size
             return
         bins_per_unit = np.float32(BINS / self.top)
+        if native.count_magnitudes(flat, float(bins_per_unit), self.counts):
+            return
         for start in range(0, flat.size, _BLOCK):
             magnitudes = np.abs(flat[start : start + _BLOCK], dtype=np.float32)
             magnitudes *= bins_per_unit

@@ -98,6 +98,6 @@ def _parts(
                 numbers, images = [], []
         if most is not None and taken >= most and not images:
             return
-        del batch  # not kept while the next one is read
+        del batch, image  # not kept while the next one is read
     if images:
         yield numbers, np.concatenate(images)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from int8cal.models import extras
 from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.computable import Computable, computable
-from int8cal.models.session import Runner, numeric_outputs
+from int8cal.models.session import Runner, is_per_image, joined, numeric_outputs
 from int8cal.types import BatchNCHW_f32, Layout
 
 Values = npt.NDArray[np.float32]
@@ -89,8 +89,16 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
     """The same of a model that was taken apart and bound to the images already."""
     model = parts.model
     norm = next(_norms(model), None)
-    runner = Runner(model, [*numeric_outputs(model), *([norm[0]] if norm else [])], binding)
-    values = runner.values(images)
+    outputs = numeric_outputs(model)
+    runner = Runner(model, [*outputs, *([norm[0]] if norm else [])], binding)
+    moments, step = _Moments(), binding.batch or 1
+    found: list[dict[str, npt.NDArray[Any]]] = []
+    for start in range(0, len(images), step):  # what goes into the first norm is large: never of all images at once
+        for part in runner.run(images[start : start + step]):
+            if norm:
+                moments.add(part[norm[0]])
+            found.append({name: part[name] for name in outputs})
+    values = joined(found, outputs, len(images))
     seeing = _seeing(model, binding.name)
     names = [output.name for output in model.graph.output]
     judged = [name for name in names if name in values and name in seeing]
@@ -98,7 +106,7 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
         binding=binding,
         outputs={name: values[name].astype(np.float32, copy=False) for name in judged},
         unseen=tuple(name for name in names if name not in judged),
-        first_norm=_remembered(norm, values[norm[0]]) if norm and norm[0] in values else None,
+        first_norm=_remembered(norm, moments) if norm and is_per_image(moments.shapes, len(images)) else None,
         whole=frozenset(name for name in judged if not np.issubdtype(values[name].dtype, np.floating)),
     )
 
@@ -128,13 +136,47 @@ def _norms(model: Any) -> Iterator[tuple[str, Values, Values]]:
             yield node.input[0], mean, variance
 
 
-def _remembered(norm: tuple[str, Values, Values], values: Values) -> Remembered:
+class _Moments:
+    """Mean and variance of each channel (axis 1) over all values that were added.
+
+    Attributes:
+        shapes: of what was added.
+    """
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+        self._means: list[npt.NDArray[np.float64]] = []
+        self._variances: list[npt.NDArray[np.float64]] = []
+
+    def add(self, values: Values) -> None:
+        self.shapes.append(values.shape)
+        others = tuple(axis for axis in range(values.ndim) if axis != 1)
+        self._means.append(values.mean(axis=others, dtype=np.float64))
+        self._variances.append(values.var(axis=others, dtype=np.float64))
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        mean: npt.NDArray[np.float64] = np.average(self._means, axis=0, weights=self._weights)
+        return mean
+
+    @property
+    def deviation(self) -> npt.NDArray[np.float64]:
+        within = np.average(self._variances, axis=0, weights=self._weights)
+        between = np.average(np.square(self._means - self.mean), axis=0, weights=self._weights)
+        deviation: npt.NDArray[np.float64] = np.sqrt(within + between)
+        return deviation
+
+    @property
+    def _weights(self) -> list[int]:
+        return [shape[0] for shape in self.shapes]
+
+
+def _remembered(norm: tuple[str, Values, Values], moments: _Moments) -> Remembered:
     name, mean, variance = norm
-    others = tuple(axis for axis in range(values.ndim) if axis != 1)
     return Remembered(
         name=name,
-        mean=values.mean(axis=others, dtype=np.float64),
-        deviation=values.std(axis=others, dtype=np.float64),
+        mean=moments.mean,
+        deviation=moments.deviation,
         training_mean=mean.astype(np.float64),
         training_deviation=np.sqrt(np.maximum(variance.astype(np.float64), 0)),
     )

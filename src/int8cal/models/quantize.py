@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -45,10 +44,11 @@ from int8cal.models.session import Runner, numeric_outputs
 from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
+from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
 from int8cal.tensorrt.deepstream import configuration
-from int8cal.types import Batches, Layout, Method, MethodChoice, Precision, Progress, Target
+from int8cal.types import Batches, BatchNCHW_f32, Layout, Method, MethodChoice, Precision, Progress, Target
 
 QUICK_IMAGES = 4  # on which each layer is tried alone
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
@@ -242,14 +242,17 @@ def quantize(
         parts = computable(original)
         binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
         prepared = prepare(raise_opset(parts.model, half.OPSET) if precision == "fp16" else parts.model)
-        findings = _looked_at(parts, binding, images, force=force)
+        shown = some_images(images, PROBED_IMAGES)
+        findings = _looked_at(parts, binding, shown, getattr(images, "manifest", None), force=force)
+        few = shown[: binding.batch or 1].copy()
+        del shown
         wiring = Wiring(prepared, binding, images.shape[1:])
         placement = place(prepared, wiring, parts.exclusions(exclude), target)
         inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
         measured = all_activations(prepared) if min_agreement is not None or precision == "fp16" else [*inputs, *listed]
         check_names(listed)
-        _try_out(parts.model, binding, images)
+        _try_out(parts.model, binding, few)
         used = Digested(images)
         pair = (used, Digested(held_out_images)) if held_out_images is not None else None
 
@@ -333,7 +336,7 @@ def quantize(
             largest = {name: histogram.amax for name, histogram in calibration.histograms.items()}
             quantized, single = half.to_half(quantized, largest)
         with _of_the_result():
-            _try_out(quantized, binding, images)
+            _try_out(quantized, binding, few)
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
         in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None
         by_evaluation = measure(pair[1]) if pair else None
@@ -392,19 +395,20 @@ def quantize(
     return report
 
 
-def _looked_at(parts: Computable, binding: InputBinding, images: Batches, *, force: bool) -> tuple[Finding, ...]:
+def _looked_at(
+    parts: Computable, binding: InputBinding, shown: BatchNCHW_f32, manifest: Mapping[str, Any] | None, *, force: bool
+) -> tuple[Finding, ...]:
     """What the float model makes of some of the images.
 
     Raises:
         UseError: nothing good, and ``force`` is not set.
     """
-    shown = some_images(images, PROBED_IMAGES)
     if not len(shown):
         return ()
     seen = probe_part(parts, shown, binding)
     findings = (
-        *contradictions(parts.original, getattr(images, "manifest", None)),
-        *judge_model(seen, different_images=len({image.tobytes() for image in shown})),
+        *contradictions(parts.original, manifest),
+        *judge_model(seen, different_images=len(set(map(image_checksum, shown)))),
     )
     errors = [finding for finding in findings if finding.level == "error"]
     if errors and not force:
@@ -412,15 +416,14 @@ def _looked_at(parts: Computable, binding: InputBinding, images: Batches, *, for
     return findings
 
 
-def _try_out(model: Any, binding: InputBinding, batches: Batches) -> None:
-    """Run a model once as its users will, with ONNX Runtime's optimisations.
+def _try_out(model: Any, binding: InputBinding, few: BatchNCHW_f32) -> None:
+    """Run a model once as its users will, with ONNX Runtime's optimisations, if there are images to run it on.
 
     Raises:
         UseError: it does not run.
     """
     runner = Runner(model, numeric_outputs(model), binding, optimized=True)
-    for batch in islice(batches, 1):
-        next(runner.run(batch))
+    next(runner.run(few), None)
 
 
 @contextmanager

@@ -88,12 +88,7 @@ class Runner:
         Raises:
             UseError: the model fails on these data.
         """
-        parts = list(self.run(batch, given))
-        return {
-            tensor: np.concatenate([part[tensor] for part in parts])
-            for tensor in self.tensors
-            if _is_per_image([part[tensor] for part in parts], len(batch))
-        }
+        return joined(list(self.run(batch, given)), self.tensors, len(batch))
 
     @property
     def fixed_batch(self) -> int | None:
@@ -249,10 +244,18 @@ def _is_for_onnxruntime(model: Any) -> bool:
     return any(node.op_type == "QuantizeLinear" and node.input[-1] in unsigned for node in model.graph.node)
 
 
-def _is_per_image(parts: Sequence[npt.NDArray[np.float32]], images: int) -> bool:
-    return len({part.shape[1:] for part in parts if part.ndim}) == 1 and images == sum(
-        len(part) if part.ndim else 0 for part in parts
-    )
+def joined(parts: Sequence[_Values], tensors: Iterable[str], images: int) -> _Values:
+    """Values of several parts along the first axis; tensors that have none of one shape for each image are left out."""
+    return {
+        tensor: np.concatenate([part[tensor] for part in parts])
+        for tensor in tensors
+        if is_per_image([part[tensor].shape for part in parts], images)
+    }
+
+
+def is_per_image(shapes: Sequence[tuple[int, ...]], images: int) -> bool:
+    """Whether the values of several parts, by their shapes, are those of so many images, of one shape each."""
+    return len({shape[1:] for shape in shapes if shape}) == 1 and images == sum(shape[0] for shape in shapes if shape)
 
 
 def open_as_written(model: Any) -> Any:

@@ -12,7 +12,7 @@ import os
 import threading
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from int8cal.types import ImageCHW_f32, ImageHWC_u8, ValueTable_f32, ValueTables_f32
 
 VERSION: Final = 2
-"""Of functions and encoded bytes, as in ``encode.c``: a library of another one is passed over."""
+"""Of functions and encoded bytes, as in ``encode.c``. A library of another one is passed over, and so is one that lacks
+a function."""
 
 SWITCH: Final = "INT8CAL_NATIVE"
 """Environment variable: 0 for the ways without the library."""
 
 PATH: Final = Path(__file__).with_name("kernels.bin")
 """Where installing the package puts it. Python would take a file whose name ends in ``.so`` for a module."""
+
+COUNTED_BINS: Final = 2048
+"""Bins of `count_magnitudes`, as in ``values.c``."""
 
 _PLANES = 4
 _scratch = threading.local()
@@ -85,10 +89,16 @@ def library() -> ctypes.CDLL | None:
         found = ctypes.CDLL(str(PATH))
         if found.int8cal_version() != VERSION:
             return None
+        _declare(found)
     except (OSError, AttributeError):
         return None
-    found.int8cal_encode_work_bytes.restype = ctypes.c_int64
+    return found
+
+
+def _declare(found: ctypes.CDLL) -> None:
+    """Say what the functions take; `AttributeError` where one is missing."""
     pointer, number = ctypes.c_void_p, ctypes.c_int64
+    found.int8cal_encode_work_bytes.restype = number
     found.int8cal_encode.argtypes = (
         pointer,
         number,
@@ -104,7 +114,10 @@ def library() -> ctypes.CDLL | None:
     found.int8cal_look_up.restype = None
     found.int8cal_resize.argtypes = (picture, pointer, axis, axis, number, number, pointer, pointer)
     found.int8cal_resize.restype = None
-    return found
+    found.int8cal_unshuffle.argtypes = (pointer, number, pointer)
+    found.int8cal_unshuffle.restype = None
+    found.int8cal_count.argtypes = (pointer, number, ctypes.c_float, pointer)
+    found.int8cal_count.restype = number
 
 
 def encoder() -> str:
@@ -189,6 +202,47 @@ def resized(image: ImageHWC_u8, table: ValueTable_f32, rows: Axis, columns: Axis
         lines.ctypes.data,
     )  # fmt: skip
     return out
+
+
+def unshuffle(planes: npt.NDArray[np.uint8], out: npt.NDArray[Any]) -> bool:
+    """Put values together from their bytes by significance, the lowest first.
+
+    Args:
+        planes: bytes of a value × values, C-contiguous.
+        out: as many values, C-contiguous.
+
+    Returns:
+        Whether it was done: False without a library, and for values that do not have four bytes.
+    """
+    kernels = library()
+    if kernels is None or len(planes) != _PLANES or not (planes.flags.c_contiguous and out.flags.c_contiguous):
+        return False
+    if planes.size != out.nbytes:
+        raise ValueError(f"{planes.size} bytes do not make {out.size} values of {out.itemsize} bytes")
+    kernels.int8cal_unshuffle(planes.ctypes.data, planes.shape[1], out.ctypes.data)
+    return True
+
+
+def count_magnitudes(values: npt.NDArray[Any], bins_per_unit: float, counts: npt.NDArray[np.int64]) -> bool:
+    """Count values by ``floor(|value| × bins_per_unit)``, computed in float32.
+
+    Args:
+        values: any shape; every one must lie in a bin.
+        bins_per_unit: a power of two, so that the product is exact.
+        counts: `COUNTED_BINS`; are added to.
+
+    Returns:
+        Whether it was done: False without a library, and for values that are not C-contiguous float32.
+    """
+    kernels = library()
+    if kernels is None or values.dtype != np.float32 or not values.flags.c_contiguous:
+        return False
+    if counts.shape != (COUNTED_BINS,) or counts.dtype != np.int64 or not counts.flags.c_contiguous:
+        raise ValueError(f"counts of {counts.shape} {counts.dtype}")
+    outside = kernels.int8cal_count(values.ctypes.data, values.size, bins_per_unit, counts.ctypes.data)
+    if outside:
+        raise ValueError(f"{outside} values lie in no bin")
+    return True
 
 
 def _memory(nbytes: int, kernels: ctypes.CDLL) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:

@@ -97,9 +97,9 @@ def _whole(
         if not is_last:
             continue
         try:
-            for row, image in enumerate(batch.values):
+            for row in range(len(batch.values)):
                 if row not in batch.seen and not batch.error:  # its chunks are not those of one image
-                    batch.seen[row] = look(batch.number, row, image)
+                    batch.seen[row] = look(batch.number, row, batch.values[row])
         except TensorFileError as reason:
             batch.error = reason
         yield batch

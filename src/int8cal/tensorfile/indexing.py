@@ -6,7 +6,7 @@ import math
 import operator
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from int8cal.io.summary import Summarised, times
 
 if TYPE_CHECKING:
     from int8cal.tensorfile.reader import TensorFile
-    from int8cal.types import BatchNCHW_f32
+    from int8cal.types import BatchNCHW_f32, ImageCHW_f32
 
 _Rest: TypeAlias = int | slice
 
@@ -40,6 +40,10 @@ class IndexedBatches(Summarised):
     @abstractmethod
     def _batch(self, number: int) -> BatchNCHW_f32:
         """A batch by its number from 0."""
+
+    @abstractmethod
+    def _image(self, batch: int, position: int) -> ImageCHW_f32:
+        """An image by the numbers of its batch and of its place in there, both from 0."""
 
     @property
     def ndim(self) -> int:
@@ -75,15 +79,17 @@ class IndexedBatches(Summarised):
         if isinstance(key, slice):
             return self._view(key)
         if isinstance(key, tuple):
-            if not key or isinstance(key[0], slice):
+            first, *rest = key or (None,)
+            if not isinstance(first, SupportsIndex):
                 raise TypeError("the first index of several is the number of a batch: file[i, j]")
-            found: npt.NDArray[np.float32] = self[operator.index(key[0])][key[1:]]
-            return found
-        number = operator.index(key)  # TypeError of Python's own for what is not a whole number
-        batch = number + len(self) if number < 0 else number
-        if not 0 <= batch < len(self):
-            raise IndexError(f"batch {key} of {len(self)} batches")
-        return self._batch(batch)
+            batch = _place(first, len(self), "batch")
+            if rest and isinstance(rest[0], int | np.integer):
+                found: npt.NDArray[np.float32] = self._image(batch, _place(rest[0], self.shape[0], "image"))
+                rest = rest[1:]
+            else:
+                found = self._batch(batch)
+            return found[tuple(rest)] if rest else found
+        return self._batch(_place(key, len(self), "batch"))
 
     @abstractmethod
     def _view(self, key: slice) -> BatchSlice:
@@ -109,6 +115,15 @@ class IndexedBatches(Summarised):
     def summary(self) -> str:
         """All that matters of it, in one short line."""
         return f"{len(self)} batches of {times(self.shape)} float32"
+
+
+def _place(index: SupportsIndex, count: int, what: str) -> int:
+    """A number from 0 on, of an index that may count from the end."""
+    number = operator.index(index)  # TypeError of Python's own for what is not a whole number
+    place = number + count if number < 0 else number
+    if not 0 <= place < count:
+        raise IndexError(f"{what} {number} of {count}")
+    return place
 
 
 class BatchSlice(IndexedBatches):
@@ -141,6 +156,9 @@ class BatchSlice(IndexedBatches):
 
     def _batch(self, number: int) -> BatchNCHW_f32:
         return self._of[self._numbers[number]]
+
+    def _image(self, batch: int, position: int) -> ImageCHW_f32:
+        return self._of[self._numbers[batch], position]
 
     def __iter__(self) -> Iterator[BatchNCHW_f32]:
         return self._of.read_ahead(self._numbers)

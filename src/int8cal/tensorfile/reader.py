@@ -280,6 +280,15 @@ class TensorFile(IndexedBatches):
     def _batch(self, batch: int) -> BatchNCHW_f32:
         return next(self.read_ahead(range(batch, batch + 1)))
 
+    def _image(self, batch: int, position: int) -> ImageCHW_f32:
+        values = np.empty(self._shape, np.float32)  # pages that are not written cost nothing
+        for piece in self.stored(batch).pieces(values, position):
+            piece()
+        if self.checksums is not None:
+            self._checked(batch, position, values[position])
+        image: ImageCHW_f32 = values[position].copy()
+        return image
+
     def read_ahead(self, numbers: range) -> Iterator[BatchNCHW_f32]:
         """Some batches by their numbers; the images that come next are inflated on threads meanwhile."""
         look = self._no_look if self.checksums is None else self._checked

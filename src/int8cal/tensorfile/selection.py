@@ -18,15 +18,12 @@ def evenly(count: int, wanted: int) -> list[int]:
 
 def some_images(file: TensorFile, wanted: int) -> BatchNCHW_f32:
     """At most ``wanted`` images from all over a file as one batch; those that cannot be read or used are left out."""
-    size = file.shape[0]
-    places: dict[int, list[int]] = {}
-    for number in evenly(file.image_count, wanted):
-        places.setdefault(number // size, []).append(number % size)
-    found = [np.empty((0, *file.shape[1:]), np.float32)]
-    for batch, positions in places.items():
+    numbers = evenly(file.image_count, wanted)
+    images, found = np.empty((len(numbers), *file.shape[1:]), np.float32), 0
+    for number in numbers:
         try:
-            images = file[batch][positions]
+            images[found] = file[divmod(number, file.shape[0])]
         except TensorFileError:
             continue
-        found.append(images[np.isfinite(images).all(axis=(1, 2, 3))])
-    return np.concatenate(found)
+        found += bool(np.isfinite(images[found]).all())
+    return images[:found]

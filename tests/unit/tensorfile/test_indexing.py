@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from int8cal.tensorfile import TensorFile
+from int8cal.guard.hdf5 import StoredArray
+from int8cal.tensorfile import TensorFile, layout
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.writer import TensorFileWriter
 from int8cal.types import Batches
@@ -38,7 +40,7 @@ def test_shape_ndim_and_dtype_are_of_a_batch_and_len_counts_them(file) -> None:
 
 
 @pytest.mark.parametrize(
-    "index", [0, 4, -1, np.int64(2), (1, 2), (-1, -1), (0, 1, 2), (3, slice(1, 3)), (2, 0, ..., 1)]
+    "index", [0, 4, -1, np.int64(2), (1, 2), (-1, -1), (0, 1, 2), (3, slice(1, 3)), (2, 0, ..., 1), (2, [3, 0])]
 )
 def test_an_index_gives_what_the_array_has_there(file, index) -> None:
     np.testing.assert_array_equal(file[index], ALL[index])
@@ -63,7 +65,15 @@ def test_a_slice_reads_nothing_before_it_is_used(file, monkeypatch) -> None:
     assert view.paths == file.paths
 
 
-@pytest.mark.parametrize("index", [5, -6, (5, 0), (0, 4)])
+def test_an_image_is_read_without_the_others_of_its_batch(file, monkeypatch) -> None:
+    read = []
+    stored_chunk = StoredArray._stored_chunk
+    monkeypatch.setattr(StoredArray, "_stored_chunk", lambda self, at: read.append(at) or stored_chunk(self, at))
+    np.testing.assert_array_equal(file[1:][1, -2], ALL[2, 2])
+    assert read == [(2, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("index", [5, -6, (5, 0), (0, 4), (0, -5)])
 def test_there_is_no_such_batch_or_image(file, index) -> None:
     with pytest.raises(IndexError):
         file[index]
@@ -89,3 +99,17 @@ def test_a_slice_knows_what_its_images_were_made_from(tiny_dataset, tmp_path: Pa
     with TensorFile(tmp_path / "c.tensor") as file:
         known = file.encoded_sha256()
         assert file[::-2].encoded_sha256() == {0: known[4], 1: known[5], 2: known[0], 3: known[1]}
+
+
+@pytest.mark.parametrize("chunks", [None, (2, 1, 3, 4), (3, 3, 6, 8), (4, 1, 5, 5)])
+def test_images_of_files_of_other_tools(tmp_path: Path, chunks: tuple[int, ...] | None) -> None:
+    """NVIDIA's chunks hold parts of two images."""
+    path = tmp_path / "other.tensor"
+    with h5py.File(path, "w") as other:
+        other.attrs[layout.COUNT] = 1
+        other.attrs[layout.SHAPE] = ALL.shape[1:]
+        options = {"chunks": chunks, "compression": "gzip"} if chunks else {}
+        other.create_group(layout.group_name(0)).create_dataset(layout.DATASET, data=ALL[0], **options)
+    with TensorFile(path) as file:
+        for image in range(4):
+            np.testing.assert_array_equal(file[0, image], ALL[0, image])
