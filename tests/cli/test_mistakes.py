@@ -238,7 +238,7 @@ TABLE = [
         "Object Detection API, not of TAO's dataset_convert", "int8cal records KITTI_DIR -o DIR",
     )),
     Mistake("a folder in place of its files", folder_of_records, RUN, 4, (
-        "/data/tfrecords/: this is a folder, not a TFRecord file", "all files of a folder are FOLDER/*",
+        "/data/tfrecords/: the TFRecord file is a folder", "all files of a folder are FOLDER/*",
     )),
     Mistake("empty files", empty_records, RUN, 4, ("or they are empty", "int8cal records KITTI_DIR -o DIR")),
     # --- paths of the command line

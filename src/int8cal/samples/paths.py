@@ -143,7 +143,7 @@ def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, b
         ) from missing
     except NotRegularError:
         if os.path.isdir(path):
-            raise error(f"this is a folder, not a {what}", where=where, hint=hint) from None
+            raise error(f"the {what} is a folder", where=where, hint=hint) from None
         raise error(f"the {what} is not a regular file", where=where, hint=hint) from None
     except OSError as problem:
         raise_lack_of_memory(problem)
