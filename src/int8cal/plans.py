@@ -17,7 +17,7 @@ from int8cal.io.paths import given_path
 from int8cal.io.safe_text import printable, short_repr
 from int8cal.io.summary import Summarised, counted, times
 from int8cal.network_kit.framing import Framing, framing
-from int8cal.samples.encoded import sample_place
+from int8cal.samples.encoded import FIND_IMAGE, sample_place
 from int8cal.samples.nearby import image_instead, near_by
 from int8cal.samples.paths import path_text
 from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE, MAX_BATCH_BYTES, MAX_SEED, is_seed
@@ -147,7 +147,7 @@ class Plan(Summarised):
             hint=image_instead(missing[0], first.frame_id)
             or (None if self.folder else self.origin.advice(missing[0]))
             or hint
-            or near_by(missing[0])
+            or (near_by(missing[0]) if len(missing) == self.image_count else FIND_IMAGE)
             or None,
             filename=missing[0],
         )

@@ -18,6 +18,7 @@ import pytest
 from tests.build import write_records
 
 from int8cal.demo.dataset import make_dataset
+from int8cal.demo.evaluate import CLASSIFIER
 from int8cal.samples.tfrecord import Example
 
 ELSEWHERE = "/workspace/tao-experiments/project"
@@ -127,6 +128,21 @@ def object_detection_api(data: Path) -> None:
     write_records(data / "tfrecords" / "kitti_trainval-0", [example.SerializeToString()])
 
 
+def folder_of_records(data: Path) -> None:
+    here(data)
+    edit(data, "kitti_trainval-*", "")
+
+
+def empty_records(data: Path) -> None:
+    here(data)
+    for record in (data / "tfrecords").iterdir():
+        record.write_bytes(b"")
+
+
+def relative(data: Path) -> None:
+    edit(data, ELSEWHERE, "project")
+
+
 def misspelt_folder(data: Path) -> None:
     here(data)
     (data / "tfrecords").rename(data / "tfrecord")
@@ -202,8 +218,10 @@ TABLE = [
     Mistake("a suffix with its dot", dotted, RUN, 4, ('Write image_extension without the dot: "png"',)),
     Mistake("records with backslashes", backslashes, RUN, 4, ("name images with backslashes",)),
     Mistake("one image is gone", one_missing, RUN, 4, ("1 of 8 images is missing", "The command plan lists all")),
-    Mistake("one image is gone, planned", one_missing, PLAN, 4, ("1 of 8 images is missing",)),
-    Mistake("the image folder is gone", no_folder, RUN, 4, ("No dataset image directory found", "longest part that")),
+    Mistake("one image is gone, planned", one_missing, PLAN, 4, ("1 of 8 images is missing", "leaves one out")),
+    Mistake("the image folder is gone", no_folder, RUN, 4, (
+        "No dataset image directory found", "longest part that", "/data/training FOLDER to the command",
+    )),
     # --- files that are not records
     Mistake("the converter's warnings", beside(b'{"a": 1}', "kitti_trainval-0_warning.json"), RUN, 4, (
         "the list of warnings that dataset_convert writes", "Let the pattern match the records alone",
@@ -218,6 +236,29 @@ TABLE = [
     Mistake("an image", beside(b"\x89PNG\r\n\x1a\n" + bytes(20)), RUN, 4, ("but a PNG image",)),
     Mistake("the Object Detection API", object_detection_api, RUN, 4, (
         "Object Detection API, not of TAO's dataset_convert", "int8cal records KITTI_DIR -o DIR",
+    )),
+    Mistake("a folder in place of its files", folder_of_records, RUN, 4, (
+        "/data/tfrecords/: the TFRecord file is a folder", "all files of a folder are FOLDER/*",
+    )),
+    Mistake("empty files", empty_records, RUN, 4, ("or they are empty", "int8cal records KITTI_DIR -o DIR")),
+    # --- paths of the command line
+    Mistake("a spec that is misspelt", here, ("plan", "-e", "data/spec.text"), 3, (
+        "there is no such spec file", "Did you mean data/spec.txt?",
+    )),
+    Mistake("a new beginning where nothing is", nothing, (*PLAN, "--map", "/workspace", "data"), 4, (
+        "/data/tao-experiments/project/tfrecords/kitti", f"/data. Add --map {ELSEWHERE} /",
+    )),
+    Mistake("a new beginning that is not there", nothing, (*PLAN, "--map", ELSEWHERE, "nowhere"), 4, (
+        f"/data. Add --map {ELSEWHERE} /",
+    )),
+    Mistake("relative paths, and no folder that they start from", relative, RUN, 4, (
+        "There is no ", "The data seem to lie in ", "/data. Add --map project /",
+    )),
+    Mistake("a spec in place of images", here, ("quantize", str(CLASSIFIER), "data/spec.txt", "-o", "q.onnx"), 2, (
+        "this is a spec, not a list of images", "int8cal calibration_tensorfile -e data/spec.txt -o FILE",
+    )),
+    Mistake("records of a folder too high", here, ("records", "data", "-o", "made"), 4, (
+        "data/image_2: there is no such folder of images", "data/training has it: int8cal records data/training -o DIR",
     )),
     # --- outputs, inputs and commands that are others
     Mistake("the spec as output", here, (*RUN[:-1], "data/spec.txt"), 5, (
@@ -287,6 +328,14 @@ def test_a_folder_asks_only_for_what_decides_pixels(data, run_cli):
     assert done.code == 0, done.stderr
     assert run_cli("verify", "c.tensor", *FOLDER[2:4], *FOLDER[-2:]).code == 0
     assert run_cli(*RUN[:-1], "d.tensor").code == 3
+
+
+def test_a_new_beginning_is_a_path_as_the_shell_has_it(data, run_cli, monkeypatch):
+    """Relative to the working directory, not to DATA_BASE_PATH, which is for the paths in the spec."""
+    monkeypatch.setenv("DATA_BASE_PATH", "/elsewhere")
+    mapped = ("--map", ELSEWHERE, "data")
+    assert run_cli(*RUN, *mapped).code == 0
+    assert run_cli("verify", "c.tensor", "-e", "data/spec.txt", *mapped).code == 0
 
 
 def test_padding_and_cutting_are_told(data, run_cli):

@@ -104,8 +104,11 @@ def test_sequences_stay_together(run_cli, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "arguments", "words"),
     [
-        (lambda data: None, ("--image_extension", "jpg"), ("no image is named *.jpg", "There are: ", ".png")),
-        (lambda data: None, ("--image_dir", "images"), ("there is no such folder of images",)),
+        (lambda data: None, ("--image_extension", "jpg"), ("no image is named *.jpg", "Add --image_extension png")),
+        (lambda data: None, ("--image_dir", "images"), (
+            "data/images: there is no such folder of images", "--image_dir and --label_dir. Folders in data: ", "png",
+        )),
+        (lambda data: None, ("--label_dir", "labels"), ("data/labels: there is no such folder of labels",)),
         (lambda data: (data / "label_2" / "000001.txt").unlink(), (), ("000001.txt", "the label file is missing")),
         (
             lambda data: (data / "label_2" / "000001.txt").write_text("Car 0 0\n"),
@@ -119,7 +122,7 @@ def test_sequences_stay_together(run_cli, tmp_path):
         ),
         (lambda data: (data / "png" / "000001.png").write_bytes(b"broken"), (), ("000001.png",)),
     ],
-)
+)  # fmt: skip
 def test_what_is_wrong_with_a_data_set(spoil, arguments, words, run_cli, tmp_path):
     data = Path(shutil.copytree(GOLDEN / "small", tmp_path / "data"))
     spoil(data)

@@ -161,7 +161,7 @@ def test_compare_prints_and_draws(run_cli: Any, tensor: str, held_out: str, tmp_
     [
         (["quantize", "model.etlt", "TENSOR", "-o", "o"], 7, "tao model NETWORK export"),
         (["quantize", "model.pt", "TENSOR", "-o", "o"], 7, "torch.onnx.export"),
-        (["quantize", "nosuch.onnx", "TENSOR", "-o", "o"], 7, "give the path of a float model in ONNX"),
+        (["quantize", "nosuch.onnx", "TENSOR", "-o", "o"], 7, "Give the path of a float model in ONNX"),
         (["quantize", MODEL, "TENSOR"], 2, "Missing option"),
         (["quantize", MODEL, "TENSOR", "-o", "o", "--trt_cache", "c"], 2, "--trt_version"),
         (["quantize", MODEL, "TENSOR", "-o", "o", "--trt_cache", "c", "--trt_version", "10.3"], 2, "X.Y.Z"),
@@ -175,9 +175,9 @@ def test_compare_prints_and_draws(run_cli: Any, tensor: str, held_out: str, tmp_
         (["quantize", MODEL, "nosuch.tensor", "-o", "o"], 6, "no such file"),
         (["quantize", MODEL, MODEL, "-o", "o"], 6, "is an ONNX model, and not a tensorfile"),
         (["quantize", MODEL, MODEL, "-o", "o"], 6, "the model first: MODEL.onnx FILE"),
-        (["quantize", "TENSOR", MODEL, "-o", "o"], 7, "name the ONNX model first and the tensorfile behind it"),
-        (["compare", MODEL, "TENSOR", MODEL], 7, "name the ONNX model first and the tensorfile behind it"),
-        (["quantize", __file__, "TENSOR", "-o", "o"], 7, "give the path of a float model in ONNX"),
+        (["quantize", "TENSOR", MODEL, "-o", "o"], 7, "Name the ONNX model first and the tensorfile behind it"),
+        (["compare", MODEL, "TENSOR", MODEL], 7, "Name the ONNX model first and the tensorfile behind it"),
+        (["quantize", __file__, "TENSOR", "-o", "o"], 7, "Give the path of a float model in ONNX"),
         (
             ["quantize", MODEL, "TENSOR", "-o", "o", "--method", "percentile", "--percentile", "0.9999"],
             2,

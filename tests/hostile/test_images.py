@@ -234,7 +234,7 @@ def test_reading_the_file_of_a_sample(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(1 << 40)
-    problems = {"gone": "No such file or directory", "pipe": "not a regular file", "folder": "not a regular file"}
+    problems = {"gone": "No such file or directory", "pipe": "not a regular file", "folder": "is a folder"}
     problems |= {"sparse": "at most 268435456 are read", "a" * 300: "cannot be opened: File name too long"}
     for name, problem in problems.items():
         with pytest.raises(DataError, match=problem) as caught:

@@ -73,7 +73,7 @@ def test_record_larger_than_any_image_is_refused_even_if_the_file_has_it(tmp_pat
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: os.mkfifo(path)], ids=["folder", "pipe"])
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, make: object) -> None:
     make(tmp_path / "odd")  # type: ignore[operator]
-    with pytest.raises(RecordError, match="not a regular file"):
+    with pytest.raises(RecordError, match=r"not a regular file|is a folder"):
         read(tmp_path / "odd")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -73,7 +75,8 @@ map_option = click.option(
     nargs=2,
     multiple=True,
     metavar="OLD NEW",
-    help="Paths of the spec that begin with OLD begin with NEW here; may be given several times.",
+    help="Paths of the spec that begin with OLD begin with NEW here; may be given several times. A relative NEW for an "
+    "absolute OLD starts from the working directory.",
 )
 """``--map``, the substitution of ``int8cal spec update`` on the fly, for `mapped_spec`."""
 
@@ -89,7 +92,13 @@ def mapped_spec(read: Spec, mapped: Sequence[tuple[str, str]]) -> Spec:
         return read
     from int8cal.spec.update import Substitution
 
-    return read.updated([Substitution(None, old, new) for old, new in mapped])[0]
+    here = [(old, os.path.abspath(new) if _is_of_this_machine(old, new) else new) for old, new in mapped]
+    return replace(read.updated([Substitution(None, old, new) for old, new in here])[0], mapped=tuple(here))
+
+
+def _is_of_this_machine(old: str, new: str) -> bool:
+    """Whether a new path is meant as the shell has it: not relative to where relative paths of specs start."""
+    return bool(new) and old.startswith("/") and not new.startswith("/") and "://" not in new
 
 
 _model_input = decorated(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import progress
+from int8cal.cli.endings import quoted
 from int8cal.cli.options import given_words
 from int8cal.errors import UsageError, UseError
+from int8cal.io.paths import open_regular
 from int8cal.io.safe_text import printable
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from int8cal.origins.images.preprocessing import Preprocessing
     from int8cal.types import Layout
 
+_MAX_BEGINNING = 1 << 16
 _BY_HAND = ("size", "resize", "order", "scale", "mean", "std")
 _CONTRADICTED_TINY, _CONTRADICTED_WIDE = 0.05, 300.0
 """Spans of the values behind a model's own first nodes that no preprocessing means."""
@@ -64,6 +68,7 @@ class Images:
             from int8cal.tensorfile import TensorFile
 
             return self._files.enter_context(TensorFile(path))
+        refuse_spec(path)
         if not given:
             raise UsageError(
                 "images need the preprocessing that the model was trained with; nothing is guessed",
@@ -115,6 +120,28 @@ class Images:
         if not by_hand:
             refuse_contradiction(found, preprocessing, self._model)
         return preprocessing
+
+
+def refuse_spec(path: str) -> None:
+    """Refuse an experiment spec in place of a list of images: what it asks for is made by another command.
+
+    Raises:
+        UsageError: the file reads as protobuf text.
+    """
+    if not path.lower().endswith(".txt"):
+        return
+    try:
+        with open_regular(path) as file:
+            lines = [line.strip() for line in file.read(_MAX_BEGINNING).decode(errors="replace").splitlines()]
+    except (OSError, ValueError):
+        return  # of which the reader of lists tells
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    if re.match(r"[a-z_0-9]+\s*(\{|:\s)", first):
+        raise UsageError(
+            "this is a spec, not a list of images",
+            where=printable(path),
+            hint=f"Make the tensorfile first: {quoted('int8cal', 'calibration_tensorfile', '-e', path, '-o', 'FILE')}",
+        )
 
 
 def refuse_contradiction(found: Wanted, preprocessing: Preprocessing, model: str) -> None:

@@ -44,6 +44,7 @@ _IMAGES = Path("training", "image_2")
 _LABELS = Path("training", "label_2")
 _TFRECORDS = Path("tfrecords")
 _SPEC = Path("experiment_spec.txt")
+_NAME_ANOTHER = "Name another one: -o DIR."
 _MARK = Path("int8cal-demo.json")
 _RECORDS_STEM = "kitti_trainval"
 _SHARDS = 2
@@ -160,12 +161,14 @@ def _refuse_taken(target: Path, *, overwrite: bool) -> None:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not overwrite:
-        raise OutputExistsError("The folder is already there.", where=str(target), hint="Name another one.")
+        made = (target / _MARK).is_file()
+        hint = "Name another one, or add --overwrite to replace what an earlier demo made." if made else _NAME_ANOTHER
+        raise OutputExistsError("The folder is already there.", where=str(target), hint=hint)
     if not (target / _MARK).is_file():
         raise OutputExistsError(
             "The folder was not made by int8cal demo, so it is not replaced.",
             where=str(target),
-            hint="Name another one.",
+            hint=_NAME_ANOTHER,
         )
 
 

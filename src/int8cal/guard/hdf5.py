@@ -43,7 +43,7 @@ _PIECE_BYTES = 1 << 20
 """Values that are inflated in one go: enough to be worth a thread's while."""
 _BLOCK = 1 << 15
 """Values that are put in order at a time, so that they stay in the processor's cache."""
-_ANOTHER_KIND = "Give what calibration_tensorfile or int8cal images made; int8cal spec and plan -e read specs."
+_ANOTHER_KIND = "Give a tensorfile; of a spec, one is made by: int8cal calibration_tensorfile -e SPEC -o FILE"
 _SWAPPED = "Name the tensorfile here; a command that takes both takes the model first: MODEL.onnx FILE."
 
 _scratch = threading.local()

@@ -24,7 +24,7 @@ MAX_RANK = 64  # dimensions of a tensor; NumPy's own limit, and no real tensor h
 MAX_NUMBERS = 1_000_000  # integers of variable length: shapes, attributes, values that are not stored as raw bytes
 MAX_OTHER_BYTES = 32 << 20  # names, texts and attributes
 
-NO_MODEL_HINT = "give the path of a float model in ONNX; one that was cut off must be copied or exported again"
+NO_MODEL_HINT = "Give the path of a float model in ONNX; one that was cut off must be copied or exported again."
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MORE = 0x80  # the bit of a byte behind which a number goes on

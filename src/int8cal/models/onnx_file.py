@@ -171,15 +171,15 @@ def refuse_other_formats(path: str) -> None:
     """
     suffix = Path(path).suffix.lower()
     if suffix in _TAO_SUFFIXES:
-        hint = "export it first: tao model NETWORK export -m MODEL -o MODEL.onnx (TAO 4 and older: tao NETWORK export)"
+        hint = "Export it first: tao model NETWORK export -m MODEL -o MODEL.onnx (TAO 4 and older: tao NETWORK export)"
         raise _bad(path, f"a {suffix} file is TAO's own model format, not ONNX", hint)
     if suffix in _ENGINE_SUFFIXES:
-        hint = "use the ONNX file that the engine was built from (tao model NETWORK export writes it)"
+        hint = "Use the ONNX file that the engine was built from (tao model NETWORK export writes it)."
         raise _bad(path, "a TensorRT engine is compiled for one GPU and cannot be quantised any more", hint)
     if suffix in _OTHER_EXPORTERS:
-        raise _bad(path, f"a {suffix} file is not an ONNX model", f"export it first, with {_OTHER_EXPORTERS[suffix]}")
+        raise _bad(path, f"a {suffix} file is not an ONNX model", f"Export it first, with {_OTHER_EXPORTERS[suffix]}")
     if _first_bytes(path, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
-        hint = "name the ONNX model first and the tensorfile behind it: MODEL.onnx FILE"
+        hint = "Name the ONNX model first and the tensorfile behind it: MODEL.onnx FILE."
         raise _bad(path, "is an HDF5 file, as tensorfiles are, and not an ONNX model", hint)
 
 
@@ -201,7 +201,7 @@ def _parse(onnx: Any, path: str) -> Any:
                 with library_errors(UseError, "is not an ONNX model, or is damaged", where=path, hint=NO_MODEL_HINT):
                     model = onnx.ModelProto.FromString(data[:])
     except OSError as error:
-        raise _bad(path, f"cannot be read: {error.strerror}", "give the path of a float model in ONNX") from error
+        raise _bad(path, f"cannot be read: {error.strerror}", "Give the path of a float model in ONNX.") from error
     del model.training_info[:]
     _use_short_name(model)
     if not model.graph.node:
@@ -221,7 +221,7 @@ def _size(file: BinaryIO, path: str, what: str) -> int:
     size = os.fstat(file.fileno()).st_size
     if size > MAX_BYTES:
         raise _bad(
-            path, f"{what} has {size} bytes; protobuf and ONNX Runtime end at {MAX_BYTES}", "give a smaller model"
+            path, f"{what} has {size} bytes; protobuf and ONNX Runtime end at {MAX_BYTES}", "Give a smaller model."
         )
     return size
 
@@ -260,12 +260,12 @@ def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, path: st
     entries = _external_entries(tensor)
     location = entries.get("location", "")
     if location in ("", ".", "..") or "/" in location or "\\" in location or "\0" in location:
-        hint = "external data must lie in a file beside the model, named without any folder"
+        hint = "External data must lie in a file beside the model, named without any folder."
         raise _bad(path, f"tensor {tensor.name!r} refers to data in {location!r}", hint)
     try:
         file = open_regular(folder / location, follow_links=False)
     except OSError as error:
-        hint = "keep the files with external data beside the model"
+        hint = "Keep the files with external data beside the model."
         raise _bad(path, f"external data {location!r} cannot be read: {error.strerror}", hint) from error
     with file:
         size = _size(file, path, f"external data {location!r}")
@@ -339,10 +339,10 @@ def _bits(onnx: Any, tensor: Any, path: str) -> int:
 
 def _check_operators(model: Any, path: str) -> None:
     if model.functions:
-        raise _bad(path, "holds local functions", "inline them first: onnx.inliner.inline_local_functions(model)")
+        raise _bad(path, "holds local functions", "Inline them first: onnx.inliner.inline_local_functions(model)")
     for graph in all_graphs(model.graph):
         if graph.sparse_initializer or any(_has_sparse(node) for node in graph.node):
-            raise _bad(path, "holds sparse tensors, which are not supported", "export the model with dense weights")
+            raise _bad(path, "holds sparse tensors, which are not supported", "Export the model with dense weights.")
 
 
 def _has_sparse(node: Any) -> bool:
@@ -378,7 +378,7 @@ def _check_activation_sizes(onnx: Any, model: Any, path: str) -> None:
             raise _bad(path, f"tensor {info.name!r} has more than {MAX_RANK} dimensions")
         dims = [d.dim_value if d.HasField("dim_value") else _DYNAMIC_DIM for d in info.type.tensor_type.shape.dim]
         if 4 * prod(dims) > MAX_ACTIVATION_BYTES:
-            hint = "export the model for a smaller input or batch"
+            hint = "Export the model for a smaller input or batch."
             raise _bad(path, f"tensor {info.name!r} has the shape {dims}, too large to compute", hint)
 
 

@@ -432,7 +432,7 @@ def _of_the_result() -> Iterator[None]:
     try:
         yield
     except UseError as error:
-        hint = "leave the node that is named in float: --exclude NODE"
+        hint = "Leave the node that is named in float: --exclude NODE"
         raise UseError(f"the INT8 model does not run in ONNX Runtime: {error.message}", hint=hint) from error
 
 

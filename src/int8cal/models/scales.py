@@ -229,5 +229,5 @@ def _load(model: Any, binding: InputBinding) -> None:
     try:
         Runner(model, numeric_outputs(model), binding, optimized=True)
     except UseError as error:
-        hint = "leave the node that is named in float: --exclude NODE"
+        hint = "Leave the node that is named in float: --exclude NODE"
         raise UseError(f"the INT8 model does not run in ONNX Runtime: {error.message}", hint=hint) from error

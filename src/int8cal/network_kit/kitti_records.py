@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -24,6 +26,7 @@ from int8cal.errors import DataError, MissingDataError, UsageError
 from int8cal.images.pictures import picture_size
 from int8cal.io.folders import new_folder
 from int8cal.samples.folders import list_folder
+from int8cal.samples.nearby import folders_below
 from int8cal.samples.paths import open_data_file, path_text
 from int8cal.samples.tfrecord import Example, frame_record
 from int8cal.types import Size
@@ -31,6 +34,7 @@ from int8cal.types import Size
 Partition: TypeAlias = Literal["random", "sequence"]
 
 _COLUMNS = 15
+_SHOWN = 6
 _MAX_LABEL_BYTES = 1 << 24
 _LABEL_HINT = "A KITTI label has 15 columns: class, truncated, occluded, alpha, 4 of the box, 3 sizes, 3 places, angle."
 
@@ -206,6 +210,7 @@ def write_records(
     """
     if folds < 1 or shards < 1 or not 0 <= validation <= 100:
         raise UsageError("a partition needs 1 fold and 1 shard at least, and 0 to 100 % for validation")
+    _require_folders(root, image_dir, label_dir)
     frames = _frames(os.path.join(root, image_dir), extension)
     labels = list_folder(os.path.join(root, label_dir), "folder of labels", (".txt",)).files
     classes: Counter[str] = Counter()
@@ -227,6 +232,29 @@ def write_records(
     return Records(out, files, tuple(map(len, parts)), dict(sorted(classes.items())), left)
 
 
+def _require_folders(root: str, image_dir: str, label_dir: str) -> None:
+    """Say of a data set that lies otherwise what there is, and what to type.
+
+    Raises:
+        MissingDataError: the folder of images or that of labels is not there.
+    """
+    for name, what in ((image_dir, "images"), (label_dir, "labels")):
+        folder = os.path.join(root, name)
+        if os.path.isdir(folder) or not os.path.isdir(root):
+            continue
+        below = list(islice(folders_below(root), 1, None))
+        holding = next((one for one in below if os.path.isdir(os.path.join(one, name))), None)
+        there = ", ".join(path_text(os.path.relpath(one, root)) for one in below[:_SHOWN]) or "none"
+        hint = (
+            f"{path_text(holding)} has it: int8cal records {shlex.quote(holding)} -o DIR"
+            if holding
+            else f"Name the folders with --image_dir and --label_dir. Folders in {path_text(root)}: {there}."
+        )
+        raise MissingDataError(
+            f"there is no such folder of {what}", where=path_text(folder), hint=hint, filename=folder
+        )
+
+
 def _frames(folder: str, extension: str) -> list[str]:
     """Names of the images without their extension, sorted."""
     files = list_folder(folder, "folder of images", ()).files
@@ -239,9 +267,15 @@ def _frames(folder: str, extension: str) -> list[str]:
         raise DataError(
             f"no image is named *.{extension}",
             where=path_text(folder),
-            hint=f"There are: {there}. Set --image_extension.",
+            hint=f"There are: {there}. Add --image_extension {_extension_of(suffixes)}.",
         )
     return names
+
+
+def _extension_of(suffixes: Counter[str]) -> str:
+    """The most frequent suffix, as an option takes it."""
+    found = [suffix[1:] for suffix, _ in suffixes.most_common() if len(suffix) > 1]
+    return shlex.quote(found[0]) if found else "png"
 
 
 def _size(path: str) -> Size:

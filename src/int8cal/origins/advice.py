@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from int8cal.errors import MissingDataError
-from int8cal.samples.nearby import moved, near_by
+from int8cal.samples.nearby import existing_part, moved, near_by
 from int8cal.samples.paths import DATA_ROOT_HINT, WORKING_DIRECTORY_HINT, address_hint, path_text
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def missing_data_advised(spec: Spec) -> Iterator[None]:
             raise
         general = (DATA_ROOT_HINT, WORKING_DIRECTORY_HINT)
         own = error.hint if error.hint not in general or not value.content.startswith("/") else None
-        hint = " ".join(filter(None, (near_by(path), own, _map_line(value.content, path, spec.path))))
+        hint = " ".join(filter(None, (_near(path, value.content), own, _map_line(value.content, path, spec))))
         raise MissingDataError(error.message, where=error.where, hint=hint, filename=path) from error
 
 
@@ -40,7 +40,7 @@ def missing_folder_advice(spec: Spec, path: str) -> str | None:
         if os.path.isfile(folder):
             return f"{path_text(folder)} is a file, not a folder: unpack it, and name the folder in the spec."
         if not address_hint(folder) and (value := _written(folder, spec)):
-            return " ".join(filter(None, (near_by(folder), _map_line(value.content, folder, spec.path))))
+            return " ".join(filter(None, (_near(folder, value.content), _map_line(value.content, folder, spec))))
         folder = os.path.dirname(folder)
     return None
 
@@ -57,19 +57,42 @@ def _leads_to(written: str, path: str) -> bool:
     return f"/{path}/".endswith(f"/{written}/")
 
 
-def _map_line(written: str, path: str, spec: str) -> str:
+def _near(path: str, written: str) -> str:
+    """What lies near a path; of a relative one, whether there is what it starts from."""
+    root = path.removesuffix(written) if not written.startswith("/") else ""
+    return f"There is no {path_text(root.rstrip('/'))}." if root and not os.path.isdir(root) else near_by(path)
+
+
+def _map_line(written: str, path: str, spec: Spec) -> str:
     """The substitution that would find the data, as options to type; empty when none is known."""
-    roots = dict.fromkeys((os.path.dirname(os.path.abspath(spec)), os.getcwd()))
+    roots = dict.fromkeys((os.path.dirname(os.path.abspath(spec.path)), os.getcwd()))
     found = moved(written, path, tuple(roots))
-    old, new = (found.old, shlex.quote(os.path.abspath(found.new))) if found else (_first_parts(written), "FOLDER")
-    line = f"--map {shlex.quote(old)} {new}"
-    name, extension = os.path.splitext(spec)
-    update = f"int8cal spec update {shlex.quote(spec)} -o {shlex.quote(f'{name}.new{extension}')} {line}"
+    old, new = (found.old, shlex.quote(os.path.abspath(found.new))) if found else (_beginning(written, path), "FOLDER")
+    line = f"--map {shlex.quote(_as_in_the_file(old, spec.mapped))} {new}"
+    name, extension = os.path.splitext(spec.path)
+    given = "".join(f"--map {shlex.quote(old)} {shlex.quote(new)} " for old, new in spec.mapped)
+    output = shlex.quote(f"{name}.new{extension}")
+    update = f"int8cal spec update {shlex.quote(spec.path)} -o {output} {given}{line}"
     where = f"The data seem to lie in {found.new}. " if found else "If the data lie elsewhere: "
     return f"{where}Add {line} to the command, or write a new spec: {update}"
 
 
-def _first_parts(written: str) -> str:
-    """What of a path is likely to differ on another machine: all but its last two components."""
+def _as_in_the_file(path: str, mapped: Sequence[tuple[str, str]]) -> str:
+    """A beginning of paths as it stands in the file, before others were put in place of it."""
+    for old, new in mapped:
+        if f"{path}/".startswith(f"{new.rstrip('/')}/"):
+            return old.rstrip("/") + path[len(new.rstrip("/")) :]
+    return path
+
+
+def _beginning(written: str, path: str) -> str:
+    """What of a path is likely to differ on another machine: up to its first component that is not here.
+
+    Where none of it is here, all but the last two components.
+    """
     parts = written.rstrip("/").split("/")
+    there, missing = existing_part(path)
+    if there and len(missing) <= len([part for part in parts if part not in ("", ".")]):
+        kept = 0 if any(character in missing[0] for character in "*?[") else 1  # a pattern is no folder
+        return "/".join(parts[: len(parts) - len(missing) + kept])
     return "/".join(parts[:-2]) or "/".join(parts[:2]) or written

@@ -58,12 +58,14 @@ class Spec(Summarised):
         network: the network that it is the training experiment of.
         notes: what the user should know beside the document's own warnings.
         for_folder: only what decides the pixels was asked of it: it serves images from a folder alone.
+        mapped: beginnings of paths that were put in place of others on the fly, as (old, new).
     """
 
     document: SpecDocument
     network: Network
     notes: tuple[str, ...] = ()
     for_folder: bool = False
+    mapped: tuple[tuple[str, str], ...] = ()
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""

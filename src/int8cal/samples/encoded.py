@@ -12,7 +12,8 @@ from int8cal.samples.tfrecord import MAX_ENCODED_BYTES, bytes_feature, parse_fea
 ENCODED_FEATURE = "frame/encoded"
 """Feature of a record that holds a whole image file."""
 
-_FIND_IMAGE = "The command plan lists all that are missing; --on_bad_image skip --max_skipped 1 leaves one out."
+FIND_IMAGE = "The command plan lists all that are missing; --on_bad_image skip --max_skipped 1 leaves one out."
+"""What to do about an image that is not there, where others are."""
 
 
 def sample_place(sample: Sample) -> str:
@@ -58,7 +59,7 @@ def _read_member(sample: Sample) -> bytes:
 
 def _read_file(path: str) -> bytes:
     where = path_text(path)
-    with open_data_file(path, "image file", ImageError, hint=_FIND_IMAGE, buffering=0) as file:
+    with open_data_file(path, "image file", ImageError, hint=FIND_IMAGE, buffering=0) as file:
         try:
             size = os.fstat(file.fileno()).st_size
             if size <= MAX_ENCODED_BYTES:

@@ -82,11 +82,11 @@ def moved(written: str, path: str, roots: Sequence[str]) -> Moved | None:
 
 def near_by(path: str) -> str:
     """The longest part of a path that exists, and what is there in place of the rest, in sentences."""
-    folder, rest = _existing_part(path)
+    folder, rest = existing_part(path)
     if not folder:
         near = [] if path.startswith("/") or not rest else _near(rest[0], sorted(_names("")))
         return f"The working directory has {_listed(near)}, not {short_name(rest[0])}." if near else ""
-    names = sorted(_names(folder))
+    names = sorted(name for name in _names(folder) if not name.startswith("."))
     near = _near(rest[0], names) if rest else []
     if near:
         return f"{path_text(folder)} exists and has {_listed(near)}, not {short_name(rest[0])}."
@@ -146,7 +146,7 @@ def _enterable(entry: os.DirEntry[str]) -> bool:
 
 def _misspelt(written: str, path: str) -> Moved | None:
     """A folder whose name is nearly the one that is written, and under which all the rest is there."""
-    folder, rest = _existing_part(path)
+    folder, rest = existing_part(path)
     kept = len(_parts(written)) - len(rest)  # components of the written path that exist
     if (not folder and path.startswith("/")) or not rest or kept < 0 or _is_wild(rest[0]):
         return None
@@ -176,7 +176,7 @@ def _elsewhere(written: str, roots: Sequence[str]) -> Moved | None:
     return None
 
 
-def _existing_part(path: str) -> tuple[str, list[str]]:
+def existing_part(path: str) -> tuple[str, list[str]]:
     """The longest beginning of a path that is a folder (empty: none but the root), and the components after it."""
     parts = _parts(path)
     lead = "/" if path.startswith("/") else ""

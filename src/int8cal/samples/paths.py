@@ -142,6 +142,8 @@ def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, b
             filename=path,
         ) from missing
     except NotRegularError:
+        if os.path.isdir(path):
+            raise error(f"the {what} is a folder", where=where, hint=hint) from None
         raise error(f"the {what} is not a regular file", where=where, hint=hint) from None
     except OSError as problem:
         raise_lack_of_memory(problem)

@@ -157,9 +157,9 @@ def _require_validation_split(selection: TFRecordSelection) -> None:
         )
 
 
-def _fold_hint(selection: TFRecordSelection) -> str | None:
+def _fold_hint(selection: TFRecordSelection) -> str:
     if selection.validation_fold is None:
-        return None
+        return "Look at the files that tfrecords_path matches; int8cal records KITTI_DIR -o DIR makes TFRecords."
     return (
         f"validation_fold is {selection.validation_fold}: the validation split are the files with "
         f"{_fold_mark(selection.validation_fold)!r} in their path, the training split all others."

@@ -58,7 +58,7 @@ MAX_FRAME_ID_BYTES = 4096
 CONVERT_AGAIN = "Make the TFRecords again with dataset_convert."
 """What to do about a record that is not what it should be."""
 
-_FIND_RECORDS = "tfrecords_path must match TFRecord files that can be read, and nothing else."
+_FIND_RECORDS = "tfrecords_path must match TFRecord files and nothing else; all files of a folder are FOLDER/*."
 _BUFFER_BYTES = 1 << 17
 _BEGINNING = 64
 _HEADER = struct.Struct("<QI")

@@ -74,7 +74,7 @@ def network_elsewhere(fields: Collection[str], model_name: str | None = None) ->
 
 def not_here(network: str, path: str) -> SpecError:
     """The error for a spec of such a network."""
-    article = "an" if network[0] in "AEIOU" or network.startswith(("LPR", "FPE")) else "a"
+    article = "an" if network[0] in "AEIO" or network.startswith(("LPR", "FPE")) else "a"
     return SpecError(
         f"this is {article} {network} spec, and int8cal has no such network yet",
         where=printable(path),

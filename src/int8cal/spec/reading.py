@@ -7,7 +7,10 @@ would block for ever; it is refused after `WRITER_SECONDS`. Once there is a writ
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import errno
+import os
 
 from int8cal.errors import SpecError
 from int8cal.io.paths import NoWriterError, read_once, refuse_missing_address
@@ -53,4 +56,15 @@ def _unreadable(path: str, error: OSError | ValueError) -> SpecError:
     }
     code = error.errno if isinstance(error, OSError) else None
     reason = reasons.get(code or 0) or f"the spec file cannot be read ({getattr(error, 'strerror', None) or error})"
-    return SpecError(reason, where=printable(path), hint="Check the path of the experiment spec.")
+    near = _near(path) if code == errno.ENOENT else []
+    hint = f"Did you mean {' or '.join(near)}?" if near else "Check the path of the experiment spec."
+    return SpecError(reason, where=printable(path), hint=hint)
+
+
+def _near(path: str) -> list[str]:
+    """Files of the folder whose names are nearly the one that was given."""
+    folder, name = os.path.split(path)
+    with contextlib.suppress(OSError, ValueError):
+        names = difflib.get_close_matches(name, os.listdir(folder or "."), n=3, cutoff=0.6)
+        return [printable(os.path.join(folder, one)) for one in names]
+    return []

@@ -45,15 +45,15 @@ _VALUE = re.compile(r"[0-9A-Fa-f]{1,8}")
 _NUMBER = r"(0|[1-9]\d?)"
 _PACKAGE = r"(?:\.\d{1,4})?(?:\.?(?:post|dev|b|rc)\d{1,3}){0,2}(?:-\d{1,4}(?:\+cuda[\d.]{1,8})?)?"  # pip's and dpkg's
 _VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}{_PACKAGE})?)?", re.ASCII)
-_NAME_HINT = "give the name of a calibration cache"
-_WITHOUT_HINT = "go without the cache"
-_DAMAGED_HINT = "write the cache again, with int8cal quantize --trt_cache or TensorRT"
+_NAME_HINT = "Give the name of a calibration cache."
+_WITHOUT_HINT = "Go without the cache."
+_DAMAGED_HINT = "Write the cache again, with int8cal quantize --trt_cache or TensorRT."
 _NOT_JSON = "is not a calibration cache in JSON: it needs version, algorithm and amax, or tensor_scales"
-_JSON_HINT = "give what int8cal cache convert wrote to a name ending in .json"
-_TEXT_HINT = "make TensorRT's text of this JSON: int8cal cache convert CAL.json CAL.bin"
-_RANGE_HINT = "calibrate again: a range is a number above 0 whose scale float32 can hold, or 0 where nothing was active"
+_JSON_HINT = "Give what int8cal cache convert wrote to a name ending in .json."
+_TEXT_HINT = "Make TensorRT's text of this JSON: int8cal cache convert CAL.json CAL.bin"
+_RANGE_HINT = "Calibrate again: a range is a number above 0 whose scale float32 can hold, or 0 where nothing was active"
 _VERSION_HINT = (
-    "give the release that will read the cache, like 10.3.0: "
+    "Give the release that will read the cache, like 10.3.0: "
     "python3 -c 'import tensorrt; print(tensorrt.__version__)' or dpkg -l 'libnvinfer*' tells it there"
 )
 _NO_CACHE_HINT = "TensorRT 11 and later take the Q/DQ model that int8cal quantize makes, without a cache"

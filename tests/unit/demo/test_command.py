@@ -74,12 +74,15 @@ def test_it_never_replaces_a_folder_that_is_not_its_own(run_cli: Callable[..., o
     assert finished.code == 5
     assert len(finished.stderr.splitlines()) <= 2
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["work.txt"]
+    assert "--overwrite" not in run_cli("demo", "-o", "mine").stderr
 
 
 def test_it_can_be_repeated_with_overwrite(run_cli: Callable[..., object]) -> None:
     arguments = ("demo", "-o", "streets", "--images", "8", "--data_only")
     assert run_cli(*arguments).code == 0
-    assert run_cli(*arguments).code == 5
+    again = run_cli(*arguments)
+    assert again.code == 5
+    assert "add --overwrite to replace what an earlier demo made" in again.stderr
     assert run_cli(*arguments, "--overwrite").code == 0
 
 
