@@ -6,6 +6,7 @@ tensorfiles made from them, are about as large as those of photographs of street
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 
 import numpy as np
@@ -19,6 +20,7 @@ TEXTURE = 0.53  # contrast of the roughest surface
 GRAIN = 1.9  # standard deviation of the sensor's noise, levels
 
 FIELD = (1024, 2048)  # pixels: noise fields are made once and a random part of them is used
+_once = threading.Lock()  # by one thread: lru_cache lets all that come first compute
 
 
 def expose(painted: Image.Image, rng: np.random.Generator) -> ImageHWC_u8:
@@ -31,14 +33,16 @@ def expose(painted: Image.Image, rng: np.random.Generator) -> ImageHWC_u8:
     Returns:
         height × width × 3, RGB.
     """
+    with _once:
+        texture, grain = _texture_field(), _grain_field()
     rgba = np.asarray(painted.filter(LENS))
     height, width = rgba.shape[:2]
     contrast = rgba[:, :, 3].astype(np.float32) * np.float32(TEXTURE / 255)
-    contrast *= _window(_texture_field(), height, width, rng)
+    contrast *= _window(texture, height, width, rng)
     contrast += 1
     contrast *= np.float32(rng.uniform(0.85, 1.1)) * _vignette(height, width)
     picture = rgba[:, :, :3] * contrast[:, :, None]
-    picture += _window(_grain_field(), height, width, rng)
+    picture += _window(grain, height, width, rng)
     exposed: ImageHWC_u8 = np.clip(picture, 0, 255, out=picture).astype(np.uint8)
     return exposed
 

@@ -16,9 +16,9 @@ from typing import NamedTuple, TypeAlias
 
 from PIL import BmpImagePlugin, Image, PngImagePlugin
 
-from int8cal.images import gif, jpeg, png, tiff
+from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, gif, jpeg, png, tiff
 from int8cal.images.limits import check_pixels, decoding, reader_by_signature
-from int8cal.types import Size
+from int8cal.types import ImageHWC_u8, Size
 
 COLOUR_JPEG_DECODER = "libjpeg-turbo"
 """What decodes colour JPEGs. NVIDIA's Pillow 8.4 has IJG libjpeg 9d, which upsamples colour in another way."""
@@ -95,13 +95,8 @@ def _read_header(encoded: bytes, where: str) -> _Picture:
     return reader_by_signature(encoded, _READERS, "JPEG, PNG, BMP, TIFF, GIF or PPM", where)(encoded, where)
 
 
-def jpeg_picture(data: bytes, where: str) -> Image.Image:
-    """Decode a JPEG file to the image that Pillow makes of it: ``L``, ``RGB`` or ``CMYK``.
-
-    Raises:
-        ImageError: as `open_picture`.
-    """
-    pixels = jpeg.decode_components(data, where)
+def picture_of(pixels: ImageHWC_u8) -> Image.Image:
+    """The image that Pillow makes of a JPEG file, by its components: ``L``, ``RGB`` or ``CMYK``."""
     if pixels.shape[2] == 1:
         return Image.fromarray(pixels[:, :, 0])
     if pixels.shape[2] == 3:
@@ -112,7 +107,7 @@ def jpeg_picture(data: bytes, where: str) -> Image.Image:
 
 def _jpeg(data: bytes, where: str) -> _Picture:
     header = jpeg.read_jpeg(data, where)
-    return _Picture(Size(header.height, header.width), lambda: jpeg_picture(data, where))
+    return _Picture(Size(header.height, header.width), lambda: picture_of(jpeg.decode_components(data, where)))
 
 
 def _png(data: bytes, where: str) -> _Picture:
@@ -200,11 +195,11 @@ def _plain_ppm(data: bytes, where: str) -> _Picture:
 
 
 _READERS: dict[tuple[bytes, ...], _Reader] = {
-    (jpeg.SIGNATURE,): _jpeg,
-    (png.SIGNATURE,): _png,
+    (JPEG_SIGNATURE,): _jpeg,
+    (PNG_SIGNATURE,): _png,
     (b"BM",): _bmp,
     tiff.SIGNATURES: _tiff,
-    gif.SIGNATURES: _gif,
+    GIF_SIGNATURES: _gif,
     (b"P4", b"P5", b"P6"): _ppm,
     (b"P1", b"P2", b"P3"): _plain_ppm,
 }

@@ -25,12 +25,13 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from int8cal.images import gif, jpeg, png, tiff
+from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, gif, jpeg, png, tiff
 from int8cal.images.limits import check_pixels, decoding, reader_by_signature
-from int8cal.images.pictures import jpeg_picture
-from int8cal.types import Size
+from int8cal.images.pictures import picture_of
+from int8cal.types import ImageHWC_u8, Size
 
 PillowMode: TypeAlias = Literal["RGB", "L"]
+_CHANNELS: Mapping[PillowMode, int] = {"RGB": 3, "L": 1}
 _Opener: TypeAlias = Callable[[bytes, str], ImageFile.ImageFile]
 
 _CANNOT = "The image cannot be decoded"
@@ -45,7 +46,7 @@ _RED, _GREEN, _BLUE, _HALF, _BITS = 19595, 38470, 7471, 0x8000, 16
 """Pillow's fixed-point weights of grey."""
 
 
-def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: bool = False) -> Image.Image:
+def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: bool = False) -> ImageHWC_u8:
     """Decode an image file.
 
     Args:
@@ -55,7 +56,7 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
         upright: turned as its EXIF or XMP orientation says.
 
     Returns:
-        The first frame.
+        The first frame: height × width × channels (3 or 1), 0..255.
 
     Raises:
         ImageError: the format is unknown, the file damaged or cut off, or has more than
@@ -64,10 +65,14 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
     """
     with decoding(_CANNOT, where):
         if encoded.startswith(tiff.SIGNATURES):  # Pillow turns it whether it is asked to or not
-            return _converted(tiff.Tiff(encoded, where, any_orientation=True).load(), mode).convert(mode)
+            return _pixels(_converted(tiff.Tiff(encoded, where, any_orientation=True).load(), mode).convert(mode))
         notes: Mapping[Any, Any]
-        if encoded.startswith(jpeg.SIGNATURE):
-            picture, notes = jpeg_picture(encoded, where), _notes_of_jpeg(encoded)
+        if encoded.startswith(JPEG_SIGNATURE):
+            components = jpeg.decode_components(encoded, where)
+            notes = _notes_of_jpeg(encoded) if upright else {}
+            if components.shape[2] == _CHANNELS[mode] and _orientation(notes) not in tiff.TURNS:
+                return components  # a picture of Pillow would be a copy, and so would its pixels
+            picture = picture_of(components)
         else:
             picture = _header(encoded, where)
             picture.load()
@@ -75,7 +80,11 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
             notes = picture.info
         turn = tiff.TURNS.get(_orientation(notes)) if upright else None
         converted = _converted(picture, mode).convert(mode)
-        return converted if turn is None else converted.transpose(turn)
+        return _pixels(converted if turn is None else converted.transpose(turn))
+
+
+def _pixels(picture: Image.Image) -> ImageHWC_u8:
+    return np.asarray(picture).reshape(picture.height, picture.width, -1)
 
 
 def upright_size(encoded: bytes, where: str) -> Size:
@@ -88,7 +97,7 @@ def upright_size(encoded: bytes, where: str) -> Size:
         if encoded.startswith(tiff.SIGNATURES):
             first = tiff.Tiff(encoded, where, any_orientation=True)
             size, orientation = Size(first.height, first.width), first.orientation
-        elif encoded.startswith(jpeg.SIGNATURE):
+        elif encoded.startswith(JPEG_SIGNATURE):
             header = jpeg.read_jpeg(encoded, where)
             size, orientation = Size(header.height, header.width), _orientation(_notes_of_jpeg(encoded))
         else:
@@ -186,9 +195,9 @@ def _orientation_of_exif(exif: bytes) -> int | None:
 
 
 _OPENERS: dict[tuple[bytes, ...], _Opener] = {
-    (png.SIGNATURE,): _png,
+    (PNG_SIGNATURE,): _png,
     (b"BM",): _raw(BmpImagePlugin.BmpImageFile),
-    gif.SIGNATURES: _gif,
+    GIF_SIGNATURES: _gif,
     (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"): _raw(PpmImagePlugin.PpmImageFile),
     (b"RIFF",): _webp,
 }

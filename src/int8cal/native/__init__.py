@@ -11,7 +11,6 @@ import ctypes
 import os
 import threading
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -27,13 +26,14 @@ a function."""
 SWITCH: Final = "INT8CAL_NATIVE"
 """Environment variable: 0 for the ways without the library."""
 
-PATH: Final = Path(__file__).with_name("kernels.bin")
+PATH: Final = os.path.join(os.path.dirname(__file__), "kernels.bin")
 """Where installing the package puts it. Python would take a file whose name ends in ``.so`` for a module."""
 
 COUNTED_BINS: Final = 2048
 """Bins of `count_magnitudes`, as in ``values.c``."""
 
 _PLANES = 4
+_LANES = 16
 _scratch = threading.local()
 
 
@@ -68,6 +68,36 @@ class _Axis(ctypes.Structure):
         return cls(*(part.ctypes.data for part in axis))
 
 
+class Weights(NamedTuple):
+    """One axis of an antialiased resize.
+
+    Attributes:
+        first: position of each result's first neighbour.
+        weights: of it and of those behind it, results × neighbours, in fixed point of 22 bits.
+    """
+
+    first: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.int32]
+
+
+class _Weights(ctypes.Structure):
+    _fields_ = (
+        ("first", ctypes.c_void_p),
+        ("weights", ctypes.c_void_p),
+        ("results", ctypes.c_int64),
+        ("taps", ctypes.c_int64),
+    )
+
+    @classmethod
+    def of(cls, axis: Weights | None, length: int) -> _Weights:
+        if axis is None:
+            return cls(None, None, 0, 0)
+        results, taps = axis.weights.shape
+        if axis.first.min() < 0 or axis.first.max() + taps > length:
+            raise ValueError(f"neighbours outside of {length} positions")
+        return cls(axis.first.ctypes.data, axis.weights.ctypes.data, results, taps)
+
+
 class Deflated(NamedTuple):
     """Deflate blocks of an image's four byte planes; each plane's ends on a byte boundary, and the last one's is final.
 
@@ -86,7 +116,7 @@ def library() -> ctypes.CDLL | None:
     if os.environ.get(SWITCH) == "0":
         return None
     try:
-        found = ctypes.CDLL(str(PATH))
+        found = ctypes.CDLL(PATH)
         if found.int8cal_version() != VERSION:
             return None
         _declare(found)
@@ -114,6 +144,9 @@ def _declare(found: ctypes.CDLL) -> None:
     found.int8cal_look_up.restype = None
     found.int8cal_resize.argtypes = (picture, pointer, axis, axis, number, number, pointer, pointer)
     found.int8cal_resize.restype = None
+    weights = ctypes.POINTER(_Weights)
+    found.int8cal_antialias.argtypes = (pointer, number, number, number, weights, weights, pointer, pointer, pointer)
+    found.int8cal_antialias.restype = None
     found.int8cal_unshuffle.argtypes = (pointer, number, pointer)
     found.int8cal_unshuffle.restype = None
     found.int8cal_count.argtypes = (pointer, number, ctypes.c_float, pointer)
@@ -200,6 +233,34 @@ def resized(image: ImageHWC_u8, table: ValueTable_f32, rows: Axis, columns: Axis
     kernels.int8cal_resize(
         _Picture.of(image), values.ctypes.data, _Axis.of(rows), _Axis.of(columns), height, width, out.ctypes.data,
         lines.ctypes.data,
+    )  # fmt: skip
+    return out
+
+
+def antialiased(image: ImageHWC_u8, columns: Weights | None, rows: Weights | None) -> ImageHWC_u8 | None:
+    """An image, resized by weighted sums across its width, then its height; see `int8cal.preprocess.antialias`.
+
+    Args:
+        image: height × width × channels.
+        columns: the weights of the columns; None where the width stays.
+        rows: the weights of the rows; None where the height stays. They or the columns are given.
+
+    Returns:
+        rows × columns × channels; None without a library.
+    """
+    kernels = library()
+    if kernels is None or image.dtype != np.uint8:
+        return None
+    image = np.ascontiguousarray(image)
+    height, width, channels = image.shape
+    new_width = width if columns is None else len(columns.first)
+    out = np.empty((height if rows is None else len(rows.first), new_width, channels), np.uint8)
+    across = columns is not None
+    between = np.empty((height, new_width, channels) if across and rows is not None else 0, np.uint8)
+    tile = np.empty(_LANES * channels * (width + new_width) if across else 0, np.uint8)
+    kernels.int8cal_antialias(
+        image.ctypes.data, height, width, channels, _Weights.of(columns, width), _Weights.of(rows, height),
+        between.ctypes.data, tile.ctypes.data, out.ctypes.data,
     )  # fmt: skip
     return out
 

@@ -3,10 +3,7 @@
 #ifndef INT8CAL_DEFLATE_H
 #define INT8CAL_DEFLATE_H
 
-#include <stdint.h>
-#include <string.h>
-
-#define EXPORT __attribute__((visibility("default")))
+#include "kernels.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the kernels read and write little-endian"

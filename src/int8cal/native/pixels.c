@@ -1,6 +1,6 @@
 /* Pixels 0..255 -> float32 values by tables, channels first: as they are, or resized (preprocess/normalise.py and
    resample.py say what and why; each rounding here is one there). Compiled without contraction of products and sums. */
-#include "deflate.h"
+#include "kernels.h"
 
 /* An image of bytes: distances in bytes between rows, pixels and channels. */
 typedef struct {

@@ -1,5 +1,5 @@
 /* float32 values: put together from their byte planes, and counted by magnitude. */
-#include "deflate.h"
+#include "kernels.h"
 
 enum {
     TABLES = 4,          /* neighbours are often equal: counted in one table, each would wait for the one before */

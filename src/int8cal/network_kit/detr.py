@@ -24,12 +24,12 @@ from PIL import Image
 
 from int8cal.errors import SpecError
 from int8cal.network_kit import torch_loaders as kit
-from int8cal.network_kit.network import ORDER, Arithmetic, Network, Option
+from int8cal.network_kit.network import ORDER, Arithmetic, Network, Option, array_size
 from int8cal.preprocess.torchvision import in_window, resized, shortest_side_size
 from int8cal.samples.paths import working_directory
 from int8cal.samples.samples import Dataset
 from int8cal.spec.document import SpecDocument
-from int8cal.types import ImageCHW_f32, Size, SplitName
+from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, SplitName
 
 _MEAN, _STD = "dataset.augmentation.input_mean", "dataset.augmentation.input_std"
 _SHORT, _LONG = "dataset.augmentation.test_random_resize", "dataset.augmentation.random_resize_max_size"
@@ -100,8 +100,8 @@ def detr_network(name: str, title: str) -> Network:
         if form != "spec":
             size = _stretched_size(spec, form)
 
-            def stretched(picture: Image.Image) -> ImageCHW_f32:
-                return in_window(resized(picture, size, _BILINEAR), table, size)
+            def stretched(pixels: ImageHWC_u8) -> ImageCHW_f32:
+                return in_window(resized(pixels, size, _BILINEAR), table, size)
 
             return kit.image_arithmetic(f"{name}.{form}", decode, stretched, (3, *size), {**facts, "size": list(size)})
 
@@ -114,11 +114,11 @@ def detr_network(name: str, title: str) -> Network:
             inner = shortest_side_size(size, short, long)
             return inner, _padded(spec, short, long, inner)
 
-        def padded(picture: Image.Image) -> ImageCHW_f32:
-            size, window = window_of(Size(picture.height, picture.width))
+        def padded(pixels: ImageHWC_u8) -> ImageCHW_f32:
+            size, window = window_of(array_size(pixels))
             if not min(size):
-                raise kit.unreadable_aspect(Size(picture.height, picture.width))
-            return in_window(resized(picture, size, _BILINEAR), table, window)
+                raise kit.unreadable_aspect(array_size(pixels))
+            return in_window(resized(pixels, size, _BILINEAR), table, window)
 
         return kit.image_arithmetic(
             f"{name}.spec",

@@ -18,10 +18,9 @@ from PIL import Image
 
 from int8cal.errors import DataError, ImageError, MissingDataError, SpecError
 from int8cal.images.limits import output_problem
-from int8cal.images.pictures import size_of
 from int8cal.images.pillow import PillowMode, open_converted, upright_size
 from int8cal.io.safe_text import short_repr
-from int8cal.network_kit.network import Arithmetic, LabelledObject
+from int8cal.network_kit.network import Arithmetic, LabelledObject, array_size
 from int8cal.network_kit.path_roles import BASE_MODEL, ENGINE, RESULT, TRAINING, VALIDATION, WRITTEN
 from int8cal.preprocess.torchvision import normalised
 from int8cal.samples.coco import CocoImage, matching_files, read_boxes, read_coco
@@ -31,7 +30,7 @@ from int8cal.samples.paths import path_text
 from int8cal.samples.samples import Dataset, Sample, Source
 from int8cal.samples.torch_listings import Listing, detection_folder
 from int8cal.spec.document import SpecDocument
-from int8cal.types import ImageCHW_f32, Message, Size, ValueTables_f32
+from int8cal.types import ImageCHW_f32, ImageHWC_u8, Message, Size, ValueTables_f32
 
 SPLITS: Final = ("train", "val", "test", "infer", "calibration")
 LISTED_SPLITS: Final = frozenset({"val", "test", "infer", "query"})
@@ -122,10 +121,10 @@ def export_size_note(spec: SpecDocument, evaluated: Size, name: str) -> Iterator
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
-def decoder(mode: PillowMode, *, upright: bool) -> Callable[[bytes, Sample], Image.Image]:
-    """Encoded image → Pillow image of a mode; frames of HDF5 files, which are BGR, included."""
+def decoder(mode: PillowMode, *, upright: bool) -> Callable[[bytes, Sample], ImageHWC_u8]:
+    """Encoded image → pixels of a mode of Pillow's; frames of HDF5 files, which are BGR, included."""
 
-    def decode(encoded: bytes, sample: Sample) -> Image.Image:
+    def decode(encoded: bytes, sample: Sample) -> ImageHWC_u8:
         if sample.member and encoded.startswith(_NPY):
             return _frame(encoded, mode)
         return open_converted(encoded, mode, sample_place(sample), upright=upright)
@@ -133,11 +132,12 @@ def decoder(mode: PillowMode, *, upright: bool) -> Callable[[bytes, Sample], Ima
     return decode
 
 
-def _frame(encoded: bytes, mode: PillowMode) -> Image.Image:
+def _frame(encoded: bytes, mode: PillowMode) -> ImageHWC_u8:
     pixels = np.load(io.BytesIO(encoded), allow_pickle=False)
     if pixels.ndim == 3:
         pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels[:, :, 2::-1])
-    return Image.fromarray(pixels).convert(mode)
+    picture = Image.fromarray(pixels).convert(mode)
+    return np.asarray(picture).reshape(picture.height, picture.width, -1)
 
 
 def sample_size(sample: Sample) -> Size:
@@ -148,7 +148,7 @@ def sample_size(sample: Sample) -> Size:
     """
     encoded = read_encoded(sample)
     if sample.member and encoded.startswith(_NPY):
-        return size_of(_frame(encoded, "RGB"))
+        return array_size(_frame(encoded, "RGB"))
     return upright_size(encoded, sample_place(sample))
 
 
@@ -162,13 +162,13 @@ def unreadable_aspect(size: Size) -> ImageError:
 
 def image_arithmetic(
     name: str,
-    decode: Callable[[bytes, Sample], Image.Image],
-    to_tensor: Callable[[Image.Image], ImageCHW_f32],
+    decode: Callable[[bytes, Sample], ImageHWC_u8],
+    to_tensor: Callable[[ImageHWC_u8], ImageCHW_f32],
     shape: tuple[int, int, int] | Callable[[Size], tuple[int, int, int]],
     options: Mapping[str, Any],
     same_shape: str = "",
 ) -> Arithmetic:
-    """An arithmetic of Pillow images.
+    """An arithmetic of pixels in a mode of Pillow's.
 
     Args:
         name: of the arithmetic.
@@ -186,10 +186,9 @@ def image_arithmetic(
         name=name,
         evidence=EVIDENCE,
         decode=decode,
-        to_tensor=lambda picture, sample: to_tensor(picture),
+        to_tensor=lambda pixels, sample: to_tensor(pixels),
         shape=result_shape,
         options={"channels": shape[0] if isinstance(shape, tuple) else 3, **options},
-        size=size_of,
         same_shape=same_shape,
     )
 

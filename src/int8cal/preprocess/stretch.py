@@ -41,7 +41,7 @@ def nearest(picture: Image.Image, size: Size) -> Image.Image:
 
 
 def interpolated(
-    picture: Image.Image, size: Size, resample: Image.Resampling, *, tall_height_first: bool = False
+    picture: Image.Image, size: Size, resample: Image.Resampling, *, height_first: bool = False
 ) -> Image.Image:
     """Interpolate in the picture's own mode, width first, then height (Pillow chooses the order by version).
 
@@ -49,7 +49,7 @@ def interpolated(
         picture: any mode; ``1`` and ``P`` are nearest neighbour, alpha is premultiplied, 16-bit grey becomes ``I``.
         size: height and width of the result.
         resample: the filter; its support grows with the reduction (antialiasing).
-        tall_height_first: shrink the height first where it is more than 100 times the width, as Pillow 9 to 12 do.
+        height_first: the other order.
 
     Returns:
         A picture of the same mode (``I`` for 16-bit grey); the picture itself when it already has the size.
@@ -64,20 +64,29 @@ def interpolated(
     if picture.mode in _NOT_INTERPOLATED:
         return nearest(picture, size)
     mode = picture.mode
-    height_first = tall_height_first and picture.height > 100 * picture.width and size.height < picture.height
-    between = (picture.width, size.height) if height_first else (size.width, picture.height)
-    problem = f"{picture.width}×{picture.height} pixels cannot be stretched to {size.width}×{size.height}"
-    if max(picture.size) > MAX_SIDE:
-        raise ImageError(f"{problem}: a side has more than {MAX_SIDE} pixels.", hint=_SCALE_DOWN)
-    if between[0] * between[1] > MAX_INTERMEDIATE_PIXELS:
-        raise ImageError(f"{problem}: a pass needs more than {MAX_INTERMEDIATE_PIXELS} pixels.", hint=_SCALE_DOWN)
+    between = size_between(Size(picture.height, picture.width), size, height_first=height_first)
     try:
         premultiplied = picture.convert(_PREMULTIPLIED[mode]) if mode in _PREMULTIPLIED else picture
-        one = premultiplied.resize(between, resample)
+        one = premultiplied.resize((between.width, between.height), resample)
         both = one.resize((size.width, size.height), resample)
     except ValueError as error:
         raise ImageError(f"An image of Pillow mode {picture.mode} cannot be resized.") from error
     return both.convert(mode) if mode in _PREMULTIPLIED else both
+
+
+def size_between(before: Size, after: Size, *, height_first: bool) -> Size:
+    """Size between the two passes.
+
+    Raises:
+        ImageError: a side is too long, or a pass too large.
+    """
+    problem = f"{before.width}×{before.height} pixels cannot be stretched to {after.width}×{after.height}"
+    if max(before) > MAX_SIDE:
+        raise ImageError(f"{problem}: a side has more than {MAX_SIDE} pixels.", hint=_SCALE_DOWN)
+    between = Size(after.height, before.width) if height_first else Size(before.height, after.width)
+    if between.height * between.width > MAX_INTERMEDIATE_PIXELS:
+        raise ImageError(f"{problem}: a pass needs more than {MAX_INTERMEDIATE_PIXELS} pixels.", hint=_SCALE_DOWN)
+    return between
 
 
 def _centres(length: int, count: int) -> npt.NDArray[np.intp]:

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from int8cal.preprocess.antialias import antialiased
 from int8cal.preprocess.normalise import look_up
-from int8cal.preprocess.stretch import interpolated
+from int8cal.preprocess.stretch import interpolated, size_between
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, ValueTable_f32, ValueTables_f32
 
 _LEVELS = np.arange(256, dtype=np.float32)
@@ -48,17 +49,30 @@ def normalised(mean: Sequence[float], std: Sequence[float], channels: int) -> Va
     return np.broadcast_to(values, (channels, len(_LEVELS)))
 
 
-def resized(picture: Image.Image, size: Size, resample: Image.Resampling) -> ImageHWC_u8:
-    """Pillow 12's resize of an ``RGB`` or ``L`` image, antialiased; nothing when it has the size.
+def resized(pixels: ImageHWC_u8, size: Size, resample: Image.Resampling) -> ImageHWC_u8:
+    """Pillow 12's resize, antialiased: width first, but a height of more than 100 widths is shrunk first.
+
+    Args:
+        pixels: height × width × channels (3 or 1), 0..255.
+        size: height and width of the result.
+        resample: the filter.
 
     Returns:
-        Pixels 0..255, height × width × channels.
+        The same of another size; ``pixels`` when they have it.
 
     Raises:
         ImageError: a side is too long, or a pass too large.
     """
-    pixels = np.asarray(interpolated(picture, size, resample, tall_height_first=True))
-    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
+    before, channels = Size(*pixels.shape[:2]), pixels.shape[2]
+    if before == size:
+        return pixels
+    height_first = before.height > 100 * before.width and size.height < before.height
+    size_between(before, size, height_first=height_first)
+    done = None if height_first else antialiased(pixels, size, resample)
+    if done is not None:
+        return done
+    picture = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
+    return np.asarray(interpolated(picture, size, resample, height_first=height_first)).reshape(*size, channels)
 
 
 def in_window(pixels: ImageHWC_u8, table: ValueTable_f32 | ValueTables_f32, window: Size) -> ImageCHW_f32:

@@ -24,7 +24,9 @@ def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def opened(data: bytes, mode: str = "RGB", *, upright: bool = False) -> np.ndarray:
-    return np.asarray(open_converted(data, mode, "a.png", upright=upright))
+    pixels = open_converted(data, mode, "a.png", upright=upright)
+    assert pixels.shape[2] == (3 if mode == "RGB" else 1)
+    return pixels if mode == "RGB" else pixels[:, :, 0]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "GIF", "JPEG", "WEBP"])

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from int8cal import native
 from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES, look_up, mean_subtracted
 from int8cal.preprocess.resample import resize_bilinear_legacy
+from int8cal.preprocess.torchvision import resized
 from int8cal.types import Size
 
 pytestmark = pytest.mark.usefixtures("with_library")
 
 SIDES = st.integers(1, 40)
+FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 
 
 def both(work) -> tuple[np.ndarray, np.ndarray]:
@@ -74,3 +77,53 @@ def test_positions_outside_of_the_image_are_refused() -> None:
     axis = native.Axis(np.array([0, 7]), np.array([1, 8]), np.zeros(2, np.float32))
     with pytest.raises(ValueError, match="outside"):
         native.resized(picture(8, 8, 3, 1), HALF_VALUES, axis, axis)
+
+
+@settings(deadline=None, max_examples=150)
+@given(SIDES, SIDES, st.sampled_from((1, 3)), SIDES, SIDES, st.sampled_from(FILTERS), st.booleans(), st.integers(0, 99))
+def test_antialiased_resizing(
+    height: int, width: int, channels: int, new_height: int, new_width: int, resample: int, contrast: bool, seed: int
+) -> None:
+    image = picture(height, width, channels, seed)
+    if contrast:  # where bicubic sums leave 0..255
+        image = np.where(image > 127, np.uint8(255), np.uint8(0))
+    size = Size(new_height, new_width)
+    a, b = both(lambda: resized(image, size, resample))
+    assert a.shape == b.shape == (new_height, new_width, channels)
+    assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("resample", FILTERS)
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        ((480, 640), (224, 224)),
+        ((375, 500), (640, 640)),
+        ((33, 1000), (31, 7)),
+        ((1000, 17), (3, 17)),
+        ((17, 40), (17, 99)),
+        ((1, 5000), (1, 1)),
+        ((3000, 40), (31, 640)),
+    ],
+)
+def test_antialiased_resizing_of_usual_and_odd_sizes(
+    sizes: tuple[tuple[int, int], tuple[int, int]], resample: Image.Resampling
+) -> None:
+    image = picture(*sizes[0], 3, 2)
+    a, b = both(lambda: resized(image, Size(*sizes[1]), resample))
+    assert a.tobytes() == b.tobytes()
+    view = image[::-1, :, ::-1]
+    assert (
+        resized(view, Size(*sizes[1]), resample).tobytes() == resized(view.copy(), Size(*sizes[1]), resample).tobytes()
+    )
+
+
+def test_antialiased_resizing_is_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image.Image, "resize", None)
+    assert resized(picture(9, 7, 3, 1), Size(4, 5), Image.Resampling.BICUBIC).shape == (4, 5, 3)
+
+
+def test_weights_outside_of_the_image_are_refused() -> None:
+    weights = native.Weights(np.array([0, 6], np.int32), np.ones((2, 3), np.int32))
+    with pytest.raises(ValueError, match="outside"):
+        native.antialiased(picture(8, 8, 3, 1), weights, None)

@@ -29,7 +29,7 @@ from int8cal.samples.paths import working_directory
 from int8cal.samples.samples import Dataset
 from int8cal.samples.torch_listings import class_images, class_names, images_below
 from int8cal.spec.document import SpecDocument
-from int8cal.types import ImageCHW_f32, Size, SplitName
+from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, SplitName
 
 _SIZE = "dataset.img_size"
 _MEAN, _STD = "dataset.augmentation.mean", "dataset.augmentation.std"
@@ -83,8 +83,8 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
     size = _size(spec)
     table, facts = kit.checked_values(spec, _MEAN, _STD)
 
-    def stretched(picture: Image.Image) -> ImageCHW_f32:
-        return in_window(resized(picture, size, Image.Resampling.BILINEAR), table, size)
+    def stretched(pixels: ImageHWC_u8) -> ImageCHW_f32:
+        return in_window(resized(pixels, size, Image.Resampling.BILINEAR), table, size)
 
     return kit.image_arithmetic(
         "classification_pyt.stretch", kit.decoder("RGB", upright=False), stretched, (3, *size), facts

@@ -29,7 +29,7 @@ from int8cal.samples.paths import working_directory
 from int8cal.samples.samples import Dataset
 from int8cal.samples.torch_listings import Listing, flat_images, torchvision_classes
 from int8cal.spec.document import SpecDocument
-from int8cal.types import ImageCHW_f32, Size, SplitName
+from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, SplitName
 
 _WIDTH, _HEIGHT = "model.input_width", "model.input_height"
 _MEAN, _STD = "dataset.pixel_mean", "dataset.pixel_std"
@@ -79,8 +79,8 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
     table, facts = kit.checked_values(spec, _MEAN, _STD)
     larger = Size(int(crop.height * _MARGIN), int(crop.width * _MARGIN))
 
-    def cropped(picture: Image.Image) -> ImageCHW_f32:
-        return in_window(centred(resized(picture, larger, Image.Resampling.BILINEAR), crop), table, crop)
+    def cropped(pixels: ImageHWC_u8) -> ImageCHW_f32:
+        return in_window(centred(resized(pixels, larger, Image.Resampling.BILINEAR), crop), table, crop)
 
     return kit.image_arithmetic(
         "ml_recog.crop", kit.decoder("RGB", upright=False), cropped, (3, *crop), facts | {"fit": list(larger)}

@@ -30,7 +30,7 @@ from int8cal.samples.paths import path_text, working_directory
 from int8cal.samples.samples import Dataset, Sample, Source
 from int8cal.samples.torch_listings import Listing, listed_words, words_below
 from int8cal.spec.document import SpecDocument
-from int8cal.types import ImageCHW_f32, Size, SplitName
+from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, SplitName
 
 _HEIGHT, _WIDTH, _CHANNEL = "model.input_height", "model.input_width", "model.input_channel"
 _ASPECT = "dataset.augmentation.keep_aspect_ratio"
@@ -95,11 +95,11 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
     keeps_aspect = spec.message.value(_ASPECT)
     facts = {"channel_order": "RGB" if channels == 3 else "grey", "value_range": [-1.0, 1.0]}
 
-    def to_tensor(picture: Image.Image) -> ImageCHW_f32:
+    def to_tensor(pixels: ImageHWC_u8) -> ImageCHW_f32:
         width = size.width
         if keeps_aspect:
-            width = min(width, math.ceil(size.height * (picture.width / picture.height)))
-        pixels = resized(picture, Size(size.height, width), Image.Resampling.BICUBIC)
+            width = min(width, math.ceil(size.height * (pixels.shape[1] / pixels.shape[0])))
+        pixels = resized(pixels, Size(size.height, width), Image.Resampling.BICUBIC)
         if width < size.width:
             pixels = np.pad(pixels, ((0, 0), (0, size.width - width), (0, 0)), mode="edge")
         return in_window(pixels, table, size)

@@ -20,13 +20,13 @@ from PIL import Image
 
 from int8cal.errors import SpecError
 from int8cal.network_kit import torch_loaders as kit
-from int8cal.network_kit.network import ORDER, Arithmetic, Network
+from int8cal.network_kit.network import ORDER, Arithmetic, Network, array_size
 from int8cal.preprocess.normalise import SINGLE_VALUES
 from int8cal.preprocess.torchvision import in_window, longest_side_size, resized, shorter_edge_size
 from int8cal.samples.paths import working_directory
 from int8cal.samples.samples import Dataset
 from int8cal.spec.document import SpecDocument
-from int8cal.types import ImageCHW_f32, Size, SplitName
+from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, SplitName
 
 _SIZE = "dataset.augmentation.eval_spatial_size"
 _ASPECT = "dataset.augmentation.preserve_aspect_ratio"
@@ -71,9 +71,9 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
 
     if len(numbers) == 1:
 
-        def shorter_edge(picture: Image.Image) -> ImageCHW_f32:
-            size = shorter_edge_size(Size(picture.height, picture.width), largest)
-            return in_window(resized(picture, size, _BILINEAR), SINGLE_VALUES, size)
+        def shorter_edge(pixels: ImageHWC_u8) -> ImageCHW_f32:
+            size = shorter_edge_size(array_size(pixels), largest)
+            return in_window(resized(pixels, size, _BILINEAR), SINGLE_VALUES, size)
 
         return kit.image_arithmetic(
             "rtdetr.shorter_edge",
@@ -87,18 +87,18 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
     if spec.message.value(_ASPECT):
         window = Size(largest, largest)
 
-        def with_aspect(picture: Image.Image) -> ImageCHW_f32:
-            size = longest_side_size(Size(picture.height, picture.width), largest)
+        def with_aspect(pixels: ImageHWC_u8) -> ImageCHW_f32:
+            size = longest_side_size(array_size(pixels), largest)
             if not min(size):
-                raise kit.unreadable_aspect(Size(picture.height, picture.width))
-            return in_window(resized(picture, size, _BILINEAR), SINGLE_VALUES, window)
+                raise kit.unreadable_aspect(array_size(pixels))
+            return in_window(resized(pixels, size, _BILINEAR), SINGLE_VALUES, window)
 
         return kit.image_arithmetic("rtdetr.aspect", decode, with_aspect, (3, *window), facts | {"fit": "inside"})
 
     size = Size(*numbers)
 
-    def stretched(picture: Image.Image) -> ImageCHW_f32:
-        return in_window(resized(picture, size, _BILINEAR), SINGLE_VALUES, size)
+    def stretched(pixels: ImageHWC_u8) -> ImageCHW_f32:
+        return in_window(resized(pixels, size, _BILINEAR), SINGLE_VALUES, size)
 
     return kit.image_arithmetic("rtdetr.stretch", decode, stretched, (3, *size), facts)
 

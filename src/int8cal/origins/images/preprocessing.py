@@ -22,10 +22,10 @@ from PIL import Image
 
 from int8cal.errors import ImageError, UsageError
 from int8cal.images.limits import output_problem
-from int8cal.images.pictures import size_of
 from int8cal.images.pillow import open_converted
 from int8cal.network_kit.network import Arithmetic, Evidence, array_size
 from int8cal.preprocess.normalise import look_up
+from int8cal.preprocess.stretch import nearest
 from int8cal.preprocess.torchvision import centred, resized, shorter_edge_size
 from int8cal.samples.encoded import sample_place
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, ValueTables_f32
@@ -150,13 +150,13 @@ class Preprocessing:
         values, channels = self.values(), self.channels
         reverse = self.order == "bgr"
 
-        def decode(encoded: bytes, sample: Sample) -> Any:
+        def decode(encoded: bytes, sample: Sample) -> ImageHWC_u8:
             where = sample_place(sample)
             if self.library == "opencv":
                 return opencv.decode(encoded, where, grey=channels == 1, exif=self.exif)
             return open_converted(encoded, "L" if channels == 1 else "RGB", where, upright=self.exif)
 
-        def to_tensor(image: Any, sample: Sample) -> ImageCHW_f32:
+        def to_tensor(image: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
             pixels = self._resized(image)
             return look_up(pixels[..., ::-1] if reverse else pixels, values)
 
@@ -167,7 +167,6 @@ class Preprocessing:
             to_tensor=to_tensor,
             shape=lambda sample: (channels, *self.size),
             options=self.facts(),
-            size=array_size if self.library == "opencv" else size_of,
         )
 
     def facts(self) -> dict[str, Any]:
@@ -191,10 +190,10 @@ class Preprocessing:
         """SHA-256 of the numbers."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
-    def _resized(self, image: Any) -> ImageHWC_u8:
+    def _resized(self, image: ImageHWC_u8) -> ImageHWC_u8:
         """The pixels of the network input, RGB or grey."""
         scale = _by_opencv if self.library == "opencv" else _by_pillow
-        height, width = array_size(image) if self.library == "opencv" else size_of(image)
+        height, width = array_size(image)
         if self.resize == "stretch":
             return scale(image, self.size, self.interpolation)
         if self.resize == "letterbox":
@@ -205,13 +204,12 @@ class Preprocessing:
             return self._boxed(scale(image, inner, self.interpolation))
         if self.resize == "short_side":
             image = scale(image, shorter_edge_size(Size(height, width), self.edge), self.interpolation)
-        pixels = _pixels(image)
-        if pixels.shape[0] < self.size.height or pixels.shape[1] < self.size.width:
+        if image.shape[0] < self.size.height or image.shape[1] < self.size.width:
             raise ImageError(
                 f"{width}x{height} pixels are less than the {self.size.width}x{self.size.height} to cut out",
                 hint="Leave the image out, or let --resize scale it.",
             )
-        return centred(pixels, self.size)
+        return centred(image, self.size)
 
     def _inner(self, height: int, width: int, ratio: float) -> Size:
         """Size of an image in its letterbox."""
@@ -233,9 +231,10 @@ class Preprocessing:
 _SIZE_HINT = "Give --size HEIGHTxWIDTH, what the model's input is."
 
 
-def _by_pillow(image: Image.Image, size: Size, interpolation: Interpolation) -> Any:
+def _by_pillow(image: ImageHWC_u8, size: Size, interpolation: Interpolation) -> ImageHWC_u8:
     if interpolation == "nearest":
-        return _pixels(image.resize((size.width, size.height), Image.Resampling.NEAREST))
+        picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+        return np.asarray(nearest(picture, size)).reshape(*size, image.shape[2])
     return resized(image, size, _FILTERS[interpolation])
 
 
@@ -243,11 +242,6 @@ def _by_opencv(image: ImageHWC_u8, size: Size, interpolation: Interpolation) -> 
     from int8cal.images import opencv  # late: an extra
 
     return opencv.resize(image, size, interpolation)
-
-
-def _pixels(image: Any) -> ImageHWC_u8:
-    pixels: ImageHWC_u8 = np.asarray(image)
-    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
 
 
 def _factor(scale: str) -> tuple[float, bool]:
