@@ -263,10 +263,9 @@ def _read_regular(path: str) -> bytes:
 
 def deciding_packages() -> dict[str, str]:
     """Version of every package that can change arrays or bytes, and of the JPEG library that Pillow has."""
-    from PIL import features
-
     packages = {name: importlib.import_module(module).__version__ for name, module in _DECIDING_PACKAGES.items()}
-    return {**packages, "libjpeg-turbo of pillow": str(features.version("libjpeg_turbo"))}
+    core = importlib.import_module("PIL._imaging")  # what PIL.features asks, which imports all of Pillow
+    return {**packages, "libjpeg-turbo of pillow": str(core.libjpeg_turbo_version)}
 
 
 def encoder_versions() -> dict[str, str]:

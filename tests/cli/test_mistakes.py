@@ -139,6 +139,16 @@ def empty_records(data: Path) -> None:
         record.write_bytes(b"")
 
 
+def no_records(data: Path) -> None:
+    shutil.rmtree(data / "tfrecords")
+    shutil.rmtree(data / "training")
+
+
+def flat_records(data: Path) -> None:
+    here(data)
+    edit(data, "kitti_trainval-*", "kitti_trainval/*")
+
+
 def relative(data: Path) -> None:
     edit(data, ELSEWHERE, "project")
 
@@ -241,6 +251,13 @@ TABLE = [
         "/data/tfrecords/: the TFRecord file is a folder", "all files of a folder are FOLDER/*",
     )),
     Mistake("empty files", empty_records, RUN, 4, ("or they are empty", "int8cal records KITTI_DIR -o DIR")),
+    Mistake("no records, and another machine", no_records, RUN, 4, (
+        "No TFRecords yet? int8cal records KITTI_DIR -o DIR makes them; --cal_image_dir DIR needs none.",
+        f"If the data lie elsewhere: Add --map {ELSEWHERE} FOLDER",
+    )),
+    Mistake("records beside the folder that is named", flat_records, RUN, 4, (
+        "/tfrecords/kitti_trainval-*. Add --map '", "/tfrecords/kitti_trainval/*' '",
+    )),
     # --- paths of the command line
     Mistake("a spec that is misspelt", here, ("plan", "-e", "data/spec.text"), 3, (
         "there is no such spec file", "Did you mean data/spec.txt?",
@@ -340,7 +357,9 @@ def test_a_new_beginning_is_a_path_as_the_shell_has_it(data, run_cli, monkeypatc
 
 def test_padding_and_cutting_are_told(data, run_cli):
     here(data)
-    assert "warning: 40% of the image is cut off" in run_cli(*PLAN).stdout
+    planned = run_cli(*PLAN).stdout
+    assert "warning: 40% of the image is cut off" in planned
+    assert "enable_auto_resize: true in the spec scales images instead" in planned
     made = run_cli(*RUN)
     assert "warning: 40% of the image is cut off" in made.stdout
     checked = run_cli("verify", "c.tensor", "-e", "data/spec.txt")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -14,7 +16,12 @@ NUMBERS = ("--resize", "stretch", "--scale", "1/255")
 
 
 def make_model(
-    path, *, first: list[tuple[str, list[float]]] = (), metadata: dict[str, str] | None = None, seed: int = 0
+    path,
+    *,
+    first: list[tuple[str, list[float]]] = (),
+    metadata: dict[str, str] | None = None,
+    seed: int = 0,
+    free: bool = False,
 ) -> None:
     """A convolution on 1 x 3 x 16 x 24, behind some arithmetic on the input."""
     nodes, name, tensors = [], "images", []
@@ -26,8 +33,8 @@ def make_model(
     tensors.append(numpy_helper.from_array(weights, "w"))
     nodes.append(helper.make_node("Conv", [name, "w"], ["out"], name="conv"))
     ends = [
-        helper.make_tensor_value_info("images", 1, ["n", 3, 16, 24]),
-        helper.make_tensor_value_info("out", 1, ["n", 4, 14, 22]),
+        helper.make_tensor_value_info("images", 1, ["n", 3, "h", "w"] if free else ["n", 3, 16, 24]),
+        helper.make_tensor_value_info("out", 1, ["n", 4, "y", "x"] if free else ["n", 4, 14, 22]),
     ]
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -97,6 +104,35 @@ def test_what_is_refused(photos, run_cli, arguments, code, words):
     for one in words:
         assert one in done.stderr
     assert not (photos / "out.onnx").exists()
+
+
+def test_images_lie_where_the_options_say(photos, run_cli):
+    """Annotations lie elsewhere than their images, and images below the folder that is named."""
+    (photos / "annotations").mkdir()
+    listed = [{"id": number, "file_name": f"{number}.PNG"} for number in range(12)]
+    (photos / "annotations" / "train.json").write_text(json.dumps({"images": listed}))
+    (photos / "all").mkdir()
+    (photos / "photos").rename(photos / "all" / "photos")
+    coco = ("annotations/train.json", "--image_dir", "all/photos")
+    for name, source in (("a", ("all", "--recursive")), ("b", coco)):
+        done = run_cli("quantize", "m.onnx", *source, "-o", f"{name}.onnx", *NUMBERS)
+        assert done.code == 0, done.stderr
+        assert "24 images" not in done.stdout
+        assert "from 12 images" in done.stdout
+    made = run_cli("images", *coco, "-o", "c.tensor", "--size", "16x24", *NUMBERS)
+    line = next(line for line in made.stdout.splitlines() if "int8cal verify" in line)
+    assert run_cli(*line.split()[1:]).code == 0
+    assert run_cli("quantize", "m.onnx", "c.tensor", "--recursive", "-o", "d.onnx").code == 2
+
+
+def test_the_size_in_the_metadata_counts_where_the_model_takes_any(photos, run_cli):
+    make_model(photos / "m.onnx", metadata={"author": "Ultralytics", "imgsz": "[16, 24]"}, free=True)
+    command = ("quantize", "m.onnx", "photos", "-o", "q.onnx", "--preset", "ultralytics")
+    done = run_cli(*command)
+    assert done.code == 2, done.stderr
+    assert "the model's metadata say 16x24 pixels, and the preset ultralytics makes 640x640" in done.stderr
+    assert "Add --size 16x24, or --size 640x640 if that is meant." in done.stderr
+    assert run_cli(*command, "--size", "16x24").code == 0
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from int8cal.spec.prototext.document import PrototextSpec
 from int8cal.spec.prototext.find import root_of_text
 from int8cal.spec.prototext.load import parse
 from int8cal.spec.prototext.text import SpecText
-from int8cal.spec.yaml.find import looks_like_yaml
+from int8cal.spec.yaml import looks_like_yaml
 from int8cal.spec.yaml.text import MAX_BYTES
 
 DETECTNET = "int8cal.detectnet_v2.Experiment"

@@ -44,7 +44,8 @@ def quoted(*words: str) -> str:
 def source_options(plan: Plan, mapped: Sequence[tuple[str, str]] = ()) -> str:
     """What ``verify`` and ``report`` need to make the images of a plan again."""
     if plan.origin.name == "images":
-        return quoted("--images", plan.origin.path)
+        image_dir = getattr(plan.origin, "image_dir", None)
+        return quoted("--images", plan.origin.path, *(["--image_dir", image_dir] if image_dir else []))
     words = ["-e", plan.origin.path]
     for old, new in mapped:
         words += ["--map", old, new]
@@ -115,6 +116,7 @@ def quantized(
     verdict: Verdict | None = None,
     target: str = "tensorrt",
     trt_cache: str | None = None,
+    calibration: str = "CALIBRATION.tensor",
     images: str | None = None,
 ) -> None:
     """After quantize.
@@ -126,13 +128,14 @@ def quantized(
         verdict: on the INT8 model, if there is one.
         target: engine that is to run it.
         trt_cache: the calibration cache that was also written.
+        calibration: what it was calibrated with, as words of a command.
         images: options of ``int8cal images`` that state the preprocessing, where there is no tensorfile.
     """
     lines = [] if held_out else [f"int8cal compare {quoted(model, output)} VALIDATION.tensor"]
     if images and lines:
         lines.insert(0, f"int8cal images VALIDATION_DIR -o VALIDATION.tensor {images}")
     if verdict and verdict.level != "good":
-        lines.append(_more_in_float(model, output))
+        lines.append(_more_in_float(model, output, calibration))
     if target == "tensorrt":
         lines.append(trtexec(output))
     if trt_cache:
@@ -149,7 +152,7 @@ def compared(model: str, output: str, verdict: Verdict) -> None:
         "look": "Often usable: measure the accuracy of the task itself.",
         "poor": "The INT8 model is not to be relied on.",
     }[verdict.level]
-    command = trtexec(output) if verdict.level == "good" else _more_in_float(model, output)
+    command = trtexec(output) if verdict.level == "good" else _more_in_float(model, output, "CALIBRATION.tensor")
     print_next(f"verdict: {verdict.level} ({name}{verdict.reason}). {meaning}", command)
 
 
@@ -165,6 +168,6 @@ def trtexec_with_cache(model: str, cache: str) -> str:
     return f"trtexec {quoted(f'--onnx={model}', '--int8', f'--calib={cache}', f'--saveEngine={engine}')}"
 
 
-def _more_in_float(model: str, output: str) -> str:
+def _more_in_float(model: str, output: str, calibration: str) -> str:
     better = f"{os.path.splitext(output)[0]}.better.onnx"
-    return f"int8cal quantize {quoted(model)} CALIBRATION.tensor {quoted('-o', better, '--min_agreement', _WANTED_DB)}"
+    return f"int8cal quantize {quoted(model)} {calibration} {quoted('-o', better, '--min_agreement', _WANTED_DB)}"

@@ -39,6 +39,14 @@ preprocessing_options = decorated(
 )
 """The options that state a preprocessing; the command passes them on to `preprocessing_of`."""
 
+places_of_images = decorated(
+    click.option("--recursive", is_flag=True, help="Of a folder of images: from the folders below it, too."),
+    click.option(
+        "--image_dir", metavar="DIR", help="Where the names in a list or COCO file start.  [default: beside it]"
+    ),
+)
+"""The options that say where images lie, for a command whose argument is a folder, a list or a COCO file."""
+
 _NUMBERS = (
     "size", "resize", "interpolation", "pad", "anchor", "rounding", "order", "scale", "mean", "std", "library", "exif",
 )  # fmt: skip
@@ -76,8 +84,7 @@ def preprocessing_of(*, preset: str | None, preprocess: str | None, **numbers: A
 )
 @click.option("--batch_size", type=int, default=1, show_default=True, metavar="B", help="Images per batch.")
 @click.option("--seed", type=int, default=42, show_default=True, metavar="S", help="Seed of the order.")
-@click.option("--recursive", is_flag=True, help="From the folders below DIR, too.")
-@click.option("--image_dir", metavar="DIR", help="Where the names in a list or COCO file start.  [default: beside it]")
+@places_of_images
 @click.option("--dry_run", is_flag=True, help="Show what would be made; decode and write nothing.")
 @output_options
 @console_options

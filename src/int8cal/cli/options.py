@@ -191,6 +191,7 @@ claim_options = decorated(
         metavar="DIR",
         help="For files of int8cal images: make the images again from this folder, list or COCO file.",
     ),
+    click.option("--image_dir", metavar="DIR", help="With --images: where the names in a list or COCO file start."),
     click.option(
         "--preprocess",
         metavar="FILE",
@@ -211,14 +212,15 @@ def claim_of(
     overrides: tuple[str, ...],
     any_order: bool,
     source: str | None,
+    image_dir: str | None,
     preprocess: str | None,
 ) -> Claim | None:
     """What the options say of a tensorfile; None without ``-e`` and ``--images``."""
     from int8cal.check.rebuild import Claim
     from int8cal.origins.experiment import read_spec
 
-    if preprocess and not source:
-        raise click.UsageError("--preprocess is for --images DIR")
+    if (preprocess or image_dir) and not source:
+        raise click.UsageError(f"--{'preprocess' if preprocess else 'image_dir'} is for --images DIR")
     if source:
         if spec or use_validation_set or cal_image_dir or mapped:
             raise click.UsageError(
@@ -227,7 +229,7 @@ def claim_of(
         from int8cal.origins.images.origin import ImagesOrigin, preprocessing_of_file, read_preprocessing
 
         numbers = read_preprocessing(preprocess) if preprocess else preprocessing_of_file(file)
-        return Claim(ImagesOrigin(source, numbers), seed=seed, any_order=any_order)
+        return Claim(ImagesOrigin(source, numbers, image_dir=image_dir), seed=seed, any_order=any_order)
     if spec is None:
         if use_validation_set or any_order or cal_image_dir or mapped or overrides or seed is not None:
             raise click.UsageError(

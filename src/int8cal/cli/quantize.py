@@ -11,8 +11,8 @@ import click
 from click.core import ParameterSource
 
 from int8cal.cli import agreement, console, endings, progress
-from int8cal.cli.images import preprocessing_options
-from int8cal.cli.options import json_option, model_input_options, overwrite_option
+from int8cal.cli.images import places_of_images, preprocessing_options
+from int8cal.cli.options import given_words, json_option, model_input_options, overwrite_option
 from int8cal.cli.process import return_freed_memory
 from int8cal.cli.scales import check_alone, quantize_from_scales
 from int8cal.cli.sources import Images
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
 @click.option("--keep", metavar="FILE", help="Of images from a folder: also write the tensorfile.")
+@places_of_images
 @preprocessing_options
 @click.option(
     "--target",
@@ -99,6 +100,8 @@ def quantize(
     no_agreement: bool,
     fold_weights: bool,
     keep: str | None,
+    recursive: bool,
+    image_dir: str | None,
     target: Target,
     precision: Precision,
     full_range_weights: bool,
@@ -174,7 +177,7 @@ def quantize(
     refuse_other_formats(model)  # before FILE is opened: who swaps the two is to be told so
     return_freed_memory()
     with ExitStack() as files:
-        sources = Images(files, model, stated, input_name, layout)
+        sources = Images(files, model, stated, input_name, layout, recursive=recursive, image_dir=image_dir)
         images = sources.opened(file, keep=keep)
         held_out = sources.opened(evaluation) if evaluation and os.path.isdir(evaluation) else None
         if evaluation and held_out is None:
@@ -214,9 +217,22 @@ def quantize(
     else:
         console.print_lines(_lines(report, output, trt_cache, trt_version))
         endings.quantized(
-            model, output, evaluation, verdict=report.verdict, target=target, trt_cache=trt_cache,
-            images=endings.quoted(*sources.words()) if os.path.isdir(file) else None,
-        )  # fmt: skip
+            model,
+            output,
+            evaluation,
+            verdict=report.verdict,
+            target=target,
+            trt_cache=trt_cache,
+            calibration=endings.quoted(file, *given_words(*_NOT_AGAIN)),
+            images=endings.quoted(*sources.words()) or None,
+        )
+
+
+_NOT_AGAIN = (
+    "model", "file", "output", "keep", "method", "percentile", "min_agreement", "trt_cache", "trt_version",
+    "deepstream", "overwrite",
+)  # fmt: skip
+"""Parameters that another run for a better model is not given."""
 
 
 def _reproduce(model: str, file: str, made: str, *, input_name: str | None, as_json: bool) -> None:

@@ -76,7 +76,9 @@ def report(
         file = endings.quoted(file)
         endings.print_next(
             f"Open {output} in a browser: it is one file, and asks the network for nothing.",
-            f"int8cal quantize {endings.quoted(model or 'MODEL.onnx')} {file} -o MODEL.int8.onnx"
-            if found.sound
-            else f"int8cal verify {file}",
+            f"int8cal verify {file}"
+            if not found.sound
+            else endings.trtexec(int8)
+            if int8
+            else f"int8cal quantize {endings.quoted(model or 'MODEL.onnx')} {file} -o MODEL.int8.onnx",
         )

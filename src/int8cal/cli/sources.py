@@ -36,11 +36,21 @@ class Images:
         model: the model.
         stated: the options of `int8cal.cli.images.preprocessing_options`.
         input_name, layout: the model's input, as far as the user names it.
+        recursive, image_dir: the options of `int8cal.cli.images.places_of_images`.
     """
 
     def __init__(
-        self, files: ExitStack, model: str, stated: dict[str, Any], input_name: str | None, layout: Layout | None
+        self,
+        files: ExitStack,
+        model: str,
+        stated: dict[str, Any],
+        input_name: str | None,
+        layout: Layout | None,
+        *,
+        recursive: bool,
+        image_dir: str | None,
     ) -> None:
+        self._recursive, self._image_dir = recursive, image_dir
         self._files, self._model, self._stated = files, model, stated
         self._input_name, self._layout = input_name, layout
         self._of_model: list[str] = []  # options that the model's input stands for
@@ -59,10 +69,10 @@ class Images:
         of_images = os.path.isdir(path) or path.lower().endswith((".txt", ".json"))
         given = [name for name, value in self._stated.items() if value is not None]
         if not of_images:
-            if given or keep:
-                raise click.UsageError(
-                    f"--{given[0] if given else 'keep'} is for images from a folder, a list or a COCO file"
-                )
+            places = {"keep": keep, "recursive": self._recursive, "image_dir": self._image_dir}
+            wrong = given + [name for name, value in places.items() if value]
+            if wrong:
+                raise click.UsageError(f"--{wrong[0]} is for images from a folder, a list or a COCO file")
             if path.lower().endswith((".npz", ".npy")):
                 return _arrays(path, self._input_name)
             from int8cal.tensorfile import TensorFile
@@ -80,7 +90,7 @@ class Images:
         from int8cal.pipeline import make, plan
         from int8cal.tensorfile import TensorFile
 
-        planned = plan(ImagesOrigin(path, self._preprocessing()))
+        planned = plan(ImagesOrigin(path, self._preprocessing(), self._recursive, self._image_dir))
         if keep is None:
             return planned.batches()
         make(planned, keep, progress=progress.on_stderr())
@@ -114,6 +124,12 @@ class Images:
                 where=printable(self._model),
                 hint=f"Leave --size out, or give --size {wanted_size.height}x{wanted_size.width}.",
             )
+        if (
+            not (found.height and found.width)
+            and self._stated.get("size") is None
+            and self._stated.get("preprocess") is None
+        ):
+            refuse_other_size(found, preprocessing, self._model)
         by_hand = stated.get("preprocess") is not None or any(
             self._stated.get(name) is not None for name in _BY_HAND[2:]
         )
@@ -141,6 +157,21 @@ def refuse_spec(path: str) -> None:
             "this is a spec, not a list of images",
             where=printable(path),
             hint=f"Make the tensorfile first: {quoted('int8cal', 'calibration_tensorfile', '-e', path, '-o', 'FILE')}",
+        )
+
+
+def refuse_other_size(found: Wanted, preprocessing: Preprocessing, model: str) -> None:
+    """Refuse the size of a preset that is not the one which the model's metadata name.
+
+    Raises:
+        UsageError: they name another.
+    """
+    if found.said and found.said != preprocessing.size:
+        said, made = (f"{size.height}x{size.width}" for size in (found.said, preprocessing.size))
+        raise UsageError(
+            f"the model's metadata say {said} pixels, and the preset {preprocessing.preset} makes {made}",
+            where=printable(model),
+            hint=f"Add --size {said}, or --size {made} if that is meant.",
         )
 
 

@@ -70,7 +70,12 @@ def _framing_row(found: Framing | None, options: Mapping[str, Any]) -> list[tupl
     """How much is padding and how much is cut off, where it is any."""
     if found is None or found.whole:
         return []
-    return [("framing", f"warning: {found}" if found.doubtful(options) else str(found))]
+    if not found.doubtful(options):
+        return [("framing", str(found))]
+    return [
+        ("framing", f"warning: {found}"),
+        ("", "right if the network was trained so; enable_auto_resize: true in the spec scales images instead"),
+    ]
 
 
 def _order(options: Mapping[str, str], seed: int) -> str:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from int8cal import manifest
 from int8cal.engine import Made
-from int8cal.engine.journal import Journal, journal_path, resumed
 from int8cal.engine.work import ChunkWork, EncodedSample, FailedSample, ImageWork
 from int8cal.errors import DataError
 from int8cal.io.paths import require_free_space
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from int8cal.engine import Job
+    from int8cal.engine.journal import Journal
     from int8cal.plans import Plan
     from int8cal.tensorfile.layout import SampleRow
     from int8cal.tensorfile.shards import TensorFileOutput
@@ -70,6 +70,8 @@ class ChunkEngine(ABC):
             work = ChunkWork(ImageWork.of(plan), job.compression)
             samples = plan.candidates(None if job.max_skipped else plan.image_count)
             if journal:
+                from int8cal.engine.journal import resumed
+
                 results = resumed(partial(self.stream, plan), journal, work, samples, job.workers)
             else:
                 results = self.stream(plan, work, samples, job.workers)
@@ -101,6 +103,8 @@ class ChunkEngine(ABC):
 
 def _journal(job: Job, out: str, nbytes: int) -> Journal:
     """Where the finished images of a plan are kept, ``nbytes`` in the end, with all on which their chunks depend."""
+    from int8cal.engine.journal import Journal, journal_path  # late: for --resume alone
+
     plan = job.plan
     identity = {"plan_sha256": plan.sha256, "compression": job.compression.name, **manifest.encoder_versions()}
     path = journal_path(out, identity)

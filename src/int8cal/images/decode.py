@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from int8cal.errors import ImageError
-from int8cal.images import gif, jpeg, png
+from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE
 from int8cal.images.limits import REPAIR_IMAGE, check_pixels
 from int8cal.types import ImageHWC_f16, ImageHWC_u8, Size
 
@@ -47,12 +47,18 @@ def decode_image(data: bytes, channels: int, *, fast_dct: bool, where: str) -> I
         ImageError: anything about the image that keeps it from being decoded exactly.
         MemoryError: there is too little memory; nothing is said of the image.
     """
-    if data.startswith(jpeg.SIGNATURE):
-        return jpeg.decode_jpeg(data, channels, fast_dct=fast_dct, where=where)
-    if data.startswith(png.SIGNATURE):
-        return png.decode_png(png.read_png(data, where), channels, where)
-    if data.startswith(gif.SIGNATURES):
-        return gif.decode_gif(data, channels, where)
+    if data.startswith(JPEG_SIGNATURE):
+        from int8cal.images.jpeg import decode_jpeg  # late, all three: a data set is of one format
+
+        return decode_jpeg(data, channels, fast_dct=fast_dct, where=where)
+    if data.startswith(PNG_SIGNATURE):
+        from int8cal.images.png import decode_png, read_png
+
+        return decode_png(read_png(data, where), channels, where)
+    if data.startswith(GIF_SIGNATURES):
+        from int8cal.images.gif import decode_gif
+
+        return decode_gif(data, channels, where)
     raise ImageError(f"Expected image (JPEG, PNG, or GIF), got {_describe(data)}.", where=where, hint=REPAIR_IMAGE)
 
 
@@ -69,9 +75,11 @@ def decode_corner(data: bytes, channels: int, corner: Size, *, fast_dct: bool, w
     Raises:
         ImageError: as `decode_image`.
     """
-    if data.startswith(png.SIGNATURE):
-        container = png.read_png(data, where)
-        return Corner(png.decode_png(container, channels, where, corner), Size(container.height, container.width))
+    if data.startswith(PNG_SIGNATURE):
+        from int8cal.images.png import decode_png, read_png
+
+        container = read_png(data, where)
+        return Corner(decode_png(container, channels, where, corner), Size(container.height, container.width))
     image = decode_image(data, channels, fast_dct=fast_dct, where=where)
     return Corner(image[: corner.height, : corner.width], Size(*image.shape[:2]))
 

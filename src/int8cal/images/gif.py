@@ -17,8 +17,6 @@ from int8cal.errors import ImageError
 from int8cal.images.limits import REPAIR_IMAGE, check_pixels, decoding
 from int8cal.types import ImageHWC_u8
 
-SIGNATURES = (b"GIF87a", b"GIF89a")
-
 _HEADER = struct.Struct("<6sHHBBB")
 _DESCRIPTOR = struct.Struct("<HHHHB")
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B

@@ -39,13 +39,11 @@ import numpy.typing as npt
 import simplejpeg
 
 from int8cal.errors import ImageError
-from int8cal.images.jpeg_scans import MOST_BYTES, Component, Scans, progression_problem
 from int8cal.images.limits import REPAIR_IMAGE, check_pixels, decoding
 from int8cal.types import ImageHWC_u8
 
 _Pixels: TypeAlias = npt.NDArray[np.uint8]
 
-SIGNATURE = b"\xff\xd8\xff"
 
 START_OF_SCAN, _END_OF_IMAGE, _APP0, _APP2, _APP14, _HUFFMAN_TABLES, _RESTARTS = (
     0xDA,
@@ -91,6 +89,14 @@ class Segment(NamedTuple):
     marker: int
     begin: int
     end: int
+
+
+class Component(NamedTuple):
+    """A component of the frame: its identifier, horizontal and vertical sampling factor."""
+
+    identifier: int
+    horizontal: int
+    vertical: int
 
 
 class Jpeg(NamedTuple):
@@ -217,8 +223,11 @@ def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pix
             bodies.append(data[begin + 4 : end])
             if len(bodies) * pixels > _MAX_SCANNED_PIXELS:
                 raise ValueError(f"it has {len(bodies)} scans or more, too many for its size")
-    if frame not in _SEQUENTIAL and (problem := progression_problem(components, tuple(bodies))):
-        raise ValueError(problem)
+    if frame not in _SEQUENTIAL:
+        from int8cal.images.jpeg_scans import progression_problem  # late: most files are sequential
+
+        if problem := progression_problem(components, tuple(bodies)):
+            raise ValueError(problem)
 
 
 def segments(data: bytes) -> Iterator[Segment]:
@@ -309,14 +318,16 @@ def _pixels_of_any_sampling(jpeg: Jpeg, data: bytes, colours: str, *, fast_dct: 
             where=where,
             hint="Save the image with sampling 4:4:4 or 4:2:0, or as PNG.",
         )
+    import imagecodecs  # late, both: few JPEG files have such a sampling
+
+    from int8cal.images.jpeg_scans import MOST_BYTES
+
     if len(data) > MOST_BYTES:
         raise ImageError(
             f"JPEG with sampling {jpeg.sampling}: at most {MOST_BYTES} bytes are read.",
             where=where,
             hint="Save the image with sampling 4:4:4 or 4:2:0, or as PNG.",
         )
-    import imagecodecs  # late: PNG needs it, few JPEG files do
-
     _walk_scans(jpeg, data)
     pixels: _Pixels = imagecodecs.jpeg8_decode(data, outcolorspace=colours)
     return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
@@ -328,6 +339,8 @@ def _walk_scans(jpeg: Jpeg, data: bytes) -> None:
     Raises:
         ValueError: it has.
     """
+    from int8cal.images.jpeg_scans import Scans
+
     scans = Scans(jpeg.height, jpeg.width, jpeg.components, progressive=jpeg.frame == _PROGRESSIVE)
     found = list(segments(data))
     for (marker, begin, end), (_, following, _) in pairwise(found):

@@ -12,10 +12,13 @@ import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from int8cal.images.jpeg import Component
 
 MOST_BYTES = 1 << 23
 """Longest entropy-coded data that are walked (8 MiB): about two seconds."""
@@ -43,14 +46,6 @@ _SMOOTHED = 10
 _Lookup: TypeAlias = npt.NDArray[np.uint8]
 _Walk: TypeAlias = "Callable[[_Bits, range], int]"
 """Walks the MCUs of a range, of which the bits begin with the first, and returns how many bits they took."""
-
-
-class Component(NamedTuple):
-    """A component of the frame: its identifier, horizontal and vertical sampling factor."""
-
-    identifier: int
-    horizontal: int
-    vertical: int
 
 
 @dataclass(frozen=True, eq=False)

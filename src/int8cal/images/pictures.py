@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 from PIL import BmpImagePlugin, Image, PngImagePlugin
 
-from int8cal.images import gif, jpeg, png, tiff
+from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, gif, jpeg, png, tiff
 from int8cal.images.limits import check_pixels, decoding, reader_by_signature
 from int8cal.types import ImageHWC_u8, Size
 
@@ -195,11 +195,11 @@ def _plain_ppm(data: bytes, where: str) -> _Picture:
 
 
 _READERS: dict[tuple[bytes, ...], _Reader] = {
-    (jpeg.SIGNATURE,): _jpeg,
-    (png.SIGNATURE,): _png,
+    (JPEG_SIGNATURE,): _jpeg,
+    (PNG_SIGNATURE,): _png,
     (b"BM",): _bmp,
     tiff.SIGNATURES: _tiff,
-    gif.SIGNATURES: _gif,
+    GIF_SIGNATURES: _gif,
     (b"P4", b"P5", b"P6"): _ppm,
     (b"P1", b"P2", b"P3"): _plain_ppm,
 }

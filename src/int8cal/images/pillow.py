@@ -25,7 +25,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from int8cal.images import gif, jpeg, png, tiff
+from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, gif, jpeg, png, tiff
 from int8cal.images.limits import check_pixels, decoding, reader_by_signature
 from int8cal.images.pictures import picture_of
 from int8cal.types import ImageHWC_u8, Size
@@ -67,7 +67,7 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
         if encoded.startswith(tiff.SIGNATURES):  # Pillow turns it whether it is asked to or not
             return _pixels(_converted(tiff.Tiff(encoded, where, any_orientation=True).load(), mode).convert(mode))
         notes: Mapping[Any, Any]
-        if encoded.startswith(jpeg.SIGNATURE):
+        if encoded.startswith(JPEG_SIGNATURE):
             components = jpeg.decode_components(encoded, where)
             notes = _notes_of_jpeg(encoded) if upright else {}
             if components.shape[2] == _CHANNELS[mode] and _orientation(notes) not in tiff.TURNS:
@@ -97,7 +97,7 @@ def upright_size(encoded: bytes, where: str) -> Size:
         if encoded.startswith(tiff.SIGNATURES):
             first = tiff.Tiff(encoded, where, any_orientation=True)
             size, orientation = Size(first.height, first.width), first.orientation
-        elif encoded.startswith(jpeg.SIGNATURE):
+        elif encoded.startswith(JPEG_SIGNATURE):
             header = jpeg.read_jpeg(encoded, where)
             size, orientation = Size(header.height, header.width), _orientation(_notes_of_jpeg(encoded))
         else:
@@ -195,9 +195,9 @@ def _orientation_of_exif(exif: bytes) -> int | None:
 
 
 _OPENERS: dict[tuple[bytes, ...], _Opener] = {
-    (png.SIGNATURE,): _png,
+    (PNG_SIGNATURE,): _png,
     (b"BM",): _raw(BmpImagePlugin.BmpImageFile),
-    gif.SIGNATURES: _gif,
+    GIF_SIGNATURES: _gif,
     (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"): _raw(PpmImagePlugin.PpmImageFile),
     (b"RIFF",): _webp,
 }

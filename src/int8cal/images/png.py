@@ -36,12 +36,11 @@ import numpy.typing as npt
 from isal import isal_zlib
 
 from int8cal.errors import ImageError
+from int8cal.images import PNG_SIGNATURE
 from int8cal.images.limits import REPAIR_IMAGE, check_pixels, decoding
 from int8cal.types import ImageHWC_u8, Size
 
 _Pixels: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 """Colour types of the PNG specification."""
@@ -122,7 +121,7 @@ class Png:
     @property
     def critical(self) -> bytes:
         """The file with its critical chunks only, for the decoder."""
-        return b"".join((SIGNATURE, *self.chunks))
+        return b"".join((PNG_SIGNATURE, *self.chunks))
 
 
 def read_png(data: bytes, where: str) -> Png:
@@ -137,7 +136,7 @@ def read_png(data: bytes, where: str) -> Png:
     header: tuple[int, ...] = ()
     gamma: int | None = None
     is_srgb = has_palette = has_pixels = False
-    offset = len(SIGNATURE)
+    offset = len(PNG_SIGNATURE)
     kind = before = b""
     for _ in range(_MAX_CHUNKS):
         begin = offset
@@ -312,7 +311,7 @@ def _stored(png: Png, rows: bytes, checksum: bytes | None = None) -> bytes:
         [chunk for chunk in png.chunks[1:] if bytes(chunk[4:8]) == kind] for kind in (b"PLTE", b"IDAT", b"IEND")
     )
     checksum = checksum or struct.pack(">I", isal_zlib.adler32(rows))
-    return b"".join((SIGNATURE, header_chunk(png), *before, *_stored_chunk(rows, checksum), *behind))
+    return b"".join((PNG_SIGNATURE, header_chunk(png), *before, *_stored_chunk(rows, checksum), *behind))
 
 
 def _seen(png: Png, corner: Size | None) -> Png:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, TiffImagePlugin
 
-from int8cal.images.jpeg import SIGNATURE as JPEG_SIGNATURE
+from int8cal.images import JPEG_SIGNATURE
 from int8cal.images.jpeg import decode_components
 from int8cal.images.limits import check_pixels
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 
 from int8cal.io.safe_text import printable, shortened
@@ -38,6 +37,8 @@ class Summarised:
 
 
 def _escaped(text: str) -> str:
+    import html  # late: for notebooks alone
+
     return html.escape(shortened(printable(text), _LONGEST))
 
 

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
@@ -88,31 +87,37 @@ def usable_cores(cgroup_root: str = "/sys/fs/cgroup", own_cgroups: str = "/proc/
     return max(1, min([cores, *(int(-(-quota // 1)) for quota in quotas)]))
 
 
-def _cgroup_folders(root: str, own: str) -> list[Path]:
+def _cgroup_folders(root: str, own: str) -> list[str]:
     """The process's cgroup and its parents, as seen from inside or outside a container."""
-    folders = {Path(root), Path(root, "cpu")}
+    folders = {root, os.path.join(root, "cpu")}
     try:
-        lines = Path(own).read_text().splitlines()
+        lines = _text_of(own).splitlines()
     except OSError:
         return sorted(folders)
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        base = Path(root, "cpu") if controllers else Path(root)
+        base = os.path.join(root, "cpu") if controllers else root
         if controllers and "cpu" not in controllers.split(","):
             continue
-        relative = Path(path.lstrip("/"))
-        folders.update(base / parent for parent in (relative, *relative.parents))
+        for name in path.strip("/").split("/"):
+            base = os.path.join(base, name)
+            folders.add(base)
     return sorted(folders)
 
 
-def _quotas(folder: Path) -> list[float]:
+def _text_of(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def _quotas(folder: str) -> list[float]:
     """CPU quotas, in processors, that the files of one cgroup folder state."""
     try:
-        quota, period = (folder / "cpu.max").read_text().split()
+        quota, period = _text_of(os.path.join(folder, "cpu.max")).split()
     except (OSError, ValueError):
         try:
-            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
-            period = (folder / "cpu.cfs_period_us").read_text().strip()
+            quota = _text_of(os.path.join(folder, "cpu.cfs_quota_us")).strip()
+            period = _text_of(os.path.join(folder, "cpu.cfs_period_us")).strip()
         except OSError:
             return []
     return [int(quota) / int(period)] if quota.isdigit() and int(period) > 0 else []

@@ -11,12 +11,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 
 from int8cal.io.progress import watched
-from int8cal.types import Batches, BatchNCHW_f32, Progress
+from int8cal.tensorfile import TensorFile
+from int8cal.types import Batches, BatchNCHW_f32, ImageCHW_f32, Progress
 
 T = TypeVar("T")
 
@@ -84,20 +86,29 @@ def _parts(
 ) -> Iterator[tuple[list[int], BatchNCHW_f32]]:
     """Numbers and images, ``size`` at a time; the last may be fewer."""
     numbers: list[int] = []
-    images: list[BatchNCHW_f32] = []
-    number = taken = 0
-    for batch in batches:
-        for image in batch:
-            if wanted(number) and (most is None or taken < most):
-                numbers.append(number)
-                images.append(image[None] if size > 1 else np.array(image[None]))
-                taken += 1
-            number += 1
-            if len(images) == size:
-                yield numbers, np.concatenate(images) if size > 1 else images[0]
-                numbers, images = [], []
-        if most is not None and taken >= most and not images:
-            return
-        del batch, image  # not kept while the next one is read
+    images: list[ImageCHW_f32] = []
+    for number, image in islice(_wanted_images(batches, wanted), most):
+        numbers.append(number)
+        images.append(image)
+        del image  # not kept while the next batch is read
+        if len(images) == size:
+            yield numbers, np.stack(images)
+            numbers, images = [], []
     if images:
-        yield numbers, np.concatenate(images)
+        yield numbers, np.stack(images)
+
+
+def _wanted_images(batches: Batches, wanted: Callable[[int], bool]) -> Iterator[tuple[int, ImageCHW_f32]]:
+    """Numbers and values; of a file of which few images are wanted, the others are not read."""
+    if isinstance(batches, TensorFile):
+        numbers = list(filter(wanted, range(batches.image_count)))
+        if 2 * len(numbers) <= batches.image_count:
+            yield from zip(numbers, batches.images(numbers), strict=True)
+            return
+    number = 0
+    for batch in batches:
+        for position in range(len(batch)):
+            if wanted(number):
+                yield number, batch[position]
+            number += 1
+        del batch

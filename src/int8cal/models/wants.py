@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from int8cal.models import extras
 from int8cal.models.binding import unfed_binding
 from int8cal.models.onnx_file import load_model
-from int8cal.types import Layout
+from int8cal.types import Layout, Size
 
 _PASSED = frozenset({"Identity", "Cast", "Transpose"})
 _MOST_NODES = 12
@@ -28,6 +29,7 @@ class Wanted:
         layout: its layout.
         channels, height, width: None where they are free.
         exporter: who made the file, where its metadata say so: ``Ultralytics``.
+        said: size of the images by the metadata, which counts where that of the input is free; None: not said.
         factor, offset: what its first nodes do to each value: factor · value + offset, per channel; None: nothing.
         nodes: names of those nodes.
     """
@@ -38,6 +40,7 @@ class Wanted:
     height: int | None
     width: int | None
     exporter: str = ""
+    said: Size | None = None
     factor: npt.NDArray[np.float64] | None = None
     offset: npt.NDArray[np.float64] | None = None
     nodes: tuple[str, ...] = ()
@@ -61,8 +64,10 @@ def wanted(path: str | os.PathLike[str], *, input_name: str | None = None, layou
     exporter = (
         "Ultralytics" if "ultralytics" in f"{said.get('author', '')} {said.get('description', '')}".lower() else ""
     )
+    size = re.fullmatch(r"\[(\d{1,5}), ?(\d{1,5})\]", said.get("imgsz", "")) if exporter else None
+    stated = Size(int(size[1]), int(size[2])) if size else None
     factor, offset, nodes = _first_steps(model, binding.name)
-    return Wanted(binding.name, binding.layout, channels, height, width, exporter, factor, offset, nodes)
+    return Wanted(binding.name, binding.layout, channels, height, width, exporter, stated, factor, offset, nodes)
 
 
 def _first_steps(model: Any, name: str) -> tuple[Any, Any, tuple[str, ...]]:

@@ -11,7 +11,6 @@ import ctypes
 import os
 import threading
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -27,7 +26,7 @@ a function."""
 SWITCH: Final = "INT8CAL_NATIVE"
 """Environment variable: 0 for the ways without the library."""
 
-PATH: Final = Path(__file__).with_name("kernels.bin")
+PATH: Final = os.path.join(os.path.dirname(__file__), "kernels.bin")
 """Where installing the package puts it. Python would take a file whose name ends in ``.so`` for a module."""
 
 COUNTED_BINS: Final = 2048
@@ -117,7 +116,7 @@ def library() -> ctypes.CDLL | None:
     if os.environ.get(SWITCH) == "0":
         return None
     try:
-        found = ctypes.CDLL(str(PATH))
+        found = ctypes.CDLL(PATH)
         if found.int8cal_version() != VERSION:
             return None
         _declare(found)

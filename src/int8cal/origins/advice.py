@@ -29,7 +29,7 @@ def missing_data_advised(spec: Spec) -> Iterator[None]:
             raise
         general = (DATA_ROOT_HINT, WORKING_DIRECTORY_HINT)
         own = error.hint if error.hint not in general or not value.content.startswith("/") else None
-        hint = " ".join(filter(None, (_near(path, value.content), own, _map_line(value.content, path, spec))))
+        hint = " ".join(filter(None, (_near(path, value.content), own, _map_line(value, path, spec))))
         raise MissingDataError(error.message, where=error.where, hint=hint, filename=path) from error
 
 
@@ -40,7 +40,7 @@ def missing_folder_advice(spec: Spec, path: str) -> str | None:
         if os.path.isfile(folder):
             return f"{path_text(folder)} is a file, not a folder: unpack it, and name the folder in the spec."
         if not address_hint(folder) and (value := _written(folder, spec)):
-            return " ".join(filter(None, (_near(folder, value.content), _map_line(value.content, folder, spec))))
+            return " ".join(filter(None, (_near(folder, value.content), _map_line(value, folder, spec))))
         folder = os.path.dirname(folder)
     return None
 
@@ -57,23 +57,35 @@ def _leads_to(written: str, path: str) -> bool:
     return f"/{path}/".endswith(f"/{written}/")
 
 
+def _without_records(value: PathValue) -> str:
+    """What to do without TFRecords, where those are missing."""
+    if "tfrecord" not in value.path:
+        return ""
+    return "No TFRecords yet? int8cal records KITTI_DIR -o DIR makes them; --cal_image_dir DIR needs none. "
+
+
 def _near(path: str, written: str) -> str:
     """What lies near a path; of a relative one, whether there is what it starts from."""
     root = path.removesuffix(written) if not written.startswith("/") else ""
     return f"There is no {path_text(root.rstrip('/'))}." if root and not os.path.isdir(root) else near_by(path)
 
 
-def _map_line(written: str, path: str, spec: Spec) -> str:
+def _map_line(value: PathValue, path: str, spec: Spec) -> str:
     """The substitution that would find the data, as options to type; empty when none is known."""
+    written = value.content
     roots = dict.fromkeys((os.path.dirname(os.path.abspath(spec.path)), os.getcwd()))
     found = moved(written, path, tuple(roots))
-    old, new = (found.old, shlex.quote(os.path.abspath(found.new))) if found else (_beginning(written, path), "FOLDER")
+    old, new = (
+        (found.old, shlex.quote(os.path.abspath(found.new))) if found else (_beginning(written, path, spec), "FOLDER")
+    )
     line = f"--map {shlex.quote(_as_in_the_file(old, spec.mapped))} {new}"
     name, extension = os.path.splitext(spec.path)
     given = "".join(f"--map {shlex.quote(old)} {shlex.quote(new)} " for old, new in spec.mapped)
     output = shlex.quote(f"{name}.new{extension}")
     update = f"int8cal spec update {shlex.quote(spec.path)} -o {output} {given}{line}"
-    where = f"The data seem to lie in {found.new}. " if found else "If the data lie elsewhere: "
+    where = (
+        f"The data seem to lie in {found.new}. " if found else f"{_without_records(value)}If the data lie elsewhere: "
+    )
     return f"{where}Add {line} to the command, or write a new spec: {update}"
 
 
@@ -85,11 +97,16 @@ def _as_in_the_file(path: str, mapped: Sequence[tuple[str, str]]) -> str:
     return path
 
 
-def _beginning(written: str, path: str) -> str:
+def _beginning(written: str, path: str, spec: Spec) -> str:
     """What of a path is likely to differ on another machine: up to its first component that is not here.
 
-    Where none of it is here, all but the last two components.
+    Where none of it is here, what it has in common with the other paths of the spec, or all but the last two
+    components.
     """
+    absolute = [value.content for value in spec.path_values() if value.content.startswith("/")]
+    common = os.path.commonpath(absolute) if len(set(absolute)) > 1 and written.startswith("/") else ""
+    if not existing_part(path)[0] and common.strip("/") and common != written.rstrip("/"):
+        return common
     parts = written.rstrip("/").split("/")
     there, missing = existing_part(path)
     if there and len(missing) <= len([part for part in parts if part not in ("", ".")]):

@@ -30,7 +30,6 @@ from int8cal.samples.paths import path_text
 from int8cal.spec.document import SpecFinding
 from int8cal.spec.languages import language_of
 from int8cal.spec.reading import read_bytes
-from int8cal.spec.update import Update, update_spec
 from int8cal.types import Size
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from int8cal.network_kit.network import Arithmetic, LabelledObject, Network
     from int8cal.samples.samples import Dataset, Sample
     from int8cal.spec.document import PathValue, SpecDocument
-    from int8cal.spec.update import Substitution
+    from int8cal.spec.update import Substitution, Update
     from int8cal.types import Message, SplitName
 
 
@@ -123,6 +122,8 @@ class Spec(Summarised):
 
     def updated(self, substitutions: Sequence[Substitution], *, num_epochs: int | None = None) -> tuple[Spec, Update]:
         """The spec with run-time paths in place of references; see `int8cal.spec.update.update_spec`."""
+        from int8cal.spec.update import update_spec  # late: most runs take the spec as it is
+
         update = update_spec(
             self.document,
             self.network.path_roles,

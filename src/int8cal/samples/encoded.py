@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from int8cal.errors import REPAIR_IMAGE, ImageError, RecordError
-from int8cal.samples import hdf5_frames, lmdb_images
 from int8cal.samples.paths import open_data_file, path_text, raise_lack_of_memory
 from int8cal.samples.samples import Sample
 from int8cal.samples.tfrecord import MAX_ENCODED_BYTES, bytes_feature, parse_features, read_record, record_place
@@ -50,6 +49,8 @@ def read_encoded(sample: Sample) -> bytes:
 
 
 def _read_member(sample: Sample) -> bytes:
+    from int8cal.samples import hdf5_frames, lmdb_images  # late: few data sets have their images in such files
+
     folder, name = os.path.split(sample.path)
     if name == lmdb_images.DATA_FILE:
         return lmdb_images.read_image(folder, sample.member)

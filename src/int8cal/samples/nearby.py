@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice, pairwise
@@ -21,6 +22,7 @@ from int8cal.samples.paths import path_text
 
 _MOST_FOLDERS = 400
 _DEEPEST = 3
+_SHORTEST_STEM = 3
 _MOST_NAMES = 20_000
 _NEAR = 0.75
 _SHOWN = 3
@@ -77,7 +79,7 @@ def moved(written: str, path: str, roots: Sequence[str]) -> Moved | None:
         path: the same, joined to what it starts from.
         roots: folders to look in.
     """
-    return _misspelt(written, path) or _elsewhere(written, roots)
+    return _misspelt(written, path) or _flat(written, path) or _elsewhere(written, roots)
 
 
 def near_by(path: str) -> str:
@@ -154,6 +156,18 @@ def _misspelt(written: str, path: str) -> Moved | None:
         if _is_there(os.path.join(glob.escape(folder), glob.escape(name), *rest[1:])):
             lead = "/" if written.startswith("/") else ""
             return Moved(lead + "/".join(_parts(written)[: kept + 1]), os.path.join(folder, name))
+    return None
+
+
+def _flat(written: str, path: str) -> Moved | None:
+    """Files whose names begin as a folder is called that is not there: ``trainval-*`` in place of ``trainval/*``."""
+    folder, rest = existing_part(path)
+    stem = re.split(r"[*?\[]", rest[0])[0].rstrip("-_.") if folder and rest else ""
+    if len(stem) < _SHORTEST_STEM or not _is_wild(rest[-1]):
+        return None
+    for end in ("-*", "_*", ".*"):
+        if any(name.startswith(f"{stem}{end[0]}") for name in _names(folder)):
+            return Moved(written, os.path.join(folder, f"{stem}{end}"))
     return None
 
 

@@ -70,9 +70,13 @@ class Language(Protocol):
 
 def languages() -> Iterator[Language]:
     """Every language, the default one last."""
+    yield from map(_language, _names())
+
+
+@cache
+def _names() -> tuple[str, ...]:
     found = [module.name for module in pkgutil.iter_modules(int8cal.spec.__path__) if module.ispkg]
-    for name in sorted(found, key=lambda name: (name == DEFAULT, name)):
-        yield _language(name)
+    return tuple(sorted(found, key=lambda name: (name == DEFAULT, name)))
 
 
 def language_of(data: bytes, root: str | None = None) -> Language:

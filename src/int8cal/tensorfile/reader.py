@@ -18,6 +18,7 @@ from int8cal.guard.hdf5 import Hdf5File, StoredArray, damaged
 from int8cal.guard.json_text import parsed_json
 from int8cal.io.paths import given_path, kind_of_file, refuse_missing_address
 from int8cal.io.summary import times
+from int8cal.io.threads import map_on_threads, usable_cores
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.ahead import read_ahead
 from int8cal.tensorfile.checksums import image_checksum, record_is_intact
@@ -25,12 +26,17 @@ from int8cal.tensorfile.indexing import BatchSlice, IndexedBatches
 from int8cal.tensorfile.parts import Parts, declared_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+    from int8cal.guard.hdf5 import Piece
     from int8cal.tensorfile.ahead import ReadBatch
     from int8cal.types import BatchNCHW_f32, ImageCHW_f32
 
+    _StoredImage = tuple[int, int, BatchNCHW_f32, list[Piece]]
+
 _CHECKSUM = "xxh3_128"
+_WORTH_THREADS = 4
+"""Images, of fewer of which threads are not worth starting."""
 _NO_MATCH = "its checksum is another"
 _MAKE_AGAIN = "It is damaged, or of a later version. Make it again."
 
@@ -281,13 +287,35 @@ class TensorFile(IndexedBatches):
         return next(self.read_ahead(range(batch, batch + 1)))
 
     def _image(self, batch: int, position: int) -> ImageCHW_f32:
-        values = np.empty(self._shape, np.float32)  # pages that are not written cost nothing
-        for piece in self.stored(batch).pieces(values, position):
-            piece()
-        if self.checksums is not None:
-            self._checked(batch, position, values[position])
-        image: ImageCHW_f32 = values[position].copy()
-        return image
+        return next(self.images([batch * self._shape[0] + position]))
+
+    def images(self, numbers: Sequence[int]) -> Iterator[ImageCHW_f32]:
+        """Some images by their numbers in the file; those that come next are inflated on threads, and no others.
+
+        Raises:
+            TensorFileError: an image cannot be read, or is not what was written.
+        """
+
+        def stored() -> Iterator[_StoredImage]:
+            for number in numbers:
+                batch, position = divmod(number, self._shape[0])
+                values = np.empty(self._shape, np.float32)  # pages that are not written cost nothing
+                yield batch, position, values, list(self.stored(batch).pieces(values, position))
+
+        def inflated(image: _StoredImage) -> ImageCHW_f32:
+            batch, position, values, pieces = image
+            for piece in pieces:
+                piece()
+            if self.checksums is not None:
+                self._checked(batch, position, values[position])
+            return np.array(values[position])
+
+        if len(numbers) < _WORTH_THREADS:
+            yield from map(inflated, stored())
+            return
+        workers = usable_cores()
+        with closing(map_on_threads(inflated, stored(), workers, window=workers)) as images:
+            yield from images
 
     def read_ahead(self, numbers: range) -> Iterator[BatchNCHW_f32]:
         """Some batches by their numbers; the images that come next are inflated on threads meanwhile."""

@@ -23,7 +23,6 @@ from int8cal.io.files import OutputFile
 from int8cal.io.paths import kind_of_file
 from int8cal.io.signals import uninterrupted
 from int8cal.tensorfile import layout
-from int8cal.tensorfile.reader import TensorFile
 from int8cal.tensorfile.writer import TensorFileWriter
 
 if TYPE_CHECKING:
@@ -173,6 +172,8 @@ class TensorFileOutput(OutputFile):
     def _parts_of_old_file(self) -> set[str]:
         """The parts of the file that is replaced, as far as they have the names that such parts are given."""
         try:
+            from int8cal.tensorfile.reader import TensorFile  # late: only where there was a file before
+
             with TensorFile(self.path) as file:
                 declared = (file.manifest or {}).get(layout.PARTS, [])
         except TensorFileError:  # there is none, or it is something else

@@ -15,8 +15,9 @@ from tests.jpeg_files import BASELINE, EXTENDED, PROGRESSIVE, Kind, write_jpeg
 from tests.pictures import encode, pixels
 
 from int8cal.errors import Int8calError
+from int8cal.images import JPEG_SIGNATURE
 from int8cal.images.decode import decode_image
-from int8cal.images.jpeg import SIGNATURE, read_jpeg, segments
+from int8cal.images.jpeg import read_jpeg, segments
 from int8cal.images.pictures import open_picture
 
 GREY, FULL, HALF, QUARTER = ((1, 1),), ((1, 1),) * 3, ((2, 1), (1, 1), (1, 1)), ((2, 2), (1, 1), (1, 1))
@@ -99,7 +100,7 @@ def corpus() -> dict[str, bytes]:
 
 def read(data: bytes) -> np.ndarray | None:
     """RGB with the accurate DCT; with the fast one and through the networks that use Pillow it must end as well."""
-    if not data.startswith(SIGNATURE):
+    if not data.startswith(JPEG_SIGNATURE):
         return None
     for other in (lambda: decode_image(data, 1, fast_dct=True, where="x"), lambda: open_picture(data, "x")):
         with suppress(Int8calError):

@@ -14,9 +14,10 @@ from PIL import Image
 from tests.pictures import interlaced_png
 
 from int8cal.errors import ImageError
+from int8cal.images import PNG_SIGNATURE
 from int8cal.images.decode import decode_corner, decode_image
 from int8cal.images.pictures import open_picture
-from int8cal.images.png import SIGNATURE, read_png, with_stored_pixels
+from int8cal.images.png import read_png, with_stored_pixels
 from int8cal.types import Size
 
 ROWS = [bytes([4]) + bytes(range(30, 42)) for _ in range(3)]
@@ -32,7 +33,7 @@ def png_of(stream: bytes, *, pieces: int = 1, interlaced: int = 0) -> bytes:
     header = struct.pack(">IIBBBBB", 4, 3, 8, 2, 0, 0, interlaced)
     step = -(-len(stream) // pieces)
     data = [chunk(b"IDAT", stream[begin : begin + step]) for begin in range(0, len(stream), step)]
-    return SIGNATURE + chunk(b"IHDR", header) + b"".join(data) + chunk(b"IEND", b"")
+    return PNG_SIGNATURE + chunk(b"IHDR", header) + b"".join(data) + chunk(b"IEND", b"")
 
 
 def stored(data: bytes, corner: Size | None = None) -> bytes:
@@ -169,7 +170,7 @@ IEND, NOTE = chunk(b"IEND", b""), chunk(b"tEXt", b"a\0b")
 def test_order_and_number_of_critical_chunks(chunks):
     for read in (lambda data: decode_image(data, 3, fast_dct=False, where="x"), lambda data: open_picture(data, "x")):
         with pytest.raises(ImageError, match="Invalid PNG data") as caught:
-            read(SIGNATURE + b"".join(chunks))
+            read(PNG_SIGNATURE + b"".join(chunks))
         assert caught.value.hint
 
 
@@ -177,12 +178,12 @@ def test_order_and_number_of_critical_chunks(chunks):
     "chunks", [(IHDR, PLTE, WHOLE, IEND), (IHDR, NOTE, FIRST, SECOND, NOTE, IEND), (IHDR, WHOLE, IEND, b"more")]
 )
 def test_what_is_allowed_around_the_pixels(chunks):
-    found = decode_image(SIGNATURE + b"".join(chunks), 3, fast_dct=False, where="x")
+    found = decode_image(PNG_SIGNATURE + b"".join(chunks), 3, fast_dct=False, where="x")
     np.testing.assert_array_equal(found, imagecodecs.spng_decode(png_of(GOOD)))
 
 
 def test_a_million_chunks_are_refused_soon():
-    data = SIGNATURE + IHDR + NOTE * 1_000_000 + WHOLE + IEND
+    data = PNG_SIGNATURE + IHDR + NOTE * 1_000_000 + WHOLE + IEND
     begin = time.process_time()
     with pytest.raises(ImageError, match="more than 131072 chunks"):
         decode_image(data, 3, fast_dct=False, where="x")
@@ -219,11 +220,11 @@ def test_an_image_too_large_for_memory_to_be_taken_twice_is_left_to_the_decoder(
 
 def without_checksum(data: bytes) -> bytes:
     """The file without the checksum of its pixel data."""
-    parts, offset = [], len(SIGNATURE)
+    parts, offset = [], len(PNG_SIGNATURE)
     while offset < len(data):
         (length,) = struct.unpack_from(">I", data, offset)
         parts.append((data[offset + 4 : offset + 8], data[offset + 8 : offset + 8 + length]))
         offset += 12 + length
     last = max(number for number, (kind, _) in enumerate(parts) if kind == b"IDAT")
     parts[last] = (b"IDAT", parts[last][1][:-4])
-    return SIGNATURE + b"".join(chunk(*part) for part in parts)
+    return PNG_SIGNATURE + b"".join(chunk(*part) for part in parts)

@@ -25,6 +25,10 @@ from int8cal.models.choose import ORDER, held_out_parts
 from int8cal.models.passes import for_each_image
 from int8cal.models.quantize import quantize
 from int8cal.models.verdict import judge
+from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.chunks import Compression
+from int8cal.tensorfile.writer import TensorFileWriter
+from int8cal.types import Batches
 
 MakeModel = Callable[..., Path]
 
@@ -333,6 +337,28 @@ class TestPasses:
         ]
         assert list(for_each_image(images, 3, work, most=8)) == [[0, 1, 2], [3, 4, 5], [6, 7]]
         assert list(for_each_image(images, 1, work, wanted=lambda number: False)) == []
+
+    @pytest.mark.parametrize(("every", "size", "most"), [(1, 1, None), (3, 1, None), (3, 2, 3), (5, 1, 2)])
+    def test_a_file_gives_the_same_as_its_arrays(self, tmp_path: Path, every: int, size: int, most: int | None) -> None:
+        compression = Compression.named("fast")
+        with TensorFileWriter(str(tmp_path / "c.tensor"), SHAPE, compression) as writer:
+            for image in np.concatenate(list(Images())):
+                writer.append(compression.encode(image))
+            writer.finish(None, [])
+
+        def seen(batches: Batches) -> list[tuple[list[int], bytes]]:
+            return list(
+                for_each_image(
+                    batches,
+                    size,
+                    lambda numbers, given: ((numbers, given.tobytes()), 1),
+                    wanted=lambda number: number % every == 0,
+                    most=most,
+                )
+            )
+
+        with TensorFile(tmp_path / "c.tensor") as file:
+            assert seen(file) == seen(Images())
 
     def test_an_error_in_one_run_is_raised(self) -> None:
         def work(numbers: list[int], given: np.ndarray) -> tuple[Any, int]:

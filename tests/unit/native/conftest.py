@@ -31,7 +31,7 @@ collect_ignore_glob = [] if native.library() or build_hook()._system_compiler() 
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library of the sources as they are: by the installation, else compiled here."""
     if native.library():
-        return native.PATH
+        return Path(native.PATH)
     hook = build_hook()
     path = tmp_path_factory.mktemp("native") / "kernels.bin"
     assert hook._compile(hook._system_compiler(), REPOSITORY / "src" / "int8cal" / "native", path)
@@ -42,5 +42,5 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def with_library(compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernels are there."""
     monkeypatch.delenv(native.SWITCH, raising=False)
-    monkeypatch.setattr(native, "PATH", compiled)
+    monkeypatch.setattr(native, "PATH", str(compiled))
     native.library.cache_clear()

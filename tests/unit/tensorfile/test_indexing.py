@@ -113,3 +113,13 @@ def test_images_of_files_of_other_tools(tmp_path: Path, chunks: tuple[int, ...] 
     with TensorFile(path) as file:
         for image in range(4):
             np.testing.assert_array_equal(file[0, image], ALL[0, image])
+
+
+@pytest.mark.parametrize("numbers", [[], [7], [19, 2, 2, 0, 11, 5]])
+def test_images_by_their_numbers_come_in_that_order_and_no_others_are_read(file, monkeypatch, numbers) -> None:
+    read = []
+    stored_chunk = StoredArray._stored_chunk
+    monkeypatch.setattr(StoredArray, "_stored_chunk", lambda self, at: read.append(at[0]) or stored_chunk(self, at))
+    images = [image.copy() for image in file.images(numbers)]
+    assert [image.tobytes() for image in images] == [ALL[divmod(number, 4)].tobytes() for number in numbers]
+    assert read == [number % 4 for number in numbers]

@@ -76,7 +76,7 @@ class Prototext:
         text = SpecText.from_bytes(data)
         refuse_elsewhere(text, path)
         try:
-            found = root_of_text(text, path, root if beside else None)
+            found = root_of_text(text, path, root if beside else None, root)
         except SpecError:
             if root is None:
                 raise

@@ -18,18 +18,21 @@ _MISSPELT = 0.8  # similarity from which an unknown name counts as a misspelt kn
 _MOST_UNKNOWN = 20  # names at the top level; with more of them it is the spec of something else
 
 
-def root_of_text(text: SpecText, path: str, beside: str | None = None) -> str:
+def root_of_text(text: SpecText, path: str, beside: str | None = None, asked: str | None = None) -> str:
     """Full name of the message that a spec is: ``int8cal.detectnet_v2.Experiment``.
 
     Args:
         text: the spec .
         path: where it was read from; only for messages.
         beside: look only among the messages that belong to one network with this one.
+        asked: taken when it knows every field; no other one can fit better then.
 
     Raises:
         SpecError: the text cannot be read, fits no known message, or fits several equally well.
     """
     require_readable(text, path)
+    if asked is not None and asked in roots() and any(fit.rank[:2] == (0, 0) for fit in _fits(text, [asked])):
+        return asked  # knows all of it: no other message fits better
     fits = sorted(_fits(text, roots_beside(beside) if beside else roots()), key=lambda fit: fit.rank)
     if not fits:
         names = ", ".join(dict.fromkeys(shown(field.name, 40) for field in text.root.fields[:4]))

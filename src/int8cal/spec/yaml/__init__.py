@@ -6,6 +6,7 @@ bytes → text (values with positions) → document (typed by the schema in the 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     from int8cal.spec.yaml.schema import Schema
 
 SCHEMA_FILE = "schema.tsv"
+
+_BEGINNING = re.compile(r"\ufeff?(?:%YAML|---|[{\[\"'-]|$)")
+"""What protobuf text does not begin with: a directive, a mapping or list without a name, a name in quotes."""
+
+_SECTION = re.compile(r"^[A-Za-z_]\w*:[ \t]*(?:#.*)?\r?\n(?:[ \t]*(?:#.*)?\r?\n)*(?:[ \t]+[^\s{<#]|- )", re.MULTILINE)
+_SECTIONS = "dataset|model|train|evaluate|inference|export|gen_trt_engine|quantize|prune|distill|wandb"
+_WORD = re.compile(rf"^(?:{_SECTIONS}|results_dir|encryption_key|model_name):(?:\s|$)", re.MULTILINE)
+_BRACES = re.compile(r"^[^\S\n]*[A-Za-z_]\w*[ \t]*(?::[ \t]*)?\{[ \t]*(?:#.*)?\r?$", re.MULTILINE)
+"""A section of protobuf text; where one stands, a word at the beginning of a line proves nothing."""
 
 _FOLDERS: dict[str, str] = {}
 """Network → the folder of its schema."""
@@ -39,8 +49,6 @@ class Yaml:
 
         Protobuf text writes ``name {`` there, or ``name: value`` with quotes, numbers or a word.
         """
-        from int8cal.spec.yaml.find import looks_like_yaml
-
         return looks_like_yaml(data)
 
     def knows(self, root: str) -> bool:
@@ -90,6 +98,15 @@ class Yaml:
             lenient=allow_unknown_fields,
             strict=strict,
         )
+
+
+def looks_like_yaml(data: bytes) -> bool:
+    """Whether a file is YAML rather than protobuf text, whose sections have braces."""
+    text = re.sub("\r\n?", "\n", data.decode("utf-8", "replace"))
+    said = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
+    return bool(said and _BEGINNING.match(said)) or bool(
+        _SECTION.search(text) or (_WORD.search(text) and not _BRACES.search(text))
+    )
 
 
 def _network_of_root(root: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,26 +12,8 @@ from int8cal.spec.yaml import known_networks, schema_of
 from int8cal.spec.yaml.schema import Schema
 from int8cal.spec.yaml.text import MappingNode, Scalar, scalars
 
-_BEGINNING = re.compile(r"\ufeff?(?:%YAML|---|[{\[\"'-]|$)")
-"""What protobuf text does not begin with: a directive, a mapping or list without a name, a name in quotes."""
-
-_SECTION = re.compile(r"^[A-Za-z_]\w*:[ \t]*(?:#.*)?\r?\n(?:[ \t]*(?:#.*)?\r?\n)*(?:[ \t]+[^\s{<#]|- )", re.MULTILINE)
-_SECTIONS = "dataset|model|train|evaluate|inference|export|gen_trt_engine|quantize|prune|distill|wandb"
-_WORD = re.compile(rf"^(?:{_SECTIONS}|results_dir|encryption_key|model_name):(?:\s|$)", re.MULTILINE)
-_BRACES = re.compile(r"^[^\S\n]*[A-Za-z_]\w*[ \t]*(?::[ \t]*)?\{[ \t]*(?:#.*)?\r?$", re.MULTILINE)
-"""A section of protobuf text; where one stands, a word at the beginning of a line proves nothing."""
-
 _KNOWN_PER_UNKNOWN = 4
 """How many keys of a spec must be known for each that is not; with fewer it is the spec of something else."""
-
-
-def looks_like_yaml(data: bytes) -> bool:
-    """Whether a file is YAML rather than protobuf text, whose sections have braces."""
-    text = re.sub("\r\n?", "\n", data.decode("utf-8", "replace"))
-    said = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
-    return bool(said and _BEGINNING.match(said)) or bool(
-        _SECTION.search(text) or (_WORD.search(text) and not _BRACES.search(text))
-    )
 
 
 def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_asked: bool = False) -> str:
