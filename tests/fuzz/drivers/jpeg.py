@@ -165,7 +165,7 @@ DRIVERS = [
         read,
         (rearrange, in_header, in_pixels, in_pixels),
         memory_mib=768,
-        share=3,
+        share=4,
         references=REFERENCES,
     )
 ]
