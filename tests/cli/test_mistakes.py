@@ -144,6 +144,12 @@ def no_records(data: Path) -> None:
     shutil.rmtree(data / "training")
 
 
+def scattered(data: Path) -> None:
+    no_records(data)
+    edit(data, f"{ELSEWHERE}/tfrecords/kitti_trainval-*", "/workspace/tao/data/a/b/records/kitti_trainval/*")
+    edit(data, f"{ELSEWHERE}/training", "/workspace/tao/pictures")
+
+
 def flat_records(data: Path) -> None:
     here(data)
     edit(data, "kitti_trainval-*", "kitti_trainval/*")
@@ -255,6 +261,7 @@ TABLE = [
         "No TFRecords yet? int8cal records KITTI_DIR -o DIR makes them; --cal_image_dir DIR needs none.",
         f"If the data lie elsewhere: Add --map {ELSEWHERE} FOLDER",
     )),
+    Mistake("no data at all, and paths of several folders", scattered, RUN, 4, ("Add --map /workspace/tao FOLDER",)),
     Mistake("records beside the folder that is named", flat_records, RUN, 4, (
         "/tfrecords/kitti_trainval-*. Add --map '", "/tfrecords/kitti_trainval/*' '",
     )),

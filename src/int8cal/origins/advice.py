@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from int8cal.spec.document import PathValue
 
 
+_PARTS_SHARED = 2
+"""Paths that have fewer components in common have it by chance: ``/home``."""
+
+
 @contextmanager
 def missing_data_advised(spec: Spec) -> Iterator[None]:
     """Say of data that are missing what is there instead, and the command that puts the spec right."""
@@ -103,10 +107,12 @@ def _beginning(written: str, path: str, spec: Spec) -> str:
     Where none of it is here, what it has in common with the other paths of the spec, or all but the last two
     components.
     """
-    absolute = [value.content for value in spec.path_values() if value.content.startswith("/")]
-    common = os.path.commonpath(absolute) if len(set(absolute)) > 1 and written.startswith("/") else ""
-    if not existing_part(path)[0] and common.strip("/") and common != written.rstrip("/"):
-        return common
+    if written.startswith("/") and not existing_part(path)[0]:
+        others = [value.content for value in spec.path_values() if value.content.startswith("/")]
+        common = {os.path.commonpath([written, other]) for other in others if other != written} - {written.rstrip("/")}
+        shared = [one for one in common if one.count("/") >= _PARTS_SHARED]
+        if shared:
+            return min(shared, key=len)
     parts = written.rstrip("/").split("/")
     there, missing = existing_part(path)
     if there and len(missing) <= len([part for part in parts if part not in ("", ".")]):
