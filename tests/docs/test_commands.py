@@ -1,16 +1,20 @@
 """Every command and every Python example of the pages is run, in order, in a folder of the page's own.
 
 In a ``console`` block the lines after ``$ `` are commands; the others are output that must come, where ``…`` stands for
-anything. A block that cannot be run says why in a comment above it: ``<!-- not run: reason -->``.
+anything. A block that cannot be run says why in a comment above it: ``<!-- not run: reason -->``. What the README says
+is typed into a shell word for word; on the other pages, Python and plain commands run within this process.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,19 +32,29 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(REPOSITORY))
 
 
-def run(command: list[str], folder: Path, place: str) -> str:
+README = REPOSITORY / "README.md"
+SHELL_SYNTAX = re.compile(r"[|&;<>$`*?~(){}#\\\n]")
+
+
+def shell(command: str, folder: Path, place: str) -> str:
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
     finished = subprocess.run(
-        command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert finished.returncode == 0, f"{place}: exit code {finished.returncode}\n{finished.stdout}{finished.stderr}"
     return finished.stdout + finished.stderr
 
 
-def run_console(block: Block, folder: Path, place: str) -> None:
+def run_console(block: Block, run: Callable[[str], str], place: str) -> None:
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         command, _, expected = part.partition("\n")
-        output = squeezed(run(["bash", "-euo", "pipefail", "-c", command], folder, place))
+        output = squeezed(run(command))
         for line in expected.splitlines():
             pattern = ".*".join(map(re.escape, squeezed(line).split("…")))
             assert re.search(pattern, output), f"{place}: {command}\nno line {line!r} in:\n{output}"
@@ -51,17 +65,28 @@ def squeezed(text: str) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES_THAT_RUN, ids=name_of)
-def test_examples(page: Path, tmp_path: Path) -> None:
+def test_examples(page: Path, tmp_path: Path, run_cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     for block in blocks(page):
         place = f"{name_of(page)}:{block.line}"
         if block.reason or block.language not in RUNNABLE:
             continue
+
+        def run(command: str, place: str = place) -> str:
+            if page == README or not command.startswith("int8cal ") or SHELL_SYNTAX.search(command):
+                return shell(command, tmp_path, place)
+            done = run_cli(*shlex.split(command)[1:], env={"COLUMNS": "100"})
+            assert done.code == 0, f"{place}: exit code {done.code}\n{done.stdout}{done.stderr}"
+            return f"{done.stdout}{done.stderr}"
+
         if block.language == "console":
-            run_console(block, tmp_path, place)
+            run_console(block, run, place)
         elif block.language == "bash":
-            run(["bash", "-euo", "pipefail", "-c", block.text], tmp_path, place)
+            run(block.text)
+        elif page == README:
+            shell(f"{shlex.quote(sys.executable)} -W error -c {shlex.quote(block.text)}", tmp_path, place)
         else:
-            run([sys.executable, "-W", "error", "-c", block.text], tmp_path, place)
+            exec(compile(block.text, place, "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.parametrize("page", PAGES_THAT_RUN, ids=name_of)

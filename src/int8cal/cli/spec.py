@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -124,10 +125,10 @@ def check(*, path: str, network: str | None, allow_unknown_fields: bool, strict:
             endings.print_next(
                 "Mend them where they stand, then check again.", f"int8cal spec check {endings.quoted(path)}"
             )
-        else:
+        elif os.path.isfile(path):  # a pipe cannot be read again
             plan = f"{network} plan" if network else "plan"
             endings.print_next(
-                "TAO accepts it. Whether its data are there, the plan tells.",
+                "plan checks that its data are there.",
                 f"int8cal {plan} -e {endings.quoted(path)}",
             )
     if findings:
@@ -221,7 +222,7 @@ def _report_update(result: Update, notes: list[str], out: str | None, *, dry_run
         console.print_lines(_edit_line(one) for one in result.changes)
         console.note(f"wrote {out} with {len(result.changes)} edits")
         endings.print_next(
-            "All else is as it was, byte for byte. Whether the data are there, the plan tells.",
+            "All else is as it was, byte for byte. plan checks that the data are there.",
             f"int8cal plan -e {endings.quoted(out or '')}",
         )
 

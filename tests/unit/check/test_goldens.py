@@ -22,17 +22,18 @@ def alarms(found):
     return [finding for finding in found.findings if finding.level != "note" and finding.code != "framing"]
 
 
-@pytest.fixture
-def made(request, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def made(request, tmp_path_factory):
     """(case, file that int8cal made of it), where the case needs to be."""
     case: GoldenCase = request.param
-    for name, value in case.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(DATA)
-    seed = case.facts["seed"] if case.facts["order"] == "seeded" else None
-    path = tmp_path / "calibration.tensor"
-    int8cal.make(int8cal.plan(case.spec, split=case.split, max_batches=case.max_batches, seed=seed), path)
-    return case, path
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in case.environment.items():
+            patch.setenv(name, value)
+        patch.chdir(DATA)
+        seed = case.facts["seed"] if case.facts["order"] == "seeded" else None
+        path = tmp_path_factory.mktemp("made") / "calibration.tensor"
+        int8cal.make(int8cal.plan(case.spec, split=case.split, max_batches=case.max_batches, seed=seed), path)
+        yield case, path
 
 
 @pytest.mark.parametrize("made", CASES, ids=str, indirect=True)
