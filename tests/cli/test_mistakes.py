@@ -259,9 +259,9 @@ TABLE = [
     Mistake("empty files", empty_records, RUN, 4, ("or they are empty", "int8cal records KITTI_DIR -o DIR")),
     Mistake("no records, and another machine", no_records, RUN, 4, (
         "No TFRecords yet? int8cal records KITTI_DIR -o DIR makes them; --cal_image_dir DIR needs none.",
-        f"If the data lie elsewhere: Add --map {ELSEWHERE} FOLDER",
+        f"If the data lie elsewhere, add --map {ELSEWHERE} FOLDER",
     )),
-    Mistake("no data at all, and paths of several folders", scattered, RUN, 4, ("Add --map /workspace/tao FOLDER",)),
+    Mistake("no data at all, and paths of several folders", scattered, RUN, 4, ("add --map /workspace/tao FOLDER",)),
     Mistake("records beside the folder that is named", flat_records, RUN, 4, (
         "/tfrecords/kitti_trainval-*. Add --map '", "/tfrecords/kitti_trainval/*' '",
     )),

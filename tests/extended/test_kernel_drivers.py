@@ -21,7 +21,7 @@ PLAIN = "-U__SSE2__"
 def built(repository: Path, folder: Path, name: str, *options: str) -> Path:
     program, kernels = folder / "driver", repository / "src" / "int8cal" / "native"
     sources = [Path(__file__).with_name(f"{name}_driver.c"), *([kernels / "encode.c"] if name == "encode" else [])]
-    command = ["cc", "-g", "-std=c11", f"-I{kernels}", *options, *sources, "-lz", "-o", program]
+    command = ["cc", "-g", "-std=c11", f"-I{kernels}", *options, *sources, "-lz", "-lm", "-o", program]
     subprocess.run(command, check=True)
     return program
 
@@ -50,3 +50,7 @@ def test_antialiased_images_under_sanitizers_are_the_sums(
     repository: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     assert f"{IMAGES} images" in ran(built(repository, tmp_path, "antialias", *SANITIZERS, *options), IMAGES, 7)
+
+
+def test_values_under_sanitizers_are_put_together_and_counted(repository: Path, tmp_path: Path) -> None:
+    assert f"{IMAGES} arrays" in ran(built(repository, tmp_path, "values", *SANITIZERS), IMAGES, 7)

@@ -88,9 +88,11 @@ def _map_line(value: PathValue, path: str, spec: Spec) -> str:
     output = shlex.quote(f"{name}.new{extension}")
     update = f"int8cal spec update {shlex.quote(spec.path)} -o {output} {given}{line}"
     where = (
-        f"The data seem to lie in {found.new}. " if found else f"{_without_records(value)}If the data lie elsewhere: "
+        f"The data seem to lie in {found.new}. Add"
+        if found
+        else f"{_without_records(value)}If the data lie elsewhere, add"
     )
-    return f"{where}Add {line} to the command, or write a new spec: {update}"
+    return f"{where} {line} to the command, or write a new spec: {update}"
 
 
 def _as_in_the_file(path: str, mapped: Sequence[tuple[str, str]]) -> str:
