@@ -72,7 +72,9 @@ def _tell_uses(content: CalibrationCache, path: str) -> None:
         commands.insert(0, f"int8cal cache convert {endings.quoted(path)} -o CAL.bin")
     elif not content.no_reader:
         commands.insert(0, endings.trtexec_with_cache("MODEL.onnx", path))
-    endings.print_next("The ranges belong to one float model; TensorRT 11 takes them in a Q/DQ model alone.", *commands)
+    endings.print_next(
+        "The ranges belong to one float model. TensorRT 11 takes them only inside a Q/DQ model.", *commands
+    )
 
 
 def _readers(content: CalibrationCache) -> str:
@@ -173,13 +175,13 @@ def diff(*, first: str, second: str, tolerance: float, as_json: bool) -> None:
     lines += [f"{short_name(name)}: {_change(*pair)}" for name, pair in found.changed.items()]
     console.print_lines([*lines, f"{found.same} tensors agree"])
     if found.equal:
-        endings.print_next("TensorRT is told the same by both.")
+        endings.print_next("Both tell TensorRT the same.")
         return
     tries = (
         f"int8cal quantize MODEL.onnx --scales {endings.quoted(file)} -o {number}.int8.onnx --eval VALIDATION.tensor"
         for number, file in enumerate((first, second), 1)
     )
-    endings.print_next("Which of them is nearer to the float model, images tell.", *tries)
+    endings.print_next("Compare both with the float model on images.", *tries)
 
 
 def _change(old: float, new: float) -> str:

@@ -90,7 +90,7 @@ def exported(path: str, form: str) -> None:
         "polygraphy": f"polygraphy convert MODEL.onnx --int8 --data-loader-script {file} -o MODEL.engine",
         "tensorfile": f"int8cal verify {file}",
     }
-    print_next("The images are those of the tensorfile, in its order, preprocessed already.", uses[form])
+    print_next("The images are those of the tensorfile, in its order, already preprocessed.", uses[form])
 
 
 def verified(found: Verification, model: str | None, *, of_images: bool) -> None:
@@ -99,7 +99,7 @@ def verified(found: Verification, model: str | None, *, of_images: bool) -> None
     commands = [f"int8cal quantize {quoted(model or 'MODEL.onnx')} {file} -o MODEL.int8.onnx"]
     if found.plan is None:
         meaning = (
-            "The values look right. Whether they are those of the training, only a comparison with the source tells."
+            "The values look right. Only a comparison with the source shows whether they are those of the training."
         )
         commands.insert(0, f"int8cal verify {file} {'--images DIR' if of_images else '-e SPEC'}")
     else:
@@ -148,7 +148,7 @@ def compared(model: str, output: str, verdict: Verdict) -> None:
     """After compare: what the figures mean, in the words of ``quantize``."""
     name = f"{verdict.output}: " if verdict.output else ""
     meaning = {
-        "good": "What INT8 changes is small. The last word has the accuracy of the task itself.",
+        "good": "What INT8 changes is small. The accuracy on the task itself has the last word.",
         "look": "Often usable: measure the accuracy of the task itself.",
         "poor": "The INT8 model is not to be relied on.",
     }[verdict.level]
