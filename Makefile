@@ -78,7 +78,7 @@ test-floors: bytecode
 	$(PYTHON) -m venv --clear $(FLOORS)
 	$(BIN)/python tools/floors.py > $(FLOORS)/floors.txt
 	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: \
-		-r $(FLOORS)/floors.txt pytest pytest-timeout hypothesis
+		-r $(FLOORS)/floors.txt pytest pytest-timeout hypothesis grpcio-tools
 	$(FLOORS)/bin/python -c "import pathlib, sysconfig; \
 		pathlib.Path(sysconfig.get_path('purelib'), 'int8cal-src.pth').write_text('$(CURDIR)/src\n')"
 	$(FLOORS)/bin/python -m pytest -p no:cacheprovider -m "not extended" tests/golden tests/unit tests/hostile
@@ -118,7 +118,7 @@ pure-wheel: $(VENV)/.project-installed
 	INT8CAL_KERNELS=none $(BIN)/hatchling build -d dist
 
 azureml: pure-wheel
-	@$(BIN)/python tools/component_upload.py $(if $(REGISTRY),--registry $(REGISTRY))
+	@$(BIN)/python tools/component_upload.py $(if $(REGISTRY),--registry '$(REGISTRY)')
 
 COMPILE := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" pyproject.toml

@@ -208,7 +208,11 @@ _KFP_TYPES = {"string": "str", "integer": "int", "boolean": "bool", "uri_folder"
 OPTIONAL_FOLDERS = tuple(item.name for item in INPUTS if item.type == "uri_folder" and item.optional)
 
 
-def kubeflow_component(image: str = EXAMPLE_IMAGE, folders: Sequence[str] | None = None) -> str:
+def kubeflow_component(
+    image: str = EXAMPLE_IMAGE,
+    folders: Sequence[str] | None = None,
+    made_by: str = "tools/generate_component_docs.py from src/int8cal/component/inputs.py: change that, not this",
+) -> str:
     """Python source of the Kubeflow Pipelines component.
 
     Parameters are always passed, for many back ends do not resolve ``IfPresent``: an empty text means "not given".
@@ -216,16 +220,18 @@ def kubeflow_component(image: str = EXAMPLE_IMAGE, folders: Sequence[str] | None
     Args:
         image: name of the container image, with its registry.
         folders: those of `OPTIONAL_FOLDERS` that it has, and then needs; None: it has all, and needs none.
+        made_by: what the file says of itself.
     """
     inputs = [item for item in INPUTS if folders is None or item.name not in OPTIONAL_FOLDERS or item.name in folders]
     inputs = [replace(item, required=item.required or item.name in (folders or ())) for item in inputs]
     needed = [item for item in inputs if item.required]
     others = [item for item in inputs if not item.required]
-    limit = [] if folders is not None else ["It needs a back end of Kubeflow Pipelines 2.17.1 or later."]
+    chosen = f"Of the optional folders it has {', '.join(folders) or 'none'}." if folders is not None else ""
+    limit = [chosen or "It needs a back end of Kubeflow Pipelines 2.17.1 or later."]
     lines = [
         '"""int8cal as a component of Kubeflow Pipelines v2.',
         "",
-        "Made by tools/generate_component_docs.py from src/int8cal/component/inputs.py: change that, not this.",
+        f"Made by {made_by}.",
         "For an image of yours: python tools/component_kubeflow.py IMAGE --output FILE",
         *limit,
         '"""',

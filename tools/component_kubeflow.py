@@ -36,7 +36,12 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if not re.fullmatch(r"[\w.:/@-]+", arguments.image):
         parser.error(f"{arguments.image!r} is not the name of an image")
-    arguments.output.write_text(kubeflow_component(arguments.image, arguments.folders), encoding="utf-8")
+    source = kubeflow_component(arguments.image, arguments.folders, made_by="tools/component_kubeflow.py")
+    try:
+        arguments.output.write_text(source, encoding="utf-8")
+    except OSError as error:
+        print(f"component_kubeflow: error: {error}", file=sys.stderr)
+        return 5
     return 0
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import shlex
 import shutil
 import sys
@@ -24,6 +25,7 @@ from int8cal import __version__
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = "int8cal"
 LOCK = ROOT / "requirements" / "image.txt"
+_REGISTRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,32}")
 _IN_TREE = f"azureml:{ENVIRONMENT}:{__version__}"
 
 
@@ -52,11 +54,16 @@ class Upload:
         environment = self.folder / "environments" / ENVIRONMENT / "spec.yaml"
         components = sorted(self.folder.glob("components/*/spec.yaml"))
         lines = [
-            ["az", "ml", "environment", "create", "--file", str(environment), *place],
-            *(["az", "ml", "component", "create", "--file", str(path), *place] for path in components),
-            ["az", "ml", "job", "create", "--file", str(self.folder / "pipelines" / "demo.yml")],
+            ["az", "ml", "environment", "create", "--file", _from_here(environment), *place],
+            *(["az", "ml", "component", "create", "--file", _from_here(path), *place] for path in components),
+            ["az", "ml", "job", "create", "--file", _from_here(self.folder / "pipelines" / "demo.yml")],
         ]
         return [shlex.join(line) for line in lines]
+
+
+def _from_here(path: Path) -> str:
+    """A path as it is typed in the working folder."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def assemble(wheel: Path, folder: Path, *, registry: str | None = None) -> Upload:
@@ -66,9 +73,18 @@ def assemble(wheel: Path, folder: Path, *, registry: str | None = None) -> Uploa
         wheel: the package.
         folder: what to write; an earlier one is replaced.
         registry: name of the registry that the environment will be in; None: the workspace of the job.
+
+    Raises:
+        ValueError: the folder is not one that an earlier call made, and is not empty.
+        OSError: it cannot be written.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(ROOT / "azureml", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    source = ROOT / "azureml"
+    if folder.exists():
+        wheels = (folder / "environments" / ENVIRONMENT / "context").glob("*.whl")
+        if any(folder.iterdir()) and (folder.resolve() == source or not any(wheels)):
+            raise ValueError(f"{folder}: holds other files. Name a folder of its own")
+        shutil.rmtree(folder)
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
     context = folder / "environments" / ENVIRONMENT / "context"
     shutil.copyfile(LOCK, context / "requirements.txt")
     shutil.copyfile(wheel, context / wheel.name)
@@ -96,14 +112,27 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--registry", metavar="NAME", help="name the environment as one of this registry")
     parser.add_argument("--wheel", type=Path, default=ROOT / "dist" / f"int8cal-{__version__}-py3-none-any.whl")
-    parser.add_argument("--output", type=Path, default=ROOT / "dist" / "azureml", help="folder to make")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "dist" / "azureml", help="folder to make; an earlier one is replaced"
+    )
     arguments = parser.parse_args(argv)
+    if arguments.registry is not None and not _REGISTRY.fullmatch(arguments.registry):
+        parser.error(f"{arguments.registry!r} is not the name of a registry: 3 to 33 letters, digits, - and _")
     if not arguments.wheel.is_file():
-        print(f"component_upload: error: {arguments.wheel}: not there. Build it: make wheel", file=sys.stderr)
+        print(f"component_upload: error: {arguments.wheel}: not there. Build it: make pure-wheel", file=sys.stderr)
         return 2
-    made = assemble(arguments.wheel, arguments.output, registry=arguments.registry)
-    print(f"# environment {ENVIRONMENT}:{made.environment_version}, ready in {made.folder}; to register it:")
-    print("\n".join(made.commands()))
+    try:
+        made = assemble(arguments.wheel, arguments.output, registry=arguments.registry)
+    except (OSError, ValueError) as error:
+        print(f"component_upload: error: {error}", file=sys.stderr)
+        return 5
+    *register, job = made.commands()
+    print(
+        f"# environment {ENVIRONMENT}:{made.environment_version}, ready in {_from_here(made.folder)}; to register it:"
+    )
+    print("\n".join(register))
+    print("# to try it, in a workspace:")
+    print(job)
     return 0
 
 

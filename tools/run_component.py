@@ -244,7 +244,7 @@ def main(argv: list[str]) -> int:
                 terminate_after=arguments.terminate_after,
                 grace=arguments.grace,
             )
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         print(f"run_component: error: {error}", file=sys.stderr)
         return _EXIT_USAGE
     print(f"run_component: exit code {finished.code} after {finished.seconds:.1f} s", file=sys.stderr)

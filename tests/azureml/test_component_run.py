@@ -294,6 +294,32 @@ def test_a_spec_that_differs_elsewhere_is_refused_with_both_and_the_field(site):
     assert b"num_epochs: 3" in spec.read_bytes()
 
 
+def with_unknown_field(site, value):
+    spec = site.specs / "spec.txt"
+    text = spec.read_text()
+    assert "training_config {" in text
+    spec.write_text(text.replace("training_config {", f"training_config {{\n  nonsense: {value}", 1))
+
+
+def test_a_spec_with_an_unknown_field_is_one_spec_for_all_jobs(site):
+    with_unknown_field(site, 3)
+    site.run(output_subfolder="a", allow_unknown_fields=True)
+    spec = site.out / "app" / "specs" / "spec.txt"
+    before = spec.read_bytes()
+    site.run(output_subfolder="a", allow_unknown_fields=True)  # the same once more, after an eviction
+    site.run(output_subfolder="b", allow_unknown_fields=True, training_data_dir=site.pictures("b"))
+    assert spec.read_bytes() == before
+
+
+def test_specs_that_differ_in_an_unknown_field_are_two(site):
+    with_unknown_field(site, 3)
+    site.run(output_subfolder="a", allow_unknown_fields=True)
+    spec = site.specs / "spec.txt"
+    spec.write_text(spec.read_text().replace("nonsense: 3", "nonsense: 4"))
+    with pytest.raises(OutputExistsError, match=r"nonsense \('nonsense: 3' there, 'nonsense: 4' here\)"):
+        site.run(output_subfolder="b", allow_unknown_fields=True)
+
+
 def test_a_spec_that_another_job_writes_meanwhile_is_seen(site, monkeypatch):
     """Refused at the end, if it differs; the tensorfile that was made is whole, and has its record."""
     real = run_module.make

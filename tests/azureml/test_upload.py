@@ -196,7 +196,34 @@ def test_the_commands_are_printed(wheel, tmp_path, capsys, place):
     assert [load(path).rest["name"] for path in files[1:-1]] == list(COMPONENTS)
 
 
+def test_a_folder_of_other_files_is_kept(wheel, tmp_path, capsys):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "important").write_text("keep")
+    for folder in (tmp_path / "home", component_upload.ROOT / "azureml"):
+        before = sorted(folder.rglob("*"))
+        assert component_upload.main(["--wheel", str(wheel), "--output", str(folder)]) == 5
+        assert "holds other files" in capsys.readouterr().err
+        assert sorted(folder.rglob("*")) == before
+
+
+def test_an_earlier_upload_is_replaced(wheel, tmp_path):
+    (tmp_path / "out").mkdir()
+    for _ in range(2):
+        assert component_upload.main(["--wheel", str(wheel), "--output", str(tmp_path / "out")]) == 0
+        (tmp_path / "out" / "left over").touch()
+    assert component_upload.assemble(wheel, tmp_path / "out").folder == tmp_path / "out"
+    assert not (tmp_path / "out" / "left over").exists()
+
+
+@pytest.mark.parametrize("name", ["", "con toso", "../x", "a&b", "x#y", "ab", "é" * 5, "a" * 34])
+def test_what_cannot_be_a_registry_is_refused(wheel, tmp_path, capsys, name):
+    with pytest.raises(SystemExit, match="2"):
+        component_upload.main(["--wheel", str(wheel), "--output", str(tmp_path / "out"), f"--registry={name}"])
+    assert "not the name of a registry" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_wheel_that_was_not_built_is_said(tmp_path, capsys):
     assert component_upload.main(["--wheel", str(tmp_path / "none.whl"), "--output", str(tmp_path / "out")]) == 2
-    assert "make wheel" in capsys.readouterr().err
+    assert "make pure-wheel" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -68,10 +68,14 @@ def log_run(
         "dataset": dict(dataset) if dataset else None,
     }
     parts = ["parameters", "metrics", "tags", *files, *(["data set"] if dataset else [])]
-    with tempfile.TemporaryDirectory(prefix="int8cal-") as folder:
-        facts["report"] = os.path.join(folder, "report")
-        ended = _ended(facts)
-        done = _read_report(facts["report"])
+    try:
+        with tempfile.TemporaryDirectory(prefix="int8cal-") as folder:
+            facts["report"] = os.path.join(folder, "report")
+            ended = _ended(facts)
+            done = _read_report(facts["report"])
+    except (OSError, ValueError, LookupError) as problem:  # no room for temporary files; what a full disk cut off
+        log.warning("MLflow: not logged: %s", problem)
+        return
     for part, error in done.items():
         if error:
             log.warning("MLflow: not logged: %s: %s", part, error)

@@ -42,7 +42,7 @@ def _tried(log: Callable[[], object]) -> str | None:
 
 
 def _parts(client: Any, run: str, facts: dict[str, Any], folder: str) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Name and call of each part, in the order of `int8cal.component.mlflow.PARTS`."""
+    """Name and call of each part, by the names and in the order of `int8cal.component.mlflow.log_run`."""
     from mlflow.entities import Metric, Param, RunTag
 
     now = int(time.time() * 1000)

@@ -172,12 +172,13 @@ def _stamp(path: str) -> tuple[int, int] | None:
 def _difference(request: Request, spec: Spec) -> str | None:
     """What the spec that is there has different, besides paths; None when that is nothing."""
     try:
-        there = read_spec(request.updated_spec, spec.name)
-    except SpecError:
-        return "already exists, and is not a spec"
-    if there.name == spec.name and there.sha256 == spec.sha256:
-        return None
+        there = read_spec(request.updated_spec, spec.name, allow_unknown_fields=request.allow_unknown_fields)
+    except SpecError as error:
+        return f"already exists, and is not a spec that this job takes ({error.message})"
     ours, theirs = _values(spec), _values(there)
+    unknown_agree = not request.allow_unknown_fields or ours == theirs  # the hash is of the known fields
+    if there.name == spec.name and there.sha256 == spec.sha256 and unknown_agree:
+        return None
     named = [
         f"{path} ({theirs.get(path)!r} there, {ours.get(path)!r} here)"
         for path in {**ours, **theirs}

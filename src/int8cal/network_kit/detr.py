@@ -58,8 +58,8 @@ def _notes(spec: SpecDocument) -> Iterator[str]:
         size = _stretched_size(spec, "export")
         yield (
             f"{spec.where('export')}: the exported size is {size.width} × {size.height} (width × height) by the "
-            f"default of TAO 6.25.9 and later; up to 5.5 it was {_EARLIER_SIZE.width} × {_EARLIER_SIZE.height}. Add to "
-            "the spec: " + ", ".join(f"export.input_{side}" for side in sides)
+            f"default of TAO 6.25.9 and later; up to 5.5 it was {_EARLIER_SIZE.width} × {_EARLIER_SIZE.height}. To "
+            f"settle it, add to the spec: export: {{input_width: {size.width}, input_height: {size.height}}}"
         )
 
 
@@ -83,6 +83,8 @@ def _read_split(spec: SpecDocument, split: SplitName, root: str) -> Dataset:
 def _padded(spec: SpecDocument, short: int, long: int, size: Size) -> Size:
     """The window of zeros in which a resized image lies."""
     divisor = spec.message.value(_DIVISOR)
+    if divisor and divisor < 0:
+        raise SpecError(f"{_DIVISOR} is {divisor}; it must be > 0", where=spec.where(_DIVISOR), hint="Correct it.")
     if divisor:
         return Size(*(-(-side // divisor) * divisor for side in size))
     if not spec.message.value(_PADDING):

@@ -51,14 +51,26 @@ _NPY = b"\x93NUMPY"
 
 def batch_size(message: Message) -> int:
     """``cal_batch_size`` where the spec has it; else 1, so that no image is left over."""
-    name = f"{_CALIBRATION}.cal_batch_size"
-    return max(1, message.value(name)) if message.written(name) else 1
+    return _positive(message, f"{_CALIBRATION}.cal_batch_size") or 1
 
 
 def spec_batches(message: Message) -> int | None:
     """``cal_batches`` where the spec has it."""
-    name = f"{_CALIBRATION}.cal_batches"
-    return max(1, message.value(name)) if message.written(name) else None
+    return _positive(message, f"{_CALIBRATION}.cal_batches")
+
+
+def _positive(message: Message, name: str) -> int | None:
+    """A number that the spec writes; None when it does not.
+
+    Raises:
+        SpecError: it is not positive.
+    """
+    if not message.written(name):
+        return None
+    number: int = message.value(name)
+    if number < 1:
+        raise SpecError(f"{name} is {number}; it must be > 0", hint="Correct it in the spec.")
+    return number
 
 
 # --- checks of values -------------------------------------------------------------------------------------------------
@@ -111,10 +123,13 @@ def export_size_note(spec: SpecDocument, evaluated: Size, name: str) -> Iterator
     """A note where the exported model's input has another size than the evaluation."""
     exported = Size(spec.message.value("export.input_height"), spec.message.value("export.input_width"))
     written = any(spec.written(f"export.input_{side}") for side in ("height", "width"))
-    if written and exported != evaluated:
+    if exported != evaluated:
+        default = "" if written else " by TAO's default"
         yield (
-            f"{spec.where('export.input_height')}: the exported model's input is {exported.height} × {exported.width}, "
-            f"but {name} makes the evaluation feed {evaluated.height} × {evaluated.width}, and so the calibration data"
+            f"{spec.where('export.input_height')}: the exported model's input is {exported.height} × {exported.width}"
+            f"{default}, but {name} makes the evaluation feed {evaluated.height} × {evaluated.width}, and so the "
+            f"calibration data. Where they should be equal, write export: {{input_height: {evaluated.height}, "
+            f"input_width: {evaluated.width}}}"
         )
 
 
@@ -311,24 +326,33 @@ def _coco_listing(index: int, image_dir: str, json_file: str, root: str, *, size
 
 
 def _coco_sample(index: int, folder: str, image: CocoImage) -> Sample:
-    file, frame = frame_of(image.file_name) if image.file_name.startswith(SCHEME) else (image.file_name, "")
+    file, frame = _file_and_frame(image.file_name)
     path = os.path.join(folder, file)
     return Sample(index, image.file_name, path, image.height, image.width, member=frame)
 
 
+def _file_and_frame(name: str) -> tuple[str, str]:
+    return frame_of(name) if name.startswith(SCHEME) else (name, "")
+
+
 def coco_objects(spec: SpecDocument, sample: Sample) -> list[LabelledObject] | None:
-    """The boxes of an image in the annotations that its split reads; None when none of them name it."""
-    for json_file in _annotation_files(spec):
+    """The boxes of an image in the annotations of its folder; None when none of them name it."""
+    for image_dir, pattern in _annotations(spec):
+        named = os.path.join(image_dir, _file_and_frame(sample.frame_id)[0])
+        if os.path.abspath(named) != os.path.abspath(sample.path):
+            continue  # an image of this name in another folder
         try:
-            boxes = _boxes(json_file, os.stat(json_file).st_mtime_ns).get(sample.frame_id)
+            for json_file in matching_files(pattern):
+                boxes = _boxes(json_file, os.stat(json_file).st_mtime_ns).get(sample.frame_id)
+                if boxes is not None:
+                    return [LabelledObject(name, (x, y, x + width, y + height)) for name, x, y, width, height in boxes]
         except (DataError, OSError, ValueError):
             continue
-        if boxes is not None:
-            return [LabelledObject(name, (x, y, x + width, y + height)) for name, x, y, width, height in boxes]
     return None
 
 
-def _annotation_files(spec: SpecDocument) -> Iterator[str]:
+def _annotations(spec: SpecDocument) -> Iterator[tuple[str, str]]:
+    """Folder of images and annotation files of each data source."""
     for name in ("train", "val", "test", "quant_calibration"):
         try:
             value = spec.message.value(f"dataset.{name}_data_sources")
@@ -336,7 +360,8 @@ def _annotation_files(spec: SpecDocument) -> Iterator[str]:
             continue
         for source in value if isinstance(value, list) else [value or {}]:
             if isinstance(json_file := source.get("json_file"), str) and json_file:
-                yield json_file
+                image_dir = source.get("image_dir")
+                yield (image_dir if isinstance(image_dir, str) else "", json_file)
 
 
 @lru_cache(maxsize=4)

@@ -28,8 +28,8 @@ from int8cal.types import ImageHWC_u8, Size
 _Numbers: TypeAlias = npt.NDArray[np.float64]
 
 _PRECISION = 22
-_MAX_WEIGHTS = 1 << 22
-"""Of an axis: more are left to Pillow, which frees their memory at once."""
+_MAX_WEIGHTS = 1 << 16
+"""Of an axis, which are kept for the next images: more are left to Pillow, which frees their memory at once."""
 
 
 def _bilinear(x: _Numbers) -> _Numbers:

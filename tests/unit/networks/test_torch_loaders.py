@@ -1,0 +1,69 @@
+"""What the PyTorch networks have in common."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.pictures import encode, pixels
+
+import int8cal
+from int8cal.errors import SpecError
+
+
+def coco(name: str, boxes: list[list[int]]) -> str:
+    return json.dumps(
+        {
+            "images": [{"id": 1, "file_name": name, "width": 13, "height": 11}],
+            "annotations": [
+                {"id": number, "image_id": 1, "category_id": 1, "bbox": box} for number, box in enumerate(boxes)
+            ],
+            "categories": [{"id": 1, "name": "car"}],
+        }
+    )
+
+
+@pytest.fixture
+def detection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A spec of RT-DETR whose two splits have an image of the same name, in folders of their own."""
+    monkeypatch.chdir(tmp_path)
+    for split, boxes in (("train", [[1, 2, 3, 4]]), ("val", [[5, 6, 7, 1]])):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "0001.png").write_bytes(encode(pixels()))
+        (tmp_path / f"{split}.json").write_text(coco("0001.png", boxes))
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        "dataset:\n"
+        "  train_data_sources: [{image_dir: train, json_file: train.json}]\n"
+        "  val_data_sources: {image_dir: val, json_file: val.json}\n"
+    )
+    return spec
+
+
+@pytest.mark.parametrize(("split", "box"), [("train", (1, 2, 4, 6)), ("val", (5, 6, 12, 7))])
+def test_the_boxes_are_those_of_the_folder(detection: Path, split: str, box: tuple[int, ...]) -> None:
+    plan = int8cal.plan(int8cal.read_spec("spec.yaml", "rtdetr"), split=split)
+    (sample,) = plan.samples()
+    (found,) = plan.origin.objects(sample)
+    assert (found.name, found.box) == ("car", box)
+
+
+@pytest.mark.parametrize("name", ["cal_batch_size", "cal_batches"])
+@pytest.mark.parametrize("number", [0, -3])
+def test_a_number_that_makes_no_sense_is_not_taken_for_1(detection: Path, name: str, number: int) -> None:
+    with detection.open("a") as file:
+        file.write(f"gen_trt_engine: {{tensorrt: {{calibration: {{{name}: {number}}}}}}}\n")
+    with pytest.raises(SpecError, match=f"{name} is {number}; it must be > 0"):
+        int8cal.plan(int8cal.read_spec("spec.yaml", "rtdetr"))
+
+
+@pytest.mark.parametrize("name", ["classification_pyt", "segformer"])
+def test_the_size_that_is_exported_by_default_is_told(name: str, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("dataset: {}\n")
+    notes = [note for note in int8cal.read_spec(spec, name).warnings if "by TAO's default" in note]
+    assert len(notes) == 1
+    assert "write export: {input_height: " in notes[0]
+    spec.write_text("dataset: {}\nexport: {input_height: 224, input_width: 224}\n")
+    assert not any("by TAO's default" in note for note in int8cal.read_spec(spec, name).warnings)
