@@ -343,8 +343,13 @@ static inline uint16_t *last_long_place(Work *work, const uint8_t *at) {
     return work->last_place[1] + (load8(at) * 0x9e3779b97f4a7c15ull >> (64 - HASH_BITS));
 }
 
+/* How many bytes agree; 0 for fewer than four, which are no match. */
 static inline int same_bytes(const uint8_t *bytes, int where, int at, int count) {
-    int end = at;
+    uint32_t here, there;
+    memcpy(&here, bytes + at, 4);
+    memcpy(&there, bytes + where, 4);
+    if (here != there) return 0;
+    int end = at + 4;
     while (end < count && end - at < MAX_MATCH && bytes[where + end - at] == bytes[end]) end++;
     return end - at;
 }
@@ -374,7 +379,7 @@ static void sample(Work *work, const uint8_t *bytes, int count, Saving *saving) 
         }
         int end = at + (is_match ? length_there : 1);
         if (at >= looked_at) {
-            int cost = coded_cost(bytes, at, end, length);
+            int cost = is_match ? coded_cost(bytes, at, end, length) : length[bytes[at]];
             saving->cost += cost;
             if (is_match && where < at - 1) saving->saved += cost - match_cost(end - at, at - where); /* runs: the same */
         }
