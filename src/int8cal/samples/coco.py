@@ -7,7 +7,8 @@ Annotations are passed over unless they are asked for; the file must be JSON to 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -26,6 +27,17 @@ MAX_TEXT = 1 << 24
 _FIND = "Check the path of the annotations in the spec, and the folder from which it starts."
 _REPAIR = "Make the annotation file anew; it must be one JSON mapping with a list named images."
 _MAX_SIDE = 1 << 16
+_KEPT: Mapping[str, frozenset[str]] = {
+    "images": frozenset({"id", "file_name", "height", "width"}),
+    "categories": frozenset({"id", "name"}),
+    "annotations": frozenset({"image_id", "category_id", "bbox"}),
+}
+"""Keys of the entries that are read, by section: an entry may hold anything else, of any size."""
+_MOST_NUMBERS = 5
+"""Of a list that are kept: a box has four."""
+_NO_NUMBERS = (b"NaN", b"Infinity")
+_UNFINISHED = b"\\-NaInfity"
+_TEXT_OR_NO_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*+"?|-?(?:NaN|Infinity)', re.DOTALL)
 _DEEPER = {"start_map": 1, "start_array": 1, "end_map": -1, "end_array": -1}
 
 
@@ -124,6 +136,8 @@ def read_boxes(path: str, file_names: Iterable[str]) -> CocoBoxes:
         elif section == "categories":
             names[entry.get("id")] = str(entry.get("name"))
         elif section == "annotations" and _is_box(entry.get("bbox")):
+            if "images" in walk.sections and entry.get("image_id") not in files:
+                continue  # of another image: not kept; where the images come last, it is not known yet
             found.append((entry.get("image_id"), entry.get("category_id"), entry["bbox"]))
     boxes = CocoBoxes()
     for image, category, (left, top, width, height) in found:
@@ -172,14 +186,18 @@ class _Walk:
             except (ijson.JSONError, ValueError, OverflowError, UnicodeError, OSError) as error:
                 if isinstance(error, DataError):
                     raise
-                raise self.error(f"it is not JSON: {str(error).splitlines()[0] if str(error) else error}") from None
+                said = error.args[0] if error.args else ""
+                said = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+                raise self.error(f"it is not JSON: {' '.join(said.splitlines()[:1])}") from None
 
     def _events(self, events: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
         depth, section, key = 0, "", ""
         entry: dict[str, Any] | None = None
-        wanted = False
+        wanted, kept, entries = False, frozenset[str](), 0
         for event, value in events:
             change = _DEEPER.get(event, 0)
+            if section == "images":
+                entries = self._checked_entry(depth, event, entries)
             if change:
                 depth += change
                 if depth > MAX_DEPTH:
@@ -192,11 +210,12 @@ class _Walk:
                     elif depth == 2 and event == "end_map" and entry is not None:
                         yield section, entry
                         entry = None
-                    elif depth == 4 and event == "start_array" and entry is not None:
+                    elif depth == 4 and event == "start_array" and entry is not None and key in kept:
                         entry[key] = []
             elif depth == 1 and event == "map_key":
                 section = value
                 wanted = section in self._wanted
+                kept = _KEPT.get(section, frozenset())
                 if wanted and section in self.sections:
                     raise self.error(f"the key {section} stands in it twice")
                 if len(self.sections) < MAX_DEPTH:
@@ -205,27 +224,68 @@ class _Walk:
                 if depth == 3:
                     if event == "map_key":
                         key = value
-                    else:
+                    elif key in kept:
                         entry[key] = value
-                elif depth == 4 and event != "map_key" and isinstance(entry.get(key), list):
-                    entry[key].append(value)
+                elif depth == 4 and event != "map_key" and key in kept:
+                    numbers = entry.get(key)
+                    if isinstance(numbers, list) and len(numbers) < _MOST_NUMBERS:
+                        numbers.append(value)
             elif not depth:
                 raise self.error("it is not a mapping with a list named images")
 
+    def _checked_entry(self, depth: int, event: str, entries: int) -> int:
+        """How many entries ``images`` has had.
+
+        Raises:
+            DataError: it is not a list, or an entry is not a mapping.
+        """
+        if depth == 1 and event not in ("start_array", "map_key", "end_map"):
+            raise self.error("images is not a list")
+        if depth != 2 or event in ("end_array", "end_map"):
+            return entries
+        if event != "start_map":
+            raise self.error(f"entry {entries + 1} of images is not a mapping")
+        return entries + 1
+
 
 class _Bounded:
-    """A file whose texts have an end: the reader of JSON keeps each whole."""
+    """A file whose texts have an end: the reader of JSON keeps each whole.
+
+    NaN and Infinity, which Python's ``json`` writes and reads though JSON has neither, become null.
+    """
 
     def __init__(self, file: BinaryIO, walk: _Walk) -> None:
         self._file = file
         self._walk = walk
         self._since = 0
+        self._in_text = False
+        self._held = b""
 
     def read(self, count: int = -1) -> bytes:
         """The next bytes."""
-        chunk = self._file.read(count)
+        while True:
+            new = self._file.read(count)
+            held = self._bounded(new)
+            # Neither a word nor an escape is cut in two.
+            done = held if not new else held.rstrip(_UNFINISHED)
+            self._held = held[len(done) :]
+            if done or not new:
+                return self._translated(done)
+
+    def _translated(self, chunk: bytes) -> bytes:
+        begun = self._in_text
+        quotes = chunk.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in chunk else chunk
+        self._in_text ^= bool(quotes.count(b'"') % 2)
+        if not any(word in chunk for word in _NO_NUMBERS):
+            return chunk
+        text = b'"' + chunk if begun else chunk
+        text = _TEXT_OR_NO_NUMBER.sub(lambda found: found[0] if found[0].startswith(b'"') else b"null", text)
+        return text[1:] if begun else text
+
+    def _bounded(self, chunk: bytes) -> bytes:
+        """What was held back and the next bytes; `DataError` where a text is too long."""
         last = chunk.rfind(b'"')
         self._since = self._since + len(chunk) if last < 0 else len(chunk) - last - 1
         if self._since > MAX_TEXT:
             raise self._walk.error(f"a text in it is longer than {MAX_TEXT} bytes")
-        return chunk
+        return self._held + chunk

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from int8cal.errors import DataError, MissingDataError
+from int8cal.samples import coco
 from int8cal.samples.coco import MAX_DEPTH, MAX_TEXT, matching_files, read_boxes, read_coco
 
 
@@ -45,7 +47,7 @@ def test_images_are_sorted_by_id_and_the_last_of_an_id_wins(tmp_path: Path) -> N
         ('{"images": [', "not JSON"),
         ('{"images": []} x', "not JSON"),
         ('{"images": [], "annotations": [{"id": 1,}]}', "not JSON"),
-        ('{"images": [], "annotations": [NaN]}', "not JSON"),
+        ('{"images": [], "annotations": [nan]}', "not JSON"),
         ('{"images": [{"id": ' + "9" * 5000 + ', "file_name": "a"}]}', "not JSON"),
         ('{"images": [], "images": []}', "twice"),
         ('{"images": [{"id": 1}]}', "image 1 of the list has no file_name"),
@@ -137,3 +139,52 @@ def test_patterns(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no annotation file matches"):
         matching_files(f"{tmp_path}/none/*")
     assert os.path.isabs(everything[0])
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("chunk", [1, 7, 64, 1 << 18])
+def test_numbers_that_python_writes_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, chunk: int
+) -> None:
+    """pycocotools reads them, and so does NVIDIA's loader; a text that has the word is as it was."""
+    parse = coco.ijson.basic_parse
+    monkeypatch.setattr(coco.ijson, "basic_parse", lambda file, **options: parse(file, **options | {"buf_size": chunk}))
+    name = f'a \\\\ \\" {word}, {word}.jpg'
+    path = write(
+        tmp_path,
+        f'{{"images": [{{"id": 1, "file_name": "{name}", "area": {word}}}],'
+        f'"annotations": [{{"image_id": 1, "category_id": 1, "area":{word}, "bbox": [1, 2, 3, 4]}},'
+        f'{{"image_id": 1, "category_id": 1, "bbox": [1, 2, {word}, 4]}}], "categories": []}}',
+    )
+    (image,) = read_coco(path).images
+    assert image.file_name == json.loads(f'"{name}"')
+    assert read_boxes(path, [image.file_name]).of_file == {image.file_name: [("1", 1, 2, 3, 4)]}
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        ('{"a": {"id": 1, "file_name": "a.jpg"}}', "not a list"),
+        ("null", "not a list"),
+        ('"a.jpg"', "not a list"),
+        ('[{"id": 1, "file_name": "a.jpg"}, "b.jpg"]', "entry 2 of images is not a mapping"),
+        ("[null]", "entry 1 of images is not a mapping"),
+        ("[[]]", "entry 1 of images is not a mapping"),
+    ],
+)
+def test_images_are_a_list_of_mappings(tmp_path: Path, images: str, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        read_coco(write(tmp_path, f'{{"images": {images}}}'))
+
+
+def test_an_entry_of_any_size_takes_no_memory(tmp_path: Path) -> None:
+    entry: dict[str, object] = {"id": 1, "file_name": "a.jpg"} | {f"k{number}": number for number in range(100_000)}
+    entry["more"] = ["x"] * 100_000
+    path = write(tmp_path, json.dumps({"images": [entry], "annotations": [{"image_id": 2, "bbox": [1, 2, 3, 4]}] * 9}))
+    tracemalloc.start()
+    try:
+        assert len(read_coco(path).images) == 1
+        assert read_boxes(path, ["a.jpg"]).of_file == {}
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
