@@ -7,6 +7,7 @@ Every bit outside of image chunks, and every bit of one image's chunk: all of th
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,16 @@ def test_some_flips(head: Path) -> None:
     for path in files(head):
         bits = bits_to_flip(path)
         assert missed(head, path, random.Random(0).sample(bits, len(bits) // 300)) == []
+
+
+def test_the_sign_of_the_size_of_a_fill_value(head: Path) -> None:
+    """HDF5 opens such an array, and then cannot read it."""
+    message = bytes.fromhex("0500 0800 01000000 02030201 00000000")  # version 2: a value is defined, of 0 bytes
+    for path in files(head):
+        content = path.read_bytes()
+        places = [found.end() for found in re.finditer(re.escape(message), content)]
+        assert missed(head, path, [8 * end - 1 for end in places]) == []
+    assert places
 
 
 @pytest.mark.extended

@@ -43,8 +43,9 @@ _LINK_TREE = struct.Struct("<4s8xH")
 _LINK_HEAP = struct.Struct("<4sx2xH")
 _GROUP_TREE, _CHUNK_TREE = 0, 1
 
-_LINK_INFO, _EXTERNAL_FILES, _LAYOUT, _ATTRIBUTE, _CONTINUATION, _SYMBOL_TABLE = 2, 7, 8, 12, 16, 17
-_MESSAGES = frozenset({0, 1, _LINK_INFO, 3, 4, 5, 6, _LAYOUT, 10, 11, _ATTRIBUTE, 13, 14, _CONTINUATION, 17, 18})
+_LINK_INFO, _FILL, _EXTERNAL_FILES, _LAYOUT, _ATTRIBUTE, _CONTINUATION, _SYMBOL_TABLE = 2, 5, 7, 8, 12, 16, 17
+_MESSAGES = frozenset({0, 1, _LINK_INFO, 3, 4, _FILL, 6, _LAYOUT, 10, 11, _ATTRIBUTE, 13, 14, _CONTINUATION, 17, 18})
+_NO_FILL, _FILL_IS_GIVEN = -1, 0x20
 _AT_MOST_ONCE = frozenset({_LINK_INFO, _LAYOUT, _SYMBOL_TABLE})
 _SHARED = 2
 _SHARED_IN_ATTRIBUTE = 3
@@ -272,6 +273,15 @@ def _check_message(kind: int, flags: int, body: bytes) -> None:
     shared = flags & _SHARED or (kind == _ATTRIBUTE and body[0] > 1 and body[1] & _SHARED_IN_ATTRIBUTE)
     if kind not in _MESSAGES or shared:
         raise UnsoundError("it is described in a way that no tensorfile uses")
+    if kind == _FILL and _fill_size(body) < _NO_FILL:  # HDF5 opens the array, and then cannot read it
+        raise UnsoundError("its value for what was not written has an impossible size")
+
+
+def _fill_size(body: bytes) -> int:
+    """Bytes of the value that HDF5 gives where nothing was written; `_NO_FILL` where there is none."""
+    version = body[0]
+    start = 4 if version == 1 or (version == 2 and body[3]) else 2 if version == 3 and body[1] & _FILL_IS_GIVEN else 0
+    return int.from_bytes(body[start : start + 4], "little", signed=True) if start else _NO_FILL
 
 
 def _unsound_tree() -> UnsoundError:
