@@ -151,3 +151,15 @@ def test_a_preset_that_contradicts_the_model(photos, run_cli, first, metadata, p
     assert done.code == 2, done.stderr
     assert words in done.stderr
     assert run_cli(*command, "--scale", "1/255", "--force").code == 0
+
+
+def test_a_folder_that_is_not_there_is_told(photos, run_cli):
+    done = run_cli("quantize", "m.onnx", "photo", "-o", "q.onnx", *NUMBERS)
+    assert done.code == 2
+    assert "photo: there is no such file or folder" in done.stderr
+
+
+def test_the_model_comes_first(photos, run_cli):
+    done = run_cli("quantize", "photos", "m.onnx", "-o", "q.onnx", *NUMBERS)
+    assert done.code == 2
+    assert "int8cal quantize m.onnx photos" in done.stderr

@@ -71,6 +71,11 @@ class Images:
         if not of_images:
             places = {"keep": keep, "recursive": self._recursive, "image_dir": self._image_dir}
             wrong = given + [name for name, value in places.items() if value]
+            if wrong and not os.path.lexists(path):
+                raise click.UsageError(f"{printable(path)}: there is no such file or folder")
+            if wrong and path.lower().endswith(".onnx"):
+                right = quoted("int8cal", "quantize", path, self._model)
+                raise click.UsageError(f"{printable(path)} is a model, and the model comes first: {right} …")
             if wrong:
                 raise click.UsageError(f"--{wrong[0]} is for images from a folder, a list or a COCO file")
             if path.lower().endswith((".npz", ".npy")):
