@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from int8cal.errors import DataError
+from int8cal.io.safe_text import shown
 from int8cal.samples.folders import files_below, list_folder
 from int8cal.samples.paths import open_data_file, path_text
 from int8cal.samples.samples import Sample, Source
@@ -75,7 +76,8 @@ def class_images(index: int, folder: str, classes: Sequence[str], unlabelled: st
     Raises:
         MissingDataError: a folder is not there.
     """
-    _names_in(folder, "folder of class folders")
+    there = _names_in(folder, "folder of class folders")
+    mismatch = _mismatch(folder, there, classes)
     of_class = {name: _visible(os.path.join(folder, name)) for name in classes}
     below = _below(unlabelled) if unlabelled else []
     samples: list[Sample] = []
@@ -91,12 +93,31 @@ def class_images(index: int, folder: str, classes: Sequence[str], unlabelled: st
         raise DataError(
             f"no image in {', '.join(CLASSIFICATION_SUFFIXES)} is in the class folders, and no others are taken",
             where=path_text(folder),
-            hint=_instead_of_classes(folder, of_class),
+            hint=_instead_of_classes(folder, of_class, mismatch),
         )
-    return Listing(Source(index, folder, tuple(samples)), (), total - len(samples))
+    notes = (f"{path_text(folder)}: {mismatch}",) if mismatch else ()
+    return Listing(Source(index, folder, tuple(samples)), notes, total - len(samples))
 
 
-def _instead_of_classes(folder: str, of_class: Mapping[str, Sequence[str]]) -> str:
+def _mismatch(folder: str, there: Sequence[str], classes: Sequence[str]) -> str:
+    """What of the classes and the folders has no counterpart; empty where all fit."""
+    known, present = set(classes), set(there)
+    lacking = [name for name in dict.fromkeys(classes) if name not in present]
+    others = [name for name in there if name not in known and os.path.isdir(os.path.join(folder, name))]
+    parts = []
+    if lacking:
+        parts.append(f"no folder has the name of the class {_some(lacking)}")
+    if others:
+        parts.append(f"no class has the name of the folder {_some(others)}, whose images are left out")
+    return "; ".join(parts)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(shown(name, 40) for name in names[:3]) + more
+
+
+def _instead_of_classes(folder: str, of_class: Mapping[str, Sequence[str]], mismatch: str) -> str:
     """What to do about a folder of class folders without an image."""
     if any(name.endswith(CLASSIFICATION_SUFFIXES) for name in _visible(folder)):
         return "The folder holds images itself: name the one above it, whose folders are the classes."
@@ -105,7 +126,9 @@ def _instead_of_classes(folder: str, of_class: Mapping[str, Sequence[str]]) -> s
             if any(one.endswith(CLASSIFICATION_SUFFIXES) for one in _visible(os.path.join(folder, name, deeper))):
                 return f"The classes seem to be one level deeper: name {path_text(os.path.join(folder, name))}."
     found = sorted({os.path.splitext(one)[1] for inside in of_class.values() for one in inside} - {""})
-    return f"Rename or convert the files: there are {', '.join(found[:5])}." if found else "Check images_dir."
+    if found:
+        return f"Rename or convert the files: there are {', '.join(found[:5])}."
+    return f"{mismatch[:1].upper()}{mismatch[1:]}: see classes.txt." if mismatch else "Check images_dir."
 
 
 def images_below(index: int, folder: str) -> Listing:

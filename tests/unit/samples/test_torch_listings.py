@@ -90,3 +90,17 @@ def test_metric_learning_folders(tmp_path: Path) -> None:
     assert names(listings.flat_images(0, f"{root}/b")) == []
     with pytest.raises(DataError, match="no class folder"):
         listings.torchvision_classes(0, f"{root}/c")
+
+
+def test_classes_and_folders_that_do_not_fit_are_told(tmp_path: Path) -> None:
+    """A list of classes written by hand: in another case, and without a folder that is there."""
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").touch()
+    (note,) = listings.class_images(0, str(tmp_path), ["a", "B"], None).notes
+    assert "no folder has the name of the class B" in note
+    assert "no class has the name of the folder b, c, whose images are left out" in note
+    assert listings.class_images(0, str(tmp_path), ["a", "b", "c"], None).notes == ()
+    with pytest.raises(DataError) as caught:
+        listings.class_images(0, str(tmp_path), ["A", "B"], None)
+    assert caught.value.hint.startswith("No folder has the name of the class A, B; no class")

@@ -43,7 +43,7 @@ def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_a
         raise SpecError(
             f"this could be a spec of {' or '.join(fits)}",
             where=where,
-            hint=f"Name the network: int8cal {fits[0]} calibration_tensorfile …",
+            hint="Name the network: int8cal NETWORK plan …, or --network of int8cal spec and int8cal component.",
         )
     names = ", ".join(shown(str(entry.key), 40) for entry in values.entries[:4])
     raise SpecError(
