@@ -265,7 +265,7 @@ def deciding_packages() -> dict[str, str]:
     """Version of every package that can change arrays or bytes, and of the JPEG library that Pillow has."""
     packages = {name: importlib.import_module(module).__version__ for name, module in _DECIDING_PACKAGES.items()}
     core = importlib.import_module("PIL._imaging")  # what PIL.features asks, which imports all of Pillow
-    return {**packages, "libjpeg-turbo of pillow": str(core.libjpeg_turbo_version)}
+    return {**packages, "libjpeg-turbo of pillow": str(getattr(core, "libjpeg_turbo_version", None))}
 
 
 def encoder_versions() -> dict[str, str]:

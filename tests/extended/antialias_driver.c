@@ -4,21 +4,7 @@
 #include <stdlib.h>
 
 #include "antialias.c"
-
-static uint64_t state;
-
-static int64_t drawn(int64_t low, int64_t high) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return low + (int64_t)(state % (uint64_t)(high - low + 1));
-}
-
-static void *room(int64_t bytes) {
-    void *memory = malloc(bytes ? (size_t)bytes : 1);
-    if (!memory) exit(2);
-    return memory;
-}
+#include "driver.h"
 
 /* Weights as a filter has them: some below zero, and no sum beyond 32 bits (absolute values add up to less than 2). */
 static Weights axis(int64_t length, int64_t results) {

@@ -175,9 +175,11 @@ def _difference(request: Request, spec: Spec) -> str | None:
         there = read_spec(request.updated_spec, spec.name, allow_unknown_fields=request.allow_unknown_fields)
     except SpecError as error:
         return f"already exists, and is not a spec that this job takes ({error.message})"
+    same = there.name == spec.name and there.sha256 == spec.sha256
+    if same and not request.allow_unknown_fields:  # the hash is of the known fields
+        return None
     ours, theirs = _values(spec), _values(there)
-    unknown_agree = not request.allow_unknown_fields or ours == theirs  # the hash is of the known fields
-    if there.name == spec.name and there.sha256 == spec.sha256 and unknown_agree:
+    if same and ours == theirs:
         return None
     named = [
         f"{path} ({theirs.get(path)!r} there, {ours.get(path)!r} here)"

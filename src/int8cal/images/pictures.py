@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
 from PIL import BmpImagePlugin, Image, PngImagePlugin
 
 from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, gif, jpeg, png, tiff
@@ -71,6 +72,11 @@ def open_picture(encoded: bytes, where: str) -> Image.Image:
         picture = _read_header(encoded, where).load()
         picture.info.pop("transparency", None)
         return picture
+
+
+def pixels_of(picture: Image.Image) -> ImageHWC_u8:
+    """Pixels of an image of 8-bit channels: height × width × channels, 0..255."""
+    return np.asarray(picture).reshape(picture.height, picture.width, -1)
 
 
 def size_of(picture: Image.Image) -> Size:

@@ -27,7 +27,7 @@ from PIL import (
 
 from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, gif, jpeg, png, tiff
 from int8cal.images.limits import check_pixels, decoding, reader_by_signature
-from int8cal.images.pictures import picture_of
+from int8cal.images.pictures import picture_of, pixels_of
 from int8cal.types import ImageHWC_u8, Size
 
 PillowMode: TypeAlias = Literal["RGB", "L"]
@@ -65,7 +65,7 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
     """
     with decoding(_CANNOT, where):
         if encoded.startswith(tiff.SIGNATURES):  # Pillow turns it whether it is asked to or not
-            return _pixels(_converted(tiff.Tiff(encoded, where, any_orientation=True).load(), mode).convert(mode))
+            return pixels_of(_converted(tiff.Tiff(encoded, where, any_orientation=True).load(), mode).convert(mode))
         notes: Mapping[Any, Any]
         if encoded.startswith(JPEG_SIGNATURE):
             components = jpeg.decode_components(encoded, where)
@@ -80,11 +80,7 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
             notes = picture.info
         turn = tiff.TURNS.get(_orientation(notes)) if upright else None
         converted = _converted(picture, mode).convert(mode)
-        return _pixels(converted if turn is None else converted.transpose(turn))
-
-
-def _pixels(picture: Image.Image) -> ImageHWC_u8:
-    return np.asarray(picture).reshape(picture.height, picture.width, -1)
+        return pixels_of(converted if turn is None else converted.transpose(turn))
 
 
 def upright_size(encoded: bytes, where: str) -> Size:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from int8cal.errors import DataError, ImageError, MissingDataError, SpecError
 from int8cal.images.limits import output_problem
+from int8cal.images.pictures import pixels_of
 from int8cal.images.pillow import PillowMode, open_converted, upright_size
 from int8cal.io.safe_text import short_repr
 from int8cal.network_kit.network import Arithmetic, LabelledObject, array_size
@@ -151,8 +152,7 @@ def _frame(encoded: bytes, mode: PillowMode) -> ImageHWC_u8:
     pixels = np.load(io.BytesIO(encoded), allow_pickle=False)
     if pixels.ndim == 3:
         pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels[:, :, 2::-1])
-    picture = Image.fromarray(pixels).convert(mode)
-    return np.asarray(picture).reshape(picture.height, picture.width, -1)
+    return pixels_of(Image.fromarray(pixels).convert(mode))
 
 
 def sample_size(sample: Sample) -> Size:

@@ -5,13 +5,15 @@ Sizes are stretched: the aspect ratio is not kept.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from int8cal.errors import ImageError
 from int8cal.preprocess.colour import unified_depth
-from int8cal.types import Size
+from int8cal.types import ImageHWC_u8, Size
 
 MAX_INTERMEDIATE_PIXELS = 1 << 26
 """Largest image between the two passes, as large as the largest that is decoded: a very tall image stretched to a very
@@ -72,6 +74,19 @@ def interpolated(
     except ValueError as error:
         raise ImageError(f"An image of Pillow mode {picture.mode} cannot be resized.") from error
     return both.convert(mode) if mode in _PREMULTIPLIED else both
+
+
+def through_picture(pixels: ImageHWC_u8, resize: Callable[[Image.Image, Size], Image.Image], size: Size) -> ImageHWC_u8:
+    """Pixels resized as pictures are.
+
+    Args:
+        pixels: height × width × channels (3 or 1), 0..255.
+        resize: picture and size → picture of this size.
+        size: height and width of the result.
+    """
+    channels = pixels.shape[2]
+    picture = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
+    return np.asarray(resize(picture, size)).reshape(*size, channels)
 
 
 def size_between(before: Size, after: Size, *, height_first: bool) -> Size:

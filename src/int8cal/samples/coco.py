@@ -36,6 +36,8 @@ _KEPT: Mapping[str, frozenset[str]] = {
 _MOST_NUMBERS = 5
 """Of a list that are kept: a box has four."""
 _NO_NUMBERS = (b"NaN", b"Infinity")
+_MISPLACED = ((2, "start_map"), (3, "start_array"))
+"""What cannot begin in ``images``, by the level that it opens."""
 _UNFINISHED = b"\\-NaInfity"
 _TEXT_OR_NO_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*+"?|-?(?:NaN|Infinity)', re.DOTALL)
 _DEEPER = {"start_map": 1, "start_array": 1, "end_map": -1, "end_array": -1}
@@ -193,11 +195,9 @@ class _Walk:
     def _events(self, events: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
         depth, section, key = 0, "", ""
         entry: dict[str, Any] | None = None
-        wanted, kept, entries = False, frozenset[str](), 0
+        wanted, kept, entries = False, frozenset[str](), 0  # entries: of images, which is a list of mappings
         for event, value in events:
             change = _DEEPER.get(event, 0)
-            if section == "images":
-                entries = self._checked_entry(depth, event, entries)
             if change:
                 depth += change
                 if depth > MAX_DEPTH:
@@ -205,8 +205,11 @@ class _Walk:
                 if depth == 1 and event == "start_array":
                     raise self.error("it is a list, not a mapping with a list named images")
                 if wanted:
+                    if section == "images" and (depth, event) in _MISPLACED:
+                        raise self._misplaced(depth - change, entries)
                     if depth == 3 and event == "start_map":
                         entry = {}
+                        entries += 1
                     elif depth == 2 and event == "end_map" and entry is not None:
                         yield section, entry
                         entry = None
@@ -216,6 +219,7 @@ class _Walk:
                 section = value
                 wanted = section in self._wanted
                 kept = _KEPT.get(section, frozenset())
+                entries = 0
                 if wanted and section in self.sections:
                     raise self.error(f"the key {section} stands in it twice")
                 if len(self.sections) < MAX_DEPTH:
@@ -232,20 +236,12 @@ class _Walk:
                         numbers.append(value)
             elif not depth:
                 raise self.error("it is not a mapping with a list named images")
+            elif depth < 3 and section == "images":
+                raise self._misplaced(depth, entries)
 
-    def _checked_entry(self, depth: int, event: str, entries: int) -> int:
-        """How many entries ``images`` has had.
-
-        Raises:
-            DataError: it is not a list, or an entry is not a mapping.
-        """
-        if depth == 1 and event not in ("start_array", "map_key", "end_map"):
-            raise self.error("images is not a list")
-        if depth != 2 or event in ("end_array", "end_map"):
-            return entries
-        if event != "start_map":
-            raise self.error(f"entry {entries + 1} of images is not a mapping")
-        return entries + 1
+    def _misplaced(self, depth: int, entries: int) -> DataError:
+        """The error for a value in ``images``, or in place of it, after so many entries."""
+        return self.error("images is not a list" if depth == 1 else f"entry {entries + 1} of images is not a mapping")
 
 
 class _Bounded:
