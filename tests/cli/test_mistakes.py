@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -202,6 +203,13 @@ class Mistake:
     words: tuple[str, ...]
 
 
+def misspelt_model(data: Path) -> None:
+    shutil.copy(CLASSIFIER, data / "model.onnx")
+
+
+NUMBERS = ("--resize", "stretch", "--scale", "1/255", "--mean", "0", "--std", "1")
+
+
 def nothing(data: Path) -> None:
     """As it was made: a spec of another machine."""
 
@@ -284,6 +292,37 @@ TABLE = [
     Mistake("records of a folder too high", here, ("records", "data", "-o", "made"), 4, (
         "data/image_2: there is no such folder of images", "data/training has it: int8cal records data/training -o DIR",
     )),
+    Mistake("a model in place of the spec", here, ("plan", "-e", str(CLASSIFIER)), 3, (
+        "this is an ONNX model, not a spec", "int8cal quantize MODEL.onnx FILE -o OUT.onnx",
+    )),
+    Mistake("the option of the spec by its plain name", here, (
+        "verify", "c.tensor", "--spec", "data/spec.txt",
+    ), 2, (
+        "No such option '--spec'. Did you mean -e?",
+    )),
+    Mistake("a model that is misspelt", misspelt_model, (
+        "quantize", "data/model.onx", "data", "-o", "q.onnx", *NUMBERS,
+    ), 7, (
+        "Did you mean data/model.onnx?",
+    )),
+    Mistake("a folder that is misspelt", here, ("images", "dat", "-o", "c.tensor", *NUMBERS, "--size", "8x8"), 4, (
+        "there is no such folder of images", "Did you mean data?",
+    )),
+    Mistake("a folder in place of a tensorfile", here, ("inspect", "data"), 6, (
+        "data: is a folder", "int8cal images data -o FILE",
+    )),
+    Mistake("one number as the size", here, ("images", "data/training/image_2", "-o", "c.tensor", "--size", "320"), 2, (
+        "size cannot be '320'", "height and width in pixels, as 480x640", "A square: 320x320.",
+    )),
+    Mistake("pictures of a phone", rename_images(".HEIC"), (
+        "images", "data/training/image_2", "-o", "c.tensor", "--preset", "imagenet",
+    ), 4, ("no image is in the folder, but 8 files (.HEIC 8)", "Convert pictures of phones first")),
+    Mistake("a preset that is misspelt", here, (
+        "images", "data/training/image_2", "-o", "c.tensor", "--preset", "image_net",
+    ), 2, ("there is no preset 'image_net'", "Did you mean imagenet?")),
+    Mistake("records of the folder of images itself", here, ("records", "data/training/image_2", "-o", "made"), 4, (
+        "/data/training has it: int8cal records /",
+    )),
     # --- outputs, inputs and commands that are others
     Mistake("the spec as output", here, (*RUN[:-1], "data/spec.txt"), 5, (
         "already exists", "It is not a tensorfile, and is never replaced by one: choose another name.",
@@ -309,7 +348,8 @@ TABLE = [
     )),
     Mistake("no batch size anywhere", without("training_config"), FOLDER, 2, ("Give --batch_size B",)),
     Mistake("no image in the folder but capitals", rename_images(".PNG"), FOLDER, 4, (
-        "8 files .PNG (in capitals, left out)",
+        "no image is in the folder, but 8 files (.PNG 8)", "(lower case)",
+        'Rename a copy of the folder: for f in *.PNG; do mv "$f" "${f%.PNG}.png"; done',
     )),
     # --- networks that are not here
     *(
@@ -385,6 +425,18 @@ def test_the_line_that_is_told_makes_it_work(data, run_cli, tmp_path):
     assert made.code == 0, made.stderr
     assert (tmp_path / "c.tensor").read_bytes() == (tmp_path / "again.tensor").read_bytes()
     assert run_cli("verify", "c.tensor", "-e", "data/spec.txt", *options).code == 0
+
+
+def test_records_that_lie_and_are_called_otherwise_are_found_by_following_the_lines(data, run_cli, tmp_path):
+    edit(data, "tfrecords/kitti_trainval-*", "tfrecords/kitti_trainval/*")
+    options: list[str] = []
+    for _ in range(2):
+        line = run_cli(*RUN, *options).stderr
+        options += shlex.split(line[line.index("--map") :].split(" to the command")[0])
+        update = shlex.split(line[line.index("int8cal spec update") :])[1:]
+    assert run_cli(*RUN, *options).code == 0
+    assert run_cli(*update).code == 0
+    assert run_cli("verify", "c.tensor", "-e", "data/spec.new.txt").code == 0
 
 
 @pytest.mark.parametrize(

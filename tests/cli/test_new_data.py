@@ -35,7 +35,7 @@ def test_a_new_spec_is_sound_and_of_its_network(name, run_cli, tmp_path):
 def test_a_new_spec_of_nothing(run_cli):
     done = run_cli("spec", "new", "detectnet")
     assert done.code == 2
-    assert "There is no network 'detectnet'" in done.stderr
+    assert "there is no network 'detectnet'\n  Did you mean detectnet_v2?" in done.stderr
 
 
 def features(folder: Path) -> dict[str, dict[str, list]]:

@@ -167,10 +167,24 @@ def _usage(error: click.ClickException, *, as_json: bool) -> int:
     if context and type(error).__name__ == "NoArgsIsHelpError":  # how newer releases of click ask for the help
         click.echo(context.get_help())
         return 0
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption) and context:
+        near = _of_these_words(error.option_name, context.command)
+        message = f"{error.message} Did you mean {' or '.join(near)}?" if near else message
     code = UsageError.exit_code
     if as_json:
-        console.print_json({"error": {"type": "UsageError", "message": error.format_message(), "exit_code": code}})
+        console.print_json({"error": {"type": "UsageError", "message": message, "exit_code": code}})
     else:
         hint = f"Try: {context.command_path} --help" if context else None
-        console.print_two_lines(error.format_message(), hint)
+        console.print_two_lines(message, hint)
     return code
+
+
+def _of_these_words(name: str, command: click.Command) -> list[str]:
+    """Options of a command whose names hold all words of another: ``-e`` (``--experiment_spec``) for ``--spec``."""
+    words = set(name.lstrip("-").replace("-", "_").split("_"))
+    return [
+        option.opts[0]
+        for option in command.params
+        if isinstance(option, click.Option) and any(words <= set(one.lstrip("-").split("_")) for one in option.opts)
+    ]

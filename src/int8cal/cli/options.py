@@ -76,7 +76,8 @@ map_option = click.option(
     multiple=True,
     metavar="OLD NEW",
     help="Paths of the spec that begin with OLD begin with NEW here; may be given several times. A relative NEW for an "
-    "absolute OLD starts from the working directory.",
+    "absolute OLD starts from the working directory. A whole pattern of records may become another: '/old/train/*' "
+    "'/new/train-*'.",
 )
 """``--map``, the substitution of ``int8cal spec update`` on the fly, for `mapped_spec`."""
 

@@ -92,11 +92,12 @@ def records(
     rows.append(("labels without image", done.labels_without_image))
     console.print_table(rows)
     pattern = os.path.join(os.path.abspath(done.folder), f"{stem}-*")
+    spec = "spec.txt" if not os.path.lexists("spec.txt") else "new_spec.txt"
     endings.print_next(
         f'In the spec: tfrecords_path: "{pattern}", image_directory_path: "{os.path.abspath(root)}", '
         f'image_extension: "{image_extension}".',
-        "int8cal spec new detectnet_v2 -o spec.txt",
-        "int8cal plan -e spec.txt",
+        f"int8cal spec new detectnet_v2 -o {spec}",
+        f"int8cal plan -e {spec}",
     )
 
 

@@ -129,17 +129,14 @@ class Images:
                 where=printable(self._model),
                 hint=f"Leave --size out, or give --size {wanted_size.height}x{wanted_size.width}.",
             )
-        if (
-            not (found.height and found.width)
-            and self._stated.get("size") is None
-            and self._stated.get("preprocess") is None
-        ):
-            refuse_other_size(found, preprocessing, self._model)
         by_hand = stated.get("preprocess") is not None or any(
             self._stated.get(name) is not None for name in _BY_HAND[2:]
         )
         if not by_hand:
             refuse_contradiction(found, preprocessing, self._model)
+        size_is_stated = self._stated.get("size") is not None or self._stated.get("preprocess") is not None
+        if not (found.height and found.width) and not size_is_stated:
+            refuse_other_size(found, preprocessing, self._model)
         return preprocessing
 
 

@@ -52,9 +52,10 @@ def _may_be_tensorfile(path: str) -> bool:
 
 TENSORFILE = FileKind("a tensorfile", _may_be_tensorfile)
 
-ONNX_MODEL = FileKind("an ONNX model", beginning_with(rb"\x08[\x01-\x7f][\x12\x1a\x22\x28\x32\x3a\x42\x72](?!\0{5})"))
+ONNX_BEGINNING = rb"\x08[\x01-\x7f][\x12\x1a\x22\x28\x32\x3a\x42\x72](?!\0{5})"
 """A message whose field 1 is a small number, the version of its form, followed by another field that models have at the
 top. A TFRecord may begin so too, for it begins with its length, but that has 8 bytes."""
+ONNX_MODEL = FileKind("an ONNX model", beginning_with(ONNX_BEGINNING))
 
 CALIBRATION_CACHE = FileKind(
     "a calibration cache", beginning_with(rb'TRT-\d|\s*\{\s*"version":\s*\d+,\s*"release":\s*"[\d.]+",\s*"algorithm":')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import os
 import re
@@ -12,6 +13,7 @@ import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 from int8cal.errors import OutputError, UsageError
+from int8cal.io.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +55,15 @@ def given_path(path: object, what: str) -> str:
             f"the path of {what} cannot be of the type {type(path).__name__}", hint="Give a str or a pathlib.Path."
         )
     return os.fspath(path)
+
+
+def near_names(path: str, otherwise: str) -> str:
+    """The hint for a path that is not there: what lies beside it and is called nearly so, or what is said otherwise."""
+    folder, name = os.path.split(path.rstrip("/"))
+    near: list[str] = []
+    with contextlib.suppress(OSError, ValueError):
+        near = difflib.get_close_matches(name, os.listdir(folder or os.curdir), n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(printable(os.path.join(folder, one)) for one in near)}?" if near else otherwise
 
 
 def absolute(path: str) -> str:

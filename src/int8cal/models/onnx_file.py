@@ -21,7 +21,7 @@ from int8cal.guard.libraries import library_errors
 from int8cal.guard.onnx_bounds import check_apart
 from int8cal.guard.onnx_wire import MAX_RANK, NO_MODEL_HINT, check_wire
 from int8cal.io.file_kinds import HDF5_SIGNATURE
-from int8cal.io.paths import given_path, open_regular
+from int8cal.io.paths import given_path, near_names, open_regular
 from int8cal.models import extras
 from int8cal.models.names import all_graphs, inner_graphs
 
@@ -201,7 +201,10 @@ def _parse(onnx: Any, path: str) -> Any:
                 with library_errors(UseError, "is not an ONNX model, or is damaged", where=path, hint=NO_MODEL_HINT):
                     model = onnx.ModelProto.FromString(data[:])
     except OSError as error:
-        raise _bad(path, f"cannot be read: {error.strerror}", "Give the path of a float model in ONNX.") from error
+        hint = "Give the path of a float model in ONNX."
+        if isinstance(error, FileNotFoundError):
+            hint = near_names(path, hint)
+        raise _bad(path, f"cannot be read: {error.strerror}", hint) from error
     del model.training_info[:]
     _use_short_name(model)
     if not model.graph.node:

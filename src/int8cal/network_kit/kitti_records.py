@@ -243,7 +243,9 @@ def _require_folders(root: str, image_dir: str, label_dir: str) -> None:
         if os.path.isdir(folder) or not os.path.isdir(root):
             continue
         below = list(islice(folders_below(root), 1, None))
-        holding = next((one for one in below if os.path.isdir(os.path.join(one, name))), None)
+        above = os.path.dirname(os.path.abspath(root))  # where the folder of images itself was given
+        near = [above, *below] if os.path.basename(os.path.abspath(root)) in (image_dir, label_dir) else below
+        holding = next((one for one in near if os.path.isdir(os.path.join(one, name))), None)
         there = ", ".join(path_text(os.path.relpath(one, root)) for one in below[:_SHOWN]) or "none"
         hint = (
             f"{path_text(holding)} has it: int8cal records {shlex.quote(holding)} -o DIR"

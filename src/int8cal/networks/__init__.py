@@ -9,6 +9,7 @@ everybody else it is a warning.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import logging
 import os
@@ -62,8 +63,10 @@ def get(name: str) -> Network:
     for network in own or all_networks():
         if network.name == name:
             return network
-    known = ", ".join(network.name for network in all_networks())
-    raise UsageError(f"There is no network {name!r}.", hint=f"Known networks: {known}.")
+    known = [network.name for network in all_networks()]
+    near = difflib.get_close_matches(name, known, n=1)
+    meant = f"Did you mean {near[0]}? " if near else ""
+    raise UsageError(f"there is no network {name!r}", hint=f"{meant}Known networks: {', '.join(known)}.")
 
 
 def all_networks() -> tuple[Network, ...]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from int8cal.errors import DataError, MissingDataError
+from int8cal.io.paths import near_names
+from int8cal.io.safe_text import short_name
 from int8cal.samples.encoded import read_encoded
 from int8cal.samples.paths import WORKING_DIRECTORY_HINT, address_hint, path_text
 from int8cal.samples.samples import Dataset, Sample, Source
@@ -25,6 +27,7 @@ CLASS_IMAGE_ENDINGS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png"})
 """File extensions of other images, in lower case only: those that the reference's exporter takes as well."""
 
+_SUFFIXES_SHOWN = 3
 _LABEL_EXTENSION = ".txt"
 _IMAGE_NAMES = tuple(f".{ending}" for ending in CLASS_IMAGE_ENDINGS)
 """A name that ends so is taken for that of a file: a folder of such a name becomes a sample that cannot be read."""
@@ -159,12 +162,13 @@ def read_folder(
     samples = [Sample(source=0, frame_id=name, path=os.path.join(folder.path, name)) for name in images]
     others = len(files) - len(images)
     if not samples:
-        capitals = "".join(f" {number} {name}." for name, number in _capitals(files).items())
+        capitals = sorted({os.path.splitext(name)[1] for name in files} & {one.upper() for one in IMAGE_EXTENSIONS})
+        renaming = f" Rename a copy of the folder: {'; '.join(map(_renaming, capitals))}" if capitals else ""
         below = "" if folder.recursive else ", or --recursive for those in folders below it"
         raise DataError(
-            f"no image is in the folder, among {others} files",
+            f"no image is in the folder, but {of_suffixes(files)}",
             where=path_text(folder.path),
-            hint=f"Images are files named {', '.join(sorted(IMAGE_EXTENSIONS))} (lower case){below}.{capitals}",
+            hint=f"Images are files named {', '.join(sorted(IMAGE_EXTENSIONS))} (lower case){below}.{renaming}",
         )
     if size_of:
         samples = [_with_size(sample, size_of) for sample in samples]
@@ -174,6 +178,20 @@ def read_folder(
     if not folder.recursive:
         counts["folders not entered"] = len(folders)
     return Dataset(split, (source,), counts=counts)
+
+
+def of_suffixes(files: Sequence[str]) -> str:
+    """How many files there are of which suffix, for messages: ``3 files (.HEIC 2, .txt 1)``."""
+    if not files:
+        return "no file"
+    counts = Counter(os.path.splitext(name)[1] or "without suffix" for name in files).most_common()
+    shown = ", ".join(f"{short_name(suffix)} {number}" for suffix, number in counts[:_SUFFIXES_SHOWN])
+    more = ", …" if len(counts) > _SUFFIXES_SHOWN else ""
+    return f"{len(files)} file{'s' * (len(files) > 1)} ({shown}{more})"
+
+
+def _renaming(suffix: str) -> str:
+    return f'for f in *{suffix}; do mv "$f" "${{f%{suffix}}}{suffix.lower()}"; done'
 
 
 def _capitals(files: Iterable[str]) -> dict[str, int]:
@@ -218,7 +236,7 @@ def list_folder(folder: str, what: str, files: tuple[str, ...]) -> FolderListing
             raise MissingDataError(
                 f"there is no such {what}",
                 where=where,
-                hint=address_hint(folder) or WORKING_DIRECTORY_HINT,
+                hint=address_hint(folder) or near_names(folder, WORKING_DIRECTORY_HINT),
                 filename=folder,
             ) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)

@@ -21,6 +21,7 @@ from int8cal.samples.glob import expand
 from int8cal.samples.paths import path_text
 
 _MOST_FOLDERS = 400
+_MOST_SHORTENED = 2
 _DEEPEST = 3
 _SHORTEST_STEM = 3
 _MOST_NAMES = 20_000
@@ -72,14 +73,20 @@ class Moved(NamedTuple):
 def moved(written: str, path: str, roots: Sequence[str]) -> Moved | None:
     """Where the data of a path lie that was written elsewhere.
 
-    A misspelt component is looked for first; then the longest tail of the path that lies in or below one of the roots.
+    A misspelt component is looked for first; then the longest tail of the path that lies in or below one of the roots,
+    where nothing of it is on this machine, at last without its last one or two components, which may be called
+    otherwise here.
 
     Args:
         written: the path or glob pattern as the spec has it.
         path: the same, joined to what it starts from.
         roots: folders to look in.
     """
-    return _misspelt(written, path) or _flat(written, path) or _elsewhere(written, roots)
+    found = _misspelt(written, path) or _flat(written, path) or _elsewhere(written, roots)
+    if found or existing_part(path)[0]:
+        return found
+    shortened = (_elsewhere(written, roots, without) for without in range(1, _MOST_SHORTENED + 1))
+    return next(filter(None, shortened), None)
 
 
 def near_by(path: str) -> str:
@@ -167,13 +174,20 @@ def _flat(written: str, path: str) -> Moved | None:
         return None
     for end in ("-*", "_*", ".*"):
         if any(name.startswith(f"{stem}{end[0]}") for name in _names(folder)):
-            return Moved(written, os.path.join(folder, f"{stem}{end}"))
+            return Moved(written, os.path.join(glob.escape(folder), f"{stem}{end}"))
     return None
 
 
-def _elsewhere(written: str, roots: Sequence[str]) -> Moved | None:
-    """The folder in or below one of the roots that has the longest tail of the path, the nearest first."""
+def _elsewhere(written: str, roots: Sequence[str], without: int = 0) -> Moved | None:
+    """The folder in or below one of the roots that has the longest tail of the path, the nearest first.
+
+    Args:
+        written: the path.
+        roots: where to look.
+        without: number of components at its end that need not be there.
+    """
     parts = _parts(written)
+    parts = parts[: len(parts) - without]
     if ".." in parts:
         return None
     lead = "/" if written.startswith("/") else ""

@@ -7,18 +7,23 @@ would block for ever; it is refused after `WRITER_SECONDS`. Once there is a writ
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 import errno
-import os
+import re
 
 from int8cal.errors import SpecError
-from int8cal.io.paths import NoWriterError, read_once, refuse_missing_address
+from int8cal.io.file_kinds import HDF5_SIGNATURE, ONNX_BEGINNING
+from int8cal.io.paths import NoWriterError, near_names, read_once, refuse_missing_address
 from int8cal.io.safe_text import printable
 
 MAX_BYTES = 16 * 1024 * 1024
 WRITER_SECONDS = 5.0
 """How long a pipe may have no writer."""
+
+
+_NOT_SPECS = (
+    (ONNX_BEGINNING, "an ONNX model", "A model goes to: int8cal quantize MODEL.onnx FILE -o OUT.onnx"),
+    (re.escape(HDF5_SIGNATURE), "an HDF5 file", "A tensorfile is checked by: int8cal verify FILE -e SPEC"),
+)
 
 
 def read_bytes(path: str) -> bytes:
@@ -39,6 +44,11 @@ def read_bytes(path: str) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         refuse_missing_address(path)
         raise _unreadable(path, error) from None
+    for beginning, what, goes in _NOT_SPECS:
+        if re.match(beginning, data, re.DOTALL):
+            raise SpecError(
+                f"this is {what}, not a spec", where=printable(path), hint=f"Give the training spec. {goes}"
+            )
     if len(data) > MAX_BYTES:
         raise SpecError(
             f"the file is larger than {MAX_BYTES // 1024 // 1024} MB, which no spec is",
@@ -56,15 +66,7 @@ def _unreadable(path: str, error: OSError | ValueError) -> SpecError:
     }
     code = error.errno if isinstance(error, OSError) else None
     reason = reasons.get(code or 0) or f"the spec file cannot be read ({getattr(error, 'strerror', None) or error})"
-    near = _near(path) if code == errno.ENOENT else []
-    hint = f"Did you mean {' or '.join(near)}?" if near else "Check the path of the experiment spec."
+    hint = "Check the path of the experiment spec."
+    if code == errno.ENOENT:
+        hint = near_names(path, hint)
     return SpecError(reason, where=printable(path), hint=hint)
-
-
-def _near(path: str) -> list[str]:
-    """Files of the folder whose names are nearly the one that was given."""
-    folder, name = os.path.split(path)
-    with contextlib.suppress(OSError, ValueError):
-        names = difflib.get_close_matches(name, os.listdir(folder or "."), n=3, cutoff=0.6)
-        return [printable(os.path.join(folder, one)) for one in names]
-    return []

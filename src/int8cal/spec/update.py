@@ -30,7 +30,8 @@ class Substitution:
     Attributes:
         role: the role of the fields that it is for; None: every field that has a role.
         reference: leading components of the paths in the spec; a trailing ``/``, ``/.`` or ``/*`` is ignored.
-        target: the run-time path, taken literally.
+        target: the run-time path, taken literally. With the role None, a pattern in place of a whole pattern of files
+            is a pattern, too: ``/old/records/train/*`` becomes ``/new/records/train-*``.
     """
 
     role: str | None
@@ -194,6 +195,8 @@ class _Rule:
 
     def apply(self, path: PathValue) -> str:
         """The path with the target in place of the reference."""
+        if self.role is None and path.role in GLOB_ROLES and path.content == self.reference and _is_wild(self.target):
+            return self.target
         target = glob.escape(self.target) if path.role in GLOB_ROLES else self.target
         return target + path.content[len(self.prefix) :] or "/"
 
@@ -202,6 +205,10 @@ def begins(reference: str, path: str) -> bool:
     """Whether a reference is the beginning of a path, in whole components."""
     prefix = _without_tail(reference)
     return path == prefix or path.startswith(f"{prefix}/")
+
+
+def _is_wild(path: str) -> bool:
+    return any(character in path for character in "*?")
 
 
 def _is_unicode(text: str) -> bool:

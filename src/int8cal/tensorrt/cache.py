@@ -26,7 +26,7 @@ from typing import Any
 
 from int8cal.errors import UsageError, UseError
 from int8cal.guard.json_text import parsed_json
-from int8cal.io.paths import NotRegularError, open_regular
+from int8cal.io.paths import NotRegularError, near_names, open_regular
 from int8cal.io.safe_text import short_repr
 from int8cal.types import INT8_STEPS
 
@@ -310,7 +310,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise UseError("is not a regular file", where=name, hint=_NAME_HINT) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UseError(f"cannot be read: {reason}", where=name, hint=_NAME_HINT) from error
+        hint = near_names(name, _NAME_HINT) if isinstance(error, FileNotFoundError) else _NAME_HINT
+        raise UseError(f"cannot be read: {reason}", where=name, hint=hint) from error
     if len(data) > MAX_BYTES:
         raise UseError(f"has more than {MAX_BYTES} bytes: no calibration cache", where=name, hint=_NAME_HINT)
     try:

@@ -243,7 +243,7 @@ def test_a_value_of_a_megabyte_does_not_flood_the_terminal(
 def test_a_network_that_is_not_there_is_a_usage_error(spec: Command, command: str) -> None:
     code, out, err = spec(command, SOUND, "--network", "yolo")
     assert (code, out) == (2, "")
-    assert "There is no network 'yolo'." in err
+    assert "there is no network 'yolo'" in err
     assert "Known networks: classification, classification_pyt, deformable_detr, detectnet_v2, dino, " in err
 
 

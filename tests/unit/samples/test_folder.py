@@ -56,6 +56,6 @@ def test_nothing_there(tmp_path):
         read_folder(ImageFolder(str(tmp_path / "gone")), "training")
     (tmp_path / "notes.txt").touch()
     (tmp_path / "below").mkdir()
-    with pytest.raises(DataError, match="no image is in the folder, among 1 files") as caught:
+    with pytest.raises(DataError, match="no image is in the folder, but 1 file") as caught:
         read_folder(ImageFolder(str(tmp_path)), "training")
     assert "--recursive" in caught.value.hint

@@ -16,7 +16,7 @@ from int8cal.network_kit.network import LabelledObject
 from int8cal.origins.images.preprocessing import PRESETS, Preprocessing, stated
 from int8cal.origins.origin import Choice, Decision
 from int8cal.samples.coco import read_boxes, read_coco
-from int8cal.samples.folders import files_below, list_folder
+from int8cal.samples.folders import files_below, list_folder, of_suffixes
 from int8cal.samples.order import permutation
 from int8cal.samples.paths import open_data_file, path_text
 from int8cal.samples.samples import Dataset, Sample, Source
@@ -34,6 +34,7 @@ EXTENSIONS: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".
 _SEED = 42
 _MAX_LIST_BYTES = 256 << 20
 _WHAT = "folder of images"
+_OF_PHONES = (".heic", ".heif", ".avif")
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,9 @@ def _in_folder(folder: str, *, recursive: bool) -> tuple[list[str], dict[str, in
     if not names:
         hint = f"Images are files named {', '.join(EXTENSIONS)}, in any case."
         hint += f" There are {below} folders in it: add --recursive." if below else ""
-        raise DataError(f"no image is in the folder, among {len(files)} files", where=path_text(folder), hint=hint)
+        if any(name.lower().endswith(_OF_PHONES) for name in files):
+            hint += " Convert pictures of phones first, as with heif-convert or ImageMagick."
+        raise DataError(f"no image is in the folder, but {of_suffixes(files)}", where=path_text(folder), hint=hint)
     suffixes = Counter(os.path.splitext(name)[1].lower() for name in names)
     counts = {f"files {suffix}": number for suffix, number in sorted(suffixes.items())}
     return names, counts | {"files of other kinds": len(files) - len(names), "folders not entered": below}

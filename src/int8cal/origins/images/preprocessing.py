@@ -10,6 +10,7 @@ Resizing by Pillow is its antialiased filter, width first, then height, as Pillo
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import math
@@ -345,7 +346,9 @@ def stated(
             values["resize"], values["short_side"] = values["resize"]
         if preset is not None:
             if preset not in PRESETS:
-                raise UsageError(f"there is no preset {preset!r}", hint=f"Use one of {', '.join(PRESETS)}.")
+                near = difflib.get_close_matches(preset, PRESETS, n=1)
+                meant = f"Did you mean {near[0]}? " if near else ""
+                raise UsageError(f"there is no preset {preset!r}", hint=f"{meant}Use one of {', '.join(PRESETS)}.")
             return replace(PRESETS[preset].preprocessing, **values)
         if missing := [name for name in _NEEDED if name not in values]:
             raise UsageError(
@@ -366,7 +369,7 @@ def _converted(name: str, value: Any) -> Any:
         UsageError: the key is unknown, or the value is of another kind.
     """
     kinds: Mapping[str, tuple[Callable[[Any], Any], str]] = {
-        "size": (_size, "height and width, 640x480 or [640, 480]"),
+        "size": (_size, "height and width in pixels, as 480x640 or [480, 640]"),
         "resize": (_resize, f"one of {', '.join(RESIZES)}, with :N after short_side"),
         "scale": (_text_of_number, "a number or 1/number"),
         "interpolation": (_one_of(INTERPOLATIONS), f"one of {', '.join(INTERPOLATIONS)}"),
@@ -387,7 +390,10 @@ def _converted(name: str, value: Any) -> Any:
     try:
         return convert(value)
     except (TypeError, ValueError, OverflowError):
-        raise UsageError(f"{name} cannot be {value!r}", hint=f"It is {meaning}.") from None
+        square = (
+            f" A square: {value}x{value}." if name == "size" and str(value).isascii() and str(value).isdecimal() else ""
+        )
+        raise UsageError(f"{name} cannot be {value!r}", hint=f"It is {meaning}.{square}") from None
 
 
 def _size(value: Any) -> Size:
