@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import multiprocessing
 import os
@@ -16,8 +15,6 @@ from pathlib import Path
 
 from tests.fuzz.driver import Driver, drivers
 from tests.fuzz.loop import Current, Figures, keep, run
-
-from int8cal import networks
 
 HANG_SECONDS = 20.0
 """Time without a new input after which a child is ended."""
@@ -86,7 +83,6 @@ def _child(driver: Driver, options: argparse.Namespace, first: int, current: Cur
         os.chdir(folder)
         if not options.verbose:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        networks._entry_points = functools.cache(networks._entry_points)  # nothing is installed meanwhile
         chosen = dict(each.partition("=")[::2] for each in options.reference)
         references = {name: make(chosen[name]) for name, make in (driver.references or {}).items() if name in chosen}
         pipe.send(run(driver, options.seed, first, options.until, current, options.found, references))

@@ -187,7 +187,9 @@ def _warn(message: str) -> None:
     log.warning("%s", message)
 
 
+@cache
 def _entry_points() -> EntryPoints:
+    """What is installed when it is first asked for: looking through every distribution takes a while."""
     from importlib.metadata import entry_points  # late: most runs are of a network of ours, and need none of it
 
     return entry_points(group=ENTRY_POINT_GROUP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from int8cal.io.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from jinja2 import Environment
 
 _POLICY = "default-src 'none'; img-src data:; style-src '{style}'; base-uri 'none'; form-action 'none'"
 
@@ -46,8 +49,19 @@ def rendered(package: str, template: str, style: str, **values: object) -> bytes
     Raises:
         UnavailableError: the extra ``report`` is not installed.
     """
+    environment = _environment(package)
+    sheet = _resource(package, style)
+    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
+    policy = _POLICY.format(style=f"sha256-{digest}")
+    html = environment.get_template(template).render(style=sheet, policy=policy, **values)
+    return html.encode("utf-8", errors="backslashreplace")
+
+
+@cache
+def _environment(package: str) -> Environment:
+    """Keeps the templates that it has compiled."""
     jinja2 = need("jinja2", "report")
-    environment = jinja2.Environment(
+    environment: Environment = jinja2.Environment(
         autoescape=True,
         loader=jinja2.FunctionLoader(lambda name: _resource(package, name)),
         undefined=jinja2.StrictUndefined,
@@ -55,11 +69,7 @@ def rendered(package: str, template: str, style: str, **values: object) -> bytes
         lstrip_blocks=True,
     )
     environment.filters["printable"] = lambda text: printable(str(text))
-    sheet = _resource(package, style)
-    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
-    policy = _POLICY.format(style=f"sha256-{digest}")
-    html: str = environment.get_template(template).render(style=sheet, policy=policy, **values)
-    return html.encode("utf-8", errors="backslashreplace")
+    return environment
 
 
 def _resource(package: str, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from int8cal.models.quantize import quantize
+
+quantize_fast = partial(quantize, method="minmax")
+"""For tests of placement, names and files, which do not look at what the methods find."""
 
 SHAPE = (4, 3, 16, 24)
 

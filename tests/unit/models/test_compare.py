@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tests.unit.models.conftest import quantize_fast
 
 from int8cal.errors import UnavailableError, UseError
 from int8cal.models.agreement import Agreement, TensorAgreement
 from int8cal.models.compare import Comparison, compare
-from int8cal.models.quantize import quantize
 from int8cal.report.comparison import page_of
 from int8cal.report.web_page import page_output
 
@@ -115,7 +115,7 @@ def test_outputs_that_cannot_be_compared_are_named_and_the_rest_is_compared(
 ) -> None:
     source = make_model(change=UNCOMPARABLE[name])
 
-    report = quantize(source, images(), tmp_path / "int8.onnx", evaluation=images(seed=4))
+    report = quantize_fast(source, images(), tmp_path / "int8.onnx", evaluation=images(seed=4))
 
     assert report.held_out is not None
     assert [output.name for output in report.held_out.outputs] == ["up", "prob"]
@@ -133,7 +133,7 @@ def test_outputs_whose_first_axis_is_not_the_batch_are_compared(
         turned=(onnx.TensorProto.FLOAT, 4),
     )
 
-    report = quantize(make_model(change=change), images(), tmp_path / "int8.onnx", method="mse")
+    report = quantize_fast(make_model(change=change), images(), tmp_path / "int8.onnx", method="mse")
 
     assert report.in_sample is not None
     assert [output.name for output in report.in_sample.outputs] == ["up", "prob", "scalar", "turned"]
@@ -147,7 +147,7 @@ def test_whole_numbers_and_truth_values_are_compared(make_model: MakeModel, imag
         best=(onnx.TensorProto.INT64, 4),
         same=(onnx.TensorProto.BOOL, 4),
     )
-    report = quantize(make_model(change=change), images(), tmp_path / "int8.onnx")
+    report = quantize_fast(make_model(change=change), images(), tmp_path / "int8.onnx")
 
     assert report.in_sample is not None
     assert [output.name for output in report.in_sample.outputs] == ["up", "prob", "best", "same"]
@@ -158,7 +158,7 @@ def test_a_model_agrees_with_itself_and_less_with_its_int8_self(
     make_model: MakeModel, images: Any, tmp_path: Path
 ) -> None:
     source = make_model()
-    quantize(source, images(), tmp_path / "int8.onnx", agreement=False)
+    quantize_fast(source, images(), tmp_path / "int8.onnx", agreement=False)
 
     same = compare(source, source, images(seed=3), max_images=5)
     other = compare(source, tmp_path / "int8.onnx", images(seed=3))
@@ -226,5 +226,5 @@ def test_missing_extra_is_named_with_the_pip_line(
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UnavailableError, match=r"the extra \[quantize\] stands for"):
-        quantize(source, images(), tmp_path / "int8.onnx")
+        quantize_fast(source, images(), tmp_path / "int8.onnx")
     assert not (tmp_path / "int8.onnx").exists()

@@ -10,13 +10,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from tests.unit.models.conftest import SHAPE, Builder
+from tests.unit.models.conftest import SHAPE, Builder, quantize_fast
 
 from int8cal.errors import UseError
 from int8cal.models.compare import compare
 from int8cal.models.computable import computable
 from int8cal.models.onnx_file import load_model
-from int8cal.models.quantize import quantize
 
 
 def model_of(
@@ -110,7 +109,7 @@ def test_what_stands_before_a_plug_in_is_quantised_and_the_plug_in_stays(
     model = detector(operator, domain)
     path, out, cache = save(model, tmp_path), tmp_path / "int8.onnx", tmp_path / "cal.bin"
 
-    report = quantize(path, images(), out, trt_cache=cache, trt_version="10.3.0")
+    report = quantize_fast(path, images(), out, trt_cache=cache, trt_version="10.3.0")
 
     name = f"{domain}::{operator}" if domain else operator
     assert [(node.name, node.operator) for node in report.foreign] == [("NMS", name)]
@@ -131,7 +130,7 @@ def test_what_stands_before_a_plug_in_is_quantised_and_the_plug_in_stays(
 
 
 def test_a_constant_that_goes_into_a_plug_in_comes_back_with_it(images: Any, tmp_path: Path) -> None:
-    quantize(save(detector(), tmp_path), images(), tmp_path / "int8.onnx")
+    quantize_fast(save(detector(), tmp_path), images(), tmp_path / "int8.onnx")
 
     result = onnx.load(tmp_path / "int8.onnx").graph
     made = {name for node in result.node for name in node.output} | {tensor.name for tensor in result.initializer}
@@ -153,7 +152,7 @@ def test_what_stands_behind_stays_float_and_is_named(kind: str, images: Any, tmp
     outputs = [without_shape("prob"), helper.make_tensor_value_info("side", TensorProto.FLOAT, ["N", 20, 16, 24])]
     path = save(model_of(net, outputs), tmp_path)
 
-    report = quantize(path, images(), tmp_path / "int8.onnx", exclude=["head/*"])
+    report = quantize_fast(path, images(), tmp_path / "int8.onnx", exclude=["head/*"])
 
     assert report.behind == ("head/conv",)
     assert report.foreign[0].operator == ("Loop" if kind == "loop" else "Regions")
@@ -183,7 +182,7 @@ def test_a_plug_in_inside_of_a_branch_makes_the_whole_node_one(images: Any, tmp_
     net.nodes.append(helper.make_node("If", ["yes"], ["out"], name="choice", **branches))
     path = save(model_of(net, [without_shape("out")]), tmp_path)
 
-    report = quantize(path, images(), tmp_path / "int8.onnx")
+    report = quantize_fast(path, images(), tmp_path / "int8.onnx")
 
     assert [(node.name, node.operator) for node in report.foreign] == [("choice", "If")]
     assert node_of(onnx.load(tmp_path / "int8.onnx"), "If") == node_of(load_model(path), "If")
@@ -195,7 +194,7 @@ def test_outputs_without_shape_are_filled_in(make_model: Any, images: Any, tmp_p
         for output in model.graph.output:
             output.type.tensor_type.ClearField("shape")
 
-    quantize(make_model(change=forget), images(), tmp_path / "int8.onnx")
+    quantize_fast(make_model(change=forget), images(), tmp_path / "int8.onnx")
 
     outputs = onnx.load(tmp_path / "int8.onnx").graph.output
     assert [len(output.type.tensor_type.shape.dim) for output in outputs] == [4, 2]
@@ -215,7 +214,7 @@ def test_outputs_whose_rank_nobody_can_tell_are_computed(images: Any, tmp_path: 
     net.node("Reshape", [features, "shape"], "out")
     path = save(model_of(net, [without_shape("out")], opset=13), tmp_path)
 
-    report = quantize(path, images(), tmp_path / "int8.onnx")
+    report = quantize_fast(path, images(), tmp_path / "int8.onnx")
 
     assert report.nodes == 1
     assert [output.name for output in report.in_sample.outputs] == ["out"]  # though its first axis is not the batch
@@ -228,7 +227,7 @@ def test_names_that_come_back_are_kept_and_those_that_were_made_give_way(images:
     plug_in.output[1] = model.graph.output[2].name = "features_QuantizeLinear_Output"
     plug_in.name = "features_QuantizeLinear"
 
-    quantize(save(model, tmp_path), images(), tmp_path / "int8.onnx")
+    quantize_fast(save(model, tmp_path), images(), tmp_path / "int8.onnx")
 
     result = onnx.load(tmp_path / "int8.onnx").graph
     assert [node.op_type for node in result.node if "features_QuantizeLinear_Output" in node.output] == [
@@ -244,7 +243,7 @@ def test_weights_that_old_exporters_list_as_inputs_come_back_where_they_belong(i
     for tensor in model.graph.initializer:
         model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
 
-    report = quantize(save(model, tmp_path), images(), tmp_path / "int8.onnx")
+    report = quantize_fast(save(model, tmp_path), images(), tmp_path / "int8.onnx")
 
     assert report.input.name == "image"
     result = onnx.load(tmp_path / "int8.onnx").graph
@@ -259,7 +258,7 @@ def test_the_standard_operators_have_two_names(images: Any, tmp_path: Path) -> N
     model.opset_import[0].domain = "ai.onnx"
     model.graph.node[0].domain = "ai.onnx"
 
-    report = quantize(save(model, tmp_path), images(), tmp_path / "int8.onnx")
+    report = quantize_fast(save(model, tmp_path), images(), tmp_path / "int8.onnx")
 
     assert [node.operator for node in report.foreign] == ["BatchedNMSDynamic_TRT"]
 
@@ -307,8 +306,8 @@ def test_a_model_of_16_bit_floats_is_computed_in_float32(kind: int, io: str, ima
     for value in (twin.graph.input[0], twin.graph.output[0]):
         value.type.tensor_type.elem_type = TensorProto.FLOAT
 
-    report = quantize(save(model, tmp_path), images(), tmp_path / "int8.onnx")
-    other = quantize(save(twin, tmp_path, "twin.onnx"), images(), tmp_path / "twin8.onnx")
+    report = quantize_fast(save(model, tmp_path), images(), tmp_path / "int8.onnx")
+    other = quantize_fast(save(twin, tmp_path, "twin.onnx"), images(), tmp_path / "twin8.onnx")
 
     assert report.from_float16
     assert not other.from_float16
@@ -328,4 +327,4 @@ def test_weights_of_another_type_are_named(images: Any, tmp_path: Path) -> None:
     path = save(model_of(net, [without_shape("conv", TensorProto.DOUBLE)], opset=13), tmp_path)
 
     with pytest.raises(UseError, match="the weights of the model are double"):
-        quantize(path, images(), tmp_path / "int8.onnx")
+        quantize_fast(path, images(), tmp_path / "int8.onnx")

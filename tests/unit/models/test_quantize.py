@@ -11,13 +11,12 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.unit.models.conftest import SHAPE, Builder
+from tests.unit.models.conftest import SHAPE, Builder, quantize_fast
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError, UseError
 from int8cal.exports import readers
 from int8cal.models.binding import InputBinding
 from int8cal.models.qdq import insert_qdq
-from int8cal.models.quantize import quantize
 from int8cal.models.session import Runner
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.chunks import Compression
@@ -43,7 +42,7 @@ def test_q_dq_stands_where_tensorrt_wants_it(
 ) -> None:
     out = tmp_path / "int8.onnx"
 
-    report = quantize(make_model(opset=opset), images(), out, fold_weights=fold_weights)
+    report = quantize_fast(make_model(opset=opset), images(), out, fold_weights=fold_weights)
 
     model = onnx.load(out)
     onnx.checker.check_model(model, full_check=True)
@@ -89,7 +88,7 @@ def test_q_dq_stands_where_tensorrt_wants_it(
 def test_int8_outputs_are_close_to_float_with_every_method(
     make_model: MakeModel, images: Any, tmp_path: Path, method: Any
 ) -> None:
-    report = quantize(
+    report = quantize_fast(
         make_model(), images(), tmp_path / "int8.onnx", method=method, evaluation=images(batches=2, seed=99)
     )
 
@@ -109,7 +108,7 @@ def test_int8_outputs_are_close_to_float_with_every_method(
 def test_reported_agreement_is_that_of_the_written_file(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
     source, out, held_out = make_model(), tmp_path / "int8.onnx", images(batches=1, seed=5)
 
-    report = quantize(source, images(), out, evaluation=held_out)
+    report = quantize_fast(source, images(), out, evaluation=held_out)
 
     batch = next(iter(held_out))
     first, second = (
@@ -155,7 +154,7 @@ def test_box_centres_stay_where_they_are(images: Any, tmp_path: Path) -> None:
     source, out = tmp_path / "decode.onnx", tmp_path / "int8.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), source)
 
-    report = quantize(source, images(), out, trt_cache=tmp_path / "cache", trt_version="10.3.0")
+    report = quantize_fast(source, images(), out, trt_cache=tmp_path / "cache", trt_version="10.3.0")
 
     assert set(report.placement.reads) == {"first/conv", "second/conv", "bins"}
     assert "sum" in read_cache(tmp_path / "cache").amax
@@ -173,7 +172,7 @@ def test_box_centres_stay_where_they_are(images: Any, tmp_path: Path) -> None:
 def test_evaluation_images_that_were_used_to_calibrate_are_counted_by_their_bits(
     make_model: MakeModel, images: Any, tmp_path: Path, seed: int, shared: int
 ) -> None:
-    report = quantize(make_model(), images(), tmp_path / "int8.onnx", evaluation=images(batches=2, seed=seed))
+    report = quantize_fast(make_model(), images(), tmp_path / "int8.onnx", evaluation=images(batches=2, seed=seed))
 
     assert report.held_out is not None
     assert (report.held_out.images, report.shared_images) == (8, shared)
@@ -182,7 +181,7 @@ def test_evaluation_images_that_were_used_to_calibrate_are_counted_by_their_bits
 def test_minmax_scales_are_the_largest_activation_over_127(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
     source, out = make_model(), tmp_path / "int8.onnx"
 
-    report = quantize(source, images(), out, method="minmax")
+    report = quantize_fast(source, images(), out, method="minmax")
 
     model = onnx.load(source)
     model.graph.output.extend([onnx.ValueInfoProto(name="first")])
@@ -210,7 +209,7 @@ def test_result_depends_on_neither_batch_size_nor_fixed_batch(
 
     def ranges_of(batch: Any, size: int) -> dict[str, float]:
         source = make_model(f"{batch}.onnx", batch=batch)
-        return quantize(source, Split(size), tmp_path / f"{batch}-{size}.onnx", method="entropy").amax
+        return quantize_fast(source, Split(size), tmp_path / f"{batch}-{size}.onnx", method="entropy").amax
 
     first = ranges_of("N", 4)
     for batch, size in (("N", 1), ("N", 16), (1, 4)):
@@ -232,7 +231,7 @@ def test_scales_are_the_same_bits_for_any_order_batch_size_and_number_of_threads
         monkeypatch.setattr("os.cpu_count", lambda: processors)
         batches = list(every[order].reshape(-1, size, *every.shape[1:]))
         out = tmp_path / "o"
-        quantize(source, batches, out, method=method, agreement=False, force=True, overwrite=True)
+        quantize_fast(source, batches, out, method=method, agreement=False, force=True, overwrite=True)
         held = {item.name: numpy_helper.to_array(item).tobytes() for item in onnx.load(out).graph.initializer}
         return {name: values for name, values in held.items() if name.endswith("_scale")}
 
@@ -243,8 +242,8 @@ def test_scales_are_the_same_bits_for_any_order_batch_size_and_number_of_threads
 
 
 def test_nhwc_model_gives_the_ranges_of_its_nchw_twin(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
-    first = quantize(make_model("a.onnx"), images(), tmp_path / "a8.onnx")
-    second = quantize(make_model("b.onnx", layout="nhwc"), images(), tmp_path / "b8.onnx")
+    first = quantize_fast(make_model("a.onnx"), images(), tmp_path / "a8.onnx")
+    second = quantize_fast(make_model("b.onnx", layout="nhwc"), images(), tmp_path / "b8.onnx")
 
     assert (first.input.layout, second.input.layout) == ("nchw", "nhwc")
     assert second.amax["first"] == pytest.approx(first.amax["first"], rel=1e-6)
@@ -256,8 +255,8 @@ def test_weights_listed_as_inputs_are_weights_all_the_same(make_model: MakeModel
         for item in model.graph.initializer:
             model.graph.input.append(onnx.helper.make_tensor_value_info(item.name, item.data_type, item.dims))
 
-    old = quantize(make_model("a.onnx", change=as_old_exporters_do, opset=11), images(), tmp_path / "a8.onnx")
-    new = quantize(make_model("b.onnx"), images(), tmp_path / "b8.onnx")
+    old = quantize_fast(make_model("a.onnx", change=as_old_exporters_do, opset=11), images(), tmp_path / "a8.onnx")
+    new = quantize_fast(make_model("b.onnx"), images(), tmp_path / "b8.onnx")
 
     model = onnx.load(tmp_path / "a8.onnx")
     assert [value.name for value in model.graph.input] == ["image"]
@@ -268,7 +267,7 @@ def test_weights_listed_as_inputs_are_weights_all_the_same(make_model: MakeModel
 def test_cache_lists_every_activation_in_order_with_the_header_asked_for(
     make_model: MakeModel, images: Any, tmp_path: Path
 ) -> None:
-    report = quantize(
+    report = quantize_fast(
         make_model(), images(), tmp_path / "int8.onnx", trt_cache=tmp_path / "cal.bin", trt_version="8.6.1"
     )
 
@@ -294,7 +293,7 @@ def test_activations_that_the_cache_does_not_list_are_named(images: Any, tmp_pat
     weights = {"w": KERNEL, **{name: np.arange(1.0, 17.0) for name in names}, "factor": np.full((1, 16, 1, 1), 2.0)}
     source = small(nodes, weights, ["N", 3, 16, 24])(tmp_path / "m")
 
-    report = quantize(source, images(), tmp_path / "o", trt_cache=tmp_path / "c", trt_version="10.3.0")
+    report = quantize_fast(source, images(), tmp_path / "o", trt_cache=tmp_path / "c", trt_version="10.3.0")
 
     listed = read_cache(tmp_path / "c").amax
     assert "active" in listed
@@ -304,7 +303,7 @@ def test_activations_that_the_cache_does_not_list_are_named(images: Any, tmp_pat
 
 
 def test_excluded_nodes_stay_float(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
-    report = quantize(make_model(), images(), tmp_path / "int8.onnx", exclude=["second/*", "head", "join"])
+    report = quantize_fast(make_model(), images(), tmp_path / "int8.onnx", exclude=["second/*", "head", "join"])
 
     model = onnx.load(tmp_path / "int8.onnx")
     assert report.excluded == ("second/conv", "head")
@@ -317,7 +316,7 @@ def test_excluded_nodes_stay_float(make_model: MakeModel, images: Any, tmp_path:
 
 def test_same_inputs_give_the_same_bytes(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        quantize(make_model(), images(), tmp_path / name, agreement=False)
+        quantize_fast(make_model(), images(), tmp_path / name, agreement=False)
 
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
@@ -330,7 +329,7 @@ def test_tensors_that_are_always_0_are_reported_as_inactive(images: Any, tmp_pat
     ]
     source = small(nodes, {"w": KERNEL}, ["N", 16, 14, 22])(tmp_path / "m")
 
-    report = quantize(source, images(), tmp_path / "int8.onnx", force=True)
+    report = quantize_fast(source, images(), tmp_path / "int8.onnx", force=True)
 
     assert report.inactive == ("dead",)
     assert constants(onnx.load(tmp_path / "int8.onnx"))["dead_scale"] == 1.0
@@ -431,7 +430,7 @@ def test_each_node_has_its_weight_quantised_along_its_own_output_channels(
 ) -> None:
     out = tmp_path / "int8.onnx"
 
-    report = quantize(small(nodes, weights, shape)(tmp_path / "m"), images(), out, fold_weights=fold_weights)
+    report = quantize_fast(small(nodes, weights, shape)(tmp_path / "m"), images(), out, fold_weights=fold_weights)
 
     assert weighted(onnx.load(out)) == axes
     assert report.in_sample is not None
@@ -447,7 +446,7 @@ def test_a_node_left_in_float_keeps_the_float_weight_that_it_shares(images: Any,
     ]
     source = small(nodes, {"k": KERNEL, "w": WIDE}, ["N", 16, 14, 22])(tmp_path / "m")
 
-    quantize(source, images(), tmp_path / "int8.onnx", exclude=["e"])
+    quantize_fast(source, images(), tmp_path / "int8.onnx", exclude=["e"])
 
     model = onnx.load(tmp_path / "int8.onnx")
     assert next(node for node in model.graph.node if node.name == "e").input == ["d", "w"]
@@ -468,7 +467,9 @@ def test_a_gemm_keeps_its_factors(
     nodes = [*CONVOLVED, NODE("ReduceMax", ["f"], ["computed"], axes=[1]), gemm, BACK]
     out = tmp_path / "int8.onnx"
 
-    report = quantize(small(nodes, DENSE, ["N", ROWS, 5])(tmp_path / "m"), images(), out, fold_weights=fold_weights)
+    report = quantize_fast(
+        small(nodes, DENSE, ["N", ROWS, 5])(tmp_path / "m"), images(), out, fold_weights=fold_weights
+    )
 
     written = next(node for node in onnx.load(out).graph.node if node.op_type == "Gemm")
     assert {item.name: item.f for item in written.attribute} == {"alpha": alpha, "beta": beta}
@@ -487,7 +488,7 @@ def test_a_bias_that_two_nodes_share_is_neither_copied_nor_changed(images: Any, 
         BACK,
     ]
 
-    report = quantize(
+    report = quantize_fast(
         small(nodes, DENSE, ["N", ROWS, 5])(tmp_path / "m"), images(), tmp_path / "o", fold_weights=True, force=True
     )
 
@@ -515,7 +516,7 @@ def test_placement_keeps_every_node_as_it_was(images: Any, tmp_path: Path) -> No
     model.graph.initializer.append(numpy_helper.from_array(np.array([0, 0, 1, 1] * 2), "pads"))
     (tmp_path / "m").write_bytes(model.SerializeToString())
 
-    report = quantize(tmp_path / "m", images(), tmp_path / "o")
+    report = quantize_fast(tmp_path / "m", images(), tmp_path / "o")
 
     def what(path: Path) -> list[Any]:
         made = [node for node in onnx.load(path).graph.node if "antizeLinear" not in node.op_type]
@@ -542,7 +543,7 @@ def test_names_that_the_quantiser_would_take_for_its_own_are_kept(
     weights = {"w": KERNEL, "v": RANDOM.standard_normal((16, 16, 3, 3)) / 12}
     source = small(nodes, weights, ["N", 16, 16, 24], (name,) if is_output else ())(tmp_path / "m")
 
-    report = quantize(source, images(), tmp_path / "int8.onnx")
+    report = quantize_fast(source, images(), tmp_path / "int8.onnx")
 
     model = onnx.load(tmp_path / "int8.onnx")
     assert producer(model)[name].op_type == "Relu"
@@ -557,7 +558,7 @@ def test_outputs_that_are_read_as_well_stay_what_the_float_layer_gives(images: A
     weights = {"w": KERNEL, "v": RANDOM.standard_normal((16, 16, 3, 3)) / 12}
     source = small(nodes, weights, ["N", 16, 16, 24], ("c", "image"))(tmp_path / "m")
 
-    report = quantize(source, images(), tmp_path / "int8.onnx")
+    report = quantize_fast(source, images(), tmp_path / "int8.onnx")
 
     model = onnx.load(tmp_path / "int8.onnx")
     assert [value.name for value in model.graph.output] == ["y", "c", "image"]
@@ -584,7 +585,7 @@ def test_nothing_of_onnxruntimes_own_log_reaches_the_terminal(
     source.write_bytes(model.SerializeToString())
 
     with pytest.raises(UseError, match=r"^the model fails on the samples"):  # which is not the INT8 model's fault
-        quantize(source, images(), tmp_path / "int8.onnx")
+        quantize_fast(source, images(), tmp_path / "int8.onnx")
 
     assert capfd.readouterr() == ("", "")
 
@@ -606,10 +607,10 @@ class TestRefusals:
         earlier = onnx.ModelProto(ir_version=8, producer_name="precious").SerializeToString()
         (tmp_path / "int8.onnx").write_bytes(earlier)
         with pytest.raises(OutputExistsError):
-            quantize(make_model(), images(), tmp_path / "int8.onnx")
+            quantize_fast(make_model(), images(), tmp_path / "int8.onnx")
         assert (tmp_path / "int8.onnx").read_bytes() == earlier
 
-        quantize(make_model(), images(), tmp_path / "int8.onnx", overwrite=True)
+        quantize_fast(make_model(), images(), tmp_path / "int8.onnx", overwrite=True)
         onnx.checker.check_model(tmp_path / "int8.onnx")
 
     def test_external_weights_of_the_model_are_never_replaced(
@@ -621,7 +622,7 @@ class TestRefusals:
         before = weights.read_bytes()
         for outputs in ({"out": weights}, {"out": tmp_path / "new", "trt_cache": weights, "trt_version": "10.3.0"}):
             with pytest.raises(OutputError, match=r"made from|is not a calibration cache"):
-                quantize(source, images(), **outputs, overwrite=True)
+                quantize_fast(source, images(), **outputs, overwrite=True)
         assert weights.read_bytes() == before
         assert sorted(tmp_path.iterdir()) == sorted([source, weights])
 
@@ -635,20 +636,20 @@ class TestRefusals:
                 writer.append(compression.encode(np.zeros((3, 16, 24), np.float32)))
             writer.finish(None, [])
         with TensorFile(path) as file, pytest.raises(OutputError, match="made from"):
-            quantize(make_model(), readers.rebatch(file, 1), path, overwrite=True)
+            quantize_fast(make_model(), readers.rebatch(file, 1), path, overwrite=True)
 
     def test_the_float_model_is_never_replaced(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         source = make_model()
         before = source.read_bytes()
         for outputs in ({"out": source}, {"out": tmp_path / "new", "trt_cache": source, "trt_version": "10.3.0"}):
             with pytest.raises(OutputError, match="made from"):
-                quantize(source, images(), **outputs, overwrite=True)
+                quantize_fast(source, images(), **outputs, overwrite=True)
         assert source.read_bytes() == before
 
     def test_failure_leaves_nothing_behind(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         source = make_model()
         with pytest.raises(UseError, match=r"takes infinite or undefined values"):
-            quantize(
+            quantize_fast(
                 source,
                 images(scale=np.inf),
                 tmp_path / "int8.onnx",
@@ -674,21 +675,21 @@ class TestRefusals:
         self, make_model: MakeModel, images: Any, tmp_path: Path, arguments: dict[str, Any], message: str
     ) -> None:
         with pytest.raises(UsageError, match=message):
-            quantize(make_model(), images(), tmp_path / "int8.onnx", **arguments)
+            quantize_fast(make_model(), images(), tmp_path / "int8.onnx", **arguments)
 
     def test_evaluating_on_the_calibration_images(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         same = images()
         with pytest.raises(UsageError, match="evaluation file is the calibration file"):
-            quantize(make_model(), same, tmp_path / "int8.onnx", evaluation=same)
+            quantize_fast(make_model(), same, tmp_path / "int8.onnx", evaluation=same)
 
     def test_evaluation_images_of_another_size(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="evaluation images are of 3×32×24"):
-            quantize(make_model(), images(), tmp_path / "int8.onnx", evaluation=images(shape=(1, 3, 32, 24)))
+            quantize_fast(make_model(), images(), tmp_path / "int8.onnx", evaluation=images(shape=(1, 3, 32, 24)))
 
     def test_one_file_for_model_and_cache(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         out, same = tmp_path / "int8.onnx", tmp_path / "." / "x" / ".." / "int8.onnx"
         with pytest.raises(UsageError, match="cannot be one file"):
-            quantize(make_model(), images(), out, trt_cache=same, trt_version="10.3.0")
+            quantize_fast(make_model(), images(), out, trt_cache=same, trt_version="10.3.0")
 
     def test_names_that_a_cache_cannot_hold_are_refused_before_the_work(
         self, make_model: MakeModel, images: Any, tmp_path: Path
@@ -699,7 +700,7 @@ class TestRefusals:
         calibration = images()
         calibration.batches = -1  # iterating would fail
         with pytest.raises(UseError, match="cannot be written into a calibration cache"):
-            quantize(
+            quantize_fast(
                 make_model(change=rename), calibration, tmp_path / "o", trt_cache=tmp_path / "c", trt_version="10.3.0"
             )
 
@@ -709,7 +710,7 @@ class TestRefusals:
         kernel[1, 2, 0, 0] = value
         source = small([NODE("Conv", ["image", "w"], ["y"])], {"w": kernel}, ["N", 16, 14, 22])(tmp_path / "m")
         with pytest.raises(UseError, match="weight 'w' holds infinite or undefined values"):
-            quantize(source, images(), tmp_path / "int8.onnx", force=True)
+            quantize_fast(source, images(), tmp_path / "int8.onnx", force=True)
 
     def test_a_result_that_does_not_run_is_not_written(
         self, make_model: MakeModel, images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -722,38 +723,38 @@ class TestRefusals:
 
         monkeypatch.setattr("int8cal.models.quantize.insert_qdq", damaged)
         with pytest.raises(UseError, match="INT8 model does not run in ONNX Runtime"):
-            quantize(make_model(), images(), tmp_path / "int8.onnx", agreement=False)
+            quantize_fast(make_model(), images(), tmp_path / "int8.onnx", agreement=False)
         assert not (tmp_path / "int8.onnx").exists()
 
     def test_model_that_is_int8_already(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
-        quantize(make_model(), images(), tmp_path / "int8.onnx")
+        quantize_fast(make_model(), images(), tmp_path / "int8.onnx")
         with pytest.raises(UseError, match="quantised already"):
-            quantize(tmp_path / "int8.onnx", images(), tmp_path / "again.onnx")
+            quantize_fast(tmp_path / "int8.onnx", images(), tmp_path / "again.onnx")
 
     def test_exclusion_that_fits_nothing_or_everything(
         self, make_model: MakeModel, images: Any, tmp_path: Path
     ) -> None:
         with pytest.raises(UseError, match=r"no node fits the exclusion 'frist/\*'\nNodes are named like: first/conv"):
-            quantize(make_model(), images(), tmp_path / "int8.onnx", exclude=["frist/*"])
+            quantize_fast(make_model(), images(), tmp_path / "int8.onnx", exclude=["frist/*"])
         with pytest.raises(UseError, match="nothing to quantise"):
-            quantize(make_model(), images(), tmp_path / "int8.onnx", exclude=["*"])
+            quantize_fast(make_model(), images(), tmp_path / "int8.onnx", exclude=["*"])
 
     def test_images_of_another_size(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         with pytest.raises(UseError, match=r"takes \?×3×16×24, which does not fit samples of 3×32×24"):
-            quantize(make_model(), images(shape=(1, 3, 32, 24)), tmp_path / "int8.onnx")
+            quantize_fast(make_model(), images(shape=(1, 3, 32, 24)), tmp_path / "int8.onnx")
 
     def test_layout_that_cannot_be_told_is_asked_for(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         source = make_model(shape=["a", "b", "c"])
         with pytest.raises(UseError, match=r"layout cannot be told\nSay it: --layout"):
-            quantize(source, images(), tmp_path / "int8.onnx")
-        assert quantize(source, images(), tmp_path / "int8.onnx", layout="nchw").input.layout == "nchw"
+            quantize_fast(source, images(), tmp_path / "int8.onnx")
+        assert quantize_fast(source, images(), tmp_path / "int8.onnx", layout="nchw").input.layout == "nchw"
 
     def test_input_that_is_not_there_or_not_alone(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         with pytest.raises(UseError, match=r"no input 'input_1'\nIts inputs: 'image'"):
-            quantize(make_model(), images(), tmp_path / "int8.onnx", input_name="input_1")
+            quantize_fast(make_model(), images(), tmp_path / "int8.onnx", input_name="input_1")
 
         def second_input(model: onnx.ModelProto) -> None:
             model.graph.input.append(onnx.helper.make_tensor_value_info("size", onnx.TensorProto.FLOAT, [2]))
 
         with pytest.raises(UseError, match="2 inputs"):
-            quantize(make_model(change=second_input), images(), tmp_path / "int8.onnx")
+            quantize_fast(make_model(change=second_input), images(), tmp_path / "int8.onnx")

@@ -10,13 +10,13 @@ import numpy as np
 import onnx
 import pytest
 from tests.tao_exports import EXPORTS, HEIGHT, WIDTH
+from tests.unit.models.conftest import quantize_fast
 
 from int8cal import TensorFile
 from int8cal.check.model import try_model
 from int8cal.errors import UseError
 from int8cal.models.compare import compare
 from int8cal.models.onnx_file import foreign_operator, marked
-from int8cal.models.quantize import quantize
 from int8cal.tensorrt.cache import read_cache
 
 INTO_PLUG_INS = {
@@ -69,7 +69,7 @@ def test_an_export_is_quantised_up_to_its_plug_ins(network: str, calibration: Pa
     source, out, cache = tmp_path / "model.onnx", tmp_path / "int8.onnx", tmp_path / "cal.bin"
     source.write_bytes(model.SerializeToString())
     with TensorFile(calibration) as images:
-        report = quantize(source, images, out, trt_cache=cache, trt_version="10.3.0")
+        report = quantize_fast(source, images, out, trt_cache=cache, trt_version="10.3.0")
         result = onnx.load(out)
 
         # the plug-ins, and what the model gives and takes, are as before
@@ -113,7 +113,7 @@ def test_regions_that_the_float_model_chose_are_those_of_the_int8_model(calibrat
     source = tmp_path / "model.onnx"
     source.write_bytes(EXPORTS["faster_rcnn"]().SerializeToString())
     with TensorFile(calibration) as images:
-        report = quantize(source, images, tmp_path / "int8.onnx")
+        report = quantize_fast(source, images, tmp_path / "int8.onnx")
 
     figures = {output.name: output for output in report.in_sample.outputs}
     assert figures["nms_inputs_1/prior_data"].identical
@@ -139,7 +139,7 @@ def test_a_plug_in_that_cannot_be_computed_leaves_what_is_behind_it_in_float(
     source = tmp_path / "model.onnx"
     source.write_bytes(model.SerializeToString())
     with TensorFile(calibration) as images:
-        report = quantize(source, images, tmp_path / "int8.onnx")
+        report = quantize_fast(source, images, tmp_path / "int8.onnx")
 
     assert report.behind == ("block_4a_node", "dense_class_td_node", "dense_regress_td_node")
     assert not any(node.computed for node in report.foreign)
@@ -154,7 +154,7 @@ def test_attributes_that_contradict_the_layers_are_an_error_of_the_model(calibra
     source.write_bytes(model.SerializeToString())
 
     with TensorFile(calibration) as images, pytest.raises(UseError, match="the plug-in 'proposal' cannot be computed"):
-        quantize(source, images, tmp_path / "int8.onnx")
+        quantize_fast(source, images, tmp_path / "int8.onnx")
 
 
 def test_a_head_that_takes_regions_of_each_image_apart_is_calibrated_too(calibration: Path, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_head_that_takes_regions_of_each_image_apart_is_calibrated_too(calibra
     source.write_bytes(model.SerializeToString())
 
     with TensorFile(calibration) as images:
-        report = quantize(source, images, tmp_path / "int8.onnx", trt_cache=tmp_path / "c", trt_version="8.5.1")
+        report = quantize_fast(source, images, tmp_path / "int8.onnx", trt_cache=tmp_path / "c", trt_version="8.5.1")
 
     assert report.behind == ()
     assert {crops, "flat_regions", "dense_class_td"} <= set(read_cache(tmp_path / "c").amax)

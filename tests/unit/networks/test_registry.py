@@ -33,7 +33,7 @@ PLUGIN = replace(NETWORK, name="yolo_v9")
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *entries: EntryPoint) -> None:
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: EntryPoints(entries).select(group=group))
+    monkeypatch.setattr(networks, "_entry_points", lambda: EntryPoints(entries))
 
 
 def entry(name: str, value: str) -> EntryPoint:
