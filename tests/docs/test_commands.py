@@ -2,7 +2,7 @@
 
 In a ``console`` block the lines after ``$ `` are commands; the others are output that must come, where ``…`` stands for
 anything. A block that cannot be run says why in a comment above it: ``<!-- not run: reason -->``. What the README says
-is typed into a shell word for word; on the other pages, Python and plain commands run within this process.
+is typed into a shell word for word; on the other pages, Python and plain commands of int8cal run within this process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def name_of(page: Path) -> str:
 
 
 README = REPOSITORY / "README.md"
-SHELL_SYNTAX = re.compile(r"[|&;<>$`*?~(){}#\\\n]")
+SHELL_SYNTAX = re.compile(r"[|&;<>$`*?~(){}#\\]|^(for|if|while|do|done)\b")
 
 
 def shell(command: str, folder: Path, place: str) -> str:
@@ -49,6 +49,13 @@ def shell(command: str, folder: Path, place: str) -> str:
     )
     assert finished.returncode == 0, f"{place}: exit code {finished.returncode}\n{finished.stdout}{finished.stderr}"
     return finished.stdout + finished.stderr
+
+
+def plain_lines(text: str) -> list[str] | None:
+    """The commands of a text, one to a line, comments left out; None: it needs a shell."""
+    joined = re.sub(r"\\\n\s*", "", re.sub(r"(^|\s)#.*", "", text))
+    lines = [line.strip() for line in joined.splitlines() if line.strip()]
+    return None if any(SHELL_SYNTAX.search(line) for line in lines) else lines
 
 
 def run_console(block: Block, run: Callable[[str], str], place: str) -> None:
@@ -72,8 +79,14 @@ def test_examples(page: Path, tmp_path: Path, run_cli: Callable[..., Any], monke
         if block.reason or block.language not in RUNNABLE:
             continue
 
-        def run(command: str, place: str = place) -> str:
-            if page == README or not command.startswith("int8cal ") or SHELL_SYNTAX.search(command):
+        def run(text: str, place: str = place) -> str:
+            lines = plain_lines(text)
+            if page == README or lines is None:
+                return shell(text, tmp_path, place)
+            return "".join(run_line(line, place) for line in lines)
+
+        def run_line(command: str, place: str) -> str:
+            if not command.startswith("int8cal "):
                 return shell(command, tmp_path, place)
             done = run_cli(*shlex.split(command)[1:], env={"COLUMNS": "100"})
             assert done.code == 0, f"{place}: exit code {done.code}\n{done.stdout}{done.stderr}"

@@ -23,8 +23,12 @@ NEAR = 1.0  # metres: nothing is painted closer to the camera
 
 def shade(colour: Colour, factor: float) -> Colour:
     """The same colour in more or less light."""
-    red, green, blue = (min(255, max(0, round(value * factor))) for value in colour)
-    return red, green, blue
+    red, green, blue = colour
+    return (
+        min(255, max(0, round(red * factor))),
+        min(255, max(0, round(green * factor))),
+        min(255, max(0, round(blue * factor))),
+    )
 
 
 @dataclass(frozen=True)

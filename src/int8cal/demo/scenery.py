@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from PIL import Image
 
@@ -88,7 +90,7 @@ def _carriageway(canvas: Drawing, rng: np.random.Generator) -> None:
     paving = shade((150, 146, 138), rng.uniform(0.85, 1.1))
     for side in (-1.0, 1.0):
         _strip(canvas, side * PAVEMENT, side * ROAD, NEAR, FAR, paving, 70)
-        for z in np.arange(3.0, 40.0, 2.0):  # joints of the paving
+        for z in np.arange(3.0, 40.0, 2.0).tolist():  # joints of the paving
             _strip(canvas, side * PAVEMENT, side * ROAD, z, z + 0.06, shade(paving, 0.8), 70)
         _strip(canvas, side * ROAD, side * (ROAD + 0.25), NEAR, FAR, shade(paving, 1.15), 50)
     _strip(canvas, -ROAD, ROAD, NEAR, FAR, asphalt, 80)
@@ -97,7 +99,7 @@ def _carriageway(canvas: Drawing, rng: np.random.Generator) -> None:
         patch = shade(asphalt, rng.uniform(0.82, 1.12))
         _strip(canvas, x, x + rng.uniform(0.2, 1.2), z, z + rng.uniform(0.8, 6.0), patch, 80)
     paint = shade((214, 214, 208), rng.uniform(0.85, 1.0))
-    for z in np.arange(rng.uniform(2.0, 8.0), 110.0, 9.0):
+    for z in np.arange(rng.uniform(2.0, 8.0), 110.0, 9.0).tolist():
         _strip(canvas, -0.07, 0.07, z, z + 3.5, paint, 60)
     for side in (-1.0, 1.0):
         _strip(canvas, side * (ROAD - 0.35), side * (ROAD - 0.22), NEAR, FAR, paint, 60)
@@ -110,7 +112,7 @@ def _row_of_houses(canvas: Drawing, rng: np.random.Generator, side: float) -> No
         length = rng.uniform(9.0, 20.0)
         if rng.random() < 0.8:
             houses.append((z, length))
-        z += length + rng.choice([0.0, 0.0, rng.uniform(2.0, 9.0)])
+        z += length + float(rng.choice([0.0, 0.0, rng.uniform(2.0, 9.0)]))
     for start, length in reversed(houses):
         _house(canvas, rng, side, start, length)
 
@@ -135,7 +137,7 @@ def _house(canvas: Drawing, rng: np.random.Generator, side: float, start: float,
     step = rng.uniform(2.2, 3.2)
     for floor in range(floors):
         sill = 1.0 + 3.1 * floor
-        for z in np.arange(start + 0.8, end - 1.2, step):
+        for z in np.arange(start + 0.8, end - 1.2, step).tolist():
             glass = shade(GLASS, rng.uniform(0.6, 1.8))
             _opening(canvas, front, sill - 0.1, 1.9, z - 0.12, 1.44, shade(wall, 1.2))
             _opening(canvas, front, sill, 1.7, z, 1.2, glass)
@@ -155,8 +157,8 @@ def _tree(canvas: Drawing, rng: np.random.Generator, x: float, z: float) -> None
     trunk, spread = rng.uniform(2.0, 3.2), rng.uniform(1.2, 2.3)
     canvas.upright(x - 0.16, x + 0.16, 0.0, trunk + 0.8, z, (74, 60, 48), 120)
     leaf = _pick(LEAVES, rng)
-    for lift in np.sort(rng.uniform(0.0, 2.0 * spread, 60)):  # upper leaves catch the light
-        reach = spread * np.sqrt(max(0.05, 1.0 - (lift / spread - 0.9) ** 2))
+    for lift in sorted(rng.uniform(0.0, 2.0 * spread, 60).tolist()):  # upper leaves catch the light
+        reach = spread * math.sqrt(max(0.05, 1.0 - (lift / spread - 0.9) ** 2))
         middle = (x + rng.uniform(-reach, reach), trunk + lift, z)
         radius = rng.uniform(0.18, 0.55)
         light = 0.6 + 0.35 * lift / spread + rng.uniform(-0.15, 0.15)

@@ -93,8 +93,8 @@ def test_memory_that_is_not_there(monkeypatch):
         interpolated(Image.new("L", (9, 9)), Size(33, 33), LANCZOS)
 
 
-@pytest.mark.parametrize("size", [(63, 1 << 20), (8, 8_000_000)])
-def test_tall_pictures_take_no_more_memory_than_decoding_does(size):
+@pytest.mark.parametrize(("size", "most"), [((63, 1 << 18), 100), ((8, 8_000_000), 400)])
+def test_tall_pictures_take_no_more_memory_than_decoding_does(size, most):
     """The picture, at 4 bytes a pixel, and what comes of it; not one larger than that on the way."""
     script = f"""{PEAK_MIB}
 from PIL import Image
@@ -110,4 +110,4 @@ except ImageError:
 print(peak_mib() - before)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 400
+    assert float(done.stdout) < most
