@@ -27,7 +27,7 @@ PYTHON ?= $(shell tools/find_python.sh)
 
 DEMO_OUT := demo-out
 
-.PHONY: all demo test test-extended test-floors fuzz kills bench docs generate format wheel pure-wheel azureml lock clean
+.PHONY: all demo test lint pytest test-extended test-floors fuzz kills bench docs generate format wheel pure-wheel azureml lock clean
 all: test
 
 # A changed lock makes the environment anew, so that nothing of the old one is left in it.
@@ -63,10 +63,16 @@ $(VENV)/.extended-installed: requirements/extended.txt $(VENV)/.azureml-installe
 demo: bytecode
 	$(BIN)/int8cal demo --output_dir $(DEMO_OUT) --overwrite
 
+# Side by side: tests wait for processes and disks now and then.
 test: $(VENV)/.azureml-installed bytecode
+	+$(MAKE) --no-print-directory --jobs 2 lint pytest
+
+lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+pytest:
 	$(BIN)/pytest -n 2 -m "not extended"
 
 test-extended: $(VENV)/.extended-installed bytecode

@@ -147,8 +147,8 @@ def test_nd_everywhere_it_may_stand(component, site, tmp_path, int8cal_on_path):
 
 
 @pytest.mark.parametrize("value", ["true", "True", "1"])
-def test_use_validation_set(component, site, tmp_path, int8cal_on_path, value):
-    run(component, site, tmp_path, inputs={"use_validation_set": value})
+def test_use_validation_set(site, value):
+    site.run(use_validation_set=value)
     with TensorFile(site.tensorfile) as file:
         assert file.manifest["split"] == "validation"
 

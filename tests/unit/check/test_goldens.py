@@ -24,7 +24,7 @@ def alarms(found):
 
 @pytest.fixture(scope="module")
 def made(request, tmp_path_factory):
-    """(case, file that int8cal made of it), where the case needs to be."""
+    """(case, its spec, file that int8cal made of it), where the case needs to be."""
     case: GoldenCase = request.param
     with pytest.MonkeyPatch.context() as patch:
         for name, value in case.environment.items():
@@ -32,14 +32,15 @@ def made(request, tmp_path_factory):
         patch.chdir(DATA)
         seed = case.facts["seed"] if case.facts["order"] == "seeded" else None
         path = tmp_path_factory.mktemp("made") / "calibration.tensor"
-        int8cal.make(int8cal.plan(case.spec, split=case.split, max_batches=case.max_batches, seed=seed), path)
-        yield case, path
+        spec = int8cal.read_spec(case.spec)
+        int8cal.make(int8cal.plan(spec, split=case.split, max_batches=case.max_batches, seed=seed), path)
+        yield case, spec, path
 
 
 @pytest.mark.parametrize("made", CASES, ids=str, indirect=True)
 def test_no_alarm_and_equal_to_the_spec(made):
-    case, path = made
-    found = verify(path, claim=Claim(int8cal.read_spec(case.spec)))
+    _, spec, path = made
+    found = verify(path, claim=Claim(spec))
     assert alarms(found) == []
     codes = {finding.code for finding in found.findings}
     assert "rebuilt" in codes
@@ -48,11 +49,11 @@ def test_no_alarm_and_equal_to_the_spec(made):
 
 @pytest.mark.parametrize("made", CASES, ids=str, indirect=True)
 def test_no_alarm_without_manifest(made, tmp_path):
-    case, path = made
+    case, spec, path = made
     with int8cal.TensorFile(path) as file:
         plain = write_like_tao(tmp_path / "plain", np.stack(list(file)))
     assert alarms(verify(plain)) == []
-    claim = Claim(int8cal.read_spec(case.spec), split=case.split, any_order=True)
+    claim = Claim(spec, split=case.split, any_order=True)
     found = verify(plain, claim=claim)
     assert [finding.code for finding in alarms(found)] == ["loud-images-missing"] * (str(case) in LOUD)
     assert "rebuilt" in {finding.code for finding in found.findings}

@@ -40,13 +40,13 @@ def few_calibration_images(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("few_calibration_images")
 def test_it_goes_on_to_int8_accuracy(run_cli: Callable[..., object], tmp_path: Path) -> None:
-    finished = run_cli("demo", "-o", "streets", "--images", "8", "--test_items", "40", "--json")
+    finished = run_cli("demo", "-o", "streets", "--images", "8", "--test_items", "20", "--json")
     assert finished.code == 0, finished.stderr
     networks = json.loads(finished.stdout)["int8"]
     assert [network["network"] for network in networks] == ["detector", "classifier"]
     for network in networks:
         assert network["verify"].startswith("0 errors, 0 warnings")
-        assert network["judged"]["items"] >= 40
+        assert network["judged"]["items"] >= 20
         floating, right = network["judged"]["rows"]
         assert (right["verify"], right["verify_model"]) == ("nothing", "nothing")
         assert floating["scores"]["auto"] > 0.85
