@@ -31,7 +31,7 @@ import re
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
@@ -339,12 +339,16 @@ def _walk_scans(jpeg: Jpeg, data: bytes) -> None:
     Raises:
         ValueError: it has.
     """
-    from int8cal.images.jpeg_scans import Scans
+    from int8cal.images.jpeg_scans import EXTRANEOUS, Scans
 
     scans = Scans(jpeg.height, jpeg.width, jpeg.components, progressive=jpeg.frame == _PROGRESSIVE)
     found = list(segments(data))
+    if not _adobe_colours_are_known(jpeg, data, found):
+        raise ValueError("Unknown Adobe color transform code")
     for (marker, begin, end), (_, following, _) in pairwise(found):
         body = data[begin + 4 : end]
+        if marker != START_OF_SCAN and data[end:following].strip(b"\xff"):
+            raise ValueError(EXTRANEOUS)
         if marker == _HUFFMAN_TABLES:
             scans.define_tables(body)
         elif marker == _RESTARTS:
@@ -353,6 +357,16 @@ def _walk_scans(jpeg: Jpeg, data: bytes) -> None:
             scans.check(body, data[end:following])
     if found[-1].marker != _END_OF_IMAGE:
         raise ValueError("Premature end of JPEG file")
+
+
+def _adobe_colours_are_known(jpeg: Jpeg, data: bytes, found: list[Segment]) -> bool:
+    """Whether libjpeg knows the transform that Adobe's last segment ahead of the pixels names, where it looks at it."""
+    header = list(takewhile(lambda segment: segment.marker != START_OF_SCAN, found))
+    is_jfif = any(marker == _APP0 and data.startswith(_JFIF, begin + 4) for marker, begin, _ in header)
+    if len(jpeg.components) == 1 or (len(jpeg.components) == 3 and is_jfif):
+        return True
+    transforms = [data[segment.begin + 15] for segment in header if _is_of_adobe(data, [segment])]
+    return not transforms or transforms[-1] in (0, 1 if len(jpeg.components) == 3 else 2)
 
 
 def _rgb_of(inks: _Pixels) -> ImageHWC_u8:

@@ -37,6 +37,9 @@ _CHUNK, _MARGIN = 1 << 16, 1 << 13
 _END_OF_BLOCK = 64
 """Coefficients that a code skips when it ends the block."""
 
+_LAST = 63
+"""What libjpeg takes coefficients for that a code puts behind it."""
+
 _NOTHING = 16
 """Bits to be told of a coefficient of which none was: more than there can be."""
 
@@ -357,7 +360,7 @@ def _first_of(table: _Table, first: int, last: int, nonzero: list[int]) -> _Walk
                         position += run
                         break
                     coefficient += run
-                    known |= bool(size) << coefficient
+                    known |= bool(size) << min(coefficient, _LAST)
                     coefficient += 1
                     position += size
                 nonzero[block] |= known
@@ -402,7 +405,7 @@ def _refined(table: _Table, first: int, last: int, nonzero: list[int]) -> _Walk:
                         else:
                             break
                         coefficient += 1
-                    nonzero[block] |= (size << coefficient) & band
+                    nonzero[block] |= size << min(coefficient, _LAST)
                     coefficient += 1
                 if ended:
                     ended -= 1

@@ -92,6 +92,20 @@ def test_flipped_bits_in_a_sampling_that_turbojpeg_does_not_know():
     assert refused > 40
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("byte-behind-tables-behind-pixels.jpg", "extraneous bytes before marker"),
+        ("cmyk-unknown-adobe-transform.jpg", "Unknown Adobe color transform code"),
+        ("progressive-run-behind-the-last-coefficient.jpg", "bad Huffman code"),
+    ],
+)
+def test_what_libjpeg_warns_of_is_refused_in_a_sampling_that_turbojpeg_does_not_know(name, said):
+    data = (Path(__file__).parents[2] / "fuzz" / "kept" / "jpeg" / name).read_bytes()
+    with pytest.raises(ImageError, match=said):
+        decode_image(data, 3, fast_dct=False, where="x")
+
+
 def test_zeros_before_the_end_are_passed_over_in_any_sampling():
     data = FILES["4:1:0 c0"]
     padded = data[:-2] + bytes(100) + data[-2:]
