@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -210,6 +211,20 @@ def misspelt_model(data: Path) -> None:
 NUMBERS = ("--resize", "stretch", "--scale", "1/255", "--mean", "0", "--std", "1")
 
 
+def without_star(data: Path) -> None:
+    here(data)
+    edit(data, "kitti_trainval-*", "kitti_trainval")
+
+
+def placeholders(data: Path) -> None:
+    edit(data, f"{ELSEWHERE}/tfrecords/kitti_trainval-*", "/PATH/TO/TFRECORDS/NAME-*")
+
+
+def file_as_folder(data: Path) -> None:
+    here(data)
+    edit(data, f'image_directory_path: "{data}/training"', f'image_directory_path: "{images(data)[0]}"')
+
+
 def nothing(data: Path) -> None:
     """As it was made: a spec of another machine."""
 
@@ -317,6 +332,16 @@ TABLE = [
     Mistake("pictures of a phone", rename_images(".HEIC"), (
         "images", "data/training/image_2", "-o", "c.tensor", "--preset", "imagenet",
     ), 4, ("no image is in the folder, but 8 files (.HEIC 8)", "Convert pictures of phones first")),
+    Mistake("the beginning of the records' names without a star", without_star, RUN, 4, (
+        "/data/tfrecords/kitti_trainval-*. Add --map ",
+    )),
+    Mistake("a spec as spec new wrote it", placeholders, RUN, 4, (
+        "This stands for a path of yours", "--map '/PATH/TO/TFRECORDS/NAME-*' YOURS",
+    )),
+    Mistake("an image in place of its folder", file_as_folder, RUN, 4, ("000000.png is a file, not a folder",)),
+    Mistake("the preset of YOLOv8 by its name", here, (
+        "images", "data/training/image_2", "-o", "c.tensor", "--preset", "yolov8",
+    ), 2, ("Did you mean ultralytics?",)),
     Mistake("a preset that is misspelt", here, (
         "images", "data/training/image_2", "-o", "c.tensor", "--preset", "image_net",
     ), 2, ("there is no preset 'image_net'", "Did you mean imagenet?")),
@@ -349,7 +374,7 @@ TABLE = [
     Mistake("no batch size anywhere", without("training_config"), FOLDER, 2, ("Give --batch_size B",)),
     Mistake("no image in the folder but capitals", rename_images(".PNG"), FOLDER, 4, (
         "no image is in the folder, but 8 files (.PNG 8)", "(lower case)",
-        'Rename a copy of the folder: for f in *.PNG; do mv "$f" "${f%.PNG}.png"; done',
+        "Rename a copy: cp -r data/training/image_2 data/training/image_2.lower && find ",
     )),
     # --- networks that are not here
     *(
@@ -437,6 +462,27 @@ def test_records_that_lie_and_are_called_otherwise_are_found_by_following_the_li
     assert run_cli(*RUN, *options).code == 0
     assert run_cli(*update).code == 0
     assert run_cli("verify", "c.tensor", "-e", "data/spec.new.txt").code == 0
+
+
+def test_no_map_is_told_that_changes_nothing(data, run_cli):
+    """The folder is there; what the records name in it is not."""
+    rename_images(".PNG")(data)
+    edit(data, f'image_directory_path: "{data}/training"', f'image_directory_path: "{data}/training/image_2"')
+    assert "--map" not in run_cli(*RUN).stderr
+
+
+def test_the_copy_with_suffixes_in_lower_case_is_made_by_the_line_that_is_told(data, run_cli, tmp_path):
+    resized(data)
+    for image in images(data):
+        image.rename(image.with_suffix(".PNG"))
+    told = run_cli(*FOLDER).stderr
+    subprocess.run(["bash", "-ec", told[told.index("cp -r") :]], cwd=tmp_path, check=True)
+    assert run_cli(*FOLDER[:-1], "data/training/image_2.lower").code == 0
+
+
+def test_a_relative_new_path_means_the_same_in_a_run_and_in_a_new_spec(data, run_cli):
+    assert run_cli("spec", "update", "data/spec.txt", "-o", "new.txt", "--map", ELSEWHERE, "data").code == 0
+    assert run_cli("plan", "-e", "new.txt").code == 0
 
 
 @pytest.mark.parametrize(

@@ -93,13 +93,17 @@ def mapped_spec(read: Spec, mapped: Sequence[tuple[str, str]]) -> Spec:
         return read
     from int8cal.spec.update import Substitution
 
-    here = [(old, os.path.abspath(new) if _is_of_this_machine(old, new) else new) for old, new in mapped]
+    here = [from_here(old, new) for old, new in mapped]
     return replace(read.updated([Substitution(None, old, new) for old, new in here])[0], mapped=tuple(here))
 
 
-def _is_of_this_machine(old: str, new: str) -> bool:
-    """Whether a new path is meant as the shell has it: not relative to where relative paths of specs start."""
-    return bool(new) and old.startswith("/") and not new.startswith("/") and "://" not in new
+def from_here(old: str, new: str) -> tuple[str, str]:
+    """A pair of ``--map``, with a relative path for an absolute one as the shell has it, from the working directory.
+
+    Elsewhere, relative paths of specs start from ``DATA_BASE_PATH``.
+    """
+    as_the_shell = new and old.startswith("/") and not new.startswith("/") and "://" not in new
+    return old, os.path.abspath(new) if as_the_shell else new
 
 
 _model_input = decorated(

@@ -97,7 +97,8 @@ def records(
         f'In the spec: tfrecords_path: "{pattern}", image_directory_path: "{os.path.abspath(root)}", '
         f'image_extension: "{image_extension}".',
         f"int8cal spec new detectnet_v2 -o {spec}",
-        f"int8cal plan -e {spec}",
+        f"int8cal plan -e {spec} --map '/PATH/TO/TFRECORDS/NAME-*' {endings.quoted(pattern)} "
+        f"--map /PATH/TO/DATA {endings.quoted(os.path.abspath(root))}",
     )
 
 

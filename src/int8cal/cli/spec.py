@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, endings
-from int8cal.cli.options import Command, given_words, json_option, overwrite_option
+from int8cal.cli.options import Command, from_here, given_words, json_option, overwrite_option
 from int8cal.io.safe_text import shortened
 
 if TYPE_CHECKING:
@@ -171,7 +171,8 @@ def update(
     """Put run-time paths in place of those in the spec, by the role of the field. All else stays byte for byte.
 
     REF is the beginning of paths as written in the spec, in whole components; the longest one that fits is replaced.
-    Each option may be given several times.
+    Each option may be given several times. With --map, a relative new path for an absolute one starts from the working
+    directory, as it does in a run.
 
     \b
     Examples:
@@ -187,6 +188,7 @@ def update(
     if out is None and not dry_run:
         raise UsageError("no output is named", hint="Add -o FILE, or --dry_run to see what would change.")
     pairs = [(None if role == "map" else role, pair) for role, given in references.items() for pair in given]
+    pairs = [(role, from_here(*pair) if role is None else pair) for role, pair in pairs]
     substitutions = [Substitution(role, reference, target) for role, (reference, target) in pairs]
     read = _read(path, network, allow_unknown_fields=True)
     network_of = networks.beside(read)

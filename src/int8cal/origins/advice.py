@@ -6,16 +6,21 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING
 
 from int8cal.errors import MissingDataError
 from int8cal.samples.nearby import existing_part, moved, near_by
 from int8cal.samples.paths import DATA_ROOT_HINT, WORKING_DIRECTORY_HINT, address_hint, path_text
+from int8cal.spec.document import GLOB_ROLES
 
 if TYPE_CHECKING:
     from int8cal.origins.experiment import Spec
     from int8cal.spec.document import PathValue
 
+
+PLACEHOLDER = "/PATH/TO/"
+"""What the paths of the specs begin with that ``spec new`` writes."""
 
 _PARTS_SHARED = 2
 """Paths that have fewer components in common have it by chance: ``/home``."""
@@ -44,6 +49,8 @@ def missing_folder_advice(spec: Spec, path: str) -> str | None:
         if os.path.isfile(folder):
             return f"{path_text(folder)} is a file, not a folder: unpack it, and name the folder in the spec."
         if not address_hint(folder) and (value := _written(folder, spec)):
+            if _leads_to(value.content.rstrip("/"), existing_part(folder)[0]):
+                return _near(folder, value.content)  # what the spec names is there, what the records name in it is not
             return " ".join(filter(None, (_near(folder, value.content), _map_line(value, folder, spec))))
         folder = os.path.dirname(folder)
     return None
@@ -77,15 +84,21 @@ def _near(path: str, written: str) -> str:
 def _map_line(value: PathValue, path: str, spec: Spec) -> str:
     """The substitution that would find the data, as options to type; empty when none is known."""
     written = value.content
+    if written.startswith(PLACEHOLDER):
+        yours = f"--map {shlex.quote(written)} YOURS"
+        return f"This stands for a path of yours in the spec that spec new wrote: write it there, or add {yours}."
     roots = dict.fromkeys((os.path.dirname(os.path.abspath(spec.path)), os.getcwd()))
-    found = moved(written, path, tuple(roots))
+    found = moved(written, path, tuple(roots), records=value.role in GLOB_ROLES)
     old, new = (
         (found.old, shlex.quote(os.path.abspath(found.new))) if found else (_beginning(written, path, spec), "FOLDER")
     )
     line = f"--map {shlex.quote(_as_in_the_file(old, spec.mapped))} {new}"
     name, extension = os.path.splitext(spec.path)
+    free = next(
+        number for number in count(1) if not os.path.lexists(f"{name}.new{number if number > 1 else ''}{extension}")
+    )
     given = "".join(f"--map {shlex.quote(old)} {shlex.quote(new)} " for old, new in spec.mapped)
-    output = shlex.quote(f"{name}.new{extension}")
+    output = shlex.quote(f"{name}.new{free if free > 1 else ''}{extension}")
     update = f"int8cal spec update {shlex.quote(spec.path)} -o {output} {given}{line}"
     where = (
         f"The data seem to lie in {found.new}. Add"
@@ -97,9 +110,11 @@ def _map_line(value: PathValue, path: str, spec: Spec) -> str:
 
 def _as_in_the_file(path: str, mapped: Sequence[tuple[str, str]]) -> str:
     """A beginning of paths as it stands in the file, before others were put in place of it."""
+    from int8cal.spec.update import without_tail  # late: most runs take the spec as it is
+
     for old, new in mapped:
         if f"{path}/".startswith(f"{new.rstrip('/')}/"):
-            return old.rstrip("/") + path[len(new.rstrip("/")) :]
+            return without_tail(old) + path[len(new.rstrip("/")) :]
     return path
 
 

@@ -8,6 +8,7 @@ to a server.
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -163,7 +164,7 @@ def read_folder(
     others = len(files) - len(images)
     if not samples:
         capitals = sorted({os.path.splitext(name)[1] for name in files} & {one.upper() for one in IMAGE_EXTENSIONS})
-        renaming = f" Rename a copy of the folder: {'; '.join(map(_renaming, capitals))}" if capitals else ""
+        renaming = f" Rename a copy: {_renaming(folder.path, capitals)}" if capitals else ""
         below = "" if folder.recursive else ", or --recursive for those in folders below it"
         raise DataError(
             f"no image is in the folder, but {of_suffixes(files)}",
@@ -190,8 +191,14 @@ def of_suffixes(files: Sequence[str]) -> str:
     return f"{len(files)} file{'s' * (len(files) > 1)} ({shown}{more})"
 
 
-def _renaming(suffix: str) -> str:
-    return f'for f in *{suffix}; do mv "$f" "${{f%{suffix}}}{suffix.lower()}"; done'
+def _renaming(folder: str, suffixes: Sequence[str]) -> str:
+    """The line for a shell that makes a copy of a folder in which suffixes are in lower case."""
+    copy = shlex.quote(f"{path_text(folder.rstrip('/'))}.lower")
+    moves = (
+        f"find {copy} -name '*{suffix}' -exec sh -c 'mv \"$1\" \"${{1%{suffix}}}{suffix.lower()}\"' _ {{}} \\;"
+        for suffix in suffixes
+    )
+    return " && ".join((f"cp -r {shlex.quote(path_text(folder))} {copy}", *moves))
 
 
 def _capitals(files: Iterable[str]) -> dict[str, int]:

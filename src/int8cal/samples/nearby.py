@@ -70,7 +70,7 @@ class Moved(NamedTuple):
     new: str
 
 
-def moved(written: str, path: str, roots: Sequence[str]) -> Moved | None:
+def moved(written: str, path: str, roots: Sequence[str], *, records: bool = False) -> Moved | None:
     """Where the data of a path lie that was written elsewhere.
 
     A misspelt component is looked for first; then the longest tail of the path that lies in or below one of the roots,
@@ -81,17 +81,22 @@ def moved(written: str, path: str, roots: Sequence[str]) -> Moved | None:
         written: the path or glob pattern as the spec has it.
         path: the same, joined to what it starts from.
         roots: folders to look in.
+        records: it is of files that are taken by a pattern.
     """
-    found = _misspelt(written, path) or _flat(written, path) or _elsewhere(written, roots)
-    if found or existing_part(path)[0]:
-        return found
-    shortened = (_elsewhere(written, roots, without) for without in range(1, _MOST_SHORTENED + 1))
-    return next(filter(None, shortened), None)
+    if os.path.lexists(path):
+        return None
+    found = _misspelt(written, path) or _flat(written, path, records=records) or _elsewhere(written, roots)
+    if not found and not existing_part(path)[0]:
+        shortened = (_elsewhere(written, roots, without) for without in range(1, _MOST_SHORTENED + 1))
+        found = next(filter(None, shortened), None)
+    return found if found and os.path.abspath(found.new) != found.old else None
 
 
 def near_by(path: str) -> str:
     """The longest part of a path that exists, and what is there in place of the rest, in sentences."""
     folder, rest = existing_part(path)
+    if rest and os.path.isfile(os.path.join(folder, rest[0])):
+        return f"{path_text(os.path.join(folder, rest[0]))} is a file, not a folder."
     if not folder:
         near = [] if path.startswith("/") or not rest else _near(rest[0], sorted(_names("")))
         return f"The working directory has {_listed(near)}, not {short_name(rest[0])}." if near else ""
@@ -166,11 +171,14 @@ def _misspelt(written: str, path: str) -> Moved | None:
     return None
 
 
-def _flat(written: str, path: str) -> Moved | None:
-    """Files whose names begin as a folder is called that is not there: ``trainval-*`` in place of ``trainval/*``."""
+def _flat(written: str, path: str, *, records: bool) -> Moved | None:
+    """Files whose names begin as a folder is called that is not there: ``trainval-*`` in place of ``trainval/*``.
+
+    Of records, also in place of the beginning of their names alone, ``trainval``, as it is given to dataset_convert.
+    """
     folder, rest = existing_part(path)
     stem = re.split(r"[*?\[]", rest[0])[0].rstrip("-_.") if folder and rest else ""
-    if len(stem) < _SHORTEST_STEM or not _is_wild(rest[-1]):
+    if len(stem) < _SHORTEST_STEM or not (_is_wild(rest[-1]) or (records and len(rest) == 1)):
         return None
     for end in ("-*", "_*", ".*"):
         if any(name.startswith(f"{stem}{end[0]}") for name in _names(folder)):

@@ -183,7 +183,7 @@ class _Rule:
             raise UsageError(f"the path {name} is empty", hint=f"Give what stands for {shown(one.reference)}.")
         if "\0" in one.target or not _is_unicode(one.target):
             raise UsageError(f"the path {name} is not text: {shown(one.target)}", hint="A spec holds UTF-8 text only.")
-        return cls(one.role, one.reference, _without_tail(one.reference), _without_tail(one.target, ("/",)))
+        return cls(one.role, one.reference, without_tail(one.reference), without_tail(one.target, ("/",)))
 
     def fits(self, path: PathValue) -> bool:
         """Is this reference for the role of that path, and its beginning?"""
@@ -203,7 +203,7 @@ class _Rule:
 
 def begins(reference: str, path: str) -> bool:
     """Whether a reference is the beginning of a path, in whole components."""
-    prefix = _without_tail(reference)
+    prefix = without_tail(reference)
     return path == prefix or path.startswith(f"{prefix}/")
 
 
@@ -215,7 +215,7 @@ def _is_unicode(text: str) -> bool:
     return not re.search("[\ud800-\udfff]", text)
 
 
-def _without_tail(path: str, tails: tuple[str, ...] = ("/", "/.", "/*")) -> str:
+def without_tail(path: str, tails: tuple[str, ...] = ("/", "/.", "/*")) -> str:
     """A path without trailing separators; the root becomes the empty string."""
     while tail := next((tail for tail in tails if path.endswith(tail)), None):
         path = path.removesuffix(tail)

@@ -67,7 +67,7 @@ def test_a_single_object_fills_the_middle(name: str) -> None:
     assert not np.array_equal(image, draw_object(generator(2), name, Size(224, 224)))
 
 
-def images(size: Size, count: int = 8) -> list[ImageHWC_u8]:
+def images(size: Size, count: int = 4) -> list[ImageHWC_u8]:
     return [draw_scene(np.random.default_rng((0, index)), size).image for index in range(count)]
 
 

@@ -14,6 +14,7 @@ import difflib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -347,6 +348,8 @@ def stated(
         if preset is not None:
             if preset not in PRESETS:
                 near = difflib.get_close_matches(preset, PRESETS, n=1)
+                if re.fullmatch(r"yolo[-_]?v?(5|8|9|10|11|12).*|yolo", preset.lower()):
+                    near = ["ultralytics"]
                 meant = f"Did you mean {near[0]}? " if near else ""
                 raise UsageError(f"there is no preset {preset!r}", hint=f"{meant}Use one of {', '.join(PRESETS)}.")
             return replace(PRESETS[preset].preprocessing, **values)
