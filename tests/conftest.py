@@ -10,16 +10,22 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from int8cal import networks
 from int8cal.cli import app, process
+from int8cal.demo import dataset
 from int8cal.demo.dataset import DemoDataset, make_dataset
+from int8cal.demo.scene import Scene, draw_scene
+from int8cal.types import Size
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -45,6 +51,29 @@ class Finished:
     stderr: str
 
 
+@pytest.fixture(scope="session", autouse=True)
+def scenes_are_drawn_once() -> Iterator[None]:
+    """Many tests begin with the first scenes of the demo."""
+
+    @lru_cache(maxsize=32)  # of 1.5 MB each
+    def drawn(state: int, size: Size) -> Scene:
+        generator = np.random.default_rng()
+        generator.bit_generator.state = states[state]
+        scene = draw_scene(generator, size)
+        scene.image.flags.writeable = False
+        return scene
+
+    def draw_scene_once(rng: np.random.Generator, size: Size) -> Scene:
+        state = rng.bit_generator.state["state"]["state"]
+        states[state] = rng.bit_generator.state
+        return drawn(state, size)
+
+    states: dict[int, Mapping[str, Any]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "draw_scene", draw_scene_once)
+        yield
+
+
 @pytest.fixture
 def repository() -> Path:
     """Root of the source tree."""
@@ -58,10 +87,16 @@ def run_cli(tmp_path: Path) -> Callable[..., Finished]:
     For signals, exit codes of the interpreter, streams, locale and limits of memory, see `run_process`.
     """
 
-    def run(*arguments: str | os.PathLike[str], cwd: Path = tmp_path, env: dict[str, str] | None = None) -> Finished:
+    def run(
+        *arguments: str | os.PathLike[str],
+        cwd: Path = tmp_path,
+        env: dict[str, str] | None = None,
+        once_there: Callable[[], object] = lambda: None,
+    ) -> Finished:
         streams = {name: io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace") for name in ("stdout", "stderr")}
         with _state_kept(), pytest.MonkeyPatch.context() as patch:
             patch.chdir(cwd)
+            once_there()
             for name, value in (env or {}).items():
                 patch.setenv(name, value)
             for name, stream in streams.items():

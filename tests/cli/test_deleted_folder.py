@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -15,26 +16,21 @@ MAKE = "detectnet_v2 calibration_tensorfile -m 1 -e {spec} -o"
 
 
 @pytest.fixture
-def in_deleted_folder(tiny_dataset, tmp_path) -> Callable[[str], subprocess.CompletedProcess[str]]:
-    """Run int8cal with ``{spec}``, ``{tensorfile}`` and ``{there}``, a folder that stays, in one that is gone."""
+def words_of(tiny_dataset, tmp_path) -> Callable[[str], str]:
+    """Put paths in place of ``{spec}``, ``{tensorfile}`` and ``{there}``, a folder that stays."""
     tensorfile = tmp_path / "it.tensor"
     int8cal.make(int8cal.plan(tiny_dataset.spec, max_batches=1), tensorfile)
+    return lambda arguments: arguments.format(spec=tiny_dataset.spec, tensorfile=tensorfile, there=tmp_path)
 
-    def run(arguments: str) -> subprocess.CompletedProcess[str]:
-        words = arguments.format(spec=tiny_dataset.spec, tensorfile=tensorfile, there=tmp_path)
-        return subprocess.run(
-            [
-                "bash",
-                "-c",
-                f'mkdir gone && cd gone && rmdir "$PWD" && {shlex.quote(sys.executable)} -m int8cal {words}',
-            ],
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+
+@pytest.fixture
+def in_deleted_folder(words_of, tmp_path, run_cli) -> Callable[[str], Any]:
+    """Run int8cal in a folder that is gone."""
+
+    def run(arguments: str) -> Any:
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        return run_cli(*shlex.split(words_of(arguments)), cwd=gone, once_there=gone.rmdir)
 
     return run
 
@@ -55,7 +51,7 @@ def in_deleted_folder(tiny_dataset, tmp_path) -> Callable[[str], subprocess.Comp
 )
 def test_relative_output_is_refused_in_two_lines(in_deleted_folder, arguments, named):
     ended = in_deleted_folder(arguments)
-    assert ended.returncode == 2
+    assert ended.code == 2
     what, hint = ended.stderr.splitlines()
     assert named in what
     assert what.endswith("working directory that is gone")
@@ -76,11 +72,19 @@ def test_relative_output_is_refused_in_two_lines(in_deleted_folder, arguments, n
 )
 def test_absolute_paths_are_all_that_is_needed(in_deleted_folder, arguments):
     ended = in_deleted_folder(arguments)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (ended.code, ended.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("arguments", ["inspect a.tensor", "verify a.tensor", "spec check spec.txt"])
 def test_relative_input_is_not_there(in_deleted_folder, arguments):
     ended = in_deleted_folder(arguments)
-    assert ended.returncode in (3, 6)
+    assert ended.code in (3, 6)
     assert len(ended.stderr.splitlines()) == 2
+
+
+def test_a_process_starts_there(words_of, tmp_path):
+    command = f"{shlex.quote(sys.executable)} -m int8cal {words_of(MAKE)} {{there}}/out".format(there=tmp_path)
+    script = f'mkdir gone && cd gone && rmdir "$PWD" && {command}'
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out").exists()
