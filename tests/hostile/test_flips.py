@@ -70,10 +70,10 @@ def test_some_flips(head: Path) -> None:
 
 def test_the_sign_of_the_size_of_a_fill_value(head: Path) -> None:
     """HDF5 opens such an array, and then cannot read it."""
-    message = bytes.fromhex("0500 0800 01000000 02030201 00000000")  # version 2: a value is defined, of 0 bytes
+    # Version 2: when space is taken, when the value is written (releases of HDF5 differ), a value of 0 bytes.
+    message = re.compile(rb"\x05\0\x08\0\x01\0\0\0\x02\x03[\0-\x02]\x01\0\0\0\0")
     for path in files(head):
-        content = path.read_bytes()
-        places = [found.end() for found in re.finditer(re.escape(message), content)]
+        places = [found.end() for found in message.finditer(path.read_bytes())]
         assert missed(head, path, [8 * end - 1 for end in places]) == []
     assert places
 
