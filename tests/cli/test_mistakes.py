@@ -361,6 +361,32 @@ TABLE = [
     Mistake("records of the folder of images itself", here, ("records", "data/training/image_2", "-o", "made"), 4, (
         "/data/training has it: int8cal records /",
     )),
+    Mistake("records of images that lie elsewhere", here, (
+        "records", "data/tfrecords", "-o", "made", "--image_dir", "../training/image_2",
+        "--label_dir", "../training/label_2",
+    ), 2, (
+        "the folder of images lies outside of data/tfrecords", "/data/training --image_dir image_2.",
+    )),
+    Mistake("records with the two folders swapped", here, (
+        "records", "data/training", "-o", "made", "--image_dir", "label_2", "--label_dir", "image_2",
+    ), 4, (
+        "There are: 8 .txt. The images are in data/training/image_2: swap --image_dir and --label_dir.",
+    )),
+    Mistake("records without an image in either folder", here, (
+        "records", "data/training", "-o", "made", "--image_dir", "label_2",  "--label_dir", "label_2",
+    ), 4, ("There are: 8 .txt. Name the folder of images with --image_dir.",)),
+    Mistake("a fraction for the percentage of validation", here, (
+        "records", "data/training", "-o", "made", "--val_split", "0.2",
+    ), 2, ("is in per cent", "For 20 % of the images: --val_split 20.")),
+    Mistake("all images for validation", here, ("records", "data/training", "-o", "made", "--val_split", "100"), 0, (
+        "warning: fold 1 has no images (100 % of 8 images are for validation)", "--val_split 20",
+    )),
+    Mistake("a percentage of less than one image", here, (
+        "records", "data/training", "-o", "made", "--val_split", "2",
+    ), 0, ("warning: fold 0 has no images (2 % of 8 images", "--val_split 20")),
+    Mistake("one fold of records", here, ("records", "data/training", "-o", "made", "--num_partitions", "1"), 0, (
+        "none are kept apart for validation; --num_partitions 2 --val_split 20",
+    )),
     # --- outputs, inputs and commands that are others
     Mistake("the spec as output", here, (*RUN[:-1], "data/spec.txt"), 5, (
         "already exists", "It is not a tensorfile, and is never replaced by one: choose another name.",
@@ -419,6 +445,18 @@ def test_what_the_user_is_told(mistake, data, run_cli):
     for words in mistake.words:
         assert words in told
     assert not (data.parent / "c.tensor").exists()
+
+
+def test_records_of_absolute_folders_are_those_of_their_names(data, run_cli):
+    """Loaders join the names in the records to the folder of the spec."""
+    training = data / "training"
+    (data / "link").symlink_to(training)
+    absolute = ("--image_dir", str(training / "image_2"), "--label_dir", str(training / "label_2"))
+    assert run_cli("records", "data/training", "-o", "plain").code == 0
+    for made, root in (("full", "data/training"), ("linked", "data/link")):
+        assert run_cli("records", root, "-o", made, *absolute).code == 0
+        for file in (data.parent / "plain").iterdir():
+            assert (data.parent / made / file.name).read_bytes() == file.read_bytes()
 
 
 def test_a_folder_asks_only_for_what_decides_pixels(data, run_cli):
