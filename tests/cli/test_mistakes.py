@@ -402,6 +402,20 @@ TABLE = [
     Mistake("training", here, ("detectnet_v2", "train"), 2, ("that is done by NVIDIA's tao",)),
     Mistake("a network that is misspelt", here, ("detectnetv2", "plan"), 2, ("did you mean 'detectnet_v2'?",)),
     Mistake("overrides of protobuf text", here, ("plan", "-e", "data/spec.txt", "a=b"), 2, ("have no overrides",)),
+    *(
+        Mistake(f"a mean of levels with a scale of 1/255, {name}", here, (
+            "images", "data/training/image_2", "-o", "made.tensor", "--resize", "stretch", "--size", "8x8",
+            "--scale", "1/255", "--mean", "123,116,103", *more,
+        ), 0, (words,))
+        for name, more, words in (
+            ("alone", (), "from -123 to -102: mean is in the unit after scale, such as --mean 0.482,0.455,0.404 with"),
+            ("and its std", ("--std", "58,57,57"), "such as --mean 0.482,0.455,0.404 --std 0.227,0.224,0.224 with"),
+        )
+    ),
+    Mistake("a mean beyond everything", here, (
+        "images", "data/training/image_2", "-o", "made.tensor", "--resize", "stretch", "--size", "8x8",
+        "--scale", "1", "--mean", "5000",
+    ), 0, ("warning: the values run from -5000 to -4745: mean is in the unit after scale\n",)),
     # --- images from a folder
     Mistake("a folder of images of another size", here, (*RUN, "--cal_image_dir", "data/training/image_2"), 4, (
         "the network takes 48x32 pixels, and the image has 64x40", "40% of the image is cut off",

@@ -71,6 +71,17 @@ def test_a_folder_gives_the_model_that_its_tensorfile_gives(photos, run_cli):
     assert run_cli("verify", "c.tensor", "--images", "photos").code == 0
 
 
+def test_a_mean_in_the_unit_of_the_levels_is_told_before_and_after(photos, run_cli):
+    slip = (*NUMBERS, "--mean", "123,116,103")
+    told = "--mean 0.482,0.455,0.404"
+    made = run_cli("images", "photos", "-o", "c.tensor", "--size", "16x24", *slip)
+    assert made.code == 0
+    assert told in made.stderr
+    assert "[far-from-zero]" in run_cli("verify", "c.tensor").stdout
+    done = run_cli("quantize", "m.onnx", "photos", "-o", "q.onnx", "--force", *slip, "--eval", "photos")
+    assert done.stderr.count(told) == 1
+
+
 def test_arrays(photos, run_cli):
     assert run_cli("quantize", "m.onnx", "photos", "-o", "a.onnx", *NUMBERS, "--keep", "c.tensor").code == 0
     with TensorFile(photos / "c.tensor") as file:

@@ -55,6 +55,7 @@ class Images:
         self._recursive, self._image_dir = recursive, image_dir
         self._files, self._model, self._stated = files, model, stated
         self._input_name, self._layout = input_name, layout
+        self._is_warned = False
         self._of_model: list[str] = []  # options that the model's input stands for
 
     def opened(self, path: str, *, keep: str | None = None) -> Any:
@@ -113,7 +114,7 @@ class Images:
 
     def _preprocessing(self) -> Preprocessing:
         """What is stated, with the size of the model where none is."""
-        from int8cal.cli.images import preprocessing_of
+        from int8cal.cli.images import preprocessing_of, warn_of_unit
         from int8cal.models.wants import wanted
         from int8cal.types import Size
 
@@ -127,6 +128,9 @@ class Images:
             stated["order"] = "gray"
             self._of_model += ["--order", "gray"]
         preprocessing = preprocessing_of(**stated)
+        if not self._is_warned:  # once, though --eval names a folder, too
+            warn_of_unit(preprocessing)
+            self._is_warned = True
         if found.height and found.width and preprocessing.size != (found.height, found.width):
             wanted_size = Size(found.height, found.width)
             raise UseError(
