@@ -107,6 +107,11 @@ def one_missing(data: Path) -> None:
     images(data)[3].unlink()
 
 
+def two_missing(data: Path) -> None:
+    one_missing(data)
+    images(data)[4].unlink()
+
+
 def no_folder(data: Path) -> None:
     here(data)
     shutil.rmtree(data / "training")
@@ -256,8 +261,16 @@ TABLE = [
     Mistake("the image folder one too high", too_high, RUN, 4, ("set image_directory_path: ", "/data/training")),
     Mistake("a suffix with its dot", dotted, RUN, 4, ('Write image_extension without the dot: "png"',)),
     Mistake("records with backslashes", backslashes, RUN, 4, ("name images with backslashes",)),
-    Mistake("one image is gone", one_missing, RUN, 4, ("1 of 8 images is missing", "The command plan lists all")),
-    Mistake("one image is gone, planned", one_missing, PLAN, 4, ("1 of 8 images is missing", "leaves one out")),
+    Mistake("one image is gone", one_missing, RUN, 4, (
+        "1 of 8 images is missing", "or take it out of the data. --on_bad_image skip --max_skipped 1 leaves it out.",
+    )),
+    Mistake("two images are gone", two_missing, RUN, 4, (
+        "2 of 8 images are missing", "Also missing: ", "000005.png. Put",
+        "--on_bad_image skip --max_skipped 2 leaves them out.",
+    )),
+    Mistake("one image is gone, planned", one_missing, PLAN, 4, (
+        "1 of 8 images is missing", "calibration_tensorfile --on_bad_image skip --max_skipped 1 leaves it out.",
+    )),
     Mistake("the image folder is gone", no_folder, RUN, 4, (
         "No dataset image directory found", "longest part that", "/data/training FOLDER to the command",
     )),

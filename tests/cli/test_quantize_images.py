@@ -88,7 +88,8 @@ def test_arrays(photos, run_cli):
         array = np.concatenate(list(file))
     np.save(photos / "c.npy", array)
     np.savez(photos / "c.npz", images=array)
-    for name in ("c.npy", "c.npz"):
+    np.savez(photos / "named.npz", other=np.zeros(3), **{onnx.load(photos / "m.onnx").graph.input[0].name: array})
+    for name in ("c.npy", "c.npz", "named.npz"):
         done = run_cli("quantize", "m.onnx", name, "-o", f"{name}.onnx")
         assert done.code == 0, done.stderr
         assert graph(photos / f"{name}.onnx") == graph(photos / "a.onnx")
@@ -103,17 +104,30 @@ def test_arrays(photos, run_cli):
         (("c.npy", *NUMBERS), 2, ("--resize is for images from a folder",)),
         (("c.npy",), 7, ("an array of float64 with the shape 2x3",)),
         (("pickled.npy",), 7, ("the arrays cannot be read",)),
-        (("two.npz",), 7, ("there are several arrays: a, b", "--input NAME")),
+        (
+            ("c.npy", "--eval", "photos", *NUMBERS),
+            2,
+            ("photos: --eval takes", "int8cal images photos -o EVAL.tensor …"),
+        ),
+        (("c.npy", "--eval", "photos"), 2, ("photos: --eval takes", "int8cal images photos -o EVAL.tensor …")),
+        (("broken", *NUMBERS), 4, ("Repair or replace the image",)),
+        (("broken", *NUMBERS, "--keep", "k.tensor"), 4, ("Repair or replace the image",)),
+        (("list.txt", *NUMBERS), 4, ("3 of 4 images are missing", "Put the images there")),
+        (("two.npz",), 7, ("there are 2 arrays (a, b)", "with one that is named ")),
     ],
 )
 def test_what_is_refused(photos, run_cli, arguments, code, words):
     np.save(photos / "c.npy", np.zeros((2, 3)))
+    (photos / "broken").mkdir()
+    (photos / "broken" / "a.png").write_bytes(b"no image")
+    (photos / "list.txt").write_text(f"a.png\n{next((photos / 'photos').iterdir())}\na.png\nb.png\n")
     np.save(photos / "pickled.npy", np.array([{}], object), allow_pickle=True)
     np.savez(photos / "two.npz", a=np.zeros(1), b=np.zeros(1))
     done = run_cli("quantize", "m.onnx", *arguments, "-o", "out.onnx")
     assert done.code == code, done.stderr
     for one in words:
         assert one in done.stderr
+    assert "on_bad_image" not in done.stderr
     assert not (photos / "out.onnx").exists()
 
 
