@@ -160,6 +160,39 @@ def test_the_size_in_the_metadata_counts_where_the_model_takes_any(photos, run_c
     assert run_cli(*command, "--size", "16x24").code == 0
 
 
+def test_another_size_than_that_of_the_metadata_is_warned_of(photos, run_cli):
+    make_model(photos / "m.onnx", metadata={"author": "Ultralytics", "imgsz": "[16, 24]"}, free=True)
+    told = "warning: the model's metadata say 16x24 pixels, and the images have 20x28 (height x width)"
+    folder = ("photos", *NUMBERS, "--size")
+    first = run_cli("quantize", "m.onnx", *folder, "20x28", "-o", "a.onnx", "--keep", "c.tensor")
+    assert told in first.stderr
+    with TensorFile(photos / "c.tensor") as file:
+        np.save(photos / "c.npy", np.concatenate(list(file)))
+    for number, source in enumerate(("c.tensor", "c.npy")):
+        done = run_cli("quantize", "m.onnx", source, "-o", f"{number}.onnx")
+        assert done.code == 0
+        assert told in done.stderr
+    assert "[model-size]" in run_cli("verify", "c.tensor", "--model", "m.onnx").stdout
+    assert "metadata" not in run_cli("quantize", "m.onnx", *folder, "16x24", "-o", "b.onnx").stderr
+
+
+def test_an_int8_model_is_not_named_for_quantize(photos, run_cli):
+    assert run_cli("quantize", "m.onnx", "photos", "-o", "q.onnx", *NUMBERS, "--keep", "c.tensor").code == 0
+    checked = run_cli("verify", "c.tensor", "--model", "q.onnx")
+    assert checked.code == 0
+    assert "the model is quantised already" in checked.stdout
+    assert "int8cal quantize MODEL.onnx c.tensor" in checked.stdout
+    assert "int8cal quantize m.onnx c.tensor" in run_cli("verify", "c.tensor", "--model", "m.onnx").stdout
+
+
+@pytest.mark.parametrize("name", ["m.engine", "m.PLAN", "m.trt"])
+def test_an_onnx_model_is_not_called_an_engine(photos, run_cli, name):
+    refused = run_cli("quantize", "m.onnx", "photos", "-o", name, *NUMBERS)
+    assert refused.code == 2
+    assert "Name it m.onnx; trtexec makes an engine of it." in refused.stderr
+    assert not (photos / name).exists()
+
+
 @pytest.mark.parametrize(
     ("first", "metadata", "preset", "words"),
     [

@@ -96,6 +96,8 @@ def exported(path: str, form: str) -> None:
 def verified(found: Verification, model: str | None, *, of_images: bool) -> None:
     """After `verify` of a file without errors, made by ``int8cal images`` or from a spec."""
     file = quoted(found.path)
+    if any(finding.code == "model-quantised" for finding in found.findings):
+        model = None  # quantize takes the float model, whose name is not known
     commands = [f"int8cal quantize {quoted(model or 'MODEL.onnx')} {file} -o MODEL.int8.onnx"]
     if found.plan is None:
         meaning = (

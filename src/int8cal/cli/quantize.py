@@ -137,7 +137,7 @@ def quantize(
       int8cal quantize model.onnx --scales cal.bin -o model.int8.onnx
     """
     from int8cal.models import quantize as work
-    from int8cal.models.onnx_file import refuse_other_formats
+    from int8cal.models.onnx_file import refuse_engine_name, refuse_other_formats
     from int8cal.models.ranges import DEFAULT_PERCENTILE
     from int8cal.tensorfile import TensorFile
 
@@ -148,6 +148,7 @@ def quantize(
         return
     if output is None:
         raise click.UsageError("Missing option '-o' / '--output'.")
+    refuse_engine_name(output)
     if scales is not None:
         chosen = click.get_current_context().get_parameter_source("method") is not ParameterSource.DEFAULT
         given: dict[str, object] = {
