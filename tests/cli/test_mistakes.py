@@ -467,7 +467,9 @@ TABLE = [
     Mistake("a model in place of a calibration cache", misspelt_model, ("cache", "show", "data/model.onnx"), 7, (
         "data/model.onnx: is an ONNX model, not a calibration cache",
     )),
-    Mistake("too many batches", here, (*RUN[1:], "-m", "10"), 4, ("or make smaller batches, by --batch_size",)),
+    Mistake("too many batches", here, (*RUN[1:], "-m", "10"), 4, (
+        "or make smaller batches, in the spec, or by --batch_size of int8cal calibration_tensorfile",
+    )),
     # --- networks that are not here
     *(
         Mistake(f"a spec of {network}", spec_of(text), RUN, 3, (
