@@ -252,7 +252,7 @@ def _find_images(missing: Sequence[str]) -> str:
 
 
 _MISSING_SHOWN = 3
-_BATCH_SIZE = "in the spec, or by --batch_size of int8cal NETWORK"
+_BATCH_SIZE = "by --batch_size, or for the component in the spec"
 """Where the user says how large a batch is: the Azure ML component has no input for it."""
 
 

@@ -225,6 +225,15 @@ def placeholders(data: Path) -> None:
     edit(data, f"{ELSEWHERE}/tfrecords/kitti_trainval-*", "/PATH/TO/TFRECORDS/NAME-*")
 
 
+def listing(name: str, text: str) -> Callable[[Path], None]:
+    """Another file beside the spec."""
+
+    def prepare(data: Path) -> None:
+        (data / name).write_text(text)
+
+    return prepare
+
+
 def file_as_folder(data: Path) -> None:
     here(data)
     edit(data, f'image_directory_path: "{data}/training"', f'image_directory_path: "{images(data)[0]}"')
@@ -429,6 +438,36 @@ TABLE = [
         "no image is in the folder, but 8 files (.PNG 8)", "(lower case)",
         "Rename a copy: cp -r data/training/image_2 data/training/image_2.lower && find ",
     )),
+    # --- lists and other files
+    Mistake("names that start from another folder", listing("names.txt", "000000.png\n000001.png\n"), (
+        "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet",
+    ), 4, ("2 of 2 images are missing", "add --image_dir data/training/image_2")),
+    Mistake("names that are nowhere", listing("names.txt", "x.png\ny.png\n"), (
+        "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet", "--dry_run",
+    ), 4, ("2 of 2 images are missing", "The names start from data: --image_dir DIR names another.")),
+    Mistake("a name that is listed twice", listing("names.txt", "x.png\nx.png\nspec.txt\n"), (
+        "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet",
+    ), 4, ("2 of 3 images are missing", "--on_bad_image skip --max_skipped 2 leaves them out")),
+    Mistake("an empty folder", lambda data: (data / "empty").mkdir(), (
+        "images", "data/empty", "-o", "c.tensor", "--preset", "imagenet",
+    ), 4, ("data/empty: the folder is empty",)),
+    Mistake("a folder of folders", here, (*RUN, "--cal_image_dir", "data"), 4, (
+        "no image is in the folder, but 2 files (.json 1, .txt 1) and 2 folders (tfrecords, training)",
+        "For those in folders below it, add --recursive.",
+    )),
+    Mistake("a format that is not named", nothing, ("export", "c.tensor", "-o", "c.npz"), 2, (
+        "Missing option '--to'. Choose from: npz, npy, ",
+    )),
+    Mistake("a model in place of the preprocessing", misspelt_model, (
+        "images", "data/training/image_2", "-o", "c.tensor", "--preprocess", "data/model.onnx",
+    ), 3, ("this is an ONNX model, not a preprocessing file", "Give the file of --preprocess")),
+    Mistake("a preprocessing that is not YAML", listing("p.yaml", "size: [1\n"), (
+        "images", "data/training/image_2", "-o", "c.tensor", "--preprocess", "data/p.yaml",
+    ), 3, ("A preprocessing file is YAML",)),
+    Mistake("a model in place of a calibration cache", misspelt_model, ("cache", "show", "data/model.onnx"), 7, (
+        "data/model.onnx: is an ONNX model, not a calibration cache",
+    )),
+    Mistake("too many batches", here, (*RUN[1:], "-m", "10"), 4, ("or make smaller batches, by --batch_size",)),
     # --- networks that are not here
     *(
         Mistake(f"a spec of {network}", spec_of(text), RUN, 3, (
