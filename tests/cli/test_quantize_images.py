@@ -82,6 +82,17 @@ def test_a_mean_in_the_unit_of_the_levels_is_told_before_and_after(photos, run_c
     assert done.stderr.count(told) == 1
 
 
+def test_dark_pictures_have_no_wrong_mean(photos, run_cli):
+    """The record states a mean in the right unit, however far the pictures lie from it."""
+    for number in range(12):
+        dark = np.random.default_rng(number).integers(2, 14, (20, 30, 3)).astype(np.uint8)
+        (photos / "photos" / f"{number}.PNG").write_bytes(encode(dark, "PNG"))
+    made = run_cli("images", "photos", "-o", "c.tensor", "--size", "16x24", "--resize", "stretch", "--scale", "1",
+                   "--mean", "123,116,103")  # fmt: skip
+    assert "warning" not in made.stderr
+    assert "far-from-zero" not in run_cli("verify", "c.tensor").stdout
+
+
 def test_arrays(photos, run_cli):
     assert run_cli("quantize", "m.onnx", "photos", "-o", "a.onnx", *NUMBERS, "--keep", "c.tensor").code == 0
     with TensorFile(photos / "c.tensor") as file:

@@ -26,6 +26,7 @@ _TINY_SPREAD = 0.02
 """Share of the expected range which values must at least cover; values divided by 255 twice cover 0.004."""
 _DARK = 16
 """A pixel level that every set of photographs goes below."""
+_LARGEST_BYTE = 255
 _LARGEST_PIXEL = 65535
 _BRIGHT = 152
 """No pixel minus an ImageNet mean is larger; 16-bit grey may be."""
@@ -211,7 +212,7 @@ def _against(statistics: Statistics, expected: Normalisation) -> Iterator[Findin
         )
     elif _spread(statistics) < _TINY_SPREAD * float((expected.high - expected.low).max()):
         yield from _tiny(statistics)
-    else:
+    elif ((expected.low > 0) | (expected.high < 0)).any():  # otherwise it is the pictures that are dark or bright
         yield from _far_from_zero(statistics)
 
 
@@ -273,6 +274,8 @@ def _far_from_zero(statistics: Statistics) -> Iterator[Finding]:
     """A mean of levels 0..255 that was subtracted from values 0..1, and the like."""
     if all(image.is_constant for image in statistics.images):
         return  # which is reported as such
+    if len(statistics.low) == 1 and statistics.high.max() > _LARGEST_BYTE:
+        return  # 16-bit grey of a thermal camera: a narrow band far up is usual
     with np.errstate(invalid="ignore"):
         far = np.flatnonzero(
             (statistics.deviation > 0) & (np.abs(statistics.mean) > _FAR_FROM_ZERO * statistics.deviation)

@@ -81,6 +81,11 @@ def test_a_mean_in_another_unit_is_warned_of(pixels, tmp_path, change):
     assert codes(found, "warning") == {"far-from-zero"}
 
 
+def test_thermal_grey_lies_far_from_zero(pixels, tmp_path):
+    grey = pixels[:, :, :1] * 0.5 + 7500 - 117.3
+    assert "far-from-zero" not in codes(verify(write_like_tao(tmp_path / "f", grey.astype(np.float32))))
+
+
 @pytest.fixture
 def made(tiny_dataset, tmp_path):
     int8cal.make(int8cal.plan(tiny_dataset.spec), tmp_path / "made")
