@@ -77,9 +77,14 @@ class SpecError(Int8calError):
 
 
 class DataError(Int8calError):
-    """The data set that the spec names cannot be used as asked."""
+    """The data set that the spec names cannot be used as asked.
+
+    Attributes:
+        bad_images: how many images a run would have to leave out to get past this error; 0: that does not help.
+    """
 
     exit_code = 4
+    bad_images = 0
 
 
 class MissingDataError(DataError, FileNotFoundError):
@@ -108,9 +113,11 @@ class RecordError(DataError, ValueError):
 class ImageError(DataError, ValueError):
     """An image cannot be decoded, or not to the shape that is needed."""
 
+    bad_images = 1
 
-REPAIR_IMAGE = "Repair or replace the image, or leave it out: --on_bad_image skip --max_skipped 1."
-"""What to do about an image that cannot be used."""
+
+REPAIR_IMAGE = "Repair or replace the image, or take it out of the data."
+"""What to do about an image that cannot be used. Commands that can leave images out add how."""
 
 
 class OutputError(Int8calError):

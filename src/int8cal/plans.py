@@ -24,7 +24,7 @@ from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE, MAX_BA
 from int8cal.types import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from int8cal.engine.batches import PlanBatches
     from int8cal.network_kit.network import Arithmetic
@@ -125,9 +125,7 @@ class Plan(Summarised):
 
     def missing_images(self) -> list[str]:
         """Image files of the chosen samples that are not there, each once."""
-        paths = dict.fromkeys(
-            sample.record.path if sample.embedded and sample.record else sample.path for sample in self.samples()
-        )
+        paths = dict.fromkeys(map(_file_of, self.samples()))
         return [path for path in paths if not os.path.isfile(path)]
 
     def missing_error(self, hint: str | None = None) -> MissingDataError | None:
@@ -139,18 +137,23 @@ class Plan(Summarised):
         missing = self.missing_images()
         if not missing:
             return None
-        first = next(sample for sample in self.samples() if sample.path == missing[0] or sample.embedded)
-        verb = "is" if len(missing) == 1 else "are"
-        return MissingDataError(
-            f"{len(missing)} of {self.image_count} images {verb} missing: No such file or directory",
-            where=path_text(missing[0]),
-            hint=image_instead(missing[0], first.frame_id)
+        absent = set(missing)
+        without = [sample for sample in self.samples() if _file_of(sample) in absent]
+        verb = "is" if len(without) == 1 else "are"
+        instead = (
+            image_instead(missing[0], without[0].frame_id)
             or (None if self.folder else self.origin.advice(missing[0]))
-            or hint
-            or (near_by(missing[0]) if len(missing) == self.image_count else FIND_IMAGE)
-            or None,
+            or (None if hint == FIND_IMAGE else hint)
+        )
+        some = len(without) < self.image_count
+        error = MissingDataError(
+            f"{len(without)} of {self.image_count} images {verb} missing: No such file or directory",
+            where=path_text(missing[0]),
+            hint=instead or (_find_images(missing) if some else near_by(missing[0])) or None,
             filename=missing[0],
         )
+        error.bad_images = len(without) if some and not instead else 0
+        return error
 
     def places(self) -> tuple[str, ...]:
         """What must be there to be read: of each folder of images one image, and every TFRecord that holds images.
@@ -234,7 +237,22 @@ class Plan(Summarised):
         }
 
 
-_BATCH_SIZE = "in the spec, or by --batch_size of int8cal NETWORK"
+def _file_of(sample: Sample) -> str:
+    """The file that holds the image of a sample."""
+    return sample.record.path if sample.embedded and sample.record else sample.path
+
+
+def _find_images(missing: Sequence[str]) -> str:
+    """What to do about images that are not there, where others are."""
+    others = [path_text(path) for path in missing[1 : 1 + _MISSING_SHOWN]]
+    if not others:
+        return FIND_IMAGE
+    more = f" and {len(missing) - 1 - len(others)} more" if len(missing) - 1 > len(others) else ""
+    return f"Also missing: {', '.join(others)}{more}. Put the images there, or take them out of the data."
+
+
+_MISSING_SHOWN = 3
+_BATCH_SIZE = "in the spec, or by --batch_size of int8cal calibration_tensorfile (or images)"
 """Where the user says how large a batch is: the Azure ML component has no input for it."""
 
 

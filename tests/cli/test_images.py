@@ -55,11 +55,12 @@ def test_the_formula(photos, run_cli):
 def test_recursion_and_lists(photos, run_cli):
     plan = run_cli("images", "photos", "--recursive", "-o", "x", *NUMBERS, "--dry_run", "--json")
     assert json.loads(plan.stdout)["plan"]["batches"] == 6
-    (photos / "list.txt").write_text("photos/c.PNG\n\nphotos/more/e.png\n")
+    (photos / "list.txt").write_text("photos/c.PNG\n\nphotos/more/e.png\n", encoding="utf-8-sig")
     (photos / "coco.json").write_text(json.dumps({"images": [{"id": 1, "file_name": "photos/d.png"}]}))
     for source, count in (("list.txt", 2), ("coco.json", 1)):
         plan = run_cli("images", source, "-o", "x", *NUMBERS, "--dry_run", "--json")
         assert json.loads(plan.stdout)["plan"]["batches"] == count, plan.stderr
+        assert json.loads(plan.stdout)["plan"]["missing"] == []
 
 
 def test_numbers_in_a_file(photos, run_cli):

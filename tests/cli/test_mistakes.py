@@ -107,6 +107,11 @@ def one_missing(data: Path) -> None:
     images(data)[3].unlink()
 
 
+def two_missing(data: Path) -> None:
+    one_missing(data)
+    images(data)[4].unlink()
+
+
 def no_folder(data: Path) -> None:
     here(data)
     shutil.rmtree(data / "training")
@@ -220,6 +225,15 @@ def placeholders(data: Path) -> None:
     edit(data, f"{ELSEWHERE}/tfrecords/kitti_trainval-*", "/PATH/TO/TFRECORDS/NAME-*")
 
 
+def listing(name: str, text: str) -> Callable[[Path], None]:
+    """Another file beside the spec."""
+
+    def prepare(data: Path) -> None:
+        (data / name).write_text(text)
+
+    return prepare
+
+
 def file_as_folder(data: Path) -> None:
     here(data)
     edit(data, f'image_directory_path: "{data}/training"', f'image_directory_path: "{images(data)[0]}"')
@@ -256,8 +270,16 @@ TABLE = [
     Mistake("the image folder one too high", too_high, RUN, 4, ("set image_directory_path: ", "/data/training")),
     Mistake("a suffix with its dot", dotted, RUN, 4, ('Write image_extension without the dot: "png"',)),
     Mistake("records with backslashes", backslashes, RUN, 4, ("name images with backslashes",)),
-    Mistake("one image is gone", one_missing, RUN, 4, ("1 of 8 images is missing", "The command plan lists all")),
-    Mistake("one image is gone, planned", one_missing, PLAN, 4, ("1 of 8 images is missing", "leaves one out")),
+    Mistake("one image is gone", one_missing, RUN, 4, (
+        "1 of 8 images is missing", "or take it out of the data. --on_bad_image skip --max_skipped 1 leaves it out.",
+    )),
+    Mistake("two images are gone", two_missing, RUN, 4, (
+        "2 of 8 images are missing", "Also missing: ", "000005.png. Put",
+        "--on_bad_image skip --max_skipped 2 leaves them out.",
+    )),
+    Mistake("one image is gone, planned", one_missing, PLAN, 4, (
+        "1 of 8 images is missing", "calibration_tensorfile --on_bad_image skip --max_skipped 1 leaves it out.",
+    )),
     Mistake("the image folder is gone", no_folder, RUN, 4, (
         "No dataset image directory found", "longest part that", "/data/training FOLDER to the command",
     )),
@@ -348,6 +370,32 @@ TABLE = [
     Mistake("records of the folder of images itself", here, ("records", "data/training/image_2", "-o", "made"), 4, (
         "/data/training has it: int8cal records /",
     )),
+    Mistake("records of images that lie elsewhere", here, (
+        "records", "data/tfrecords", "-o", "made", "--image_dir", "../training/image_2",
+        "--label_dir", "../training/label_2",
+    ), 2, (
+        "the folder of images lies outside of data/tfrecords", "/data/training --image_dir image_2.",
+    )),
+    Mistake("records with the two folders swapped", here, (
+        "records", "data/training", "-o", "made", "--image_dir", "label_2", "--label_dir", "image_2",
+    ), 4, (
+        "There are: 8 .txt. The images are in data/training/image_2: swap --image_dir and --label_dir.",
+    )),
+    Mistake("records without an image in either folder", here, (
+        "records", "data/training", "-o", "made", "--image_dir", "label_2",  "--label_dir", "label_2",
+    ), 4, ("There are: 8 .txt. Name the folder of images with --image_dir.",)),
+    Mistake("a fraction for the percentage of validation", here, (
+        "records", "data/training", "-o", "made", "--val_split", "0.2",
+    ), 2, ("is in per cent", "For 20 % of the images: --val_split 20.")),
+    Mistake("all images for validation", here, ("records", "data/training", "-o", "made", "--val_split", "100"), 0, (
+        "warning: fold 1 has no images (100 % of 8 images are for validation)", "--val_split 20",
+    )),
+    Mistake("a percentage of less than one image", here, (
+        "records", "data/training", "-o", "made", "--val_split", "2",
+    ), 0, ("warning: fold 0 has no images (2 % of 8 images", "--val_split 20")),
+    Mistake("one fold of records", here, ("records", "data/training", "-o", "made", "--num_partitions", "1"), 0, (
+        "none are kept apart for validation; --num_partitions 2 --val_split 20",
+    )),
     # --- outputs, inputs and commands that are others
     Mistake("the spec as output", here, (*RUN[:-1], "data/spec.txt"), 5, (
         "already exists", "It is not a tensorfile, and is never replaced by one: choose another name.",
@@ -363,6 +411,20 @@ TABLE = [
     Mistake("training", here, ("detectnet_v2", "train"), 2, ("that is done by NVIDIA's tao",)),
     Mistake("a network that is misspelt", here, ("detectnetv2", "plan"), 2, ("did you mean 'detectnet_v2'?",)),
     Mistake("overrides of protobuf text", here, ("plan", "-e", "data/spec.txt", "a=b"), 2, ("have no overrides",)),
+    *(
+        Mistake(f"a mean of levels with a scale of 1/255, {name}", here, (
+            "images", "data/training/image_2", "-o", "made.tensor", "--resize", "stretch", "--size", "8x8",
+            "--scale", "1/255", "--mean", "123,116,103", *more,
+        ), 0, (words,))
+        for name, more, words in (
+            ("alone", (), "from -123 to -102: mean is in the unit after scale, such as --mean 0.482,0.455,0.404 with"),
+            ("and its std", ("--std", "58,57,57"), "such as --mean 0.482,0.455,0.404 --std 0.227,0.224,0.224 with"),
+        )
+    ),
+    Mistake("a mean beyond everything", here, (
+        "images", "data/training/image_2", "-o", "made.tensor", "--resize", "stretch", "--size", "8x8",
+        "--scale", "1", "--mean", "5000",
+    ), 0, ("warning: the values run from -5000 to -4745: mean is in the unit after scale\n",)),
     # --- images from a folder
     Mistake("a folder of images of another size", here, (*RUN, "--cal_image_dir", "data/training/image_2"), 4, (
         "the network takes 48x32 pixels, and the image has 64x40", "40% of the image is cut off",
@@ -375,6 +437,38 @@ TABLE = [
     Mistake("no image in the folder but capitals", rename_images(".PNG"), FOLDER, 4, (
         "no image is in the folder, but 8 files (.PNG 8)", "(lower case)",
         "Rename a copy: cp -r data/training/image_2 data/training/image_2.lower && find ",
+    )),
+    # --- lists and other files
+    Mistake("names that start from another folder", listing("names.txt", "000000.png\n000001.png\n"), (
+        "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet",
+    ), 4, ("2 of 2 images are missing", "add --image_dir data/training/image_2")),
+    Mistake("names that are nowhere", listing("names.txt", "x.png\ny.png\n"), (
+        "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet", "--dry_run",
+    ), 4, ("2 of 2 images are missing", "The names start from data: --image_dir DIR names another.")),
+    Mistake("a name that is listed twice", listing("names.txt", "x.png\nx.png\nspec.txt\n"), (
+        "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet",
+    ), 4, ("2 of 3 images are missing", "--on_bad_image skip --max_skipped 2 leaves them out")),
+    Mistake("an empty folder", lambda data: (data / "empty").mkdir(), (
+        "images", "data/empty", "-o", "c.tensor", "--preset", "imagenet",
+    ), 4, ("data/empty: the folder is empty",)),
+    Mistake("a folder of folders", here, (*RUN, "--cal_image_dir", "data"), 4, (
+        "no image is in the folder, but 2 files (.json 1, .txt 1) and 2 folders (tfrecords, training)",
+        "For those in folders below it, add --recursive.",
+    )),
+    Mistake("a format that is not named", nothing, ("export", "c.tensor", "-o", "c.npz"), 2, (
+        "Missing option '--to'. Choose from: npz, npy, ",
+    )),
+    Mistake("a model in place of the preprocessing", misspelt_model, (
+        "images", "data/training/image_2", "-o", "c.tensor", "--preprocess", "data/model.onnx",
+    ), 3, ("this is an ONNX model, not a preprocessing file", "Give the file of --preprocess")),
+    Mistake("a preprocessing that is not YAML", listing("p.yaml", "size: [1\n"), (
+        "images", "data/training/image_2", "-o", "c.tensor", "--preprocess", "data/p.yaml",
+    ), 3, ("A preprocessing file is YAML",)),
+    Mistake("a model in place of a calibration cache", misspelt_model, ("cache", "show", "data/model.onnx"), 7, (
+        "data/model.onnx: is an ONNX model, not a calibration cache",
+    )),
+    Mistake("too many batches", here, (*RUN[1:], "-m", "10"), 4, (
+        "or make smaller batches, in the spec, or by --batch_size of int8cal calibration_tensorfile",
     )),
     # --- networks that are not here
     *(
@@ -406,6 +500,18 @@ def test_what_the_user_is_told(mistake, data, run_cli):
     for words in mistake.words:
         assert words in told
     assert not (data.parent / "c.tensor").exists()
+
+
+def test_records_of_absolute_folders_are_those_of_their_names(data, run_cli):
+    """Loaders join the names in the records to the folder of the spec."""
+    training = data / "training"
+    (data / "link").symlink_to(training)
+    absolute = ("--image_dir", str(training / "image_2"), "--label_dir", str(training / "label_2"))
+    assert run_cli("records", "data/training", "-o", "plain").code == 0
+    for made, root in (("full", "data/training"), ("linked", "data/link")):
+        assert run_cli("records", root, "-o", made, *absolute).code == 0
+        for file in (data.parent / "plain").iterdir():
+            assert (data.parent / made / file.name).read_bytes() == file.read_bytes()
 
 
 def test_a_folder_asks_only_for_what_decides_pixels(data, run_cli):

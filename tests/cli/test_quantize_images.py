@@ -71,13 +71,36 @@ def test_a_folder_gives_the_model_that_its_tensorfile_gives(photos, run_cli):
     assert run_cli("verify", "c.tensor", "--images", "photos").code == 0
 
 
+def test_a_mean_in_the_unit_of_the_levels_is_told_before_and_after(photos, run_cli):
+    slip = (*NUMBERS, "--mean", "123,116,103")
+    told = "--mean 0.482,0.455,0.404"
+    made = run_cli("images", "photos", "-o", "c.tensor", "--size", "16x24", *slip)
+    assert made.code == 0
+    assert told in made.stderr
+    assert "[far-from-zero]" in run_cli("verify", "c.tensor").stdout
+    done = run_cli("quantize", "m.onnx", "photos", "-o", "q.onnx", "--force", *slip, "--eval", "photos")
+    assert done.stderr.count(told) == 1
+
+
+def test_dark_pictures_have_no_wrong_mean(photos, run_cli):
+    """The record states a mean in the right unit, however far the pictures lie from it."""
+    for number in range(12):
+        dark = np.random.default_rng(number).integers(2, 14, (20, 30, 3)).astype(np.uint8)
+        (photos / "photos" / f"{number}.PNG").write_bytes(encode(dark, "PNG"))
+    made = run_cli("images", "photos", "-o", "c.tensor", "--size", "16x24", "--resize", "stretch", "--scale", "1",
+                   "--mean", "123,116,103")  # fmt: skip
+    assert "warning" not in made.stderr
+    assert "far-from-zero" not in run_cli("verify", "c.tensor").stdout
+
+
 def test_arrays(photos, run_cli):
     assert run_cli("quantize", "m.onnx", "photos", "-o", "a.onnx", *NUMBERS, "--keep", "c.tensor").code == 0
     with TensorFile(photos / "c.tensor") as file:
         array = np.concatenate(list(file))
     np.save(photos / "c.npy", array)
     np.savez(photos / "c.npz", images=array)
-    for name in ("c.npy", "c.npz"):
+    np.savez(photos / "named.npz", other=np.zeros(3), **{onnx.load(photos / "m.onnx").graph.input[0].name: array})
+    for name in ("c.npy", "c.npz", "named.npz"):
         done = run_cli("quantize", "m.onnx", name, "-o", f"{name}.onnx")
         assert done.code == 0, done.stderr
         assert graph(photos / f"{name}.onnx") == graph(photos / "a.onnx")
@@ -92,17 +115,30 @@ def test_arrays(photos, run_cli):
         (("c.npy", *NUMBERS), 2, ("--resize is for images from a folder",)),
         (("c.npy",), 7, ("an array of float64 with the shape 2x3",)),
         (("pickled.npy",), 7, ("the arrays cannot be read",)),
-        (("two.npz",), 7, ("there are several arrays: a, b", "--input NAME")),
+        (
+            ("c.npy", "--eval", "photos", *NUMBERS),
+            2,
+            ("photos: --eval takes", "int8cal images photos -o EVAL.tensor …"),
+        ),
+        (("c.npy", "--eval", "photos"), 2, ("photos: --eval takes", "int8cal images photos -o EVAL.tensor …")),
+        (("broken", *NUMBERS), 4, ("Repair or replace the image",)),
+        (("broken", *NUMBERS, "--keep", "k.tensor"), 4, ("Repair or replace the image",)),
+        (("list.txt", *NUMBERS), 4, ("3 of 4 images are missing", "Put the images there")),
+        (("two.npz",), 7, ("there are 2 arrays (a, b)", "with one that is named ")),
     ],
 )
 def test_what_is_refused(photos, run_cli, arguments, code, words):
     np.save(photos / "c.npy", np.zeros((2, 3)))
+    (photos / "broken").mkdir()
+    (photos / "broken" / "a.png").write_bytes(b"no image")
+    (photos / "list.txt").write_text(f"a.png\n{next((photos / 'photos').iterdir())}\na.png\nb.png\n")
     np.save(photos / "pickled.npy", np.array([{}], object), allow_pickle=True)
     np.savez(photos / "two.npz", a=np.zeros(1), b=np.zeros(1))
     done = run_cli("quantize", "m.onnx", *arguments, "-o", "out.onnx")
     assert done.code == code, done.stderr
     for one in words:
         assert one in done.stderr
+    assert "on_bad_image" not in done.stderr
     assert not (photos / "out.onnx").exists()
 
 
@@ -133,6 +169,39 @@ def test_the_size_in_the_metadata_counts_where_the_model_takes_any(photos, run_c
     assert "the model's metadata say 16x24 pixels, and the preset ultralytics makes 640x640" in done.stderr
     assert "Add --size 16x24, or --size 640x640 if that is meant." in done.stderr
     assert run_cli(*command, "--size", "16x24").code == 0
+
+
+def test_another_size_than_that_of_the_metadata_is_warned_of(photos, run_cli):
+    make_model(photos / "m.onnx", metadata={"author": "Ultralytics", "imgsz": "[16, 24]"}, free=True)
+    told = "warning: the model's metadata say 16x24 pixels, and the images have 20x28 (height x width)"
+    folder = ("photos", *NUMBERS, "--size")
+    first = run_cli("quantize", "m.onnx", *folder, "20x28", "-o", "a.onnx", "--keep", "c.tensor")
+    assert told in first.stderr
+    with TensorFile(photos / "c.tensor") as file:
+        np.save(photos / "c.npy", np.concatenate(list(file)))
+    for number, source in enumerate(("c.tensor", "c.npy")):
+        done = run_cli("quantize", "m.onnx", source, "-o", f"{number}.onnx")
+        assert done.code == 0
+        assert told in done.stderr
+    assert "[model-size]" in run_cli("verify", "c.tensor", "--model", "m.onnx").stdout
+    assert "metadata" not in run_cli("quantize", "m.onnx", *folder, "16x24", "-o", "b.onnx").stderr
+
+
+def test_an_int8_model_is_not_named_for_quantize(photos, run_cli):
+    assert run_cli("quantize", "m.onnx", "photos", "-o", "q.onnx", *NUMBERS, "--keep", "c.tensor").code == 0
+    checked = run_cli("verify", "c.tensor", "--model", "q.onnx")
+    assert checked.code == 0
+    assert "the model is quantised already" in checked.stdout
+    assert "int8cal quantize MODEL.onnx c.tensor" in checked.stdout
+    assert "int8cal quantize m.onnx c.tensor" in run_cli("verify", "c.tensor", "--model", "m.onnx").stdout
+
+
+@pytest.mark.parametrize("name", ["m.engine", "m.PLAN", "m.trt"])
+def test_an_onnx_model_is_not_called_an_engine(photos, run_cli, name):
+    refused = run_cli("quantize", "m.onnx", "photos", "-o", name, *NUMBERS)
+    assert refused.code == 2
+    assert "Name it m.onnx; trtexec makes an engine of it." in refused.stderr
+    assert not (photos / name).exists()
 
 
 @pytest.mark.parametrize(

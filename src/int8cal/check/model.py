@@ -38,7 +38,8 @@ def try_model(
         UseError: the model cannot be read, or nothing can be told by it: its input cannot be fed, or it fails.
         UnavailableError: onnx or onnxruntime is not installed.
     """
-    from int8cal.models.alive import PROBED_IMAGES, judge_model
+    from int8cal.models.alive import PROBED_IMAGES, judge_model, other_size
+    from int8cal.models.graph import is_quantised
     from int8cal.models.onnx_file import load_model
     from int8cal.models.probe import probe
 
@@ -53,7 +54,19 @@ def try_model(
         return [_unfit(error)]
     except UseError as error:  # no fault of the file
         raise UseError(error.message, where=os.fspath(model), hint=error.hint) from error
-    return judge_model(seen, different_images=len(set(map(image_checksum, images))))
+    found = [
+        *other_size(loaded, seen.binding, images),
+        *judge_model(seen, different_images=len(set(map(image_checksum, images)))),
+    ]
+    return [*found, _INT8] if is_quantised(loaded) else found
+
+
+_INT8 = Finding(
+    "note",
+    "model-quantised",
+    "the model is quantised already",
+    "Its outputs tell less than those of the float model, which quantize takes.",
+)
 
 
 def _unfit(error: ImageShapeError) -> Finding:

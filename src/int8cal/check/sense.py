@@ -26,11 +26,15 @@ _TINY_SPREAD = 0.02
 """Share of the expected range which values must at least cover; values divided by 255 twice cover 0.004."""
 _DARK = 16
 """A pixel level that every set of photographs goes below."""
+_LARGEST_BYTE = 255
 _LARGEST_PIXEL = 65535
 _BRIGHT = 152
 """No pixel minus an ImageNet mean is larger; 16-bit grey may be."""
 _FAR_OUT = 50
 """Standard deviations from the mean at which no value of a picture lies."""
+_FAR_FROM_ZERO = 20
+"""Standard deviations between zero and the mean at which a mean was subtracted in another unit. Pictures as they are
+have 1 to 4, and 10 in fog."""
 
 _MUCH_LOUDER = 2.0
 """An image of the split is missed when it is so many times as loud as the loudest of the file. With 1.5, a quarter of
@@ -208,6 +212,8 @@ def _against(statistics: Statistics, expected: Normalisation) -> Iterator[Findin
         )
     elif _spread(statistics) < _TINY_SPREAD * float((expected.high - expected.low).max()):
         yield from _tiny(statistics)
+    elif ((expected.low > 0) | (expected.high < 0)).any():  # otherwise it is the pictures that are dark or bright
+        yield from _far_from_zero(statistics)
 
 
 def _without_manifest(statistics: Statistics) -> Iterator[Finding]:
@@ -223,6 +229,8 @@ def _without_manifest(statistics: Statistics) -> Iterator[Finding]:
             f"values are in {values}: pixels as they are, neither scaled nor centred",
             "No TAO network takes such input; INT8 models made with it detect nothing. " + _REMAKE,
         )
+    elif far := list(_far_from_zero(statistics)):
+        yield from far
     elif (preset := resembling(low, high)) and preset.is_filled_by(low, high):
         yield Finding(
             "note",
@@ -260,6 +268,29 @@ def _farthest(statistics: Statistics) -> float:
     distance = np.maximum(statistics.high - statistics.mean, statistics.mean - statistics.low)
     alive = statistics.deviation > 0
     return float((distance[alive] / statistics.deviation[alive]).max(initial=0))
+
+
+def _far_from_zero(statistics: Statistics) -> Iterator[Finding]:
+    """A mean of levels 0..255 that was subtracted from values 0..1, and the like."""
+    if all(image.is_constant for image in statistics.images):
+        return  # which is reported as such
+    if len(statistics.low) == 1 and statistics.high.max() > _LARGEST_BYTE:
+        return  # 16-bit grey of a thermal camera: a narrow band far up is usual
+    with np.errstate(invalid="ignore"):
+        far = np.flatnonzero(
+            (statistics.deviation > 0) & (np.abs(statistics.mean) > _FAR_FROM_ZERO * statistics.deviation)
+        )
+    if len(far):
+        channel = far[0]
+        times = abs(statistics.mean[channel]) / statistics.deviation[channel]
+        yield Finding(
+            "warning",
+            "far-from-zero",
+            f"values of channel {channel} are in {range_text(statistics.low[channel], statistics.high[channel])}: "
+            f"zero is {times:.0f} standard deviations from their mean",
+            "Was a mean of levels 0..255 subtracted from values 0..1? int8cal images takes --mean in the unit after "
+            "--scale: divide it by 255 for --scale 1/255, and make the file again.",
+        )
 
 
 def _tiny(statistics: Statistics) -> Iterator[Finding]:

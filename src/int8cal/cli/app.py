@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import warnings
 from typing import TYPE_CHECKING
 
@@ -167,7 +168,7 @@ def _usage(error: click.ClickException, *, as_json: bool) -> int:
     if context and type(error).__name__ == "NoArgsIsHelpError":  # how newer releases of click ask for the help
         click.echo(context.get_help())
         return 0
-    message = error.format_message()
+    message = re.sub(r"\s*\n\s*", " ", error.format_message())  # choices stand on lines of their own, behind tabs
     if isinstance(error, click.NoSuchOption) and context:
         near = _of_these_words(error.option_name, context.command)
         message = f"{error.message} Did you mean {' or '.join(near)}?" if near else message

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, endings, progress
+from int8cal.cli.make import leaving_out_told
 from int8cal.cli.options import POSSIBLY_EMPTY, Command, decorated, json_option
 from int8cal.component.inputs import INPUTS, OUTPUT_DESCRIPTION, OUTPUT_DIR, ComponentInput
 from int8cal.component.values import MAX_INPUT_BYTES, read_lines
@@ -74,7 +75,8 @@ def component(*, inputs_from: str | None, original_inputs: bool, as_json: bool, 
     from int8cal.component.run import run
 
     request = parse(_texts(options, inputs_from), original_only=original_inputs)
-    outcome = run(request, progress=progress.on_stderr())
+    with leaving_out_told(request.max_skipped, request.engine):
+        outcome = run(request, progress=progress.on_stderr())
     if as_json:
         console.print_json(outcome.to_json())
     else:

@@ -96,6 +96,8 @@ def exported(path: str, form: str) -> None:
 def verified(found: Verification, model: str | None, *, of_images: bool) -> None:
     """After `verify` of a file without errors, made by ``int8cal images`` or from a spec."""
     file = quoted(found.path)
+    if any(finding.code == "model-quantised" for finding in found.findings):
+        model = None  # quantize takes the float model, whose name is not known
     commands = [f"int8cal quantize {quoted(model or 'MODEL.onnx')} {file} -o MODEL.int8.onnx"]
     if found.plan is None:
         meaning = (
@@ -144,15 +146,19 @@ def quantized(
     print_next(f"{told}Images that calibration has not seen decide whether the INT8 model is good.", *lines)
 
 
-def compared(model: str, output: str, verdict: Verdict) -> None:
-    """After compare: what the figures mean, in the words of ``quantize``."""
+def compared(model: str, output: str, verdict: Verdict, *options: str) -> None:
+    """After compare: what the figures mean, in the words of ``quantize``, which ``options`` are for as well."""
     name = f"{verdict.output}: " if verdict.output else ""
     meaning = {
         "good": "What INT8 changes is small. The accuracy on the task itself has the last word.",
         "look": "Often usable: measure the accuracy of the task itself.",
         "poor": "The INT8 model is not to be relied on.",
     }[verdict.level]
-    command = trtexec(output) if verdict.level == "good" else _more_in_float(model, output, "CALIBRATION.tensor")
+    command = (
+        trtexec(output)
+        if verdict.level == "good"
+        else _more_in_float(model, output, f"CALIBRATION.tensor {quoted(*options)}")
+    )
     print_next(f"verdict: {verdict.level} ({name}{verdict.reason}). {meaning}", command)
 
 

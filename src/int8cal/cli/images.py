@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from int8cal.cli import console
 from int8cal.cli.make import console_options, make_and_tell, output_options, tell_plan
 from int8cal.cli.options import decorated, given_words
 
@@ -70,6 +71,12 @@ def preprocessing_of(*, preset: str | None, preprocess: str | None, **numbers: A
     return read_preprocessing(preprocess)
 
 
+def warn_of_unit(preprocessing: Preprocessing) -> None:
+    """Say before anything is decoded that the numbers alone cannot be right."""
+    if doubt := preprocessing.doubt():
+        console.note(f"warning: {doubt}")
+
+
 @click.command()
 @click.argument("source", metavar="DIR")
 @preprocessing_options
@@ -122,5 +129,7 @@ def _planned(
     from int8cal.origins.images.origin import ImagesOrigin
     from int8cal.pipeline import plan
 
-    origin = ImagesOrigin(source, preprocessing_of(**stated), recursive, image_dir)
+    preprocessing = preprocessing_of(**stated)
+    warn_of_unit(preprocessing)
+    origin = ImagesOrigin(source, preprocessing, recursive, image_dir)
     return plan(origin, max_batches=max_batches, batch_size=batch_size, seed=seed)

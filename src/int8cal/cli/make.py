@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,11 +22,11 @@ from int8cal.cli.options import (
 )
 from int8cal.cli.process import keep_freed_memory, told_truly
 from int8cal.cli.tables import plan_table, run_table
-from int8cal.errors import UsageError
+from int8cal.errors import DataError, UsageError
 from int8cal.types import COMPRESSIONS, ON_BAD_IMAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from int8cal.network_kit.network import Network
     from int8cal.plans import Plan
@@ -276,7 +276,7 @@ def make_and_tell(
     keep_freed_memory()
     plan = planned(**choice, mapped=mapped) if mapped else planned(**choice)
     with told_truly(out, resume=resume):
-        with redirect_stdout(sys.stderr):  # Ray prints to stdout
+        with redirect_stdout(sys.stderr), leaving_out_told(max_skipped, engine):  # Ray prints to stdout
             manifest = make(
                 plan,
                 out,
@@ -298,6 +298,25 @@ def make_and_tell(
             endings.made(manifest, endings.source_options(plan, mapped))
 
 
+@contextmanager
+def leaving_out_told(max_skipped: int = 0, engine: str = "native", *, by: str = "") -> Iterator[None]:
+    """Add to the hint of an error how to leave its images out: for commands that have the options, and no others.
+
+    Args:
+        max_skipped: what the user gave; where images are left out already, the engine says how many.
+        engine: what the user gave; that of NVIDIA leaves none out.
+        by: the command that has the options, where it is another one, with a space behind it.
+    """
+    try:
+        yield
+    except DataError as error:
+        if error.bad_images and not max_skipped and engine != "tao":
+            which = "it" if error.bad_images == 1 else "them"
+            told = f"{by}--on_bad_image skip --max_skipped {error.bad_images} leaves {which} out."
+            error.hint = f"{error.hint} {told}" if error.hint else told
+        raise
+
+
 def tell_plan(plan: Plan, *makes: str, as_json: bool) -> None:
     """Print what a run would do, and the words that make it: ``makes``.
 
@@ -312,7 +331,8 @@ def tell_plan(plan: Plan, *makes: str, as_json: bool) -> None:
         return
     console.print_table(plan_table(plan))
     if missing:
-        raise missing
+        with leaving_out_told(by="calibration_tensorfile " if makes[0] != "images" else ""):
+            raise missing
     endings.planned(*makes)
 
 

@@ -15,7 +15,8 @@ from int8cal.cli.images import places_of_images, preprocessing_options
 from int8cal.cli.options import given_words, json_option, model_input_options, overwrite_option
 from int8cal.cli.process import return_freed_memory
 from int8cal.cli.scales import check_alone, quantize_from_scales
-from int8cal.cli.sources import Images
+from int8cal.cli.sources import Images, of_images
+from int8cal.errors import UsageError
 from int8cal.io.summary import counted
 from int8cal.types import METHODS, PRECISIONS, TARGETS
 
@@ -136,7 +137,7 @@ def quantize(
       int8cal quantize model.onnx --scales cal.bin -o model.int8.onnx
     """
     from int8cal.models import quantize as work
-    from int8cal.models.onnx_file import refuse_other_formats
+    from int8cal.models.onnx_file import refuse_engine_name, refuse_other_formats
     from int8cal.models.ranges import DEFAULT_PERCENTILE
     from int8cal.tensorfile import TensorFile
 
@@ -147,6 +148,7 @@ def quantize(
         return
     if output is None:
         raise click.UsageError("Missing option '-o' / '--output'.")
+    refuse_engine_name(output)
     if scales is not None:
         chosen = click.get_current_context().get_parameter_source("method") is not ParameterSource.DEFAULT
         given: dict[str, object] = {
@@ -176,6 +178,13 @@ def quantize(
         raise click.UsageError("--percentile is for --method percentile")
     refuse_other_formats(model)  # before FILE is opened: who swaps the two is to be told so
     return_freed_memory()
+    if evaluation and os.path.isdir(evaluation) and not of_images(file):
+        raise UsageError(
+            f"--eval takes images from a folder where FILE is such, too, with the same preprocessing; {file} is not",
+            where=evaluation,
+            hint="Make a tensorfile of the folder, preprocessed as FILE is: "
+            f"{endings.quoted('int8cal', 'images', evaluation, '-o', 'EVAL.tensor')} …, then --eval EVAL.tensor.",
+        )
     with ExitStack() as files:
         sources = Images(files, model, stated, input_name, layout, recursive=recursive, image_dir=image_dir)
         images = sources.opened(file, keep=keep)

@@ -81,6 +81,7 @@ def records(
         sequences=_sequences(sequences) if sequences else None,
         seed=seed,
     )
+    _tell_empty_folds(done.frames, val_split)
     if as_json:
         facts = {"folder": done.folder, "files": list(done.files), "frames": list(done.frames)}
         more = {"classes": dict(done.classes), "labels_without_image": done.labels_without_image}
@@ -100,6 +101,21 @@ def records(
         f"int8cal plan -e {spec} --map '/PATH/TO/TFRECORDS/NAME-*' {endings.quoted(pattern)} "
         f"--map /PATH/TO/DATA {endings.quoted(os.path.abspath(root))}",
     )
+
+
+def _tell_empty_folds(frames: tuple[int, ...], val_split: float) -> None:
+    """Say of a partition that splits nothing what to type for one that does."""
+    if len(frames) == 1:
+        console.note(
+            "one fold has all images, and none are kept apart for validation; --num_partitions 2 --val_split 20 does"
+        )
+        return
+    if all(frames) or (len(frames) == 2 and val_split == 0):  # which asks for no validation
+        return
+    empty = frames.index(0)
+    share = f"{val_split:g} % of {sum(frames)} images are for validation" if len(frames) == 2 else "too few images"
+    advice = "--val_split 20 takes a fifth" if len(frames) == 2 else f"give --num_partitions {min(2, sum(frames))}"
+    console.note(f"warning: fold {empty} has no images ({share}): {advice}")
 
 
 def _sequences(path: str) -> Mapping[str, str]:

@@ -18,6 +18,8 @@ from int8cal.io.paths import open_regular
 from int8cal.io.safe_text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from int8cal.models.wants import Wanted
     from int8cal.origins.images.preprocessing import Preprocessing
     from int8cal.types import Layout
@@ -53,6 +55,7 @@ class Images:
         self._recursive, self._image_dir = recursive, image_dir
         self._files, self._model, self._stated = files, model, stated
         self._input_name, self._layout = input_name, layout
+        self._is_warned = False
         self._of_model: list[str] = []  # options that the model's input stands for
 
     def opened(self, path: str, *, keep: str | None = None) -> Any:
@@ -66,9 +69,8 @@ class Images:
             UsageError: images without their preprocessing, or a preprocessing without images.
             UseError: arrays are not what a model could be fed.
         """
-        of_images = os.path.isdir(path) or path.lower().endswith((".txt", ".json"))
         given = [name for name, value in self._stated.items() if value is not None]
-        if not of_images:
+        if not of_images(path):
             places = {"keep": keep, "recursive": self._recursive, "image_dir": self._image_dir}
             wrong = given + [name for name, value in places.items() if value]
             if wrong and not os.path.lexists(path):
@@ -79,7 +81,7 @@ class Images:
             if wrong:
                 raise click.UsageError(f"--{wrong[0]} is for images from a folder, a list or a COCO file")
             if path.lower().endswith((".npz", ".npy")):
-                return _arrays(path, self._input_name)
+                return _arrays(path, self._name_of_input)
             from int8cal.tensorfile import TensorFile
 
             return self._files.enter_context(TensorFile(path))
@@ -105,9 +107,14 @@ class Images:
         """The preprocessing of the images that were opened, as options of ``int8cal images``."""
         return given_words(only=self._stated.keys()) + self._of_model
 
+    def _name_of_input(self) -> str:
+        from int8cal.models.wants import wanted
+
+        return wanted(self._model, input_name=self._input_name, layout=self._layout).input
+
     def _preprocessing(self) -> Preprocessing:
         """What is stated, with the size of the model where none is."""
-        from int8cal.cli.images import preprocessing_of
+        from int8cal.cli.images import preprocessing_of, warn_of_unit
         from int8cal.models.wants import wanted
         from int8cal.types import Size
 
@@ -121,6 +128,9 @@ class Images:
             stated["order"] = "gray"
             self._of_model += ["--order", "gray"]
         preprocessing = preprocessing_of(**stated)
+        if not self._is_warned:  # once, though --eval names a folder, too
+            warn_of_unit(preprocessing)
+            self._is_warned = True
         if found.height and found.width and preprocessing.size != (found.height, found.width):
             wanted_size = Size(found.height, found.width)
             raise UseError(
@@ -138,6 +148,11 @@ class Images:
         if not (found.height and found.width) and not size_is_stated:
             refuse_other_size(found, preprocessing, self._model)
         return preprocessing
+
+
+def of_images(path: str) -> bool:
+    """Whether a path is that of images, not of batches: a folder, a list or a COCO file."""
+    return os.path.isdir(path) or path.lower().endswith((".txt", ".json"))
 
 
 def refuse_spec(path: str) -> None:
@@ -203,8 +218,12 @@ def refuse_contradiction(found: Wanted, preprocessing: Preprocessing, model: str
         )
 
 
-def _arrays(path: str, name: str | None) -> Any:
+def _arrays(path: str, name_of_input: Callable[[], str]) -> Any:
     """Batches of one image each of an ``.npy`` or ``.npz`` file: float32, N x C x H x W.
+
+    Args:
+        path: the file.
+        name_of_input: gives the name of the model's input, which tells one of several arrays.
 
     Raises:
         UseError: it cannot be read, or holds something else.
@@ -217,10 +236,14 @@ def _arrays(path: str, name: str | None) -> Any:
         loaded = np.load(path, allow_pickle=False, mmap_mode=None if path.lower().endswith(".npz") else "r")
         if isinstance(loaded, np.lib.npyio.NpzFile):
             names = loaded.files
-            chosen = name if name in names else names[0] if len(names) == 1 else None
-            if chosen is None:
+            chosen = names[0] if len(names) == 1 else name_of_input()
+            if chosen not in names:
                 listed = ", ".join(map(printable, names[:8]))
-                raise UseError(f"there are several arrays: {listed}", where=where, hint="Name one: --input NAME.")
+                raise UseError(
+                    f"there are {len(names)} arrays ({listed}), and none is named like the model's input",
+                    where=where,
+                    hint=f"Give a file with one array, or with one that is named {printable(chosen)}.",
+                )
             loaded = loaded[chosen]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise UseError(f"the arrays cannot be read: {error}", where=where, hint=hint) from error

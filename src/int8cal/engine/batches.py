@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from int8cal.engine.work import FailedSample, ImageWork
-from int8cal.errors import UsageError
+from int8cal.errors import MissingDataError, UsageError
 from int8cal.io.summary import Summarised, counted, times
 from int8cal.io.threads import map_on_threads
 
@@ -78,6 +78,8 @@ class PlanBatches(Summarised):
         with closing(map_on_threads(work, self.plan.samples(), self.workers)) as results:
             for number, result in enumerate(results):
                 if isinstance(result, FailedSample):
+                    if isinstance(result.error, MissingDataError):
+                        raise self.plan.missing_error(result.error.hint) or result.error from result.error
                     raise result.error
                 batch[number % size] = result.tensor
                 self._encoded[number] = result.facts.sha256

@@ -95,5 +95,5 @@ def check_pixels(height: int, width: int, where: str) -> None:
         raise ImageError(
             f"The image is too large: {width}×{height} pixels; at most {MAX_PIXELS} are decoded.",
             where=where,
-            hint="Scale it down, or leave it out: --on_bad_image skip --max_skipped 1.",
+            hint="Scale it down, or take it out of the data.",
         )

@@ -15,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.io.safe_text import printable
+from int8cal.models.binding import InputBinding
 from int8cal.models.probe import Probe, Remembered
+from int8cal.models.wants import by_metadata
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.selection import some_images as evenly_chosen
-from int8cal.types import Batches, BatchNCHW_f32
+from int8cal.types import Batches, BatchNCHW_f32, Size
 
 _TAO_OUTPUTS = {
     "output_cov/Sigmoid:0": ("detectnet_v2",),
@@ -77,6 +79,27 @@ def contradictions(model: Any, manifest: Mapping[str, Any] | None) -> Iterator[F
                 f"that of {' or '.join(fitting)}",
                 f"Make the file again: int8cal {fitting[0]} calibration_tensorfile -e SPEC.",
             )
+
+
+def other_size(model: Any, binding: InputBinding, images: BatchNCHW_f32) -> Iterator[Finding]:
+    """Whether images have another size than the metadata of a model name that takes any.
+
+    Args:
+        model: ``onnx.ModelProto``.
+        binding: its input.
+        images: some of them.
+    """
+    said, made = by_metadata(model)[1], Size(*images.shape[2:])
+    shape = next(one for one in model.graph.input if one.name == binding.name).type.tensor_type.shape.dim
+    axes = (1, 2) if binding.layout == "nhwc" else (2, 3)
+    if said and said != made and any(shape[axis].dim_value < 1 for axis in axes):
+        yield Finding(
+            "warning",
+            "model-size",
+            f"the model's metadata say {said.height}x{said.width} pixels, and the images have "
+            f"{made.height}x{made.width} (height x width)",
+            f"Make them of {said.height}x{said.width}, unless the model will be run with this size.",
+        )
 
 
 def judge_model(seen: Probe, *, different_images: int) -> list[Finding]:

@@ -33,11 +33,16 @@ def prepare(model: Any) -> Any:
     Raises:
         UseError: the model is quantised already, or cannot be converted.
     """
-    if any(node.op_type in _LOW_PRECISION_OPS for node in model.graph.node):
+    if is_quantised(model):
         raise UseError("the model is quantised already", hint="Give the float model.")
     folded = _fold(raise_opset(_with_constant_weights(model)))
     _name_nodes(folded.graph)
     return extras.onnx().shape_inference.infer_shapes(folded)
+
+
+def is_quantised(model: Any) -> bool:
+    """Whether a model computes with integers, or is told to by Q/DQ."""
+    return any(node.op_type in _LOW_PRECISION_OPS for node in model.graph.node)
 
 
 def in_float32(model: Any) -> Any:

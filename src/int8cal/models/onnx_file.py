@@ -16,7 +16,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from int8cal.errors import UseError
+from int8cal.errors import UsageError, UseError
 from int8cal.guard.libraries import library_errors
 from int8cal.guard.onnx_bounds import check_apart
 from int8cal.guard.onnx_wire import MAX_RANK, NO_MODEL_HINT, check_wire
@@ -181,6 +181,21 @@ def refuse_other_formats(path: str) -> None:
     if _first_bytes(path, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
         hint = "Name the ONNX model first and the tensorfile behind it: MODEL.onnx FILE."
         raise _bad(path, "is an HDF5 file, as tensorfiles are, and not an ONNX model", hint)
+
+
+def refuse_engine_name(out: str) -> None:
+    """Refuse to call a model as TensorRT's engines are called.
+
+    Raises:
+        UsageError: the name of the file to write ends so.
+    """
+    stem, suffix = os.path.splitext(out)
+    if suffix.lower() in _ENGINE_SUFFIXES:
+        raise UsageError(
+            f"an ONNX model is written, and {suffix} is the name of a TensorRT engine",
+            where=out,
+            hint=f"Name it {stem}.onnx; trtexec makes an engine of it.",
+        )
 
 
 def _first_bytes(path: str, count: int) -> bytes:

@@ -26,7 +26,7 @@ from int8cal.io.paths import given_path
 from int8cal.io.summary import Summarised
 from int8cal.models import half
 from int8cal.models.agreement import Agreement, measure_agreement
-from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, some_images
+from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, other_size, some_images
 from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import Calibration, calibrate
 from int8cal.models.choose import MOST_HELD_OUT, Choice, Trial, choose, held_out_parts
@@ -408,6 +408,7 @@ def _looked_at(
     seen = probe_part(parts, shown, binding)
     findings = (
         *contradictions(parts.original, manifest),
+        *other_size(parts.original, binding, shown),
         *judge_model(seen, different_images=len(set(map(image_checksum, shown)))),
     )
     errors = [finding for finding in findings if finding.level == "error"]

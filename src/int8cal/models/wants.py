@@ -60,14 +60,18 @@ def wanted(path: str | os.PathLike[str], *, input_name: str | None = None, layou
     dims = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in shape]
     axes = (3, 1, 2) if binding.layout == "nhwc" else (1, 2, 3)
     channels, height, width = (dims[axis] for axis in axes)
-    said = {entry.key.lower(): entry.value for entry in model.metadata_props}
-    exporter = (
-        "Ultralytics" if "ultralytics" in f"{said.get('author', '')} {said.get('description', '')}".lower() else ""
-    )
-    size = re.fullmatch(r"\[(\d{1,5}), ?(\d{1,5})\]", said.get("imgsz", "")) if exporter else None
-    stated = Size(int(size[1]), int(size[2])) if size else None
+    exporter, stated = by_metadata(model)
     factor, offset, nodes = _first_steps(model, binding.name)
     return Wanted(binding.name, binding.layout, channels, height, width, exporter, stated, factor, offset, nodes)
+
+
+def by_metadata(model: Any) -> tuple[str, Size | None]:
+    """Who exported a model, and the size of its images, by its metadata: empty and None where they do not say."""
+    said = {entry.key.lower(): entry.value for entry in model.metadata_props}
+    if "ultralytics" not in f"{said.get('author', '')} {said.get('description', '')}".lower():
+        return "", None
+    size = re.fullmatch(r"\[(\d{1,5}), ?(\d{1,5})\]", said.get("imgsz", ""))
+    return "Ultralytics", Size(int(size[1]), int(size[2])) if size else None
 
 
 def _first_steps(model: Any, name: str) -> tuple[Any, Any, tuple[str, ...]]:

@@ -29,6 +29,7 @@ from int8cal.samples.folders import list_folder
 from int8cal.samples.nearby import folders_below
 from int8cal.samples.paths import open_data_file, path_text
 from int8cal.samples.tfrecord import Example, frame_record
+from int8cal.samples.torch_listings import TORCHVISION_SUFFIXES
 from int8cal.types import Size
 
 Partition: TypeAlias = Literal["random", "sequence"]
@@ -191,7 +192,7 @@ def write_records(
     Args:
         root: the folder that holds the two others; ``image_directory_path`` of the spec.
         out: the folder to make. It is complete, or it is not there.
-        image_dir: name of the folder of images.
+        image_dir: name of the folder of images, which lies in ``root``; an absolute path of it will do.
         label_dir: name of the folder of labels.
         extension: of the images, without the dot.
         stem: beginning of the file names.
@@ -203,15 +204,21 @@ def write_records(
         seed: of the partition.
 
     Raises:
-        UsageError: a number makes no sense.
+        UsageError: a number makes no sense, or the folder of images lies outside of ``root``.
         MissingDataError: a folder or a label is not there.
         DataError: an image or label cannot be read, or there is no image.
         OutputError: the folder exists, or cannot be written.
     """
     if folds < 1 or shards < 1 or not 0 <= validation <= 100:
         raise UsageError("a partition needs 1 fold and 1 shard at least, and 0 to 100 % for validation")
+    if 0 < validation < 1:
+        raise UsageError(
+            f"the share for validation is in per cent, and {validation:g} is less than one per cent",
+            hint=f"For {100 * validation:g} % of the images: --val_split {100 * validation:g}.",
+        )
+    image_dir = _name_below(root, image_dir)
     _require_folders(root, image_dir, label_dir)
-    frames = _frames(os.path.join(root, image_dir), extension)
+    frames = _frames(os.path.join(root, image_dir), extension, os.path.join(root, label_dir))
     labels = list_folder(os.path.join(root, label_dir), "folder of labels", (".txt",)).files
     classes: Counter[str] = Counter()
     payloads = {}
@@ -230,6 +237,25 @@ def write_records(
         files = tuple(sorted(os.listdir(draft)))
     left = len({name.removesuffix(".txt") for name in labels if name.endswith(".txt")} - set(frames))
     return Records(out, files, tuple(map(len, parts)), dict(sorted(classes.items())), left)
+
+
+def _name_below(root: str, image_dir: str) -> str:
+    """The folder of images as the names in the records begin: relative to the root.
+
+    Raises:
+        UsageError: it lies elsewhere, where no loader would look.
+    """
+    for resolved in (os.path.abspath, os.path.realpath):
+        name = os.path.relpath(resolved(os.path.join(root, image_dir)), resolved(root))
+        if name.split(os.sep)[0] != os.pardir:
+            return name
+    folder = os.path.abspath(os.path.join(root, image_dir))
+    raise UsageError(
+        f"the folder of images lies outside of {path_text(root)}",
+        where=path_text(image_dir),
+        hint="Records name images relative to KITTI_DIR: give a folder that holds them, such as "
+        f"int8cal records {shlex.quote(os.path.dirname(folder))} --image_dir {shlex.quote(os.path.basename(folder))}.",
+    )
 
 
 def _require_folders(root: str, image_dir: str, label_dir: str) -> None:
@@ -257,27 +283,27 @@ def _require_folders(root: str, image_dir: str, label_dir: str) -> None:
         )
 
 
-def _frames(folder: str, extension: str) -> list[str]:
+def _frames(folder: str, extension: str, labels: str) -> list[str]:
     """Names of the images without their extension, sorted."""
     files = list_folder(folder, "folder of images", ()).files
     names = [name.removesuffix(f".{extension}") for name in files if name.endswith(f".{extension}")]
-    if not names:
-        suffixes = Counter(os.path.splitext(name)[1] for name in files)
-        there = (
-            ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in suffixes.most_common(4)) or "none"
-        )
-        raise DataError(
-            f"no image is named *.{extension}",
-            where=path_text(folder),
-            hint=f"There are: {there}. Add --image_extension {_extension_of(suffixes)}.",
-        )
-    return names
+    if names:
+        return names
+    suffixes = Counter(os.path.splitext(name)[1] for name in files)
+    there = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in suffixes.most_common(4)) or "none"
+    if found := _image_extension(files):
+        advice = f"Add --image_extension {shlex.quote(found)}."
+    elif _image_extension(list_folder(labels, "folder of labels", ()).files):
+        advice = f"The images are in {path_text(labels)}: swap --image_dir and --label_dir."
+    else:
+        advice = "Name the folder of images with --image_dir."
+    raise DataError(f"no image is named *.{extension}", where=path_text(folder), hint=f"There are: {there}. {advice}")
 
 
-def _extension_of(suffixes: Counter[str]) -> str:
-    """The most frequent suffix, as an option takes it."""
-    found = [suffix[1:] for suffix, _ in suffixes.most_common() if len(suffix) > 1]
-    return shlex.quote(found[0]) if found else "png"
+def _image_extension(files: Sequence[str]) -> str | None:
+    """The most frequent extension of images, as an option takes it; None without images."""
+    suffixes = Counter(os.path.splitext(name)[1] for name in files)
+    return next((one[1:] for one, _ in suffixes.most_common() if one.lower() in TORCHVISION_SUFFIXES), None)
 
 
 def _size(path: str) -> Size:

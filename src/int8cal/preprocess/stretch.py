@@ -24,7 +24,7 @@ MAX_SIDE = 1 << 20
 
 _PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
 _NOT_INTERPOLATED = ("1", "P")
-_SCALE_DOWN = "Scale the image down, or leave it out."
+_SCALE_DOWN = "Scale the image down, or take it out of the data."
 
 
 def nearest(picture: Image.Image, size: Size) -> Image.Image:

@@ -12,7 +12,7 @@ from int8cal.samples.tfrecord import MAX_ENCODED_BYTES, bytes_feature, parse_fea
 ENCODED_FEATURE = "frame/encoded"
 """Feature of a record that holds a whole image file."""
 
-FIND_IMAGE = "The command plan lists all that are missing; --on_bad_image skip --max_skipped 1 leaves one out."
+FIND_IMAGE = "Put the image there, or take it out of the data."
 """What to do about an image that is not there, where others are."""
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from int8cal.errors import DataError, MissingDataError
 from int8cal.io.paths import near_names
 from int8cal.io.safe_text import short_name
+from int8cal.io.summary import counted
 from int8cal.samples.encoded import read_encoded
 from int8cal.samples.paths import WORKING_DIRECTORY_HINT, address_hint, path_text
 from int8cal.samples.samples import Dataset, Sample, Source
@@ -165,11 +166,11 @@ def read_folder(
     if not samples:
         capitals = sorted({os.path.splitext(name)[1] for name in files} & {one.upper() for one in IMAGE_EXTENSIONS})
         renaming = f" Rename a copy: {_renaming(folder.path, capitals)}" if capitals else ""
-        below = "" if folder.recursive else ", or --recursive for those in folders below it"
+        below = " For those in folders below it, add --recursive." if folders else ""
         raise DataError(
-            f"no image is in the folder, but {of_suffixes(files)}",
+            no_image_but(files, folders, recursive=folder.recursive),
             where=path_text(folder.path),
-            hint=f"Images are files named {', '.join(sorted(IMAGE_EXTENSIONS))} (lower case){below}.{renaming}",
+            hint=f"Images are files named {', '.join(sorted(IMAGE_EXTENSIONS))} (lower case).{below}{renaming}",
         )
     if size_of:
         samples = [_with_size(sample, size_of) for sample in samples]
@@ -181,10 +182,27 @@ def read_folder(
     return Dataset(split, (source,), counts=counts)
 
 
-def of_suffixes(files: Sequence[str]) -> str:
+def no_image_but(files: Sequence[str], folders: Sequence[str], *, recursive: bool) -> str:
+    """What there is in a folder without images, as a message: the files by their suffixes, and the folders in it.
+
+    Args:
+        files: the files in it, or below it.
+        folders: the folders in it that were not entered.
+        recursive: whether all were.
+    """
+    there = [_of_suffixes(files)] if files else []
+    if folders:
+        more = ", …" if len(folders) > _SUFFIXES_SHOWN else ""
+        there.append(
+            f"{counted(len(folders), 'folder')} ({', '.join(map(short_name, folders[:_SUFFIXES_SHOWN]))}{more})"
+        )
+    if there:
+        return f"no image is in the folder, but {' and '.join(there)}"
+    return "there is no file in the folder, nor in those below it" if recursive else "the folder is empty"
+
+
+def _of_suffixes(files: Sequence[str]) -> str:
     """How many files there are of which suffix, for messages: ``3 files (.HEIC 2, .txt 1)``."""
-    if not files:
-        return "no file"
     counts = Counter(os.path.splitext(name)[1] or "without suffix" for name in files).most_common()
     shown = ", ".join(f"{short_name(suffix)} {number}" for suffix, number in counts[:_SUFFIXES_SHOWN])
     more = ", …" if len(counts) > _SUFFIXES_SHOWN else ""

@@ -5,6 +5,7 @@ Where the reference takes the order in which a directory gives its names, they a
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -281,6 +282,12 @@ def _lines(path: str, what: str) -> Iterator[str]:
         if os.fstat(file.fileno()).st_size > MAX_LIST_BYTES:
             raise DataError(f"the {what} is larger than {MAX_LIST_BYTES >> 20} MB", where=path_text(path))
         for number, line in enumerate(file, 1):
+            if number == 1 and line.startswith(codecs.BOM_UTF8):
+                raise DataError(
+                    f"the {what} begins with a byte-order mark, which NVIDIA's loader takes for a part of the name",
+                    where=path_text(path),
+                    hint="Save the list as UTF-8 without a byte-order mark.",
+                )
             try:
                 yield line.decode().strip()
             except UnicodeDecodeError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import re
+from typing import NamedTuple
 
 from int8cal.errors import SpecError
 from int8cal.io.file_kinds import HDF5_SIGNATURE, ONNX_BEGINNING
@@ -26,8 +27,20 @@ _NOT_SPECS = (
 )
 
 
-def read_bytes(path: str) -> bytes:
-    """Read a spec file, at most `MAX_BYTES` of it.
+class Wanted(NamedTuple):
+    """What a file should be, for messages: its short name, its whole name, and what it says."""
+
+    name: str
+    title: str
+    content: str
+
+
+SPEC = Wanted("spec", "the training spec", "the training configuration")
+PREPROCESSING = Wanted("preprocessing file", "the file of --preprocess", "size, resize, scale, mean and std")
+
+
+def read_bytes(path: str, wanted: Wanted = SPEC) -> bytes:
+    """Read a spec file, or another small text, at most `MAX_BYTES` of it.
 
     Raises:
         SpecError: the file is not there, cannot be read or is too large, or a pipe has no writer.
@@ -39,34 +52,37 @@ def read_bytes(path: str) -> bytes:
         raise SpecError(
             f"this is {error.strerror}",
             where=printable(path),
-            hint="Start the program that writes the spec, or give a file.",
+            hint=f"Start the program that writes the {wanted.name}, or give a file.",
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         refuse_missing_address(path)
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, error, wanted) from None
     for beginning, what, goes in _NOT_SPECS:
         if re.match(beginning, data, re.DOTALL):
             raise SpecError(
-                f"this is {what}, not a spec", where=printable(path), hint=f"Give the training spec. {goes}"
+                f"this is {what}, not a {wanted.name}",
+                where=printable(path),
+                hint=f"Give {wanted.title}. {goes}",
             )
     if len(data) > MAX_BYTES:
         raise SpecError(
-            f"the file is larger than {MAX_BYTES // 1024 // 1024} MB, which no spec is",
+            f"the file is larger than {MAX_BYTES // 1024 // 1024} MB, which no {wanted.name} is",
             where=printable(path),
-            hint="Is this the spec file? Give the text file with the training configuration.",
+            hint=f"Is this the {wanted.name}? Give the text file with {wanted.content}.",
         )
     return data
 
 
-def _unreadable(path: str, error: OSError | ValueError) -> SpecError:
+def _unreadable(path: str, error: OSError | ValueError, wanted: Wanted) -> SpecError:
+    file = f"{wanted.name.removesuffix(' file')} file"
     reasons = {
-        errno.ENOENT: "there is no such spec file",
-        errno.EISDIR: "this is a folder, not a spec file",
-        errno.EACCES: "no permission to read the spec file",
+        errno.ENOENT: f"there is no such {file}",
+        errno.EISDIR: f"this is a folder, not a {file}",
+        errno.EACCES: f"no permission to read the {file}",
     }
     code = error.errno if isinstance(error, OSError) else None
-    reason = reasons.get(code or 0) or f"the spec file cannot be read ({getattr(error, 'strerror', None) or error})"
-    hint = "Check the path of the experiment spec."
+    reason = reasons.get(code or 0) or f"the {file} cannot be read ({getattr(error, 'strerror', None) or error})"
+    hint = f"Check the path of {'the experiment spec' if wanted == SPEC else wanted.title}."
     if code == errno.ENOENT:
         hint = near_names(path, hint)
     return SpecError(reason, where=printable(path), hint=hint)

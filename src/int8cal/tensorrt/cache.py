@@ -26,6 +26,7 @@ from typing import Any
 
 from int8cal.errors import UsageError, UseError
 from int8cal.guard.json_text import parsed_json
+from int8cal.io.file_kinds import ONNX_MODEL, TENSORFILE, FileKind
 from int8cal.io.paths import NotRegularError, near_names, open_regular
 from int8cal.io.safe_text import short_repr
 from int8cal.types import INT8_STEPS
@@ -312,12 +313,21 @@ def read_text(path: str | os.PathLike[str]) -> str:
         reason = getattr(error, "strerror", None) or error
         hint = near_names(name, _NAME_HINT) if isinstance(error, FileNotFoundError) else _NAME_HINT
         raise UseError(f"cannot be read: {reason}", where=name, hint=hint) from error
+    if kind := next((kind for kind in (TENSORFILE, ONNX_MODEL) if _is_of(kind, name)), None):
+        raise UseError(f"is {kind.name}, not a calibration cache", where=name, hint=_NAME_HINT)
     if len(data) > MAX_BYTES:
         raise UseError(f"has more than {MAX_BYTES} bytes: no calibration cache", where=name, hint=_NAME_HINT)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UseError(f"is not text: byte {error.start} is not UTF-8", where=name, hint=_NAME_HINT) from None
+
+
+def _is_of(kind: FileKind, path: str) -> bool:
+    try:
+        return kind.recognises(path)
+    except OSError:
+        return False
 
 
 def _is_json(text: str) -> bool:

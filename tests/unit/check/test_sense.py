@@ -9,6 +9,7 @@ from tests.unit.check.files import replace_batches, write_like_tao
 
 import int8cal
 from int8cal.check.verify import verify
+from int8cal.origins.images.preprocessing import PRESETS
 
 CAFFE = np.array([103.939, 116.779, 123.68], np.float32).reshape(3, 1, 1)
 TORCH = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
@@ -71,6 +72,18 @@ def test_wrong_files_without_manifest(pixels, tmp_path, name):
     assert code in codes(found, "error")
     with pytest.raises(int8cal.TensorFileError):
         found.require_sound()
+
+
+@pytest.mark.parametrize("change", [lambda x: x / 255 - 123, lambda x: x / 127.5 + 100])
+def test_a_mean_in_another_unit_is_warned_of(pixels, tmp_path, change):
+    found = verify(write_like_tao(tmp_path / "f", change(pixels).astype(np.float32)))
+    assert codes(found, "error") == set()
+    assert codes(found, "warning") == {"far-from-zero"}
+
+
+def test_thermal_grey_lies_far_from_zero(pixels, tmp_path):
+    grey = pixels[:, :, :1] * 0.5 + 7500 - 117.3
+    assert "far-from-zero" not in codes(verify(write_like_tao(tmp_path / "f", grey.astype(np.float32))))
 
 
 @pytest.fixture
@@ -150,3 +163,7 @@ def test_swapped_channels_are_not_seen(pixels, tmp_path):
     """If they ever are, the note about what cannot be seen must change."""
     found = verify(write_like_tao(tmp_path / "f", (pixels[:, :, ::-1] / 255).astype(np.float32)))
     assert codes(found, "error") | codes(found, "warning") == set()
+
+
+def test_no_preset_has_its_mean_in_another_unit():
+    assert [preset.preprocessing.doubt() for preset in PRESETS.values()] == [None] * len(PRESETS)

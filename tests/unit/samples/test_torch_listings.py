@@ -80,6 +80,9 @@ def test_words(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="UTF-8") as caught:
         listings.listed_words(0, folder, str(tmp_path / "gt.txt"))
     assert str(caught.value.where).endswith("gt.txt:2")
+    (tmp_path / "gt.txt").write_bytes(b"\xef\xbb\xbfb.JPG one\n")
+    with pytest.raises(DataError, match="without a byte-order mark"):
+        listings.listed_words(0, folder, str(tmp_path / "gt.txt"))
 
 
 def test_metric_learning_folders(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +18,12 @@ from int8cal.network_kit.network import LabelledObject
 from int8cal.origins.images.preprocessing import PRESETS, Preprocessing, stated
 from int8cal.origins.origin import Choice, Decision
 from int8cal.samples.coco import read_boxes, read_coco
-from int8cal.samples.folders import files_below, list_folder, of_suffixes
+from int8cal.samples.folders import files_below, list_folder, no_image_but
+from int8cal.samples.nearby import folders_below, near_by
 from int8cal.samples.order import permutation
 from int8cal.samples.paths import open_data_file, path_text
 from int8cal.samples.samples import Dataset, Sample, Source
-from int8cal.spec.reading import read_bytes
+from int8cal.spec.reading import PREPROCESSING, read_bytes
 from int8cal.spec.yaml.text import plain, read_document
 from int8cal.tensorfile import TensorFile
 
@@ -84,8 +87,17 @@ class ImagesOrigin:
         return self.preprocessing.sha256
 
     def advice(self, path: str) -> str | None:
-        """None: nothing but the folder itself says where the images are."""
-        return None
+        """Where the names of a list or a COCO file start from, when none of its images is there; see `Origin`."""
+        root = self._root
+        if os.path.isdir(self.path) or any(os.path.isfile(os.path.join(root, name)) for name in self._names):
+            return None
+        name = os.path.relpath(path, root or os.curdir)
+        beside = os.path.dirname(self.path)
+        above = os.path.dirname(os.path.abspath(beside))
+        for folder in (found for start in (beside or os.curdir, os.curdir, above) for found in folders_below(start)):
+            if os.path.isfile(os.path.join(folder, name)):
+                return f"The names start from another folder: add {shlex.join(['--image_dir', printable(folder)])}"
+        return f"{near_by(path)} The names start from {path_text(root or os.curdir)}: --image_dir DIR names another."
 
     def checked_options(self, options: Mapping[str, str]) -> Mapping[str, str]:
         """It has none, but says in the manifest whether a folder was read recursively.
@@ -139,16 +151,25 @@ class ImagesOrigin:
     def _boxes(self) -> dict[str, list[tuple[str, float, float, float, float]]]:
         return read_boxes(self.path, (image.file_name for image in read_coco(self.path).images)).of_file
 
+    @property
+    def _root(self) -> str:
+        """Where the names start from."""
+        return self.path if os.path.isdir(self.path) else self.image_dir or os.path.dirname(self.path)
+
+    @property
+    def _names(self) -> list[str]:
+        """The names in a list or a COCO file."""
+        if self._is_coco:
+            return [image.file_name for image in read_coco(self.path).images]
+        return _listed(self.path)
+
     def _dataset(self, *, recursive: bool) -> Dataset:
         counts: dict[str, int] = {}
-        if self._is_coco:
-            names = [image.file_name for image in read_coco(self.path).images]
-        elif os.path.isfile(self.path):
-            names = _listed(self.path)
+        if self._is_coco or os.path.isfile(self.path):
+            names = self._names
         else:
             names, counts = _in_folder(self.path, recursive=recursive)
-        root = self.path if os.path.isdir(self.path) else self.image_dir or os.path.dirname(self.path)
-        samples = tuple(Sample(0, name, os.path.join(root, name)) for name in names)
+        samples = tuple(Sample(0, name, os.path.join(self._root, name)) for name in names)
         return Dataset("", (Source(0, self.path, samples),), counts=counts)
 
 
@@ -159,22 +180,22 @@ def _in_folder(folder: str, *, recursive: bool) -> tuple[list[str], dict[str, in
         MissingDataError: it is not there.
         DataError: it cannot be read, or holds no image.
     """
-    below = 0
+    folders: list[str] = []
     if recursive:
         files = list(files_below(folder, _WHAT))
     else:
         folders, files = list_folder(folder, _WHAT, EXTENSIONS)
-        below = len(folders)
     names = [name for name in files if name.lower().endswith(EXTENSIONS)]
     if not names:
         hint = f"Images are files named {', '.join(EXTENSIONS)}, in any case."
-        hint += f" There are {below} folders in it: add --recursive." if below else ""
+        hint += " For those in folders below it, add --recursive." if folders else ""
         if any(name.lower().endswith(_OF_PHONES) for name in files):
             hint += " Convert pictures of phones first, as with heif-convert or ImageMagick."
-        raise DataError(f"no image is in the folder, but {of_suffixes(files)}", where=path_text(folder), hint=hint)
+        message = no_image_but(files, folders, recursive=recursive)
+        raise DataError(message, where=path_text(folder), hint=hint)
     suffixes = Counter(os.path.splitext(name)[1].lower() for name in names)
     counts = {f"files {suffix}": number for suffix, number in sorted(suffixes.items())}
-    return names, counts | {"files of other kinds": len(files) - len(names), "folders not entered": below}
+    return names, counts | {"files of other kinds": len(files) - len(names), "folders not entered": len(folders)}
 
 
 def _listed(path: str) -> list[str]:
@@ -183,13 +204,18 @@ def _listed(path: str) -> list[str]:
     Raises:
         DataError: it cannot be read, is too large, or names nothing.
     """
-    with open_data_file(path, "list of images", DataError, hint="Give a text file with one path per line.") as file:
+    with open_data_file(
+        path, "list of images", DataError, hint="Give a text file with one path per line, in UTF-8."
+    ) as file:
         data = file.read(_MAX_LIST_BYTES + 1)
     if len(data) > _MAX_LIST_BYTES or b"\0" in data:
         raise DataError(
-            "this is not a list of images", where=path_text(path), hint="Give a text file with one path per line."
+            "this is not a list of images",
+            where=path_text(path),
+            hint="Give a text file with one path per line, in UTF-8.",
         )
-    names = [line.strip() for line in data.decode("utf-8", "surrogateescape").splitlines()]
+    text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+    names = [line.strip() for line in text.splitlines()]
     names = [name for name in names if name]
     if not names:
         raise DataError("the list names no image", where=path_text(path), hint="Write one path per line.")
@@ -203,7 +229,7 @@ def read_preprocessing(path: str) -> Preprocessing:
         SpecError: it cannot be read, or is not YAML.
         UsageError: a key is unknown or has another type, or the numbers do not suffice.
     """
-    root = read_document(read_bytes(path), path).root
+    root = read_document(read_bytes(path, PREPROCESSING), path, PREPROCESSING).root
     numbers = plain(root)
     return stated(numbers.pop("preset", None), numbers, where=printable(path))
 

@@ -52,6 +52,8 @@ LIBRARIES: tuple[Library, ...] = get_args(Library)
 STATED: Evidence = "as stated"
 _FILTERS = {name: Image.Resampling[name.upper()] for name in INTERPOLATIONS}
 _LEVELS = np.arange(256, dtype=np.float32)
+_FAR = 3
+"""Zero lies in or near the values of every network; so many times their range away, the mean has another unit."""
 _NEEDED = ("size", "resize", "scale")
 
 
@@ -138,6 +140,27 @@ class Preprocessing:
         if not np.isfinite(values).all():
             raise UsageError("scale, mean and std make values that are not finite", hint="Is a std 0?")
         return np.ascontiguousarray(values)
+
+    def doubt(self) -> str | None:
+        """What shows that the mean is stated in another unit than that of the scaled values; None: nothing."""
+        values = self.values()
+        if not _is_far(values):
+            return None
+        factor, divides = _factor(self.scale)
+        unit = 1 / factor if divides else factor
+        said = f"the values run from {values.min():.4g} to {values.max():.4g}: mean is in the unit after scale"
+        converted = {"mean": tuple(one * unit for one in self.mean)}
+        if max(map(abs, self.std)) > 1:  # stated for the same unit
+            converted["std"] = tuple(one * unit for one in self.std)
+        try:
+            if _is_far(replace(self, **converted).values()):  # type: ignore[arg-type]
+                return said
+        except UsageError:
+            return said
+        options = " ".join(
+            f"--{name} {','.join(f'{one:.3g}' for one in numbers)}" for name, numbers in converted.items()
+        )
+        return f"{said}, such as {options} with a scale of {self.scale}"
 
     def arithmetic(self) -> Arithmetic:
         """Encoded image → network input.
@@ -228,6 +251,12 @@ class Preprocessing:
         boxed = np.full((*self.size, pixels.shape[2]), self.pad, np.uint8)
         boxed[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
         return boxed
+
+
+def _is_far(values: ValueTables_f32) -> bool:
+    """Whether zero lies far outside of the values of a channel."""
+    low, high = values.min(axis=1), values.max(axis=1)
+    return bool((np.maximum(low, -high) > _FAR * (high - low)).any())
 
 
 _SIZE_HINT = "Give --size HEIGHTxWIDTH, what the model's input is."

@@ -20,6 +20,7 @@ import yaml
 
 from int8cal.errors import SpecError, UsageError
 from int8cal.io.safe_text import printable
+from int8cal.spec.reading import SPEC, Wanted
 
 MAX_BYTES = 1 << 18
 """Largest YAML spec that is read: the parser takes seconds for it; published ones have a few kilobytes."""
@@ -31,9 +32,7 @@ MAX_VALUES = 20_000
 ScalarValue: TypeAlias = bool | int | float | str | None
 
 _TAG = "tag:yaml.org,2002:"
-_HINT = "A spec is YAML: key: value, with deeper sections indented. Is this the training spec?"
 _OVERRIDE = "Overrides are key=value, such as dataset.batch_size=4."
-_NO_SPEC = "No training spec is like that. Is this the right file?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,30 +110,37 @@ class Document:
         return self.text.count("\n", 0, offset) + 1, offset - begin + 1
 
 
-def read_document(data: bytes, path: str) -> Document:
+def read_document(data: bytes, path: str, wanted: Wanted = SPEC) -> Document:
     """Read the content of a spec file.
 
     Args:
         data: the file.
         path: its name, for messages.
+        wanted: what it should be, for messages.
 
     Raises:
         SpecError: it is not YAML, not a mapping, or beyond the limits of this module; with line and column.
     """
     if len(data) > MAX_BYTES:
-        raise SpecError(f"the file is larger than {MAX_BYTES >> 10} KB", where=printable(path), hint=_NO_SPEC)
+        raise SpecError(
+            f"the file is larger than {MAX_BYTES >> 10} KB",
+            where=printable(path),
+            hint=f"No {wanted.name} is so large. Is this {wanted.title}?",
+        )
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise SpecError(
-            "this is not UTF-8 text", where=f"{printable(path)}:{line}", hint="Save the spec as UTF-8."
+            "this is not UTF-8 text", where=f"{printable(path)}:{line}", hint=f"Save the {wanted.name} as UTF-8."
         ) from None
-    root = _Builder(text, path).document()
+    root = _Builder(text, path, wanted=wanted).document()
     if isinstance(root, Scalar) and root.value is None:
         root = MappingNode(0, 0, ())
     if not isinstance(root, MappingNode):
-        raise SpecError("the spec is not a mapping of keys to values", where=printable(path), hint=_HINT)
+        raise SpecError(
+            f"the {wanted.name} is not a mapping of keys to values", where=printable(path), hint=_hint(wanted)
+        )
     return Document(text, root)
 
 
@@ -303,10 +309,15 @@ _MERGE = object()
 """Key of a merge (``<<``) while a mapping is built."""
 
 
+def _hint(wanted: Wanted) -> str:
+    return f"A {wanted.name} is YAML: key: value, with deeper sections indented. Is this {wanted.title}?"
+
+
 class _Builder:
     """One text, read by events; nothing is expanded before it was counted."""
 
-    def __init__(self, text: str, path: str, base: int = 0) -> None:
+    def __init__(self, text: str, path: str, base: int = 0, wanted: Wanted = SPEC) -> None:
+        self._hint = _hint(wanted)
         self._path = path
         self._base = base
         self._text = text
@@ -328,16 +339,18 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             message = " ".join(filter(None, (error.context, error.problem)))
-            hint = "YAML is indented by spaces, never by tabs." if "'\\t'" in message else _HINT
+            hint = "YAML is indented by spaces, never by tabs." if "'\\t'" in message else self._hint
             raise SpecError(f"this is not YAML: {message}", where=self._place(mark), hint=hint) from None
         except yaml.YAMLError as error:  # a character that YAML does not allow
             offset = getattr(error, "position", 0)
             line = self._text.count("\n", 0, offset) + 1
             raise SpecError(
-                "this is not YAML: it holds a control character", where=f"{printable(self._path)}:{line}", hint=_HINT
+                "this is not YAML: it holds a control character",
+                where=f"{printable(self._path)}:{line}",
+                hint=self._hint,
             ) from None
         except (ValueError, OverflowError, RecursionError) as error:  # escapes and numbers that Python has no room for
-            raise SpecError(f"this is not YAML: {error}", where=printable(self._path), hint=_HINT) from None
+            raise SpecError(f"this is not YAML: {error}", where=printable(self._path), hint=self._hint) from None
         return node
 
     def _node(self, depth: int) -> tuple[Node, int]:
@@ -450,7 +463,7 @@ class _Builder:
             raise self._error(f"{event.tag.removeprefix(_TAG)} is a type of which no value of a spec is", event)
 
     def _error(self, message: str, event: Any) -> SpecError:
-        return SpecError(message, where=self._place(event.start_mark), hint=_HINT)
+        return SpecError(message, where=self._place(event.start_mark), hint=self._hint)
 
     def _place(self, mark: Any) -> str:
         path = printable(self._path)
