@@ -73,7 +73,7 @@ lint:
 	$(BIN)/mypy
 
 pytest:
-	$(BIN)/pytest -n 2 -m "not extended"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not extended"
 
 test-extended: $(VENV)/.extended-installed bytecode
 	$(BIN)/pytest -m extended --timeout 1500

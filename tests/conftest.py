@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -30,6 +31,12 @@ from int8cal.types import Size
 REPOSITORY = Path(__file__).parents[1]
 
 networks.load_schemas()  # tests that parse a text on their own find its message
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays: the garbage collection need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -50,8 +50,9 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 Format: TypeAlias = Literal["npz", "npy", "raw", "polygraphy", "tensorfile"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-Method: TypeAlias = Literal["entropy", "percentile", "mse", "minmax"]
+Method: TypeAlias = Literal["mse", "percentile", "entropy", "minmax"]
 METHODS: tuple[Method, ...] = get_args(Method)
+"""Of equals, ``auto`` takes the first."""
 
 MethodChoice: TypeAlias = Literal["auto"] | Method
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from int8cal.manifest import Manifest
     from int8cal.models.verdict import Verdict
     from int8cal.plans import Plan
+    from int8cal.types import Format
 
 FEW_IMAGES = 100
 """Fewer images than this are said to be few: advice from practice is 100 to 1000."""
@@ -78,19 +79,12 @@ def planned(*words: str) -> None:
     print_next("Nothing was decoded or written.", quoted("int8cal", *words))
 
 
-def exported(path: str, form: str) -> None:
+def exported(path: str, form: Format) -> None:
     """After an export: how the other tool takes it."""
-    from int8cal.exports.formats import INPUT_LIST  # late: NumPy, HDF5
+    from int8cal.exports.formats import INPUT_LIST, TAKEN_BY  # late: NumPy, HDF5
 
-    file = quoted(path)
-    uses = {
-        "npz": f"python -m modelopt.onnx.quantization --onnx_path MODEL.onnx --calibration_data_path {file}",
-        "npy": f"int8cal quantize MODEL.onnx {file} -o MODEL.int8.onnx",
-        "raw": f"qnn-onnx-converter --input_network MODEL.onnx --input_list {quoted(os.path.join(path, INPUT_LIST))}",
-        "polygraphy": f"polygraphy convert MODEL.onnx --int8 --data-loader-script {file} -o MODEL.engine",
-        "tensorfile": f"int8cal verify {file}",
-    }
-    print_next("The images are those of the tensorfile, in its order, already preprocessed.", uses[form])
+    command = TAKEN_BY[form].format(file=quoted(path), list=quoted(os.path.join(path, INPUT_LIST)))
+    print_next("The images are those of the tensorfile, in its order, already preprocessed.", command)
 
 
 def verified(found: Verification, model: str | None, *, of_images: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -30,6 +30,14 @@ _WITH_BATCHES = frozenset({"polygraphy", "tensorfile"})
 _WITH_NAME = ("npz", "polygraphy")
 DEFAULT_NAME = "input_1"
 INPUT_LIST = "input_list.txt"
+TAKEN_BY: Mapping[Format, str] = {
+    "npz": "python -m modelopt.onnx.quantization --onnx_path MODEL.onnx --calibration_data_path {file}",
+    "npy": "int8cal quantize MODEL.onnx {file} -o MODEL.int8.onnx",
+    "raw": "qnn-onnx-converter --input_network MODEL.onnx --input_list {list}",
+    "polygraphy": "polygraphy convert MODEL.onnx --int8 --data-loader-script {file} -o MODEL.engine",
+    "tensorfile": "int8cal verify {file}",
+}
+"""How another program takes what was written: ``{list}`` is the `INPUT_LIST` in the folder ``{file}``."""
 _RAW_NAMES = re.compile(rf"\d{{8,}}\.raw|{re.escape(INPUT_LIST)}")
 
 _POLYGRAPHY_SCRIPT = '''\

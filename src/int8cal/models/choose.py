@@ -12,10 +12,8 @@ from int8cal.models.agreement import Agreement, KnownValues, measure_each
 from int8cal.models.binding import InputBinding
 from int8cal.models.calibrate import Calibration
 from int8cal.models.ranges import DEFAULT_PERCENTILE
-from int8cal.types import Batches, Method, Progress
+from int8cal.types import METHODS, Batches, Method, Progress
 
-ORDER: tuple[Method, ...] = ("mse", "percentile", "entropy", "minmax")
-"""Which of equals is taken."""
 EQUAL_DB = 0.2
 EVERY = 4
 """One image in this many is held out."""
@@ -114,8 +112,8 @@ def choose(
         percentile: for the method ``percentile``.
         progress: told about each image.
     """
-    running, known = list(ORDER), KnownValues()
-    tried: dict[Method, list[Agreement]] = {method: [] for method in ORDER}
+    running, known = list(METHODS), KnownValues()
+    tried: dict[Method, list[Agreement]] = {method: [] for method in METHODS}
     for trial in trials:
         seen: list[tuple[dict[str, float], list[Agreement]]] = []
         for method in running:

@@ -109,7 +109,7 @@ def test_kinds_of_tiff_that_are_refused(encoded, said):
     with pytest.raises(ImageError, match=said) as caught:
         open_picture(encoded, "some.tif")
     assert caught.value.where == "some.tif"
-    assert "--on_bad_image" in caught.value.hint
+    assert "Repair or replace the image" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,14 @@ from int8cal.models.agreement import Agreement, TensorAgreement
 from int8cal.models.binding import InputBinding
 from int8cal.models.calibrate import Calibration, calibrate
 from int8cal.models.channels import ChannelSums
-from int8cal.models.choose import ORDER, held_out_parts
+from int8cal.models.choose import held_out_parts
 from int8cal.models.passes import for_each_image
 from int8cal.models.quantize import quantize
 from int8cal.models.verdict import judge
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.writer import TensorFileWriter
-from int8cal.types import Batches
+from int8cal.types import METHODS, Batches
 
 MakeModel = Callable[..., Path]
 
@@ -67,10 +67,10 @@ class TestAuto:
         assert (report.choice.held_out, report.images) == (True, 16)
         assert report.choice.images in (4, 8, 12, 16)
         scores = report.choice.scores
-        assert tuple(scores) == ORDER
+        assert tuple(scores) == METHODS
         best = max(scores.values())
         assert scores[report.method] >= best - 0.2
-        assert report.method == next(method for method in ORDER if scores[method] >= best - 0.2)
+        assert report.method == next(method for method in METHODS if scores[method] >= best - 0.2)
         assert scores["entropy"] < best - 3  # clipping hurts here
         alone = quantize(spiky(tmp_path), Images(), tmp_path / "p", method=report.method, agreement=False)
         assert alone.amax == report.amax
@@ -143,7 +143,7 @@ class TestAuto:
         assert report.choice is not None
         assert report.choice.tried == {"mse": 16, "percentile": 16, "entropy": 4, "minmax": 16}
         assert report.choice.agreement.images == 16
-        assert set(report.choice.scores) == set(ORDER)
+        assert set(report.choice.scores) == set(METHODS)
 
     def test_a_result_is_the_same_for_any_number_of_threads(
         self, make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
