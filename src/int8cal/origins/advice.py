@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from int8cal.errors import MissingDataError
@@ -94,11 +94,9 @@ def _map_line(value: PathValue, path: str, spec: Spec) -> str:
     )
     line = f"--map {shlex.quote(_as_in_the_file(old, spec.mapped))} {new}"
     name, extension = os.path.splitext(spec.path)
-    free = next(
-        number for number in count(1) if not os.path.lexists(f"{name}.new{number if number > 1 else ''}{extension}")
-    )
+    outputs = (f"{name}.new{number}{extension}" for number in chain([""], count(2)))
+    output = shlex.quote(next(path for path in outputs if not os.path.lexists(path)))
     given = "".join(f"--map {shlex.quote(old)} {shlex.quote(new)} " for old, new in spec.mapped)
-    output = shlex.quote(f"{name}.new{free if free > 1 else ''}{extension}")
     update = f"int8cal spec update {shlex.quote(spec.path)} -o {output} {given}{line}"
     where = (
         f"The data seem to lie in {found.new}. Add"

@@ -206,7 +206,7 @@ def _of_suffixes(files: Sequence[str]) -> str:
     counts = Counter(os.path.splitext(name)[1] or "without suffix" for name in files).most_common()
     shown = ", ".join(f"{short_name(suffix)} {number}" for suffix, number in counts[:_SUFFIXES_SHOWN])
     more = ", …" if len(counts) > _SUFFIXES_SHOWN else ""
-    return f"{len(files)} file{'s' * (len(files) > 1)} ({shown}{more})"
+    return f"{counted(len(files), 'file')} ({shown}{more})"
 
 
 def _renaming(folder: str, suffixes: Sequence[str]) -> str:
