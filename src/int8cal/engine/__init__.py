@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from int8cal.errors import UsageError
 
@@ -30,8 +30,7 @@ ENGINES = {
 """Name → where its class is; imported when it is asked for."""
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """What an engine is asked to do.
 
     Attributes:
