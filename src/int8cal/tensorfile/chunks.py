@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from isal import igzip_lib, isal_zlib
@@ -34,8 +33,7 @@ _FAST_WINDOW_BITS = 12
 _scratch = threading.local()
 
 
-@dataclass(frozen=True)
-class Compression:
+class Compression(NamedTuple):
     """How chunks are compressed.
 
     Attributes:
