@@ -9,7 +9,7 @@ from typing import Any
 from helper import INT8CAL, PYTHON, Settings, Workload, make, remove, run, spec_of
 
 LIBRARIES = (
-    "numpy, h5py, click, google.protobuf.text_format, google.protobuf.json_format, google_crc32c, "
+    "numpy, h5py, click, google.protobuf.text_format, google_crc32c, "
     "simplejpeg, isal.isal_zlib, isal.igzip_lib, imagecodecs, xxhash"
 )
 """What a run from JPEG files uses, the decoders among them."""

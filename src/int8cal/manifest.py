@@ -13,9 +13,9 @@ import platform
 import time
 import zlib
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from int8cal import __version__, native
 from int8cal.errors import EngineFailedError, OutputError
@@ -50,8 +50,7 @@ _DECIDING_PACKAGES = {
 """Distribution → its module, whose version is at hand; reading the distribution's metadata takes 30 ms."""
 
 
-@dataclass(frozen=True)
-class SkippedImage:
+class SkippedImage(NamedTuple):
     """An image that was left out: its name in its source, where it lies, and why it could not be used."""
 
     frame_id: str
@@ -127,7 +126,7 @@ class Manifest(Summarised):
             "batches": self.batches,
             "shape": list(self.shape),
             "manifest": self.facts,
-            "skipped": [asdict(image) for image in self.skipped],
+            "skipped": [image._asdict() for image in self.skipped],
             "warnings": list(self.warnings),
             "reused": self.reused,
             "run": self.run,

@@ -15,7 +15,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from int8cal import manifest as manifests
-from int8cal.engine import Job, engine_named
+from int8cal.engine import engine_named
+from int8cal.engine.job import Job
 from int8cal.errors import EngineFailedError, MissingDataError, UsageError
 from int8cal.io.paths import given_path
 from int8cal.io.summary import counted, times
@@ -126,21 +127,22 @@ def make(
     out = given_path(out, "the tensorfile")
     plan = plan if isinstance(plan, Plan) else _plan(plan)
     require_whole(max_skipped=max_skipped, workers=workers, shards=shards)
-    doer, encoder = engine_named(engine), Compression.named(compression)
-    skipping = _checked_skipping(on_bad_image, max_skipped)
-    asked = {
-        "on_bad_image": skipping,
-        "resume": resume,
-        "shards": shards is not None,
-        "workers": workers is not None,
-        "compression": compression != "fast",
-    }
-    if unknown := [name for name, is_asked in asked.items() if is_asked and name in doer.lacks]:
+    doer = engine_named(engine)
+    _check_skipping(on_bad_image, max_skipped)
+    job = Job(
+        plan,
+        progress,
+        compression=Compression.named(compression),
+        workers=workers,
+        max_skipped=max_skipped,
+        resume=resume,
+        shards=shards,
+    )
+    if unknown := [name for name in job.options_given if name not in doer.options]:
         raise UsageError(f"the engine {doer.name} has no option {', '.join(unknown)}", hint="Leave that out.")
     if workers is not None and workers < 1:
         raise UsageError(f"workers cannot be {workers}", hint="Give --workers a positive number.")
     doer.check(plan)
-    job = Job(plan, encoder, workers=workers, max_skipped=max_skipped, resume=resume, progress=progress)
     clock = Clock()
     with (
         doer.scratch_folder(scratch_dir) as folder,
@@ -177,7 +179,7 @@ def make(
     return manifest
 
 
-def _checked_skipping(on_bad_image: str, max_skipped: int) -> bool:
+def _check_skipping(on_bad_image: str, max_skipped: int) -> None:
     if on_bad_image not in ON_BAD_IMAGE:
         raise UsageError(f"on_bad_image {on_bad_image!r} is unknown", hint="Use fail or skip.")
     if max_skipped < 0:
@@ -187,4 +189,3 @@ def _checked_skipping(on_bad_image: str, max_skipped: int) -> bool:
             "skipping bad images needs both --on_bad_image skip and --max_skipped N with N > 0",
             hint="Give both, or neither.",
         )
-    return on_bad_image == "skip"

@@ -7,20 +7,15 @@ and a line in `ENGINES`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from int8cal.errors import UsageError
 
 if TYPE_CHECKING:
-    from int8cal.engine.work import FailedSample
+    from int8cal.engine.job import Job, Made
     from int8cal.plans import Plan
-    from int8cal.tensorfile.chunks import Compression
-    from int8cal.tensorfile.layout import SampleRow
     from int8cal.tensorfile.shards import TensorFileOutput
-    from int8cal.types import Progress
 
 ENGINES = {
     "native": "int8cal.engine.native:NativeEngine",
@@ -30,58 +25,14 @@ ENGINES = {
 """Name → where its class is; imported when it is asked for."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """What an engine is asked to do.
-
-    Attributes:
-        plan: what to make.
-        compression: how chunks are compressed.
-        workers: images worked on at the same time; None: the processors that there are.
-        max_skipped: how many bad images may be left out; 0: the first one ends the run.
-        resume: keep finished images, and use those that an interrupted run kept.
-        progress: told how far the work is.
-    """
-
-    plan: Plan
-    compression: Compression
-    workers: int | None = None
-    max_skipped: int = 0
-    resume: bool = False
-    progress: Progress | None = None
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a job came to.
-
-    Attributes:
-        facts: the manifest; see `int8cal.manifest`.
-        images: how many images are in the file.
-        rows: one row per sample used or skipped, in the order of the run; empty when the engine knows none.
-        skipped: the samples that were left out, and why.
-        run: what the ``.json`` says of the run, beside times.
-        problem: why the file cannot be used; None when it is what was asked for.
-        then: to be done when the file has its name; None: nothing.
-    """
-
-    facts: dict[str, Any]
-    images: int
-    rows: Sequence[SampleRow] = ()
-    skipped: Sequence[FailedSample] = ()
-    run: dict[str, Any] = field(default_factory=dict)
-    problem: str | None = None
-    then: Callable[[], None] | None = None
-
-
 class Engine(Protocol):
     """What every engine is to the pipeline."""
 
     name: ClassVar[str]
     takes_address: ClassVar[bool]
     """Whether it can be given as ``name://address``, the class with the address."""
-    lacks: ClassVar[frozenset[str]]
-    """Those arguments of `int8cal.make` that it knows nothing of."""
+    options: ClassVar[frozenset[str]]
+    """Those options of a `Job` that it heeds; the others are refused."""
 
     def check(self, plan: Plan) -> None:
         """Refuse a plan that it cannot make, before anything is written.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from int8cal.engine.assemble import ChunkEngine
+from int8cal.engine.job import ChunkEngine
 from int8cal.io.threads import map_on_threads
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from int8cal.engine.assemble import ChunkEngine
+from int8cal.engine.job import ChunkEngine
 from int8cal.engine.ray_cluster import RayCluster, connected, last_line
 from int8cal.errors import DataError, MissingDataError, UnavailableError
 from int8cal.io.optional import need

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from int8cal import networks
-from int8cal.engine import Made
+from int8cal.engine.job import Made
 from int8cal.errors import TensorFileError, UnavailableError, UsageError
 from int8cal.io.files import write_file
 from int8cal.manifest import reference_facts
@@ -36,7 +36,7 @@ from int8cal.tensorfile import TensorFile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from int8cal.engine import Job
+    from int8cal.engine.job import Job
     from int8cal.network_kit.network import ReferenceCommand
     from int8cal.plans import Plan
     from int8cal.tensorfile.shards import TensorFileOutput
@@ -55,7 +55,7 @@ class TaoEngine:
 
     name: ClassVar[str] = "tao"
     takes_address: ClassVar[bool] = False
-    lacks: ClassVar[frozenset[str]] = frozenset({"on_bad_image", "resume", "shards", "workers", "compression"})
+    options: ClassVar[frozenset[str]] = frozenset()
 
     def check(self, plan: Plan) -> None:
         """See `invocation_of`."""

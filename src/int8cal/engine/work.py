@@ -39,8 +39,7 @@ class ImageFacts(NamedTuple):
 _NO_FACTS = ImageFacts(0, 0, 0, bytes(32))
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """One image, ready for the network.
 
     Attributes:
@@ -54,8 +53,7 @@ class Image:
     facts: ImageFacts
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedSample:
+class EncodedSample(NamedTuple):
     """One image, ready to be written.
 
     Attributes:
@@ -75,8 +73,7 @@ class EncodedSample:
         return SampleRow(batch, position, *names_of(self.sample), *self.facts, self.checksum)
 
 
-@dataclass(frozen=True, slots=True)
-class FailedSample:
+class FailedSample(NamedTuple):
     """One image that could not be used, and why."""
 
     sample: Sample

@@ -19,7 +19,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from int8cal.types import ImageCHW_f32, ImageHWC_u8, ValueTable_f32, ValueTables_f32
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of functions and encoded bytes, as in ``encode.c``. A library of another one is passed over, and so is one that lacks
 a function."""
 
@@ -33,6 +33,8 @@ COUNTED_BINS: Final = 2048
 """Bins of `count_magnitudes`, as in ``values.c``."""
 
 _PLANES = 4
+_SMALLEST = 32768
+"""Values of an image; smaller ones are left to the other compressor."""
 _LANES = 16
 _scratch = threading.local()
 
@@ -140,7 +142,7 @@ def _declare(found: ctypes.CDLL) -> None:
         ctypes.POINTER(_Chunk),
     )
     picture, axis = ctypes.POINTER(_Picture), ctypes.POINTER(_Axis)
-    found.int8cal_look_up.argtypes = (picture, pointer, pointer, number, number)
+    found.int8cal_look_up.argtypes = (picture, pointer, pointer, number, number, number)
     found.int8cal_look_up.restype = None
     found.int8cal_resize.argtypes = (picture, pointer, axis, axis, number, number, pointer, pointer)
     found.int8cal_resize.restype = None
@@ -169,7 +171,7 @@ def deflated(image: ImageCHW_f32, *, always: bool = False) -> Deflated | None:
         None when there is no library, or when another compressor makes much less of this image.
     """
     kernels = library()
-    if kernels is None or not image.size:
+    if kernels is None or image.size < (1 if always else _SMALLEST):
         return None
     room = image.size + image.size // 4 + 4096
     out, work = _memory(_PLANES * room, kernels)
@@ -186,12 +188,12 @@ def deflated(image: ImageCHW_f32, *, always: bool = False) -> Deflated | None:
     return Deflated(planes, chunk.adler)
 
 
-def look_up(image: ImageHWC_u8, tables: ValueTables_f32, out: ImageCHW_f32) -> bool:
+def look_up(image: ImageHWC_u8, table: ValueTable_f32 | ValueTables_f32, out: ImageCHW_f32) -> bool:
     """Replace each pixel by its value; see `int8cal.preprocess.normalise.look_up`.
 
     Args:
         image: height × width × channels, any strides.
-        tables: channels × 256.
+        table: 256 values for all channels, or channels × 256.
         out: channels × height × width; may be a window of a larger array.
 
     Returns:
@@ -201,11 +203,11 @@ def look_up(image: ImageHWC_u8, tables: ValueTables_f32, out: ImageCHW_f32) -> b
     channels, height, width = out.shape
     if kernels is None or image.dtype != np.uint8 or out.dtype != np.float32 or out.strides[2] != out.itemsize:
         return False
-    if image.shape != (height, width, channels) or tables.shape != (channels, 256):
-        raise ValueError(f"look_up of {image.shape} by {tables.shape} into {out.shape}")
-    values = np.ascontiguousarray(tables, np.float32)
-    steps = (out.strides[0] // out.itemsize, out.strides[1] // out.itemsize)
-    kernels.int8cal_look_up(_Picture.of(image), values.ctypes.data, out.ctypes.data, *steps)
+    if image.shape != (height, width, channels) or table.shape not in ((256,), (channels, 256)):
+        raise ValueError(f"look_up of {image.shape} by {table.shape} into {out.shape}")
+    values = table.tobytes() if table.dtype == np.float32 else table.astype(np.float32).tobytes()
+    steps = (256 * (table.ndim - 1), out.strides[0] // out.itemsize, out.strides[1] // out.itemsize)
+    kernels.int8cal_look_up(_Picture.of(image), values, out.ctypes.data, *steps)
     return True
 
 

@@ -18,7 +18,6 @@ enum {
     MATCH_STEP = 16,       /* shortest run that dense planes write as matches */
     RUN_VALUES = 64,       /* most values of a sparse plane */
     RUN_TABLE = 32,        /* longest run that the table of ready bits holds */
-    SMALLEST = 32768,      /* values of a chunk: smaller ones are left to the other compressor, */
     WINDOW = 6144,         /* bytes of a plane in which repetitions are sought, */
     WINDOWS = 16,          /* at so many places at most, */
     WINDOW_STEP = 24576,   /* one for so many values */
@@ -393,7 +392,6 @@ static void sample(Work *work, const uint8_t *bytes, int count, Saving *saving) 
 static int is_for_others(Work *work, const float *values, int64_t total) {
     Saving saving = {0, 0, 0};
     int64_t windows = total / WINDOW_STEP < 1 ? 1 : total / WINDOW_STEP > WINDOWS ? WINDOWS : total / WINDOW_STEP;
-    if (total < SMALLEST) return 1;
     for (int64_t window = 0; window < windows; window++) {
         int64_t begin = total * window / windows, end = total * (window + 1) / windows;
         if (end - begin > WINDOW) begin = end - WINDOW;
@@ -493,7 +491,7 @@ static int add_block(Work *work, int which, int count) {
     return dense_block(work, &plane->bits, bytes, count);
 }
 
-EXPORT int int8cal_version(void) { return 2; }
+EXPORT int int8cal_version(void) { return 3; }
 
 EXPORT int64_t int8cal_encode_work_bytes(void) { return (int64_t)sizeof(Work); }
 

@@ -8,13 +8,14 @@ typedef struct {
     int64_t height, width, channels, row, pixel, channel;
 } Picture;
 
-/* out: distances in values; the last axis is contiguous. tables: channels x 256. */
-EXPORT void int8cal_look_up(const Picture *picture, const float *tables, float *out, int64_t out_channel,
-                            int64_t out_row) {
+/* Distances in values: of the channels' tables (0: one for all), of channels and rows of `out`, whose last axis is
+   contiguous. */
+EXPORT void int8cal_look_up(const Picture *picture, const float *tables, float *out, int64_t table_step,
+                            int64_t out_channel, int64_t out_row) {
     for (int64_t y = 0; y < picture->height; y++)
         for (int64_t c = 0; c < picture->channels; c++) {
             const uint8_t *from = picture->bytes + y * picture->row + c * picture->channel;
-            const float *table = tables + 256 * c;
+            const float *table = tables + table_step * c;
             float *to = out + c * out_channel + y * out_row;
             int64_t step = picture->pixel;
             for (int64_t x = 0; x < picture->width; x++) to[x] = table[from[x * step]];

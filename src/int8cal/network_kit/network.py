@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from int8cal.samples.order import permutation
 from int8cal.samples.paths import data_root
@@ -57,8 +57,7 @@ def shuffled(message: Message, dataset: Dataset, seed: int) -> SampleOrder:
     return permutation(len(dataset.samples), seed)
 
 
-@dataclass(frozen=True)
-class LabelledObject:
+class LabelledObject(NamedTuple):
     """One labelled object.
 
     Attributes:
@@ -75,8 +74,7 @@ def unlabelled(spec: SpecDocument, sample: Sample) -> list[LabelledObject] | Non
     return None
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """A choice that one network offers beside its spec, on the command line ``--name`` and in ``plan(options=…)``.
 
     Attributes:
@@ -102,8 +100,7 @@ ORDER: Final = Option(
 """For networks that say which of their splits are not shuffled (`Network.listed_splits`)."""
 
 
-@dataclass(frozen=True)
-class ReferenceCommand:
+class ReferenceCommand(NamedTuple):
     """How NVIDIA spells its own ``calibration_tensorfile`` command of a network, for the engine ``tao``.
 
     Attributes:

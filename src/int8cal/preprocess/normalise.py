@@ -59,10 +59,9 @@ def look_up(
     height, width, channels = image.shape
     if out is None:
         out = np.empty((channels, height, width), dtype=np.float32)
-    tables = np.broadcast_to(table, (channels, len(_LEVELS)))
-    if native.look_up(image, tables, out):
+    if native.look_up(image, table, out):
         return out
-    for channel, values in enumerate(tables):
+    for channel, values in enumerate(np.broadcast_to(table, (channels, len(_LEVELS)))):
         # A uint8 index is always inside the table; "wrap" spares the check and a buffer.
         np.take(values, image[:, :, channel], out=out[channel], mode="wrap")
     return out

@@ -11,7 +11,6 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from int8cal.errors import DataError, MissingDataError
@@ -45,8 +44,7 @@ class FolderListing(NamedTuple):
     files: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFolder:
+class ImageFolder(NamedTuple):
     """Where images are taken from in place of the spec's data.
 
     Attributes:
@@ -234,7 +232,7 @@ def _with_size(sample: Sample, size_of: Callable[[bytes, str], Size]) -> Sample:
         height, width = size_of(read_encoded(sample), sample.path)
     except DataError:
         return sample
-    return replace(sample, height=height, width=width)
+    return sample._replace(height=height, width=width)
 
 
 def list_folder(folder: str, what: str, files: tuple[str, ...]) -> FolderListing:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from int8cal.types import SplitName
 
 
-@dataclass(frozen=True, slots=True)
-class RecordRef:
+class RecordRef(NamedTuple):
     """Where a TFRecord stands.
 
     Attributes:
@@ -30,8 +29,7 @@ class RecordRef:
         return os.path.basename(self.path)
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One image of a split, not yet read.
 
     Attributes:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from int8cal.errors import DataError, MissingDataError, RecordError
 from int8cal.samples.encoded import ENCODED_FEATURE
@@ -57,8 +58,7 @@ class SourcePaths:
     image_extension: str
 
 
-@dataclass(frozen=True, slots=True)
-class TFRecordSelection:
+class TFRecordSelection(NamedTuple):
     """What a spec says about its TFRecord data.
 
     Attributes:
@@ -78,8 +78,7 @@ class TFRecordSelection:
     mode_is_chosen: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _SourceFiles:
+class _SourceFiles(NamedTuple):
     """One source with those of its TFRecord files that belong to a split."""
 
     source: SourcePaths
@@ -217,8 +216,7 @@ def _read_source(files: _SourceFiles, selection: TFRecordSelection) -> Source:
     return Source(files.source.index, files.source.pattern, tuple(samples))
 
 
-@dataclass(frozen=True, slots=True)
-class _FileSamples:
+class _FileSamples(NamedTuple):
     """The samples of one file; what is wrong with its first record, if it is the source's; what stopped the reading."""
 
     samples: list[Sample]

@@ -10,8 +10,7 @@ from spec to spec: ``[]`` for an index, ``{}`` for the key of a map.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from int8cal.types import Message
@@ -23,8 +22,7 @@ GLOB_ROLES = frozenset({"training_tfrecords", "validation_tfrecords"})
 """Roles whose fields hold glob patterns, not plain paths."""
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(NamedTuple):
     """A change of a text: ``text[start:end]`` becomes ``replacement`` (equal offsets: an insertion)."""
 
     start: int
@@ -32,8 +30,7 @@ class Edit:
     replacement: str
 
 
-@dataclass(frozen=True, slots=True)
-class PathValue:
+class PathValue(NamedTuple):
     """A path in a spec that has a role.
 
     Attributes:
@@ -50,8 +47,7 @@ class PathValue:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """One value of a spec: where it is written, its field path, and what it says."""
 
     start: int
@@ -59,8 +55,7 @@ class Leaf:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
-class SpecFinding:
+class SpecFinding(NamedTuple):
     """One check of a spec that failed.
 
     Attributes:

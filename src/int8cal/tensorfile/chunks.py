@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from isal import igzip_lib, isal_zlib
@@ -34,8 +33,7 @@ _FAST_WINDOW_BITS = 12
 _scratch = threading.local()
 
 
-@dataclass(frozen=True)
-class Compression:
+class Compression(NamedTuple):
     """How chunks are compressed.
 
     Attributes:
@@ -62,6 +60,11 @@ class Compression:
         if self.name == "small":
             return "zlib" if native.library() is None else f"zlib or {native.encoder()}"
         return native.encoder() if self.level else "none"
+
+    @property
+    def filters(self) -> dict[str, Any]:
+        """The HDF5 filters that undo `encode`, as h5py's ``create_dataset`` takes them."""
+        return {"compression": "gzip", "compression_opts": self.level, "shuffle": True} if self.level else {}
 
     def encode(self, image: ImageCHW_f32) -> bytes:
         """Bytes of the chunk that holds ``image`` (CHW float32, C-contiguous).
@@ -98,6 +101,7 @@ _ALL = (
     Compression("small", 6, 0.24),
     Compression("none", 0, 1.0),
 )
+DEFAULT = _ALL[0]
 
 
 def _native_stream(found: native.Deflated, plane_bytes: int) -> bytes:

@@ -42,7 +42,7 @@ class TensorFileWriter:
     ) -> None:
         self._name = name or path
         self._shape = shape
-        self._level = compression.level
+        self._filters = compression.filters
         self._images = 0
         self._dataset: h5py.Dataset | None = None
         with self._output_errors():
@@ -110,9 +110,13 @@ class TensorFileWriter:
             self._file[layout.group_name(batch)] = h5py.ExternalLink(part, f"/{layout.group_name(batch_of_part)}")
 
     def _create_batch(self, batch: int) -> h5py.Dataset:
-        deflate = {"compression": "gzip", "compression_opts": self._level, "shuffle": True} if self._level else {}
         return self._file.create_group(layout.group_name(batch)).create_dataset(
-            layout.DATASET, shape=self._shape, dtype="<f4", chunks=(1, *self._shape[1:]), track_times=False, **deflate
+            layout.DATASET,
+            shape=self._shape,
+            dtype="<f4",
+            chunks=(1, *self._shape[1:]),
+            track_times=False,
+            **self._filters,
         )
 
     def _output_errors(self) -> _OutputErrors:

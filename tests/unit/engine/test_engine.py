@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from int8cal.engine.assemble import assemble
+from int8cal.engine.job import assemble
 from int8cal.engine.work import EncodedSample, FailedSample, ImageFacts
 from int8cal.errors import DataError, ImageError, UsageError
 from int8cal.io.threads import map_on_threads

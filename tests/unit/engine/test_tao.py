@@ -191,7 +191,7 @@ def test_what_the_command_has_no_option_for(fake, streets, tmp_path, options):
 
 
 def test_skipping_is_refused(two_batches, tmp_path):
-    with pytest.raises(UsageError, match="the engine tao has no option on_bad_image"):
+    with pytest.raises(UsageError, match="the engine tao has no option max_skipped"):
         make(two_batches, tmp_path / "c.tensor", engine="tao", on_bad_image="skip", max_skipped=1)
 
 

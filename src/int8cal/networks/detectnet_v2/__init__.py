@@ -27,7 +27,6 @@ the golden set, order of the samples included. On a GPU the reference's scaled r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -73,8 +72,7 @@ class _Way(NamedTuple):
     image_size: Callable[[Any], Size] = array_size
 
 
-@dataclass(frozen=True, slots=True)
-class _Settings:
+class _Settings(NamedTuple):
     """The fields of a spec that decide pixels.
 
     Attributes:
@@ -224,7 +222,7 @@ def _pixel_problems(settings: _Settings) -> Iterator[tuple[str, str]]:
 def _read_split(spec: SpecDocument, split: SplitName, data_root: str) -> Dataset:
     settings = _settings(spec.message)
     selection = tfrecord_selection(spec.message.dataset_config, settings.mode, data_root)
-    return read_tfrecord_split(replace(selection, needs_validation_sizes=settings.pads and settings.scaled), split)
+    return read_tfrecord_split(selection._replace(needs_validation_sizes=settings.pads and settings.scaled), split)
 
 
 def _order(message: Message, dataset: Dataset, seed: int) -> SampleOrder:

@@ -136,7 +136,7 @@ def _contradictions(message: Message) -> Iterator[str]:
 
 def _read_split(spec: SpecDocument, split: SplitName, data_root: str) -> Dataset:
     selection = tfrecord_selection(spec.message.dataset_config, DataloaderMode.MULTISOURCE, data_root)
-    dataset = read_tfrecord_split(replace(selection, mode_is_chosen=False), split)
+    dataset = read_tfrecord_split(selection._replace(mode_is_chosen=False), split)
     return replace(dataset, warnings=(*dataset.warnings, *_contradictions(spec.message)))
 
 

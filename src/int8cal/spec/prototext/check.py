@@ -11,7 +11,7 @@ import ast
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
@@ -53,8 +53,7 @@ def check(spec: PrototextSpec) -> tuple[SpecFinding, ...]:
     return tuple(walk.message(spec.message, _Place("", None, (spec.live_text.root,)), walk.checks.required))
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Where a message stands: its field path, the offset to point at, and the braces that it was written in."""
 
     path: str

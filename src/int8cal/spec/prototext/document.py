@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from google.protobuf import json_format, text_format
+from google.protobuf import text_format
 
 from int8cal.errors import SpecError
 from int8cal.io.safe_text import printable
@@ -114,6 +114,8 @@ class PrototextSpec:
         message), ``spec`` (its fields as written in the file; 64-bit integers, infinities and NaN are strings),
         ``warnings``.
         """
+        from google.protobuf import json_format  # late: a run has no need of it
+
         schema = schema_of(self.root)
         return {
             "file": self.path,

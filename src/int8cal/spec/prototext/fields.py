@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from int8cal.spec.prototext.text import Field, Scalar, Section, SpecText
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """One value of the text.
 
     Attributes:
@@ -59,7 +59,7 @@ def without_cleared(text: SpecText, root: Descriptor) -> SpecText:
 
 def _pruned(message: Section, cleared: Container[int]) -> Section:
     fields = (field for field in message.fields if field.start not in cleared)
-    return replace(message, fields=tuple(replace(one, values=_pruned_values(one, cleared)) for one in fields))
+    return message._replace(fields=tuple(one._replace(values=_pruned_values(one, cleared)) for one in fields))
 
 
 def _pruned_values(field: Field, cleared: Container[int]) -> tuple[Scalar | Section, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from int8cal.errors import SpecError
 from int8cal.io.safe_text import printable, shown
@@ -75,8 +75,7 @@ def fits_any(text: SpecText) -> bool:
     return any(True for _ in _fits(text, roots()))
 
 
-@dataclass(frozen=True, slots=True)
-class _Fit:
+class _Fit(NamedTuple):
     """How well a text fits a message.
 
     Attributes:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from google.protobuf.descriptor import Descriptor
 
@@ -29,8 +29,7 @@ _FRACTION = re.compile(r"[+-]?[0-9.][0-9.eE+-]*f?")
 _LONGEST_NAME = 100  # characters of a name that can be a misspelt one
 
 
-@dataclass(frozen=True, slots=True)
-class Oddity:
+class Oddity(NamedTuple):
     """A field that the definition does not know, or not in this form.
 
     Attributes:

@@ -33,7 +33,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from int8cal.io import protos
 from int8cal.types import Message
@@ -57,8 +57,7 @@ class Checks:
     if_set: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Schema:
+class Schema(NamedTuple):
     """What is known about the specs of one network.
 
     Attributes:

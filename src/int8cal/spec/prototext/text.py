@@ -48,16 +48,14 @@ _NO_SPEC = "No training spec is like that. Is this the right file?"
 _CLOSING = {"{": "}", "<": ">"}
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(NamedTuple):
     """A value that is not a message: ``text[start:end]``, from its first token to its last (strings may be several)."""
 
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """A message value with its braces: ``text[start:end]``; the root section is the whole text."""
 
     start: int
@@ -65,8 +63,7 @@ class Section:
     fields: tuple[Field, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One field as written: ``name: value``, ``name { … }`` or ``name: [value, …]``.
 
     Attributes:
@@ -89,8 +86,7 @@ class Field:
         return value.start if self.listed else self.start
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """Why the text could not be read to its end: offset, reason, and what to do."""
 
     offset: int

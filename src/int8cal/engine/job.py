@@ -1,4 +1,7 @@
-"""The engines that make chunks: their results, in order, → full batches in the file, with the rule for bad images."""
+"""What an engine is asked, what comes of it, and what all engines that make chunks do alike.
+
+Their results, in order, → full batches in the file, with the rule for bad images.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,27 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from int8cal import manifest
-from int8cal.engine import Made
 from int8cal.engine.work import ChunkWork, EncodedSample, FailedSample, ImageWork
 from int8cal.errors import DataError
 from int8cal.io.paths import require_free_space
 from int8cal.io.progress import watched
+from int8cal.tensorfile.chunks import DEFAULT, Compression
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-    from int8cal.engine import Job
     from int8cal.engine.journal import Journal
     from int8cal.plans import Plan
     from int8cal.tensorfile.layout import SampleRow
     from int8cal.tensorfile.shards import TensorFileOutput
     from int8cal.tensorfile.writer import TensorFileWriter
+    from int8cal.types import Progress
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +37,71 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
+@dataclass(frozen=True)
+class Job:
+    """What an engine is asked to do.
+
+    Attributes:
+        plan: what to make.
+        progress: told how far the work is.
+        compression: how chunks are compressed.
+        workers: images worked on at the same time; None: the processors that there are.
+        max_skipped: how many bad images may be left out; 0: the first one ends the run.
+        resume: keep finished images, and use those that an interrupted run kept.
+        shards: number of part files; None: one file.
+    """
+
+    plan: Plan
+    progress: Progress | None = None
+    compression: Compression = DEFAULT
+    workers: int | None = None
+    max_skipped: int = 0
+    resume: bool = False
+    shards: int | None = None
+
+    @property
+    def options_given(self) -> list[str]:
+        """Which of `OPTIONS` are not left to their defaults."""
+        return [option.name for option in _options() if getattr(self, option.name) != option.default]
+
+
+def _options() -> list[Field[Any]]:
+    return [field for field in fields(Job) if field.name not in ("plan", "progress")]
+
+
+OPTIONS = frozenset(option.name for option in _options())
+"""What a user may ask of an engine, by the names of `Job`."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a job came to.
+
+    Attributes:
+        facts: the manifest; see `int8cal.manifest`.
+        images: how many images are in the file.
+        rows: one row per sample used or skipped, in the order of the run; empty when the engine knows none.
+        skipped: the samples that were left out, and why.
+        run: what the ``.json`` says of the run, beside times.
+        problem: why the file cannot be used; None when it is what was asked for.
+        then: to be done when the file has its name; None: nothing.
+    """
+
+    facts: dict[str, Any]
+    images: int
+    rows: Sequence[SampleRow] = ()
+    skipped: Sequence[FailedSample] = ()
+    run: dict[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+    then: Callable[[], None] | None = None
+
+
 class ChunkEngine(ABC):
     """An engine (`int8cal.engine.Engine`) that does the work of every image by itself, wherever that is."""
 
     name: ClassVar[str]
     takes_address: ClassVar[bool] = False
-    lacks: ClassVar[frozenset[str]] = frozenset()
+    options: ClassVar[frozenset[str]] = OPTIONS
 
     @abstractmethod
     def stream(
