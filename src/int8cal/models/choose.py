@@ -170,7 +170,7 @@ def choose(
 def _undecided(tried: Mapping[Method, Sequence[Agreement]]) -> list[Method]:
     """The methods among which more images may decide; one, when they would not.
 
-    A method is out when it is behind the best one by 2 dB whichever single image is left out. So an image that outweighs
+    A method is out when it is 2 dB behind the best one whichever single image is left out. So an image that outweighs
     all others decides nothing alone.
     """
     without = {method: _without_each(found) for method, found in tried.items()}
