@@ -35,7 +35,7 @@ from int8cal.models.computable import Computable, Foreign, computable
 from int8cal.models.equalize import SUFFIX, is_uneven
 from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare, raise_opset
 from int8cal.models.onnx_file import load_with_paths, serialized
-from int8cal.models.overlap import Digested, shared_images
+from int8cal.models.overlap import Digested, check_evaluation, same_images, shared_images
 from int8cal.models.placement import Placement, place
 from int8cal.models.probe import probe_part
 from int8cal.models.qdq import Range, insert_qdq
@@ -50,7 +50,7 @@ from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
 from int8cal.tensorrt.deepstream import configuration
-from int8cal.types import Batches, BatchNCHW_f32, Layout, Method, MethodChoice, Precision, Progress, Target
+from int8cal.types import BatchNCHW_f32, Layout, Method, MethodChoice, Precision, Progress, Target
 
 _ONE_OF_THEM = "Leave out either --bias_correction or --min_agreement."
 QUICK_IMAGES = 4  # on which each layer is tried alone
@@ -226,12 +226,12 @@ def quantize(
             hint="Add --trt_cache FILE and --trt_version, the TensorRT release of its container.",
         )
     if evaluation is batches:
-        raise _same_images(None)
+        raise same_images(None)
     with ExitStack() as files:
         images = files.enter_context(opened(batches, again=agreement or method == "auto" or bool(bias_correction)))
         held_out_images = None if evaluation is None else files.enter_context(opened(evaluation))
         if held_out_images is not None:
-            _check_evaluation(images, held_out_images)
+            check_evaluation(images, held_out_images)
         sources = (
             given_path(model, "a model"),
             *images.paths,
@@ -279,18 +279,12 @@ def quantize(
         ) -> Any:
             shared, lows = where.with_shared_scales(magnitudes), by.low()
             ranges = {name: Range(shared[name], lows[name], by.peaks.get(name)) for name in where.tensors(prepared)}
-            errors = (
-                bias_errors(
-                    prepared, where, ranges, images, binding, bias_images,
-                    full_range_weights=full_range_weights, progress=progress,
-                )
-                if bias_images
-                else None
-            )  # fmt: skip
-            return insert_qdq(
-                prepared, where, ranges,
-                fold_weights=fold_weights, full_range_weights=full_range_weights, bias_errors=errors,
-            )  # fmt: skip
+            bits, errors = {"full_range_weights": full_range_weights}, None
+            if bias_images:
+                errors = bias_errors(
+                    prepared, where, ranges, images, binding, bias_images, **bits, progress=progress
+                )  # fmt: skip
+            return insert_qdq(prepared, where, ranges, fold_weights=fold_weights, **bits, bias_errors=errors)
 
         holds_out = (method == "auto" or min_agreement is not None) and pair is None
         held_out = held_out_parts(used.image_count) if holds_out else ()
@@ -499,25 +493,3 @@ def _cache_version(
             hint="Add --trt_version, the release that will read the cache, e.g. 10.3.0.",
         )
     return version_number(trt_version)
-
-
-def _check_evaluation(images: Batches, evaluation: Batches) -> None:
-    """Held-out agreement measured on the calibration images would be a lie; on others it cannot be measured at all."""
-    files = (*evaluation.paths[:1], *images.paths[:1])
-    if evaluation.shape[1:] != images.shape[1:]:
-        found, wanted = ("×".join(map(str, batches.shape[1:])) for batches in (evaluation, images))
-        raise UsageError(
-            f"the evaluation images are of {found} (C×H×W), the calibration images of {wanted}",
-            where=next(iter(evaluation.paths), None),
-            hint="Make both tensorfiles from the same spec.",
-        )
-    if len(files) > 1 and os.path.samefile(*files):
-        raise _same_images(files[1])
-
-
-def _same_images(path: str | None) -> UsageError:
-    return UsageError(
-        "the evaluation file is the calibration file",
-        where=path,
-        hint="Make another tensorfile, e.g. with --use_validation_set.",
-    )
