@@ -53,7 +53,7 @@ def shell(command: str, folder: Path, place: str) -> str:
 
 
 def lines_of(text: str) -> list[str] | None:
-    """The commands of a text, one to a line, comments left out; None: they are for one shell, which remembers things."""
+    """The commands of a text, one to a line, comments left out; None: they are for one shell, which remembers."""
     joined = re.sub(r"\\\n\s*", "", re.sub(r"(^|\s)#.*", "", text))
     lines = [line.strip() for line in joined.splitlines() if line.strip()]
     return None if any(OF_ONE_SHELL.search(line) for line in lines) else lines
