@@ -272,7 +272,7 @@ def _reproduce(model: str, file: str, made: str, *, input_name: str | None, as_j
 
 _WHAT_TO_TRY = (
     "Try another --method, leave the worst layers in float (--exclude NODE), calibrate with more images, and look "
-    "whether they are preprocessed as in training (int8cal verify FILE -e SPEC)."
+    "whether they are preprocessed as in training (int8cal verify FILE -e SPEC, or --images DIR)."
 )
 
 
