@@ -179,7 +179,7 @@ def decode_gif(data: bytes, channels: int, where: str) -> ImageHWC_u8:
 
 
 def _is_misread(label: int, blocks: bytes) -> bool:
-    """Whether Pillow takes what is behind an extension for its data: it reads a block of any, and of a loop a second."""
+    """Whether Pillow takes what is behind an extension for its data: it reads one block of any, and two of a loop."""
     if label == _COMMENT:
         return False
     end = 1 + blocks[0]
