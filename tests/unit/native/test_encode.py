@@ -96,6 +96,19 @@ def test_blocks_and_channels_of_every_size_read_back(shape: tuple[int, int, int]
     assert_reads(image)
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(KINDS), st.sampled_from([np.nan, np.inf, -np.inf, 3e38]), st.integers(0, 3 * 37 * 53 - 1))
+def test_a_value_that_is_not_finite_is_never_called_so(kind: str, value: float, place: int) -> None:
+    image = look_up(pictures(kind, 37, 53, seed=5), SINGLE_VALUES)
+    found = native.deflated(image, always=True)
+    assert found
+    assert found.all_finite or kind == "noise"  # too many exponents to look at each
+    image.flat[place] = value
+    found = native.deflated(image, always=True)
+    assert found
+    assert not found.all_finite
+
+
 def periodic(kind: str) -> np.ndarray:
     y, x = np.mgrid[0:224, 0:320]
     tile = np.random.default_rng(1).integers(0, 256, (16, 16))
