@@ -448,6 +448,18 @@ TABLE = [
     Mistake("a name that is listed twice", listing("names.txt", "x.png\nx.png\nspec.txt\n"), (
         "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet",
     ), 4, ("2 of 3 images are missing", "--on_bad_image skip --max_skipped 2 leaves them out")),
+    Mistake("names in quotation marks", listing("names.txt", '"x.png"\n"y.png"\n'), (
+        "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet",
+    ), 4, ("Every line is a path as it is: take the quotation marks out.",)),
+    Mistake("a pattern in a list", listing("names.txt", "training/image_2/*.png\n"), (
+        "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet",
+    ), 4, ("Every line is one path, and no pattern",)),
+    Mistake("an image in place of a list", here, (
+        "images", "data/training/image_2/000000.png", "-o", "c.tensor", "--preset", "imagenet",
+    ), 4, ("this is one image, not a folder or a list of images", "Give its folder, data/training/image_2,")),
+    Mistake("a model in place of a list", misspelt_model, (
+        "images", "data/model.onnx", "-o", "c.tensor", "--preset", "imagenet",
+    ), 4, ("this is an ONNX model, not a list of images",)),
     Mistake("an empty folder", lambda data: (data / "empty").mkdir(), (
         "images", "data/empty", "-o", "c.tensor", "--preset", "imagenet",
     ), 4, ("data/empty: the folder is empty",)),

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 @click.option("--eval", "evaluation", metavar="FILE2", help="Tensorfile of held-out images to measure agreement on.")
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
+@click.option("--no_equalize", is_flag=True, help="Add no Mul in front of depthwise convolutions to even out channels.")
 @click.option("--keep", metavar="FILE", help="Of images from a folder: also write the tensorfile.")
 @places_of_images
 @preprocessing_options
@@ -100,6 +101,7 @@ def quantize(
     evaluation: str | None,
     no_agreement: bool,
     fold_weights: bool,
+    no_equalize: bool,
     keep: str | None,
     recursive: bool,
     image_dir: str | None,
@@ -204,6 +206,7 @@ def quantize(
             target=target,
             precision=precision,
             full_range_weights=full_range_weights,
+            equalize=not no_equalize,
             trt_cache=trt_cache,
             trt_version=trt_version,
             deepstream=deepstream,
@@ -283,6 +286,7 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
             "rules": {rule: list(nodes) for rule, nodes in report.placement.did.items()},
             "left_in_float": dict(report.placement.floated),
             "reads_int8": {node: list(at) for node, at in report.placement.reads.items()},
+            "equalized": list(report.equalized),
             "one_scale": [sorted(group) for group in report.placement.shared],
         },
         "kept": [
@@ -353,6 +357,9 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
         lines.append(
             f"{report.method} chosen by the worst output on {report.choice.images} images {which}, dB: {scores}"
         )
+    if report.equalized:
+        count = counted(len(report.equalized), "depthwise convolution")
+        lines.append(f"channels brought to one range by a Mul in front of {count} (--no_equalize: without)")
     if report.kept_float32:
         lines.append(
             f"{len(report.kept_float32)} nodes stay float32: their values do not fit into float16 (see --json)"

@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import tempfile
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,7 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import imagecodecs
 import numpy as np
+from imagecodecs import PNG
 from PIL import Image
 
 from int8cal.demo.experiment import experiment_spec
@@ -196,11 +197,11 @@ def _write_frame(root: Path, seed: int, image_format: ImageFormat, size: Size, i
 
 
 def _save(image: ImageHWC_u8, path: Path) -> None:
-    picture = Image.fromarray(image)
-    if path.suffix == ".png":
-        picture.save(path, compress_type=zlib.Z_RLE)  # as small as full deflate on noisy pictures, four times as fast
+    if path.suffix == ".png":  # noisy pictures: one filter and short matches are as small as all, seven times as fast
+        encoded = imagecodecs.png_encode(image, level=1, strategy=PNG.STRATEGY.RLE, filter=PNG.FILTER.AVG)
+        path.write_bytes(encoded)
     else:
-        picture.save(path, quality=_JPEG_QUALITY)
+        Image.fromarray(image).save(path, quality=_JPEG_QUALITY)
 
 
 def _write_tfrecords(folder: Path, frames: Sequence[_Frame], seed: int, *, validation_split: bool) -> None:

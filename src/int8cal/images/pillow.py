@@ -9,8 +9,10 @@ orientation in EXIF or XMP is read by one rule.
 from __future__ import annotations
 
 import io
+import logging
 import re
 import struct
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -34,6 +36,8 @@ PillowMode: TypeAlias = Literal["RGB", "L"]
 _CHANNELS: Mapping[PillowMode, int] = {"RGB": 3, "L": 1}
 _Opener: TypeAlias = Callable[[bytes, str], ImageFile.ImageFile]
 
+log = logging.getLogger(__name__)
+
 _CANNOT = "The image cannot be decoded"
 
 _ON_ITS_SIDE = range(5, 9)
@@ -44,6 +48,9 @@ _XMP_KEYS = ("XML:com.adobe.xmp", "xmp")
 
 _RED, _GREEN, _BLUE, _HALF, _BITS = 19595, 38470, 7471, 0x8000, 16
 """Pillow's fixed-point weights of grey."""
+
+_WHITE = 255
+_told_of_clipping = threading.Event()  # once in a process: a folder may have thousands of such images
 
 
 def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: bool = False) -> ImageHWC_u8:
@@ -65,7 +72,9 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
     """
     with decoding(_CANNOT, where):
         if encoded.startswith(tiff.SIGNATURES):  # Pillow turns it whether it is asked to or not
-            return pixels_of(_converted(tiff.Tiff(encoded, where, any_orientation=True).load(), mode).convert(mode))
+            return pixels_of(
+                _converted(tiff.Tiff(encoded, where, any_orientation=True).load(), mode, where).convert(mode)
+            )
         notes: Mapping[Any, Any]
         if encoded.startswith(JPEG_SIGNATURE):
             components = jpeg.decode_components(encoded, where)
@@ -79,7 +88,7 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
             picture.info.pop("transparency", None)  # which is dropped all the same, with a warning
             notes = picture.info
         turn = tiff.TURNS.get(_orientation(notes)) if upright else None
-        converted = _converted(picture, mode).convert(mode)
+        converted = _converted(picture, mode, where).convert(mode)
         return pixels_of(converted if turn is None else converted.transpose(turn))
 
 
@@ -136,9 +145,17 @@ def _webp(encoded: bytes, where: str) -> ImageFile.ImageFile:
     return WebPImagePlugin.WebPImageFile(io.BytesIO(encoded))
 
 
-def _converted(picture: Image.Image, mode: PillowMode) -> Image.Image:
+def _converted(picture: Image.Image, mode: PillowMode, where: str) -> Image.Image:
     if picture.mode.startswith("I;16"):
-        return picture.convert("I").convert(mode)
+        whole = picture.convert("I")
+        if np.asarray(whole).max() > _WHITE and not _told_of_clipping.is_set():
+            _told_of_clipping.set()
+            log.warning(
+                "%s: 16-bit grey: values above 255 become white, here and in all such images, as Pillow has it. If the "
+                "network is not fed so, convert them to 8 bits first.",
+                where,
+            )
+        return whole.convert(mode)
     if picture.mode != "P" or mode != "L":
         return picture.convert(mode)
     colours = np.zeros((256, 3), dtype=np.uint32)

@@ -91,7 +91,7 @@ class Trial:
 
 def choose(
     trials: Sequence[Trial],
-    quantized: Callable[[dict[str, float], dict[str, float]], Any],
+    quantized: Callable[[dict[str, float], Calibration], Any],
     reference: Any,
     batches: Batches,
     binding: InputBinding,
@@ -104,7 +104,7 @@ def choose(
 
     Args:
         trials: the figures of a method are those on the images of all of them.
-        quantized: makes the INT8 model of thresholds and smallest values.
+        quantized: makes the INT8 model of thresholds and the calibration that they are from.
         reference: the float model.
         batches: where the images to judge by are.
         binding: how images get into the models.
@@ -122,7 +122,7 @@ def choose(
             if found is None:
                 found = measure_each(
                     reference,
-                    quantized(amax, trial.calibration.low()),
+                    quantized(amax, trial.calibration),
                     batches,
                     bindings=(binding, binding),
                     numbers=trial.numbers,

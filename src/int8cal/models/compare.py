@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from int8cal.errors import UsageError
+from int8cal.io.safe_text import printable
 from int8cal.io.summary import Summarised
 from int8cal.models import extras
 from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.binding import Constants
 from int8cal.models.computable import Foreign, computable
+from int8cal.models.graph import is_quantised
 from int8cal.models.onnx_file import load_model
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.types import Layout, Progress
@@ -74,11 +77,17 @@ def compare(
         progress: told about each batch.
 
     Raises:
-        UsageError: the batches are not what they must be.
+        UsageError: the batches are not what they must be, or the first model is the quantised one.
         UseError: a model cannot be read or run, or the two do not belong together.
         UnavailableError: the extra ``quantize`` is not installed.
     """
     models = load_model(reference), load_model(other)
+    if is_quantised(models[0]) and not is_quantised(models[1]):
+        raise UsageError(
+            "the first model is quantised, and the second one is not",
+            where=printable(os.fspath(reference)),
+            hint="Give the float model first, then the INT8 model.",
+        )
     first, second = computable(models[0]), computable(models[1])
     with opened(batches) as images:
         agreement = measure_agreement(

@@ -1,6 +1,7 @@
 """Insertion of QuantizeLinear/DequantizeLinear pairs where a placement wants them.
 
-Nothing else of the model changes: each node keeps what it computes, tensors keep their names. For TensorRT everything
+Nothing else of the model changes: each node keeps what it computes, tensors keep their names. (In front of depthwise
+convolutions channels are scaled, which changes nothing, either: `int8cal.models.equalize`.) For TensorRT everything
 is symmetric INT8 with zero-points of 0 and biases stay float. For ONNX Runtime activations are uint8, weights have 7
 bits unless 8 are asked for (two products of 8 bits overflow 16 on x86 without VNNI), and biases are int32.
 Weights have one scale for each output channel, see `int8cal.models.weights`.
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from int8cal.errors import UseError
 from int8cal.models import extras
+from int8cal.models.equalize import Peaks, equalize
 from int8cal.models.names import tensor_names, unique_name
 from int8cal.models.onnx_file import check_valid
 from int8cal.models.placement import Placement
@@ -35,10 +37,12 @@ class Range:
     Attributes:
         amax: magnitude at which it saturates; 0.0 for a tensor that was never active: its scale is 1.
         low: the smallest value seen; only uint8 makes use of it.
+        peaks: largest magnitude of each channel, for depthwise convolutions; see `int8cal.models.equalize`.
     """
 
     amax: float
     low: float = -np.inf
+    peaks: Peaks | None = None
 
 
 def insert_qdq(
@@ -66,6 +70,9 @@ def insert_qdq(
     quantized = onnx.ModelProto()
     quantized.CopyFrom(model)
     layers = set(placement.layers)
+    peaks = {name: values.peaks for name, values in ranges.items() if values.peaks is not None}
+    new = equalize(quantized, placement.did.get("depthwise", ()), peaks)
+    ranges = {**ranges, **{name: Range(amax) for name, amax in new.items()}}
     axes = separate_weights(quantized, [node for node in quantized.graph.node if node.name in layers])
     pairs = _Pairs(quantized.graph, unsigned=placement.target == "onnxruntime")
     pairs.steps = _SEVEN_BITS if pairs.unsigned and not full_range_weights else _LEVELS

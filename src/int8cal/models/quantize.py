@@ -31,6 +31,7 @@ from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import Calibration, calibrate
 from int8cal.models.choose import MOST_HELD_OUT, Choice, Trial, choose, held_out_parts
 from int8cal.models.computable import Computable, Foreign, computable
+from int8cal.models.equalize import SUFFIX, is_uneven
 from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare, raise_opset
 from int8cal.models.onnx_file import load_with_paths, serialized
 from int8cal.models.overlap import Digested, shared_images
@@ -68,6 +69,7 @@ class QuantizeReport(Summarised):
         images: number of calibration images.
         nodes: how many nodes were quantised.
         placement: where Q/DQ stands, and what each rule of the policy did.
+        equalized: depthwise convolutions before which channels were brought to one range.
         kept_float32: with ``precision="fp16"``: nodes that stay float32 because of the range of their values.
         foreign: nodes that are not computed here, such as TensorRT's plug-ins; they are in the INT8 model as they were.
         behind: names of the weighted nodes behind those, which stay float.
@@ -95,6 +97,7 @@ class QuantizeReport(Summarised):
     images: int
     nodes: int
     placement: Placement
+    equalized: tuple[str, ...]
     kept_float32: tuple[str, ...]
     foreign: tuple[Foreign, ...]
     behind: tuple[str, ...]
@@ -146,6 +149,7 @@ def quantize(
     precision: Precision = "fp32",
     fold_weights: bool = False,
     full_range_weights: bool = False,
+    equalize: bool = True,
     trt_cache: str | os.PathLike[str] | None = None,
     trt_version: str | None = None,
     deepstream: str | os.PathLike[str] | None = None,
@@ -180,6 +184,8 @@ def quantize(
             11 the types of the model are those of the engine.
         full_range_weights: for ``onnxruntime``: weights of 8 bits instead of 7, which overflow on x86 processors
             without VNNI.
+        equalize: bring the channels that depthwise convolutions read to one range, see `int8cal.models.equalize`; not
+            for ``onnxruntime``, and never in the cache.
         fold_weights: store weights as INT8; see `int8cal.models.qdq.insert_qdq`.
         trt_cache: also write a calibration cache for TensorRT 10 or older here; it lists every activation that is left
             once the model is prepared, see `int8cal.models.graph.prepare`.
@@ -251,14 +257,17 @@ def quantize(
         inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
         measured = all_activations(prepared) if min_agreement is not None or precision == "fp16" else [*inputs, *listed]
+        depthwise = {
+            node.name: node.input[0] for node in prepared.graph.node if node.name in placement.did.get("depthwise", ())
+        }
         check_names(listed)
         _try_out(parts.model, binding, few)
         used = Digested(images)
         pair = (used, Digested(held_out_images)) if held_out_images is not None else None
 
-        def made(where: Placement, magnitudes: Mapping[str, float], lows: Mapping[str, float]) -> Any:
-            shared = where.with_shared_scales(magnitudes)
-            ranges = {name: Range(shared[name], lows[name]) for name in where.tensors(prepared)}
+        def made(where: Placement, magnitudes: Mapping[str, float], by: Calibration) -> Any:
+            shared, lows = where.with_shared_scales(magnitudes), by.low()
+            ranges = {name: Range(shared[name], lows[name], by.peaks.get(name)) for name in where.tensors(prepared)}
             return insert_qdq(prepared, where, ranges, fold_weights=fold_weights, full_range_weights=full_range_weights)
 
         holds_out = (method == "auto" or min_agreement is not None) and pair is None
@@ -271,6 +280,7 @@ def quantize(
             binding,
             progress,
             needed=inputs,
+            by_channel=set(depthwise.values()) if equalize else (),
             part_of=lambda number: part_of.get(number, 0),
             parts=1 + len(held_out),
         )
@@ -305,7 +315,7 @@ def quantize(
                     return math.inf  # the float model
                 where = placed(in_float)
                 part = trials[0].calibration.only(where.tensors(prepared))
-                model = made(where, part.amax(chosen, percentile), part.low())
+                model = made(where, part.amax(chosen, percentile), part)
                 if score is not None:
                     return score(model)
                 worst = measure_agreement(
@@ -330,10 +340,13 @@ def quantize(
             inputs = placement.tensors(prepared)
         amax = calibration.only(dict.fromkeys([*inputs, *listed])).amax(chosen, percentile)
         scales = placement.with_shared_scales({name: amax[name] for name in inputs})
-        quantized = made(placement, scales, calibration.low())
+        quantized = made(placement, scales, calibration)
+        uneven = {name for name, peaks in calibration.peaks.items() if is_uneven(peaks)}
+        equalized = tuple(name for name in placement.layers if depthwise.get(name) in uneven)
         single: tuple[str, ...] = ()
         if precision == "fp16":
             largest = {name: histogram.amax for name, histogram in calibration.histograms.items()}
+            largest |= {f"{name}{SUFFIX}": largest[name] for name in calibration.peaks}
             quantized, single = half.to_half(quantized, largest)
         with _of_the_result():
             _try_out(quantized, binding, few)
@@ -351,6 +364,7 @@ def quantize(
             "precision": precision,
             "fold_weights": fold_weights,
             "full_range_weights": full_range_weights,
+            "equalize": equalize,
             "layout": binding.layout,
             "constants": {name: np.ravel(values).tolist() for name, values in (constants or {}).items()},
         }
@@ -367,6 +381,7 @@ def quantize(
             images=calibration.images,
             nodes=len(placement.reads),
             placement=placement,
+            equalized=equalized,
             kept_float32=single,
             foreign=parts.foreign,
             behind=parts.behind,

@@ -33,6 +33,7 @@ _CHOICE = (
     "precision",
     "fold_weights",
     "full_range_weights",
+    "equalize",
     "layout",
     "constants",
 )

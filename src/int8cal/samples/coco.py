@@ -6,6 +6,7 @@ Annotations are passed over unless they are asked for; the file must be JSON to 
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -256,11 +257,14 @@ class _Bounded:
         self._since = 0
         self._in_text = False
         self._held = b""
+        self._at_beginning = True
 
     def read(self, count: int = -1) -> bytes:
         """The next bytes."""
         while True:
             new = self._file.read(count)
+            if new and self._at_beginning:
+                self._at_beginning, new = False, new.removeprefix(codecs.BOM_UTF8)
             held = self._bounded(new)
             # Neither a word nor an escape is cut in two.
             done = held if not new else held.rstrip(_UNFINISHED)

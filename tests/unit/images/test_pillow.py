@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import zlib
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from int8cal.errors import ImageError
+from int8cal.images import pillow
 from int8cal.images.pillow import open_converted, upright_size
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (9, 14, 3), dtype=np.uint8)
@@ -43,6 +45,13 @@ def test_grey_of_16_bits_is_clipped() -> None:
     data = encoded(Image.fromarray(wide), "PNG")
     assert opened(data, "L").tolist() == [[0, 1, 255, 255, 255]]
     assert opened(data)[0, :, 0].tolist() == [0, 1, 255, 255, 255]
+
+
+def test_clipping_is_told_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(pillow, "_told_of_clipping", threading.Event())
+    for largest in (255, 256, 65535):
+        opened(encoded(Image.fromarray(np.array([[0, largest]], dtype=np.uint16)), "PNG"))
+    assert [record.getMessage().partition(": values")[0] for record in caplog.records] == ["a.png: 16-bit grey"]
 
 
 def test_alpha_is_dropped_and_grey_replicated() -> None:

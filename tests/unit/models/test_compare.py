@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tests.unit.models.conftest import quantize_fast
 
-from int8cal.errors import UnavailableError, UseError
+from int8cal.errors import UnavailableError, UsageError, UseError
 from int8cal.models.agreement import Agreement, TensorAgreement
 from int8cal.models.compare import Comparison, compare
 from int8cal.report.comparison import page_of
@@ -168,6 +168,8 @@ def test_a_model_agrees_with_itself_and_less_with_its_int8_self(
     assert all(20 < output.sqnr_db < 80 for output in other.agreement.outputs)
     assert [layer.name for layer in other.agreement.layers] == ["first.norm", "second.norm", "product", "hidden"]
     assert other.agreement.outputs[1].top1 == 1.0
+    with pytest.raises(UsageError, match="the first model is quantised, and the second one is not"):
+        compare(tmp_path / "int8.onnx", source, images(seed=3))
 
 
 def test_models_that_do_not_belong_together(make_model: MakeModel, images: Any) -> None:

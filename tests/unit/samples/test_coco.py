@@ -74,6 +74,11 @@ def test_bytes_that_are_no_utf8(tmp_path: Path) -> None:
         read_coco(str(tmp_path / "a.json"))
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"images": [{"id": 1, "file_name": "a.png"}]}', encoding="utf-8-sig")
+    assert [image.file_name for image in read_coco(str(tmp_path / "a.json")).images] == ["a.png"]
+
+
 def test_no_images_and_no_file(tmp_path: Path) -> None:
     assert read_coco(write(tmp_path, {})).images == ()
     assert read_coco(write(tmp_path, {"images": []})).images == ()

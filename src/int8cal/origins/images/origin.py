@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from int8cal.errors import DataError, UsageError
+from int8cal.io.file_kinds import NPY, NPZ, ONNX_MODEL, TENSORFILE
 from int8cal.io.safe_text import printable
 from int8cal.network_kit.labels import folder_class
 from int8cal.network_kit.network import LabelledObject
@@ -37,6 +38,7 @@ EXTENSIONS: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".
 _SEED = 42
 _MAX_LIST_BYTES = 256 << 20
 _WHAT = "folder of images"
+_QUOTES = ('"', "'")
 _OF_PHONES = (".heic", ".heif", ".avif")
 
 
@@ -92,6 +94,10 @@ class ImagesOrigin:
         if os.path.isdir(self.path) or any(os.path.isfile(os.path.join(root, name)) for name in self._names):
             return None
         name = os.path.relpath(path, root or os.curdir)
+        if name[:1] in _QUOTES and name[-1:] == name[:1]:
+            return "Every line is a path as it is: take the quotation marks out."
+        if "*" in name:
+            return "Every line is one path, and no pattern: write the list with ls or find, or give the folder."
         beside = os.path.dirname(self.path)
         above = os.path.dirname(os.path.abspath(beside))
         for folder in (found for start in (beside or os.curdir, os.curdir, above) for found in folders_below(start)):
@@ -208,11 +214,21 @@ def _listed(path: str) -> list[str]:
         path, "list of images", DataError, hint="Give a text file with one path per line, in UTF-8."
     ) as file:
         data = file.read(_MAX_LIST_BYTES + 1)
-    if len(data) > _MAX_LIST_BYTES or b"\0" in data:
+    if path.lower().endswith(EXTENSIONS):
+        folder = shlex.quote(printable(os.path.dirname(path) or os.curdir))
         raise DataError(
-            "this is not a list of images",
+            "this is one image, not a folder or a list of images",
             where=path_text(path),
-            hint="Give a text file with one path per line, in UTF-8.",
+            hint=f"Give its folder, {folder}, or a text file with one path per line.",
+        )
+    if len(data) > _MAX_LIST_BYTES or b"\0" in data:
+        kind = next(
+            (kind.name for kind in (TENSORFILE, ONNX_MODEL, NPZ, NPY) if kind.recognises(path)), "a binary file"
+        )
+        raise DataError(
+            f"this is {kind}, not a list of images",
+            where=path_text(path),
+            hint="Give a folder, or a text file with one path per line, in UTF-8.",
         )
     text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
     names = [line.strip() for line in text.splitlines()]
