@@ -26,7 +26,7 @@ enum {
     REACH = 4096,          /* how far back they are sought: the window of the other compressor */
     LENGTH_AND_DISTANCE_COST = 8, /* bits of the two symbols of a match, about */
     RUN_COST = 10,         /* bits of a match of distance 1, about */
-    SAVING_LIMIT = 35,     /* per mille: estimated saving from which on the chunk is left to the other compressor */
+    SAVING_LIMIT = 50,     /* per mille: estimated saving from which on the chunk is left to the other compressor */
 };
 
 /* Of samples: bits that matches would save, bits that the bytes take, bytes. */
@@ -425,23 +425,32 @@ static void sample(Work *work, const uint8_t *bytes, int count, Saving *saving) 
     }
 }
 
-/* Whether a chunk is better left to a compressor that seeks matches. Half of the windows are enough where that one would
-   save nothing in them. */
+/* Whether a compressor that seeks matches would be clearly better. */
+static int is_clear(const Saving *saving) { return 1000 * saving->saved >= SAVING_LIMIT * saving->cost; }
+
+/* Whether a chunk is better left to such a compressor. Half of the windows are enough where it would save nothing in any
+   of them. */
 static int is_for_others(Work *work, const float *values, int64_t total) {
-    Saving saving = {0, 0, 0};
+    Saving all = {0, 0, 0};
     int64_t windows = total / WINDOW_STEP < 1 ? 1 : total / WINDOW_STEP > WINDOWS ? WINDOWS : total / WINDOW_STEP;
+    int somewhere = 0;
     for (int half = 0; half < 2; half++) {
         for (int64_t window = 0; window < windows; window++) {
             if ((window % 4 == 1 || window % 4 == 2) != half) continue; /* the 1st, 4th, 5th, 8th, … of them first */
             int64_t begin = total * window / windows, end = total * (window + 1) / windows;
-            if (end - begin > WINDOW) begin = end - WINDOW;
+            if (end - begin > WINDOW) { /* elsewhere in each part, so that no regular pattern escapes all of them */
+                begin += (end - begin - WINDOW) * (window * 5 % 8) / 7;
+                end = begin + WINDOW;
+            }
             split(work, values + begin, (int)(end - begin));
-            for (int k = 1; k < PLANES - 1; k++) sample(work, work->bytes[k] + MARGIN, (int)(end - begin), &saving);
+            Saving here = {0, 0, 0};
+            for (int k = 1; k < PLANES - 1; k++) sample(work, work->bytes[k] + MARGIN, (int)(end - begin), &here);
+            all = (Saving){all.saved + here.saved, all.cost + here.cost, all.bytes + here.bytes};
+            somewhere |= is_clear(&here);
         }
-        if (4 * saving.cost < 5 * saving.bytes) return 1;
-        if (saving.saved <= 0) return 0;
+        if (all.saved <= 0 && !somewhere) break;
     }
-    return 1000 * saving.saved >= SAVING_LIMIT * saving.cost;
+    return 4 * all.cost < 5 * all.bytes || is_clear(&all);
 }
 
 /* --- a chunk ------------------------------------------------------------------------------------------------------ */

@@ -150,6 +150,21 @@ def test_no_chunk_is_much_larger_than_without_the_library(
     assert with_it <= 1.1 * len(fast.encode(image))
 
 
+@pytest.mark.parametrize("share", [16, 34, 51, 68, 102])
+@pytest.mark.parametrize("others", ["noise", "soft"])
+@pytest.mark.parametrize("banded", [True, False])
+def test_nor_where_only_a_part_repeats(share: int, others: str, banded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bands of tiles and something else, in every place that the samples could miss."""
+    y, x = np.mgrid[0:224, 0:224]
+    tiles, rest = np.random.default_rng(1).integers(0, 256, (16, 16))[y % 16, x % 16], pictures(others, 224, 224, 3)
+    is_tiled = y // share % 2 == 0 if banded else y < share
+    image = look_up(np.where(is_tiled[..., np.newaxis], tiles[..., np.newaxis], rest).astype(np.uint8), SINGLE_VALUES)
+    fast = Compression.named("fast")
+    with_it = len(fast.encode(image))
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert with_it <= 1.1 * len(fast.encode(image))
+
+
 def test_small_chunks_are_left_to_the_other_encoder() -> None:
     assert native.deflated(look_up(pictures("noise", 32, 32, 1), HALF_VALUES)) is None
 
