@@ -62,6 +62,11 @@ if TYPE_CHECKING:
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
 @click.option("--no_equalize", is_flag=True, help="Add no Mul in front of depthwise convolutions to even out channels.")
+@click.option(
+    "--bias_correction/--no_bias_correction",
+    default=None,
+    help="Take the mean error of each INT8 convolution off its bias.  [default: with --method auto, where it helps]",
+)
 @click.option("--keep", metavar="FILE", help="Of images from a folder: also write the tensorfile.")
 @places_of_images
 @preprocessing_options
@@ -102,6 +107,7 @@ def quantize(
     no_agreement: bool,
     fold_weights: bool,
     no_equalize: bool,
+    bias_correction: bool | None,
     keep: str | None,
     recursive: bool,
     image_dir: str | None,
@@ -158,6 +164,7 @@ def quantize(
             "--method": chosen,
             "--percentile": percentile,
             "--trt_cache": trt_cache,
+            "--bias_correction": bias_correction,
         }
         check_alone(given | {"--target": target != "tensorrt", "--precision": precision != "fp32"})
         quantize_from_scales(
@@ -207,6 +214,7 @@ def quantize(
             precision=precision,
             full_range_weights=full_range_weights,
             equalize=not no_equalize,
+            bias_correction=bias_correction,
             trt_cache=trt_cache,
             trt_version=trt_version,
             deepstream=deepstream,
@@ -264,7 +272,7 @@ def _reproduce(model: str, file: str, made: str, *, input_name: str | None, as_j
 
 _WHAT_TO_TRY = (
     "Try another --method, leave the worst layers in float (--exclude NODE), calibrate with more images, and look "
-    "whether they are preprocessed as in training (int8cal verify FILE -e SPEC)."
+    "whether they are preprocessed as in training (int8cal verify FILE -e SPEC, or --images DIR)."
 )
 
 
@@ -280,6 +288,7 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
         "findings": [finding.to_json() for finding in report.findings],
         "input": {"name": report.input.name, "layout": report.input.layout},
         "images": report.images,
+        "bias_correction": report.bias_correction,
         "nodes": report.nodes,
         "excluded": list(report.excluded),
         "placement": {
@@ -317,6 +326,7 @@ def _choice(report: QuantizeReport) -> dict[str, Any] | None:
         "images": choice.images,
         "tried_on_images": choice.tried,
         "held_out": choice.held_out,
+        "biases_db": dict(zip(("as_they_are", "corrected"), choice.biases, strict=True)) if choice.biases else None,
     }
 
 
@@ -357,6 +367,10 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
         lines.append(
             f"{report.method} chosen by the worst output on {report.choice.images} images {which}, dB: {scores}"
         )
+    if report.bias_correction:
+        gain = report.choice.biases if report.choice else None
+        shown = f": {gain[0]:.1f} → {gain[1]:.1f} dB on held-out images" if gain else ""
+        lines.append(f"biases of convolutions corrected{shown} (--no_bias_correction: as they are)")
     if report.equalized:
         count = counted(len(report.equalized), "depthwise convolution")
         lines.append(f"channels brought to one range by a Mul in front of {count} (--no_equalize: without)")

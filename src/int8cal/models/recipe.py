@@ -34,6 +34,7 @@ _CHOICE = (
     "fold_weights",
     "full_range_weights",
     "equalize",
+    "bias_correction",
     "layout",
     "constants",
 )
