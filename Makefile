@@ -45,7 +45,7 @@ $(VENV)/.project-installed: $(VENV)/.lock-installed pyproject.toml hatch_build.p
 # Bytecode as pip leaves it for an installed package; without it (PYTHONDONTWRITEBYTECODE) each start takes 0.1 s more.
 .PHONY: bytecode
 bytecode: $(VENV)/.project-installed
-	@$(BIN)/python -m compileall -q src
+	@$(BIN)/python -m compileall -q -j 2 src
 
 $(VENV)/.docs-installed: requirements/docs.txt $(VENV)/.project-installed
 	@$(INSTALL) --require-hashes --no-deps --only-binary :all: -r requirements/docs.txt

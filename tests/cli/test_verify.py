@@ -62,7 +62,7 @@ def test_no_tensorfile(tmp_path, run_cli):
 def test_equal_to_the_spec(made, tiny_dataset, run_cli):
     done = run_cli("verify", made, "-e", tiny_dataset.spec)
     assert done.code == 0, done.stderr
-    assert "all 8 images were made again from spec and data: equal in every bit, in order" in done.stdout
+    assert "all 8 images were made again from their source: equal in every bit, in order" in done.stdout
     assert "RGB or BGR" not in done.stdout  # now it was seen
     assert "made again as the manifest says: split training, seed " in done.stdout
     stated = run_cli("verify", made, "-e", tiny_dataset.spec, "--seed", "0")
@@ -78,7 +78,7 @@ def test_one_changed_bit_is_named(made, tiny_dataset, run_cli):
     assert run_cli("verify", made).code == 0  # nothing that statistics could show
     done = run_cli("verify", made, "-e", tiny_dataset.spec)
     assert done.code == 6
-    assert "2 of 8 images are not what the spec makes" in done.stdout
+    assert "2 of 8 images are not what their source makes" in done.stdout
     assert "batch 0 image 2" in done.stdout
     assert "channel 1, y 5, x 7: the file has" in done.stdout
     assert "1 values differ" in done.stdout

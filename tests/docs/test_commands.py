@@ -33,7 +33,8 @@ def name_of(page: Path) -> str:
 
 
 README = REPOSITORY / "README.md"
-SHELL_SYNTAX = re.compile(r"[|&;<>$`*?~(){}#\\]|^(for|if|while|do|done)\b")
+OF_ONE_SHELL = re.compile(r"^(for|if|while|do|done|cd|export|[A-Za-z_]+=)\b|<<|\$\?|^[^'\"]*[(){}]")
+SHELL_SYNTAX = re.compile(r"[|&;<>$`*?~(){}#\\]")
 
 
 def shell(command: str, folder: Path, place: str) -> str:
@@ -51,11 +52,11 @@ def shell(command: str, folder: Path, place: str) -> str:
     return finished.stdout + finished.stderr
 
 
-def plain_lines(text: str) -> list[str] | None:
-    """The commands of a text, one to a line, comments left out; None: it needs a shell."""
+def lines_of(text: str) -> list[str] | None:
+    """The commands of a text, one to a line, comments left out; None: they are for one shell, which remembers."""
     joined = re.sub(r"\\\n\s*", "", re.sub(r"(^|\s)#.*", "", text))
     lines = [line.strip() for line in joined.splitlines() if line.strip()]
-    return None if any(SHELL_SYNTAX.search(line) for line in lines) else lines
+    return None if any(OF_ONE_SHELL.search(line) for line in lines) else lines
 
 
 def run_console(block: Block, run: Callable[[str], str], place: str) -> None:
@@ -80,13 +81,13 @@ def test_examples(page: Path, tmp_path: Path, run_cli: Callable[..., Any], monke
             continue
 
         def run(text: str, place: str = place) -> str:
-            lines = plain_lines(text)
+            lines = lines_of(text)
             if page == README or lines is None:
                 return shell(text, tmp_path, place)
             return "".join(run_line(line, place) for line in lines)
 
         def run_line(command: str, place: str) -> str:
-            if not command.startswith("int8cal "):
+            if not command.startswith("int8cal ") or SHELL_SYNTAX.search(command):
                 return shell(command, tmp_path, place)
             done = run_cli(*shlex.split(command)[1:], env={"COLUMNS": "100"})
             assert done.code == 0, f"{place}: exit code {done.code}\n{done.stdout}{done.stderr}"

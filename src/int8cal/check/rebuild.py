@@ -309,7 +309,7 @@ class InOrder:
                 Finding(
                     "error",
                     "differs",
-                    f"{self._different} of {self._compared} images are not what the spec makes from the data. "
+                    f"{self._different} of {self._compared} images are not what their source makes. "
                     f"The first: {self._first}",
                     "The images are the same in another order: verify with --any_order, or give the right --seed."
                     if same
@@ -322,8 +322,8 @@ class InOrder:
             Finding(
                 "note",
                 "rebuilt",
-                f"all {self._compared} images were made again from spec and data: equal in every bit, in order",
-                "Nothing to do: the images are what the spec asks for.",
+                f"all {self._compared} images were made again from their source: equal in every bit, in order",
+                "Nothing to do: the images are what their source makes.",
             )
         ]
 
@@ -409,8 +409,8 @@ def in_any_order(
         finding = Finding(
             "note",
             "rebuilt",
-            f"all {len(images)} images are among those made from spec and data: equal in every bit, in any order",
-            "Nothing to do: the images are what the spec asks for.",
+            f"all {len(images)} images are among those made from their source: equal in every bit, in any order",
+            "Nothing to do: the images are what their source makes.",
         )
     return [finding, *([] if missing else without_loud(loudness, split))], made_from
 

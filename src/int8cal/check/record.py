@@ -133,7 +133,7 @@ def _other_words(differing: list[str]) -> Finding:
     return Finding(
         "note",
         "other-record",
-        f"the manifest differs from spec and data in what does not change these images: {_listed(differing)}",
+        f"the manifest differs from its source in what does not change these images: {_listed(differing)}",
         "Nothing to do if the spec was changed since, or another version of int8cal made the file.",
     )
 

@@ -43,7 +43,7 @@ _LOUDEST = 0.01
 """Share of the split, at least one image, that must be so loud: below it lies what a random choice misses, too."""
 _NAMED = 3
 
-_REMAKE = "Make the file again from the training spec: int8cal NETWORK calibration_tensorfile -e SPEC."
+_REMAKE = "Make the file again from its source: int8cal calibration_tensorfile -e SPEC, or int8cal images DIR."
 
 
 def sense(
@@ -70,7 +70,7 @@ def sense(
             "cannot-see",
             "values alone do not show whether the channels are in the right order (RGB or BGR), "
             "nor whether these are the right images",
-            "To prove both, rebuild the file: int8cal verify FILE -e SPEC.",
+            "To prove both, make the images again: int8cal verify FILE -e SPEC, or --images DIR.",
         ),
     ]
 
@@ -236,7 +236,7 @@ def _without_manifest(statistics: Statistics) -> Iterator[Finding]:
             "note",
             "preset",
             f"values are in {values}; they look like: {preset.title}, range {preset.range_text}",
-            "If the network was trained otherwise, do not use the file; --model MODEL.onnx or -e SPEC can tell.",
+            "Not for a network that was trained otherwise; -e SPEC, --images DIR or --model MODEL.onnx tells.",
         )
     elif _farthest(statistics) > _FAR_OUT:
         yield Finding(
@@ -250,7 +250,7 @@ def _without_manifest(statistics: Statistics) -> Iterator[Finding]:
             "warning",
             "unknown-range",
             f"values are in {values}, which no usual normalisation gives",
-            "Check them against the training spec (-e SPEC) or the float model (--model MODEL.onnx).",
+            "Check them against their source (-e SPEC, or --images DIR) or the float model (--model MODEL.onnx).",
         )
 
 

@@ -174,8 +174,6 @@ def verify(
         judged = _of_the_data(judged) if rebuilt.proved else judged
         framed = _framed(file) if is_whole else []
         findings = [*structure, *values.findings, *proof, *record, *rebuilt.taken, *judged, *framed, *seen]
-        if (file.manifest or {}).get("network") == "images":
-            findings = [replace(finding, hint=_of_images(finding.hint)) for finding in findings]
         return Verification(
             path=file.path,
             batches=len(file),
@@ -185,16 +183,6 @@ def verify(
             plan=rebuilt.plan,
             made_from=rebuilt.made_from,
         )
-
-
-def _of_images(hint: str) -> str:
-    """What to do about a file that ``int8cal images`` made: there is no spec."""
-    for old, new in (
-        ("the training spec: int8cal NETWORK calibration_tensorfile -e SPEC", "the images: int8cal images DIR -o FILE"),
-        ("-e SPEC", "--images DIR"),
-    ):
-        hint = hint.replace(old, new)
-    return hint
 
 
 def _unknown_network(file: TensorFile) -> Iterator[Finding]:

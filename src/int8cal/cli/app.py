@@ -39,7 +39,7 @@ COMMANDS = {
     "records": ("records:records", "Make TFRecords of images and KITTI labels."),
     "report": ("report:report", "One HTML page to look at."),
     "spec": ("spec:spec", "Show, check and rewrite experiment specs."),
-    "verify": ("verify:verify", "Is a tensorfile sound, and is it what the spec asks for?"),
+    "verify": ("verify:verify", "Is a tensorfile sound, and is it what its source makes?"),
 }
 
 COMPLETE = "_INT8CAL_COMPLETE"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -91,6 +89,8 @@ def mapped_spec(read: Spec, mapped: Sequence[tuple[str, str]]) -> Spec:
     """
     if not mapped:
         return read
+    from dataclasses import replace  # late: --help does without
+
     from int8cal.spec.update import Substitution
 
     here = [from_here(old, new) for old, new in mapped]
@@ -322,6 +322,8 @@ class SuggestingGroup(click.Group):
 
     def unknown_command(self, given: str, ctx: click.Context) -> str:
         """What to say of a command that there is not."""
+        import difflib  # late: for mistakes alone
+
         name = given.replace("-", "_")
         near = difflib.get_close_matches(name, self.known_names(ctx), n=1)
         meant = f"did you mean {near[0]!r}?" if near else "see: int8cal networks"

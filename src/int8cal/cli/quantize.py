@@ -61,6 +61,12 @@ if TYPE_CHECKING:
 @click.option("--eval", "evaluation", metavar="FILE2", help="Tensorfile of held-out images to measure agreement on.")
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
+@click.option("--no_equalize", is_flag=True, help="Add no Mul in front of depthwise convolutions to even out channels.")
+@click.option(
+    "--bias_correction/--no_bias_correction",
+    default=None,
+    help="Take the mean error of each INT8 convolution off its bias.  [default: with --method auto, where it helps]",
+)
 @click.option("--keep", metavar="FILE", help="Of images from a folder: also write the tensorfile.")
 @places_of_images
 @preprocessing_options
@@ -100,6 +106,8 @@ def quantize(
     evaluation: str | None,
     no_agreement: bool,
     fold_weights: bool,
+    no_equalize: bool,
+    bias_correction: bool | None,
     keep: str | None,
     recursive: bool,
     image_dir: str | None,
@@ -156,6 +164,7 @@ def quantize(
             "--method": chosen,
             "--percentile": percentile,
             "--trt_cache": trt_cache,
+            "--bias_correction": bias_correction,
         }
         check_alone(given | {"--target": target != "tensorrt", "--precision": precision != "fp32"})
         quantize_from_scales(
@@ -204,6 +213,8 @@ def quantize(
             target=target,
             precision=precision,
             full_range_weights=full_range_weights,
+            equalize=not no_equalize,
+            bias_correction=bias_correction,
             trt_cache=trt_cache,
             trt_version=trt_version,
             deepstream=deepstream,
@@ -261,7 +272,7 @@ def _reproduce(model: str, file: str, made: str, *, input_name: str | None, as_j
 
 _WHAT_TO_TRY = (
     "Try another --method, leave the worst layers in float (--exclude NODE), calibrate with more images, and look "
-    "whether they are preprocessed as in training (int8cal verify FILE -e SPEC)."
+    "whether they are preprocessed as in training (int8cal verify FILE -e SPEC, or --images DIR)."
 )
 
 
@@ -277,12 +288,14 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
         "findings": [finding.to_json() for finding in report.findings],
         "input": {"name": report.input.name, "layout": report.input.layout},
         "images": report.images,
+        "bias_correction": report.bias_correction,
         "nodes": report.nodes,
         "excluded": list(report.excluded),
         "placement": {
             "rules": {rule: list(nodes) for rule, nodes in report.placement.did.items()},
             "left_in_float": dict(report.placement.floated),
             "reads_int8": {node: list(at) for node, at in report.placement.reads.items()},
+            "equalized": list(report.equalized),
             "one_scale": [sorted(group) for group in report.placement.shared],
         },
         "kept": [
@@ -313,6 +326,7 @@ def _choice(report: QuantizeReport) -> dict[str, Any] | None:
         "images": choice.images,
         "tried_on_images": choice.tried,
         "held_out": choice.held_out,
+        "biases_db": dict(zip(("as_they_are", "corrected"), choice.biases, strict=True)) if choice.biases else None,
     }
 
 
@@ -353,6 +367,13 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
         lines.append(
             f"{report.method} chosen by the worst output on {report.choice.images} images {which}, dB: {scores}"
         )
+    if report.bias_correction:
+        gain = report.choice.biases if report.choice else None
+        shown = f": {gain[0]:.1f} → {gain[1]:.1f} dB on held-out images" if gain else ""
+        lines.append(f"biases of convolutions corrected{shown} (--no_bias_correction: as they are)")
+    if report.equalized:
+        count = counted(len(report.equalized), "depthwise convolution")
+        lines.append(f"channels brought to one range by a Mul in front of {count} (--no_equalize: without)")
     if report.kept_float32:
         lines.append(
             f"{len(report.kept_float32)} nodes stay float32: their values do not fit into float16 (see --json)"

@@ -1,4 +1,4 @@
-"""``int8cal verify``: is a tensorfile sound, does it make sense, and is it what the spec asks for."""
+"""``int8cal verify``: is a tensorfile sound, does it make sense, and is it what its source makes."""
 
 from __future__ import annotations
 

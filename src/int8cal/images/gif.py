@@ -20,7 +20,8 @@ from int8cal.types import ImageHWC_u8
 _HEADER = struct.Struct("<6sHHBBB")
 _DESCRIPTOR = struct.Struct("<HHHHB")
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
-_GRAPHIC_CONTROL = 0xF9
+_GRAPHIC_CONTROL, _COMMENT, _APPLICATION = 0xF9, 0xFE, 0xFF
+_LOOP = b"NETSCAPE2.0"
 
 _MAX_BLOCKS = 1 << 20
 """Blocks of data: more than an image of `MAX_PIXELS` needs, each with 255 bytes as writers make them."""
@@ -68,7 +69,7 @@ class Gif:
             _, self.width, self.height, packed, *_ = _HEADER.unpack_from(data)
             check_pixels(self.height, self.width, where)
             self._body = _HEADER.size + _colour_table_bytes(packed)
-            frames = self._frames()
+            frames = self._frames(as_pillow=not every_frame)
             self.frames = list(frames) if every_frame else [next(frames)]
             first = self.frames[0]
             if first.left + first.width > self.width or first.top + first.height > self.height:
@@ -98,8 +99,12 @@ class Gif:
             picture.putpalette(self._data[at : at + first.palette])
         return picture
 
-    def _frames(self) -> Iterator[Frame]:
-        """Frame after frame, without decoding one."""
+    def _frames(self, *, as_pillow: bool) -> Iterator[Frame]:
+        """Frame after frame, without decoding one.
+
+        Args:
+            as_pillow: refuse extensions behind whose end Pillow reads on.
+        """
         data = self._data
         offset = self._body
         control = b""
@@ -116,8 +121,11 @@ class Gif:
                 yield Frame(left, top, width, height, palette, begin, offset, control)
                 control = b""
             elif kind == _EXTENSION:
+                label = data[offset + 1]
                 offset = self._after_blocks(offset + 2)
-                if data[begin + 1] == _GRAPHIC_CONTROL:
+                if as_pillow and _is_misread(label, data[begin + 2 : offset]):
+                    raise ValueError(f"the extension {label:#04x} has no data")
+                if label == _GRAPHIC_CONTROL:
                     control = data[begin:offset]
                     if len(control) != 8:
                         raise ValueError("a graphic control block is damaged")
@@ -168,6 +176,14 @@ def decode_gif(data: bytes, channels: int, where: str) -> ImageHWC_u8:
             raise ImageError("The GIF has pixels without a colour.", where=where, hint=REPAIR_IMAGE)
         picture.info.pop("transparency", None)
         return np.asarray(picture.convert("RGB"))
+
+
+def _is_misread(label: int, blocks: bytes) -> bool:
+    """Whether Pillow takes what is behind an extension for its data: it reads one block of any, and two of a loop."""
+    if label == _COMMENT:
+        return False
+    end = 1 + blocks[0]
+    return end == 1 or (label == _APPLICATION and blocks[1:12] == _LOOP and blocks[end] == 0)
 
 
 def _colour_table_bytes(packed: int) -> int:

@@ -50,7 +50,9 @@ _SHIFTED = 6.0
 _SAME_PROBABILITY = 1e-4
 _SAME = 1e-5
 
-_CHECK_SPEC = "Check preprocessing and model against each other: int8cal verify FILE -e SPEC proves the file."
+_PROVE = (
+    "Check preprocessing and model against each other: int8cal verify FILE -e SPEC, or --images DIR, proves the file."
+)
 
 
 def some_images(batches: Batches, wanted: int) -> BatchNCHW_f32:
@@ -147,7 +149,7 @@ def _unseen(seen: Probe) -> Iterator[Finding]:
 
 
 def _not_finite(name: str) -> Finding:
-    return Finding("error", "model-not-finite", f"output {printable(name)} has NaN or infinite values", _CHECK_SPEC)
+    return Finding("error", "model-not-finite", f"output {printable(name)} has NaN or infinite values", _PROVE)
 
 
 def _dead(seen: Probe, broken: Collection[str]) -> dict[str, float]:
@@ -173,10 +175,10 @@ def _same(name: str, change: float, seen: Probe, alive: Collection[str], differe
     is_whole, are_all_whole = name in seen.whole, seen.whole == seen.outputs.keys()
     if not is_whole and seen.whole.issuperset(alive):
         message = f"{said} (it changes by {change:.2g} at most)"
-        hint = f"The network does not see the images: their scale is wrong. {_CHECK_SPEC}"
+        hint = f"The network does not see the images: their scale is wrong. {_PROVE}"
         return Finding("error", "model-dead", message, hint)
     is_loud = not alive if are_all_whole else not is_whole
-    hint = f"Nothing to do if that is its nature, or if the images are alike; else its input is wrong. {_CHECK_SPEC}"
+    hint = f"Nothing to do if that is its nature, or if the images are alike; else its input is wrong. {_PROVE}"
     return Finding("warning" if is_loud else "note", "model-output-same", said, hint)
 
 
@@ -191,7 +193,7 @@ def _one_class(seen: Probe, alive: Collection[str], different_images: int) -> It
             "model-one-class",
             f"output {printable(name)}: class {chosen} is the most probable one for all of "
             f"{different_images} different images",
-            f"If they are of several classes, the input is wrong. {_CHECK_SPEC}",
+            f"If they are of several classes, the input is wrong. {_PROVE}",
         )
 
 
@@ -214,7 +216,7 @@ def _norm(norm: Remembered) -> Iterator[Finding]:
             "model-scale",
             f"behind its first layer the model sees values {factor:.3g} times as wide as in training, "
             f"shifted by {shift:.3g} standard deviations: the images are not scaled as it was trained",
-            _CHECK_SPEC,
+            _PROVE,
         )
     elif factor < 1 / _FLAT:
         yield Finding(
@@ -222,7 +224,7 @@ def _norm(norm: Remembered) -> Iterator[Finding]:
             "model-scale",
             f"behind its first layer the model sees values {factor:.2g} times as wide as in training: "
             "the images are not scaled as it was trained",
-            _CHECK_SPEC,
+            _PROVE,
         )
     elif factor < 1 / _FAR:
         yield Finding(
@@ -230,5 +232,5 @@ def _norm(norm: Remembered) -> Iterator[Finding]:
             "model-scale",
             f"behind its first layer the model sees values {factor:.2g} times as wide as in training: "
             "the images are too flat for it",
-            _CHECK_SPEC,
+            _PROVE,
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -27,11 +27,13 @@ class Calibration:
         histograms: tensor name → `Histogram`.
         images: how many images were run.
         not_finite: tensors that took infinite or undefined values, of which there is no histogram.
+        peaks: tensor → largest magnitude of each channel, shape (C,), of those for which it was asked.
     """
 
     histograms: Mapping[str, Histogram]
     images: int
     not_finite: tuple[str, ...] = ()
+    peaks: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     def amax(self, method: Method = "entropy", percentile: float = DEFAULT_PERCENTILE) -> dict[str, float]:
         """Tensor name → magnitude at which it saturates (see `int8cal.models.ranges`); 0.0 when never active."""
@@ -39,9 +41,8 @@ class Calibration:
 
     def only(self, tensors: Iterable[str]) -> Calibration:
         """The same of some of the tensors."""
-        return Calibration(
-            {name: self.histograms[name] for name in tensors if name in self.histograms}, self.images, self.not_finite
-        )
+        histograms = {name: self.histograms[name] for name in tensors if name in self.histograms}
+        return replace(self, histograms=histograms)
 
     def low(self) -> dict[str, float]:
         """Tensor name → smallest value; 0.0 where none is below."""
@@ -56,7 +57,11 @@ class Calibration:
         for part in parts:
             for name, histogram in part.histograms.items():
                 histograms[name].merge(histogram)
-        return Calibration(histograms, sum(part.images for part in parts), parts[0].not_finite)
+        peaks = {
+            name: np.max([part.peaks[name] for part in parts if name in part.peaks], axis=0)
+            for name in dict.fromkeys(name for part in parts for name in part.peaks)
+        }
+        return Calibration(histograms, sum(part.images for part in parts), parts[0].not_finite, peaks)
 
 
 def calibrate(
@@ -67,6 +72,7 @@ def calibrate(
     progress: Progress | None = None,
     *,
     needed: Iterable[str] | None = None,
+    by_channel: Collection[str] = (),
     part_of: Callable[[int], int] = lambda number: 0,
     parts: int = 1,
 ) -> list[Calibration]:
@@ -82,6 +88,7 @@ def calibrate(
         binding: see `int8cal.models.session.bind_input`.
         progress: told about each image.
         needed: those of the tensors that must be finite; all, unless given.
+        by_channel: those of which the peaks of each channel (axis 1) are wanted, too.
         part_of: number of an image → that of the part in which it is counted.
         parts: how many there are.
 
@@ -91,7 +98,7 @@ def calibrate(
     Raises:
         UseError: the model fails on the data, or a tensor that must not takes infinite or undefined values.
     """
-    counts = [_Counts(tensors) for _ in range(parts)]
+    counts = [_Counts(tensors, by_channel) for _ in range(parts)]
     runner = Runner(model, tensors, binding)
     size = binding.batch or 1
 
@@ -115,8 +122,10 @@ def calibrate(
 class _Counts:
     """Histograms that several threads add to."""
 
-    def __init__(self, tensors: Iterable[str]) -> None:
+    def __init__(self, tensors: Iterable[str], by_channel: Collection[str]) -> None:
         self.histograms = {tensor: Histogram() for tensor in tensors}
+        self.peaks: dict[str, npt.NDArray[np.float32]] = {}
+        self._by_channel = by_channel
         self.not_finite: set[str] = set()
         self.images = 0
         self._locks = {tensor: Lock() for tensor in self.histograms}
@@ -133,8 +142,16 @@ class _Counts:
             try:
                 with self._locks[tensor]:
                     self.histograms[tensor].add(array)
+                    if tensor in self._by_channel:
+                        self._add_peaks(tensor, array)
             except NonFiniteError:
                 self.not_finite.add(tensor)
+
+    def _add_peaks(self, tensor: str, values: npt.NDArray[np.float32]) -> None:
+        others = tuple(axis for axis in range(values.ndim) if axis != 1)
+        peaks = np.maximum(values.max(axis=others), -values.min(axis=others))
+        known = self.peaks.get(tensor)
+        self.peaks[tensor] = peaks if known is None else np.maximum(known, peaks)
 
 
 def _without_infinite(counts: Sequence[_Counts], needed: set[str]) -> list[Calibration]:
@@ -151,6 +168,7 @@ def _without_infinite(counts: Sequence[_Counts], needed: set[str]) -> list[Calib
             {name: histogram for name, histogram in part.histograms.items() if name not in not_finite},
             part.images,
             tuple(sorted(not_finite)),
+            {name: peaks for name, peaks in part.peaks.items() if name not in not_finite},
         )
         for part in counts
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -15,6 +15,8 @@ from int8cal.models.ranges import DEFAULT_PERCENTILE
 from int8cal.types import METHODS, Batches, Method, Progress
 
 EQUAL_DB = 0.2
+BEHIND_DB = 2.0
+"""By so much a method is behind when it is tried no more; by less, other images have turned it round."""
 EVERY = 4
 """One image in this many is held out."""
 LEAST_IMAGES = 8
@@ -33,7 +35,9 @@ class Choice:
         scores: method → SQNR in dB of the worst output (or group of its channels); NaN where values are not finite.
         tried: method → on how many images; those of a method that fell behind are fewer.
         held_out: whether those took no part in the thresholds that were compared.
-        agreement: of the model by the chosen method, on those images.
+        agreement: of the model by the chosen method, on those images; with corrected biases, if they are, on the first.
+        biases: SQNR in dB without and with corrected biases, on the first images that the method was tried on; None if
+            that was not tried.
     """
 
     method: Method
@@ -41,6 +45,12 @@ class Choice:
     tried: dict[Method, int]
     held_out: bool
     agreement: Agreement
+    biases: tuple[float, float] | None = None
+
+    @property
+    def corrects_biases(self) -> bool:
+        """Whether corrected biases are better by more than what counts as equal."""
+        return self.biases is not None and self.biases[1] > self.biases[0] + EQUAL_DB
 
     @property
     def images(self) -> int:
@@ -91,46 +101,52 @@ class Trial:
 
 def choose(
     trials: Sequence[Trial],
-    quantized: Callable[[dict[str, float], dict[str, float]], Any],
+    quantized: Callable[[dict[str, float], Calibration], Any],
     reference: Any,
     batches: Batches,
     binding: InputBinding,
     *,
     held_out: bool,
+    corrected: Callable[[dict[str, float], Trial], Any] | None = None,
     percentile: float = DEFAULT_PERCENTILE,
     progress: Progress | None = None,
 ) -> Choice:
-    """Try every method.
+    """Try every method, then the best one with corrected biases.
 
     Args:
         trials: the figures of a method are those on the images of all of them.
-        quantized: makes the INT8 model of thresholds and smallest values.
+        quantized: makes the INT8 model of thresholds and the calibration that they are from.
         reference: the float model.
         batches: where the images to judge by are.
         binding: how images get into the models.
         held_out: whether they took no part in the thresholds by which they are judged.
+        corrected: makes the INT8 model of thresholds with corrected biases; None: those are not tried.
         percentile: for the method ``percentile``.
         progress: told about each image.
     """
     running, known = list(METHODS), KnownValues()
     tried: dict[Method, list[Agreement]] = {method: [] for method in METHODS}
+
+    def measured(model: Any, trial: Trial, phase: str) -> list[Agreement]:
+        return measure_each(
+            reference,
+            model,
+            batches,
+            bindings=(binding, binding),
+            numbers=trial.numbers,
+            max_images=MOST_HELD_OUT,
+            progress=progress,
+            phase=phase,
+            known=known,
+        )
+
     for trial in trials:
         seen: list[tuple[dict[str, float], list[Agreement]]] = []
         for method in running:
             amax = trial.calibration.amax(method, percentile)
             found = next((found for other, found in seen if other == amax), None)
             if found is None:
-                found = measure_each(
-                    reference,
-                    quantized(amax, trial.calibration.low()),
-                    batches,
-                    bindings=(binding, binding),
-                    numbers=trial.numbers,
-                    max_images=MOST_HELD_OUT,
-                    progress=progress,
-                    phase=f"trying {method}",
-                    known=known,
-                )
+                found = measured(quantized(amax, trial.calibration), trial, f"trying {method}")
                 seen.append((amax, found))
             tried[method] += found
         running = _undecided({method: tried[method] for method in running})
@@ -141,14 +157,21 @@ def choose(
     best = max((scores[method] for method in running if not math.isnan(scores[method])), default=math.nan)
     method = next((m for m in running if scores[m] >= best - EQUAL_DB or scores[m] == best), running[0])
     images = {method: agreement.images for method, agreement in agreements.items()}
-    return Choice(method, scores, images, held_out, agreements[method])
+    choice = Choice(method, scores, images, held_out, agreements[method])
+    if corrected is None:
+        return choice
+    model = corrected(trials[0].calibration.amax(method, percentile), trials[0])
+    found = measured(model, trials[0], "trying corrected biases")
+    plain, agreement = Agreement.joined(tried[method][: len(found)]), Agreement.joined(found)
+    choice = replace(choice, biases=(_score(plain), _score(agreement)))
+    return replace(choice, agreement=agreement) if choice.corrects_biases else choice
 
 
 def _undecided(tried: Mapping[Method, Sequence[Agreement]]) -> list[Method]:
     """The methods among which more images may decide; one, when they would not.
 
-    A method is out when it is behind the best one whichever single image is left out. So an image that outweighs all
-    others decides nothing alone.
+    A method is out when it is 2 dB behind the best one whichever single image is left out. So an image that outweighs
+    all others decides nothing alone.
     """
     without = {method: _without_each(found) for method, found in tried.items()}
     whole = {method: _score(Agreement.joined(found)) for method, found in tried.items()}
@@ -157,7 +180,7 @@ def _undecided(tried: Mapping[Method, Sequence[Agreement]]) -> list[Method]:
         method: [best - score for best, score in zip(without[leader], scores, strict=True)]
         for method, scores in without.items()
     }
-    running = [method for method in tried if min(behind[method]) <= EQUAL_DB]
+    running = [method for method in tried if min(behind[method]) <= BEHIND_DB]
     if all(abs(gap) <= EQUAL_DB for method in running for gap in behind[method]):
         return running[:1]
     return running

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 
+from int8cal.errors import UsageError
 from int8cal.tensorfile.checksums import image_checksum
 from int8cal.types import Batches, BatchNCHW_f32
 
@@ -59,3 +61,30 @@ def shared_images(first: Digested, second: Digested) -> int:
     by_bits = {number for number, digest in enumerate(second.digests) if digest in digests}
     by_origin = {number for number, digest in second.encoded_sha256().items() if digest in encoded}
     return len(by_bits | by_origin.intersection(range(len(second.digests))))
+
+
+def check_evaluation(images: Batches, evaluation: Batches) -> None:
+    """See that a set can be held out: agreement measured on the calibration images would be a lie.
+
+    Raises:
+        UsageError: it is of another size, or the same file.
+    """
+    files = (*evaluation.paths[:1], *images.paths[:1])
+    if evaluation.shape[1:] != images.shape[1:]:
+        found, wanted = ("×".join(map(str, batches.shape[1:])) for batches in (evaluation, images))
+        raise UsageError(
+            f"the evaluation images are of {found} (C×H×W), the calibration images of {wanted}",
+            where=next(iter(evaluation.paths), None),
+            hint="Make both tensorfiles from the same spec.",
+        )
+    if len(files) > 1 and os.path.samefile(*files):
+        raise same_images(files[1])
+
+
+def same_images(path: str | None) -> UsageError:
+    """The error for one set in the place of two."""
+    return UsageError(
+        "the evaluation file is the calibration file",
+        where=path,
+        hint="Make another tensorfile, e.g. with --use_validation_set.",
+    )

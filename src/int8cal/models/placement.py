@@ -200,6 +200,16 @@ def _not_in_onnxruntime(draft: _Draft) -> list[str]:
     return draft.leave("no_kernel", [node for node in draft.layers() if node.op_type not in _ORT_LAYERS])
 
 
+def _depthwise(draft: _Draft) -> list[str]:
+    """Those whose input is the output of a layer: elsewhere a node more would stand between two that move INT8."""
+    wiring = draft.wiring
+    return [
+        node.name
+        for node in draft.layers()
+        if wiring.is_depthwise(node) and wiring.layer_of(node.input[0]) and node.input[0] not in wiring.outputs
+    ]
+
+
 # --- residual additions -----------------------------------------------------------------------------------------------
 
 
@@ -384,6 +394,14 @@ RULES: tuple[Rule, ...] = (
         "ONNX Runtime has no INT8 kernel for them",
         _not_in_onnxruntime,
         ("onnxruntime",),
+    ),
+    Rule(
+        "depthwise",
+        "channels of the input of a depthwise convolution are brought to one range where they are 6 dB and more below "
+        "the loudest on average: a Mul in front, the inverse in the weights",
+        "so each channel has the whole range of INT8, although the tensor has one scale, as TensorRT wants it",
+        _depthwise,
+        ("tensorrt",),
     ),
     Rule(
         "residual",

@@ -1,6 +1,7 @@
 """Insertion of QuantizeLinear/DequantizeLinear pairs where a placement wants them.
 
-Nothing else of the model changes: each node keeps what it computes, tensors keep their names. For TensorRT everything
+Nothing else of the model changes: each node keeps what it computes, tensors keep their names. (In front of depthwise
+convolutions channels are scaled, which changes nothing, either: `int8cal.models.equalize`.) For TensorRT everything
 is symmetric INT8 with zero-points of 0 and biases stay float. For ONNX Runtime activations are uint8, weights have 7
 bits unless 8 are asked for (two products of 8 bits overflow 16 on x86 without VNNI), and biases are int32.
 Weights have one scale for each output channel, see `int8cal.models.weights`.
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from int8cal.errors import UseError
 from int8cal.models import extras
+from int8cal.models.equalize import Peaks, equalize
 from int8cal.models.names import tensor_names, unique_name
 from int8cal.models.onnx_file import check_valid
 from int8cal.models.placement import Placement
@@ -35,10 +37,12 @@ class Range:
     Attributes:
         amax: magnitude at which it saturates; 0.0 for a tensor that was never active: its scale is 1.
         low: the smallest value seen; only uint8 makes use of it.
+        peaks: largest magnitude of each channel, for depthwise convolutions; see `int8cal.models.equalize`.
     """
 
     amax: float
     low: float = -np.inf
+    peaks: Peaks | None = None
 
 
 def insert_qdq(
@@ -48,6 +52,7 @@ def insert_qdq(
     *,
     fold_weights: bool = False,
     full_range_weights: bool = False,
+    bias_errors: Mapping[str, _Array] | None = None,
 ) -> Any:
     """The INT8 model: a new model with QuantizeLinear/DequantizeLinear pairs.
 
@@ -58,19 +63,19 @@ def insert_qdq(
         fold_weights: store weights as INT8 with one DequantizeLinear (small files) instead of as float32 with a pair
             (the form that TensorRT's documentation asks for). ONNX Runtime's form is always folded.
         full_range_weights: for ONNX Runtime: weights of 8 bits.
+        bias_errors: convolution → what is added to its bias, see `int8cal.models.bias`.
 
     Raises:
         UseError: a weight is not finite, or the result does not pass ONNX's full check.
     """
-    onnx = extras.onnx()
-    quantized = onnx.ModelProto()
-    quantized.CopyFrom(model)
+    quantized, ranges = with_equal_channels(model, placement, ranges)
     layers = set(placement.layers)
     axes = separate_weights(quantized, [node for node in quantized.graph.node if node.name in layers])
     pairs = _Pairs(quantized.graph, unsigned=placement.target == "onnxruntime")
-    pairs.steps = _SEVEN_BITS if pairs.unsigned and not full_range_weights else _LEVELS
+    pairs.steps = weight_steps(placement, full_range_weights=full_range_weights)
     scales = _add_activations(quantized.graph, placement, ranges, pairs)
     chosen = [node for node in quantized.graph.node if node.name in layers]
+    _correct_biases(chosen, bias_errors or {}, pairs)
     weight_scales = {name: _weight_scales(pairs.values(name), axis, pairs.steps) for name, axis in axes.items()}
     if pairs.unsigned:
         _add_biases(chosen, scales, weight_scales, pairs)
@@ -86,6 +91,17 @@ def insert_qdq(
             hint="Export the float model to ONNX again with another opset, or exclude the node that is named.",
         ) from error
     return quantized
+
+
+def with_equal_channels(
+    model: Any, placement: Placement, ranges: Mapping[str, Range]
+) -> tuple[Any, Mapping[str, Range]]:
+    """A copy in which depthwise convolutions read channels of one range, and the ranges with those of new tensors."""
+    copy = extras.onnx().ModelProto()
+    copy.CopyFrom(model)
+    peaks = {name: values.peaks for name, values in ranges.items() if values.peaks is not None}
+    new = equalize(copy, placement.did.get("depthwise", ()), peaks)
+    return copy, {**ranges, **{name: Range(amax) for name, amax in new.items()}}
 
 
 class _Pairs:
@@ -169,11 +185,21 @@ def _add_activations(
         for position in placement.reads.get(node.name, ()):
             tensor = node.input[position]
             if tensor not in outputs:
-                scale, zero = _unsigned(ranges[tensor]) if pairs.unsigned else _signed(ranges[tensor].amax)
+                scale, zero = scale_and_zero(ranges[tensor], unsigned=pairs.unsigned)
                 outputs[tensor] = pairs.pair(tensor, np.array(scale), np.array(zero))
                 scales[outputs[tensor]] = scale
             node.input[position] = outputs[tensor]
     return scales
+
+
+def scale_and_zero(values: Range, *, unsigned: bool) -> tuple[np.float32, np.int8 | np.uint8]:
+    """Scale and zero-point of an activation."""
+    return _unsigned(values) if unsigned else _signed(values.amax)
+
+
+def weight_steps(placement: Placement, *, full_range_weights: bool) -> int:
+    """The largest value of a quantised weight."""
+    return _SEVEN_BITS if placement.target == "onnxruntime" and not full_range_weights else _LEVELS
 
 
 def _signed(amax: float) -> tuple[np.float32, np.int8]:
@@ -193,6 +219,29 @@ def _weight_scales(values: npt.NDArray[np.float32], axis: Axis, steps: int) -> n
     others = None if axis is None else tuple(other for other in range(values.ndim) if other != axis)
     amax = np.abs(values).max(axis=others, initial=0.0).astype(np.float32)
     return np.asarray(np.where(amax > 0.0, amax / np.float32(steps), np.float32(1)), np.float32)
+
+
+def in_steps(values: npt.NDArray[np.float32], axis: Axis, steps: int) -> tuple[npt.NDArray[np.int8], _Array]:
+    """Quantised weights, and their scales in a shape that multiplies them."""
+    scale = _weight_scales(values, axis, steps)
+    shape = [1] * values.ndim
+    if axis is not None:
+        shape[axis] = -1
+    return _rounded(values, scale.reshape(shape), steps), scale.reshape(shape)
+
+
+def _rounded(values: _Array, scale: _Array, steps: int) -> npt.NDArray[np.int8]:
+    return np.clip(np.rint(values / scale), -steps, steps).astype(np.int8)
+
+
+def _correct_biases(layers: list[Any], errors: Mapping[str, _Array], pairs: _Pairs) -> None:
+    """Add to the biases of convolutions what they are off by on average."""
+    for node in layers:
+        has_bias = len(node.input) > 2 and bool(node.input[2])
+        if node.name in errors and (not has_bias or pairs.is_constant(node.input[2])):
+            bias = pairs.values(node.input[2]) if has_bias else np.float32(0)
+            name = pairs.add_constant(f"{node.name}_bias", (bias + errors[node.name]).astype(np.float32))
+            node.input[:] = [*node.input[:2], name]
 
 
 def _add_biases(
@@ -247,7 +296,7 @@ def _weight_pair(weight: str, axis: Axis, scale: _Array, pairs: _Pairs, *, fold:
     shape = [1] * values.ndim
     if axis is not None:
         shape[axis] = -1
-    whole = np.clip(np.rint(values / scale.reshape(shape)), -pairs.steps, pairs.steps).astype(np.int8)
+    whole = _rounded(values, scale.reshape(shape), pairs.steps)
     pairs.replace_constant(weight, whole)
     names = [pairs.add_constant(f"{weight}_scale", scale), pairs.add_constant(f"{weight}_zero_point", zero)]
     return pairs.dequantize(weight, names, weight, axis)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import glob
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,13 +27,15 @@ from int8cal.io.summary import Summarised
 from int8cal.models import half
 from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, other_size, some_images
+from int8cal.models.bias import bias_errors, images_for_bias
 from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import Calibration, calibrate
 from int8cal.models.choose import MOST_HELD_OUT, Choice, Trial, choose, held_out_parts
 from int8cal.models.computable import Computable, Foreign, computable
+from int8cal.models.equalize import SUFFIX, is_uneven
 from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare, raise_opset
 from int8cal.models.onnx_file import load_with_paths, serialized
-from int8cal.models.overlap import Digested, shared_images
+from int8cal.models.overlap import Digested, check_evaluation, same_images, shared_images
 from int8cal.models.placement import Placement, place
 from int8cal.models.probe import probe_part
 from int8cal.models.qdq import Range, insert_qdq
@@ -48,8 +50,9 @@ from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
 from int8cal.tensorrt.deepstream import configuration
-from int8cal.types import Batches, BatchNCHW_f32, Layout, Method, MethodChoice, Precision, Progress, Target
+from int8cal.types import BatchNCHW_f32, Layout, Method, MethodChoice, Precision, Progress, Target
 
+_ONE_OF_THEM = "Leave out either --bias_correction or --min_agreement."
 QUICK_IMAGES = 4  # on which each layer is tried alone
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
 
@@ -68,6 +71,8 @@ class QuantizeReport(Summarised):
         images: number of calibration images.
         nodes: how many nodes were quantised.
         placement: where Q/DQ stands, and what each rule of the policy did.
+        equalized: depthwise convolutions before which channels were brought to one range.
+        bias_correction: whether biases were corrected.
         kept_float32: with ``precision="fp16"``: nodes that stay float32 because of the range of their values.
         foreign: nodes that are not computed here, such as TensorRT's plug-ins; they are in the INT8 model as they were.
         behind: names of the weighted nodes behind those, which stay float.
@@ -95,6 +100,8 @@ class QuantizeReport(Summarised):
     images: int
     nodes: int
     placement: Placement
+    equalized: tuple[str, ...]
+    bias_correction: bool
     kept_float32: tuple[str, ...]
     foreign: tuple[Foreign, ...]
     behind: tuple[str, ...]
@@ -146,6 +153,8 @@ def quantize(
     precision: Precision = "fp32",
     fold_weights: bool = False,
     full_range_weights: bool = False,
+    equalize: bool = True,
+    bias_correction: bool | None = None,
     trt_cache: str | os.PathLike[str] | None = None,
     trt_version: str | None = None,
     deepstream: str | os.PathLike[str] | None = None,
@@ -180,6 +189,10 @@ def quantize(
             11 the types of the model are those of the engine.
         full_range_weights: for ``onnxruntime``: weights of 8 bits instead of 7, which overflow on x86 processors
             without VNNI.
+        equalize: bring the channels that depthwise convolutions read to one range, see `int8cal.models.equalize`; not
+            for ``onnxruntime``, and never in the cache.
+        bias_correction: correct the biases of INT8 convolutions, see `int8cal.models.bias`; None: with the method
+            ``auto``, if it helps on the images that are held out, else not. It is no part of the cache.
         fold_weights: store weights as INT8; see `int8cal.models.qdq.insert_qdq`.
         trt_cache: also write a calibration cache for TensorRT 10 or older here; it lists every activation that is left
             once the model is prepared, see `int8cal.models.graph.prepare`.
@@ -203,6 +216,8 @@ def quantize(
     """
     if full_range_weights and target != "onnxruntime":
         raise UsageError("full-range weights are for ONNX Runtime; TensorRT's always are", hint="Leave the option out.")
+    if bias_correction and min_agreement is not None:
+        raise UsageError("biases are corrected last, and a search needs models as they will be", hint=_ONE_OF_THEM)
     check_method("mse" if method == "auto" else method, percentile)
     version = _cache_version(out, trt_cache, trt_version)
     if deepstream is not None and trt_cache is None:
@@ -211,12 +226,12 @@ def quantize(
             hint="Add --trt_cache FILE and --trt_version, the TensorRT release of its container.",
         )
     if evaluation is batches:
-        raise _same_images(None)
+        raise same_images(None)
     with ExitStack() as files:
-        images = files.enter_context(opened(batches, again=agreement or method == "auto"))
+        images = files.enter_context(opened(batches, again=agreement or method == "auto" or bool(bias_correction)))
         held_out_images = None if evaluation is None else files.enter_context(opened(evaluation))
         if held_out_images is not None:
-            _check_evaluation(images, held_out_images)
+            check_evaluation(images, held_out_images)
         sources = (
             given_path(model, "a model"),
             *images.paths,
@@ -251,15 +266,25 @@ def quantize(
         inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
         measured = all_activations(prepared) if min_agreement is not None or precision == "fp16" else [*inputs, *listed]
+        depthwise = {
+            node.name: node.input[0] for node in prepared.graph.node if node.name in placement.did.get("depthwise", ())
+        }
         check_names(listed)
         _try_out(parts.model, binding, few)
         used = Digested(images)
         pair = (used, Digested(held_out_images)) if held_out_images is not None else None
 
-        def made(where: Placement, magnitudes: Mapping[str, float], lows: Mapping[str, float]) -> Any:
-            shared = where.with_shared_scales(magnitudes)
-            ranges = {name: Range(shared[name], lows[name]) for name in where.tensors(prepared)}
-            return insert_qdq(prepared, where, ranges, fold_weights=fold_weights, full_range_weights=full_range_weights)
+        def made(
+            where: Placement, magnitudes: Mapping[str, float], by: Calibration, bias_images: Collection[int] = ()
+        ) -> Any:
+            shared, lows = where.with_shared_scales(magnitudes), by.low()
+            ranges = {name: Range(shared[name], lows[name], by.peaks.get(name)) for name in where.tensors(prepared)}
+            bits, errors = {"full_range_weights": full_range_weights}, None
+            if bias_images:
+                errors = bias_errors(
+                    prepared, where, ranges, images, binding, bias_images, **bits, progress=progress
+                )  # fmt: skip
+            return insert_qdq(prepared, where, ranges, fold_weights=fold_weights, **bits, bias_errors=errors)
 
         holds_out = (method == "auto" or min_agreement is not None) and pair is None
         held_out = held_out_parts(used.image_count) if holds_out else ()
@@ -271,6 +296,7 @@ def quantize(
             binding,
             progress,
             needed=inputs,
+            by_channel=set(depthwise.values()) if equalize else (),
             part_of=lambda number: part_of.get(number, 0),
             parts=1 + len(held_out),
         )
@@ -280,6 +306,11 @@ def quantize(
             Trial(Calibration.joined([*parted[:part], *parted[part + 1 :]]), numbers)
             for part, numbers in enumerate(held_out, start=1)
         ] or [Trial(calibration, None)]
+
+        def corrected(magnitudes: dict[str, float], trial: Trial) -> Any:
+            held = trial.numbers if trial.numbers and pair is None else ()
+            return made(placement, magnitudes, trial.calibration, images_for_bias(used.digests, held))
+
         if method == "auto":
             with _of_the_result():
                 choice = choose(
@@ -289,6 +320,7 @@ def quantize(
                     pair[1] if pair else images,
                     binding,
                     held_out=bool(held_out) or pair is not None,
+                    corrected=corrected if bias_correction is None and min_agreement is None else None,
                     percentile=percentile,
                     progress=progress,
                 )
@@ -305,7 +337,7 @@ def quantize(
                     return math.inf  # the float model
                 where = placed(in_float)
                 part = trials[0].calibration.only(where.tensors(prepared))
-                model = made(where, part.amax(chosen, percentile), part.low())
+                model = made(where, part.amax(chosen, percentile), part)
                 if score is not None:
                     return score(model)
                 worst = measure_agreement(
@@ -330,10 +362,15 @@ def quantize(
             inputs = placement.tensors(prepared)
         amax = calibration.only(dict.fromkeys([*inputs, *listed])).amax(chosen, percentile)
         scales = placement.with_shared_scales({name: amax[name] for name in inputs})
-        quantized = made(placement, scales, calibration.low())
+        if bias_correction is None:
+            bias_correction = choice is not None and choice.corrects_biases
+        quantized = made(placement, scales, calibration, images_for_bias(used.digests) if bias_correction else ())
+        uneven = {name for name, peaks in calibration.peaks.items() if is_uneven(peaks)}
+        equalized = tuple(name for name in placement.layers if depthwise.get(name) in uneven)
         single: tuple[str, ...] = ()
         if precision == "fp16":
             largest = {name: histogram.amax for name, histogram in calibration.histograms.items()}
+            largest |= {f"{name}{SUFFIX}": largest[name] for name in calibration.peaks}
             quantized, single = half.to_half(quantized, largest)
         with _of_the_result():
             _try_out(quantized, binding, few)
@@ -351,6 +388,8 @@ def quantize(
             "precision": precision,
             "fold_weights": fold_weights,
             "full_range_weights": full_range_weights,
+            "equalize": equalize,
+            "bias_correction": bias_correction,
             "layout": binding.layout,
             "constants": {name: np.ravel(values).tolist() for name, values in (constants or {}).items()},
         }
@@ -367,6 +406,8 @@ def quantize(
             images=calibration.images,
             nodes=len(placement.reads),
             placement=placement,
+            equalized=equalized,
+            bias_correction=bias_correction,
             kept_float32=single,
             foreign=parts.foreign,
             behind=parts.behind,
@@ -452,25 +493,3 @@ def _cache_version(
             hint="Add --trt_version, the release that will read the cache, e.g. 10.3.0.",
         )
     return version_number(trt_version)
-
-
-def _check_evaluation(images: Batches, evaluation: Batches) -> None:
-    """Held-out agreement measured on the calibration images would be a lie; on others it cannot be measured at all."""
-    files = (*evaluation.paths[:1], *images.paths[:1])
-    if evaluation.shape[1:] != images.shape[1:]:
-        found, wanted = ("×".join(map(str, batches.shape[1:])) for batches in (evaluation, images))
-        raise UsageError(
-            f"the evaluation images are of {found} (C×H×W), the calibration images of {wanted}",
-            where=next(iter(evaluation.paths), None),
-            hint="Make both tensorfiles from the same spec.",
-        )
-    if len(files) > 1 and os.path.samefile(*files):
-        raise _same_images(files[1])
-
-
-def _same_images(path: str | None) -> UsageError:
-    return UsageError(
-        "the evaluation file is the calibration file",
-        where=path,
-        hint="Make another tensorfile, e.g. with --use_validation_set.",
-    )

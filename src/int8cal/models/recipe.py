@@ -33,6 +33,8 @@ _CHOICE = (
     "precision",
     "fold_weights",
     "full_range_weights",
+    "equalize",
+    "bias_correction",
     "layout",
     "constants",
 )

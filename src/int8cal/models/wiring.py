@@ -98,6 +98,10 @@ class Wiring:
         """Number of groups of a convolution."""
         return next((int(item.i) for item in node.attribute if item.name == "group"), 1)
 
+    def is_depthwise(self, node: Any) -> bool:
+        """Whether a node is a convolution that computes each of its outputs from one channel."""
+        return node.op_type == "Conv" and self.groups(node) > 1 and self.constant_dims[node.input[1]][1] == 1
+
     def layer_of(self, tensor: str) -> Any:
         """The layer whose output a tensor is, but for a bias and an activation function; None when there is none."""
         node = self._made_by.get(tensor)

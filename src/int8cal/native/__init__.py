@@ -19,7 +19,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from int8cal.types import ImageCHW_f32, ImageHWC_u8, ValueTable_f32, ValueTables_f32
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Of functions and encoded bytes, as in ``encode.c``. A library of another one is passed over, and so is one that lacks
 a function."""
 
@@ -40,7 +40,7 @@ _scratch = threading.local()
 
 
 class _Chunk(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_int64 * _PLANES), ("adler", ctypes.c_uint32))
+    _fields_ = (("length", ctypes.c_int64 * _PLANES), ("adler", ctypes.c_uint32), ("finite", ctypes.c_int32))
 
 
 class _Picture(ctypes.Structure):
@@ -106,10 +106,12 @@ class Deflated(NamedTuple):
     Attributes:
         planes: the lowest byte's first; None for a plane of zeros. Valid until this thread's next call.
         adler: Adler-32 of all planes.
+        all_finite: no value is infinite or NaN; False: one may be.
     """
 
     planes: tuple[memoryview | None, ...]
     adler: int
+    all_finite: bool
 
 
 @cache
@@ -185,7 +187,7 @@ def deflated(image: ImageCHW_f32, *, always: bool = False) -> Deflated | None:
     view = out.data
     lengths = tuple(chunk.length)
     planes = tuple(view[k * room : k * room + n] if n else None for k, n in enumerate(lengths))
-    return Deflated(planes, chunk.adler)
+    return Deflated(planes, chunk.adler, bool(chunk.finite))
 
 
 def look_up(image: ImageHWC_u8, table: ValueTable_f32 | ValueTables_f32, out: ImageCHW_f32) -> bool:

@@ -26,7 +26,7 @@ enum {
     REACH = 4096,          /* how far back they are sought: the window of the other compressor */
     LENGTH_AND_DISTANCE_COST = 8, /* bits of the two symbols of a match, about */
     RUN_COST = 10,         /* bits of a match of distance 1, about */
-    SAVING_LIMIT = 35,     /* per mille: estimated saving from which on the chunk is left to the other compressor */
+    SAVING_LIMIT = 50,     /* per mille: estimated saving from which on the chunk is left to the other compressor */
 };
 
 /* Of samples: bits that matches would save, bits that the bytes take, bytes. */
@@ -38,6 +38,7 @@ typedef struct {
 typedef struct {
     int64_t length[PLANES]; /* bytes of each plane's stream; 0 for one of zeros, which has a closed form (but the last) */
     uint32_t adler;         /* of all planes */
+    int32_t finite;         /* 1: no value is infinite or NaN; 0: there may be one */
 } Chunk;
 
 typedef struct {
@@ -56,6 +57,7 @@ typedef struct {
     uint64_t run_entry[256 * RUN_KEYS];
     Codes codes;
     Plane plane[PLANES];
+    int finite;
 } Work;
 
 static inline uint64_t load8(const uint8_t *at) {
@@ -423,17 +425,32 @@ static void sample(Work *work, const uint8_t *bytes, int count, Saving *saving) 
     }
 }
 
-/* Whether a chunk is better left to a compressor that seeks matches. */
+/* Whether a compressor that seeks matches would be clearly better. */
+static int is_clear(const Saving *saving) { return 1000 * saving->saved >= SAVING_LIMIT * saving->cost; }
+
+/* Whether a chunk is better left to such a compressor. Half of the windows are enough where it would save nothing in any
+   of them. */
 static int is_for_others(Work *work, const float *values, int64_t total) {
-    Saving saving = {0, 0, 0};
+    Saving all = {0, 0, 0};
     int64_t windows = total / WINDOW_STEP < 1 ? 1 : total / WINDOW_STEP > WINDOWS ? WINDOWS : total / WINDOW_STEP;
-    for (int64_t window = 0; window < windows; window++) {
-        int64_t begin = total * window / windows, end = total * (window + 1) / windows;
-        if (end - begin > WINDOW) begin = end - WINDOW;
-        split(work, values + begin, (int)(end - begin));
-        for (int k = 1; k < PLANES - 1; k++) sample(work, work->bytes[k] + MARGIN, (int)(end - begin), &saving);
+    int somewhere = 0;
+    for (int half = 0; half < 2; half++) {
+        for (int64_t window = 0; window < windows; window++) {
+            if ((window % 4 == 1 || window % 4 == 2) != half) continue; /* the 1st, 4th, 5th, 8th, … of them first */
+            int64_t begin = total * window / windows, end = total * (window + 1) / windows;
+            if (end - begin > WINDOW) { /* elsewhere in each part, so that no regular pattern escapes all of them */
+                begin += (end - begin - WINDOW) * (window * 5 % 8) / 7;
+                end = begin + WINDOW;
+            }
+            split(work, values + begin, (int)(end - begin));
+            Saving here = {0, 0, 0};
+            for (int k = 1; k < PLANES - 1; k++) sample(work, work->bytes[k] + MARGIN, (int)(end - begin), &here);
+            all = (Saving){all.saved + here.saved, all.cost + here.cost, all.bytes + here.bytes};
+            somewhere |= is_clear(&here);
+        }
+        if (all.saved <= 0 && !somewhere) break;
     }
-    return 4 * saving.cost < 5 * saving.bytes || 1000 * saving.saved >= SAVING_LIMIT * saving.cost;
+    return 4 * all.cost < 5 * all.bytes || is_clear(&all);
 }
 
 /* --- a chunk ------------------------------------------------------------------------------------------------------ */
@@ -509,6 +526,13 @@ static int flush_constant(Work *work, Plane *plane) {
     return 1;
 }
 
+/* Whether some of the highest bytes of float32 values can be those of infinity or NaN; 0 bytes: unknown ones. */
+static void look_at_exponents(Work *work, const uint8_t *values, int count) {
+    if (!count) work->finite = 0;
+    for (int i = 0; i < count; i++)
+        if ((values[i] & 0x7f) == 0x7f) work->finite = 0;
+}
+
 static int add_block(Work *work, int which, int count) {
     Plane *plane = &work->plane[which];
     uint8_t *bytes = work->bytes[which] + MARGIN;
@@ -517,6 +541,7 @@ static int add_block(Work *work, int which, int count) {
         if (plane->constant && plane->value != bytes[0] && !flush_constant(work, plane)) return 0;
         plane->value = bytes[0];
         plane->constant += count;
+        if (which == PLANES - 1) look_at_exponents(work, bytes, 1);
         return 1;
     }
     add_to_adler(plane, bytes, count);
@@ -528,11 +553,12 @@ static int add_block(Work *work, int which, int count) {
     for (int at = 0; at + 64 <= count; at += 512, seen += 64) changed += __builtin_popcountll(changes(bytes + at));
     uint8_t values[RUN_VALUES];
     int value_count, runs = 2 * changed > seen ? 0 : list_runs(work, bytes, count, values, &value_count);
+    if (which == PLANES - 1) look_at_exponents(work, values, runs ? value_count : 0);
     if (runs) return write_runs(work, &plane->bits, values, value_count, runs);
     return dense_block(work, &plane->bits, bytes, count);
 }
 
-EXPORT int int8cal_version(void) { return 4; }
+EXPORT int int8cal_version(void) { return 5; }
 
 EXPORT int64_t int8cal_encode_work_bytes(void) { return (int64_t)sizeof(Work); }
 
@@ -546,6 +572,7 @@ EXPORT int int8cal_encode(const float *values, int64_t channels, int64_t per_cha
     if (channels < 1 || per_channel < 1) return -1;
     if (!always && is_for_others(work, values, total)) return 1;
     int64_t blocks = (unit + BLOCK - 1) / BLOCK, size = (unit + blocks - 1) / blocks;
+    work->finite = 1;
     for (int k = 0; k < PLANES; k++)
         work->plane[k] = (Plane){.bits = {.at = out + k * room, .end = out + (k + 1) * room}};
     for (int64_t begin = 0; begin < total; begin += unit)
@@ -566,5 +593,6 @@ EXPORT int int8cal_encode(const float *values, int64_t channels, int64_t per_cha
         chunk->length[k] = plane->bits.at - (out + k * room);
     }
     chunk->adler = (uint32_t)(b << 16 | a);
+    chunk->finite = work->finite;
     return 0;
 }

@@ -120,7 +120,7 @@ def _check_record(file: TensorFile) -> Iterator[Finding]:
             "note",
             "no-manifest",
             "there is no manifest: the file was not made by int8cal and does not say which images it holds",
-            "To prove what it holds, rebuild it: int8cal verify FILE -e SPEC.",
+            "To prove what it holds, make its images again: int8cal verify FILE -e SPEC, or --images DIR.",
         )
         return
     problems = list(_manifest_problems(file, manifest))

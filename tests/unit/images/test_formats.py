@@ -301,6 +301,9 @@ GIF = encode(Image.fromarray(pixels()).quantize(17), "GIF")
         (GIF.replace(b"\x2c\0\0\0\0", b"\x01\x2c\0\0\0\0"), "unknown block 0x01"),
         (GIF.replace(b"\x2c\0\0\0\0", b"\x21\xf9\x03\0\0\0\0\x2c\0\0\0\0"), "graphic control block is damaged"),
         (GIF.replace(b"\x2c\0\0\0\0", b"\x2c\1\0\0\0"), "its frame is larger than the image"),
+        (GIF.replace(b"\x2c\0\0\0\0", b"\x21\0\0\x2c\0\0\0\0"), "the extension 0x00 has no data"),
+        (GIF.replace(b"\x2c\0\0\0\0", b"\x21\xff\0\x2c\0\0\0\0"), "the extension 0xff has no data"),
+        (GIF.replace(b"\x2c\0\0\0\0", b"\x21\xff\x0bNETSCAPE2.0\0\x2c\0\0\0\0"), "the extension 0xff has no data"),
         (GIF[:6] + bytes(2) + GIF[8:], "no pixels"),
         (GIF[:-20], "Invalid GIF data"),
     ],
@@ -310,7 +313,9 @@ def test_kinds_of_gif_that_are_refused(encoded, said):
 
 
 def test_what_a_gif_says_beside_its_pixels_is_passed_over():
-    noted = GIF.replace(b"\x2c\0\0\0\0", b"\x21\xfe" + b"\xff" + b"x" * 255 + b"\0" + b"\x2c\0\0\0\0")
+    comments = b"\x21\xfe" + b"\xff" + b"x" * 255 + b"\0" + b"\x21\xfe\0"
+    loop = b"\x21\xff\x0bNETSCAPE2.0\3\1\0\0\0" + b"\x21\xff\x0bNETSCAPE2.0\1\2\0"
+    noted = GIF.replace(b"\x2c\0\0\0\0", comments + loop + b"\x2c\0\0\0\0")
     np.testing.assert_array_equal(np.asarray(open_picture(noted, "")), np.asarray(open_picture(GIF, "")))
 
 

@@ -72,7 +72,14 @@ class TestAuto:
         assert scores[report.method] >= best - 0.2
         assert report.method == next(method for method in METHODS if scores[method] >= best - 0.2)
         assert scores["entropy"] < best - 3  # clipping hurts here
-        alone = quantize(spiky(tmp_path), Images(), tmp_path / "p", method=report.method, agreement=False)
+        alone = quantize(
+            spiky(tmp_path),
+            Images(),
+            tmp_path / "p",
+            method=report.method,
+            bias_correction=report.bias_correction,
+            agreement=False,
+        )
         assert alone.amax == report.amax
         assert alone.choice is None
         assert onnx.load(tmp_path / "o").graph == onnx.load(tmp_path / "p").graph
@@ -129,6 +136,8 @@ class TestAuto:
         assert choose_module._undecided(ruined) == ["mse", "entropy"]
         clear = {"mse": tried(20, 0.1, 0.1, 0.1), "entropy": tried(1, 0.01, 0.01, 0.01)}
         assert choose_module._undecided(clear) == ["entropy"]
+        near = {"mse": tried(1.2, 0.12, 0.12, 0.12), "entropy": tried(1, 0.1, 0.1, 0.1)}  # 1.6 dB
+        assert choose_module._undecided(near) == ["mse", "entropy"]
         same = {"mse": tried(1, 0.1, 0.1, 0.1), "entropy": tried(1, 0.1, 0.1, 0.1)}
         assert choose_module._undecided(same) == ["mse"]
 
@@ -139,7 +148,7 @@ class TestAuto:
             return [method for method in found if method != "entropy"]
 
         monkeypatch.setattr(choose_module, "_undecided", undecided)
-        report = quantize(spiky(tmp_path), Images(), tmp_path / "o", agreement=False)
+        report = quantize(spiky(tmp_path), Images(), tmp_path / "o", agreement=False, bias_correction=False)
         assert report.choice is not None
         assert report.choice.tried == {"mse": 16, "percentile": 16, "entropy": 4, "minmax": 16}
         assert report.choice.agreement.images == 16

@@ -179,7 +179,8 @@ def test_command_line(calibrated: tuple[Path, Path, Path], tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "more", [["f.tensor"], ["--method", "entropy"], ["--trt_cache", "c", "--trt_version", "8.5.1"]]
+    "more",
+    [["f.tensor"], ["--method", "entropy"], ["--bias_correction"], ["--trt_cache", "c", "--trt_version", "8.5.1"]],
 )
 def test_what_needs_images_is_no_use_with_scales(
     more: list[str], calibrated: tuple[Path, Path, Path], tmp_path: Path
