@@ -16,6 +16,7 @@
 typedef struct {
     int64_t length[4];
     uint32_t adler;
+    int32_t finite;
 } Chunk;
 int64_t int8cal_encode_work_bytes(void);
 int int8cal_encode(const float *values, int64_t channels, int64_t per_channel, uint8_t *out, int64_t room, int always,
@@ -90,6 +91,8 @@ int main(int argc, char **argv) {
                 return fprintf(stderr, "image %ld, plane %d: differs (%d)\n", (long)image, k, end), 1;
             inflateEnd(&stream);
         }
+        for (int64_t i = 0; i < count && !status; i++)
+            if (chunk.finite && !(values[i] - values[i] == 0)) return fprintf(stderr, "image %ld: finite\n", (long)image), 1;
         if (!status && adler != chunk.adler) return fprintf(stderr, "image %ld: Adler-32\n", (long)image), 1;
         free(plane);
         free(read);

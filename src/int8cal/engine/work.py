@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 import numpy as np
 
@@ -16,11 +16,15 @@ from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
 from int8cal.tensorfile.layout import SKIPPED, SampleRow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from int8cal.network_kit.network import Arithmetic
     from int8cal.plans import Plan
     from int8cal.samples.samples import Sample
     from int8cal.tensorfile.chunks import Compression
     from int8cal.types import ImageCHW_f32
+
+_Done = TypeVar("_Done")
 
 
 class ImageFacts(NamedTuple):
@@ -116,14 +120,7 @@ class ImageWork:
         Raises:
             OutOfMemoryError: there is too little memory for the image, which may well be sound.
         """
-        try:
-            return self.image(sample)
-        except DataError as error:
-            if error.where is None:
-                error.where = sample_place(sample)
-            return FailedSample(sample, error)
-        except MemoryError as error:
-            raise OutOfMemoryError.of(error, "for an image", where=sample_place(sample)) from error
+        return _done_or_failed(self.image, sample)
 
     def image(self, sample: Sample) -> Image:
         """The image's tensor.
@@ -131,21 +128,26 @@ class ImageWork:
         Raises:
             DataError: the image or its record cannot be used.
         """
+        image = self.unchecked(sample)
+        self.require_finite(image)
+        return image
+
+    def unchecked(self, sample: Sample) -> Image:
+        """The same for who asks by `require_finite`, or knows, whether all values are finite."""
         encoded = read_encoded(sample)
         decoded = self.arithmetic.decode(encoded, sample)
         size = self.arithmetic.size(decoded)
         tensor = self.arithmetic.to_tensor(decoded, sample)
-        self._require_usable(tensor)
-        facts = ImageFacts(size.height, size.width, len(encoded), hashlib.sha256(encoded).digest())
-        return Image(sample, tensor, facts)
-
-    def _require_usable(self, tensor: ImageCHW_f32) -> None:
-        """What every arithmetic promises, and none may break: one bad value would ruin a calibration."""
         if tensor.shape != self.shape:
             raise ImageError(f"becomes {tensor.shape} (channels, height, width), the batches need {self.shape}")
         if tensor.dtype != np.float32:
             raise ImageError(f"becomes values of the type {tensor.dtype}, not float32")
-        if not _all_finite(tensor):
+        facts = ImageFacts(size.height, size.width, len(encoded), hashlib.sha256(encoded).digest())
+        return Image(sample, tensor, facts)
+
+    def require_finite(self, image: Image) -> None:
+        """What every arithmetic promises, and none may break: one bad value would ruin a calibration."""
+        if not _all_finite(image.tensor):
             raise ImageError(
                 f"the arithmetic {self.arithmetic.name} makes values of it that are not finite numbers",
                 hint="Look at the means and factors of the spec.",
@@ -166,14 +168,25 @@ class ChunkWork:
 
     def __call__(self, sample: Sample) -> EncodedSample | FailedSample:
         """The image's chunk; errors as `ImageWork`."""
-        image = self.image(sample)
-        if isinstance(image, FailedSample):
-            return image
-        try:
-            chunk, checksum = self.compression.encode(image.tensor), image_checksum(image.tensor)
-            return EncodedSample(sample, chunk, image.facts, checksum)
-        except MemoryError as error:
-            raise OutOfMemoryError.of(error, "for an image", where=sample_place(sample)) from error
+        return _done_or_failed(self._encoded, sample)
+
+    def _encoded(self, sample: Sample) -> EncodedSample:
+        image = self.image.unchecked(sample)
+        chunk = self.compression.chunk(image.tensor)
+        if not chunk.all_finite:
+            self.image.require_finite(image)
+        return EncodedSample(sample, chunk.content, image.facts, image_checksum(image.tensor))
+
+
+def _done_or_failed(work: Callable[[Sample], _Done], sample: Sample) -> _Done | FailedSample:
+    try:
+        return work(sample)
+    except DataError as error:
+        if error.where is None:
+            error.where = sample_place(sample)
+        return FailedSample(sample, error)
+    except MemoryError as error:
+        raise OutOfMemoryError.of(error, "for an image", where=sample_place(sample)) from error
 
 
 def _all_finite(tensor: ImageCHW_f32) -> bool:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from int8cal.types import ImageCHW_f32, ImageHWC_u8, ValueTable_f32, ValueTables_f32
 
-VERSION: Final = 3
+VERSION: Final = 5
 """Of functions and encoded bytes, as in ``encode.c``. A library of another one is passed over, and so is one that lacks
 a function."""
 
@@ -40,7 +40,7 @@ _scratch = threading.local()
 
 
 class _Chunk(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_int64 * _PLANES), ("adler", ctypes.c_uint32))
+    _fields_ = (("length", ctypes.c_int64 * _PLANES), ("adler", ctypes.c_uint32), ("finite", ctypes.c_int32))
 
 
 class _Picture(ctypes.Structure):
@@ -106,10 +106,12 @@ class Deflated(NamedTuple):
     Attributes:
         planes: the lowest byte's first; None for a plane of zeros. Valid until this thread's next call.
         adler: Adler-32 of all planes.
+        all_finite: no value is infinite or NaN; False: one may be.
     """
 
     planes: tuple[memoryview | None, ...]
     adler: int
+    all_finite: bool
 
 
 @cache
@@ -144,7 +146,7 @@ def _declare(found: ctypes.CDLL) -> None:
     picture, axis = ctypes.POINTER(_Picture), ctypes.POINTER(_Axis)
     found.int8cal_look_up.argtypes = (picture, pointer, pointer, number, number, number)
     found.int8cal_look_up.restype = None
-    found.int8cal_resize.argtypes = (picture, pointer, axis, axis, number, number, pointer, pointer)
+    found.int8cal_resize.argtypes = (picture, pointer, axis, axis, number, number, ctypes.c_int, pointer, pointer)
     found.int8cal_resize.restype = None
     weights = ctypes.POINTER(_Weights)
     found.int8cal_antialias.argtypes = (pointer, number, number, number, weights, weights, pointer, pointer, pointer)
@@ -185,7 +187,7 @@ def deflated(image: ImageCHW_f32, *, always: bool = False) -> Deflated | None:
     view = out.data
     lengths = tuple(chunk.length)
     planes = tuple(view[k * room : k * room + n] if n else None for k, n in enumerate(lengths))
-    return Deflated(planes, chunk.adler)
+    return Deflated(planes, chunk.adler, bool(chunk.finite))
 
 
 def look_up(image: ImageHWC_u8, table: ValueTable_f32 | ValueTables_f32, out: ImageCHW_f32) -> bool:
@@ -211,7 +213,9 @@ def look_up(image: ImageHWC_u8, table: ValueTable_f32 | ValueTables_f32, out: Im
     return True
 
 
-def resized(image: ImageHWC_u8, table: ValueTable_f32, rows: Axis, columns: Axis) -> ImageCHW_f32 | None:
+def resized(
+    image: ImageHWC_u8, table: ValueTable_f32, rows: Axis, columns: Axis, *, half: bool = False
+) -> ImageCHW_f32 | None:
     """Values of an image, resized; see `int8cal.preprocess.resample`.
 
     Args:
@@ -219,6 +223,7 @@ def resized(image: ImageHWC_u8, table: ValueTable_f32, rows: Axis, columns: Axis
         table: value of each pixel level.
         rows: the positions of each output row; all must lie in the image.
         columns: the same for the columns.
+        half: round the results to half precision, see `int8cal.preprocess.half`.
 
     Returns:
         channels × rows × columns; None without a library.
@@ -231,10 +236,10 @@ def resized(image: ImageHWC_u8, table: ValueTable_f32, rows: Axis, columns: Axis
             raise ValueError(f"positions outside of an image of {image.shape}")
     height, width = len(rows.low), len(columns.low)
     out = np.empty((image.shape[2], height, width), np.float32)
-    lines, values = np.empty((2, width), np.float32), np.ascontiguousarray(table, np.float32)
+    lines, values = np.empty((6, width), np.float32), np.ascontiguousarray(table, np.float32)
     kernels.int8cal_resize(
-        _Picture.of(image), values.ctypes.data, _Axis.of(rows), _Axis.of(columns), height, width, out.ctypes.data,
-        lines.ctypes.data,
+        _Picture.of(image), values.ctypes.data, _Axis.of(rows), _Axis.of(columns), height, width, half,
+        out.ctypes.data, lines.ctypes.data,
     )  # fmt: skip
     return out
 

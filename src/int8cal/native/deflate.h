@@ -17,6 +17,7 @@ enum {
     MAX_MATCH = 258,
     MAX_BITS = 12,       /* longest code: four of them fit into 56 bits beside 7 pending ones */
     LENGTH_SYMBOLS = 19, /* of the code for code lengths */
+    FEW_SYMBOLS = 32,    /* sorted one by one */
     HEADER_BYTES = 520,  /* no header takes more: 17 + 19·3 bits, then 287 lengths of at most 7 + 7 bits */
 };
 
@@ -68,18 +69,30 @@ static void code_lengths(const uint32_t *frequency, int symbols, int limit, uint
     uint16_t parent[2 * SYMBOLS];
     int used = 0;
     memset(length, 0, (size_t)symbols);
-    for (int symbol = 0; symbol < symbols; symbol++)
+    uint32_t most = 0;
+    for (int symbol = 0; symbol < symbols; symbol++) {
         if (frequency[symbol]) sorted[used++] = frequency[symbol] << 9 | (uint32_t)symbol;
+        most |= frequency[symbol];
+    }
     if (used < 2) {
         if (used) length[sorted[0] & 511] = 1;
         return;
     }
-    for (int shift = 9; shift < 27; shift += 9) { /* radix sort by the 18 bits of the frequency */
-        uint16_t begin[513] = {0};
-        for (int i = 0; i < used; i++) begin[(sorted[i] >> shift & 511) + 1]++;
-        for (int i = 0; i < 512; i++) begin[i + 1] = (uint16_t)(begin[i + 1] + begin[i]);
-        for (int i = 0; i < used; i++) other[begin[sorted[i] >> shift & 511]++] = sorted[i];
-        memcpy(sorted, other, sizeof(uint32_t) * (size_t)used);
+    if (used <= FEW_SYMBOLS) {
+        for (int i = 1; i < used; i++) {
+            uint32_t one = sorted[i];
+            int to = i;
+            for (; to && sorted[to - 1] > one; to--) sorted[to] = sorted[to - 1];
+            sorted[to] = one;
+        }
+    } else {
+        for (int shift = 9; shift < 27 && most >> (shift - 9); shift += 6) { /* radix sort, stable: symbols stay ordered */
+            uint16_t begin[65] = {0};
+            for (int i = 0; i < used; i++) begin[(sorted[i] >> shift & 63) + 1]++;
+            for (int i = 0; i < 64; i++) begin[i + 1] = (uint16_t)(begin[i + 1] + begin[i]);
+            for (int i = 0; i < used; i++) other[begin[sorted[i] >> shift & 63]++] = sorted[i];
+            memcpy(sorted, other, sizeof(uint32_t) * (size_t)used);
+        }
     }
     for (int i = 0; i < used; i++) weight[i] = sorted[i] >> 9;
     int leaf = 0, node = used, nodes = used;

@@ -18,6 +18,7 @@ enum {
     MATCH_STEP = 16,       /* shortest run that dense planes write as matches */
     RUN_VALUES = 64,       /* most values of a sparse plane */
     RUN_TABLE = 32,        /* longest run that the table of ready bits holds */
+    RUN_KEYS = 64,         /* entries of a value in that table */
     WINDOW = 6144,         /* bytes of a plane in which repetitions are sought, */
     WINDOWS = 16,          /* at so many places at most, */
     WINDOW_STEP = 24576,   /* one for so many values */
@@ -25,7 +26,7 @@ enum {
     REACH = 4096,          /* how far back they are sought: the window of the other compressor */
     LENGTH_AND_DISTANCE_COST = 8, /* bits of the two symbols of a match, about */
     RUN_COST = 10,         /* bits of a match of distance 1, about */
-    SAVING_LIMIT = 35,     /* per mille: estimated saving from which on the chunk is left to the other compressor */
+    SAVING_LIMIT = 50,     /* per mille: estimated saving from which on the chunk is left to the other compressor */
 };
 
 /* Of samples: bits that matches would save, bits that the bytes take, bytes. */
@@ -37,6 +38,7 @@ typedef struct {
 typedef struct {
     int64_t length[PLANES]; /* bytes of each plane's stream; 0 for one of zeros, which has a closed form (but the last) */
     uint32_t adler;         /* of all planes */
+    int32_t finite;         /* 1: no value is infinite or NaN; 0: there may be one */
 } Chunk;
 
 typedef struct {
@@ -50,12 +52,12 @@ typedef struct {
 typedef struct {
     uint8_t bytes[PLANES][MARGIN + BLOCK + MARGIN];
     uint16_t last_place[2][1 << HASH_BITS];
-    uint32_t runs[BLOCK]; /* value's index << 16 | length */
-    uint32_t run_counts[RUN_VALUES][RUN_TABLE + 1];
-    uint64_t run_code[RUN_VALUES][RUN_TABLE + 1];
-    uint8_t run_length[RUN_VALUES][RUN_TABLE + 1]; /* in bits; 0: too long for the table */
+    uint16_t begins[BLOCK + 1], runs[BLOCK]; /* where a run begins; its value x RUN_KEYS + length, or + 0 if it is long */
+    uint32_t run_counts[256 * RUN_KEYS];
+    uint64_t run_entry[256 * RUN_KEYS];
     Codes codes;
     Plane plane[PLANES];
+    int finite;
 } Work;
 
 static inline uint64_t load8(const uint8_t *at) {
@@ -84,6 +86,9 @@ static inline uint64_t changes(const uint8_t *at) {
     return mask;
 #endif
 }
+
+/* Length of run number `i` of those that `list_runs` found. */
+static inline int run_length(const Work *work, int i) { return work->begins[i + 1] - work->begins[i]; }
 
 /* Length of the run of equal bytes that begins at `from`. */
 static inline int run_at(const uint8_t *bytes, int from, int count) {
@@ -117,59 +122,82 @@ static inline void put_rest(Bits *bits, const Codes *codes, int value, int64_t r
         for (; rest > 0; rest--) put(bits, codes->code[value], codes->length[value]);
 }
 
+/* --- bits by table ------------------------------------------------------------------------------------------------ */
+
+/* Bits that are ready to be put: the code in the top bits, its length (at most 56) in the lowest byte. So a register is
+   filled from its top, and a sum of entries holds the sum of the lengths in its lowest byte. */
+static inline uint64_t entry_of(uint64_t code, unsigned length) { return length ? code << (64 - length) | length : 0; }
+
+static const uint64_t NOT_READY = 57; /* in place of an entry: what is meant takes more than one put */
+
+static inline void add_entry(uint64_t *filled, uint64_t *lengths, uint64_t entry) {
+    *filled = *filled >> (entry & 63) | entry;
+    *lengths += entry;
+}
+
+/* Put what a few entries filled. 0: it is too long, or one was not ready; nothing was put. */
+static inline int put_filled(Bits *bits, uint64_t filled, uint64_t lengths) {
+    unsigned length = lengths & 255;
+    if (length - 1 > 55) return !length;
+    put(bits, filled >> (64 - length), length);
+    return 1;
+}
+
 /* --- sparse planes ------------------------------------------------------------------------------------------------ */
 
-/* The runs of a block into `work`; how many, or 0 when there are too many values. */
-static int list_runs(Work *work, const uint8_t *bytes, int count, uint8_t *values, int *value_count) {
-    uint8_t index[256];
-    memset(index, RUN_VALUES, sizeof index);
-    int runs = 0, begin = 0, known = 0;
+/* Where the runs of a block begin, and at last its end, into `work`; how many runs. */
+static int find_runs(Work *work, const uint8_t *bytes, int count) {
+    uint16_t *to = work->begins;
     for (int at = 0; at < count; at += 64) {
         uint64_t mask = changes(bytes + at);
-        if (!at) mask &= ~1ull;
+        if (!at) mask |= 1;
         if (count - at < 64) mask &= (1ull << (count - at)) - 1;
-        int last = at + 64 >= count;
-        while (mask || last) {
-            int end = count;
-            if (mask) {
-                end = at + __builtin_ctzll(mask);
-                mask &= mask - 1;
-            } else {
-                last = 0;
-            }
-            uint8_t value = bytes[begin];
-            if (index[value] == RUN_VALUES) {
-                if (known == RUN_VALUES) return 0;
-                memset(work->run_counts[known], 0, sizeof work->run_counts[known]);
-                values[known] = value;
-                index[value] = (uint8_t)known++;
-            }
-            int length = end - begin;
-            work->runs[runs++] = (uint32_t)index[value] << 16 | (uint32_t)length;
-            work->run_counts[index[value]][length <= RUN_TABLE ? length : 0]++;
-            begin = end;
-        }
+        for (; mask; mask &= mask - 1) *to++ = (uint16_t)(at + __builtin_ctzll(mask));
+    }
+    *to = (uint16_t)count;
+    return (int)(to - work->begins);
+}
+
+/* The runs of a block by value and length into `work`, and how often there is each; how many, or 0 when there are too
+   many values. */
+static int list_runs(Work *work, const uint8_t *bytes, int count, uint8_t *values, int *value_count) {
+    const uint16_t *begins = work->begins;
+    int runs = find_runs(work, bytes, count), known = 0;
+    for (int i = 0; i < runs; i++) {
+        uint16_t length = (uint16_t)(begins[i + 1] - begins[i]);
+        work->runs[i] = length > RUN_TABLE ? 0 : length;
+    }
+    memset(work->run_counts, 0, sizeof work->run_counts);
+    for (int i = 0; i < runs; i++) {
+        int key = bytes[begins[i]] * RUN_KEYS + work->runs[i];
+        work->runs[i] = (uint16_t)key;
+        work->run_counts[key]++;
+    }
+    for (int value = 0; value < 256; value++) {
+        uint32_t any = 0;
+        for (int length = 0; length <= RUN_TABLE; length++) any |= work->run_counts[value * RUN_KEYS + length];
+        if (!any) continue;
+        if (known == RUN_VALUES) return 0;
+        values[known++] = (uint8_t)value;
     }
     *value_count = known;
     return runs;
 }
 
 /* The cheapest bits of short runs of each value: all literals, or a literal and a match. */
-static void run_codes(Work *work, const uint8_t *values, int value_count) {
+static void run_entries(Work *work, const uint8_t *values, int value_count) {
     const Codes *codes = &work->codes;
     for (int i = 0; i < value_count; i++) {
         int literal = codes->length[values[i]];
-        uint64_t code = codes->code[values[i]], repeated = 0;
+        uint64_t code = codes->code[values[i]], repeated = 0, *to = work->run_entry + values[i] * RUN_KEYS;
+        to[0] = NOT_READY;
         for (int length = 1; length <= RUN_TABLE; length++) {
             int match = length > MIN_MATCH ? codes->match_length[length - 1] : 0, literals = literal * length;
             if (literals <= 56) repeated |= code << (literals - literal);
-            if (match && literal + match < literals) {
-                work->run_code[i][length] = code | (uint64_t)codes->match_code[length - 1] << literal;
-                work->run_length[i][length] = (uint8_t)(literal + match);
-            } else {
-                work->run_code[i][length] = repeated;
-                work->run_length[i][length] = (uint8_t)(literals <= 56 ? literals : 0);
-            }
+            if (match && literal + match < literals)
+                to[length] = entry_of(code | (uint64_t)codes->match_code[length - 1] << literal, literal + match);
+            else
+                to[length] = literals <= 56 ? entry_of(repeated, literals) : NOT_READY;
         }
     }
 }
@@ -179,30 +207,39 @@ static int write_runs(Work *work, Bits *bits, const uint8_t *values, int value_c
     frequency[END_OF_BLOCK] = 1;
     for (int i = 0; i < value_count; i++)
         for (int length = 1; length <= RUN_TABLE; length++) {
-            uint32_t times = work->run_counts[i][length];
+            uint32_t times = work->run_counts[values[i] * RUN_KEYS + length];
             if (!times) continue;
             frequency[values[i]] += length > MIN_MATCH ? times : times * (uint32_t)length;
             if (length > MIN_MATCH) frequency[FIRST_LENGTH + length_index(length - 1)] += times;
         }
-    for (int i = 0; i < runs; i++) {
-        int length = work->runs[i] & 0xffff, value = values[work->runs[i] >> 16];
-        if (length <= RUN_TABLE) continue;
-        frequency[value]++;
-        count_rest(frequency, value, length - 1);
-    }
+    for (int i = 0; i < runs; i++)
+        if (work->runs[i] % RUN_KEYS == 0) {
+            int value = work->runs[i] / RUN_KEYS;
+            frequency[value]++;
+            count_rest(frequency, value, run_length(work, i) - 1);
+        }
     if (!begin_block(bits, &work->codes, frequency)) return 0;
     match_codes(&work->codes);
-    run_codes(work, values, value_count);
+    run_entries(work, values, value_count);
+    const uint64_t *entry = work->run_entry;
     Bits out = *bits;
-    for (int i = 0; i < runs; i++) {
-        int length = work->runs[i] & 0xffff, which = work->runs[i] >> 16;
-        int ready = length <= RUN_TABLE ? work->run_length[which][length] : 0;
-        if (ready) {
-            put(&out, work->run_code[which][length], (unsigned)ready);
-        } else {
-            put(&out, work->codes.code[values[which]], work->codes.length[values[which]]);
-            put_rest(&out, &work->codes, values[which], length - 1);
+    for (int i = 0; i < runs;) {
+        uint64_t filled = 0, lengths = 0;
+        if (i + 4 <= runs) {
+            for (int k = 0; k < 4; k++) add_entry(&filled, &lengths, entry[work->runs[i + k]]);
+            if (put_filled(&out, filled, lengths)) {
+                i += 4;
+                continue;
+            }
+            filled = lengths = 0;
         }
+        add_entry(&filled, &lengths, entry[work->runs[i]]);
+        if (!put_filled(&out, filled, lengths)) {
+            int value = work->runs[i] / RUN_KEYS;
+            put(&out, work->codes.code[value], work->codes.length[value]);
+            put_rest(&out, &work->codes, value, run_length(work, i) - 1);
+        }
+        i++;
     }
     put(&out, work->codes.code[END_OF_BLOCK], work->codes.length[END_OF_BLOCK]);
     *bits = out;
@@ -210,6 +247,13 @@ static int write_runs(Work *work, Bits *bits, const uint8_t *values, int value_c
 }
 
 /* --- dense planes ------------------------------------------------------------------------------------------------- */
+
+static inline void put_literals(Bits *bits, const uint64_t *entry, const uint8_t *bytes, int count) {
+    uint64_t filled = 0, lengths = 0;
+    for (int k = 0; k < count; k++) add_entry(&filled, &lengths, entry[bytes[k]]);
+    unsigned length = lengths & 255;
+    put(bits, filled >> (64 - length), length);
+}
 
 static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) {
     uint32_t each[4][256], frequency[SYMBOLS] = {0};
@@ -244,10 +288,10 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
     if (!begin_block(bits, &work->codes, frequency)) return 0;
     const Codes *codes = &work->codes;
     if (matches) match_codes(&work->codes);
-    uint32_t entry[256]; /* length << 16 | code */
-    for (int value = 0; value < 256; value++) entry[value] = (uint32_t)codes->length[value] << 16 | codes->code[value];
+    uint64_t entry[256];
+    for (int value = 0; value < 256; value++) entry[value] = entry_of(codes->code[value], codes->length[value]);
     Bits out = *bits;
-    put(&out, codes->code[bytes[0]], codes->length[bytes[0]]);
+    put_literals(&out, entry, bytes, 1);
     at = 1;
     while (at + MATCH_STEP <= count) {
         if (goes_on(bytes + at)) {
@@ -256,17 +300,10 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
             at += run;
             continue;
         }
-        for (int part = 0; part < MATCH_STEP; part += 4) {
-            uint32_t one = entry[bytes[at + part]], two = entry[bytes[at + part + 1]];
-            uint32_t three = entry[bytes[at + part + 2]], four = entry[bytes[at + part + 3]];
-            uint64_t first = (one & 0xffff) | (uint64_t)(two & 0xffff) << (one >> 16);
-            uint64_t second = (three & 0xffff) | (uint64_t)(four & 0xffff) << (three >> 16);
-            unsigned length = (one >> 16) + (two >> 16);
-            put(&out, first | second << length, length + (three >> 16) + (four >> 16));
-        }
+        for (int part = 0; part < MATCH_STEP; part += 4) put_literals(&out, entry, bytes + at + part, 4);
         at += MATCH_STEP;
     }
-    for (; at < count; at++) put(&out, codes->code[bytes[at]], codes->length[bytes[at]]);
+    for (; at < count; at++) put_literals(&out, entry, bytes + at, 1);
     put(&out, codes->code[END_OF_BLOCK], codes->length[END_OF_BLOCK]);
     *bits = out;
     return 1;
@@ -388,26 +425,47 @@ static void sample(Work *work, const uint8_t *bytes, int count, Saving *saving) 
     }
 }
 
-/* Whether a chunk is better left to a compressor that seeks matches. */
+/* Whether a compressor that seeks matches would be clearly better. */
+static int is_clear(const Saving *saving) { return 1000 * saving->saved >= SAVING_LIMIT * saving->cost; }
+
+/* Whether a chunk is better left to such a compressor. Half of the windows are enough where it would save nothing in any
+   of them. */
 static int is_for_others(Work *work, const float *values, int64_t total) {
-    Saving saving = {0, 0, 0};
+    Saving all = {0, 0, 0};
     int64_t windows = total / WINDOW_STEP < 1 ? 1 : total / WINDOW_STEP > WINDOWS ? WINDOWS : total / WINDOW_STEP;
-    for (int64_t window = 0; window < windows; window++) {
-        int64_t begin = total * window / windows, end = total * (window + 1) / windows;
-        if (end - begin > WINDOW) begin = end - WINDOW;
-        split(work, values + begin, (int)(end - begin));
-        for (int k = 1; k < PLANES - 1; k++) sample(work, work->bytes[k] + MARGIN, (int)(end - begin), &saving);
+    int somewhere = 0;
+    for (int half = 0; half < 2; half++) {
+        for (int64_t window = 0; window < windows; window++) {
+            if ((window % 4 == 1 || window % 4 == 2) != half) continue; /* the 1st, 4th, 5th, 8th, … of them first */
+            int64_t begin = total * window / windows, end = total * (window + 1) / windows;
+            if (end - begin > WINDOW) { /* elsewhere in each part, so that no regular pattern escapes all of them */
+                begin += (end - begin - WINDOW) * (window * 5 % 8) / 7;
+                end = begin + WINDOW;
+            }
+            split(work, values + begin, (int)(end - begin));
+            Saving here = {0, 0, 0};
+            for (int k = 1; k < PLANES - 1; k++) sample(work, work->bytes[k] + MARGIN, (int)(end - begin), &here);
+            all = (Saving){all.saved + here.saved, all.cost + here.cost, all.bytes + here.bytes};
+            somewhere |= is_clear(&here);
+        }
+        if (all.saved <= 0 && !somewhere) break;
     }
-    return 4 * saving.cost < 5 * saving.bytes || 1000 * saving.saved >= SAVING_LIMIT * saving.cost;
+    return 4 * all.cost < 5 * all.bytes || is_clear(&all);
 }
 
 /* --- a chunk ------------------------------------------------------------------------------------------------------ */
 
-static void add_to_adler(Plane *plane, const uint8_t *bytes, int count) {
+/* Add bytes to the Adler-32 of a plane. a: their sum; b: the same, each as often as it is added. */
+static inline void sum_up(Plane *plane, int count, uint64_t a, uint64_t b) {
     const uint32_t base = 65521;
+    plane->b = (plane->b + (uint64_t)count * plane->a + b) % base;
+    plane->a = (plane->a + a) % base;
+}
+
+static void add_to_adler(Plane *plane, const uint8_t *bytes, int count) {
     while (count) {
         int now = count < 4096 ? count : 4096, whole = now / 32;
-        uint64_t a = 0, b = 0; /* a: sum of the bytes; b: the same, each as often as it is added */
+        uint64_t a = 0, b = 0;
 #if defined(__SSE2__)
         const __m128i zero = _mm_setzero_si128();
         const __m128i weights[4] = {
@@ -443,8 +501,7 @@ static void add_to_adler(Plane *plane, const uint8_t *bytes, int count) {
         }
 #endif
         for (int i = 32 * whole; i < now; i++) b += a += bytes[i];
-        plane->b = (plane->b + (uint64_t)now * plane->a + b) % base;
-        plane->a = (plane->a + a) % base;
+        sum_up(plane, now, a, b);
         bytes += now;
         count -= now;
     }
@@ -469,16 +526,25 @@ static int flush_constant(Work *work, Plane *plane) {
     return 1;
 }
 
+/* Whether some of the highest bytes of float32 values can be those of infinity or NaN; 0 bytes: unknown ones. */
+static void look_at_exponents(Work *work, const uint8_t *values, int count) {
+    if (!count) work->finite = 0;
+    for (int i = 0; i < count; i++)
+        if ((values[i] & 0x7f) == 0x7f) work->finite = 0;
+}
+
 static int add_block(Work *work, int which, int count) {
     Plane *plane = &work->plane[which];
     uint8_t *bytes = work->bytes[which] + MARGIN;
-    add_to_adler(plane, bytes, count);
     if (run_at(bytes, 0, count) == count) {
+        sum_up(plane, count, (uint64_t)count * bytes[0], (uint64_t)count * (uint64_t)(count + 1) / 2 * bytes[0]);
         if (plane->constant && plane->value != bytes[0] && !flush_constant(work, plane)) return 0;
         plane->value = bytes[0];
         plane->constant += count;
+        if (which == PLANES - 1) look_at_exponents(work, bytes, 1);
         return 1;
     }
+    add_to_adler(plane, bytes, count);
     if (!flush_constant(work, plane)) return 0;
     plane->coded = 1;
     bytes[-1] = bytes[0];
@@ -487,11 +553,12 @@ static int add_block(Work *work, int which, int count) {
     for (int at = 0; at + 64 <= count; at += 512, seen += 64) changed += __builtin_popcountll(changes(bytes + at));
     uint8_t values[RUN_VALUES];
     int value_count, runs = 2 * changed > seen ? 0 : list_runs(work, bytes, count, values, &value_count);
+    if (which == PLANES - 1) look_at_exponents(work, values, runs ? value_count : 0);
     if (runs) return write_runs(work, &plane->bits, values, value_count, runs);
     return dense_block(work, &plane->bits, bytes, count);
 }
 
-EXPORT int int8cal_version(void) { return 3; }
+EXPORT int int8cal_version(void) { return 5; }
 
 EXPORT int64_t int8cal_encode_work_bytes(void) { return (int64_t)sizeof(Work); }
 
@@ -505,6 +572,7 @@ EXPORT int int8cal_encode(const float *values, int64_t channels, int64_t per_cha
     if (channels < 1 || per_channel < 1) return -1;
     if (!always && is_for_others(work, values, total)) return 1;
     int64_t blocks = (unit + BLOCK - 1) / BLOCK, size = (unit + blocks - 1) / blocks;
+    work->finite = 1;
     for (int k = 0; k < PLANES; k++)
         work->plane[k] = (Plane){.bits = {.at = out + k * room, .end = out + (k + 1) * room}};
     for (int64_t begin = 0; begin < total; begin += unit)
@@ -525,5 +593,6 @@ EXPORT int int8cal_encode(const float *values, int64_t channels, int64_t per_cha
         chunk->length[k] = plane->bits.at - (out + k * room);
     }
     chunk->adler = (uint32_t)(b << 16 | a);
+    chunk->finite = work->finite;
     return 0;
 }

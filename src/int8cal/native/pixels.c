@@ -12,14 +12,27 @@ typedef struct {
    contiguous. */
 EXPORT void int8cal_look_up(const Picture *picture, const float *tables, float *out, int64_t table_step,
                             int64_t out_channel, int64_t out_row) {
-    for (int64_t y = 0; y < picture->height; y++)
-        for (int64_t c = 0; c < picture->channels; c++) {
-            const uint8_t *from = picture->bytes + y * picture->row + c * picture->channel;
+    int64_t step = picture->pixel, next = picture->channel;
+    for (int64_t y = 0; y < picture->height; y++) {
+        const uint8_t *row = picture->bytes + y * picture->row;
+        int64_t c = 0;
+        for (; c + 3 <= picture->channels; c += 3) { /* together: a third of the loops */
+            const uint8_t *from = row + c * next;
+            const float *one = tables + table_step * c, *two = one + table_step, *three = two + table_step;
+            float *to = out + c * out_channel + y * out_row, *to_two = to + out_channel, *to_three = to_two + out_channel;
+            for (int64_t x = 0; x < picture->width; x++, from += step) {
+                to[x] = one[from[0]];
+                to_two[x] = two[from[next]];
+                to_three[x] = three[from[2 * next]];
+            }
+        }
+        for (; c < picture->channels; c++) {
+            const uint8_t *from = row + c * next;
             const float *table = tables + table_step * c;
             float *to = out + c * out_channel + y * out_row;
-            int64_t step = picture->pixel;
             for (int64_t x = 0; x < picture->width; x++) to[x] = table[from[x * step]];
         }
+    }
 }
 
 /* For each output position two input positions and the weight of the second. */
@@ -28,49 +41,84 @@ typedef struct {
     const float *fraction;
 } Axis;
 
-static void across(const Picture *picture, int64_t y, int64_t c, const float *table, const Axis *columns, int64_t width,
-                   float *out) {
+/* One row at all columns: of `group` channels from the c-th on, `width` values each. */
+static inline void across(const Picture *picture, int64_t y, int64_t c, int group, const float *table, const Axis *columns,
+                          int64_t width, float *out) {
     const uint8_t *from = picture->bytes + y * picture->row + c * picture->channel;
-    int64_t step = picture->pixel;
+    int64_t step = picture->pixel, next = picture->channel;
     for (int64_t x = 0; x < width; x++) {
-        float first = table[from[columns->low[x] * step]], second = table[from[columns->high[x] * step]];
-        second -= first;
-        second *= columns->fraction[x];
-        out[x] = first + second;
+        const uint8_t *low = from + columns->low[x] * step, *high = from + columns->high[x] * step;
+        float fraction = columns->fraction[x];
+        for (int k = 0; k < group; k++) {
+            float first = table[low[k * next]], second = table[high[k * next]];
+            second -= first;
+            second *= fraction;
+            out[k * width + x] = first + second;
+        }
     }
 }
 
-/* out: channels x height x width, contiguous. lines: room for 2 x width values. */
-EXPORT void int8cal_resize(const Picture *picture, const float *table, const Axis *rows, const Axis *columns,
-                           int64_t height, int64_t width, float *out, float *lines) {
-    for (int64_t c = 0; c < picture->channels; c++) {
-        float *upper = lines, *lower = lines + width;
-        int64_t upper_row = -1, lower_row = -1;
-        for (int64_t y = 0; y < height; y++) {
-            if (upper_row != rows->low[y]) {
-                if (lower_row == rows->low[y]) {
-                    float *other = upper;
-                    upper = lower;
-                    lower = other;
-                    lower_row = -1;
-                } else {
-                    across(picture, rows->low[y], c, table, columns, width, upper);
-                }
-                upper_row = rows->low[y];
+/* Between two rows; rounded to half precision if asked to, as preprocess/half.py does it. */
+static inline void between(const float *upper, const float *lower, float fraction, int64_t width, int half, float *out) {
+    for (int64_t x = 0; x < width; x++) {
+        float over = lower[x] - upper[x];
+        over *= fraction;
+        float value = upper[x] + over;
+        if (half) {
+            int32_t bits, smallest_normal = 0x38800000; /* of half precision; positive floats are ordered as their bits */
+            float shift;
+            memcpy(&bits, &value, 4);
+            bits &= 0x7f800000;
+            bits = bits > smallest_normal ? bits : smallest_normal;
+            memcpy(&shift, &bits, 4);
+            shift *= 0x1.8p13f;
+            value += shift;
+            value -= shift;
+        }
+        out[x] = value;
+    }
+}
+
+static inline void resize_group(const Picture *picture, int64_t c, int group, const float *table, const Axis *rows,
+                                const Axis *columns, int64_t height, int64_t width, int half, float *out, float *lines) {
+    float *upper = lines, *lower = lines + group * width;
+    int64_t upper_row = -1, lower_row = -1;
+    for (int64_t y = 0; y < height; y++) {
+        if (upper_row != rows->low[y]) {
+            if (lower_row == rows->low[y]) {
+                float *other = upper;
+                upper = lower;
+                lower = other;
+                lower_row = -1;
+            } else {
+                across(picture, rows->low[y], c, group, table, columns, width, upper);
             }
-            if (lower_row != rows->high[y]) {
-                if (rows->high[y] == upper_row)
-                    memcpy(lower, upper, sizeof(float) * (size_t)width);
-                else
-                    across(picture, rows->high[y], c, table, columns, width, lower);
-                lower_row = rows->high[y];
-            }
-            float fraction = rows->fraction[y], *to = out + (c * height + y) * width;
-            for (int64_t x = 0; x < width; x++) {
-                float over = lower[x] - upper[x];
-                over *= fraction;
-                to[x] = upper[x] + over;
-            }
+            upper_row = rows->low[y];
+        }
+        if (lower_row != rows->high[y]) {
+            if (rows->high[y] == upper_row)
+                memcpy(lower, upper, sizeof(float) * (size_t)(group * width));
+            else
+                across(picture, rows->high[y], c, group, table, columns, width, lower);
+            lower_row = rows->high[y];
+        }
+        for (int k = 0; k < group; k++) {
+            float *to = out + ((c + k) * height + y) * width;
+            const float *above = upper + k * width, *below = lower + k * width;
+            if (half)
+                between(above, below, rows->fraction[y], width, 1, to);
+            else
+                between(above, below, rows->fraction[y], width, 0, to);
         }
     }
+}
+
+/* out: channels x height x width, contiguous. half: round to half precision. lines: room for 6 x width values. */
+EXPORT void int8cal_resize(const Picture *picture, const float *table, const Axis *rows, const Axis *columns,
+                           int64_t height, int64_t width, int half, float *out, float *lines) {
+    int64_t c = 0;
+    for (; c + 3 <= picture->channels; c += 3)
+        resize_group(picture, c, 3, table, rows, columns, height, width, half, out, lines);
+    for (; c < picture->channels; c++)
+        resize_group(picture, c, 1, table, rows, columns, height, width, half, out, lines);
 }

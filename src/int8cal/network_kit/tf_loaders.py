@@ -9,7 +9,6 @@ import os
 
 from int8cal.errors import ImageError
 from int8cal.images.limits import MAX_PIXELS
-from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import HALF_VALUES, look_up
 from int8cal.preprocess.resample import limited_size, resize_bilinear_legacy
 from int8cal.samples.encoded import sample_place
@@ -23,9 +22,7 @@ def resized_values(image: ImageHWC_u8, size: Size) -> ImageCHW_f32:
     """Values 0..1 of an image at a size: resized and rounded to half precision again, unless it has that size."""
     if image.shape[:2] == size:
         return look_up(image, HALF_VALUES)
-    values = resize_bilinear_legacy(image, HALF_VALUES, size)
-    round_to_half(values)
-    return values
+    return resize_bilinear_legacy(image, HALF_VALUES, size, half=True)
 
 
 def limited_sample_size(sample: Sample, shortest: int, longest: int, *, field: str) -> Size:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from int8cal import native
 from int8cal.native import Axis
+from int8cal.preprocess.half import round_to_half
 from int8cal.preprocess.normalise import look_up
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, ValueTable_f32
 
@@ -25,19 +26,22 @@ _BLOCK_ROWS = 32
 """Output rows made at a time: what they need stays in the processor's cache."""
 
 
-def resize_bilinear_legacy(image: ImageHWC_u8, table: ValueTable_f32, size: Size) -> ImageCHW_f32:
+def resize_bilinear_legacy(
+    image: ImageHWC_u8, table: ValueTable_f32, size: Size, *, half: bool = False
+) -> ImageCHW_f32:
     """Values of an image, resized; the aspect ratio is not kept.
 
     Args:
         image: height × width × channels, 0..255.
         table: value of each pixel level.
         size: of the result.
+        half: round the results to half precision, which their magnitude must allow (`int8cal.preprocess.half`).
 
     Returns:
         channels × height × width, C-contiguous, in the range of the table.
     """
     rows, columns = _axis(image.shape[0], size.height), _axis(image.shape[1], size.width)
-    if (done := native.resized(image, table, rows, columns)) is not None:
+    if (done := native.resized(image, table, rows, columns, half=half)) is not None:
         return done
     out = np.empty((image.shape[2], *size), dtype=np.float32)
     for begin in range(0, size.height, _BLOCK_ROWS):
@@ -48,6 +52,8 @@ def resize_bilinear_legacy(image: ImageHWC_u8, table: ValueTable_f32, size: Size
         for channel, values in enumerate(look_up(image[needed], table)):
             across = _interpolate(values.take(columns.low, axis=1), values.take(columns.high, axis=1), columns.fraction)
             out[channel, block] = _interpolate(across.take(low, axis=0), across.take(high, axis=0), fraction)
+    if half:
+        round_to_half(out)
     return out
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from int8cal.errors import ImageError
+from int8cal.preprocess.antialias import antialiased
 from int8cal.preprocess.colour import unified_depth
 from int8cal.types import ImageHWC_u8, Size
 
@@ -24,6 +25,7 @@ MAX_SIDE = 1 << 20
 
 _PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
 _NOT_INTERPOLATED = ("1", "P")
+_OF_BYTES = ("L", "RGB")
 _SCALE_DOWN = "Scale the image down, or take it out of the data."
 
 
@@ -67,6 +69,10 @@ def interpolated(
         return nearest(picture, size)
     mode = picture.mode
     between = size_between(Size(picture.height, picture.width), size, height_first=height_first)
+    if mode in _OF_BYTES and not height_first:
+        done = antialiased(np.atleast_3d(np.asarray(picture)), size, resample)
+        if done is not None:
+            return Image.fromarray(done if mode == "RGB" else done[:, :, 0])
     try:
         premultiplied = picture.convert(_PREMULTIPLIED[mode]) if mode in _PREMULTIPLIED else picture
         one = premultiplied.resize((between.width, between.height), resample)

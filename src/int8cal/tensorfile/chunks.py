@@ -33,6 +33,18 @@ _FAST_WINDOW_BITS = 12
 _scratch = threading.local()
 
 
+class Chunk(NamedTuple):
+    """A chunk, ready to be written.
+
+    Attributes:
+        content: its bytes.
+        all_finite: no value is infinite or NaN; False: one may be, nobody has looked.
+    """
+
+    content: bytes
+    all_finite: bool
+
+
 class Compression(NamedTuple):
     """How chunks are compressed.
 
@@ -72,14 +84,19 @@ class Compression(NamedTuple):
         The HDF5 shuffle filter (all first bytes, all second bytes, …) and then a zlib stream, as the filters
         ``shuffle`` and ``deflate`` of any HDF5 library undo them.
         """
+        return self.chunk(image).content
+
+    def chunk(self, image: ImageCHW_f32) -> Chunk:
+        """`encode`, and what it has seen of the values."""
         if not self.level:
-            return image.tobytes()
+            return Chunk(image.tobytes(), all_finite=False)
         found = native.deflated(image)
         ours = _native_stream(found, image.size) if found else b""
+        finite = found is not None and found.all_finite
         if ours and self.name == "fast":
-            return ours
+            return Chunk(ours, finite)
         theirs = self._zlib_stream(_shuffled(image))
-        return ours if ours and len(ours) < len(theirs) else theirs
+        return Chunk(ours if ours and len(ours) < len(theirs) else theirs, finite)
 
     def _zlib_stream(self, planes: BytePlanes) -> bytes:
         zeros, first = 0, b""

@@ -50,6 +50,21 @@ def test_what_is_not_is_an_error_with_the_place_of_the_image(result_of, tmp_path
     assert failed.error.where == str(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("compression", ["fast", "small", "none"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, np.float32(3e38)])
+@pytest.mark.parametrize("others", ["noise", "zeros", "the same"])
+def test_one_bad_value_among_many_is_an_error(tmp_path, compression, value, others):
+    path, shape = tmp_path / "a.png", (3, 120, 130)
+    path.write_bytes(encode(pixels()))
+    tensor = np.zeros(shape, np.float32)
+    if others == "noise":
+        tensor = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    tensor.flat[31_111 if others != "the same" else slice(None)] = value
+    arithmetic = Arithmetic("odd", "unverified", lambda encoded, _: pixels(), lambda image, _: tensor, lambda _: shape)
+    made = ChunkWork(ImageWork(arithmetic, shape), Compression.named(compression))(Sample(0, "a", str(path)))
+    assert isinstance(made, EncodedSample if np.isfinite(value) else FailedSample)
+
+
 @pytest.mark.parametrize("stage", ["decode", "to_tensor"])
 def test_lack_of_memory_is_no_fault_of_the_image(tmp_path, stage):
     def exhausted(*_: object) -> np.ndarray:

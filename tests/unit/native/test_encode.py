@@ -96,6 +96,19 @@ def test_blocks_and_channels_of_every_size_read_back(shape: tuple[int, int, int]
     assert_reads(image)
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(KINDS), st.sampled_from([np.nan, np.inf, -np.inf, 3e38]), st.integers(0, 3 * 37 * 53 - 1))
+def test_a_value_that_is_not_finite_is_never_called_so(kind: str, value: float, place: int) -> None:
+    image = look_up(pictures(kind, 37, 53, seed=5), SINGLE_VALUES)
+    found = native.deflated(image, always=True)
+    assert found
+    assert found.all_finite or kind == "noise"  # too many exponents to look at each
+    image.flat[place] = value
+    found = native.deflated(image, always=True)
+    assert found
+    assert not found.all_finite
+
+
 def periodic(kind: str) -> np.ndarray:
     y, x = np.mgrid[0:224, 0:320]
     tile = np.random.default_rng(1).integers(0, 256, (16, 16))
@@ -132,6 +145,21 @@ def test_no_chunk_is_much_larger_than_without_the_library(
     kind: str, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image, fast = look_up(periodic(kind), TABLES[table]), Compression.named("fast")
+    with_it = len(fast.encode(image))
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert with_it <= 1.1 * len(fast.encode(image))
+
+
+@pytest.mark.parametrize("share", [16, 34, 51, 68, 102])
+@pytest.mark.parametrize("others", ["noise", "soft"])
+@pytest.mark.parametrize("banded", [True, False])
+def test_nor_where_only_a_part_repeats(share: int, others: str, banded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bands of tiles and something else, in every place that the samples could miss."""
+    y, x = np.mgrid[0:224, 0:224]
+    tiles, rest = np.random.default_rng(1).integers(0, 256, (16, 16))[y % 16, x % 16], pictures(others, 224, 224, 3)
+    is_tiled = y // share % 2 == 0 if banded else y < share
+    image = look_up(np.where(is_tiled[..., np.newaxis], tiles[..., np.newaxis], rest).astype(np.uint8), SINGLE_VALUES)
+    fast = Compression.named("fast")
     with_it = len(fast.encode(image))
     monkeypatch.setattr(native, "library", lambda: None)
     assert with_it <= 1.1 * len(fast.encode(image))

@@ -17,7 +17,7 @@ from int8cal.types import Size
 pytestmark = pytest.mark.usefixtures("with_library")
 
 SIDES = st.integers(1, 40)
-FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
+FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 
 
 def both(work) -> tuple[np.ndarray, np.ndarray]:
@@ -35,8 +35,9 @@ def picture(height: int, width: int, channels: int, seed: int) -> np.ndarray:
 @given(SIDES, SIDES, st.sampled_from((1, 3, 4)), SIDES, SIDES, st.integers(0, 99))
 def test_resizing(height: int, width: int, channels: int, new_height: int, new_width: int, seed: int) -> None:
     image = picture(height, width, channels, seed)
-    for table in (HALF_VALUES, SINGLE_VALUES):
-        a, b = both(lambda table=table: resize_bilinear_legacy(image, table, Size(new_height, new_width)))
+    size = Size(new_height, new_width)
+    for table, half in ((HALF_VALUES, True), (SINGLE_VALUES, False), (SINGLE_VALUES * 2**-9, True)):
+        a, b = both(lambda table=table, half=half: resize_bilinear_legacy(image, table, size, half=half))
         assert a.shape == b.shape == (channels, new_height, new_width)
         assert a.tobytes() == b.tobytes()
 
@@ -44,7 +45,7 @@ def test_resizing(height: int, width: int, channels: int, new_height: int, new_w
 @pytest.mark.parametrize("sizes", [((1080, 61), (544, 30)), ((11, 1920), (5, 960)), ((375, 50), (544, 96))])
 def test_resizing_of_usual_sizes(sizes: tuple[tuple[int, int], tuple[int, int]]) -> None:
     image = picture(*sizes[0], 3, 1)
-    a, b = both(lambda: resize_bilinear_legacy(image, HALF_VALUES, Size(*sizes[1])))
+    a, b = both(lambda: resize_bilinear_legacy(image, HALF_VALUES, Size(*sizes[1]), half=True))
     assert a.tobytes() == b.tobytes()
 
 

@@ -90,7 +90,7 @@ def test_memory_that_is_not_there(monkeypatch):
 
     monkeypatch.setattr(Image.Image, "resize", exhausted)
     with pytest.raises(MemoryError):  # of which no image is to blame
-        interpolated(Image.new("L", (9, 9)), Size(33, 33), LANCZOS)
+        interpolated(Image.new("F", (9, 9)), Size(33, 33), LANCZOS)
 
 
 @pytest.mark.parametrize(("size", "most"), [((63, 1 << 17), 50), ((8, 8_000_000), 400)])
