@@ -2,7 +2,8 @@
 
     python -m tests.flips FILE [SHARE [SEED]]
 
-The first is h5py's answer: arrays, attributes, names, shapes, dtypes, of the file and of every file that it links to.
+The first is h5py's answer: arrays, attributes, names, shapes, dtypes, of the file and of every file that it links to;
+names and chunks as HDF5 lists them and as it looks them up.
 Files are flipped in child processes, since HDF5 may crash or hang over a damaged file, which counts as seeing something
 else.
 """
@@ -66,15 +67,27 @@ def seen(path: str | os.PathLike[str], *, raw: bool) -> Iterator[object]:
             yield from value_of(attribute)
         if isinstance(thing, h5py.h5d.DatasetID):
             yield thing.get_space().get_simple_extent_dims(True)
+            yield from chunks_of(thing)
             yield from value_of(thing, h5py.h5s.ALL, h5py.h5s.ALL)
             return
         for name in thing:
             yield name, thing.links.get_info(name).type
             yield from look(h5py.h5o.open(thing, name))
 
+    def chunks_of(dataset: Any) -> Iterator[object]:
+        """Where its chunks are in it, as HDF5 lists them, and not as it looks them up."""
+        if dataset.get_create_plist().get_layout() == h5py.h5d.CHUNKED:
+            found: list[object] = []
+            dataset.chunk_iter(lambda chunk: found.append(chunk.chunk_offset))
+            yield from found
+
     file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, _ACCESS)
     try:
-        yield from look(h5py.h5g.open(file, b"/"))
+        root = h5py.h5g.open(file, b"/")
+        names: list[bytes] = []
+        h5py.h5o.visit(root, names.append)
+        yield from names
+        yield from look(root)
     finally:
         file.close()
 

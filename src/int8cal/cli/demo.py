@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 
 from int8cal.cli import console, progress
 from int8cal.cli.options import json_option, overwrite_option
+from int8cal.io.safe_text import shell_word
 
 if TYPE_CHECKING:
     from int8cal.demo.dataset import DemoDataset
@@ -104,7 +104,7 @@ def demo(
     if as_json:
         console.print_json({"dataset": _facts(folder, dataset), **manifest.to_json(), "int8": int8})
         return
-    spec, tensorfile = (shlex.quote(str(path)) for path in (folder / dataset.spec.name, manifest.path))
+    spec, tensorfile = (shell_word(str(path)) for path in (folder / dataset.spec.name, manifest.path))
     console.print_lines(
         [
             "",

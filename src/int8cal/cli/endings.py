@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING
 
 from int8cal.cli import console
+from int8cal.io.safe_text import shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ def note_next(*words: str) -> None:
 
 def quoted(*words: str) -> str:
     """Words as a command line, as a shell takes it."""
-    return " ".join(map(shlex.quote, words))
+    return " ".join(map(shell_word, words))
 
 
 def source_options(plan: Plan, mapped: Sequence[tuple[str, str]] = ()) -> str:

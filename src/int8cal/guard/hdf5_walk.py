@@ -34,7 +34,7 @@ _END_OF_FREE_LIST = 1
 _SUPERBLOCK = struct.Struct("<8sB4x2Bx2H4xQ8xQ16xQI4xQQ")
 _HEADER = struct.Struct("<B7xI4x")
 _MESSAGE = struct.Struct("<HHB3x")
-_NODE = struct.Struct("<4sBBH16x")
+_NODE = struct.Struct("<4sBBHQQ")
 _SYMBOLS = struct.Struct("<4sBxH")
 _SYMBOL = struct.Struct("<QQ24x")
 _HEAP = struct.Struct("<4s4xQQQ")
@@ -246,16 +246,23 @@ class Walk:
         return Chunks(len(sizes), sum(sizes))
 
     def _leaves(self, tree: int, kind: int, key_bytes: int, k: int, most: int) -> Iterator[tuple[int, bytes]]:
-        """(address, key before it) of everything below the lowest nodes of a B-tree (version 1)."""
+        """(address, key before it) of everything below the lowest nodes of a B-tree (version 1), from right to left.
+
+        Some readers go from node to node of a level, others from parent to child: both meet the same ones.
+        """
         stride = key_bytes + 8
         met: set[int] = set()
         waiting: list[tuple[int, int | None]] = [(tree, None)]
+        beside: dict[int, tuple[int, int]] = {}  # level → (address, left neighbour) of the node that was met last
         while waiting:
             address, expected = waiting.pop()
             node = self.read(address, _NODE.size + 2 * k * stride + key_bytes)
-            signature, found, level, count = _NODE.unpack_from(node)
+            signature, found, level, count, left, right = _NODE.unpack_from(node)
             if (signature, found) != (b"TREE", kind) or count > 2 * k or expected not in (None, level):
                 raise _unsound_tree()
+            if (right, address) != beside.get(level, (_UNDEFINED, address)):
+                raise _unsound_tree()
+            beside[level] = address, left
             for place in range(_NODE.size, _NODE.size + count * stride, stride):
                 (child,) = struct.unpack_from("<Q", node, place + key_bytes)
                 if child in met or len(met) == most:
@@ -265,6 +272,8 @@ class Walk:
                     yield child, node[place : place + key_bytes]
                 else:
                     waiting.append((child, level - 1))
+        if any(left != _UNDEFINED for _, left in beside.values()):
+            raise _unsound_tree()
 
 
 def _check_message(kind: int, flags: int, body: bytes) -> None:

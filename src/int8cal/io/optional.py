@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
-import shlex
 import sys
 from importlib import metadata
 from types import ModuleType
 
 from int8cal.errors import UnavailableError
+from int8cal.io.safe_text import shell_word
 
 
 def need(module: str, extra: str) -> ModuleType:
@@ -43,8 +43,8 @@ def install_line(packages: str) -> str:
     if "/pipx/venvs/" in where:
         return f"pipx inject int8cal {packages}"
     if "/uv/tools/" in where or _installer() == "uv":
-        return f"uv pip install --python {shlex.quote(sys.executable)} {packages}"
-    return f"{shlex.quote(sys.executable)} -m pip install {packages}"
+        return f"uv pip install --python {shell_word(sys.executable)} {packages}"
+    return f"{shell_word(sys.executable)} -m pip install {packages}"
 
 
 def packages_of(extra: str) -> list[str]:

@@ -12,6 +12,7 @@ MAX_SHOWN = 2000
 """Characters of a message that are shown; messages quote paths and values, and those can have any length."""
 _MAX_VALUE = 80
 _MAX_NAME = 120
+_BACKSLASH, _QUOTE = "\\", "'"
 
 
 def printable(text: str) -> str:
@@ -27,6 +28,18 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(map(_escape, text))
+
+
+def shell_word(text: str) -> str:
+    r"""A text as one word of a command line, to be typed into bash or zsh.
+
+    What `printable` writes as an escape is one for the shell, too: ``$'bell\x07.tensor'``.
+    """
+    if printable(text) != text:
+        return f"$'{printable(text.replace(_BACKSLASH, 2 * _BACKSLASH).replace(_QUOTE, _BACKSLASH + _QUOTE))}'"
+    import shlex  # late: for messages alone
+
+    return shlex.quote(text)
 
 
 def shortened(text: str, length: int = MAX_SHOWN) -> str:
@@ -64,7 +77,7 @@ def _escape(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8, kept by the surrogateescape handler
         return f"\\x{code - 0xDC00:02x}"
-    if code <= 0xFF:
+    if code < 0x80:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ import numpy as np
 from int8cal.errors import DataError, MissingDataError, UsageError
 from int8cal.images.pictures import picture_size
 from int8cal.io.folders import new_folder
+from int8cal.io.safe_text import shell_word
 from int8cal.samples.folders import list_folder
 from int8cal.samples.nearby import folders_below
 from int8cal.samples.paths import open_data_file, path_text
@@ -254,7 +254,7 @@ def _name_below(root: str, image_dir: str) -> str:
         f"the folder of images lies outside of {path_text(root)}",
         where=path_text(image_dir),
         hint="Records name images relative to KITTI_DIR: give a folder that holds them, such as "
-        f"int8cal records {shlex.quote(os.path.dirname(folder))} --image_dir {shlex.quote(os.path.basename(folder))}.",
+        f"int8cal records {shell_word(os.path.dirname(folder))} --image_dir {shell_word(os.path.basename(folder))}.",
     )
 
 
@@ -274,7 +274,7 @@ def _require_folders(root: str, image_dir: str, label_dir: str) -> None:
         holding = next((one for one in near if os.path.isdir(os.path.join(one, name))), None)
         there = ", ".join(path_text(os.path.relpath(one, root)) for one in below[:_SHOWN]) or "none"
         hint = (
-            f"{path_text(holding)} has it: int8cal records {shlex.quote(holding)} -o DIR"
+            f"{path_text(holding)} has it: int8cal records {shell_word(holding)} -o DIR"
             if holding
             else f"Name the folders with --image_dir and --label_dir. Folders in {path_text(root)}: {there}."
         )
@@ -292,7 +292,7 @@ def _frames(folder: str, extension: str, labels: str) -> list[str]:
     suffixes = Counter(os.path.splitext(name)[1] for name in files)
     there = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in suffixes.most_common(4)) or "none"
     if found := _image_extension(files):
-        advice = f"Add --image_extension {shlex.quote(found)}."
+        advice = f"Add --image_extension {shell_word(found)}."
     elif _image_extension(list_folder(labels, "folder of labels", ()).files):
         advice = f"The images are in {path_text(labels)}: swap --image_dir and --label_dir."
     else:

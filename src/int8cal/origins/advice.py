@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from int8cal.errors import MissingDataError
+from int8cal.io.safe_text import shell_word
 from int8cal.samples.nearby import existing_part, moved, near_by
 from int8cal.samples.paths import DATA_ROOT_HINT, WORKING_DIRECTORY_HINT, address_hint, path_text
 from int8cal.spec.document import GLOB_ROLES
@@ -85,19 +85,19 @@ def _map_line(value: PathValue, path: str, spec: Spec) -> str:
     """The substitution that would find the data, as options to type; empty when none is known."""
     written = value.content
     if written.startswith(PLACEHOLDER):
-        yours = f"--map {shlex.quote(written)} YOURS"
+        yours = f"--map {shell_word(written)} YOURS"
         return f"This stands for a path of yours in the spec that spec new wrote: write it there, or add {yours}."
     roots = dict.fromkeys((os.path.dirname(os.path.abspath(spec.path)), os.getcwd()))
     found = moved(written, path, tuple(roots), records=value.role in GLOB_ROLES)
     old, new = (
-        (found.old, shlex.quote(os.path.abspath(found.new))) if found else (_beginning(written, path, spec), "FOLDER")
+        (found.old, shell_word(os.path.abspath(found.new))) if found else (_beginning(written, path, spec), "FOLDER")
     )
-    line = f"--map {shlex.quote(_as_in_the_file(old, spec.mapped))} {new}"
+    line = f"--map {shell_word(_as_in_the_file(old, spec.mapped))} {new}"
     name, extension = os.path.splitext(spec.path)
     outputs = (f"{name}.new{number}{extension}" for number in chain([""], count(2)))
-    output = shlex.quote(next(path for path in outputs if not os.path.lexists(path)))
-    given = "".join(f"--map {shlex.quote(old)} {shlex.quote(new)} " for old, new in spec.mapped)
-    update = f"int8cal spec update {shlex.quote(spec.path)} -o {output} {given}{line}"
+    output = shell_word(next(path for path in outputs if not os.path.lexists(path)))
+    given = "".join(f"--map {shell_word(old)} {shell_word(new)} " for old, new in spec.mapped)
+    update = f"int8cal spec update {shell_word(spec.path)} -o {output} {given}{line}"
     where = (
         f"The data seem to lie in {found.new}. Add"
         if found

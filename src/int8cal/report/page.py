@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
+from int8cal.io.safe_text import shell_word
 from int8cal.report.charts import HEIGHT, WIDTH, ClassShare, LevelChart, Outlines
 from int8cal.report.web_page import rendered
 
@@ -159,12 +159,12 @@ def commands(
         spec: the spec, or the source of the images, if it was named.
         folder: the folder that the images are from in place of the spec's data, or ``DIR`` where it is not known.
     """
-    file = shlex.quote(os.path.basename(found.path))
-    tao = shlex.quote(network) if network else "NETWORK"
+    file = shell_word(os.path.basename(found.path))
+    tao = shell_word(network) if network else "NETWORK"
     counts = f"--batches {found.batches} --batch_size {found.shape[0]}"
     of_images = network == "images"
-    source = shlex.quote(os.path.basename(spec.rstrip("/"))) if spec else "DIR" if of_images else "SPEC"
-    source += f" --cal_image_dir {shlex.quote(folder)}" if folder else ""
+    source = shell_word(os.path.basename(spec.rstrip("/"))) if spec else "DIR" if of_images else "SPEC"
+    source += f" --cal_image_dir {shell_word(folder)}" if folder else ""
     return (
         Command(
             "Prove it",

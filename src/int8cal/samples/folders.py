@@ -8,14 +8,13 @@ to a server.
 from __future__ import annotations
 
 import os
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from int8cal.errors import DataError, MissingDataError
 from int8cal.io.paths import near_names
-from int8cal.io.safe_text import short_name
+from int8cal.io.safe_text import shell_word, short_name
 from int8cal.io.summary import counted
 from int8cal.samples.encoded import read_encoded
 from int8cal.samples.paths import WORKING_DIRECTORY_HINT, address_hint, path_text
@@ -209,12 +208,12 @@ def _of_suffixes(files: Sequence[str]) -> str:
 
 def _renaming(folder: str, suffixes: Sequence[str]) -> str:
     """The line for a shell that makes a copy of a folder in which suffixes are in lower case."""
-    copy = shlex.quote(f"{path_text(folder.rstrip('/'))}.lower")
+    copy = shell_word(f"{folder.rstrip('/')}.lower")
     moves = (
         f"find {copy} -name '*{suffix}' -exec sh -c 'mv \"$1\" \"${{1%{suffix}}}{suffix.lower()}\"' _ {{}} \\;"
         for suffix in suffixes
     )
-    return " && ".join((f"cp -r {shlex.quote(path_text(folder))} {copy}", *moves))
+    return " && ".join((f"cp -r {shell_word(folder)} {copy}", *moves))
 
 
 def _capitals(files: Iterable[str]) -> dict[str, int]:

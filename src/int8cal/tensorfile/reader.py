@@ -7,7 +7,6 @@ files are followed when the manifest declares them (see `int8cal.tensorfile.part
 from __future__ import annotations
 
 import os
-import shlex
 from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +17,7 @@ from int8cal.errors import TensorFileError
 from int8cal.guard.hdf5 import Hdf5File, StoredArray, damaged
 from int8cal.guard.json_text import parsed_json
 from int8cal.io.paths import given_path, kind_of_file, near_names, refuse_missing_address
-from int8cal.io.safe_text import printable
+from int8cal.io.safe_text import shell_word
 from int8cal.io.summary import times
 from int8cal.io.threads import map_on_threads, usable_cores
 from int8cal.tensorfile import layout
@@ -80,7 +79,7 @@ class TensorFile(IndexedBatches):
             if not kind:
                 raise self._error("no such file", hint=near_names(self.path, hint))
             if kind == "a folder":
-                hint += f" One of images is made by: int8cal images {shlex.quote(printable(self.path))} -o FILE …"
+                hint += f" One of images is made by: int8cal images {shell_word(self.path)} -o FILE …"
             raise self._error(f"is {kind}", hint=hint)
         self._parts: Parts | None = None
         self._manifest_text = b""

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 
-from int8cal.io.safe_text import MAX_SHOWN, first_line, printable, short_repr, shortened
+from int8cal.io.safe_text import MAX_SHOWN, first_line, printable, shell_word, short_repr, shortened
 
 
 @pytest.mark.parametrize(
@@ -16,12 +17,24 @@ from int8cal.io.safe_text import MAX_SHOWN, first_line, printable, short_repr, s
         ("two\nlines\r\t", "two\\x0alines\\x0d\\x09"),
         ("\u202egnp.exe\u2028", "\\u202egnp.exe\\u2028"),
         (os.fsdecode(b"caf\xe9"), "caf\\xe9"),
-        ("\x9b\U000e0001", "\\x9b\\U000e0001"),
+        ("\x9b\U000e0001", "\\u009b\\U000e0001"),
     ],
 )
 def test_harmful_characters_are_shown(text: str, shown: str) -> None:
     assert printable(text) == shown
     shown.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "it's", "$x", "odd\udcff\n.tensor", "it's\\\x07", "\x85\xad", "\u202egnp", "\U000e0001", "映像\t"]
+)
+def test_a_word_is_the_name_for_a_shell(name: str) -> None:
+    word = shell_word(name)
+    assert printable(word) == word
+    done = subprocess.run(
+        ["bash", "-c", f"printf %s {word}"], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}
+    )
+    assert os.fsdecode(done.stdout) == name
 
 
 def test_what_is_too_long_keeps_its_start_and_end() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import os
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from int8cal.errors import DataError, UsageError
 from int8cal.io.file_kinds import NPY, NPZ, ONNX_MODEL, TENSORFILE
-from int8cal.io.safe_text import printable
+from int8cal.io.safe_text import printable, shell_word
 from int8cal.network_kit.labels import folder_class
 from int8cal.network_kit.network import LabelledObject
 from int8cal.origins.images.preprocessing import PRESETS, Preprocessing, stated
@@ -102,7 +101,7 @@ class ImagesOrigin:
         above = os.path.dirname(os.path.abspath(beside))
         for folder in (found for start in (beside or os.curdir, os.curdir, above) for found in folders_below(start)):
             if os.path.isfile(os.path.join(folder, name)):
-                return f"The names start from another folder: add {shlex.join(['--image_dir', printable(folder)])}"
+                return f"The names start from another folder: add --image_dir {shell_word(folder)}"
         return f"{near_by(path)} The names start from {path_text(root or os.curdir)}: --image_dir DIR names another."
 
     def checked_options(self, options: Mapping[str, str]) -> Mapping[str, str]:
@@ -215,7 +214,7 @@ def _listed(path: str) -> list[str]:
     ) as file:
         data = file.read(_MAX_LIST_BYTES + 1)
     if path.lower().endswith(EXTENSIONS):
-        folder = shlex.quote(printable(os.path.dirname(path) or os.curdir))
+        folder = shell_word(os.path.dirname(path) or os.curdir)
         raise DataError(
             "this is one image, not a folder or a list of images",
             where=path_text(path),
