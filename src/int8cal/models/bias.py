@@ -75,8 +75,9 @@ def bias_errors(
     layers = [node for node in extended.graph.node if node.name in names and node.op_type == "Conv"]
     constants = {tensor.name: tensor for tensor in extended.graph.initializer}
     ranks = {node.input[0]: len(constants[node.input[1]].dims) for node in layers}
+    taken = tensor_names(extended.graph)
     means = {
-        tensor: _with_means(extended, tensor, rank, *scale_and_zero(ranges[tensor], unsigned=unsigned))
+        tensor: _with_means(extended, taken, tensor, rank, *scale_and_zero(ranges[tensor], unsigned=unsigned))
         for tensor, rank in ranks.items()
     }
     wanted = [name for pair in means.values() for name in pair]
@@ -102,9 +103,9 @@ def bias_errors(
     return errors
 
 
-def _with_means(model: Any, tensor: str, rank: int, scale: Any, zero: Any) -> tuple[str, str]:
-    """Add the means of a tensor's channels, before and behind Q/DQ, to a model; gives their names."""
-    onnx, graph, taken = extras.onnx(), model.graph, tensor_names(model.graph)
+def _with_means(model: Any, taken: set[str], tensor: str, rank: int, scale: Any, zero: Any) -> tuple[str, str]:
+    """Add the means of a tensor's channels, before and behind Q/DQ, to a model whose names are ``taken``."""
+    onnx, graph = extras.onnx(), model.graph
 
     def constant(suffix: str, values: Any) -> str:
         name = unique_name(f"{tensor}_{suffix}", taken)
