@@ -55,9 +55,14 @@ static int coded_cost(const uint8_t *bytes, int at, int end, const uint8_t *leng
 
 /* Codes of the literals of some bytes, each of which has one. */
 static void literal_lengths(const uint8_t *bytes, int count, uint8_t *length) {
-    uint32_t frequency[256];
-    for (int value = 0; value < 256; value++) frequency[value] = 1;
-    for (int i = 0; i < count; i++) frequency[bytes[i]]++;
+    uint32_t frequency[256], each[4][256]; /* neighbours are often equal: in one table, each would wait for the last */
+    int i = 0;
+    memset(each, 0, sizeof each);
+    for (; i + 4 <= count; i += 4)
+        for (int k = 0; k < 4; k++) each[k][bytes[i + k]]++;
+    for (; i < count; i++) each[0][bytes[i]]++;
+    for (int value = 0; value < 256; value++)
+        frequency[value] = 1 + each[0][value] + each[1][value] + each[2][value] + each[3][value];
     code_lengths(frequency, 256, MAX_BITS, length);
 }
 
@@ -78,9 +83,13 @@ static inline int same_bytes(const uint8_t *bytes, int where, int at, int count)
     memcpy(&here, bytes + at, 4);
     memcpy(&there, bytes + where, 4);
     if (here != there) return 0;
-    int end = at + 4;
-    while (end < count && end - at < MAX_MATCH && bytes[where + end - at] == bytes[end]) end++;
-    return end - at;
+    int same = 4, most = count - at < MAX_MATCH ? count - at : MAX_MATCH;
+    for (; same + 8 <= most; same += 8) {
+        uint64_t differs = load8(bytes + at + same) ^ load8(bytes + where + same);
+        if (differs) return same + __builtin_ctzll(differs) / 8;
+    }
+    while (same < most && bytes[where + same] == bytes[at + same]) same++;
+    return same;
 }
 
 /* What a compressor that takes the nearest match of four bytes and more would save, and what the bytes take by our
