@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UseError
+from int8cal.models.agreement import KnownValues
 from int8cal.models.binding import InputBinding
 from int8cal.models.histogram import Histogram, NonFiniteError
 from int8cal.models.passes import for_each_image
@@ -73,6 +74,8 @@ def calibrate(
     *,
     needed: Iterable[str] | None = None,
     by_channel: Collection[str] = (),
+    known: KnownValues | None = None,
+    outputs: Sequence[str] = (),
     part_of: Callable[[int], int] = lambda number: 0,
     parts: int = 1,
 ) -> list[Calibration]:
@@ -89,6 +92,8 @@ def calibrate(
         progress: told about each image.
         needed: those of the tensors that must be finite; all, unless given.
         by_channel: those of which the peaks of each channel (axis 1) are wanted, too.
+        known: keeps the outputs for images of all parts but the first, where a run takes one image.
+        outputs: which outputs of the model those are.
         part_of: number of an image → that of the part in which it is counted.
         parts: how many there are.
 
@@ -99,14 +104,18 @@ def calibrate(
         UseError: the model fails on the data, or a tensor that must not takes infinite or undefined values.
     """
     counts = [_Counts(tensors, by_channel) for _ in range(parts)]
-    runner = Runner(model, tensors, binding)
     size = binding.batch or 1
+    more = () if known is None or size > 1 else tuple(outputs)
+    runner = Runner(model, list(dict.fromkeys([*tensors, *more])), binding)
 
     def count(numbers: list[int], images: BatchNCHW_f32) -> tuple[None, int]:
-        part, held = counts[part_of(numbers[0])], 0
+        number, held = part_of(numbers[0]), 0
+        part = counts[number]
         for values in runner.run(images):
             held += sum(value.nbytes for value in values.values())
-            part.add(values)
+            if known is not None and more and number:
+                known.keep(numbers, {name: values[name] for name in more})
+            part.add({name: value for name, value in values.items() if name in part.histograms})
         part.count_images(len(numbers))
         return None, held
 

@@ -108,6 +108,7 @@ def choose(
     *,
     held_out: bool,
     corrected: Callable[[dict[str, float], Trial], Any] | None = None,
+    known: KnownValues | None = None,
     percentile: float = DEFAULT_PERCENTILE,
     progress: Progress | None = None,
 ) -> Choice:
@@ -121,10 +122,11 @@ def choose(
         binding: how images get into the models.
         held_out: whether they took no part in the thresholds by which they are judged.
         corrected: makes the INT8 model of thresholds with corrected biases; None: those are not tried.
+        known: outputs of the float model for some of the images.
         percentile: for the method ``percentile``.
         progress: told about each image.
     """
-    running, known = list(METHODS), KnownValues()
+    running, known = list(METHODS), known or KnownValues()
     tried: dict[Method, list[Agreement]] = {method: [] for method in METHODS}
 
     def measured(model: Any, trial: Trial, phase: str) -> list[Agreement]:

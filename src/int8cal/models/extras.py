@@ -83,8 +83,8 @@ _onnx: _Guarded | None = None
 def onnx() -> Any:
     """The ``onnx`` package with the parts that are used here loaded; its functions raise `LibraryError`."""
     global _onnx
+    package = need("onnx", "quantize")
     if _onnx is None:
-        package = need("onnx", "quantize")
         parts = ("checker", "defs", "external_data_helper", "helper", "numpy_helper", "shape_inference")
         for part in (*parts, "version_converter"):
             need(f"onnx.{part}", "quantize")

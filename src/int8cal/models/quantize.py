@@ -25,7 +25,7 @@ from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import given_path
 from int8cal.io.summary import Summarised
 from int8cal.models import half
-from int8cal.models.agreement import Agreement, measure_agreement
+from int8cal.models.agreement import Agreement, KnownValues, measure_agreement
 from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, other_size, some_images
 from int8cal.models.bias import bias_errors, images_for_bias
 from int8cal.models.binding import Constants, InputBinding
@@ -289,6 +289,7 @@ def quantize(
         holds_out = (method == "auto" or min_agreement is not None) and pair is None
         held_out = held_out_parts(used.image_count) if holds_out else ()
         part_of = {number: part for part, numbers in enumerate(held_out, start=1) for number in numbers}
+        known = KnownValues()
         parted = calibrate(
             prepared,
             list(dict.fromkeys(measured)),
@@ -297,6 +298,8 @@ def quantize(
             progress,
             needed=inputs,
             by_channel=set(depthwise.values()) if equalize else (),
+            known=known if method == "auto" and not binding.kernels else None,
+            outputs=numeric_outputs(parts.model),
             part_of=lambda number: part_of.get(number, 0),
             parts=1 + len(held_out),
         )
@@ -321,6 +324,7 @@ def quantize(
                     binding,
                     held_out=bool(held_out) or pair is not None,
                     corrected=corrected if bias_correction is None and min_agreement is None else None,
+                    known=known,
                     percentile=percentile,
                     progress=progress,
                 )

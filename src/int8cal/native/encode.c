@@ -4,11 +4,7 @@
    table look-up. Dense planes are literals, four to a store, and only runs of 16 and more become matches. All matches
    have distance 1. What repeats at other distances (stripes, tiles, text) is estimated on samples of the plane that
    shows the image best; where a compressor that seeks such matches would be clearly better, it is left to it. */
-#include "deflate.h"
-
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
+#include "repetitions.h"
 
 enum {
     PLANES = 4,
@@ -22,17 +18,8 @@ enum {
     WINDOW = 6144,         /* bytes of a plane in which repetitions are sought, */
     WINDOWS = 16,          /* at so many places at most, */
     WINDOW_STEP = 24576,   /* one for so many values */
-    HASH_BITS = 12,
-    REACH = 4096,          /* how far back they are sought: the window of the other compressor */
-    LENGTH_AND_DISTANCE_COST = 8, /* bits of the two symbols of a match, about */
-    RUN_COST = 10,         /* bits of a match of distance 1, about */
     SAVING_LIMIT = 50,     /* per mille: estimated saving from which on the chunk is left to the other compressor */
 };
-
-/* Of samples: bits that matches would save, bits that the bytes take, bytes. */
-typedef struct {
-    int64_t saved, cost, bytes;
-} Saving;
 
 /* What the caller learns of a chunk. */
 typedef struct {
@@ -43,28 +30,30 @@ typedef struct {
 
 typedef struct {
     Bits bits;
-    uint64_t a, b;    /* Adler-32 of the plane, begun with zeros */
+    Adler adler;      /* of the plane */
     int64_t constant; /* bytes of value `value` that wait to be written: all since the beginning, or whole blocks */
     uint8_t value;
     int coded;        /* whether anything is written */
 } Plane;
 
+/* Which bits of a byte are set, and how many. */
+typedef struct {
+    uint8_t places[8];
+    uint64_t count;
+} SetBits;
+
 typedef struct {
     uint8_t bytes[PLANES][MARGIN + BLOCK + MARGIN];
-    uint16_t last_place[2][1 << HASH_BITS];
-    uint16_t begins[BLOCK + 1], runs[BLOCK]; /* where a run begins; its value x RUN_KEYS + length, or + 0 if it is long */
+    Places places;
+    SetBits set_bits[256];
+    uint16_t begins[BLOCK + 8]; /* of runs; eight are written at a time */
+    uint16_t runs[BLOCK];       /* value x RUN_KEYS + length; + 0 for a long one */
     uint32_t run_counts[256 * RUN_KEYS];
     uint64_t run_entry[256 * RUN_KEYS];
     Codes codes;
     Plane plane[PLANES];
     int finite;
 } Work;
-
-static inline uint64_t load8(const uint8_t *at) {
-    uint64_t value;
-    memcpy(&value, at, 8);
-    return value;
-}
 
 /* Bit i: byte i of these 64 differs from the byte before it. */
 static inline uint64_t changes(const uint8_t *at) {
@@ -89,15 +78,6 @@ static inline uint64_t changes(const uint8_t *at) {
 
 /* Length of run number `i` of those that `list_runs` found. */
 static inline int run_length(const Work *work, int i) { return work->begins[i + 1] - work->begins[i]; }
-
-/* Length of the run of equal bytes that begins at `from`. */
-static inline int run_at(const uint8_t *bytes, int from, int count) {
-    uint64_t same = bytes[from] * 0x0101010101010101ull;
-    int at = from + 1;
-    while (at + 8 <= count && load8(bytes + at) == same) at += 8;
-    while (at < count && bytes[at] == bytes[from]) at++;
-    return at - from;
-}
 
 /* 16 bytes that all equal the one before them. */
 static inline int goes_on(const uint8_t *at) {
@@ -138,12 +118,20 @@ static inline void add_entry(uint64_t *filled, uint64_t *lengths, uint64_t entry
 /* Put what a few entries filled. 0: it is too long, or one was not ready; nothing was put. */
 static inline int put_filled(Bits *bits, uint64_t filled, uint64_t lengths) {
     unsigned length = lengths & 255;
-    if (length - 1 > 55) return !length;
+    if (length > 56) return 0;
     put(bits, filled >> (64 - length), length);
     return 1;
 }
 
 /* --- sparse planes ------------------------------------------------------------------------------------------------ */
+
+static void list_set_bits(SetBits *set) {
+    for (int byte = 0; byte < 256; byte++, set++) {
+        set->count = 0;
+        for (int bit = 0; bit < 8; bit++)
+            if (byte >> bit & 1) set->places[set->count++] = (uint8_t)bit;
+    }
+}
 
 /* Where the runs of a block begin, and at last its end, into `work`; how many runs. */
 static int find_runs(Work *work, const uint8_t *bytes, int count) {
@@ -152,7 +140,16 @@ static int find_runs(Work *work, const uint8_t *bytes, int count) {
         uint64_t mask = changes(bytes + at);
         if (!at) mask |= 1;
         if (count - at < 64) mask &= (1ull << (count - at)) - 1;
+#if defined(__SSE2__)
+        for (int part = 0; part < 64; part += 8, mask >>= 8) { /* all that are set in eight bits, written at once */
+            const SetBits *set = &work->set_bits[mask & 255];
+            __m128i places = _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)set->places), _mm_setzero_si128());
+            _mm_storeu_si128((__m128i *)to, _mm_add_epi16(places, _mm_set1_epi16((short)(at + part))));
+            to += set->count;
+        }
+#else
         for (; mask; mask &= mask - 1) *to++ = (uint16_t)(at + __builtin_ctzll(mask));
+#endif
     }
     *to = (uint16_t)count;
     return (int)(to - work->begins);
@@ -264,7 +261,7 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
         if (goes_on(bytes + at)) {
             int run = run_at(bytes, at, count);
             count_rest(frequency, bytes[at], run);
-            matches = 1;
+            work->begins[matches++] = (uint16_t)at;
             at += run;
             continue;
         }
@@ -282,6 +279,7 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
         at += MATCH_STEP;
     }
     for (; at < count; at++) each[0][bytes[at]]++;
+    work->begins[matches] = 0; /* where none begins */
     for (int value = 0; value < 256; value++)
         frequency[value] += each[0][value] + each[1][value] + each[2][value] + each[3][value];
     frequency[END_OF_BLOCK] = 1;
@@ -292,10 +290,12 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
     for (int value = 0; value < 256; value++) entry[value] = entry_of(codes->code[value], codes->length[value]);
     Bits out = *bits;
     put_literals(&out, entry, bytes, 1);
+    const uint16_t *match = work->begins;
     at = 1;
     while (at + MATCH_STEP <= count) {
-        if (goes_on(bytes + at)) {
+        if (at == *match) {
             int run = run_at(bytes, at, count);
+            match++;
             put_rest(&out, codes, bytes[at], run);
             at += run;
             continue;
@@ -310,23 +310,6 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
 }
 
 /* --- repetitions at other distances ------------------------------------------------------------------------------- */
-
-/* Bits that a match at a distance takes, about. */
-static int match_cost(int length, int distance) {
-    int over = length < 12 ? 0 : 28 - __builtin_clz((unsigned)length);
-    return LENGTH_AND_DISTANCE_COST + over + 31 - __builtin_clz((unsigned)distance);
-}
-
-/* Bits of bytes `at` to below `end` by these codes, runs as matches of distance 1 when that takes less. */
-static int coded_cost(const uint8_t *bytes, int at, int end, const uint8_t *length) {
-    int cost = 0;
-    while (at < end) {
-        int run = run_at(bytes, at, end), literal = length[bytes[at]], rest = (run - 1) * literal;
-        cost += literal + (rest < RUN_COST ? rest : RUN_COST);
-        at += run;
-    }
-    return cost;
-}
 
 static void split(Work *work, const float *values, int count) {
     const uint8_t *from = (const uint8_t *)values;
@@ -360,71 +343,6 @@ static void split(Work *work, const float *values, int count) {
     }
 }
 
-/* Codes of the literals of some bytes, each of which has one. */
-static void literal_lengths(const uint8_t *bytes, int count, uint8_t *length) {
-    uint32_t frequency[256];
-    for (int value = 0; value < 256; value++) frequency[value] = 1;
-    for (int i = 0; i < count; i++) frequency[bytes[i]]++;
-    code_lengths(frequency, 256, MAX_BITS, length);
-}
-
-/* Where four bytes, or eight, were last seen, if at all: to be compared. */
-static inline uint16_t *last_place(Work *work, const uint8_t *at) {
-    uint32_t four;
-    memcpy(&four, at, 4);
-    return work->last_place[0] + (four * 2654435761u >> (32 - HASH_BITS));
-}
-
-static inline uint16_t *last_long_place(Work *work, const uint8_t *at) {
-    return work->last_place[1] + (load8(at) * 0x9e3779b97f4a7c15ull >> (64 - HASH_BITS));
-}
-
-/* How many bytes agree; 0 for fewer than four, which are no match. */
-static inline int same_bytes(const uint8_t *bytes, int where, int at, int count) {
-    uint32_t here, there;
-    memcpy(&here, bytes + at, 4);
-    memcpy(&there, bytes + where, 4);
-    if (here != there) return 0;
-    int end = at + 4;
-    while (end < count && end - at < MAX_MATCH && bytes[where + end - at] == bytes[end]) end++;
-    return end - at;
-}
-
-/* What a compressor that takes the nearest match of four bytes and more would save, and what the bytes take by our
-   codes, in bits, for the last third of some bytes. The saving may be negative: such a compressor takes matches of
-   bytes with short codes, too. */
-static void sample(Work *work, const uint8_t *bytes, int count, Saving *saving) {
-    uint8_t length[256];
-    literal_lengths(bytes, count, length);
-    memset(work->last_place, 0, sizeof work->last_place);
-    int looked_at = 2 * count / 3; /* from here on; before, places are learnt */
-    saving->bytes += count - looked_at;
-    for (int at = 0; at + 8 <= count;) {
-        uint16_t *last = last_place(work, bytes + at);
-        int where = *last, length_there = same_bytes(bytes, where, at, count);
-        *last = (uint16_t)at;
-        int is_match = where < at && length_there >= 4 && at - where <= REACH;
-        if (is_match) { /* the nearest may be short where a long one is near, in runs that come back */
-            uint16_t *last_long = last_long_place(work, bytes + at);
-            int other = *last_long, length_of_other = same_bytes(bytes, other, at, count);
-            *last_long = (uint16_t)at;
-            if (other < at && at - other <= REACH && length_of_other > length_there) {
-                where = other;
-                length_there = length_of_other;
-            }
-        }
-        int end = at + (is_match ? length_there : 1);
-        if (at >= looked_at) {
-            int cost = is_match ? coded_cost(bytes, at, end, length) : length[bytes[at]];
-            saving->cost += cost;
-            if (is_match && where < at - 1) saving->saved += cost - match_cost(end - at, at - where); /* runs: the same */
-        }
-        if (is_match) /* where the other one learns them, too: so it keeps to where repetitions begin */
-            for (int next = 1; next < 3; next++) *last_place(work, bytes + at + next) = (uint16_t)(at + next);
-        at = end;
-    }
-}
-
 /* Whether a compressor that seeks matches would be clearly better. */
 static int is_clear(const Saving *saving) { return 1000 * saving->saved >= SAVING_LIMIT * saving->cost; }
 
@@ -444,7 +362,7 @@ static int is_for_others(Work *work, const float *values, int64_t total) {
             }
             split(work, values + begin, (int)(end - begin));
             Saving here = {0, 0, 0};
-            for (int k = 1; k < PLANES - 1; k++) sample(work, work->bytes[k] + MARGIN, (int)(end - begin), &here);
+            for (int k = 1; k < PLANES - 1; k++) sample(&work->places, work->bytes[k] + MARGIN, (int)(end - begin), &here);
             all = (Saving){all.saved + here.saved, all.cost + here.cost, all.bytes + here.bytes};
             somewhere |= is_clear(&here);
         }
@@ -454,59 +372,6 @@ static int is_for_others(Work *work, const float *values, int64_t total) {
 }
 
 /* --- a chunk ------------------------------------------------------------------------------------------------------ */
-
-/* Add bytes to the Adler-32 of a plane. a: their sum; b: the same, each as often as it is added. */
-static inline void sum_up(Plane *plane, int count, uint64_t a, uint64_t b) {
-    const uint32_t base = 65521;
-    plane->b = (plane->b + (uint64_t)count * plane->a + b) % base;
-    plane->a = (plane->a + a) % base;
-}
-
-static void add_to_adler(Plane *plane, const uint8_t *bytes, int count) {
-    while (count) {
-        int now = count < 4096 ? count : 4096, whole = now / 32;
-        uint64_t a = 0, b = 0;
-#if defined(__SSE2__)
-        const __m128i zero = _mm_setzero_si128();
-        const __m128i weights[4] = {
-            _mm_set_epi16(25, 26, 27, 28, 29, 30, 31, 32), _mm_set_epi16(17, 18, 19, 20, 21, 22, 23, 24),
-            _mm_set_epi16(9, 10, 11, 12, 13, 14, 15, 16), _mm_set_epi16(1, 2, 3, 4, 5, 6, 7, 8)};
-        __m128i sums = zero, earlier = zero, weighted = zero;
-        for (int i = 0; i < whole; i++) {
-            __m128i one = _mm_loadu_si128((const __m128i *)(bytes + 32 * i));
-            __m128i two = _mm_loadu_si128((const __m128i *)(bytes + 32 * i + 16));
-            earlier = _mm_add_epi64(earlier, sums);
-            sums = _mm_add_epi64(sums, _mm_add_epi64(_mm_sad_epu8(one, zero), _mm_sad_epu8(two, zero)));
-            weighted = _mm_add_epi32(weighted, _mm_madd_epi16(_mm_unpacklo_epi8(one, zero), weights[0]));
-            weighted = _mm_add_epi32(weighted, _mm_madd_epi16(_mm_unpackhi_epi8(one, zero), weights[1]));
-            weighted = _mm_add_epi32(weighted, _mm_madd_epi16(_mm_unpacklo_epi8(two, zero), weights[2]));
-            weighted = _mm_add_epi32(weighted, _mm_madd_epi16(_mm_unpackhi_epi8(two, zero), weights[3]));
-        }
-        uint64_t lanes[2];
-        uint32_t parts[4];
-        memcpy(lanes, &sums, 16);
-        a = lanes[0] + lanes[1];
-        memcpy(lanes, &earlier, 16);
-        memcpy(parts, &weighted, 16);
-        b = 32 * (lanes[0] + lanes[1]) + parts[0] + parts[1] + parts[2] + parts[3];
-#else
-        for (int i = 0; i < whole; i++) {
-            uint32_t sum = 0, weighted = 0;
-            for (int j = 0; j < 32; j++) {
-                sum += bytes[32 * i + j];
-                weighted += (uint32_t)(32 - j) * bytes[32 * i + j];
-            }
-            b += 32 * a + weighted;
-            a += sum;
-        }
-#endif
-        for (int i = 32 * whole; i < now; i++) b += a += bytes[i];
-        sum_up(plane, now, a, b);
-        bytes += now;
-        count -= now;
-    }
-}
-
 
 /* Write the constant bytes that wait, as one block. */
 static int flush_constant(Work *work, Plane *plane) {
@@ -537,14 +402,14 @@ static int add_block(Work *work, int which, int count) {
     Plane *plane = &work->plane[which];
     uint8_t *bytes = work->bytes[which] + MARGIN;
     if (run_at(bytes, 0, count) == count) {
-        sum_up(plane, count, (uint64_t)count * bytes[0], (uint64_t)count * (uint64_t)(count + 1) / 2 * bytes[0]);
+        sum_up(&plane->adler, count, (uint64_t)count * bytes[0], (uint64_t)count * (uint64_t)(count + 1) / 2 * bytes[0]);
         if (plane->constant && plane->value != bytes[0] && !flush_constant(work, plane)) return 0;
         plane->value = bytes[0];
         plane->constant += count;
         if (which == PLANES - 1) look_at_exponents(work, bytes, 1);
         return 1;
     }
-    add_to_adler(plane, bytes, count);
+    add_to_adler(&plane->adler, bytes, count);
     if (!flush_constant(work, plane)) return 0;
     plane->coded = 1;
     bytes[-1] = bytes[0];
@@ -573,6 +438,7 @@ EXPORT int int8cal_encode(const float *values, int64_t channels, int64_t per_cha
     if (!always && is_for_others(work, values, total)) return 1;
     int64_t blocks = (unit + BLOCK - 1) / BLOCK, size = (unit + blocks - 1) / blocks;
     work->finite = 1;
+    list_set_bits(work->set_bits);
     for (int k = 0; k < PLANES; k++)
         work->plane[k] = (Plane){.bits = {.at = out + k * room, .end = out + (k + 1) * room}};
     for (int64_t begin = 0; begin < total; begin += unit)
@@ -585,8 +451,8 @@ EXPORT int int8cal_encode(const float *values, int64_t channels, int64_t per_cha
     uint64_t a = 1, b = 0;
     for (int k = 0; k < PLANES; k++) {
         Plane *plane = &work->plane[k];
-        b = (b + (uint64_t)total % 65521 * a + plane->b) % 65521;
-        a = (a + plane->a) % 65521;
+        b = (b + (uint64_t)total % 65521 * a + plane->adler.b) % 65521;
+        a = (a + plane->adler.a) % 65521;
         int last = k == PLANES - 1;
         if ((last || plane->coded || plane->value) && !(flush_constant(work, plane) && end_blocks(&plane->bits, last)))
             return -1;

@@ -17,13 +17,14 @@ from tests.unit.models.conftest import SHAPE, Images
 
 from int8cal.errors import UseError
 from int8cal.models import choose as choose_module
-from int8cal.models.agreement import Agreement, TensorAgreement
+from int8cal.models.agreement import Agreement, KnownValues, TensorAgreement
 from int8cal.models.binding import InputBinding
 from int8cal.models.calibrate import Calibration, calibrate
 from int8cal.models.channels import ChannelSums
 from int8cal.models.choose import held_out_parts
 from int8cal.models.passes import for_each_image
 from int8cal.models.quantize import quantize
+from int8cal.models.session import open_as_written
 from int8cal.models.verdict import judge
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.chunks import Compression
@@ -140,6 +141,29 @@ class TestAuto:
         assert choose_module._undecided(near) == ["mse", "entropy"]
         same = {"mse": tried(1, 0.1, 0.1, 0.1), "entropy": tried(1, 0.1, 0.1, 0.1)}
         assert choose_module._undecided(same) == ["mse"]
+
+    def test_outputs_of_the_float_model_are_those_of_the_pass_that_calibrates(
+        self, make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kept: dict[int, Any] = {}
+
+        class Watched(KnownValues):
+            def keep(self, numbers: list[int], values: Any) -> None:
+                assert numbers[0] not in kept  # else the float model ran twice
+                kept[numbers[0]] = values
+                super().keep(numbers, values)
+
+        monkeypatch.setattr("int8cal.models.quantize.KnownValues", Watched)
+        quantize(make_model(), Images(), tmp_path / "o", agreement=False)
+
+        assert set(kept) == set(range(16))
+        model = open_as_written(onnx.load(tmp_path / "float.onnx"))
+        every = np.concatenate(list(Images()))
+        for number, values in kept.items():
+            for name, value in values.items():
+                np.testing.assert_allclose(
+                    value, model.run([name], {"image": every[number][None]})[0], rtol=1e-4, atol=1e-5
+                )
 
     def test_a_method_that_falls_behind_is_tried_on_fewer_images(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

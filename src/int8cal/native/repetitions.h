@@ -1,0 +1,130 @@
+/* Repetitions at other distances than 1: what a compressor that seeks them would save, estimated on samples. */
+#ifndef INT8CAL_REPETITIONS_H
+#define INT8CAL_REPETITIONS_H
+
+#include "deflate.h"
+
+enum {
+    HASH_BITS = 12,
+    REACH = 4096,                 /* how far back they are sought: the window of the other compressor */
+    LENGTH_AND_DISTANCE_COST = 8, /* bits of the two symbols of a match, about */
+    RUN_COST = 10,                /* bits of a match of distance 1, about */
+};
+
+/* Of samples: bits that matches would save, bits that the bytes take, bytes. */
+typedef struct {
+    int64_t saved, cost, bytes;
+} Saving;
+
+/* Where bytes were last seen, by their hash. */
+typedef struct {
+    uint16_t of_four[1 << HASH_BITS], of_eight[1 << HASH_BITS];
+} Places;
+
+static inline uint64_t load8(const uint8_t *at) {
+    uint64_t value;
+    memcpy(&value, at, 8);
+    return value;
+}
+
+/* Length of the run of equal bytes that begins at `from`. */
+static inline int run_at(const uint8_t *bytes, int from, int count) {
+    uint64_t same = bytes[from] * 0x0101010101010101ull;
+    int at = from + 1;
+    while (at + 8 <= count && load8(bytes + at) == same) at += 8;
+    while (at < count && bytes[at] == bytes[from]) at++;
+    return at - from;
+}
+
+/* Bits that a match at a distance takes, about. */
+static int match_cost(int length, int distance) {
+    int over = length < 12 ? 0 : 28 - __builtin_clz((unsigned)length);
+    return LENGTH_AND_DISTANCE_COST + over + 31 - __builtin_clz((unsigned)distance);
+}
+
+/* Bits of bytes `at` to below `end` by these codes, runs as matches of distance 1 when that takes less. */
+static int coded_cost(const uint8_t *bytes, int at, int end, const uint8_t *length) {
+    int cost = 0;
+    while (at < end) {
+        int run = run_at(bytes, at, end), literal = length[bytes[at]], rest = (run - 1) * literal;
+        cost += literal + (rest < RUN_COST ? rest : RUN_COST);
+        at += run;
+    }
+    return cost;
+}
+
+/* Codes of the literals of some bytes, each of which has one. */
+static void literal_lengths(const uint8_t *bytes, int count, uint8_t *length) {
+    uint32_t frequency[256], each[4][256]; /* neighbours are often equal: in one table, each would wait for the last */
+    int i = 0;
+    memset(each, 0, sizeof each);
+    for (; i + 4 <= count; i += 4)
+        for (int k = 0; k < 4; k++) each[k][bytes[i + k]]++;
+    for (; i < count; i++) each[0][bytes[i]]++;
+    for (int value = 0; value < 256; value++)
+        frequency[value] = 1 + each[0][value] + each[1][value] + each[2][value] + each[3][value];
+    code_lengths(frequency, 256, MAX_BITS, length);
+}
+
+/* Where four bytes, or eight, were last seen, if at all: to be compared. */
+static inline uint16_t *last_place(Places *places, const uint8_t *at) {
+    uint32_t four;
+    memcpy(&four, at, 4);
+    return places->of_four + (four * 2654435761u >> (32 - HASH_BITS));
+}
+
+static inline uint16_t *last_long_place(Places *places, const uint8_t *at) {
+    return places->of_eight + (load8(at) * 0x9e3779b97f4a7c15ull >> (64 - HASH_BITS));
+}
+
+/* How many bytes agree; 0 for fewer than four, which are no match. */
+static inline int same_bytes(const uint8_t *bytes, int where, int at, int count) {
+    uint32_t here, there;
+    memcpy(&here, bytes + at, 4);
+    memcpy(&there, bytes + where, 4);
+    if (here != there) return 0;
+    int same = 4, most = count - at < MAX_MATCH ? count - at : MAX_MATCH;
+    for (; same + 8 <= most; same += 8) {
+        uint64_t differs = load8(bytes + at + same) ^ load8(bytes + where + same);
+        if (differs) return same + __builtin_ctzll(differs) / 8;
+    }
+    while (same < most && bytes[where + same] == bytes[at + same]) same++;
+    return same;
+}
+
+/* What a compressor that takes the nearest match of four bytes and more would save, and what the bytes take by our
+   codes, in bits, for the last third of some bytes. The saving may be negative: such a compressor takes matches of
+   bytes with short codes, too. */
+static void sample(Places *places, const uint8_t *bytes, int count, Saving *saving) {
+    uint8_t length[256];
+    literal_lengths(bytes, count, length);
+    memset(places, 0, sizeof *places);
+    int looked_at = 2 * count / 3; /* from here on; before, places are learnt */
+    saving->bytes += count - looked_at;
+    for (int at = 0; at + 8 <= count;) {
+        uint16_t *last = last_place(places, bytes + at);
+        int where = *last, length_there = same_bytes(bytes, where, at, count);
+        *last = (uint16_t)at;
+        int is_match = where < at && length_there >= 4 && at - where <= REACH;
+        if (is_match) { /* the nearest may be short where a long one is near, in runs that come back */
+            uint16_t *last_long = last_long_place(places, bytes + at);
+            int other = *last_long, length_of_other = same_bytes(bytes, other, at, count);
+            *last_long = (uint16_t)at;
+            if (other < at && at - other <= REACH && length_of_other > length_there) {
+                where = other;
+                length_there = length_of_other;
+            }
+        }
+        int end = at + (is_match ? length_there : 1);
+        if (at >= looked_at) {
+            int cost = is_match ? coded_cost(bytes, at, end, length) : length[bytes[at]];
+            saving->cost += cost;
+            if (is_match && where < at - 1) saving->saved += cost - match_cost(end - at, at - where); /* runs: the same */
+        }
+        if (is_match) /* where the other one learns them, too: so it keeps to where repetitions begin */
+            for (int next = 1; next < 3; next++) *last_place(places, bytes + at + next) = (uint16_t)(at + next);
+        at = end;
+    }
+}
+
+#endif
