@@ -442,14 +442,11 @@ def _check_sizes(array: StoredArray, chunks: Chunks, max_bytes: int) -> None:
         return
     if array._chunk_bytes > 2 * array.nbytes + _CHUNK_SLACK:
         array._refuse("has chunks larger than itself")
-    if max(chunks.number, _grid_size(array)) > min(_FEW_CHUNKS + array.nbytes // _MIN_CHUNK_BYTES, MAX_ENTRIES):
-        array._refuse(f"is stored in {_grid_size(array)} chunks, which is far too many for {array.nbytes} bytes")
-    if chunks.number > _grid_size(array):
-        array._refuse(f"lists {chunks.number} chunks, and has room for {_grid_size(array)}")
-
-
-def _grid_size(array: StoredArray) -> int:
-    return math.prod(-(-extent // step) for extent, step in zip(array.shape, array.chunks or (), strict=True))
+    room = math.prod(-(-extent // step) for extent, step in zip(array.shape, array.chunks, strict=True))
+    if room > min(_FEW_CHUNKS + array.nbytes // _MIN_CHUNK_BYTES, MAX_ENTRIES):
+        array._refuse(f"is stored in {room} chunks, which is far too many for {array.nbytes} bytes")
+    if chunks.number > room:
+        array._refuse(f"lists {chunks.number} chunks, and has room for {room}")
 
 
 def _is_plain(described: Any) -> bool:
