@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 from PIL import Image, ImageDraw
@@ -22,13 +23,9 @@ NEAR = 1.0  # metres: nothing is painted closer to the camera
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """The same colour in more or less light."""
+    """The same colour in more or less light; ``factor`` is positive."""
     red, green, blue = colour
-    return (
-        min(255, max(0, round(red * factor))),
-        min(255, max(0, round(green * factor))),
-        min(255, max(0, round(blue * factor))),
-    )
+    return min(255, round(red * factor)), min(255, round(green * factor)), min(255, round(blue * factor))
 
 
 @dataclass(frozen=True)
@@ -52,11 +49,14 @@ class Camera:
     def project(self, point: Point3) -> Point:
         """World position, metres → picture position, pixels."""
         x, y, z = point
-        scale = self.focal * self.size.width / max(z, NEAR)
-        return (
-            self.centre * self.size.width + scale * x,
-            self.horizon * self.size.height + scale * (self.eye - y),
-        )
+        focal, centre, horizon = self._in_pixels
+        scale = focal / max(z, NEAR)
+        return centre + scale * x, horizon + scale * (self.eye - y)
+
+    @cached_property
+    def _in_pixels(self) -> tuple[float, float, float]:
+        """Focal length and vanishing point, which a picture asks for thousands of times."""
+        return self.focal * self.size.width, self.centre * self.size.width, self.horizon * self.size.height
 
 
 class Drawing:

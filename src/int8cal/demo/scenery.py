@@ -134,12 +134,12 @@ def _house(canvas: Drawing, rng: np.random.Generator, side: float, start: float,
     for level in (0.6, height - 0.25):  # plinth and cornice
         band = [(front, level - 0.6, start), (front, level, start), (front, level, end), (front, level - 0.6, end)]
         canvas.polygon(band, shade(wall, 0.7), 70)
-    step = rng.uniform(2.2, 3.2)
+    step, frame = rng.uniform(2.2, 3.2), shade(wall, 1.2)
     for floor in range(floors):
         sill = 1.0 + 3.1 * floor
         for z in np.arange(start + 0.8, end - 1.2, step).tolist():
             glass = shade(GLASS, rng.uniform(0.6, 1.8))
-            _opening(canvas, front, sill - 0.1, 1.9, z - 0.12, 1.44, shade(wall, 1.2))
+            _opening(canvas, front, sill - 0.1, 1.9, z - 0.12, 1.44, frame)
             _opening(canvas, front, sill, 1.7, z, 1.2, glass)
 
 
