@@ -62,6 +62,12 @@ def test_images_from_a_folder(network, folder, run_cli, tiny_dataset):
         assert "equal in every bit, in order" in done.stdout
 
 
+def test_the_name_that_tao_5_has_is_one_of_the_network(folder, run_cli):
+    arguments = ("-e", "classification.txt", "--cal_image_dir", "images", "--batch_size", "2", "-m", "2")
+    done = run_cli("model", "classification_tf1", JOB, *arguments, "-o", "c.tensor")
+    assert record(done, folder / "c.tensor")["manifest"]["network"] == "classification"
+
+
 def test_verify_asks_for_the_folder(folder, run_cli):
     assert run_cli("ssd", JOB, "-e", "ssd.txt", "--cal_image_dir", "images", "-o", "out").code == 0
     done = run_cli("verify", "out", "-e", "ssd.txt")

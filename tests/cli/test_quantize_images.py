@@ -82,6 +82,14 @@ def test_a_mean_in_the_unit_of_the_levels_is_told_before_and_after(photos, run_c
     assert done.stderr.count(told) == 1
 
 
+def test_a_scale_that_multiplies_is_told_before_and_after(photos, run_cli):
+    made = run_cli("images", "photos", "-o", "c.tensor", "--size", "16x24", "--resize", "stretch", "--scale", "255")
+    assert made.code == 0
+    assert "from 0 to 65025: --scale 1/255 divides levels by 255" in made.stderr
+    assert "[large-values]" in run_cli("verify", "c.tensor").stdout
+    assert "[large-values]" in run_cli("verify", "c.tensor", "--images", "photos").stdout
+
+
 def test_dark_pictures_have_no_wrong_mean(photos, run_cli):
     """The record states a mean in the right unit, however far the pictures lie from it."""
     for number in range(12):

@@ -30,6 +30,8 @@ _LARGEST_BYTE = 255
 _LARGEST_PIXEL = 65535
 _BRIGHT = 152
 """No pixel minus an ImageNet mean is larger; 16-bit grey may be."""
+_LARGEST_SPREAD = 1000
+"""Levels as they are run from 0 to 255; 16-bit grey, of one channel, may run farther."""
 _FAR_OUT = 50
 """Standard deviations from the mean at which no value of a picture lies."""
 _FAR_FROM_ZERO = 20
@@ -209,6 +211,13 @@ def _against(statistics: Statistics, expected: Normalisation) -> Iterator[Findin
             "values-outside",
             f"values are in {values}, the manifest's arithmetic ({expected.title}) gives {expected.range_text}",
             "The values were changed after the file was made. " + _REMAKE,
+        )
+    elif len(statistics.low) > 1 and _spread(statistics) > _LARGEST_SPREAD:
+        yield Finding(
+            "warning",
+            "large-values",
+            f"values are in {values}, far beyond what networks take",
+            "Was a scale of 255 given for 1/255? Make the file again with the numbers of the training.",
         )
     elif _spread(statistics) < _TINY_SPREAD * float((expected.high - expected.low).max()):
         yield from _tiny(statistics)

@@ -381,7 +381,8 @@ def quantize(
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
         in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None
         by_evaluation = measure(pair[1]) if pair else None
-        seen = by_evaluation or (choice.agreement if choice else None) or in_sample
+        of_choice = choice.agreement if choice and not found else None  # with layers in float it is another model
+        seen = [by_evaluation] if by_evaluation else [one for one in (of_choice, in_sample) if one]
         whole = parts.reattach(quantized)
         choices = {
             "method": chosen,
@@ -404,7 +405,7 @@ def quantize(
             percentile=percentile,
             choice=choice,
             search=found,
-            verdict=judge(seen) if seen else None,
+            verdict=judge(*seen) if seen else None,
             findings=findings,
             input=binding,
             images=calibration.images,

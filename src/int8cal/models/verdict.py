@@ -43,9 +43,13 @@ class Verdict:
     reason: str
 
 
-def judge(agreement: Agreement) -> Verdict:
-    """The verdict on a model by its agreement with the float model."""
-    judged = [output for output in agreement.outputs if not output.whole] or list(agreement.outputs)
+def judge(*agreements: Agreement) -> Verdict:
+    """The verdict on a model by its agreement with the float model, on the worst of one or several sets of images."""
+    judged = [
+        output
+        for agreement in agreements
+        for output in [output for output in agreement.outputs if not output.whole] or agreement.outputs
+    ]
     if not judged:
         return Verdict("poor", None, "no output could be compared")
     return min((_of(output) for output in judged), key=lambda item: (_ORDER.index(item[0].level), item[1]))[0]

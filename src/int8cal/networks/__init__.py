@@ -50,7 +50,7 @@ _BROKEN_HINT = "Update or remove the distribution that brings it."
 
 
 def get(name: str) -> Network:
-    """The network of a name.
+    """The network of a name, its own or that of NVIDIA's launcher from TAO 5 on (``classification_tf1``).
 
     Raises:
         UsageError: no network has it.
@@ -61,7 +61,7 @@ def get(name: str) -> Network:
         if entry_point.name == name:
             own = _load_installed(entry_point)
     for network in own or all_networks():
-        if network.name == name:
+        if network.name == name or (network.reference_command and network.reference_command.task_tao5 == name):
             return network
     known = [network.name for network in all_networks()]
     near = difflib.get_close_matches(name, known, n=1)

@@ -204,6 +204,12 @@ class TestVerdict:
     def test_levels(self, noise: float, level: str) -> None:
         assert judge(Agreement(4, (self.of(0.01, shape=(1000, 2)), self.of(noise, shape=(1000, 2))))).level == level
 
+    def test_the_worst_of_several_sets_of_images_decides(self) -> None:
+        right, wrong = Agreement(4, (self.of(0.01),)), Agreement(9, (self.of(0.5),))
+        assert judge(right).level == "good"
+        assert judge(right, wrong) == judge(wrong, right) == judge(wrong)
+        assert judge(wrong).level == "poor"
+
     def test_a_classifier_that_chooses_other_classes_is_not_good(self) -> None:
         tensor = TensorAgreement("p")
         first = np.tile(np.float32([[10, 9.9, 0, 0]]), (10, 1))

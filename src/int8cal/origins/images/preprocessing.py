@@ -52,6 +52,8 @@ LIBRARIES: tuple[Library, ...] = get_args(Library)
 STATED: Evidence = "as stated"
 _FILTERS = {name: Image.Resampling[name.upper()] for name in INTERPOLATIONS}
 _LEVELS = np.arange(256, dtype=np.float32)
+_LARGEST = 1000
+"""No network takes values so far apart: levels as they are run from 0 to 255."""
 _FAR = 3
 """Zero lies in or near the values of every network; so many times their range away, the mean has another unit."""
 _NEEDED = ("size", "resize", "scale")
@@ -142,8 +144,10 @@ class Preprocessing:
         return np.ascontiguousarray(values)
 
     def doubt(self) -> str | None:
-        """What shows that the mean is stated in another unit than that of the scaled values; None: nothing."""
+        """What shows that scale, or mean, is stated in another unit than it should be; None: nothing."""
         values = self.values()
+        if np.ptp(values) > _LARGEST:
+            return f"the values run from {values.min():.6g} to {values.max():.6g}: --scale 1/255 divides levels by 255"
         if not _is_far(values):
             return None
         factor, divides = _factor(self.scale)
