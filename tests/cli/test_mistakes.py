@@ -526,6 +526,22 @@ def test_records_of_absolute_folders_are_those_of_their_names(data, run_cli):
             assert (data.parent / made / file.name).read_bytes() == file.read_bytes()
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_records_lead_to_a_plan_by_the_lines_they_end_with(data, run_cli, suffix):
+    rename_images(suffix)(data)
+    made = run_cli("records", "data/training", "-o", "made", "--image_extension", suffix[1:])
+    lines = [line.strip() for line in made.stdout.partition("Next:\n")[2].splitlines()]
+    assert len(lines) == (2 if suffix == ".png" else 3), made.stdout
+    for line in lines:
+        words = shlex.split(line)
+        if words[0] == "int8cal":
+            done = run_cli(*words[1:])
+            assert done.code == 0, done.stderr
+        else:
+            subprocess.run(words, cwd=data.parent, check=True)
+    assert "missing images  0" in done.stdout
+
+
 def test_a_folder_asks_only_for_what_decides_pixels(data, run_cli):
     """As NVIDIA publishes the specs of its models: no data sources, no evaluation, no cost function."""
     without("evaluation_config", "cost_function_config", "bbox_rasterizer_config", "postprocessing_config")(data)
@@ -534,6 +550,7 @@ def test_a_folder_asks_only_for_what_decides_pixels(data, run_cli):
     done = run_cli(*FOLDER)
     assert done.code == 0, done.stderr
     assert run_cli("verify", "c.tensor", *FOLDER[2:4], *FOLDER[-2:]).code == 0
+    assert "int8cal verify c.tensor -e SPEC --cal_image_dir DIR\n" in run_cli("verify", "c.tensor").stdout
     assert run_cli(*RUN[:-1], "d.tensor").code == 3
 
 

@@ -87,8 +87,8 @@ def exported(path: str, form: Format) -> None:
     print_next("The images are those of the tensorfile, in its order, already preprocessed.", command)
 
 
-def verified(found: Verification, model: str | None, *, of_images: bool) -> None:
-    """After `verify` of a file without errors, made by ``int8cal images`` or from a spec."""
+def verified(found: Verification, model: str | None, *, made_of: str) -> None:
+    """After `verify` of a file without errors; ``made_of`` are the options that name what it was made of."""
     file = quoted(found.path)
     if any(finding.code == "model-quantised" for finding in found.findings):
         model = None  # quantize takes the float model, whose name is not known
@@ -97,7 +97,7 @@ def verified(found: Verification, model: str | None, *, of_images: bool) -> None
         meaning = (
             "The values look right. Only a comparison with the source shows whether they are those of the training."
         )
-        commands.insert(0, f"int8cal verify {file} {'--images DIR' if of_images else '-e SPEC'}")
+        commands.insert(0, f"int8cal verify {file} {made_of}")
     else:
         meaning = "The file holds what its source makes."
     warnings = found.count("warning")

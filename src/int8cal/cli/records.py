@@ -94,10 +94,12 @@ def records(
     console.print_table(rows)
     pattern = os.path.join(os.path.abspath(done.folder), f"{stem}-*")
     spec = "spec.txt" if not os.path.lexists("spec.txt") else "new_spec.txt"
+    written = f'image_extension: "{image_extension}"'
+    edit = endings.quoted("sed", "-i", f's/image_extension: "png"/{written}/', spec)  # the template says png
     endings.print_next(
-        f'In the spec: tfrecords_path: "{pattern}", image_directory_path: "{os.path.abspath(root)}", '
-        f'image_extension: "{image_extension}".',
+        f'In the spec: tfrecords_path: "{pattern}", image_directory_path: "{os.path.abspath(root)}", {written}.',
         f"int8cal spec new detectnet_v2 -o {spec}",
+        *([] if image_extension == "png" else [edit]),
         f"int8cal plan -e {spec} --map '/PATH/TO/TFRECORDS/NAME-*' {endings.quoted(pattern)} "
         f"--map /PATH/TO/DATA {endings.quoted(os.path.abspath(root))}",
     )

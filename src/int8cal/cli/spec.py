@@ -10,6 +10,7 @@ import click
 from int8cal.cli import console, endings
 from int8cal.cli.options import Command, from_here, given_words, json_option, overwrite_option
 from int8cal.io.safe_text import shortened
+from int8cal.io.summary import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,7 +223,7 @@ def _report_update(result: Update, notes: list[str], out: str | None, *, dry_run
         endings.note_next("spec", "update", *given_words("dry_run", "out"), "-o", out or "FILE")
     else:
         console.print_lines(_edit_line(one) for one in result.changes)
-        console.note(f"wrote {out} with {len(result.changes)} edits")
+        console.note(f"wrote {out} with {counted(len(result.changes), 'edit')}")
         endings.print_next(
             "All else is as it was, byte for byte. plan checks that the data are there.",
             f"int8cal plan -e {endings.quoted(out or '')}",

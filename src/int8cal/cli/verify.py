@@ -9,6 +9,7 @@ import click
 from int8cal.cli import console, endings, progress
 from int8cal.cli.options import claim_of, claim_options, json_option, model_input_options
 from int8cal.errors import TensorFileError
+from int8cal.io.summary import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,21 +68,24 @@ def verify(
         if not found.sound:
             hint = "The findings in the output say what is wrong with it, and what to do."
             raise TensorFileError(f"do not use this file: {found.verdict}", where=found.path, hint=hint)
-        endings.verified(found, model, of_images=_made_of_images(file))
+        endings.verified(found, model, made_of=_source_options(file))
 
 
-def _made_of_images(file: str) -> bool:
-    """Whether ``int8cal images`` made it."""
+def _source_options(file: str) -> str:
+    """What ``verify`` needs to make the images again, in words that stand for it."""
     from int8cal.origins.images.origin import NAME
     from int8cal.tensorfile import TensorFile
 
     with TensorFile(file) as opened:
-        return (opened.manifest or {}).get("network") == NAME
+        manifest = opened.manifest or {}
+    if manifest.get("network") == NAME:
+        return "--images DIR"
+    return "-e SPEC --cal_image_dir DIR" if str(manifest.get("images")).startswith("folder") else "-e SPEC"
 
 
 def _lines(found: Verification) -> Iterator[str]:
     shape = " x ".join(map(str, found.shape))
-    yield f"{found.path}: {found.batches} batches of {shape}"
+    yield f"{found.path}: {counted(found.batches, 'batch')} of {shape}"
     for finding in found.findings:
         yield f"{finding.level:<7}  {finding.message} [{finding.code}]"
         yield f"         {finding.hint}"
