@@ -222,7 +222,7 @@ class Walk:
         version, ordered, heap, tree = struct.unpack_from("<BBQQ", info)
         if version or ordered:
             raise _newer_format()
-        if heap == _UNDEFINED:
+        if (heap, tree) == (_UNDEFINED, _UNDEFINED):
             return
         tree_signature, depth = _LINK_TREE.unpack(self.read(tree, _LINK_TREE.size))
         heap_signature, filters = _LINK_HEAP.unpack(self.read(heap, _LINK_HEAP.size))
