@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -261,13 +263,14 @@ def measure_each(
     progress: Progress | None = None,
     phase: str = "measuring agreement",
     known: KnownValues | None = None,
+    session: KeptSession | None = None,
 ) -> list[Agreement]:
     """The same of outputs alone, for each image (or for as many as a model insists on running together).
 
     The arguments are those of `measure_agreement`; ``known`` are outputs of the same float model, to which new ones are
-    added.
+    added, and ``session`` is kept from the first time that this ``other`` is judged to the next, with other constants.
     """
-    pair = _Pair((reference, other), _shared_outputs(reference, other), [], bindings, known)
+    pair = _Pair((reference, other), _shared_outputs(reference, other), [], bindings, known, session)
     found = []
     for images in pair.compared(batches, numbers, max_images, progress, phase):
         found.append(pair.agreement(images))
@@ -284,7 +287,14 @@ class KnownValues:
     def __init__(self, most_bytes: int = 64 << 20) -> None:
         self._values: dict[tuple[int, ...], _Values] = {}
         self._room = most_bytes
-        self.runner: Runner | None = None
+        self._runner: Runner | None = None
+        self._opening = Lock()
+
+    def opened(self, open_model: Callable[[], Runner]) -> Runner:
+        """The float model, ready to run; is opened when a value is not known yet."""
+        with self._opening:
+            self._runner = self._runner or open_model()
+            return self._runner
 
     def get(self, numbers: list[int]) -> _Values | None:
         """The outputs for some images, by their numbers."""
@@ -298,6 +308,13 @@ class KnownValues:
             self._values[tuple(numbers)] = values
 
 
+@dataclass
+class KeptSession:
+    """One model, ready to run, once it has been needed."""
+
+    runner: Runner | None = None
+
+
 class _Pair:
     """Two models that are run side by side.
 
@@ -307,6 +324,7 @@ class _Pair:
     Attributes:
         found: output or layer → agreement so far.
         skipped: those that cannot be compared → why.
+        fixed_batch: the smallest number of images to run at once without filling up.
     """
 
     def __init__(
@@ -316,6 +334,7 @@ class _Pair:
         layers: Sequence[str],
         bindings: Sequence[InputBinding],
         known: KnownValues | None = None,
+        session: KeptSession | None = None,
     ) -> None:
         self._outputs, self._layers = tuple(outputs), tuple(layers)
         numeric = [set(numeric_outputs(model)) for model in models]
@@ -325,18 +344,14 @@ class _Pair:
         self._chosen = [kernel.output for kernel in bindings[0].kernels if kernel.chooses]
         outputs = [*outputs, *self._chosen]
         self._known = known or KnownValues(0)
-        if self._known.runner is None:
-            self._known.runner = Runner(models[0], outputs, bindings[0], optimized=True)
-        whole = (self._known.runner, Runner(models[1], outputs, bindings[1], optimized=True))
-        self._sides = [
-            [runner, *([Runner(model, layers, binding)] if layers else [])]
-            for runner, model, binding in zip(whole, models, bindings, strict=True)
+        self._open_reference = partial(Runner, models[0], outputs, bindings[0], optimized=True)
+        session = session or KeptSession()
+        session.runner = session.runner or Runner(models[1], outputs, bindings[1], optimized=True)
+        self._other = session.runner.fed(bindings[1])
+        self._layered = [
+            Runner(model, layers, binding) for model, binding in zip(models, bindings, strict=True) if layers
         ]
-
-    @property
-    def fixed_batch(self) -> int:
-        """The smallest number of images to run at once without filling up."""
-        return max(runner.fixed_batch or 1 for side in self._sides for runner in side)
+        self.fixed_batch = max(binding.batch or 1 for binding in bindings)
 
     def run(self, numbers: list[int], images: BatchNCHW_f32) -> tuple[tuple[int, _Values, _Values], int]:
         """Values of both models for some images.
@@ -346,11 +361,11 @@ class _Pair:
         """
         first = self._known.get(numbers)
         if first is None:
-            first = _all_values(self._sides[0][:1], images, {})
+            first = _all_values([self._known.opened(self._open_reference)], images, {})
             self._known.keep(numbers, first)
         given = {name: first[name] for name in self._chosen}
-        first = first | _all_values(self._sides[0][1:], images, given)
-        second = _all_values(self._sides[1], images, given)
+        first = first | _all_values(self._layered[:1], images, given)
+        second = _all_values([self._other, *self._layered[1:]], images, given)
         return (len(numbers), first, second), sum(v.nbytes for side in (first, second) for v in side.values())
 
     def compared(

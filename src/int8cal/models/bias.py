@@ -81,7 +81,7 @@ def bias_errors(
         for tensor, rank in ranks.items()
     }
     wanted = [name for pair in means.values() for name in pair]
-    runner = Runner(extended, wanted, binding)
+    runner = Runner(extended, wanted, binding, optimized=True)
 
     def run(_: list[int], images: BatchNCHW_f32) -> tuple[dict[str, _Doubles], int]:
         parts = list(runner.run(images))

@@ -8,9 +8,13 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from int8cal.models.agreement import Agreement, KnownValues, measure_each
+import numpy as np
+
+from int8cal.models.agreement import Agreement, KeptSession, KnownValues, measure_each
 from int8cal.models.binding import InputBinding
 from int8cal.models.calibrate import Calibration
+from int8cal.models.placement import Placement
+from int8cal.models.qdq import Range, feed_scales, scale_and_zero
 from int8cal.models.ranges import DEFAULT_PERCENTILE
 from int8cal.types import METHODS, Batches, Method, Progress
 
@@ -99,15 +103,75 @@ class Trial:
     numbers: frozenset[int] | None
 
 
+def trials_of(parted: Sequence[Calibration], held_out: Sequence[frozenset[int]]) -> list[Trial]:
+    """A trial on each part that is held out, or one on all images if none is.
+
+    Args:
+        parted: the calibration by the images that are in no part, and by those of each.
+        held_out: numbers of the images of each part.
+    """
+    if not held_out:
+        return [Trial(Calibration.joined(parted), None)]
+    others = [[*parted[:part], *parted[part + 1 :]] for part in range(1, len(parted))]
+    return [Trial(Calibration.joined(rest), numbers) for rest, numbers in zip(others, held_out, strict=True)]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An INT8 model to judge.
+
+    Attributes:
+        model: ``onnx.ModelProto``.
+        binding: how images get into it, and its scales, where it takes those as inputs.
+        session: of that model; the same for candidates that differ in what they are fed.
+    """
+
+    model: Any
+    binding: InputBinding
+    session: KeptSession
+
+
+class Candidates:
+    """INT8 models by several thresholds.
+
+    Opening a model costs as much as a few images, so those of one trial share a session, which is fed their scales.
+    ONNX Runtime's own form wants constants: there each is a model for itself.
+
+    Args:
+        made: makes a model of thresholds and the trial that they are from.
+        placement: where Q/DQ stands in all of them.
+        binding: how images get into them.
+    """
+
+    def __init__(
+        self, made: Callable[[dict[str, float], Trial], Any], placement: Placement, binding: InputBinding
+    ) -> None:
+        self._made, self._placement, self._binding = made, placement, binding
+        self._last: tuple[Trial, Candidate, dict[str, str]] | None = None
+
+    def of(self, amax: dict[str, float], trial: Trial) -> Candidate:
+        """The model by these thresholds."""
+        if self._placement.target == "onnxruntime":
+            return Candidate(self._made(amax, trial), self._binding, KeptSession())
+        if self._last is None or self._last[0] is not trial:
+            model = self._made(amax, trial)
+            inputs = feed_scales(model, amax)
+            self._last = (trial, Candidate(model, self._binding, KeptSession()), inputs)
+        _, candidate, inputs = self._last
+        shared = self._placement.with_shared_scales(amax)
+        fed = {inputs[name]: (np.asarray(scale_and_zero(Range(shared[name]))[0]), False) for name in inputs}
+        return replace(candidate, binding=replace(self._binding, constants={**self._binding.constants, **fed}))
+
+
 def choose(
     trials: Sequence[Trial],
-    quantized: Callable[[dict[str, float], Calibration], Any],
+    quantized: Callable[[dict[str, float], Trial], Candidate],
     reference: Any,
     batches: Batches,
     binding: InputBinding,
     *,
     held_out: bool,
-    corrected: Callable[[dict[str, float], Trial], Any] | None = None,
+    corrected: Callable[[dict[str, float], Trial], Candidate] | None = None,
     known: KnownValues | None = None,
     percentile: float = DEFAULT_PERCENTILE,
     progress: Progress | None = None,
@@ -116,10 +180,10 @@ def choose(
 
     Args:
         trials: the figures of a method are those on the images of all of them.
-        quantized: makes the INT8 model of thresholds and the calibration that they are from.
+        quantized: makes the INT8 model of thresholds and the trial that they are from.
         reference: the float model.
         batches: where the images to judge by are.
-        binding: how images get into the models.
+        binding: how images get into the float model.
         held_out: whether they took no part in the thresholds by which they are judged.
         corrected: makes the INT8 model of thresholds with corrected biases; None: those are not tried.
         known: outputs of the float model for some of the images.
@@ -129,17 +193,18 @@ def choose(
     running, known = list(METHODS), known or KnownValues()
     tried: dict[Method, list[Agreement]] = {method: [] for method in METHODS}
 
-    def measured(model: Any, trial: Trial, phase: str) -> list[Agreement]:
+    def measured(candidate: Candidate, trial: Trial, phase: str) -> list[Agreement]:
         return measure_each(
             reference,
-            model,
+            candidate.model,
             batches,
-            bindings=(binding, binding),
+            bindings=(binding, candidate.binding),
             numbers=trial.numbers,
             max_images=MOST_HELD_OUT,
             progress=progress,
             phase=phase,
             known=known,
+            session=candidate.session,
         )
 
     for trial in trials:
@@ -148,7 +213,7 @@ def choose(
             amax = trial.calibration.amax(method, percentile)
             found = next((found for other, found in seen if other == amax), None)
             if found is None:
-                found = measured(quantized(amax, trial.calibration), trial, f"trying {method}")
+                found = measured(quantized(amax, trial), trial, f"trying {method}")
                 seen.append((amax, found))
             tried[method] += found
         running = _undecided({method: tried[method] for method in running})
@@ -162,8 +227,8 @@ def choose(
     choice = Choice(method, scores, images, held_out, agreements[method])
     if corrected is None:
         return choice
-    model = corrected(trials[0].calibration.amax(method, percentile), trials[0])
-    found = measured(model, trials[0], "trying corrected biases")
+    candidate = corrected(trials[0].calibration.amax(method, percentile), trials[0])
+    found = measured(candidate, trials[0], "trying corrected biases")
     plain, agreement = Agreement.joined(tried[method][: len(found)]), Agreement.joined(found)
     choice = replace(choice, biases=(_score(plain), _score(agreement)))
     return replace(choice, agreement=agreement) if choice.corrects_biases else choice

@@ -57,12 +57,13 @@ def equalize(model: Any, layers: Collection[str], peaks: Mapping[str, Peaks]) ->
     Returns:
         Each new tensor → its largest magnitude on the calibration images.
     """
+    found = {source: share for source, values in peaks.items() if (share := shares(values)) is not None}
+    uneven = [node for node in model.graph.node if node.name in layers and node.input[0] in found]
+    if not uneven:
+        return {}
     work = _Equalization(model.graph)
-    for node in [node for node in model.graph.node if node.name in layers]:
-        source = node.input[0]
-        found = shares(peaks[source]) if source in peaks else None
-        if found is not None:
-            work.equalize(node, found, float(peaks[source].max()))
+    for node in uneven:
+        work.equalize(node, found[node.input[0]], float(peaks[node.input[0]].max()))
     work.finish()
     return work.largest
 

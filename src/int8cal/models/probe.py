@@ -90,7 +90,7 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
     model = parts.model
     norm = next(_norms(model), None)
     outputs = numeric_outputs(model)
-    runner = Runner(model, [*outputs, *([norm[0]] if norm else [])], binding)
+    runner = Runner(model, [*outputs, *([norm[0]] if norm else [])], binding, optimized=True)
     moments, step = _Moments(), binding.batch or 1
     found: list[dict[str, npt.NDArray[Any]]] = []
     for start in range(0, len(images), step):  # what goes into the first norm is large: never of all images at once

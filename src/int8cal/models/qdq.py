@@ -9,7 +9,7 @@ Weights have one scale for each output channel, see `int8cal.models.weights`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,7 @@ def insert_qdq(
     fold_weights: bool = False,
     full_range_weights: bool = False,
     bias_errors: Mapping[str, _Array] | None = None,
+    check: bool = True,
 ) -> Any:
     """The INT8 model: a new model with QuantizeLinear/DequantizeLinear pairs.
 
@@ -64,6 +65,7 @@ def insert_qdq(
             (the form that TensorRT's documentation asks for). ONNX Runtime's form is always folded.
         full_range_weights: for ONNX Runtime: weights of 8 bits.
         bias_errors: convolution → what is added to its bias, see `int8cal.models.bias`.
+        check: hold the result to ONNX's full check; of a model that is only tried, ONNX Runtime says enough.
 
     Raises:
         UseError: a weight is not finite, or the result does not pass ONNX's full check.
@@ -83,6 +85,12 @@ def insert_qdq(
     pairs.place()
     quantized.producer_name = "int8cal"
     quantized.producer_version = ""
+    if check:
+        _check(quantized)
+    return quantized
+
+
+def _check(quantized: Any) -> None:
     try:
         check_valid(quantized)
     except UseError as error:
@@ -90,7 +98,27 @@ def insert_qdq(
             f"the quantised model does not pass ONNX's own check: it {error.message}",
             hint="Export the float model to ONNX again with another opset, or exclude the node that is named.",
         ) from error
-    return quantized
+
+
+def feed_scales(model: Any, tensors: Container[str]) -> dict[str, str]:
+    """Make the scales of a signed model's activations inputs of it, so that one session can be run with many.
+
+    Args:
+        model: as `insert_qdq` made it; is changed.
+        tensors: of which activations.
+
+    Returns:
+        Activation → the input that takes its scale, a float32 scalar.
+    """
+    onnx, graph = extras.onnx(), model.graph
+    pairs = [node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] in tensors]
+    names = {node.input[0]: node.input[1] for node in pairs}
+    fed = set(names.values())
+    for place in reversed(range(len(graph.initializer))):
+        if graph.initializer[place].name in fed:
+            del graph.initializer[place]
+    graph.input.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, []) for name in names.values())
+    return names
 
 
 def with_equal_channels(
@@ -192,7 +220,7 @@ def _add_activations(
     return scales
 
 
-def scale_and_zero(values: Range, *, unsigned: bool) -> tuple[np.float32, np.int8 | np.uint8]:
+def scale_and_zero(values: Range, *, unsigned: bool = False) -> tuple[np.float32, np.int8 | np.uint8]:
     """Scale and zero-point of an activation."""
     return _unsigned(values) if unsigned else _signed(values.amax)
 

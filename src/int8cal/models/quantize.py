@@ -25,12 +25,12 @@ from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import given_path
 from int8cal.io.summary import Summarised
 from int8cal.models import half
-from int8cal.models.agreement import Agreement, KnownValues, measure_agreement
+from int8cal.models.agreement import Agreement, KeptSession, KnownValues, measure_agreement
 from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, other_size, some_images
 from int8cal.models.bias import bias_errors, images_for_bias
 from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import Calibration, calibrate
-from int8cal.models.choose import MOST_HELD_OUT, Choice, Trial, choose, held_out_parts
+from int8cal.models.choose import MOST_HELD_OUT, Candidate, Candidates, Choice, Trial, choose, held_out_parts, trials_of
 from int8cal.models.computable import Computable, Foreign, computable
 from int8cal.models.equalize import SUFFIX, is_uneven
 from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare, raise_opset
@@ -42,7 +42,7 @@ from int8cal.models.qdq import Range, insert_qdq
 from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
 from int8cal.models.recipe import recipe, write_recipe
 from int8cal.models.search import Search, fewest_in_float
-from int8cal.models.session import Runner, numeric_outputs
+from int8cal.models.session import numeric_outputs, try_out
 from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
@@ -270,12 +270,17 @@ def quantize(
             node.name: node.input[0] for node in prepared.graph.node if node.name in placement.did.get("depthwise", ())
         }
         check_names(listed)
-        _try_out(parts.model, binding, few)
+        try_out(parts.model, binding, few)
         used = Digested(images)
         pair = (used, Digested(held_out_images)) if held_out_images is not None else None
 
         def made(
-            where: Placement, magnitudes: Mapping[str, float], by: Calibration, bias_images: Collection[int] = ()
+            where: Placement,
+            magnitudes: Mapping[str, float],
+            by: Calibration,
+            bias_images: Collection[int] = (),
+            *,
+            check: bool = False,
         ) -> Any:
             shared, lows = where.with_shared_scales(magnitudes), by.low()
             ranges = {name: Range(shared[name], lows[name], by.peaks.get(name)) for name in where.tensors(prepared)}
@@ -284,7 +289,9 @@ def quantize(
                 errors = bias_errors(
                     prepared, where, ranges, images, binding, bias_images, **bits, progress=progress
                 )  # fmt: skip
-            return insert_qdq(prepared, where, ranges, fold_weights=fold_weights, **bits, bias_errors=errors)
+            return insert_qdq(
+                prepared, where, ranges, fold_weights=fold_weights, **bits, bias_errors=errors, check=check
+            )
 
         holds_out = (method == "auto" or min_agreement is not None) and pair is None
         held_out = held_out_parts(used.image_count) if holds_out else ()
@@ -305,20 +312,21 @@ def quantize(
         )
         calibration = Calibration.joined(parted)
         choice = None
-        trials = [
-            Trial(Calibration.joined([*parted[:part], *parted[part + 1 :]]), numbers)
-            for part, numbers in enumerate(held_out, start=1)
-        ] or [Trial(calibration, None)]
+        trials = trials_of(parted, held_out)
 
-        def corrected(magnitudes: dict[str, float], trial: Trial) -> Any:
+        def plain(magnitudes: dict[str, float], trial: Trial) -> Any:
+            return made(placement, magnitudes, trial.calibration)
+
+        def corrected(magnitudes: dict[str, float], trial: Trial) -> Candidate:
             held = trial.numbers if trial.numbers and pair is None else ()
-            return made(placement, magnitudes, trial.calibration, images_for_bias(used.digests, held))
+            model = made(placement, magnitudes, trial.calibration, images_for_bias(used.digests, held))
+            return Candidate(model, binding, KeptSession())
 
         if method == "auto":
             with _of_the_result():
                 choice = choose(
                     [Trial(trial.calibration.only(inputs), trial.numbers) for trial in trials],
-                    partial(made, placement),
+                    Candidates(plain, placement, binding).of,
                     parts.model,
                     pair[1] if pair else images,
                     binding,
@@ -368,7 +376,8 @@ def quantize(
         scales = placement.with_shared_scales({name: amax[name] for name in inputs})
         if bias_correction is None:
             bias_correction = choice is not None and choice.corrects_biases
-        quantized = made(placement, scales, calibration, images_for_bias(used.digests) if bias_correction else ())
+        bias_images = images_for_bias(used.digests) if bias_correction else ()
+        quantized = made(placement, scales, calibration, bias_images, check=True)
         uneven = {name for name, peaks in calibration.peaks.items() if is_uneven(peaks)}
         equalized = tuple(name for name in placement.layers if depthwise.get(name) in uneven)
         single: tuple[str, ...] = ()
@@ -377,7 +386,7 @@ def quantize(
             largest |= {f"{name}{SUFFIX}": largest[name] for name in calibration.peaks}
             quantized, single = half.to_half(quantized, largest)
         with _of_the_result():
-            _try_out(quantized, binding, few)
+            try_out(quantized, binding, few)
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
         in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None
         by_evaluation = measure(pair[1]) if pair else None
@@ -461,16 +470,6 @@ def _looked_at(
     if errors and not force:
         raise UseError(errors[0].message, hint=f"{errors[0].hint} To go on all the same: --force.")
     return findings
-
-
-def _try_out(model: Any, binding: InputBinding, few: BatchNCHW_f32) -> None:
-    """Run a model once as its users will, with ONNX Runtime's optimisations, if there are images to run it on.
-
-    Raises:
-        UseError: it does not run.
-    """
-    runner = Runner(model, numeric_outputs(model), binding, optimized=True)
-    next(runner.run(few), None)
 
 
 @contextmanager

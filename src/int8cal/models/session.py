@@ -6,6 +6,7 @@ Where kernels compute plug-ins (`int8cal.models.kernels`), a graph is cut in sta
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -90,10 +91,11 @@ class Runner:
         """
         return joined(list(self.run(batch, given)), self.tensors, len(batch))
 
-    @property
-    def fixed_batch(self) -> int | None:
-        """The batch size that the model insists on, if any."""
-        return self._binding.batch
+    def fed(self, binding: InputBinding) -> Runner:
+        """The same model, ready to run, with other constants."""
+        other = copy(self)
+        other._binding = binding
+        return other
 
     def _run_part(self, part: npt.NDArray[np.float32], given: _Values) -> _Values:
         count, size = len(part), max(len(part), self._binding.batch or 1)
@@ -109,6 +111,16 @@ class Runner:
         if count < size:
             found = {name: value[:count] if value.shape[:1] == (size,) else value for name, value in found.items()}
         return found
+
+
+def try_out(model: Any, binding: InputBinding, few: BatchNCHW_f32) -> None:
+    """Run a model once as its users will, with ONNX Runtime's optimisations, if there are images to run it on.
+
+    Raises:
+        UseError: it does not run.
+    """
+    runner = Runner(model, numeric_outputs(model), binding, optimized=True)
+    next(runner.run(few), None)
 
 
 def _filled_up(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:

@@ -14,22 +14,29 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tests.unit.models.conftest import SHAPE, Images
+from tests.unit.models.test_equalize import mobile
 
 from int8cal.errors import UseError
 from int8cal.models import choose as choose_module
-from int8cal.models.agreement import Agreement, KnownValues, TensorAgreement
+from int8cal.models.agreement import Agreement, KeptSession, KnownValues, TensorAgreement
 from int8cal.models.binding import InputBinding
 from int8cal.models.calibrate import Calibration, calibrate
 from int8cal.models.channels import ChannelSums
-from int8cal.models.choose import held_out_parts
+from int8cal.models.choose import Candidate, Candidates, Trial, held_out_parts
+from int8cal.models.computable import computable
+from int8cal.models.graph import prepare
+from int8cal.models.onnx_file import load_model
 from int8cal.models.passes import for_each_image
+from int8cal.models.placement import place
+from int8cal.models.qdq import Range, insert_qdq
 from int8cal.models.quantize import quantize
-from int8cal.models.session import open_as_written
+from int8cal.models.session import Runner, open_as_written
 from int8cal.models.verdict import judge
+from int8cal.models.wiring import Wiring
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.writer import TensorFileWriter
-from int8cal.types import METHODS, Batches
+from int8cal.types import METHODS, Batches, Target
 
 MakeModel = Callable[..., Path]
 
@@ -164,6 +171,57 @@ class TestAuto:
                 np.testing.assert_allclose(
                     value, model.run([name], {"image": every[number][None]})[0], rtol=1e-4, atol=1e-5
                 )
+
+    @pytest.mark.parametrize("target", ["tensorrt", "onnxruntime"])
+    def test_models_that_are_fed_their_scales_are_judged_like_models_of_their_own(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: Target
+    ) -> None:
+        opened: list[KeptSession] = []
+
+        class Apart(Candidates):
+            """Every candidate is a model with a session of its own."""
+
+            def of(self, amax: dict[str, float], trial: Trial) -> Candidate:
+                opened.append(session := KeptSession())
+                return Candidate(self._made(amax, trial), self._binding, session)
+
+        def choice() -> Any:
+            images = Images(seed=3)
+            return quantize(mobile(tmp_path), images, tmp_path / "o", target=target, agreement=False, overwrite=True)
+
+        together = choice()
+        monkeypatch.setattr("int8cal.models.quantize.Candidates", Apart)
+        apart = choice()
+        assert together.choice == apart.choice
+        assert together.amax == apart.amax
+        assert len(opened) >= len(METHODS)
+
+    def test_models_of_one_trial_share_a_session(self, tmp_path: Path) -> None:
+        model = load_model(mobile(tmp_path))
+        parts = computable(model)
+        binding = parts.bind(SHAPE)
+        prepared = prepare(parts.model)
+        placement = place(prepared, Wiring(prepared, binding, SHAPE[1:]), [], "tensorrt")
+        (calibration,) = calibrate(prepared, placement.tensors(prepared), Images(), binding)
+
+        def made(amax: dict[str, float], _: Trial) -> Any:
+            shared = placement.with_shared_scales(amax)
+            return insert_qdq(prepared, placement, {name: Range(value) for name, value in shared.items()})
+
+        trial, other = Trial(calibration, None), Trial(calibration, None)
+        candidates, image = Candidates(made, placement, binding), next(iter(Images()))[:1]
+        found, sessions = [], set()
+        for method in METHODS:
+            amax = calibration.amax(method)
+            candidate, alone = candidates.of(amax, trial), made(amax, trial)
+            sessions.add(id(candidate.session))
+            fed = Runner(candidate.model, ["dense.y"], candidate.binding, optimized=True).values(image)
+            whole = Runner(alone, ["dense.y"], binding, optimized=True).values(image)
+            np.testing.assert_array_equal(fed["dense.y"], whole["dense.y"])
+            found.append(fed["dense.y"].tobytes())
+        assert len(set(found)) == len(METHODS)  # the methods differ, or nothing was tested
+        assert len(sessions) == 1
+        assert id(candidates.of(amax, other).session) not in sessions
 
     def test_a_method_that_falls_behind_is_tried_on_fewer_images(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
