@@ -214,6 +214,18 @@ def test_without_the_extra_the_pip_line_is_given(run_process: Any, tensor: str, 
     assert "the extra [quantize] stands for" in done.stderr
 
 
+def test_nothing_is_left_in_the_users_home(
+    run_process: Any, tensor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime's telemetry would keep an identity there."""
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    home = tmp_path / "home"
+    home.mkdir()
+    done = run_process("compare", MODEL, MODEL, tensor, env={"HOME": str(home), "XDG_CACHE_HOME": ""})
+    assert done.code == 0, done.stderr
+    assert list(home.rglob("*")) == []
+
+
 def test_nan_in_a_tensorfile_is_found(run_cli: Any, tmp_path: Path) -> None:
     compression = Compression.named("none")
     with TensorFileWriter(str(tmp_path / "nan.tensor"), (1, 3, 64, 64), compression) as writer:

@@ -7,6 +7,7 @@ The functions of the ``onnx`` package pass through it by themselves; ONNX Runtim
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -96,7 +97,10 @@ def onnxruntime() -> ModuleType:
     """The ``onnxruntime`` package, its telemetry switched off, and its log silent but for what ends the process.
 
     It writes names from models to stderr as they are, which a terminal would obey; what fails comes as an exception.
+    Its telemetry begins with the import, and keeps an identity and a database in the user's cache folder; only the
+    environment stops that.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     runtime = need("onnxruntime", "quantize")
     runtime.disable_telemetry_events()
     runtime.set_default_logger_severity(FATAL)
