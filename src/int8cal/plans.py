@@ -18,7 +18,7 @@ from int8cal.io.safe_text import printable, short_repr
 from int8cal.io.summary import Summarised, counted, times
 from int8cal.network_kit.framing import Framing, framing
 from int8cal.samples.encoded import FIND_IMAGE, sample_place
-from int8cal.samples.nearby import image_instead, near_by
+from int8cal.samples.nearby import image_instead, named_instead, near_by
 from int8cal.samples.paths import path_text
 from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE, MAX_BATCH_BYTES, MAX_SEED, is_seed
 from int8cal.types import Size
@@ -140,8 +140,9 @@ class Plan(Summarised):
         absent = set(missing)
         without = [sample for sample in self.samples() if _file_of(sample) in absent]
         verb = "is" if len(without) == 1 else "are"
+        name = without[0].frame_id
         instead = (
-            image_instead(missing[0], without[0].frame_id)
+            (image_instead(missing[0], name) if without[0].record else named_instead(missing[0]))
             or (None if self.folder else self.origin.advice(missing[0]))
             or (None if hint == FIND_IMAGE else hint)
         )

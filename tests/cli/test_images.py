@@ -63,6 +63,24 @@ def test_recursion_and_lists(photos, run_cli):
         assert json.loads(plan.stdout)["plan"]["missing"] == []
 
 
+@pytest.mark.parametrize("source", ["list.txt", "coco.json"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (r"photos\more\e.png", "The names have backslashes: write them with / in the file that gives them."),
+        ("photos/d.jpg", "d.png lies there: correct the names in the file that gives them."),
+    ],
+)
+def test_names_that_are_nearly_right(photos, run_cli, source, name, words):
+    (photos / "list.txt").write_text(name)
+    (photos / "coco.json").write_text(json.dumps({"images": [{"id": 1, "file_name": name}]}))
+    done = run_cli("images", source, "-o", "x", *NUMBERS)
+    assert done.code == 4
+    assert words in done.stderr
+    assert "records" not in done.stderr
+    assert "image_extension" not in done.stderr
+
+
 def test_numbers_in_a_file(photos, run_cli):
     (photos / "preprocess.yaml").write_text("size: [24, 32]\nresize: stretch\nscale: 1/255\nmean: [0.5]\nstd: 0.25\n")
     assert run_cli("images", "photos", "-o", "a", "--preprocess", "preprocess.yaml").code == 0

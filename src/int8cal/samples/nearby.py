@@ -115,7 +115,7 @@ def image_instead(path: str, name: str) -> str | None:
         path: where the image should be: folder, name and extension.
         name: the name of the image in its folder, as records give it: without the extension.
     """
-    stem, dot, extension = path.rpartition(".")
+    stem, _, extension = path.rpartition(".")
     if "\\" in name and os.path.isfile(path.replace("\\", "/")):
         return "The records name images with backslashes: make them again with / in the paths."
     if stem.endswith(".") and os.path.isfile(f"{stem}{extension}"):
@@ -124,17 +124,34 @@ def image_instead(path: str, name: str) -> str | None:
     if repeated and os.path.isfile(repeated):
         twice = _repeated(path)
         return f"Take {short_name(twice)} off the end of image_directory_path: the records name that folder, too."
-    folder, base = os.path.split(stem if dot else path)
-    others = [found for found in _names(folder) if found.rpartition(".")[0] == base and found != os.path.basename(path)]
-    if others:
-        found = sorted(others)[0]
-        there = f"{short_name(found)} lies there: "
-        return f'{there}set image_extension: "{short_name(found.rpartition(".")[2])}".'
+    found = _with_other_suffix(path)
+    if found:
+        return f'{short_name(found)} lies there: set image_extension: "{short_name(found.rpartition(".")[2])}".'
     root = path[: -len(f"{name}.{extension}")] if path.endswith(f"{name}.{extension}") else ""
     for below in islice(folders_below(root), 1, None) if root else ():
         if os.path.isfile(os.path.join(below, f"{name}.{extension}")):
             return f'It lies in {path_text(below)}: set image_directory_path: "{path_text(below)}".'
     return None
+
+
+def named_instead(path: str) -> str | None:
+    """The same of an image that a list or an annotation file names, and what to change there.
+
+    Args:
+        path: where the image should be.
+    """
+    if "\\" in path and os.path.isfile(path.replace("\\", "/")):
+        return "The names have backslashes: write them with / in the file that gives them."
+    found = _with_other_suffix(path)
+    return f"{short_name(found)} lies there: correct the names in the file that gives them." if found else None
+
+
+def _with_other_suffix(path: str) -> str | None:
+    """The first name beside a path that differs from it in what stands behind the last dot alone."""
+    stem, dot, _ = path.rpartition(".")
+    folder, base = os.path.split(stem if dot else path)
+    others = [found for found in _names(folder) if found.rpartition(".")[0] == base and found != os.path.basename(path)]
+    return min(others, default=None)
 
 
 def folders_below(root: str) -> Iterator[str]:
