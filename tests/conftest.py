@@ -117,7 +117,7 @@ def run_cli(tmp_path: Path) -> Callable[..., Finished]:
             for name, stream in streams.items():
                 patch.setattr(sys, name, stream)
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
-            patch.setattr(process, "_mallopt", lambda settings: None)
+            patch.setattr(process, "_mallopt", lambda *settings: None)
             code = app.run([os.fspath(argument) for argument in arguments])
         return Finished(code, *(_text(streams[name]) for name in ("stdout", "stderr")))
 

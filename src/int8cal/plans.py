@@ -140,10 +140,10 @@ class Plan(Summarised):
         absent = set(missing)
         without = [sample for sample in self.samples() if _file_of(sample) in absent]
         verb = "is" if len(without) == 1 else "are"
-        name = without[0].frame_id
+        first, name = missing[0], without[0].frame_id
         instead = (
-            (image_instead(missing[0], name) if without[0].record else named_instead(missing[0]))
-            or (None if self.folder else self.origin.advice(missing[0]))
+            (image_instead(first, name) if without[0].record else None if self.folder else named_instead(first))
+            or (None if self.folder else self.origin.advice(first))
             or (None if hint == FIND_IMAGE else hint)
         )
         some = len(without) < self.image_count

@@ -69,14 +69,18 @@ def test_recursion_and_lists(photos, run_cli):
     [
         (r"photos\more\e.png", "The names have backslashes: write them with / in the file that gives them."),
         ("photos/d.jpg", "d.png lies there: correct the names in the file that gives them."),
+        ("photos/d", "d.png lies there: correct the names in the file that gives them."),
+        ("photos/notes.png", "1 of 1 images is missing"),  # notes.txt lies there, which is not an image
+        ("./d", "1 of 1 images is missing"),
     ],
 )
 def test_names_that_are_nearly_right(photos, run_cli, source, name, words):
     (photos / "list.txt").write_text(name)
     (photos / "coco.json").write_text(json.dumps({"images": [{"id": 1, "file_name": name}]}))
     done = run_cli("images", source, "-o", "x", *NUMBERS)
-    assert done.code == 4
+    assert done.code == 4, done.stderr
     assert words in done.stderr
+    assert "notes.txt lies" not in done.stderr
     assert "records" not in done.stderr
     assert "image_extension" not in done.stderr
 

@@ -214,14 +214,23 @@ def test_without_the_extra_the_pip_line_is_given(run_process: Any, tensor: str, 
     assert "the extra [quantize] stands for" in done.stderr
 
 
+@pytest.mark.parametrize("contributed", [False, True], ids=["standard", "contributed"])
 def test_nothing_is_left_in_the_users_home(
-    run_process: Any, tensor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_process: Any, tensor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contributed: bool
 ) -> None:
-    """ONNX Runtime's telemetry would keep an identity there."""
+    """ONNX Runtime's telemetry would keep an identity there. Its own operators are asked for before any session."""
+    model = onnx.load(MODEL)
+    if contributed:
+        output = model.graph.output[0].name
+        model.graph.node.append(onnx.helper.make_node("Gelu", [output], ["gelu"], domain="com.microsoft"))
+        model.graph.output.append(onnx.helper.make_tensor_value_info("gelu", onnx.TensorProto.FLOAT, None))
+        model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    path = str(tmp_path / "model.onnx")
+    onnx.save(model, path)
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     home = tmp_path / "home"
     home.mkdir()
-    done = run_process("compare", MODEL, MODEL, tensor, env={"HOME": str(home), "XDG_CACHE_HOME": ""})
+    done = run_process("compare", path, path, tensor, env={"HOME": str(home), "XDG_CACHE_HOME": ""})
     assert done.code == 0, done.stderr
     assert list(home.rglob("*")) == []
 

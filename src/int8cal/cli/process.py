@@ -21,6 +21,7 @@ from int8cal.io.signals import Stopped
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 _KEPT_BYTES = 512 << 20
+_LEAST_KEPT_BYTES = 32 << 20  # the most that older releases of glibc take as a threshold
 _LARGE_BYTES = 4 << 20
 _STANDARD = (0, 1, 2)
 _LONG_RUN_SECONDS = 300.0
@@ -112,26 +113,27 @@ def keep_freed_memory() -> None:
     10 to 20 % of a run's CPU time. The peak stays what the window of the engine needs. Other C libraries than glibc
     have no such setting and are left alone.
     """
-    _mallopt({_M_MMAP_THRESHOLD: _KEPT_BYTES, _M_TRIM_THRESHOLD: _KEPT_BYTES})
+    thresholds = (_LEAST_KEPT_BYTES, _KEPT_BYTES)  # where the second is refused, the first stays
+    _mallopt(*((_M_MMAP_THRESHOLD, size) for size in thresholds), (_M_TRIM_THRESHOLD, _KEPT_BYTES))
 
 
 def return_freed_memory() -> None:
     """Have malloc map every large block by itself, and give it back to the kernel when it is freed.
 
     Running a network frees and takes blocks of many sizes. In heaps of several threads they leave gaps that nothing
-    fits into, and the peak grows with the number of images: by a third from 16 to 64 without this. From 4 MiB on, that
-    is enough to keep the peak flat (PP-LCNet, 32 to 512 images: 265 to 262 MB). From 256 KiB on, it would be 5 %
-    lower, and every page that the kernel zeroes anew costs a tenth of the run.
+    fits into, and the peak grows with the number of images: by a third from 16 to 64 without this. A threshold of 4 MiB
+    keeps the peak flat (PP-LCNet, 32 to 512 images: 265 to 262 MB). With 256 KiB it would be 5 % lower, and zeroing
+    pages anew would cost a tenth of the run.
     """
-    _mallopt({_M_MMAP_THRESHOLD: _LARGE_BYTES})
+    _mallopt((_M_MMAP_THRESHOLD, _LARGE_BYTES))
 
 
-def _mallopt(settings: dict[int, int]) -> None:
+def _mallopt(*settings: tuple[int, int]) -> None:
     import ctypes  # most commands do without
 
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        for name, value in settings.items():
+        for name, value in settings:
             library.mallopt(name, value)
 
 

@@ -268,7 +268,7 @@ def measure_each(
     """The same of outputs alone, for each image (or for as many as a model insists on running together).
 
     The arguments are those of `measure_agreement`; ``known`` are outputs of the same float model, to which new ones are
-    added, and ``session`` is kept from the first time that this ``other`` is judged to the next, with other constants.
+    added, and ``session`` keeps ``other`` open between calls that differ only in the constants that it is fed.
     """
     pair = _Pair((reference, other), _shared_outputs(reference, other), [], bindings, known, session)
     found = []
@@ -288,11 +288,11 @@ class KnownValues:
         self._values: dict[tuple[int, ...], _Values] = {}
         self._room = most_bytes
         self._runner: Runner | None = None
-        self._opening = Lock()
+        self._lock = Lock()
 
     def opened(self, open_model: Callable[[], Runner]) -> Runner:
-        """The float model, ready to run; is opened when a value is not known yet."""
-        with self._opening:
+        """The float model, ready to run; opened on first use."""
+        with self._lock:
             self._runner = self._runner or open_model()
             return self._runner
 
@@ -303,14 +303,15 @@ class KnownValues:
     def keep(self, numbers: list[int], values: _Values) -> None:
         """Keep them, if there is room."""
         size = sum(value.nbytes for value in values.values())
-        if size <= self._room:
-            self._room -= size
-            self._values[tuple(numbers)] = values
+        with self._lock:
+            if size <= self._room:
+                self._room -= size
+                self._values[tuple(numbers)] = values
 
 
 @dataclass
 class KeptSession:
-    """One model, ready to run, once it has been needed."""
+    """Holds one model that is ready to run; empty until first used."""
 
     runner: Runner | None = None
 
@@ -347,7 +348,7 @@ class _Pair:
         self._open_reference = partial(Runner, models[0], outputs, bindings[0], optimized=True)
         session = session or KeptSession()
         session.runner = session.runner or Runner(models[1], outputs, bindings[1], optimized=True)
-        self._other = session.runner.fed(bindings[1])
+        self._other = session.runner.with_constants(bindings[1].constants)
         self._layered = [
             Runner(model, layers, binding) for model, binding in zip(models, bindings, strict=True) if layers
         ]

@@ -83,15 +83,15 @@ def bias_errors(
     wanted = [name for pair in means.values() for name in pair]
     runner = Runner(extended, wanted, binding, optimized=True)
 
-    def run(_: list[int], images: BatchNCHW_f32) -> tuple[dict[str, _Doubles], int]:
+    def run(_: list[int], images: BatchNCHW_f32) -> tuple[list[dict[str, _Doubles]], int]:
         parts = list(runner.run(images))
         joined = {name: np.concatenate([part[name] for part in parts], dtype=np.float64) for name in wanted}
-        return {name: values.mean(axis=0) for name, values in joined.items()}, 0
+        averages = {name: values.mean(axis=0) for name, values in joined.items()}
+        return [averages] * len(images), 0  # each image counts, and the last run may have fewer
 
     size = binding.batch or 1
-    each = list(
-        for_each_image(batches, size, run, wanted=numbers.__contains__, progress=progress, phase="correcting biases")
-    )
+    runs = for_each_image(batches, size, run, wanted=numbers.__contains__, progress=progress, phase="correcting biases")
+    each = [averages for found in runs for averages in found]
     found = {name: np.sort([values[name] for values in each], axis=0).mean(axis=0) for name in wanted}  # in any order
     steps = weight_steps(placement, full_range_weights=full_range_weights)
     errors = {}

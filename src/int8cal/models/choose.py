@@ -107,7 +107,7 @@ def trials_of(parted: Sequence[Calibration], held_out: Sequence[frozenset[int]])
     """A trial on each part that is held out, or one on all images if none is.
 
     Args:
-        parted: the calibration by the images that are in no part, and by those of each.
+        parted: calibrations, first by the images that are in no part, then by those of each part.
         held_out: numbers of the images of each part.
     """
     if not held_out:
@@ -122,7 +122,7 @@ class Candidate:
 
     Attributes:
         model: ``onnx.ModelProto``.
-        binding: how images get into it, and its scales, where it takes those as inputs.
+        binding: what it is fed: images, and scales where those are inputs.
         session: of that model; the same for candidates that differ in what they are fed.
     """
 
@@ -154,12 +154,13 @@ class Candidates:
         if self._placement.target == "onnxruntime":
             return Candidate(self._made(amax, trial), self._binding, KeptSession())
         if self._last is None or self._last[0] is not trial:
+            self._last = None  # before the next one takes its room
             model = self._made(amax, trial)
             inputs = feed_scales(model, amax)
             self._last = (trial, Candidate(model, self._binding, KeptSession()), inputs)
         _, candidate, inputs = self._last
         shared = self._placement.with_shared_scales(amax)
-        fed = {inputs[name]: (np.asarray(scale_and_zero(Range(shared[name]))[0]), False) for name in inputs}
+        fed = {entry: (np.asarray(scale_and_zero(Range(shared[name]))[0]), False) for name, entry in inputs.items()}
         return replace(candidate, binding=replace(self._binding, constants={**self._binding.constants, **fed}))
 
 

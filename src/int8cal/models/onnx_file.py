@@ -155,6 +155,7 @@ def _is_computed(node: Any, versions: Mapping[str, int], known: dict[tuple[str, 
 @cache
 def _contributed_operators() -> frozenset[str]:
     """Names of the operators that ONNX Runtime has beyond the standard."""
+    extras.onnxruntime()  # first, for it switches telemetry off
     state = extras.need("onnxruntime.capi.onnxruntime_pybind11_state", "quantize")
     return frozenset(schema.name for schema in state.get_all_operator_schema() if schema.domain == _CONTRIBUTED_DOMAIN)
 

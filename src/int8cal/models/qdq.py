@@ -65,7 +65,7 @@ def insert_qdq(
             (the form that TensorRT's documentation asks for). ONNX Runtime's form is always folded.
         full_range_weights: for ONNX Runtime: weights of 8 bits.
         bias_errors: convolution → what is added to its bias, see `int8cal.models.bias`.
-        check: hold the result to ONNX's full check; of a model that is only tried, ONNX Runtime says enough.
+        check: hold the result to ONNX's full check; a model that is only tried goes through ONNX Runtime anyway.
 
     Raises:
         UseError: a weight is not finite, or the result does not pass ONNX's full check.

@@ -25,7 +25,7 @@ from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import given_path
 from int8cal.io.summary import Summarised
 from int8cal.models import half
-from int8cal.models.agreement import Agreement, KeptSession, KnownValues, measure_agreement
+from int8cal.models.agreement import Agreement, KeptSession, KnownValues, measure_agreement, measure_each
 from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, other_size, some_images
 from int8cal.models.bias import bias_errors, images_for_bias
 from int8cal.models.binding import Constants, InputBinding
@@ -270,7 +270,6 @@ def quantize(
             node.name: node.input[0] for node in prepared.graph.node if node.name in placement.did.get("depthwise", ())
         }
         check_names(listed)
-        try_out(parts.model, binding, few)
         used = Digested(images)
         pair = (used, Digested(held_out_images)) if held_out_images is not None else None
 
@@ -352,15 +351,17 @@ def quantize(
                 model = made(where, part.amax(chosen, percentile), part)
                 if score is not None:
                     return score(model)
-                worst = measure_agreement(
-                    parts.model,
-                    model,
-                    pair[1] if pair else images,
-                    bindings=(binding, binding),
-                    numbers=trials[0].numbers,
-                    layers=False,
-                    max_images=images_at_most,
-                ).worst_db()
+                with _of_the_result():
+                    measured = measure_each(
+                        parts.model,
+                        model,
+                        pair[1] if pair else images,
+                        bindings=(binding, binding),
+                        numbers=trials[0].numbers,
+                        max_images=images_at_most,
+                        known=known,
+                    )
+                worst = Agreement.joined(measured).worst_db()
                 return -math.inf if math.isnan(worst) else worst
 
             found = fewest_in_float(
@@ -390,7 +391,8 @@ def quantize(
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
         in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None
         by_evaluation = measure(pair[1]) if pair else None
-        of_choice = choice.agreement if choice and not found else None  # with layers in float it is another model
+        is_as_chosen = precision == "fp32" and not (found and found.layers)  # else it is another model
+        of_choice = choice.agreement if choice and is_as_chosen and bias_correction == choice.corrects_biases else None
         seen = [by_evaluation] if by_evaluation else [one for one in (of_choice, in_sample) if one]
         whole = parts.reattach(quantized)
         choices = {

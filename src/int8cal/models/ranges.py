@@ -14,6 +14,7 @@ symmetric INT8 grid has the step ``t / 127`` and that larger magnitudes are clip
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -50,12 +51,7 @@ def threshold(histogram: Histogram, method: Method = "entropy", percentile: floa
     if histogram.amax == 0.0 or method == "minmax":
         return histogram.amax
     counts = histogram.counts[: int(np.flatnonzero(histogram.counts)[-1]) + 1]
-    if method == "percentile":
-        bins = _percentile_bins(counts, percentile)
-    elif method == "mse":
-        bins = _mse_bins(counts)
-    else:
-        bins = _entropy_bins(counts)
+    bins = _percentile_bins(counts, percentile) if method == "percentile" else _BINS[method](counts)
     return min(bins * histogram.top / BINS, histogram.amax)
 
 
@@ -140,3 +136,6 @@ def _prefix_sums(values: _Array) -> _Array:
 def _log(values: _Array) -> _Array:
     """Natural logarithm with log 0 = 0, for sums of x log x."""
     return np.log(np.where(values > 0.0, values, 1.0))
+
+
+_BINS: Mapping[Method, Callable[[npt.NDArray[np.int64]], int]] = {"mse": _mse_bins, "entropy": _entropy_bins}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,8 +44,8 @@ class Runner:
         model: ``onnx.ModelProto``, the computable part of one.
         tensors: names to give, activations or outputs; the model's inputs are allowed.
         binding: see `int8cal.models.binding.bind_input`.
-        optimized: run it as `open_as_written` does. Otherwise graph optimisations are off, so that every tensor exists
-            under its own name.
+        optimized: run it as `open_as_written` does; the tensors are kept as outputs, and what lies between them is as
+            ONNX Runtime likes. Otherwise graph optimisations are off, and each tensor is computed as the file says.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.
@@ -91,10 +91,10 @@ class Runner:
         """
         return joined(list(self.run(batch, given)), self.tensors, len(batch))
 
-    def fed(self, binding: InputBinding) -> Runner:
-        """The same model, ready to run, with other constants."""
+    def with_constants(self, constants: Mapping[str, tuple[npt.NDArray[Any], bool]]) -> Runner:
+        """The same open model, fed other constants, see `int8cal.models.binding.InputBinding`."""
         other = copy(self)
-        other._binding = binding
+        other._binding = replace(self._binding, constants=constants)
         return other
 
     def _run_part(self, part: npt.NDArray[np.float32], given: _Values) -> _Values:

@@ -26,6 +26,7 @@ _DEEPEST = 3
 _SHORTEST_STEM = 3
 _MOST_NAMES = 20_000
 _NEAR = 0.75
+_IMAGE_SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 _SHOWN = 3
 
 _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
@@ -135,7 +136,7 @@ def image_instead(path: str, name: str) -> str | None:
 
 
 def named_instead(path: str) -> str | None:
-    """The same of an image that a list or an annotation file names, and what to change there.
+    """What lies in place of an image that a list or an annotation file names, and how to correct it, as a sentence.
 
     Args:
         path: where the image should be.
@@ -147,11 +148,12 @@ def named_instead(path: str) -> str | None:
 
 
 def _with_other_suffix(path: str) -> str | None:
-    """The first name beside a path that differs from it in what stands behind the last dot alone."""
-    stem, dot, _ = path.rpartition(".")
-    folder, base = os.path.split(stem if dot else path)
-    others = [found for found in _names(folder) if found.rpartition(".")[0] == base and found != os.path.basename(path)]
-    return min(others, default=None)
+    """The first image beside a path that has its name but for the suffix, which the path may lack."""
+    folder, name = os.path.split(path)
+    bases = {name, os.path.splitext(name)[0]}
+    others = [found for found in _names(folder) if found != name and os.path.splitext(found)[0] in bases]
+    images = (found for found in sorted(others) if os.path.splitext(found)[1].lower() in _IMAGE_SUFFIXES)
+    return next((found for found in images if os.path.isfile(os.path.join(folder, found))), None)
 
 
 def folders_below(root: str) -> Iterator[str]:

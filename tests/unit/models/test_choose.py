@@ -196,6 +196,15 @@ class TestAuto:
         assert together.amax == apart.amax
         assert len(opened) >= len(METHODS)
 
+    @pytest.mark.parametrize(
+        ("options", "judged"), [({}, True), ({"bias_correction": True}, False), ({"precision": "fp16"}, False)]
+    )
+    def test_the_verdict_is_never_on_another_model_than_the_one_written(
+        self, make_model: MakeModel, tmp_path: Path, options: dict[str, Any], judged: bool
+    ) -> None:
+        report = quantize(make_model(), Images(), tmp_path / "o", agreement=False, **options)
+        assert (report.verdict is not None) == judged
+
     def test_models_of_one_trial_share_a_session(self, tmp_path: Path) -> None:
         model = load_model(mobile(tmp_path))
         parts = computable(model)
