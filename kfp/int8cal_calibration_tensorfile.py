@@ -82,8 +82,8 @@ def int8cal_calibration_tensorfile(
         output_filename: Name of the tensorfile.
         network: Network that the spec must be of, such as detectnet_v2. Left out: found from the spec.
         num_epochs: Number of training epochs to write into the updated spec. Left out: the spec's own stays.
-        engine: native: int8cal makes the batches. ray: the same on the Ray cluster of RAY_ADDRESS. tao:
-            NVIDIA's own command, where it is installed, gets the updated spec.
+        engine: What makes the batches. native: int8cal itself. ray: the same on the Ray cluster of RAY_ADDRESS.
+            tao: NVIDIA's own command, where it is installed, gets the updated spec.
         seed: Seed of the sample order. Left out: the spec's own.
         on_bad_image: What to do about an image that cannot be used: fail, or skip up to max_skipped of them.
         max_skipped: How many images may be left out with on_bad_image skip.

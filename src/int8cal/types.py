@@ -42,13 +42,25 @@ OnBadImage: TypeAlias = Literal["fail", "skip"]
 ON_BAD_IMAGE: tuple[OnBadImage, ...] = get_args(OnBadImage)
 
 CompressionName: TypeAlias = Literal["fast", "small", "none"]
-COMPRESSIONS: tuple[CompressionName, ...] = get_args(CompressionName)
+COMPRESSIONS: Mapping[CompressionName, str] = {
+    "fast": "about 1/4 of the raw size",
+    "small": "up to 10 % less, at 5x the time",
+    "none": "for local, passing files",
+}
+"""Name → in what it differs from the others."""
 
 Layout: TypeAlias = Literal["nchw", "nhwc"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 Format: TypeAlias = Literal["npz", "npy", "raw", "polygraphy", "tensorfile"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+FORMATS: Mapping[Format, str] = {
+    "npz": "ModelOpt",
+    "npy": "one array",
+    "raw": "a file per image with a list (SNPE, QNN)",
+    "polygraphy": "a data loader script",
+    "tensorfile": "another batch size",
+}
+"""Name → what it is, or who reads it."""
 
 Method: TypeAlias = Literal["mse", "percentile", "entropy", "minmax"]
 METHODS: tuple[Method, ...] = get_args(Method)

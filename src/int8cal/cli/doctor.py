@@ -16,12 +16,13 @@ import click
 from int8cal import __version__, native
 from int8cal.cli import console, endings
 from int8cal.cli.options import json_option
+from int8cal.engine import ENGINES
 
 _EXTRAS: Final = {
     "quantize": (("onnx", "onnxruntime"), "quantize, compare and verify --model"),
     "report": (("jinja2",), "report and compare --html"),
     "opencv": (("opencv-python-headless",), "presets of int8cal images that OpenCV's loaders use"),
-    "ray": (("ray",), "--engine ray"),
+    **{name: ((entry.package,), f"--engine {name}") for name, entry in ENGINES.items() if entry.package},
     "mlflow": (("mlflow-skinny",), "logging to MLflow"),
 }
 _OPTIONAL = tuple(package for packages, _ in _EXTRAS.values() for package in packages)

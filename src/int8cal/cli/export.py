@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 @click.option(
     "--to",
     required=True,
-    type=click.Choice(FORMATS),
-    help="npz: ModelOpt; npy: one array; raw: a file per image with a list (SNPE, QNN); polygraphy: a data loader "
-    "script; tensorfile: another batch size.",
+    type=click.Choice(tuple(FORMATS)),
+    help="; ".join(f"{name}: {words}" for name, words in FORMATS.items()) + ".",
 )
 @click.option("-o", "--output", required=True, metavar="OUT", help="File to write; with --to raw a folder to make.")
 @click.option("--name", metavar="NAME", help="The model's input, for npz and polygraphy.  [default: input_1]")

@@ -22,6 +22,7 @@ from int8cal.cli.options import (
 )
 from int8cal.cli.process import keep_freed_memory, told_truly
 from int8cal.cli.tables import plan_table, run_table
+from int8cal.engine import ENGINE_HELP
 from int8cal.errors import DataError, UsageError
 from int8cal.types import COMPRESSIONS, ON_BAD_IMAGE
 
@@ -83,10 +84,10 @@ output_options = decorated(
     ),
     click.option(
         "--compression",
-        type=click.Choice(COMPRESSIONS),
+        type=click.Choice(tuple(COMPRESSIONS)),
         default="fast",
         show_default=True,
-        help="fast: about 1/4 of the raw size; small: up to 10 % less, at 5x the time; none: for local, passing files.",
+        help="; ".join(f"{name}: {words}" for name, words in COMPRESSIONS.items()) + ".",
     ),
     click.option(
         "--scratch_dir", metavar="DIR", help="Write here first, then copy to FILE: for slow or network targets."
@@ -102,7 +103,7 @@ output_options = decorated(
         default="native",
         show_default=True,
         metavar="NAME",
-        help="What makes the batches: native, ray (a cluster), or tao (NVIDIA's own command).",
+        help=ENGINE_HELP,
     ),
     click.option(
         "--ray_address", metavar="ADDR", help="With --engine ray: the cluster.  [default: RAY_ADDRESS, or none]"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from int8cal.engine import ENGINES
+from int8cal.engine import ENGINE_HELP, ENGINES
 from int8cal.types import ON_BAD_IMAGE
 
 InputType: TypeAlias = Literal["string", "uri_folder", "integer", "boolean"]
@@ -212,8 +212,7 @@ INPUTS: Final = (
     ComponentInput(
         "engine",
         "string",
-        "native: int8cal makes the batches. ray: the same on the Ray cluster of RAY_ADDRESS. tao: NVIDIA's own "
-        "command, where it is installed, gets the updated spec.",
+        ENGINE_HELP,
         default="native",
         choices=tuple(ENGINES),
         original=False,

@@ -1,14 +1,14 @@
 """How batches get made: on threads here, on a Ray cluster, or by NVIDIA's own command.
 
 An engine is an object that has a name, says what it cannot do, and runs a job. Adding one is a module in this folder
-and a line in `ENGINES`.
+and a line in `ENGINES`; what packages it needs is an extra of its name in ``pyproject.toml``.
 """
 
 from __future__ import annotations
 
 import importlib
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from int8cal.errors import UsageError
 
@@ -17,12 +17,27 @@ if TYPE_CHECKING:
     from int8cal.plans import Plan
     from int8cal.tensorfile.shards import TensorFileOutput
 
+
+class Entry(NamedTuple):
+    """An engine in the table.
+
+    Attributes:
+        place: module and class; imported when the engine is asked for.
+        words: what it is, for the help of the command line and of the component.
+        package: what the extra of its name installs; None where it needs nothing.
+    """
+
+    place: str
+    words: str
+    package: str | None = None
+
+
 ENGINES = {
-    "native": "int8cal.engine.native:NativeEngine",
-    "ray": "int8cal.engine.ray:RayEngine",
-    "tao": "int8cal.engine.tao:TaoEngine",
+    "native": Entry("int8cal.engine.native:NativeEngine", "int8cal itself"),
+    "ray": Entry("int8cal.engine.ray:RayEngine", "the same on the Ray cluster of RAY_ADDRESS", "ray"),
+    "tao": Entry("int8cal.engine.tao:TaoEngine", "NVIDIA's own command, where it is installed, gets the updated spec"),
 }
-"""Name → where its class is; imported when it is asked for."""
+ENGINE_HELP = " ".join(["What makes the batches.", *(f"{name}: {entry.words}." for name, entry in ENGINES.items())])
 
 
 class Engine(Protocol):
@@ -69,7 +84,7 @@ def engine_named(text: str) -> Engine:
     name, is_addressed, address = text.partition("://")
     if name not in ENGINES:
         raise UsageError(f"unknown engine {name!r}", hint=f"Use one of: {', '.join(ENGINES)}.")
-    module, _, class_name = ENGINES[name].partition(":")
+    module, _, class_name = ENGINES[name].place.partition(":")
     kind = getattr(importlib.import_module(module), class_name)
     if not is_addressed:
         return kind()  # type: ignore[no-any-return]  # a class of the table
