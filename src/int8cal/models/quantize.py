@@ -242,7 +242,6 @@ def quantize(
         cache_file = (
             files.enter_context(output(os.fspath(trt_cache), replaces=CALIBRATION_CACHE)) if trt_cache else None
         )
-
         config_file = files.enter_context(output(given_path(deepstream, "a configuration"))) if deepstream else None
         config = ""
         if deepstream is not None and trt_cache is not None:
