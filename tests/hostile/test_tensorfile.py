@@ -380,3 +380,71 @@ def test_disk_that_is_full(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "cannot write the tensorfile" in done.stdout
     assert done.stderr == ""
+
+
+# --- what is sound to our reader, and not to HDF5's own ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["count", "shape", "int8cal_samples"])
+def test_a_name_that_occurs_twice(tmp_path, name):
+    other = name[:-1] + "_"
+    path = make(tmp_path / "f")
+    with h5py.File(path, "a") as file:
+        if name == "int8cal_samples":
+            file.create_dataset(name, data=np.zeros(4))
+            file.create_dataset(other, data=np.ones(4))
+        else:
+            file.attrs[other] = np.arange(4)
+    data = path.read_bytes()
+    assert data.count(other.encode()) == 1
+    path.write_bytes(data.replace(other.encode(), name.encode()))
+    with pytest.raises(TensorFileError, match=r"two attributes that are named|a name twice"):
+        verify(path)
+
+
+def with_code_tables(data: bytes, literals: int, distances: int) -> bytes:
+    """One dynamic block that declares so many literal and distance codes; those beyond the usual have no length."""
+    bits: list[int] = []
+
+    def number(value: int, count: int) -> None:
+        bits.extend(value >> place & 1 for place in range(count))
+
+    def code(value: int, count: int) -> None:
+        bits.extend(value >> place & 1 for place in reversed(range(count)))
+
+    number(0b101, 3)
+    number(literals - 257, 5)
+    number(distances - 1, 5)
+    number(7 - 4, 4)
+    lengths = {8: (0, 1), 0: (2, 2), 9: (3, 2)}
+    for symbol in (16, 17, 18, 0, 8, 7, 9):
+        number(lengths[symbol][1] if symbol in lengths else 0, 3)
+    for length in [8] * 255 + [9, 9] + [0] * (literals - 257 + distances):
+        code(*lengths[length])
+    for byte in data:
+        code(*((byte, 8) if byte < 255 else (510, 9)))
+    code(511, 9)
+    block = np.packbits(np.array(bits, np.uint8), bitorder="little").tobytes()
+    return b"\x78\x01" + block + zlib.adler32(data).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize(("literals", "distances"), [(286, 30), (287, 1), (288, 1), (286, 31), (286, 32)])
+def test_code_tables_that_hdf5_does_not_take(tmp_path, literals, distances):
+    values = np.arange(16, dtype="<f4").reshape(1, 1, 4, 4)
+
+    def fill(file):
+        dataset = file.create_group(GROUP).create_dataset(
+            DATASET, values.shape, "<f4", chunks=values.shape, compression="gzip"
+        )
+        dataset.id.write_direct_chunk((0, 0, 0, 0), with_code_tables(values.tobytes(), literals, distances))
+
+    path = make(tmp_path / "f", fill=fill)
+    codes = {finding.code for finding in verify(path).findings}
+    if (literals, distances) == (286, 30):
+        with h5py.File(path) as file:
+            np.testing.assert_array_equal(file[f"{GROUP}/{DATASET}"][()], values)
+        assert "batch-unreadable" not in codes
+        return
+    with h5py.File(path) as file, pytest.raises(OSError, match="filter"):
+        file[f"{GROUP}/{DATASET}"][()]
+    assert "batch-unreadable" in codes

@@ -179,6 +179,11 @@ class TestEveryNetwork:
             network, YAML_SPECS[network] + "results_dir: !!python/object/apply:os.system [id]\n", 3, "python/object"
         )
 
+    def test_whole_numbers_that_python_could_not_print(self, refused: Any, network: str) -> None:
+        for number in ("0b" + "1" * 15000, "0x" + "f" * 4000, "1" + ":59" * 3000, "9" * 4000):
+            refused(network, f"results_dir: {number}\n{YAML_SPECS[network]}", 3, "cannot be read as int")
+        refused(network, YAML_SPECS[network], 2, "cannot be read as int", arguments=(f"results_dir=0x{'f' * 4000}",))
+
     def test_unknown_keys_and_doubles(self, refused: Any, network: str) -> None:
         refused(network, YAML_SPECS[network] + "reslts_dir: /x\n", 3, "Did you mean results_dir?", "spec.yaml:")
         refused(network, YAML_SPECS[network] + "results_dir: a\nresults_dir: b\n", 3, "written twice")

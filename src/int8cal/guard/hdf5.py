@@ -10,7 +10,6 @@ the size that the description allows.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,15 +17,15 @@ from itertools import product
 from typing import Any, NamedTuple, NoReturn
 
 import h5py
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from int8cal import native
 from int8cal.errors import TensorFileError, UsageError
+from int8cal.guard.hdf5_filters import inflated, room_of, unshuffle
 from int8cal.guard.hdf5_walk import MAX_ENTRIES, Chunks, RefusedError, UnsoundError, Walk
 from int8cal.guard.libraries import library_errors
 from int8cal.io.file_kinds import HDF5_SIGNATURE, ONNX_MODEL
+from int8cal.io.safe_text import short_repr
 
 _FILTERS = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle", h5py.h5z.FILTER_LZF: "lzf"}
 _PIPELINES = frozenset({(), ("shuffle",), ("deflate",), ("lzf",), ("shuffle", "deflate"), ("shuffle", "lzf")})
@@ -41,12 +40,8 @@ _CHUNK_SLACK = 1 << 16
 _METADATA_CACHE_BYTES = 2 << 20
 _PIECE_BYTES = 1 << 20
 """Values that are inflated in one go: enough to be worth a thread's while."""
-_BLOCK = 1 << 15
-"""Values that are put in order at a time, so that they stay in the processor's cache."""
 _ANOTHER_KIND = "Give a tensorfile; of a spec, one is made by: int8cal calibration_tensorfile -e SPEC -o FILE"
 _SWAPPED = "Name the tensorfile here; a command that takes both takes the model first: MODEL.onnx FILE."
-
-_scratch = threading.local()
 
 
 def damaged(path: str, message: str, *, hint: str | None = "The file is damaged; make it again.") -> TensorFileError:
@@ -156,6 +151,8 @@ class Hdf5File:
         found = {}
         with hdf5_errors(self.path, "the attributes of the root group"):
             for name in self._file.attrs:
+                if name in found:
+                    raise damaged(self.path, f"has two attributes that are named {short_repr(name)}")
                 attribute = self._file.attrs.get_id(name)
                 found[name] = Attribute(attribute.shape, attribute.dtype, _is_plain(attribute))
         return found
@@ -195,6 +192,8 @@ class Hdf5File:
             opened.links.iterate(take, order=h5py.h5.ITER_NATIVE)  # any other order has HDF5 list them all first
         if left < 0:
             raise damaged(self.path, "holds more names than fit into it")
+        if len(set(found)) < len(found):
+            raise damaged(self.path, "holds a name twice")
         return found
 
     def has(self, name: str) -> bool:
@@ -314,12 +313,13 @@ class StoredArray:
             piece()
         return values
 
-    def pieces(self, values: npt.NDArray[Any], row: int | None = None) -> Iterator[Piece]:
+    def pieces(self, values: npt.NDArray[Any], row: int | None = None, *, as_zlib: bool = False) -> Iterator[Piece]:
         """Read the stored bytes, piece by piece. Call each piece, on any thread, to have its values inflated.
 
         Args:
             values: where they go, converted to its type.
             row: the only first index whose values are wanted: chunks that hold none of it are not read.
+            as_zlib: inflate as HDF5 does, and refuse what it would not take.
 
         Raises:
             TensorFileError: as `read`, here or from a piece.
@@ -334,10 +334,10 @@ class StoredArray:
         for corner in product(*corners):
             waiting.append((corner, *self._stored_chunk(corner)))
             if len(waiting) * self._chunk_bytes >= _PIECE_BYTES:
-                yield Piece(self, values, waiting)
+                yield Piece(self, values, waiting, as_zlib)
                 waiting = []
         if waiting:
-            yield Piece(self, values, waiting)
+            yield Piece(self, values, waiting, as_zlib)
 
     @property
     def _chunk_bytes(self) -> int:
@@ -352,17 +352,19 @@ class StoredArray:
 
     def _stored_chunk(self, corner: tuple[int, ...]) -> tuple[int, bytes]:
         """(filters that were left out, bytes) of a chunk, as HDF5 finds it."""
-        room = _room("stored", int(self._chunk_bytes * 1.01) + _CHUNK_SLACK)
+        room = room_of("stored", int(self._chunk_bytes * 1.01) + _CHUNK_SLACK)
         with hdf5_errors(self.path, f"the chunk at {corner} of {self.what}"):
             mask, stored = self._id.read_direct_chunk(corner, out=room)
             return mask, bytes(stored)
 
-    def _put(self, corner: tuple[int, ...], mask: int, stored: bytes, values: npt.NDArray[Any]) -> None:
+    def _put(
+        self, corner: tuple[int, ...], mask: int, stored: bytes, values: npt.NDArray[Any], *, as_zlib: bool
+    ) -> None:
         """Undo the filters of a chunk, and put its values in their place."""
         applied = [name for position, name in enumerate(self.filters) if not mask >> position & 1]
         data: Any = stored
         if applied and applied[-1] != "shuffle":
-            data = _inflated(applied.pop(), stored, self._chunk_bytes)
+            data = inflated(applied.pop(), stored, self._chunk_bytes, as_zlib=as_zlib)
         if len(data) != self._chunk_bytes:
             self._refuse(f"has a chunk at {corner} that inflates to another size than {self._chunk_bytes} bytes")
         steps = self.chunks or ()
@@ -373,7 +375,7 @@ class StoredArray:
         fits = target.shape == steps and target.dtype == self.dtype and target.flags.c_contiguous
         chunk = target if fits else np.empty(steps, self.dtype)
         if applied:
-            _unshuffle(np.frombuffer(data, np.uint8).reshape(self.dtype.itemsize, -1), chunk)
+            unshuffle(np.frombuffer(data, np.uint8).reshape(self.dtype.itemsize, -1), chunk)
         else:
             chunk[...] = np.frombuffer(data, self.dtype).reshape(steps)
         if not fits:
@@ -391,6 +393,7 @@ class Piece:
     array: StoredArray
     values: npt.NDArray[Any]
     chunks: list[tuple[tuple[int, ...], int, bytes]]
+    as_zlib: bool
 
     @property
     def rows(self) -> list[int]:
@@ -403,7 +406,7 @@ class Piece:
         """Inflate them; errors as `StoredArray.read`."""
         for corner, mask, stored in self.chunks:
             with hdf5_errors(self.array.path, f"the chunk at {corner} of {self.array.what}"):
-                self.array._put(corner, mask, stored, self.values)
+                self.array._put(corner, mask, stored, self.values, as_zlib=self.as_zlib)
 
 
 def _described(file: Hdf5File, dataset: h5py.h5d.DatasetID, chunks: Chunks, what: str) -> StoredArray:
@@ -452,33 +455,6 @@ def _check_sizes(array: StoredArray, chunks: Chunks, max_bytes: int) -> None:
 def _is_plain(described: Any) -> bool:
     """Whether the HDF5 type of a dataset or attribute is the one that h5py makes for its dtype."""
     return bool(described.get_type() == h5py.h5t.py_create(described.dtype, logical=True))
-
-
-def _inflated(name: str, stored: bytes, size: int) -> Any:
-    """What deflate or lzf was given, in memory of this thread that the next call uses again; at most ``size`` bytes."""
-    if name == "lzf":
-        return imagecodecs.lzf_decode(stored, header=False, out=size)
-    room: Any = _room("inflated", size)
-    return imagecodecs.deflate_decode(stored, out=room)
-
-
-def _room(name: str, size: int) -> npt.NDArray[np.uint8]:
-    """Memory of this thread that the next call for the name uses again; pages that are not written cost nothing."""
-    room: npt.NDArray[np.uint8] | None = getattr(_scratch, name, None)
-    if room is None or room.size != size:
-        room = np.empty(size, np.uint8)
-        setattr(_scratch, name, room)
-    return room
-
-
-def _unshuffle(planes: npt.NDArray[np.uint8], chunk: npt.NDArray[Any]) -> None:
-    """Bytes by significance → values."""
-    if native.unshuffle(planes, chunk):
-        return
-    target = chunk.reshape(-1).view(np.uint8).reshape(-1, len(planes))
-    for start in range(0, len(target), _BLOCK):
-        for significance, plane in enumerate(planes):
-            target[start : start + _BLOCK, significance] = plane[start : start + _BLOCK]
 
 
 def _no_hdf5(path: str) -> TensorFileError:

@@ -25,6 +25,9 @@ MAX_VALUE = 1 << 28
 MAX_IMAGES = 10_000_000
 DATA_FILE = "data.mdb"
 
+_LEAST_ENTRY_BYTES = len("image-000000001")
+"""What each image takes of the file at least: its key."""
+
 _ABSENT, _TOO_LARGE, _BROKEN = -1, -2, -3
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
 _META = struct.Struct("<16x I I Q Q I 2x 2x 4Q Q 48x Q Q")
@@ -79,7 +82,8 @@ def image_names(folder: str) -> list[str]:
         count = int(value or b"")
     except ValueError:
         count = -1
-    if not 0 <= count <= MAX_IMAGES:
+    room = os.path.getsize(os.path.join(folder, DATA_FILE)) // _LEAST_ENTRY_BYTES
+    if not 0 <= count <= min(MAX_IMAGES, room):
         told = "it has no num-samples" if value is None else f"its num-samples is {short_repr(value[:40])}"
         raise DataError(told, where=path_text(os.path.join(folder, DATA_FILE)), hint=_HINT)
     return [f"image-{number:09d}" for number in range(1, count + 1)]

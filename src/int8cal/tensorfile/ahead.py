@@ -41,6 +41,8 @@ def read_ahead(
     numbers: Sequence[int],
     shape: tuple[int, int, int, int],
     look: Callable[[int, int, ImageCHW_f32], Any],
+    *,
+    as_zlib: bool = False,
 ) -> Generator[ReadBatch]:
     """Read batches. What HDF5 does is done on the caller's thread, what costs time on others.
 
@@ -50,6 +52,7 @@ def read_ahead(
         shape: (B, C, H, W) of each.
         look: called with batch number, position and values of each image, on any thread. A `TensorFileError` that it
             raises, or reading, is the error of its batch; the others are read on.
+        as_zlib: refuse what HDF5's own inflate would not take.
     """
 
     def pieces() -> Iterator[tuple[ReadBatch, Piece | None, bool]]:
@@ -59,7 +62,7 @@ def read_ahead(
             try:
                 array = stored(number)
                 batch.values = np.empty(shape, np.float32)
-                for piece in array.pieces(batch.values):
+                for piece in array.pieces(batch.values, as_zlib=as_zlib):
                     if waiting:
                         yield batch, waiting, False
                     waiting = piece

@@ -258,7 +258,7 @@ class TensorFile(IndexedBatches):
         def look(batch: int, position: int, image: ImageCHW_f32) -> Any:
             return measure(image, self._checked(batch, position, image))
 
-        return read_ahead(self.stored, range(self._count), self._shape, look)
+        return read_ahead(self.stored, range(self._count), self._shape, look, as_zlib=True)
 
     def _view(self, key: slice) -> BatchSlice:
         return BatchSlice(self, range(self._count)[key])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from int8cal.io.safe_text import short_repr
+from int8cal.spec.yaml.text import MAX_DIGITS
 
 Path: TypeAlias = tuple[str | int, ...]
 """Keys and list indexes from the root."""
@@ -20,7 +21,6 @@ MAX_LENGTH = 1 << 16
 """Characters that a text may have once everything in it is resolved."""
 
 _MAX_DEPTH = 32
-_MAX_DIGITS = 4000  # Python's own limit is 4300
 _RESOLVER = re.compile(r"\s*(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*:(?P<arguments>.*)", re.DOTALL)
 _REFERENCE = re.compile(r"(?P<dots>\.*)(?P<path>[^\s.\[\]{}$:,'\"]+(?:\.[^\s.\[\]{}$:,'\"]+|\[\w+\])*)")
 _BEGIN = re.compile(r"(?<!\\)(\\*)\$\{")
@@ -196,10 +196,8 @@ def literal(text: str) -> str:
 
 def _primitive(text: str) -> Any:
     if _INTEGER.fullmatch(text):
-        if len(text) > _MAX_DIGITS:
-            raise InterpolationError(
-                f"{short_repr(text)} has more than {_MAX_DIGITS} digits", "Write a shorter number."
-            )
+        if len(text) > MAX_DIGITS:
+            raise InterpolationError(f"{short_repr(text)} has more than {MAX_DIGITS} digits", "Write a shorter number.")
         return int(text)
     if _FLOAT.fullmatch(text):
         return float(text)

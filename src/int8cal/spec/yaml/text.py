@@ -19,12 +19,14 @@ from typing import Any, TypeAlias
 import yaml
 
 from int8cal.errors import SpecError, UsageError
-from int8cal.io.safe_text import printable
+from int8cal.io.safe_text import printable, short_repr
 from int8cal.spec.reading import SPEC, Wanted
 
 MAX_BYTES = 1 << 18
 """Largest YAML spec that is read: the parser takes seconds for it; published ones have a few kilobytes."""
 
+MAX_DIGITS = 3500
+"""Of a whole number; Python prints at most 4300, and one in hexadecimal gets longer."""
 MAX_DEPTH = 64
 MAX_VALUES = 20_000
 """Values of a spec, with those that an alias repeats counted again."""
@@ -300,13 +302,20 @@ _Loader.add_implicit_resolver(
 _CONSTRUCTORS: Mapping[str, Callable[[Any, yaml.ScalarNode], ScalarValue]] = {
     f"{_TAG}null": lambda loader, node: None,
     f"{_TAG}bool": lambda loader, node: loader.bool_values[node.value.lower()],
-    f"{_TAG}int": lambda loader, node: loader.construct_yaml_int(node),
+    f"{_TAG}int": lambda loader, node: _whole_number(loader, node),
     f"{_TAG}float": lambda loader, node: loader.construct_yaml_float(node),
     f"{_TAG}str": lambda loader, node: str(node.value),
 }
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
 _MERGE = object()
 """Key of a merge (``<<``) while a mapping is built."""
+
+
+def _whole_number(loader: Any, node: yaml.ScalarNode) -> int:
+    """A number in any of YAML's bases, which Python could not print any more if it were much longer."""
+    if len(node.value) > MAX_DIGITS:
+        raise ValueError(f"a number has more than {MAX_DIGITS} digits")
+    return int(loader.construct_yaml_int(node))
 
 
 def _hint(wanted: Wanted) -> str:
@@ -387,11 +396,13 @@ class _Builder:
         construct = _CONSTRUCTORS.get(tag)
         if construct is None:
             short = tag.removeprefix(_TAG)
-            raise self._error(f"{event.value!r} is of the type {short}, of which no value of a spec is", event)
+            raise self._error(
+                f"{short_repr(event.value)} is of the type {short}, of which no value of a spec is", event
+            )
         try:
             value = construct(self._loader, yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark))
         except (ValueError, KeyError, IndexError, OverflowError):
-            raise self._error(f"{event.value!r} cannot be read as {tag.removeprefix(_TAG)}", event) from None
+            raise self._error(f"{short_repr(event.value)} cannot be read as {tag.removeprefix(_TAG)}", event) from None
         start, end = self._span(event)
         if event.anchor is not None or event.tag is not None:  # which stay when the value is replaced
             properties = _PROPERTIES.match(self._text, start - self._base, end - self._base)

@@ -1,0 +1,46 @@
+"""Undoing the filters of a chunk: deflate or lzf, then shuffle."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+
+from int8cal import native
+
+_BLOCK = 1 << 15
+"""Values that are put in order at a time, so that they stay in the processor's cache."""
+_scratch = threading.local()
+
+
+def inflated(name: str, stored: bytes, size: int, *, as_zlib: bool) -> Any:
+    """What deflate or lzf was given, in memory of this thread that the next call uses again; at most ``size`` bytes.
+
+    HDF5 inflates by zlib. libdeflate is a quarter faster, and takes code tables that zlib refuses.
+    """
+    if name == "lzf":
+        return imagecodecs.lzf_decode(stored, header=False, out=size)
+    room: Any = room_of("inflated", size)
+    return (imagecodecs.zlibng_decode if as_zlib else imagecodecs.deflate_decode)(stored, out=room)
+
+
+def room_of(name: str, size: int) -> npt.NDArray[np.uint8]:
+    """Memory of this thread that the next call for the name uses again; pages that are not written cost nothing."""
+    room: npt.NDArray[np.uint8] | None = getattr(_scratch, name, None)
+    if room is None or room.size != size:
+        room = np.empty(size, np.uint8)
+        setattr(_scratch, name, room)
+    return room
+
+
+def unshuffle(planes: npt.NDArray[np.uint8], chunk: npt.NDArray[Any]) -> None:
+    """Bytes by significance → values."""
+    if native.unshuffle(planes, chunk):
+        return
+    target = chunk.reshape(-1).view(np.uint8).reshape(-1, len(planes))
+    for start in range(0, len(target), _BLOCK):
+        for significance, plane in enumerate(planes):
+            target[start : start + _BLOCK, significance] = plane[start : start + _BLOCK]
