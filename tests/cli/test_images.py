@@ -85,6 +85,19 @@ def test_names_that_are_nearly_right(photos, run_cli, source, name, words):
     assert "image_extension" not in done.stderr
 
 
+@pytest.mark.parametrize("library", ["pillow", "opencv"])
+@pytest.mark.parametrize(
+    "change", [lambda data: data[: len(data) * 2 // 3], lambda data: data[:400] + bytes(16) + data[416:]]
+)
+def test_a_damaged_jpeg_is_refused_whatever_decodes_it(photos, run_cli, library, change):
+    folder = photos / "one"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(change(encode(pixels(60, 80), "JPEG")))
+    done = run_cli("images", "one", "-o", "c.tensor", *NUMBERS, "--library", library)
+    assert done.code == 4, done.stdout
+    assert "Invalid JPEG data" in done.stderr
+
+
 def test_numbers_in_a_file(photos, run_cli):
     (photos / "preprocess.yaml").write_text("size: [24, 32]\nresize: stretch\nscale: 1/255\nmean: [0.5]\nstd: 0.25\n")
     assert run_cli("images", "photos", "-o", "a", "--preprocess", "preprocess.yaml").code == 0

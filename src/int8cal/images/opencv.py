@@ -8,7 +8,7 @@ import numpy as np
 
 from int8cal.errors import ImageError
 from int8cal.images.limits import REPAIR_IMAGE, raise_lack_of_memory
-from int8cal.images.pillow import upright_size
+from int8cal.images.pillow import check_sound
 from int8cal.io import optional
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def decode(encoded: bytes, where: str, *, grey: bool, exif: bool) -> ImageHWC_u8
         exif: turned as its EXIF orientation says.
 
     Raises:
-        ImageError: it cannot be decoded, or has more than `int8cal.images.limits.MAX_PIXELS` pixels.
+        ImageError: it is damaged, cannot be decoded, or has more than `int8cal.images.limits.MAX_PIXELS` pixels.
     """
     cv2 = need()
-    upright_size(encoded, where)  # refuses, by the header, what would take too much memory
+    check_sound(encoded, where)  # OpenCV makes pixels of most damaged files
     flags = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
     try:
         pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags | (0 if exif else cv2.IMREAD_IGNORE_ORIENTATION))

@@ -92,6 +92,21 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
         return pixels_of(converted if turn is None else converted.transpose(turn))
 
 
+def check_sound(encoded: bytes, where: str) -> None:
+    """Decode an image file only to see that it is whole, for a decoder that says nothing of damage.
+
+    Raises:
+        ImageError, MemoryError: as `open_converted`.
+    """
+    with decoding(_CANNOT, where):
+        if encoded.startswith(tiff.SIGNATURES):
+            tiff.Tiff(encoded, where, any_orientation=True).load()
+        elif encoded.startswith(JPEG_SIGNATURE):
+            jpeg.decode_components(encoded, where)
+        else:
+            _header(encoded, where).load()
+
+
 def upright_size(encoded: bytes, where: str) -> Size:
     """Height and width in pixels once the image is turned as its orientation says.
 
