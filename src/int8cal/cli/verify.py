@@ -75,12 +75,13 @@ def _source_options(file: str) -> str:
     """What ``verify`` needs to make the images again, in words that stand for it."""
     from int8cal.origins.images.origin import NAME
     from int8cal.tensorfile import TensorFile
+    from int8cal.tensorfile.layout import is_of_folder
 
     with TensorFile(file) as opened:
         manifest = opened.manifest or {}
     if manifest.get("network") == NAME:
         return "--images DIR"
-    return "-e SPEC --cal_image_dir DIR" if str(manifest.get("images")).startswith("folder") else "-e SPEC"
+    return "-e SPEC --cal_image_dir DIR" if is_of_folder(manifest) else "-e SPEC"
 
 
 def _lines(found: Verification) -> Iterator[str]:

@@ -94,11 +94,10 @@ def _check_types(file: TensorFile) -> Iterator[Finding]:
                 f"batch {batch} holds objects that no tensorfile has: {_some(set(names) - {layout.DATASET})}",
                 "Ask where the file comes from; readers ignore these objects.",
             )
+    listed = " and ".join(sorted(types))
     if types - {"float32"} and _has_checksums(file):
-        listed = " and ".join(sorted(types))
         yield Finding("error", "record-changed", f"values are stored as {listed}, and were written as float32", _AGAIN)
     elif types - {"float32"}:
-        listed = " and ".join(sorted(types))
         yield Finding(
             "note",
             "not-float32",
