@@ -22,9 +22,12 @@ its siblings, which its manifest declares (`Part`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from int8cal.io.file_kinds import TENSORFILE_DATASET
+
+if TYPE_CHECKING:
+    import numpy as np
 
 GROUP_PREFIX = "_tensorfile_array_key__"
 DATASET = TENSORFILE_DATASET
@@ -37,6 +40,9 @@ MANIFEST = "int8cal"
 SAMPLES = "int8cal_samples"
 RECORD_CHECKSUM = "record_xxh3_128"
 """Key of the manifest with the checksum of manifest and sample table, 32 hexadecimal digits."""
+TEXT_WIDTHS = "sample_text_bytes"
+"""Key of the manifest with the bytes of each text column of the sample table: the table's own bytes do not tell where
+one column ends. Files that were made before it was there are read without."""
 PARTS = "parts"
 """Key of the manifest under which a head file declares its parts, each with the fields of `Part`."""
 
@@ -124,6 +130,11 @@ SAMPLE_FIELDS: tuple[tuple[str, str], ...] = (
 
 SAMPLE_FIELDS_1 = SAMPLE_FIELDS[:-1]
 """Those of format version 1."""
+
+
+def text_widths(table: np.dtype[Any]) -> dict[str, int]:
+    """Bytes of each text column of a sample table, by its dtype."""
+    return {name: table[name].itemsize for name, kind in SAMPLE_FIELDS if kind == "S"}
 
 
 def is_of_folder(manifest: Mapping[str, Any]) -> bool:

@@ -44,8 +44,7 @@ class Parts:
         self._head = head
         self._file = file
         self._declared = declared
-        folder = os.path.dirname(os.path.realpath(head.path))  # of the head itself, where a link leads to it
-        self.paths = tuple(os.path.join(folder, part.name) for part in declared)
+        self.paths = tuple(_beside(head.path, part.name) for part in declared)
         """The part files, in the order of their batches."""
         self._ends = list(accumulate(part.batches for part in declared))
         self._checked: dict[int, TensorFileError | None] = {}
@@ -123,6 +122,12 @@ def declared_parts(manifest: Mapping[str, Any], count: int, path: str) -> tuple[
     if parts and sum(part.batches for part in parts) != count:
         raise damaged(path, f"the part files hold another number of batches than {count}")
     return parts
+
+
+def _beside(head: str, name: str) -> str:
+    """Where HDF5 looks for a part: beside the head's name first, then, where that is a link, beside the head itself."""
+    given = os.path.join(os.path.dirname(head), name)
+    return given if os.path.lexists(given) else os.path.join(os.path.dirname(os.path.realpath(head)), name)
 
 
 def _is_part(entry: object) -> bool:

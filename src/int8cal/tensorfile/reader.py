@@ -198,13 +198,20 @@ class TensorFile(IndexedBatches):
             TensorFileError: something cannot be read.
         """
         if batch is None:
-            attributes, samples = self._attributes, self._stored_samples()
+            attributes, samples, table = self._attributes, self._stored_samples(), self.samples
             types = {name: (found.shape, found.dtype) for name, found in attributes.items() if found.is_plain}
             integer, text = np.dtype("<i8"), np.dtype(("S", len(self._manifest_text)))
             written = {layout.COUNT: ((), integer), layout.SHAPE: ((4,), integer), layout.MANIFEST: ((), text)}
             if types != written or len(attributes) != len(written):
                 return False
-            return samples is None or (samples.is_fixed and not self._file.attribute_count(layout.SAMPLES))
+            if samples is None or table is None:
+                return True
+            widths = layout.text_widths(table.dtype)
+            return (
+                samples.is_fixed
+                and not self._file.attribute_count(layout.SAMPLES)
+                and (self.manifest or {}).get(layout.TEXT_WIDTHS, widths) == widths
+            )
         if self._parts:
             part, batch = self._parts.find(batch)
             return part.is_as_written(batch)

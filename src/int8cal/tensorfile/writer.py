@@ -78,6 +78,8 @@ class TensorFileWriter:
             )
         table = _sample_table(samples) if samples else None  # unknown for images from another tool's file
         stated = {**(manifest or {}), "schema": layout.FORMAT_VERSION, layout.RECORD_CHECKSUM: NO_DIGEST}
+        if table is not None:
+            stated[layout.TEXT_WIDTHS] = layout.text_widths(table.dtype)
         text = json.dumps(stated, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
         if len(text) > layout.MAX_MANIFEST_BYTES:
             raise OutputError(

@@ -75,6 +75,28 @@ def test_a_manifest_or_table_that_was_changed_is_noticed(made):
     assert list(errors(made)) == ["record-changed"]
 
 
+def test_a_byte_that_moves_to_the_next_text_is_noticed(made):
+    """The table's bytes stay as they are: only the widths of its columns tell."""
+    with h5py.File(made, "r+") as file:
+        table = file["int8cal_samples"][()]
+        widths = {
+            "frame_id": table.dtype["frame_id"].itemsize - 1,
+            "record_file": table.dtype["record_file"].itemsize + 1,
+        }
+        columns = [(name, f"S{widths[name]}" if name in widths else table.dtype[name]) for name in table.dtype.names]
+        del file["int8cal_samples"]
+        file["int8cal_samples"] = np.frombuffer(table.tobytes(), columns)
+    assert list(errors(made)) == ["record-changed"]
+
+
+def test_files_that_do_not_state_the_widths_of_texts_still_verify(made):
+    def without(manifest):
+        del manifest["sample_text_bytes"]
+
+    edit(made, manifest=without)
+    assert errors(made) == {}
+
+
 @pytest.mark.parametrize(
     "change",
     [

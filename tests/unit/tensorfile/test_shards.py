@@ -159,6 +159,25 @@ def test_a_head_behind_a_link_in_another_folder(head, tmp_path):
         np.testing.assert_array_equal(file[5], BATCHES[5])
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_parts_beside_a_link_are_those_that_hdf5_reads(head, tmp_path, damaged):
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link"
+    link.symlink_to(head)
+    copies = [shutil.copy(part, tmp_path / "elsewhere") for part in parts_of(head)]
+    if damaged:
+        with h5py.File(copies[1], "r+") as file:
+            file["_tensorfile_array_key__0/_tensorfile_array_key_"][...] = 0.5
+    with h5py.File(link) as file:
+        assert file["_tensorfile_array_key__3"].file.filename == str(copies[1])
+    with TensorFile(link) as file:
+        assert file.paths == (str(link), *map(str, copies))
+        np.testing.assert_array_equal(file[0], BATCHES[0])
+        if damaged:
+            with pytest.raises(TensorFileError, match="not the one that its head file was made with"):
+                file[3]
+
+
 def edited(head: Path, change) -> Path:
     """The head with another manifest."""
     with h5py.File(head, "r+") as file:
