@@ -5,9 +5,9 @@ warnings about colour profiles, text chunks may inflate without bound. Here ever
 must come in their order and number, sizes are checked before memory is taken, and ancillary chunks are read for the one
 thing that matters (the gamma of a colour-to-grey conversion) and then left out of what the decoder gets.
 
-**Pixel data** are inflated by ISA-L, three times as fast as the zlib inside PNG decoders, and verified: libspng takes a
-stream that ends without its checksum. The decoder gets the same file with its pixel data stored instead of compressed,
-and has filters and colours left to do.
+**Pixel data** are inflated by zlib-ng, which takes what zlib takes, and verified: libspng takes a stream that ends
+without its checksum, ISA-L and libdeflate take code tables that zlib refuses. The decoder gets the same file with its
+pixel data stored instead of compressed, and has filters and colours left to do.
 
 **RGB**: palette and low bit depths expanded, grey replicated, alpha and tRNS dropped (not composited), 16 bits cut to
 the high byte, gamma ignored.
@@ -82,6 +82,9 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 """Adam7: first column, first row, distance between columns, between rows."""
 
 _LONGEST_STORED = 65535
+_PIECE = 1 << 18  # bytes of a large image that are inflated at a time
+_ENDING_EARLY = "its pixel data end early"
+_UNENDING = "its pixel data end without a checksum, or are far longer than its pixels"
 
 _LAST_FILTER = 4
 
@@ -253,65 +256,70 @@ def with_stored_pixels(png: Png, corner: Size | None = None) -> bytes:
             image then.
 
     Raises:
-        ValueError, isal_zlib.error: the pixel data are damaged.
+        Exception: the pixel data are damaged; its class depends on what inflates them.
     """
-    pixels, checksum = _inflated(png, _filtered_bytes(png))
+    pixels = _inflated(png, _filtered_bytes(png))
     seen = _seen(png, corner)
     if seen == png:
-        return _stored(png, pixels, checksum)
-    rows = np.frombuffer(pixels, np.uint8).reshape(png.height, -1)
+        return _stored(png, pixels)
+    rows = pixels.reshape(png.height, -1)
     if rows[:, 0].max() > _LAST_FILTER:
         raise ValueError("a row has an unknown filter")
-    return _stored(seen, rows[: seen.height, : _filtered_bytes(seen) // seen.height].tobytes())
+    return _stored(seen, np.ascontiguousarray(rows[: seen.height, : _filtered_bytes(seen) // seen.height]))
 
 
 def sound_file(png: Png) -> bytes:
-    """The critical chunks, with pixel data that were verified, for a decoder that is less strict.
-
-    Raises:
-        ValueError, isal_zlib.error: the pixel data are damaged.
-    """
-    if png.interlaced:
-        _inflated(png, sum(_filtered_bytes(part) for _, part in _passes(png)))
-    elif _filtered_bytes(png) <= _MAX_BYTES:
-        return with_stored_pixels(png)
+    """The critical chunks, with pixel data that were verified, for a decoder that is less strict; raises as above."""
+    expected = sum(_filtered_bytes(part) for _, part in _passes(png)) if png.interlaced else _filtered_bytes(png)
+    if expected > _MAX_BYTES:
+        _check_piece_by_piece(png, expected)
+    elif png.interlaced:
+        _inflated(png, expected)
     else:
-        inflater = isal_zlib.decompressobj()
-        for chunk in png.chunks:
-            if bytes(chunk[4:8]) == b"IDAT" and not inflater.eof:
-                for begin in range(8, len(chunk) - 4, _LONGEST_STORED):
-                    inflater.decompress(chunk[begin : min(begin + _LONGEST_STORED, len(chunk) - 4)])
-        if not inflater.eof:
-            raise ValueError("its pixel data end without a checksum")
+        return with_stored_pixels(png)
     return png.critical
 
 
-def _inflated(png: Png, expected: int) -> tuple[bytes, bytes | None]:
-    """The filtered rows, and their checksum when it is the one in the file.
+def _check_piece_by_piece(png: Png, expected: int) -> None:
+    """Refuse pixel data that `_inflated` would refuse, without memory for the rows."""
+    inflater, left = zlib.decompressobj(), expected + _MAX_SURPLUS
+    for chunk in png.chunks:
+        waiting: bytes | memoryview = chunk[8:-4] if bytes(chunk[4:8]) == b"IDAT" else b""
+        while waiting and not inflater.eof and left >= 0:
+            left -= len(inflater.decompress(waiting, _PIECE))
+            waiting = inflater.unconsumed_tail
+    if not inflater.eof or left < 0:
+        raise ValueError(_UNENDING)
+    if left > _MAX_SURPLUS:
+        raise ValueError(_ENDING_EARLY)
+
+
+def _inflated(png: Png, expected: int) -> npt.NDArray[np.uint8]:
+    """The filtered rows.
 
     libpng takes pixel data that go on behind the last row or behind their checksum, and so do we; what is cut off
     before its checksum, or has a wrong one, is refused.
     """
     data = b"".join(chunk[8:-4] for chunk in png.chunks if bytes(chunk[4:8]) == b"IDAT")
-    usual = data[:1] == bytes([_USUAL_WINDOW])  # zlib holds the distances to the window that the stream names
-    inflater = isal_zlib.decompressobj() if usual else zlib.decompressobj()
-    rows = inflater.decompress(data, expected + _MAX_SURPLUS)
+    room = expected + _MAX_SURPLUS
+    if data[:1] == bytes([_USUAL_WINDOW]):
+        rows = np.frombuffer(imagecodecs.zlibng_decode(data, out=np.empty(room, np.uint8).data), np.uint8)
+    else:  # zlib holds the distances to the window that the stream names
+        inflater = zlib.decompressobj()
+        rows = np.frombuffer(inflater.decompress(data, room), np.uint8)
+        if not inflater.eof:
+            raise ValueError(_UNENDING)
     if len(rows) < expected:
-        raise ValueError("its pixel data end early")
-    if not inflater.eof:
-        raise ValueError("its pixel data end without a checksum, or are far longer than its pixels")
-    if len(rows) > expected:
-        return rows[:expected], None
-    return rows, None if inflater.unused_data else data[-4:]
+        raise ValueError(_ENDING_EARLY)
+    return rows[:expected]
 
 
-def _stored(png: Png, rows: bytes, checksum: bytes | None = None) -> bytes:
+def _stored(png: Png, rows: npt.NDArray[np.uint8]) -> bytes:
     """A file of filtered rows that are not compressed."""
     before, _, behind = (
         [chunk for chunk in png.chunks[1:] if bytes(chunk[4:8]) == kind] for kind in (b"PLTE", b"IDAT", b"IEND")
     )
-    checksum = checksum or struct.pack(">I", isal_zlib.adler32(rows))
-    return b"".join((PNG_SIGNATURE, header_chunk(png), *before, *_stored_chunk(rows, checksum), *behind))
+    return b"".join((PNG_SIGNATURE, header_chunk(png), *before, *_stored_chunk(rows.reshape(-1).data), *behind))
 
 
 def _seen(png: Png, corner: Size | None) -> Png:
@@ -326,9 +334,9 @@ def _filtered_bytes(png: Png) -> int:
     return png.height * (1 + (png.width * png.bit_depth * _CHANNELS[png.colour_type] + 7) // 8)
 
 
-def _stored_chunk(pixels: bytes, checksum: bytes) -> Iterator[bytes | memoryview]:
+def _stored_chunk(pixels: memoryview) -> Iterator[bytes | memoryview]:
     """An IDAT chunk that holds the pixels uncompressed, in pieces."""
-    stream = list(_stored_stream(pixels, checksum))
+    stream = list(_stored_stream(pixels))
     yield struct.pack(">I", sum(map(len, stream)))
     crc = 0
     for piece in (b"IDAT", *stream):
@@ -337,16 +345,15 @@ def _stored_chunk(pixels: bytes, checksum: bytes) -> Iterator[bytes | memoryview
     yield struct.pack(">I", crc)
 
 
-def _stored_stream(pixels: bytes, checksum: bytes) -> Iterator[bytes | memoryview]:
-    """A zlib stream of stored blocks, which ends with the pixels' checksum (Adler-32) as the compressed one did."""
+def _stored_stream(pixels: memoryview) -> Iterator[bytes | memoryview]:
+    """A zlib stream of stored blocks."""
     yield b"\x78\x01"
-    view = memoryview(pixels)
-    for begin in range(0, len(view), _LONGEST_STORED):
-        block = view[begin : begin + _LONGEST_STORED]
-        is_last = begin + _LONGEST_STORED >= len(view)
+    for begin in range(0, len(pixels), _LONGEST_STORED):
+        block = pixels[begin : begin + _LONGEST_STORED]
+        is_last = begin + _LONGEST_STORED >= len(pixels)
         yield struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF)
         yield block
-    yield checksum
+    yield struct.pack(">I", isal_zlib.adler32(pixels))
 
 
 def decode_png(png: Png, channels: int, where: str, corner: Size | None = None) -> ImageHWC_u8:
@@ -384,7 +391,7 @@ def _decode(png: Png, corner: Size | None) -> _Pixels:
     """Pixels as they are in the file: height × width (× channels), 8 or 16 bits; palettes and low depths expanded."""
     wanted = corner or Size(png.height, png.width)
     if _filtered_bytes(png) > _MAX_BYTES:
-        pixels: _Pixels = imagecodecs.png_decode(png.critical)
+        pixels: _Pixels = imagecodecs.png_decode(sound_file(png))
     elif png.interlaced:
         pixels = _woven(png)
     else:
@@ -401,7 +408,7 @@ def _decode_stored(png: Png, data: bytes) -> _Pixels:
 def _woven(png: Png) -> _Pixels:
     """An interlaced image: seven small ones whose pixels lie between one another."""
     parts = _passes(png)
-    rows, _ = _inflated(png, sum(_filtered_bytes(part) for _, part in parts))
+    rows = _inflated(png, sum(_filtered_bytes(part) for _, part in parts))
     out: _Pixels | None = None
     begin = 0
     for place, part in parts:

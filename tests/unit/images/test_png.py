@@ -14,7 +14,7 @@ from PIL import Image
 from tests.pictures import interlaced_png
 
 from int8cal.errors import ImageError
-from int8cal.images import PNG_SIGNATURE
+from int8cal.images import PNG_SIGNATURE, png
 from int8cal.images.decode import decode_corner, decode_image
 from int8cal.images.pictures import open_picture
 from int8cal.images.png import read_png, with_stored_pixels
@@ -125,8 +125,11 @@ DAMAGED = {
 }
 
 
+@pytest.mark.parametrize("large", [False, True], ids=["usual", "large"])
 @pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
-def test_damaged_pixel_data_are_refused(data):
+def test_damaged_pixel_data_are_refused(monkeypatch, data, large):
+    if large:  # read piece by piece
+        monkeypatch.setattr(png, "_MAX_BYTES", 20)
     for read in (
         lambda: decode_image(data, 3, fast_dct=False, where="x"),
         lambda: decode_corner(data, 3, Size(2, 2), fast_dct=False, where="x"),
