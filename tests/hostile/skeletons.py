@@ -34,6 +34,14 @@ def write(path: Path, data: bytearray) -> None:
     path.write_bytes(data)
 
 
+def ask_for_more(path: Path, chunk_bytes: int, wanted: int = 0xFFFF_FFF0) -> None:
+    """Let the settings of the lzf filter ask for so much memory."""
+    data = bytearray(path.read_bytes())
+    settings = data.index(struct.pack("<I", chunk_bytes), data.index(b"lzf\0"))
+    struct.pack_into("<I", data, settings, wanted)
+    path.write_bytes(data)
+
+
 def _node(kind: int, level: int, children: list[int], keys: list[bytes], k: int) -> bytes:
     """A B-tree node (version 1): keys and children by turns, one key more than children."""
     size = 24 + (2 * k + 1) * len(keys[0]) + 2 * k * 8

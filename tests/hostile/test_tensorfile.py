@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import struct
 import subprocess
 import sys
 import zlib
@@ -268,6 +269,59 @@ def test_refused_in_time_and_memory(tmp_path):
         assert "Traceback" not in said
         assert seconds < 1, name
         assert megabytes < 200, name
+
+
+def with_filter(path, code, settings):
+    """A batch with a filter that has any settings: those of an unknown filter, which HDF5 does not look at."""
+    unknown, values = 32008, np.arange(16, dtype="<f4").reshape(1, 1, 4, 4)
+
+    def fill(file):
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk(values.shape)
+        properties.set_filter(unknown, h5py.h5z.FLAG_OPTIONAL, settings)
+        space, group = h5py.h5s.create_simple(values.shape), file.create_group(GROUP)
+        dataset = h5py.h5d.create(group.id, DATASET.encode(), h5py.h5t.IEEE_F32LE, space, properties)
+        dataset.write_direct_chunk((0, 0, 0, 0), values.tobytes(), filter_mask=1)
+
+    data = make(path, fill=fill).read_bytes()
+    found = struct.pack("<4H", unknown, 0, 1, len(settings))
+    assert data.count(found) == 1
+    path.write_bytes(data.replace(found, struct.pack("<4H", code, 0, 1, len(settings))))
+
+
+SOUND_SETTINGS = {
+    h5py.h5z.FILTER_DEFLATE: (6,),
+    h5py.h5z.FILTER_SHUFFLE: (4,),
+    h5py.h5z.FILTER_LZF: (4, 0x105, 64),
+}
+
+
+@pytest.mark.parametrize("code", SOUND_SETTINGS)
+def test_filters_that_a_chunk_left_out(tmp_path, code):
+    with_filter(tmp_path / "f", code, SOUND_SETTINGS[code])
+    with TensorFile(tmp_path / "f") as file:
+        np.testing.assert_array_equal(file[0].ravel(), np.arange(16))
+
+
+@pytest.mark.parametrize(
+    ("code", "settings"),
+    [
+        *((h5py.h5z.FILTER_DEFLATE, settings) for settings in [(), (10,), (6, 6), (0xFFFF_FFFF,)]),
+        *((h5py.h5z.FILTER_SHUFFLE, settings) for settings in [(), (0,), (8,), (4, 4), (0xFFFF_FFFF,)]),
+        *((h5py.h5z.FILTER_LZF, (4, 0x105, size)) for size in (0, 1, 63, 65, 0x7FFF_FFFF, 0xFFFF_FFF0)),
+        *((h5py.h5z.FILTER_LZF, settings) for settings in [(), (4, 0x105), (4, 0x105, 64, 64)]),
+        (h5py.h5z.FILTER_FLETCHER32, ()),
+        (h5py.h5z.FILTER_SZIP, (4, 32, 8, 0xFFFF_FFFF)),
+        (h5py.h5z.FILTER_NBIT, (8, 0, 0xFFFF_FFFF, 1, 4, 0, 32, 0)),
+        (h5py.h5z.FILTER_SCALEOFFSET, (0,) * 4 + (0xFFFF_FFFF,) * 16),
+        (32009, (1,) * 500),
+    ],
+)
+def test_settings_of_filters_that_no_writer_gives(tmp_path, code, settings):
+    """HDF5's own lzf takes 4 GB if its settings say so; in older versions of h5py there is room for 16 settings."""
+    with_filter(tmp_path / "f", code, settings)
+    with TensorFile(tmp_path / "f") as file, pytest.raises(TensorFileError, match=r"settings that cannot|other than"):
+        file[0]
 
 
 def test_plugins_are_never_loaded(tmp_path):

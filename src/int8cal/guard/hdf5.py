@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import TensorFileError, UsageError
-from int8cal.guard.hdf5_filters import inflated, room_of, unshuffle
-from int8cal.guard.hdf5_walk import MAX_ENTRIES, Chunks, RefusedError, UnsoundError, Walk
+from int8cal.guard.hdf5_filters import inflated, room_of, settings_are_sound, unshuffle
+from int8cal.guard.hdf5_walk import MAX_ENTRIES, OTHER_FILTERS, Chunks, RefusedError, UnsoundError, Walk
 from int8cal.guard.libraries import library_errors
 from int8cal.io.file_kinds import HDF5_SIGNATURE, ONNX_MODEL
 from int8cal.io.safe_text import short_repr
@@ -37,6 +37,8 @@ _MIN_CHUNK_BYTES, _FEW_CHUNKS = 1024, 256
 """Smallest chunk of values, of more than a few: each one costs a look-up."""
 _CHUNK_SLACK = 1 << 16
 """Bytes by which a chunk may be larger than the data in it: small chunks are rounded up, and compression can fail."""
+_MAX_NODES_OF_BATCH = 64
+"""Of the group of a batch, which holds one dataset."""
 _METADATA_CACHE_BYTES = 2 << 20
 _PIECE_BYTES = 1 << 20
 """Values that are inflated in one go: enough to be worth a thread's while."""
@@ -86,6 +88,8 @@ class Hdf5File:
 
     Args:
         path: a regular file.
+        most_nodes: of the tree of any group but the root; a node lists 4 to 8 objects.
+        followed: what was followed in the same file before, by address; more is added to it.
 
     Attributes:
         path: as given.
@@ -95,8 +99,12 @@ class Hdf5File:
         TensorFileError: it is not HDF5, is of a newer format, or its root group is unsound.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(
+        self, path: str, *, most_nodes: int = _MAX_NODES_OF_BATCH, followed: dict[int, Chunks] | None = None
+    ) -> None:
         self.path = path
+        self._most_nodes = most_nodes
+        self._followed = followed
         with hdf5_errors(path, "the root group"):
             try:
                 self._walk = Walk(path)
@@ -247,7 +255,10 @@ class Hdf5File:
         """What hard links lead to from the root group: the object, the address of its header, its chunks."""
         parent: Any = self._root
         address, chunks = self._walk.root, Chunks()
+        met = {address}
         for name in names:
+            if name in ("", ".") or "/" in name or "\0" in name:  # HDF5 would take it for several, or for another
+                raise damaged(self.path, f"{short_repr(name)} is not the name of an object", hint=None)
             if not isinstance(parent, h5py.h5g.GroupID):
                 raise damaged(self.path, f"{what} is not a group")
             with hdf5_errors(self.path, what):
@@ -256,12 +267,21 @@ class Hdf5File:
                     raise damaged(self.path, f"{name} is missing", hint="The file is incomplete; make it again.")
                 link = parent.links.get_info(encoded)
                 if link.type != h5py.h5l.TYPE_HARD:
-                    message = f"{name} is a link to another place, which a tensorfile never holds"
+                    message = f"{name} is a link to another place, which is not followed"
                     raise damaged(self.path, message, hint=None)
                 address = link.u
-                chunks = self._walk.follow(address)
+                if address in met:
+                    raise damaged(self.path, f"{what} is a group that holds itself")
+                met.add(address)
+                chunks = self._follow(address)
                 parent = h5py.h5o.open(parent, encoded)
         return parent, address, chunks
+
+    def _follow(self, address: int) -> Chunks:
+        known = {} if self._followed is None else self._followed
+        if address not in known:
+            known[address] = self._walk.follow(address, most_nodes=self._most_nodes)
+        return known[address]
 
 
 @dataclass(frozen=True)
@@ -296,20 +316,21 @@ class StoredArray:
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
-    def has_fixed_shape(self) -> bool:
-        """Whether its extents cannot grow."""
+    def is_fixed(self) -> bool:
+        """Whether its extents cannot grow, and HDF5 would give zeros for values that were not written."""
         with hdf5_errors(self.path, self.what):
-            space = self._id.get_space()
-            return bool(space.get_simple_extent_dims(True) == space.get_simple_extent_dims())
+            space, fill = self._id.get_space(), self._id.get_create_plist().fill_value_defined()
+            fixed = space.get_simple_extent_dims(True) == space.get_simple_extent_dims()
+            return bool(fixed and fill == h5py.h5d.FILL_VALUE_DEFAULT)
 
-    def read(self, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
-        """All values, C-contiguous, converted to ``dtype`` (None: as stored).
+    def read(self) -> npt.NDArray[Any]:
+        """All values as stored, C-contiguous, inflated as HDF5 does.
 
         Raises:
             TensorFileError: a chunk is missing or damaged, or inflates to another size than it has.
         """
-        values = np.empty(self.shape, self.dtype if dtype is None else dtype)
-        for piece in self.pieces(values):
+        values = np.empty(self.shape, self.dtype)
+        for piece in self.pieces(values, as_zlib=True):
             piece()
         return values
 
@@ -414,11 +435,11 @@ def _described(file: Hdf5File, dataset: h5py.h5d.DatasetID, chunks: Chunks, what
     pipeline = [properties.get_filter(number) for number in range(properties.get_nfilters())]
     filters = tuple(_FILTERS.get(code, "") for code, *_ in pipeline)
     if filters not in _PIPELINES:
-        raise damaged(file.path, f"{what} uses HDF5 filters other than shuffle, then deflate or lzf", hint=None)
+        raise RefusedError(OTHER_FILTERS)
     dtype, is_chunked = np.dtype(dataset.dtype), properties.get_layout() == h5py.h5d.CHUNKED
+    extents = tuple(properties.get_chunk()) if is_chunked else None
     for name, (_, _, settings, _) in zip(filters, pipeline, strict=True):
-        sound = {"shuffle": tuple(settings) == (dtype.itemsize,), "deflate": len(settings) == 1 and settings[0] <= 9}
-        if not sound.get(name, True):
+        if not settings_are_sound(name, settings, dtype.itemsize, math.prod(extents or ()) * dtype.itemsize):
             raise UnsoundError(f"its filter {name} has settings that cannot be")
     return StoredArray(
         path=file.path,
@@ -427,7 +448,7 @@ def _described(file: Hdf5File, dataset: h5py.h5d.DatasetID, chunks: Chunks, what
         dtype=dtype,
         is_plain=_is_plain(dataset),
         filters=filters,
-        chunks=tuple(properties.get_chunk()) if is_chunked else None,
+        chunks=extents,
         stored_bytes=chunks.nbytes if is_chunked else dataset.get_storage_size(),
         _id=dataset,
         _file_bytes=file.size,
@@ -470,6 +491,6 @@ def _no_hdf5(path: str) -> TensorFileError:
             return damaged(path, f"is {kind}, and not a tensorfile", hint=_ANOTHER_KIND)
     return damaged(
         path,
-        "cannot be opened as HDF5: it is not a tensorfile, was cut off, or was never closed by what wrote it",
+        "cannot be opened as HDF5: it is of another kind, was cut off, or was never closed by what wrote it",
         hint="Make it again.",
     )

@@ -1,8 +1,13 @@
-"""Undoing the filters of a chunk: deflate or lzf, then shuffle."""
+"""Undoing the filters of a chunk: deflate or lzf, then shuffle.
+
+HDF5 has each filter do as its settings in the file say; the one for lzf takes as much memory as they ask for (4 GB).
+Here they say nothing that is not known without them, and what they say otherwise is refused.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import imagecodecs
@@ -13,7 +18,26 @@ from int8cal import native
 
 _BLOCK = 1 << 15
 """Values that are put in order at a time, so that they stay in the processor's cache."""
+_HIGHEST_DEFLATE_LEVEL = 9
+_LZF_SETTINGS = 3
+"""Versions of the filter and of the format, and the bytes of a chunk."""
 _scratch = threading.local()
+
+
+def settings_are_sound(name: str, settings: Sequence[int], value_bytes: int, chunk_bytes: int) -> bool:
+    """Whether the settings of a filter (HDF5's client data) are some that it is given when a file is written.
+
+    Args:
+        name: deflate, shuffle or lzf.
+        settings: as they are in the file.
+        value_bytes: of one value.
+        chunk_bytes: of the values of a chunk.
+    """
+    if name == "deflate":
+        return len(settings) == 1 and settings[0] <= _HIGHEST_DEFLATE_LEVEL
+    if name == "shuffle":
+        return tuple(settings) == (value_bytes,)
+    return len(settings) == _LZF_SETTINGS and settings[-1] == chunk_bytes
 
 
 def inflated(name: str, stored: bytes, size: int, *, as_zlib: bool) -> Any:

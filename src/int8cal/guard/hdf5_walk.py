@@ -5,8 +5,9 @@ HDF5 visits every one of them, deaf to signals; lists that bite their own tail n
 here, levels fall by one, and nothing lies beyond the end. Whether a name or a chunk is *found* is not judged: HDF5
 looks it up.
 
-A tensorfile is of the oldest HDF5 format (superblock 0), which takes little to follow. The newer one is refused, but
-for what the head of a tensorfile in parts needs: a group that holds external links.
+What is read is of the oldest HDF5 format (superblock 0), which tensorfiles have and h5py writes unless told otherwise:
+it takes little to follow. The newer one is refused, but for what the head of a tensorfile in parts needs: a group that
+holds external links.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from int8cal.io.file_kinds import HDF5_SIGNATURE
 
 MAX_ENTRIES = 1 << 17
 """Most nodes of the root group, and most chunks of a dataset: 400,000 batches have as many nodes, a batch never has."""
-_MAX_NODES_OF_BATCH = 64  # of the group of a batch, which holds one dataset
 _NAME_BYTES_PER_NODE = 256  # a node lists at most 8 objects; names have 25 letters
 _MAX_GAPS = 1024  # between names: each name that was deleted leaves one
 _MAX_K = 128
 _MAX_EXTENTS = 5  # of a chunk: those of a batch, and the bytes of a value
 _MAX_HEADER_BYTES = 1 << 20
+_MAX_FILTER_SETTINGS = 16  # of one filter: h5py has room for so many, and older versions of it read on beyond them
 _MAX_LINK_TREE_DEPTH = 8
 _CHUNK_TREE_K = 32  # half of a node's entries; superblock 0 has no field for it
 _UNDEFINED = 0xFFFF_FFFF_FFFF_FFFF
@@ -43,8 +44,20 @@ _LINK_TREE = struct.Struct("<4s8xH")
 _LINK_HEAP = struct.Struct("<4sx2xH")
 _GROUP_TREE, _CHUNK_TREE = 0, 1
 
-_LINK_INFO, _FILL, _EXTERNAL_FILES, _LAYOUT, _ATTRIBUTE, _CONTINUATION, _SYMBOL_TABLE = 2, 5, 7, 8, 12, 16, 17
-_MESSAGES = frozenset({0, 1, _LINK_INFO, 3, 4, _FILL, 6, _LAYOUT, 10, 11, _ATTRIBUTE, 13, 14, _CONTINUATION, 17, 18})
+_LINK_INFO, _FILL, _EXTERNAL_FILES, _LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUATION, _SYMBOL_TABLE = (
+    2,
+    5,
+    7,
+    8,
+    11,
+    12,
+    16,
+    17,
+)
+_MESSAGES = frozenset(
+    {0, 1, _LINK_INFO, 3, 4, _FILL, 6, _LAYOUT, 10, _FILTERS, _ATTRIBUTE, 13, 14, _CONTINUATION, 17, 18}
+)
+OTHER_FILTERS = "it uses HDF5 filters other than shuffle, then deflate or lzf"
 _NO_FILL, _FILL_IS_GIVEN = -1, 0x20
 _AT_MOST_ONCE = frozenset({_LINK_INFO, _LAYOUT, _SYMBOL_TABLE})
 _SHARED = 2
@@ -56,7 +69,7 @@ class UnsoundError(ValueError):
 
 
 class RefusedError(Exception):
-    """The file needs more than a tensorfile ever does: a hint says what to do, if there is something."""
+    """The file has what is not read: a hint says what to do, if there is something."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -71,7 +84,7 @@ class Chunks(NamedTuple):
 
 
 class Walk:
-    """An HDF5 file of the kind that tensorfiles are, open for following it. Close it.
+    """An HDF5 file of the oldest format, open for following it. Close it.
 
     Args:
         path: a regular file.
@@ -98,9 +111,7 @@ class Walk:
         """Follow the root group; errors as `follow`."""
         self.follow(self.root, most_nodes=MAX_ENTRIES, cached=self._cached)
 
-    def follow(
-        self, address: int, *, most_nodes: int = _MAX_NODES_OF_BATCH, cached: tuple[int, int] | None = None
-    ) -> Chunks:
+    def follow(self, address: int, *, most_nodes: int, cached: tuple[int, int] | None = None) -> Chunks:
         """Follow everything that HDF5 follows when it opens a group or dataset and looks up names or chunks in it.
 
         Args:
@@ -200,7 +211,7 @@ class Walk:
             for entry in range(count):
                 _, address = _SYMBOL.unpack_from(node, _SYMBOLS.size + entry * _SYMBOL.size)
                 if address in objects:
-                    raise RefusedError("it holds one object under two names, which a tensorfile never does")
+                    raise RefusedError("it holds one object under two names, which is not read")
                 if address != _UNDEFINED:
                     objects.add(address)
         self._follow_names(heap, most_nodes * _NAME_BYTES_PER_NODE)
@@ -278,12 +289,26 @@ class Walk:
 
 def _check_message(kind: int, flags: int, body: bytes) -> None:
     if kind == _EXTERNAL_FILES:
-        raise RefusedError("it keeps values in another file, which a tensorfile never does")
+        raise RefusedError("it keeps values in another file, which is never opened")
     shared = flags & _SHARED or (kind == _ATTRIBUTE and body[0] > 1 and body[1] & _SHARED_IN_ATTRIBUTE)
     if kind not in _MESSAGES or shared:
-        raise UnsoundError("it is described in a way that no tensorfile uses")
+        raise UnsoundError("it is described in a way that is not read")
     if kind == _FILL and _fill_size(body) < _NO_FILL:  # HDF5 opens the array, and then cannot read it
         raise UnsoundError("its value for what was not written has an impossible size")
+    if kind == _FILTERS:
+        _check_filters(body)
+
+
+def _check_filters(body: bytes) -> None:
+    version, filters = body[:2]
+    if version != 1:
+        raise _newer_format()
+    place = 8
+    for _ in range(filters):
+        _, name_bytes, _, settings = struct.unpack_from("<4H", body, place)
+        if settings > _MAX_FILTER_SETTINGS:
+            raise RefusedError(OTHER_FILTERS)
+        place += 8 + name_bytes + 4 * (settings + settings % 2)
 
 
 def _fill_size(body: bytes) -> int:
@@ -294,11 +319,11 @@ def _fill_size(body: bytes) -> int:
 
 
 def _unsound_tree() -> UnsoundError:
-    return UnsoundError("its tree of objects or chunks is unsound, or larger than any tensorfile's")
+    return UnsoundError("its tree of objects or chunks is unsound, or too large")
 
 
 def _newer_format() -> RefusedError:
     return RefusedError(
-        "it is written in a newer HDF5 format than tensorfiles are",
+        "it is written in a newer HDF5 format than is read",
         "Write it again as NVIDIA's tools do: with h5py.File(NAME, 'w', libver='earliest').",
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -66,6 +67,9 @@ _MAX_PIECES = 1 << 16
 _LONG_PIECE = 1 << 20
 """Compressed bytes from which on libtiff reads no more of a strip than ten times its pixels, and `_PIECE_MARGIN`."""
 _PIECE_MARGIN = 4096
+
+_LZMA_BYTES = 1 << 27
+"""Memory that LZMA may take: the highest level of its own tool needs half of it, a header can ask for 4 GB."""
 
 _LZW_CLEAR, _LZW_END = 256, 257
 _LZW_SIZES = np.arange(257, 5119)  # of the table, when each code after a CLEAR is read; the first one adds nothing
@@ -319,25 +323,11 @@ class Tiff:
         elif self._compression == _JPEG:
             decoded = self._grey_jpeg(encoded, rows)
         else:
-            decoded = self._decompressed(encoded, expected)
+            surplus = self._layout.piece_height * row_bytes + _PIECE_MARGIN
+            decoded = _decompressed(_LOSSLESS[self._compression], encoded, expected, surplus)
         if len(decoded) != expected:
             raise ValueError("a strip or tile does not hold its pixels")
         return decoded if self._compression in (_RAW, _JPEG) else self._undone(decoded, rows)
-
-    def _decompressed(self, encoded: bytes, expected: int) -> bytes:
-        kind = _LOSSLESS[self._compression]
-        if kind == "zlib":
-            inflater = zlib.decompressobj()
-            decoded = inflater.decompress(encoded, expected + 1)
-            if not inflater.eof and len(decoded) <= expected:
-                raise ValueError("a strip or tile ends without a checksum")
-            return decoded[:expected]
-        if kind == "lzw":
-            _check_lzw(encoded)
-            return bytes(imagecodecs.lzw_decode(encoded, out=expected))
-        if kind == "packbits":
-            return bytes(imagecodecs.packbits_decode(encoded, out=expected))
-        return bytes(imagecodecs.lzma_decode(encoded, out=expected))
 
     def _undone(self, data: bytes, rows: int) -> bytes:
         """Values of which each was stored as its difference from the one before it."""
@@ -375,6 +365,31 @@ class Tiff:
         if grey.shape[1:] != (self._layout.piece_width, 1) or grey.shape[0] < rows:
             raise ValueError("a strip is of another size")
         return grey[:rows].tobytes()
+
+
+def _decompressed(kind: str, encoded: bytes, expected: int, surplus: int) -> bytes:
+    """What a strip or tile holds, at most ``expected`` bytes.
+
+    Some writers fill up the last strip. libtiff then stops before the checksum, and takes damaged data for pixels; so
+    the stream is read to its end here, for up to ``surplus`` bytes more.
+    """
+    if kind == "lzw":
+        _check_lzw(encoded)
+        return bytes(imagecodecs.lzw_decode(encoded, out=expected))
+    if kind == "packbits":
+        return bytes(imagecodecs.packbits_decode(encoded, out=expected))
+    if kind == "zlib":
+        stream: Any = zlib.decompressobj()
+    else:
+        import lzma  # late: hardly any file needs it, and some builds of Python have none
+
+        stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, _LZMA_BYTES)
+    decoded: bytes = stream.decompress(encoded, expected + surplus + 1)
+    if len(decoded) > expected + surplus:
+        raise ValueError("a strip or tile holds far more than its pixels")
+    if not stream.eof:
+        raise ValueError("a strip or tile ends without a checksum")
+    return decoded[:expected]
 
 
 def _check_lzw(encoded: bytes) -> None:

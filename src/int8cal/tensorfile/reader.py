@@ -192,7 +192,7 @@ class TensorFile(IndexedBatches):
         """Whether what describes a batch, or all else, is exactly what int8cal writes.
 
         What is looked at here changes no array, but what other readers are told: attributes, their types, whether a
-        dataset may grow.
+        dataset may grow, its chunks, its filters and its fill value.
 
         Raises:
             TensorFileError: something cannot be read.
@@ -208,7 +208,7 @@ class TensorFile(IndexedBatches):
                 return True
             widths = layout.text_widths(table.dtype)
             return (
-                samples.has_fixed_shape
+                samples.is_fixed
                 and not self._file.attribute_count(layout.SAMPLES)
                 and (self.manifest or {}).get(layout.TEXT_WIDTHS, widths) == widths
             )
@@ -217,7 +217,9 @@ class TensorFile(IndexedBatches):
             return part.is_as_written(batch)
         group = layout.group_name(batch)
         attributes_of_batch = self._file.attribute_count(group) + self._file.attribute_count(group, layout.DATASET)
-        return self.stored(batch).has_fixed_shape and not attributes_of_batch
+        stored = self.stored(batch)
+        is_usual = stored.chunks == (1, *self._shape[1:]) and stored.filters in ((), ("shuffle", "deflate"))
+        return is_usual and stored.is_fixed and not attributes_of_batch
 
     def stored(self, batch: int) -> StoredArray:
         """How a batch is stored, checked: type, filters, size in the file.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import struct
 import time
 import zlib
@@ -9,6 +10,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from tests.build import zeros_deflated
 from tests.pictures import deep_grey, encode, pixels
 from tests.tiff_files import BYTES, LONG, RAW, SHORT, tiff
 
@@ -17,7 +19,7 @@ from int8cal.images.pictures import open_picture, picture_size
 from int8cal.types import Size
 
 RGB, PALETTE, YCBCR, CIELAB = 2, 3, 6, 8
-GROUP3, GROUP4, JPEG_OF_OLD, DEFLATE, ZSTD = 3, 4, 6, 8, 50000
+GROUP3, GROUP4, JPEG_OF_OLD, DEFLATE, LZMA, ZSTD = 3, 4, 6, 8, 34925, 50000
 SIGNED = (339, SHORT, [2])
 COLOURS = (320, SHORT, list(range(0, 768 * 85, 85)))
 XMP_ORIENTATION = (700, BYTES, list(b'<rdf:Description tiff:Orientation="3"/>'))
@@ -198,6 +200,84 @@ GREY = pixels(4, 4, 1).tobytes()
 )
 def test_tiff_with_tags_that_mean_more_than_one_thing(encoded, said):
     refused(encoded, said)
+
+
+SMOOTH = (np.add.outer(np.arange(32) * 3, np.arange(40) * 2) % 256).astype(np.uint8) ^ pixels(32, 40, 1) % 4
+ROWS, DEFLATED = SMOOTH.tobytes(), zlib.compress(SMOOTH.tobytes())
+FILLED_UP = zlib.compress(ROWS + bytes(400))
+FLUSHED = (deflate := zlib.compressobj()).compress(ROWS) + deflate.flush(zlib.Z_SYNC_FLUSH)
+XZ = lzma.compress(ROWS)
+
+
+def of_strips(*strips: bytes, rows: int, compression: int = DEFLATE) -> bytes:
+    """`SMOOTH` in strips of so many rows."""
+    places = [8 + sum(map(len, strips[:number])) for number in range(len(strips))]
+    tags = [(273, LONG, places), (278, SHORT, [rows]), (279, LONG, [len(strip) for strip in strips])]
+    return tiff(b"".join(strips), SMOOTH.shape, *tags, compression=compression)
+
+
+def asking_for_4_gigabytes(xz: bytes) -> bytes:
+    """The same LZMA data, with a header that says that references reach so far back."""
+    data = bytearray(xz)
+    header = 4 * (data[12] + 1)
+    data[data.index(b"\x21\x01") + 2] = 40
+    data[8 + header : 12 + header] = struct.pack("<I", zlib.crc32(data[12 : 8 + header]))
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        of_strips(DEFLATED, rows=32),
+        of_strips(DEFLATED + b"junk", rows=32),
+        of_strips(FILLED_UP, rows=32),
+        of_strips(zlib.compress(ROWS + bytes(len(ROWS))), rows=64),
+        of_strips(zlib.compress(ROWS[: 20 * 40]), zlib.compress(ROWS[20 * 40 :] + bytes(8 * 40)), rows=20),
+        of_strips(XZ, rows=32, compression=LZMA),
+        of_strips(lzma.compress(ROWS, check=lzma.CHECK_NONE), rows=32, compression=LZMA),  # libtiff's own
+        of_strips(lzma.compress(ROWS + bytes(400)), rows=32, compression=LZMA),
+    ],
+)
+def test_tiff_strips_that_writers_make(encoded):
+    """Some fill up the last strip, or the only one."""
+    np.testing.assert_array_equal(np.asarray(open_picture(encoded, "")), SMOOTH)
+
+
+@pytest.mark.parametrize(
+    ("strip", "said"),
+    [
+        (DEFLATED[:-1] + bytes([DEFLATED[-1] ^ 1]), "incorrect data check"),
+        *((DEFLATED[:-missing], "without a checksum") for missing in (1, 4)),
+        (FILLED_UP[:-1] + bytes([FILLED_UP[-1] ^ 1]), "incorrect data check"),
+        (FILLED_UP[:-4], "without a checksum"),
+        (FLUSHED, "without a checksum"),
+        (FLUSHED + b"\x03\0" + b"abcd", "incorrect data check"),
+        (zlib.compress(ROWS + bytes(len(ROWS) + 4097)), "far more than its pixels"),
+        (zeros_deflated(200), "far more than its pixels"),
+        *((XZ[:-missing], "without a checksum") for missing in (4, 12, 32)),
+        (XZ[:-36] + bytes([XZ[-36] ^ 1]) + XZ[-35:], "Corrupt"),
+        (lzma.compress(ROWS + bytes(len(ROWS) + 4097)), "far more than its pixels"),
+        (asking_for_4_gigabytes(XZ), "Memory usage limit"),
+    ],
+)
+def test_tiff_strip_whose_checksum_is_wrong_or_never_seen(strip, said):
+    """Pillow takes all whose first bytes are enough for the rows, and never looks at the checksum behind."""
+    kind = LZMA if strip.startswith(b"\xfd7zXZ") else DEFLATE
+    with pytest.raises(ImageError, match=said):
+        open_picture(of_strips(strip, rows=32, compression=kind), "x")
+
+
+def test_damage_in_a_tiff_strip_is_not_taken_for_pixels():
+    """A few bytes that were zeroed often make more data than there are pixels; the checksum comes after them."""
+    refused = 0
+    for place in range(20, len(DEFLATED) - 20, 7):
+        damaged = DEFLATED[:place] + bytes(8) + DEFLATED[place + 8 :]
+        with pytest.raises(zlib.error):
+            zlib.decompress(damaged)
+        with pytest.raises(ImageError):
+            open_picture(of_strips(damaged, rows=32), "x")
+        refused += 1
+    assert refused > 20
 
 
 @pytest.mark.parametrize("compression", [RAW, 5, DEFLATE, 32773])

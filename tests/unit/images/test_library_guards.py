@@ -27,6 +27,7 @@ PACKAGE = Path(int8cal.__file__).parent
 ROOM = PACKAGE / "images"
 LIBRARIES = {
     "simplejpeg": "simplejpeg", "imagecodecs": "imagecodecs", "isal_zlib": "isal.isal_zlib", "zlib": "zlib",
+    "lzma": "lzma",
     "Image": "PIL.Image", "PngImagePlugin": "PIL.PngImagePlugin", "BmpImagePlugin": "PIL.BmpImagePlugin",
     "GifImagePlugin": "PIL.GifImagePlugin", "TiffImagePlugin": "PIL.TiffImagePlugin",
 }  # fmt: skip

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import io
+import os
 import random
+import struct
+import subprocess
+import sys
+import time
+import zlib
 from pathlib import Path
+from typing import Any
 
 import h5py
 import lmdb
 import numpy as np
 import pytest
+from tests.build import zeros_deflated
+from tests.hostile.skeletons import ask_for_more, shared_group_nodes
+from tests.memory import PEAK_MIB
 
 from int8cal.errors import DataError, ImageError, MissingDataError
+from int8cal.guard.hdf5_walk import Walk
 from int8cal.samples import hdf5_frames, lmdb_images
 from int8cal.samples.encoded import read_encoded, sample_place
 from int8cal.samples.samples import Sample
@@ -131,6 +142,185 @@ def test_no_hdf5_file(frames: Path, tmp_path: Path) -> None:
             hdf5_frames.read_frame(str(tmp_path / f"{name}.h5"), "f1")
     with pytest.raises(MissingDataError):
         hdf5_frames.read_frame(str(tmp_path / "none.h5"), "f1")
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "gzip"},
+        {"compression": "lzf", "shuffle": True},
+        {"chunks": (7, 11, 2)},
+        {"chunks": True, "maxshape": (None, None, 3)},
+        {"chunks": (40, 50, 1), "compression": 9, "fillvalue": 7},
+    ],
+    ids=str,
+)
+def test_frames_as_h5py_writes_them(tmp_path: Path, options: dict[str, Any]) -> None:
+    with h5py.File(tmp_path / "film.h5", "w") as file:
+        file.create_dataset("rgb/a", data=PIXELS, **options).attrs["CLASS"] = "IMAGE"
+        file.create_dataset("rgb/b/c", data=PIXELS[:, :, 0], **{**options, "chunks": None, "maxshape": None})
+        file["rgb"].attrs["camera"] = "front, with a name of variable length"
+
+    for frame, expected in (("a", PIXELS), ("b/c", PIXELS[:, :, 0])):
+        pixels = np.load(io.BytesIO(hdf5_frames.read_frame(str(tmp_path / "film.h5"), frame)))
+        np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("frame", ["/f1", "f1/", ".", "./f1", "f1\0x", "f1/x", "group//f", "round/round/f1"])
+def test_a_name_that_hdf5_would_take_for_another(frames: Path, frame: str) -> None:
+    with h5py.File(frames, "a") as file:
+        file["rgb/round"] = file["rgb"]
+        del file["rgb/soft"]
+    with pytest.raises(ImageError):
+        hdf5_frames.read_frame(str(frames), frame)
+
+
+def test_many_frames_are_followed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of frames lie in one group; a file that was just changed is followed each time."""
+    path = tmp_path / "film.h5"
+    with h5py.File(path, "w") as file:
+        for number in range(600):
+            file[f"rgb/{number}"] = PIXELS[:2, number % 50]
+    met = []
+    follow = Walk._follow_group
+    monkeypatch.setattr(Walk, "_follow_group", lambda self, *rest: met.append(rest) or follow(self, *rest))
+    met_by_age = []
+    for age in (0, 10):
+        os.utime(path, (time.time() - age,) * 2)
+        met.clear()
+        for number in (5, 599, 300):
+            pixels = np.load(io.BytesIO(hdf5_frames.read_frame(str(path), str(number))))
+            np.testing.assert_array_equal(pixels, PIXELS[:2, number % 50])
+        met_by_age.append(len(met))
+    assert met_by_age == [6, 4]  # the root group of each file that is opened, and rgb
+
+
+def of_a_huge_chunk(path: Path) -> None:
+    """A frame of 192 bytes in a chunk of 1.6 GB."""
+    with h5py.File(path, "w") as file:
+        options = {"maxshape": (None, None, 3), "chunks": (16384, 32768, 3), "compression": "gzip"}
+        dataset = file.create_dataset("rgb/a", (8, 8, 3), "u1", **options)
+        dataset.id.write_direct_chunk((0, 0, 0), zeros_deflated(16))
+
+
+def of_a_bomb(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("rgb/a", (8, 8, 3), "u1", chunks=(8, 8, 3), compression="gzip")
+        dataset.id.write_direct_chunk((0, 0, 0), zeros_deflated(16))
+
+
+def of_a_bomb_that_fits(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("rgb/a", (640, 640, 3), "u1", chunks=(640, 640, 3), compression="gzip")
+        dataset.id.write_direct_chunk((0, 0, 0), zeros_deflated(256))
+
+
+def of_chunks_of_one_value(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("rgb/a", data=np.zeros((100, 100), "u1"), chunks=(1, 1))
+
+
+def of_endless_gaps(path: Path) -> None:
+    """The lists of gaps between names lead back to their beginning."""
+    with h5py.File(path, "w") as file:
+        file["rgb/a"] = PIXELS
+    data = bytearray(path.read_bytes())
+    heap = data.find(b"HEAP")
+    while heap >= 0:
+        size, gap, place = struct.unpack_from("<QQQ", data, heap + 8)
+        if gap < size:
+            struct.pack_into("<QQ", data, place + gap, gap, 16)
+        heap = data.find(b"HEAP", heap + 1)
+    path.write_bytes(data)
+
+
+def of_a_chunk_that_is_not_there(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("rgb/a", (8, 8), "u1", chunks=(4, 8))[:4] = 1
+
+
+def of_a_wrong_checksum(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("rgb/a", (8, 8), "u1", chunks=(8, 8), compression="gzip")
+        dataset.id.write_direct_chunk((0, 0), zlib.compress(bytes(64))[:-1] + b"x")
+
+
+def of_another_filter(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("rgb/a", data=PIXELS, scaleoffset=0)
+
+
+def of_lzf_that_asks_for_4_gigabytes(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("rgb/a", data=PIXELS, chunks=PIXELS.shape, compression="lzf")
+    ask_for_more(path, PIXELS.nbytes)
+
+
+def of_bits(path: Path) -> None:
+    """8-bit numbers of which 4 bits count."""
+    kind = h5py.h5t.STD_U8LE.copy()
+    kind.set_precision(4)
+    with h5py.File(path, "w") as file:
+        group, space = file.create_group("rgb"), h5py.h5s.create_simple((8, 8))
+        h5py.h5d.create(group.id, b"a", kind, space).write(h5py.h5s.ALL, h5py.h5s.ALL, np.ones((8, 8), np.uint8))
+
+
+HOSTILE = [
+    of_a_huge_chunk,
+    of_a_bomb,
+    of_a_bomb_that_fits,
+    of_chunks_of_one_value,
+    of_endless_gaps,
+    of_a_chunk_that_is_not_there,
+    of_a_wrong_checksum,
+    of_another_filter,
+    of_lzf_that_asks_for_4_gigabytes,
+    of_bits,
+    shared_group_nodes,
+]
+
+READ_EACH = (
+    PEAK_MIB
+    + """
+import resource, sys, time
+
+import h5py, imagecodecs, int8cal.guard.hdf5
+from int8cal.samples.hdf5_frames import read_frame
+before = peak_mib()
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+for path in sys.argv[1:]:
+    started, name = time.process_time(), "none"
+    try:
+        read_frame(path, "a")
+    except Exception as error:
+        name = type(error).__name__
+    print(name, time.process_time() - started, peak_mib() - before)
+"""
+)
+
+
+def test_a_hostile_file_of_frames_costs_nothing(tmp_path: Path) -> None:
+    """One process reads them all, so the peak of its memory is the largest of any."""
+    for make in HOSTILE:
+        make(tmp_path / make.__name__)
+    command = [sys.executable, "-c", READ_EACH, *(str(tmp_path / make.__name__) for make in HOSTILE)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    for make, line in zip(HOSTILE, said, strict=True):
+        name, seconds, mebibytes = line.split()
+        assert name == "ImageError", make.__name__
+        assert float(seconds) < 1, make.__name__
+        assert float(mebibytes) < 40, make.__name__
+
+
+def test_a_newer_format_is_refused_with_the_way_back(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "f.h5", "w", libver="latest") as file:
+        file["rgb/a"] = PIXELS
+    with pytest.raises(ImageError, match="newer HDF5 format") as caught:
+        hdf5_frames.read_frame(str(tmp_path / "f.h5"), "a")
+    assert "libver='earliest'" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("name", ["h5://film", "h5://:f", "h5://film:"])

@@ -87,6 +87,63 @@ def test_attributes_that_were_added_or_changed(made, change):
     assert findings(made)["record-changed"][0] == "error"
 
 
+def written_again(path, **options):
+    """Write batch 1 again: the same values, stored in another way."""
+    with h5py.File(path, "a") as file:
+        group = file[f"{GROUP}1"]
+        values = group[DATASET][()]
+        del group[DATASET]
+        group.create_dataset(DATASET, data=values, **options)
+    return values
+
+
+AS_WRITTEN = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fillvalue": 7},
+        {"rows": 2},
+        {"shuffle": False},
+        {"compression": "lzf", "compression_opts": None},
+        {"rows": None, "compression": None, "compression_opts": None, "shuffle": None},
+    ],
+    ids=str,
+)
+def test_a_batch_that_is_stored_in_another_way(made, options):
+    """It has the values of before, and no reader gets others, but what describes it is not what was written."""
+    options = {**AS_WRITTEN, "rows": 1, **options}
+    rows = options.pop("rows")
+    with TensorFile(made) as file:
+        shape = file.shape
+    values = written_again(made, chunks=rows and (rows, *shape[1:]), **options)
+    assert findings(made)["record-changed"] == ("error", "the description of batch 1 was changed")
+    with TensorFile(made) as file:
+        np.testing.assert_array_equal(file[1], values)
+
+
+def test_what_describes_a_batch_and_changes_nothing_that_anybody_gets(made):
+    """How hard was compressed, and when HDF5 takes room in the file: neither is an array, a shape or a type."""
+    with TensorFile(made) as file:
+        chunks = (1, *file.shape[1:])
+    values = written_again(made, chunks=chunks, track_times=True, **{**AS_WRITTEN, "compression_opts": 9})
+    assert findings(made) == {}
+    with h5py.File(made) as file:
+        np.testing.assert_array_equal(file[f"{GROUP}1/{DATASET}"][()], values)
+
+
+def test_a_fill_value_never_becomes_an_image(tmp_path):
+    """In a file without checksums as well: a chunk that is not there is an error, whatever HDF5 gives for it."""
+    for fill in (None, 7.0):
+        with h5py.File(tmp_path / f"{fill}", "w") as file:
+            file.attrs["count"], file.attrs["shape"] = 1, (2, 1, 4, 4)
+            options = {"chunks": (1, 1, 4, 4), "fillvalue": fill}
+            file.create_group(f"{GROUP}0").create_dataset(DATASET, (2, 1, 4, 4), "<f4", **options)[0] = 1
+            assert file[f"{GROUP}0/{DATASET}"][1].max() == (fill or 0)
+        assert "not allocated" in findings(tmp_path / f"{fill}")["batch-unreadable"][1]
+
+
 def test_foreign_objects_of_an_older_file_are_a_warning(tmp_path):
     made = tmp_path / "made"
     shutil.copy(OLD_FILES / "fast.tensor", made)
