@@ -36,6 +36,8 @@ _PLANES = 4
 _SMALLEST = 32768
 """Values of an image; smaller ones are left to the other compressor."""
 _LANES = 16
+_KEPT = 1 << 23
+"""Bytes that a thread keeps for the next call at most."""
 _scratch = threading.local()
 
 
@@ -324,7 +326,7 @@ def inflated(stream: bytes, room: int) -> npt.NDArray[np.uint8] | None:
         room: bytes that it may give at most.
 
     Returns:
-        In memory of this thread that the next call uses again; None when there is no library.
+        In memory of this thread that its next call may use again; None when there is no library.
 
     Raises:
         ValueError: zlib refuses the stream, or it is cut off, has another window, or gives more.
@@ -334,7 +336,9 @@ def inflated(stream: bytes, room: int) -> npt.NDArray[np.uint8] | None:
         return None
     out: npt.NDArray[np.uint8] | None = getattr(_scratch, "inflated", None)
     if out is None or out.size < room:
-        _scratch.inflated = out = np.empty(room, np.uint8)
+        out = np.empty(room, np.uint8)
+        if room <= _KEPT:
+            _scratch.inflated = out
     size = kernels.int8cal_inflate(stream, len(stream), out.ctypes.data, room)
     if size < 0:
         raise ValueError(f"the zlib stream is damaged, or gives more than {room} bytes")
