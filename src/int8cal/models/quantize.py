@@ -9,10 +9,9 @@ it thresholds (`ranges`) → insert Q/DQ (`qdq`) where it belongs (`placement`) 
 from __future__ import annotations
 
 import glob
-import math
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -25,24 +24,25 @@ from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import given_path
 from int8cal.io.summary import Summarised
 from int8cal.models import half
-from int8cal.models.agreement import Agreement, KeptSession, KnownValues, measure_agreement, measure_each
+from int8cal.models.agreement import Agreement, KnownValues, measure_agreement
 from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, other_size, some_images
-from int8cal.models.bias import bias_errors, images_for_bias
+from int8cal.models.bias import images_for_bias
 from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import Calibration, calibrate
-from int8cal.models.choose import MOST_HELD_OUT, Candidate, Candidates, Choice, Trial, choose, held_out_parts, trials_of
+from int8cal.models.choose import Candidates, Choice, Trial, choose, held_out_parts, trials_of
 from int8cal.models.computable import Computable, Foreign, computable
 from int8cal.models.equalize import SUFFIX, is_uneven
 from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare, raise_opset
 from int8cal.models.onnx_file import load_with_paths, serialized
 from int8cal.models.overlap import Digested, check_evaluation, same_images, shared_images
-from int8cal.models.placement import Placement, place
+from int8cal.models.placement import Placement
 from int8cal.models.probe import probe_part
-from int8cal.models.qdq import Range, insert_qdq
+from int8cal.models.qdq import check_quantized
 from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
 from int8cal.models.recipe import recipe, write_recipe
-from int8cal.models.search import Search, fewest_in_float
+from int8cal.models.search import QUICK_IMAGES, Figures, Search, fewest_in_float
 from int8cal.models.session import numeric_outputs, try_out
+from int8cal.models.variants import Variants, of_the_result
 from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
@@ -53,7 +53,6 @@ from int8cal.tensorrt.deepstream import configuration
 from int8cal.types import BatchNCHW_f32, Layout, Method, MethodChoice, Precision, Progress, Target
 
 _ONE_OF_THEM = "Leave out either --bias_correction or --min_agreement."
-QUICK_IMAGES = 4  # on which each layer is tried alone
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
 
 
@@ -260,8 +259,19 @@ def quantize(
         findings = _looked_at(parts, binding, shown, getattr(images, "manifest", None), force=force)
         few = shown[: binding.batch or 1].copy()
         del shown
-        wiring = Wiring(prepared, binding, images.shape[1:])
-        placement = place(prepared, wiring, parts.exclusions(exclude), target)
+        used = Digested(images)
+        variants = Variants(
+            prepared,
+            Wiring(prepared, binding, images.shape[1:]),
+            binding,
+            used,
+            target,
+            tuple(parts.exclusions(exclude)),
+            fold_weights,
+            full_range_weights,
+            progress,
+        )
+        placement = variants.placed()
         inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
         measured = all_activations(prepared) if min_agreement is not None or precision == "fp16" else [*inputs, *listed]
@@ -269,28 +279,8 @@ def quantize(
             node.name: node.input[0] for node in prepared.graph.node if node.name in placement.did.get("depthwise", ())
         }
         check_names(listed)
-        used = Digested(images)
         pair = (used, Digested(held_out_images)) if held_out_images is not None else None
-
-        def made(
-            where: Placement,
-            magnitudes: Mapping[str, float],
-            by: Calibration,
-            bias_images: Collection[int] = (),
-            *,
-            check: bool = False,
-        ) -> Any:
-            shared, lows = where.with_shared_scales(magnitudes), by.low()
-            ranges = {name: Range(shared[name], lows[name], by.peaks.get(name)) for name in where.tensors(prepared)}
-            bits, errors = {"full_range_weights": full_range_weights}, None
-            if bias_images:
-                errors = bias_errors(
-                    prepared, where, ranges, images, binding, bias_images, **bits, progress=progress
-                )  # fmt: skip
-            return insert_qdq(
-                prepared, where, ranges, fold_weights=fold_weights, **bits, bias_errors=errors, check=check
-            )
-
+        to_judge_by = pair[1] if pair else images
         holds_out = (method == "auto" or min_agreement is not None) and pair is None
         held_out = held_out_parts(used.image_count) if holds_out else ()
         part_of = {number: part for part, numbers in enumerate(held_out, start=1) for number in numbers}
@@ -311,25 +301,20 @@ def quantize(
         calibration = Calibration.joined(parted)
         choice = None
         trials = trials_of(parted, held_out)
-
-        def plain(magnitudes: dict[str, float], trial: Trial) -> Any:
-            return made(placement, magnitudes, trial.calibration)
-
-        def corrected(magnitudes: dict[str, float], trial: Trial) -> Candidate:
-            held = trial.numbers if trial.numbers and pair is None else ()
-            model = made(placement, magnitudes, trial.calibration, images_for_bias(used.digests, held))
-            return Candidate(model, binding, KeptSession())
-
         if method == "auto":
-            with _of_the_result():
+            candidates = Candidates(
+                lambda amax, trial: variants.made(placement, amax, trial.calibration), placement, binding
+            )
+            asks_for_biases = bias_correction is None and min_agreement is None
+            with of_the_result():
                 choice = choose(
                     [Trial(trial.calibration.only(inputs), trial.numbers) for trial in trials],
-                    Candidates(plain, placement, binding).of,
+                    candidates.of,
                     parts.model,
-                    pair[1] if pair else images,
+                    to_judge_by,
                     binding,
                     held_out=bool(held_out) or pair is not None,
-                    corrected=corrected if bias_correction is None and min_agreement is None else None,
+                    corrected=partial(variants.corrected, placement) if asks_for_biases else None,
                     known=known,
                     percentile=percentile,
                     progress=progress,
@@ -337,47 +322,32 @@ def quantize(
         chosen: Method = choice.method if choice else cast(Method, method)
         found = None
         if min_agreement is not None:
-
-            def placed(in_float: Sequence[str]) -> Placement:
-                patterns = [*parts.exclusions(exclude), *map(glob.escape, in_float)]
-                return place(prepared, wiring, patterns, target)
-
-            def figure(in_float: Sequence[str], images_at_most: int = MOST_HELD_OUT) -> float:
-                if set(placement.layers) <= set(in_float):
-                    return math.inf  # the float model
-                where = placed(in_float)
-                part = trials[0].calibration.only(where.tensors(prepared))
-                model = made(where, part.amax(chosen, percentile), part)
-                if score is not None:
-                    return score(model)
-                with _of_the_result():
-                    measured = measure_each(
-                        parts.model,
-                        model,
-                        pair[1] if pair else images,
-                        bindings=(binding, binding),
-                        numbers=trials[0].numbers,
-                        max_images=images_at_most,
-                        known=known,
-                    )
-                worst = Agreement.joined(measured).worst_db()
-                return -math.inf if math.isnan(worst) else worst
-
+            figures = Figures(
+                variants,
+                placement,
+                trials[0],
+                chosen,
+                percentile,
+                parts.model,
+                to_judge_by,
+                known,
+                score,
+            )
             found = fewest_in_float(
                 placement.layers,
                 min_agreement,
-                figure,
-                alone=partial(figure, images_at_most=QUICK_IMAGES),
+                figures.of,
+                alone=partial(figures.of, images_at_most=QUICK_IMAGES),
                 **({"say": say} if say else {}),
             )
-            placement = placed(found.layers)
+            placement = variants.placed(found.layers)
             inputs = placement.tensors(prepared)
         amax = calibration.only(dict.fromkeys([*inputs, *listed])).amax(chosen, percentile)
         scales = placement.with_shared_scales({name: amax[name] for name in inputs})
         if bias_correction is None:
             bias_correction = choice is not None and choice.corrects_biases
         bias_images = images_for_bias(used.digests) if bias_correction else ()
-        quantized = made(placement, scales, calibration, bias_images, check=True)
+        quantized = variants.made(placement, scales, calibration, bias_images)
         uneven = {name for name, peaks in calibration.peaks.items() if is_uneven(peaks)}
         equalized = tuple(name for name in placement.layers if depthwise.get(name) in uneven)
         single: tuple[str, ...] = ()
@@ -385,7 +355,8 @@ def quantize(
             largest = {name: histogram.amax for name, histogram in calibration.histograms.items()}
             largest |= {f"{name}{SUFFIX}": largest[name] for name in calibration.peaks}
             quantized, single = half.to_half(quantized, largest)
-        with _of_the_result():
+        check_quantized(quantized)
+        with of_the_result():
             try_out(quantized, binding, few)
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
         in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None
@@ -471,16 +442,6 @@ def _looked_at(
     if errors and not force:
         raise UseError(errors[0].message, hint=f"{errors[0].hint} To go on all the same: --force.")
     return findings
-
-
-@contextmanager
-def _of_the_result() -> Iterator[None]:
-    """Say of what ONNX Runtime refuses that it is the INT8 model; the float model was run before."""
-    try:
-        yield
-    except UseError as error:
-        hint = "Leave the node that is named in float: --exclude NODE"
-        raise UseError(f"the INT8 model does not run in ONNX Runtime: {error.message}", hint=hint) from error
 
 
 def _cache_version(

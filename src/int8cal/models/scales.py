@@ -25,7 +25,7 @@ from int8cal.models.computable import Computable, Foreign, computable
 from int8cal.models.graph import all_activations, in_float32, opset, prepare
 from int8cal.models.onnx_file import load_with_paths, serialized
 from int8cal.models.placement import Placement, place
-from int8cal.models.qdq import Range, insert_qdq
+from int8cal.models.qdq import Range, check_quantized, insert_qdq
 from int8cal.models.session import Runner, numeric_outputs
 from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring
@@ -133,6 +133,7 @@ def quantize_from_scales(
         quantized = insert_qdq(
             prepared, placement, {name: Range(value) for name, value in amax.items()}, fold_weights=fold_weights
         )
+        check_quantized(quantized)
         _load(quantized, binding)
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
         held_out = None if images is None else measure(images)

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from int8cal.models.agreement import Agreement, KnownValues, measure_each
+from int8cal.models.choose import MOST_HELD_OUT, Trial
+from int8cal.models.placement import Placement
+from int8cal.models.variants import Variants, of_the_result
+from int8cal.types import Batches, Method
+
+QUICK_IMAGES = 4
+"""On so many each layer is tried alone."""
 
 
 @dataclass(frozen=True)
@@ -105,3 +116,51 @@ def fewest_in_float(
         if figure >= wanted:
             chosen, reached = without, figure
     return Search(wanted, reached, tuple(chosen), runs)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of models in which some layers are float.
+
+    Attributes:
+        variants: makes the models.
+        placement: where Q/DQ stands when none of them is.
+        trial: thresholds, and numbers of the images to judge by.
+        method, percentile: how thresholds are chosen.
+        reference: the float model.
+        batches: where the images to judge by are.
+        known: outputs of the float model for some of them.
+        score: judges a model in place of the SQNR of its worst output.
+    """
+
+    variants: Variants
+    placement: Placement
+    trial: Trial
+    method: Method
+    percentile: float
+    reference: Any
+    batches: Batches
+    known: KnownValues
+    score: Callable[[Any], float] | None
+
+    def of(self, in_float: Sequence[str], images_at_most: int = MOST_HELD_OUT) -> float:
+        """The figure with these layers in float: SQNR in dB, or what ``score`` says."""
+        if set(self.placement.layers) <= set(in_float):
+            return math.inf  # the float model
+        placement = self.variants.placed(in_float)
+        calibration = self.trial.calibration.only(placement.tensors(self.variants.model))
+        model = self.variants.made(placement, calibration.amax(self.method, self.percentile), calibration)
+        if self.score is not None:
+            return self.score(model)
+        with of_the_result():
+            measured = measure_each(
+                self.reference,
+                model,
+                self.batches,
+                bindings=(self.variants.binding, self.variants.binding),
+                numbers=self.trial.numbers,
+                max_images=images_at_most,
+                known=self.known,
+            )
+        worst = Agreement.joined(measured).worst_db()
+        return -math.inf if math.isnan(worst) else worst

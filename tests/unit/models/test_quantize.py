@@ -721,7 +721,7 @@ class TestRefusals:
             model.opset_import[0].version = 13
             return model
 
-        monkeypatch.setattr("int8cal.models.quantize.insert_qdq", damaged)
+        monkeypatch.setattr("int8cal.models.variants.insert_qdq", damaged)
         with pytest.raises(UseError, match="INT8 model does not run in ONNX Runtime"):
             quantize_fast(make_model(), images(), tmp_path / "int8.onnx", agreement=False)
         assert not (tmp_path / "int8.onnx").exists()
