@@ -289,6 +289,27 @@ def with_filter(path, code, settings):
     path.write_bytes(data.replace(found, struct.pack("<4H", code, 0, 1, len(settings))))
 
 
+@pytest.mark.parametrize("size", [0, 63, 65, 100_000, 0x7FFF_FFFF])
+def test_a_chunk_of_another_size_than_its_values(tmp_path, size):
+    """HDF5 tells the size by the extents, and reads as much as the tree says into the memory that it is given."""
+
+    def fill(file):
+        values = np.arange(32, dtype="<f4").reshape(2, 1, 4, 4)
+        file.create_group(GROUP).create_dataset(DATASET, data=values, chunks=(1, 1, 4, 4))
+        file["more"] = np.ones(200_000, np.uint8)
+
+    path = make(tmp_path / "f", shape=(2, 1, 4, 4), fill=fill)
+    data = bytearray(path.read_bytes())
+    first = data.index(b"TREE\x01") + 24
+    for key in (first, first + 8 + 8 * 5 + 8):
+        changed = data.copy()
+        assert struct.unpack_from("<I", changed, key) == (64,)
+        struct.pack_into("<I", changed, key, size)
+        path.write_bytes(changed)
+        with TensorFile(path) as file, pytest.raises(TensorFileError, match="a chunk of another size"):
+            file[0]
+
+
 SOUND_SETTINGS = {
     h5py.h5z.FILTER_DEFLATE: (6,),
     h5py.h5z.FILTER_SHUFFLE: (4,),

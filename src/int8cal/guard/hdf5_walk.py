@@ -12,6 +12,7 @@ holds external links.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from collections.abc import Iterator
@@ -59,7 +60,7 @@ _MESSAGES = frozenset(
 )
 OTHER_FILTERS = "it uses HDF5 filters other than shuffle, then deflate or lzf"
 _NO_FILL, _FILL_IS_GIVEN = -1, 0x20
-_AT_MOST_ONCE = frozenset({_LINK_INFO, _LAYOUT, _SYMBOL_TABLE})
+_AT_MOST_ONCE = frozenset({_LINK_INFO, _LAYOUT, _FILTERS, _SYMBOL_TABLE})
 _SHARED = 2
 _SHARED_IN_ATTRIBUTE = 3
 
@@ -135,7 +136,7 @@ class Walk:
                 self._follow_group(tree[0], tree[1], most_nodes)
             if _LINK_INFO in found:
                 self._follow_links(found[_LINK_INFO])
-            return self._follow_chunks(found[_LAYOUT]) if _LAYOUT in found else Chunks()
+            return self._follow_chunks(found[_LAYOUT], found.get(_FILTERS, b"")) if _LAYOUT in found else Chunks()
         except (struct.error, IndexError):
             raise UnsoundError("it is cut off") from None
 
@@ -241,7 +242,12 @@ class Walk:
         if not sound or depth > _MAX_LINK_TREE_DEPTH:
             raise UnsoundError("its list of links is unsound")
 
-    def _follow_chunks(self, layout: bytes) -> Chunks:
+    def _follow_chunks(self, layout: bytes, filters: bytes) -> Chunks:
+        """What the tree of a dataset lists.
+
+        Where nothing is filtered, HDF5 tells the size of a chunk by its extents, and then reads as much as the tree
+        says: too little, or more than there is room for.
+        """
         version, kind = layout[:2]
         if version != 3:
             raise _newer_format()
@@ -254,6 +260,9 @@ class Walk:
             return Chunks()
         leaves = self._leaves(tree, _CHUNK_TREE, 8 + 8 * extents, _CHUNK_TREE_K, MAX_ENTRIES)
         sizes = [struct.unpack_from("<I", key)[0] for _, key in leaves]
+        whole = math.prod(struct.unpack_from(f"<{extents}I", layout, 11))
+        if not any(filters[1:2]) and any(size != whole for size in sizes):
+            raise UnsoundError("it has a chunk of another size than its values")
         return Chunks(len(sizes), sum(sizes))
 
     def _leaves(self, tree: int, kind: int, key_bytes: int, k: int, most: int) -> Iterator[tuple[int, bytes]]:

@@ -8,6 +8,7 @@ come from anybody as well: see `int8cal.guard.hdf5`.
 from __future__ import annotations
 
 import io
+import math
 import os
 import time
 from contextlib import closing
@@ -23,6 +24,7 @@ from int8cal.samples.paths import open_data_file, path_text
 
 SCHEME = "h5://"
 MAX_BYTES = 1 << 28
+_MAX_PIXELS = 1 << 26  # of any image; there are up to 4 bytes of each
 
 _GROUP = "rgb"
 _HINT = "A frame is an array of 8-bit pixels, height × width or height × width × 3, in the group rgb."
@@ -83,7 +85,8 @@ def _pixels(
         if stored.dtype != np.uint8 or not stored.is_plain:
             raise ImageError(f"{what} is not an array of 8-bit pixels", where=where, hint=_HINT)
         shape = stored.shape
-        if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
+        is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+        if not is_image or math.prod(shape[:2]) > _MAX_PIXELS:
             raise ImageError(f"{what} has the shape {shape}, which is not an image's", where=where, hint=_HINT)
         pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = stored.read()
     return pixels

@@ -1,18 +1,26 @@
-"""Tensorfiles through the reader and `verify`: files of today, of an earlier version, and of NVIDIA's layout."""
+"""Tensorfiles through the reader and `verify`: files of today, of an earlier version, and of NVIDIA's layout.
+
+Frames of HDF5 files, compared with what h5py gives.
+"""
 
 from __future__ import annotations
 
+import io
+import re
+import struct
 import tempfile
 from pathlib import Path
+from random import Random
 
 import h5py
 import numpy as np
 from PIL import Image
-from tests.fuzz.driver import Driver
+from tests.fuzz.driver import Driver, Reference
 from tests.pictures import pixels
 from tests.specs import CLASSIFICATION
 
 import int8cal
+from int8cal.samples.hdf5_frames import read_frame
 
 OLD_FILES = Path(__file__).parents[2] / "data" / "tensorfiles_8e82fdb"
 
@@ -51,4 +59,53 @@ def read(data: bytes) -> list[float]:
         return [float(np.abs(file[number]).sum()) for number in range(len(file))]
 
 
-DRIVERS = [Driver("tensorfile", corpus, read, memory_mib=256, share=3)]
+FRAME, FILM = "a", "film.h5"
+KINDS = {
+    "plain": {},
+    "chunks": {"chunks": (5, 7, 2)},
+    "gzip": {"compression": "gzip", "maxshape": (None, None, 3)},
+    "lzf": {"compression": "lzf", "shuffle": True, "fillvalue": 3},
+}
+STRUCTURES = re.compile(rb"TREE|SNOD|HEAP|\x89HDF")
+
+
+def frames() -> dict[str, bytes]:
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, options in KINDS.items():
+            path = Path(folder, name)
+            with h5py.File(path, "w") as file:
+                file.create_dataset(f"rgb/{FRAME}", data=pixels(24, 32), **options)
+                for number in range(20 if name == "plain" else 0):
+                    file[f"rgb/{number}"] = pixels(4, 4)
+            found[name] = path.read_bytes()
+    return found
+
+
+def near_a_structure(data: bytes, random: Random) -> bytes:
+    """A number of a tree, list or header is another one, or that of another place."""
+    marks = [found.start() for found in STRUCTURES.finditer(data)]
+    damaged, place = bytearray(data), random.choice(marks) + 4 * random.randrange(40)
+    number = random.choice((0, 1, 0xFF, 0x7FFF_FFFF, 0xFFFF_FFFF, random.choice(marks), random.randrange(len(data))))
+    struct.pack_into("<I", damaged, min(place, len(data) - 4), number)
+    return bytes(damaged)
+
+
+def read_film(data: bytes) -> np.ndarray:
+    Path(FILM).write_bytes(data)
+    frame: np.ndarray = np.load(io.BytesIO(read_frame(FILM, FRAME)))
+    return frame
+
+
+def of_h5py(argument: str) -> Reference:
+    def differs(data: bytes, frame: np.ndarray) -> str | None:
+        with h5py.File(FILM, "r") as file:
+            return None if np.array_equal(file[f"rgb/{FRAME}"][()], frame) else "other pixels"
+
+    return differs
+
+
+DRIVERS = [
+    Driver("tensorfile", corpus, read, mutators=(near_a_structure,), own_damage=0.3, memory_mib=256, share=3),
+    Driver("frames", frames, read_film, mutators=(near_a_structure,), references={"h5py": of_h5py}),
+]
