@@ -54,3 +54,10 @@ def test_antialiased_images_under_sanitizers_are_the_sums(
 
 def test_values_under_sanitizers_are_put_together_and_counted(repository: Path, tmp_path: Path) -> None:
     assert f"{IMAGES} arrays" in ran(built(repository, tmp_path, "values", *SANITIZERS), IMAGES, 7)
+
+
+@pytest.mark.parametrize("options", [(), (PLAIN,)], ids=["sse2", "plain"])
+def test_png_pixel_data_under_sanitizers_are_those_of_zlib(
+    repository: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    assert f"{IMAGES} streams" in ran(built(repository, tmp_path, "png", *SANITIZERS, *options), IMAGES, 7)

@@ -11,9 +11,9 @@ import pytest
 from tests.build import png_chunk
 from tests.deflate_streams import STREAMS
 
+from int8cal import native
 from int8cal.errors import ImageError
-from int8cal.images import PNG_SIGNATURE
-from int8cal.images import png as reader
+from int8cal.images import PNG_SIGNATURE, png_pixels
 from int8cal.images.decode import decode_corner, decode_image
 from int8cal.images.pictures import open_picture
 from int8cal.images.pillow import open_converted
@@ -45,14 +45,16 @@ READERS = (
 )
 
 
-@pytest.fixture(params=["usual", "large"])
-def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large images take another way, piece by piece."""
+@pytest.fixture(params=["kernels", "libraries", "large"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what pixel data are inflated. Those of large images are, piece by piece."""
+    if request.param == "libraries":
+        monkeypatch.setattr(native, "library", lambda: None)
     if request.param == "large":
-        monkeypatch.setattr(reader, "_MAX_BYTES", 20)
+        monkeypatch.setattr(png_pixels, "_MAX_BYTES", 20)
 
 
-@pytest.mark.usefixtures("size")
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
 @pytest.mark.parametrize("name", STREAMS)
 def test_streams_are_taken_as_zlib_takes_them(name, interlaced):

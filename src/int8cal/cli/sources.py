@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +12,16 @@ import click
 from int8cal.cli import progress
 from int8cal.cli.endings import quoted
 from int8cal.cli.options import given_words
-from int8cal.errors import Int8calError, UsageError, UseError
+from int8cal.errors import UsageError, UseError
 from int8cal.io.paths import open_regular
-from int8cal.io.safe_text import first_line, printable
+from int8cal.io.safe_text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from int8cal.models.wants import Wanted
     from int8cal.origins.images.preprocessing import Preprocessing
     from int8cal.types import Layout
 
 _MAX_BEGINNING = 1 << 16
-_MOST_INFLATED, _FREE_BYTES = 200, 64 << 20
-"""How many times its compressed size an array may have; below so many bytes, any."""
 _BY_HAND = ("size", "resize", "order", "scale", "mean", "std")
 _CONTRADICTED_TINY, _CONTRADICTED_WIDE = 0.05, 300.0
 """Spans of the values behind a model's own first nodes that no preprocessing means."""
@@ -82,10 +77,11 @@ class Images:
                 raise click.UsageError(f"{printable(path)} is a model, and the model comes first: {right} …")
             if wrong:
                 raise click.UsageError(f"--{wrong[0]} is for images from a folder, a list or a COCO file")
-            if path.lower().endswith((".npz", ".npy")):
-                return _arrays(path, self._name_of_input)
             from int8cal.tensorfile import TensorFile
+            from int8cal.tensorfile.arrays import array_batches, is_of_arrays
 
+            if is_of_arrays(path):
+                return array_batches(path, self._name_of_input)
             return self._files.enter_context(TensorFile(path))
         refuse_spec(path)
         if not given:
@@ -218,49 +214,3 @@ def refuse_contradiction(found: Wanted, preprocessing: Preprocessing, model: str
             where=printable(model),
             hint=f"One of them is too much. {hint}",
         )
-
-
-def _arrays(path: str, name_of_input: Callable[[], str]) -> Any:
-    """Batches of one image each of an ``.npy`` or ``.npz`` file: float32, N x C x H x W.
-
-    Args:
-        path: the file.
-        name_of_input: gives the name of the model's input, which tells one of several arrays.
-
-    Raises:
-        UseError: it cannot be read, or holds something else.
-    """
-    import numpy as np
-
-    where, is_archive = printable(path), path.lower().endswith(".npz")
-    hint = "Save one array of float32, images x channels x height x width: numpy.save(FILE, array)."
-    try:
-        with warnings.catch_warnings(), open(path, "rb") as file:
-            warnings.simplefilter("ignore")  # of sizes that overflow: an error follows
-            loaded = np.load(file if is_archive else path, allow_pickle=False, mmap_mode=None if is_archive else "r")
-            if isinstance(loaded, np.lib.npyio.NpzFile):
-                names = loaded.files
-                chosen = names[0] if len(names) == 1 else name_of_input()
-                if chosen not in names:
-                    listed = ", ".join(map(printable, names[:8]))
-                    raise UseError(
-                        f"there are {len(names)} arrays ({listed}), and none is named like the model's input",
-                        where=where,
-                        hint=f"Give a file with one array, or with one that is named {printable(chosen)}.",
-                    )
-                for member in loaded.zip.infolist() if loaded.zip else ():
-                    if member.file_size > max(_MOST_INFLATED * member.compress_size, _FREE_BYTES):
-                        raise ValueError(f"{printable(member.filename)} inflates to {member.file_size:,} bytes")
-                loaded = loaded[chosen]
-    except Int8calError:
-        raise
-    except Exception as error:  # whatever NumPy and zipfile raise for the bytes of a file
-        if isinstance(error, MemoryError) and is_archive:
-            raise
-        raise UseError(f"the arrays cannot be read: {first_line(error)}", where=where, hint=hint) from error
-    if not isinstance(loaded, np.ndarray):
-        raise UseError("this holds something else than arrays", where=where, hint=hint)
-    if loaded.ndim != 4 or loaded.dtype != np.float32 or not loaded.size:
-        shape = "x".join(map(str, loaded.shape))
-        raise UseError(f"this is an array of {loaded.dtype} with the shape {shape}", where=where, hint=hint)
-    return [loaded[number : number + 1] for number in range(len(loaded))]

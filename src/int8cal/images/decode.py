@@ -52,7 +52,8 @@ def decode_image(data: bytes, channels: int, *, fast_dct: bool, where: str) -> I
 
         return decode_jpeg(data, channels, fast_dct=fast_dct, where=where)
     if data.startswith(PNG_SIGNATURE):
-        from int8cal.images.png import decode_png, read_png
+        from int8cal.images.png import read_png
+        from int8cal.images.png_pixels import decode_png
 
         return decode_png(read_png(data, where), channels, where)
     if data.startswith(GIF_SIGNATURES):
@@ -76,7 +77,8 @@ def decode_corner(data: bytes, channels: int, corner: Size, *, fast_dct: bool, w
         ImageError: as `decode_image`.
     """
     if data.startswith(PNG_SIGNATURE):
-        from int8cal.images.png import decode_png, read_png
+        from int8cal.images.png import read_png
+        from int8cal.images.png_pixels import decode_png
 
         container = read_png(data, where)
         return Corner(decode_png(container, channels, where, corner), Size(container.height, container.width))

@@ -19,7 +19,7 @@ While a worker decodes such an image it holds the file (a PNG twice), the pixels
 bytes each: 512 MiB for RGBA of 16 bits, 192 MiB for RGB of 8) and the result (3 bytes each, or 1).
 """
 
-_NO_MEMORY = ("out of memory", "insufficient memory")
+_NO_MEMORY = ("out of memory", "insufficient memory", "z_mem_error")
 """How C libraries say that they got no memory."""
 
 _LONGEST_WORDS = 200

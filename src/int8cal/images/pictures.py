@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from PIL import BmpImagePlugin, Image, PngImagePlugin
 
-from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, gif, jpeg, png, tiff
+from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, gif, jpeg, png, png_pixels, tiff
 from int8cal.images.limits import check_pixels, decoding, reader_by_signature
 from int8cal.types import ImageHWC_u8, Size
 
@@ -120,7 +120,7 @@ def _png(data: bytes, where: str) -> _Picture:
     container = png.read_png(data, where)
 
     def load() -> Image.Image:
-        picture = PngImagePlugin.PngImageFile(io.BytesIO(png.sound_file(container)))
+        picture = PngImagePlugin.PngImageFile(io.BytesIO(png_pixels.sound_file(container)))
         picture.load()
         return picture.convert("I") if picture.mode == "I;16" else picture
 

@@ -27,7 +27,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, gif, jpeg, png, tiff
+from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, gif, jpeg, png, png_pixels, tiff
 from int8cal.images.limits import check_pixels, decoding, reader_by_signature
 from int8cal.images.pictures import picture_of, pixels_of
 from int8cal.types import ImageHWC_u8, Size
@@ -135,7 +135,7 @@ def _header(encoded: bytes, where: str) -> ImageFile.ImageFile:
 
 
 def _png(encoded: bytes, where: str) -> ImageFile.ImageFile:
-    png.sound_file(png.read_png(encoded, where))
+    png_pixels.sound_file(png.read_png(encoded, where))
     return PngImagePlugin.PngImageFile(io.BytesIO(encoded))
 
 

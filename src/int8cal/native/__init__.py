@@ -36,6 +36,8 @@ _PLANES = 4
 _SMALLEST = 32768
 """Values of an image; smaller ones are left to the other compressor."""
 _LANES = 16
+_KEPT = 1 << 23
+"""Bytes that a thread keeps for the next call at most."""
 _scratch = threading.local()
 
 
@@ -155,6 +157,9 @@ def _declare(found: ctypes.CDLL) -> None:
     found.int8cal_unshuffle.restype = None
     found.int8cal_count.argtypes = (pointer, number, ctypes.c_float, pointer)
     found.int8cal_count.restype = number
+    found.int8cal_inflate.argtypes = (pointer, number, pointer, number)
+    found.int8cal_inflate.restype = number
+    found.int8cal_unfilter.argtypes = (pointer, number, number, number, number, number, pointer, pointer)
 
 
 def encoder() -> str:
@@ -311,6 +316,62 @@ def count_magnitudes(values: npt.NDArray[Any], bins_per_unit: float, counts: npt
     if outside:
         raise ValueError(f"{outside} values lie in no bin")
     return True
+
+
+def inflated(stream: bytes, room: int) -> npt.NDArray[np.uint8] | None:
+    """What a zlib stream holds; bytes behind the stream are passed over.
+
+    Args:
+        stream: a zlib stream that states a window of 32 KiB, the usual one.
+        room: bytes that it may give at most.
+
+    Returns:
+        In memory of this thread that its next call may use again; None when there is no library.
+
+    Raises:
+        ValueError: zlib refuses the stream, or it is cut off, has another window, or gives more.
+    """
+    kernels = library()
+    if kernels is None:
+        return None
+    out: npt.NDArray[np.uint8] | None = getattr(_scratch, "inflated", None)
+    if out is None or out.size < room:
+        out = np.empty(room, np.uint8)
+        if room <= _KEPT:
+            _scratch.inflated = out
+    size = kernels.int8cal_inflate(stream, len(stream), out.ctypes.data, room)
+    if size < 0:
+        raise ValueError(f"the zlib stream is damaged, or gives more than {room} bytes")
+    return out[:size]
+
+
+def unfiltered(rows: npt.NDArray[np.uint8], pixel_bytes: int, height: int, width: int) -> ImageHWC_u8 | None:
+    """Pixels of the top left corner of a PNG.
+
+    Args:
+        rows: height × bytes, each row with its filter type before it; C-contiguous.
+        pixel_bytes: bytes of a pixel, 1 to 4.
+        height: rows that are wanted.
+        width: pixels of each that are wanted.
+
+    Returns:
+        height × width × pixel_bytes; None without a library.
+
+    Raises:
+        ValueError: any row has an unknown filter.
+    """
+    kernels = library()
+    if kernels is None:
+        return None
+    row_bytes, wanted = rows.shape[1] - 1, width * pixel_bytes
+    if not (rows.flags.c_contiguous and 1 <= pixel_bytes <= 4 and height <= len(rows) and wanted <= row_bytes):
+        raise ValueError(f"{height}×{width} pixels of {pixel_bytes} bytes from rows of {rows.shape}")
+    out = np.empty((height, width, pixel_bytes), np.uint8)
+    if not kernels.int8cal_unfilter(
+        rows.ctypes.data, len(rows), row_bytes, pixel_bytes, height, wanted, bytes(wanted), out.ctypes.data
+    ):
+        raise ValueError("a row has an unknown filter")
+    return out
 
 
 def _memory(nbytes: int, kernels: ctypes.CDLL) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:

@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from int8cal.errors import UsageError
+from int8cal.tensorfile.arrays import array_batches, is_of_arrays
 from int8cal.tensorfile.reader import TensorFile
 from int8cal.types import Batches, BatchNCHW_f32
 
@@ -26,8 +27,8 @@ class MakesBatches(Protocol):
 BatchesLike: TypeAlias = (
     str | os.PathLike[str] | Batches | MakesBatches | Iterable[BatchNCHW_f32] | Callable[[], Iterable[BatchNCHW_f32]]
 )
-"""A tensorfile or its path, a plan or what `int8cal.Plan.batches` gives, a list of arrays, a function that returns an
-iterator of arrays; an iterator where one pass is enough."""
+"""A tensorfile or its path, the path of a file of NumPy (``.npy``, ``.npz``), a plan or what `int8cal.Plan.batches`
+gives, a list of arrays, a function that returns an iterator of arrays; an iterator where one pass is enough."""
 
 _KINDS = "Give a tensorfile, its path, a plan, a list of arrays, or a function that returns an iterator of them."
 _AGAIN = "Give a list, or a function that returns an iterator."
@@ -50,12 +51,15 @@ def opened(given: BatchesLike, *, again: bool = True) -> Iterator[Batches]:
         UsageError: it is none of these, a batch is not as it must be, or it can be taken only once where ``again`` is
             set.
         TensorFileError: the tensorfile cannot be opened.
+        UseError: a file of NumPy cannot be used.
     """
-    if isinstance(given, str | os.PathLike):
+    if not isinstance(given, str | os.PathLike):
+        yield as_batches(given, again=again)
+    elif is_of_arrays(os.fsdecode(given)):
+        yield as_batches(array_batches(os.fsdecode(given)))
+    else:
         with TensorFile(given) as file:
             yield file
-    else:
-        yield as_batches(given, again=again)
 
 
 @contextmanager

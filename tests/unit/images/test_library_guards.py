@@ -17,6 +17,7 @@ import pytest
 from tests.fuzz.drivers import jpeg, pictures, png
 
 import int8cal
+from int8cal import native
 from int8cal.errors import ImageError
 from int8cal.images.decode import decode_image
 from int8cal.images.pictures import open_picture, picture_size
@@ -57,9 +58,17 @@ class OddError(Exception):
     """What no library declares to raise."""
 
 
+def read_without_library(data: bytes) -> object:
+    """Libraries do what the kernels do otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "library", lambda: None)
+        return decode_image(data, 3, fast_dct=False, where="x")
+
+
 READS: tuple[Callable[[bytes], object], ...] = (
     lambda data: decode_image(data, 3, fast_dct=False, where="x"),
     lambda data: decode_image(data, 1, fast_dct=True, where="x"),
+    read_without_library,
     lambda data: open_picture(data, "x"),
     lambda data: picture_size(data, "x"),
     lambda data: open_converted(data, "RGB", "x", upright=True),

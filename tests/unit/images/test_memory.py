@@ -9,19 +9,24 @@ import simplejpeg
 from PIL import Image, ImageFile
 from tests.pictures import encode, pixels
 
+from int8cal import native
 from int8cal.images.decode import decode_image
 from int8cal.images.pictures import open_picture
 
 RGB = Image.fromarray(pixels())
 FILES = {
     "png": encode(RGB),
+    "png without kernels": encode(RGB),
+    "inflating a png without kernels": encode(RGB),
     "16 bit png": encode(np.zeros((5, 5), np.uint16)),
     "jpeg": encode(RGB, "JPEG"),
     "cmyk jpeg": encode(RGB.convert("CMYK"), "JPEG"),
     "gif": encode(RGB.quantize(5), "GIF"),
 }
 DECODERS = {
-    "png": (imagecodecs, "spng_decode"),
+    "png": (native, "inflated"),
+    "png without kernels": (imagecodecs, "spng_decode"),
+    "inflating a png without kernels": (imagecodecs, "zlibng_decode"),
     "16 bit png": (imagecodecs, "png_decode"),
     "jpeg": (simplejpeg, "decode_jpeg"),
     "cmyk jpeg": (simplejpeg, "decode_jpeg"),
@@ -31,6 +36,7 @@ LACKS = {
     "Python": MemoryError("Unable to allocate 244. MiB"),
     "libjpeg": ValueError("Insufficient memory (case 4)"),
     "libpng, libspng": RuntimeError("spng_decode_image returned 'out of memory'"),
+    "zlib-ng": imagecodecs.ZlibngError("zng_uncompress2", -4),
     "Pillow": OSError("out of memory error when reading image file"),
 }
 
@@ -46,7 +52,8 @@ def failing(monkeypatch: pytest.MonkeyPatch, decoder: tuple[object, str], error:
     ("kind", "lack"),
     [
         *((kind, "Python") for kind in FILES),
-        ("png", "libpng, libspng"),
+        ("png without kernels", "libpng, libspng"),
+        ("inflating a png without kernels", "zlib-ng"),
         ("16 bit png", "libpng, libspng"),
         ("jpeg", "libjpeg"),
         ("cmyk jpeg", "libjpeg"),
@@ -54,6 +61,8 @@ def failing(monkeypatch: pytest.MonkeyPatch, decoder: tuple[object, str], error:
     ],
 )
 def test_decoding(monkeypatch, kind, lack):
+    if "without kernels" in kind:
+        monkeypatch.setattr(native, "library", lambda: None)
     failing(monkeypatch, DECODERS[kind], LACKS[lack])
     with pytest.raises(MemoryError):
         decode_image(FILES[kind], 3, fast_dct=False, where="x")

@@ -14,10 +14,11 @@ from PIL import Image
 from tests.pictures import interlaced_png
 
 from int8cal.errors import ImageError
-from int8cal.images import PNG_SIGNATURE, png
+from int8cal.images import PNG_SIGNATURE, png_pixels
 from int8cal.images.decode import decode_corner, decode_image
 from int8cal.images.pictures import open_picture
-from int8cal.images.png import read_png, with_stored_pixels
+from int8cal.images.png import read_png
+from int8cal.images.png_pixels import with_stored_pixels
 from int8cal.types import Size
 
 ROWS = [bytes([4]) + bytes(range(30, 42)) for _ in range(3)]
@@ -129,7 +130,7 @@ DAMAGED = {
 @pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
 def test_damaged_pixel_data_are_refused(monkeypatch, data, large):
     if large:  # read piece by piece
-        monkeypatch.setattr(png, "_MAX_BYTES", 20)
+        monkeypatch.setattr(png_pixels, "_MAX_BYTES", 20)
     for read in (
         lambda: decode_image(data, 3, fast_dct=False, where="x"),
         lambda: decode_corner(data, 3, Size(2, 2), fast_dct=False, where="x"),

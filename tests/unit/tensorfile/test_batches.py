@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import int8cal
+from int8cal.errors import UseError
 from int8cal.tensorfile.batches import as_batches, opened
 from int8cal.types import Batches
 
@@ -54,6 +55,23 @@ def test_arrays_in_another_order_of_memory_are_copied() -> None:
 
     assert batch.flags.c_contiguous
     assert np.array_equal(batch, given_array)
+
+
+@pytest.mark.parametrize("name", ["c.npy", "C.NPZ"])
+def test_a_file_of_numpy_is_taken_image_by_image(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    images = np.concatenate(GOOD)
+    with path.open("wb") as file:
+        np.save(file, images) if path.suffix == ".npy" else np.savez(file, images=images)
+    with opened(path) as batches:
+        assert (batches.shape, batches.image_count, batches.paths) == ((1, 3, 2, 2), 6, ())
+        np.testing.assert_array_equal(np.concatenate(list(batches)), images)
+
+
+def test_a_file_of_several_arrays_is_none_of_images(tmp_path: Path) -> None:
+    np.savez(tmp_path / "two.npz", a=GOOD[0], b=GOOD[1])
+    with pytest.raises(UseError, match=r"there are 2 arrays \(a, b\)"), opened(tmp_path / "two.npz"):
+        pass
 
 
 def test_a_path_is_opened_and_closed(tiny_dataset, tmp_path: Path) -> None:
