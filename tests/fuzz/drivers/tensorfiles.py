@@ -76,7 +76,7 @@ def batches_of_h5py(argument: str) -> Reference:
 FRAME, FILM = "a", "film.h5"
 KINDS = {
     "plain": {},
-    "chunks": {"chunks": (5, 7, 2)},
+    "chunks": {"chunks": (7, 11, 2)},
     "gzip": {"compression": "gzip", "maxshape": (None, None, 3)},
     "lzf": {"compression": "lzf", "shuffle": True, "fillvalue": 3},
 }
