@@ -152,7 +152,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     [
         {"compression": "gzip"},
         {"compression": "lzf", "shuffle": True},
-        {"chunks": (7, 11, 2)},
+        {"chunks": (17, 23, 2)},
         {"chunks": True, "maxshape": (None, None, 3)},
         {"chunks": (40, 50, 1), "compression": 9, "fillvalue": 7},
     ],
@@ -223,6 +223,13 @@ def of_chunks_of_one_value(path: Path) -> None:
         file.create_dataset("rgb/a", data=np.zeros((100, 100), "u1"), chunks=(1, 1))
 
 
+def of_very_many_chunks(path: Path) -> None:
+    """Of 1 KiB each: 65,536 of them, which took 6 s."""
+    with h5py.File(path, "w") as file:
+        options = {"chunks": (32, 32), "compression": "gzip"}
+        file.create_dataset("rgb/a", (1 << 13, 1 << 13), "u1", **options).id.write_direct_chunk((0, 0), b"x" * 70_000)
+
+
 def of_endless_gaps(path: Path) -> None:
     """The lists of gaps between names lead back to their beginning."""
     with h5py.File(path, "w") as file:
@@ -273,6 +280,7 @@ HOSTILE = [
     of_a_bomb,
     of_a_bomb_that_fits,
     of_chunks_of_one_value,
+    of_very_many_chunks,
     of_endless_gaps,
     of_a_chunk_that_is_not_there,
     of_a_wrong_checksum,
