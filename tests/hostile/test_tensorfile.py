@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import struct
 import subprocess
@@ -307,6 +308,34 @@ def test_a_chunk_of_another_size_than_its_values(tmp_path, size):
         struct.pack_into("<I", changed, key, size)
         path.write_bytes(changed)
         with TensorFile(path) as file, pytest.raises(TensorFileError, match="a chunk of another size"):
+            file[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks", "is_read"),
+    [
+        ((300, 1, 4, 4), (1, 1, 4, 4), False),  # 64 bytes each
+        ((256, 1, 4, 4), (1, 1, 4, 4), True),  # a chunk for each image, as int8cal writes it
+        ((1, 1, 64, 64), (1, 1, 4, 4), False),
+        ((1, 1, 64, 64), (1, 1, 16, 16), True),
+        ((1, 1, 4096, 4096), (1, 1, 16, 16), False),  # 65,536, which took 6 s
+    ],
+)
+def test_number_of_chunks(tmp_path, shape, chunks, is_read):
+    """Each one costs 0.1 ms, however little is in it."""
+
+    def fill(file):
+        dataset = file.create_group(GROUP).create_dataset(DATASET, shape, "<f4", chunks=chunks, compression="gzip")
+        if is_read:
+            dataset[...] = 1
+        else:
+            dataset.id.write_direct_chunk((0, 0, 0, 0), bytes(1 << 17))
+
+    with TensorFile(make(tmp_path / "f", shape=shape, fill=fill)) as file:
+        if is_read:
+            assert file[0].sum() == math.prod(shape)
+            return
+        with pytest.raises(TensorFileError, match="far too many"):
             file[0]
 
 

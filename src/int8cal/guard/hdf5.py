@@ -33,8 +33,9 @@ _MIN_LINK_BYTES = 40
 """A file has more bytes than this for each name in a group."""
 _MAX_EXPANSION = 1100
 """More than deflate can expand (1032); beyond it a dataset's declared size is a lie."""
-_MIN_CHUNK_BYTES, _FEW_CHUNKS = 1024, 256
-"""Smallest chunk of values, of more than a few: each one costs a look-up."""
+_FEW_IMAGES, _FEW_CHUNKS, _MIN_CHUNK_BYTES = 256, 32, 1 << 10
+_MANY_CHUNKS, _MIN_BYTES_OF_MANY = 1 << 14, 1 << 15
+"""Smallest chunk, of more than a few and of more than many: each one costs 0.1 ms. A chunk for each image is usual."""
 _CHUNK_SLACK = 1 << 16
 """Bytes by which a chunk may be larger than the data in it: small chunks are rounded up, and compression can fail."""
 _MAX_NODES_OF_BATCH = 64
@@ -467,7 +468,9 @@ def _check_sizes(array: StoredArray, chunks: Chunks, max_bytes: int) -> None:
     if array._chunk_bytes > 2 * array.nbytes + _CHUNK_SLACK:
         array._refuse("has chunks larger than itself")
     room = math.prod(-(-extent // step) for extent, step in zip(array.shape, array.chunks, strict=True))
-    if room > min(_FEW_CHUNKS + array.nbytes // _MIN_CHUNK_BYTES, MAX_ENTRIES):
+    few = _FEW_IMAGES if array.chunks == (1, *array.shape[1:]) else _FEW_CHUNKS
+    many = _MANY_CHUNKS + array.nbytes // _MIN_BYTES_OF_MANY
+    if room > min(few + array.nbytes // _MIN_CHUNK_BYTES, many, MAX_ENTRIES):
         array._refuse(f"is stored in {room} chunks, which is far too many for {array.nbytes} bytes")
     if chunks.number > room:
         array._refuse(f"lists {chunks.number} chunks, and has room for {room}")

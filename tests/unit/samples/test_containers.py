@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import random
@@ -152,7 +153,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     [
         {"compression": "gzip"},
         {"compression": "lzf", "shuffle": True},
-        {"chunks": (7, 11, 2)},
+        {"chunks": (17, 23, 2)},
         {"chunks": True, "maxshape": (None, None, 3)},
         {"chunks": (40, 50, 1), "compression": 9, "fillvalue": 7},
     ],
@@ -176,6 +177,18 @@ def test_a_name_that_hdf5_would_take_for_another(frames: Path, frame: str) -> No
         del file["rgb/soft"]
     with pytest.raises(ImageError):
         hdf5_frames.read_frame(str(frames), frame)
+
+
+def test_a_disk_that_fails(frames: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", fails)
+    with pytest.raises(ImageError, match="Input/output error"):
+        hdf5_frames.read_frame(str(frames), "f1")
+    monkeypatch.setattr(hdf5_frames, "open_data_file", lambda *_, **__: io.BytesIO())  # it has no descriptor
+    with pytest.raises(ImageError, match="file of frames cannot be read"):
+        hdf5_frames.read_frame(str(frames), "f1")
 
 
 def test_many_frames_are_followed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,6 +234,13 @@ def of_a_bomb_that_fits(path: Path) -> None:
 def of_chunks_of_one_value(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file.create_dataset("rgb/a", data=np.zeros((100, 100), "u1"), chunks=(1, 1))
+
+
+def of_very_many_chunks(path: Path) -> None:
+    """Of 1 KiB each: 65,536 of them, which took 6 s."""
+    with h5py.File(path, "w") as file:
+        options = {"chunks": (32, 32), "compression": "gzip"}
+        file.create_dataset("rgb/a", (1 << 13, 1 << 13), "u1", **options).id.write_direct_chunk((0, 0), b"x" * 70_000)
 
 
 def of_endless_gaps(path: Path) -> None:
@@ -273,6 +293,7 @@ HOSTILE = [
     of_a_bomb,
     of_a_bomb_that_fits,
     of_chunks_of_one_value,
+    of_very_many_chunks,
     of_endless_gaps,
     of_a_chunk_that_is_not_there,
     of_a_wrong_checksum,
