@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from int8cal.errors import TensorFileError, UsageError
 from int8cal.guard.hdf5_filters import inflated, room_of, settings_are_sound, unshuffle
+from int8cal.guard.hdf5_types import is_plain
 from int8cal.guard.hdf5_walk import MAX_ENTRIES, OTHER_FILTERS, Chunks, RefusedError, UnsoundError, Walk
 from int8cal.guard.libraries import library_errors
 from int8cal.io.file_kinds import HDF5_SIGNATURE, ONNX_MODEL
@@ -163,7 +164,7 @@ class Hdf5File:
                 if name in found:
                     raise damaged(self.path, f"has two attributes that are named {short_repr(name)}")
                 attribute = self._file.attrs.get_id(name)
-                found[name] = Attribute(attribute.shape, attribute.dtype, _is_plain(attribute))
+                found[name] = Attribute(attribute.shape, attribute.dtype, is_plain(attribute))
         return found
 
     def value(self, attribute: str) -> Any:
@@ -447,7 +448,7 @@ def _described(file: Hdf5File, dataset: h5py.h5d.DatasetID, chunks: Chunks, what
         what=what,
         shape=tuple(dataset.shape),
         dtype=dtype,
-        is_plain=_is_plain(dataset),
+        is_plain=is_plain(dataset),
         filters=filters,
         chunks=extents,
         stored_bytes=chunks.nbytes if is_chunked else dataset.get_storage_size(),
@@ -474,27 +475,6 @@ def _check_sizes(array: StoredArray, chunks: Chunks, max_bytes: int) -> None:
         array._refuse(f"is stored in {room} chunks, which is far too many for {array.nbytes} bytes")
     if chunks.number > room:
         array._refuse(f"lists {chunks.number} chunks, and has room for {room}")
-
-
-def _is_plain(described: Any) -> bool:
-    """Whether the HDF5 type of a dataset or attribute is the one that h5py makes for its dtype.
-
-    The dtype that h5py gives says more than NumPy's, such as that a text is UTF-8; what is made here has none of that.
-    """
-    dtype = described.dtype
-    if dtype.hasobject:
-        return False
-    return bool(described.get_type() == h5py.h5t.py_create(_bare(dtype), logical=True))
-
-
-def _bare(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """A dtype without h5py's metadata, which NumPy does not compare."""
-    if dtype.fields is None:
-        return np.dtype(dtype.str) if dtype.subdtype is None else dtype
-    names = dtype.names or ()
-    fields = [dtype.fields[name] for name in names]
-    formats, offsets = [_bare(field[0]) for field in fields], [field[1] for field in fields]
-    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": dtype.itemsize})
 
 
 def _no_hdf5(path: str) -> TensorFileError:
