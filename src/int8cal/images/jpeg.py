@@ -54,9 +54,9 @@ START_OF_SCAN, _END_OF_IMAGE, _APP0, _APP2, _APP14, _HUFFMAN_TABLES, _RESTARTS =
     0xC4,
     0xDD,
 )
-_SEQUENTIAL, _PROGRESSIVE, _ARITHMETIC = (0xC0, 0xC1), 0xC2, (0xC9, 0xCA)
+SEQUENTIAL, _PROGRESSIVE, _ARITHMETIC = (0xC0, 0xC1), 0xC2, (0xC9, 0xCA)
 _FRAMES = frozenset((*range(0xC0, 0xD0),)) - {_HUFFMAN_TABLES, 0xC8, 0xCC}
-_READ_FRAMES = (*_SEQUENTIAL, _PROGRESSIVE, *_ARITHMETIC)
+_READ_FRAMES = (*SEQUENTIAL, _PROGRESSIVE, *_ARITHMETIC)
 _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xDA)))
 
 _SEGMENT_HEAD = struct.Struct(">BBH").unpack_from
@@ -206,7 +206,7 @@ def _read_header(data: bytes, where: str) -> Jpeg:
     check_pixels(height, width, where)
     components = tuple(Component(body[at], body[at + 1] >> 4, body[at + 1] & 15) for at in range(6, len(body), 3))
     _, scan, _ = header[-1]
-    sound = _with_sound_segments(data, header, sequential=frame in _SEQUENTIAL)
+    sound = _with_sound_segments(data, header, sequential=frame in SEQUENTIAL)
     adobe = count == 4 and _is_of_adobe(data, header)
     return Jpeg(sound, height, width, components, frame, adobe, data[scan + 4])
 
@@ -223,7 +223,7 @@ def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pix
             bodies.append(data[begin + 4 : end])
             if len(bodies) * pixels > _MAX_SCANNED_PIXELS:
                 raise ValueError(f"it has {len(bodies)} scans or more, too many for its size")
-    if frame not in _SEQUENTIAL:
+    if frame not in SEQUENTIAL:
         from int8cal.images.jpeg_scans import progression_problem  # late: most files are sequential
 
         if problem := progression_problem(components, tuple(bodies)):
