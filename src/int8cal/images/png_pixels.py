@@ -226,8 +226,12 @@ def _decode(png: Png, corner: Size | None) -> _Pixels:
         pixels = _woven(png)
     else:
         rows = _inflated(png, _filtered_bytes(png))
-        found = _unfiltered(png, rows, wanted)
-        pixels = _decode_stored(png, _stored_corner(png, rows, wanted)) if found is None else found
+        found: _Pixels | None = _unfiltered(png, rows, wanted)
+        if found is None:
+            stored = _stored_corner(png, rows, wanted)
+            del rows  # which the decoder needs no more
+            found = _decode_stored(png, stored)
+        pixels = found
     return pixels[: wanted.height, : wanted.width]
 
 

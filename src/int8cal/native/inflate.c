@@ -115,20 +115,23 @@ static inline uint32_t next_literal(uint32_t entry, uint32_t left, int before) {
 /* Entries of two or three literals where their codes fit into the bits of the table. */
 static void join_literals(uint32_t *table, const uint8_t *lengths, const uint16_t *codes) {
     uint32_t behind[1 << LITERAL_BITS]; /* the first: by the n bits that it leaves, from 1 << n on */
-    int known[MOST_BITS + 1] = {0};
-    for (int symbol = 0; symbol < END_OF_BLOCK; symbol++) {
-        int length = lengths[symbol];
-        if (!length || length >= LITERAL_BITS || known[length]) continue;
-        known[length] = 1;
-        uint32_t left = LITERAL_BITS - (uint32_t)length, *to = behind + (1u << left);
-        for (uint32_t k = 0; k < 1u << left; k++) {
-            uint32_t two = next_literal(table[k], left, 1), bits = two & 63;
-            to[k] = two + (next_literal(table[k >> bits], left - bits, 2) & -(two >> 6 & 1));
-        }
+    int shortest = LITERAL_BITS;
+    for (int symbol = 0; symbol < END_OF_BLOCK; symbol++)
+        if (lengths[symbol] && lengths[symbol] < shortest) shortest = lengths[symbol];
+    if (2 * shortest > LITERAL_BITS) return;
+    uint32_t most = LITERAL_BITS - (uint32_t)shortest;
+    for (uint32_t k = 0; k < 1u << most; k++) {
+        uint32_t two = next_literal(table[k], most, 1), bits = two & 63;
+        behind[(1u << most) + k] = two + (next_literal(table[k >> bits], most - bits, 2) & -(two >> 6 & 1));
     }
+    for (uint32_t left = most; left-- > (uint32_t)shortest;) /* what leaves a bit less: the same, or a literal less */
+        for (uint32_t k = 0; k < 1u << left; k++) {
+            uint32_t same = behind[(2u << left) + k], fits = (same & 63) <= left;
+            behind[(1u << left) + k] = (same & -fits) | (next_literal(table[k], left, 1) & (fits - 1));
+        }
     for (int symbol = 0; symbol < END_OF_BLOCK; symbol++) {
         int length = lengths[symbol];
-        if (!length || length >= LITERAL_BITS) continue;
+        if (!length || length + shortest > LITERAL_BITS) continue; /* nothing fits behind */
         uint32_t left = LITERAL_BITS - (uint32_t)length, *from = behind + (1u << left), *to = table + codes[symbol];
         for (uint32_t k = 0; k < 1u << left; k++) to[k << length] += from[k];
     }

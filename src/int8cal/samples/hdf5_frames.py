@@ -18,6 +18,7 @@ import numpy as np
 
 from int8cal.errors import ImageError, TensorFileError
 from int8cal.guard.hdf5_walk import MAX_ENTRIES, Chunks, RefusedError
+from int8cal.guard.libraries import library_errors
 from int8cal.io.file_kinds import HDF5_SIGNATURE
 from int8cal.io.safe_text import short_repr
 from int8cal.samples.paths import open_data_file, path_text
@@ -49,10 +50,13 @@ def read_frame(path: str, frame: str) -> bytes:
 
     Raises:
         MissingDataError: the file is not there.
-        ImageError: it is not HDF5 file, or the frame is not there, is damaged, or is not an image.
+        ImageError: it is not an HDF5 file, or the frame is not there, is damaged, or is not an image.
     """
     where = f"{path_text(path)}:{frame}"
-    with open_data_file(path, "HDF5 file of frames", ImageError, hint=_HINT) as file:
+    with (
+        open_data_file(path, "HDF5 file of frames", ImageError, hint=_HINT) as file,
+        library_errors(ImageError, "the file of frames cannot be read", where=where),
+    ):
         state, signature = os.fstat(file.fileno()), file.read(len(HDF5_SIGNATURE))
     if signature != HDF5_SIGNATURE:
         raise ImageError("the file of frames is not HDF5", where=where, hint=_HINT)

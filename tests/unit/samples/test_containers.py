@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import random
@@ -176,6 +177,18 @@ def test_a_name_that_hdf5_would_take_for_another(frames: Path, frame: str) -> No
         del file["rgb/soft"]
     with pytest.raises(ImageError):
         hdf5_frames.read_frame(str(frames), frame)
+
+
+def test_a_disk_that_fails(frames: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", fails)
+    with pytest.raises(ImageError, match="Input/output error"):
+        hdf5_frames.read_frame(str(frames), "f1")
+    monkeypatch.setattr(hdf5_frames, "open_data_file", lambda *_, **__: io.BytesIO())  # it has no descriptor
+    with pytest.raises(ImageError, match="file of frames cannot be read"):
+        hdf5_frames.read_frame(str(frames), "f1")
 
 
 def test_many_frames_are_followed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
