@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -61,6 +62,27 @@ def test_recursion_and_lists(photos, run_cli):
         plan = run_cli("images", source, "-o", "x", *NUMBERS, "--dry_run", "--json")
         assert json.loads(plan.stdout)["plan"]["batches"] == count, plan.stderr
         assert json.loads(plan.stdout)["plan"]["missing"] == []
+
+
+def test_blank_lines_of_a_list_take_no_memory(photos, run_cli, monkeypatch):
+    monkeypatch.setattr("int8cal.origins.images.origin._MAX_LIST_BYTES", 32 << 20)  # is taken at once
+    (photos / "list.txt").write_bytes(b"\r\n" * (8 << 20) + b"photos/c.PNG\r\n")
+    tracemalloc.start()
+    try:
+        plan = run_cli("images", "list.txt", "-o", "x", *NUMBERS, "--dry_run", "--json")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert json.loads(plan.stdout)["plan"]["batches"] == 1
+    assert peak < 96 << 20
+
+
+def test_a_list_of_too_many_images(photos, run_cli, monkeypatch):
+    monkeypatch.setattr("int8cal.origins.images.origin.MAX_IMAGES", 1)
+    (photos / "list.txt").write_text("photos/c.PNG\nphotos/d.png\n")
+    done = run_cli("images", "list.txt", "-o", "x", *NUMBERS, "--dry_run")
+    assert done.code == 4
+    assert "the list names more than 1 images" in done.stderr
 
 
 @pytest.mark.parametrize("source", ["list.txt", "coco.json"])

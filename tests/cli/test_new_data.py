@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from int8cal import networks
+from int8cal.errors import DataError
 from int8cal.network_kit.kitti_records import read_labels
 from int8cal.samples.tfrecord import Example, iterate_records, parse_features
 
@@ -99,6 +100,29 @@ def test_sequences_stay_together(run_cli, tmp_path):
     done = run_cli("records", "data", "-o", "made", *options)
     assert done.code == 0, done.stderr
     assert sorted(json.loads(done.stdout)["records"]["frames"]) == sorted([len(names[::2]), len(names[1::2])])
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ("car 0 1e30 0 1 2 30 40 0 0 0 0 0 0 0", "occluded is '1e30', not a whole number"),
+        ("car 0 2.7 0 1 2 30 40 0 0 0 0 0 0 0", "occluded is '2.7', not a whole number"),
+        ("car 0 0 0 1 2 1e39 40 0 0 0 0 0 0 0", "a column is not a finite float of 32 bits: '1e39'"),
+        ("car 0 0 0 1 2 nan 40 0 0 0 0 0 0 0", "a column is not a finite float of 32 bits: 'nan'"),
+        ("car 0 0 0 1_0 2 30 40 0 0 0 0 0 0 0", "a column is not a number: '1_0'"),
+        ("\n" * (1 << 22) + "car 0 0 0 1 2 30 40 0 0 0 0 0 0 0", "more than 4 MiB"),
+    ],
+)
+def test_labels_that_a_record_cannot_hold(columns: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "0.txt").write_text(columns)
+    with pytest.raises(DataError, match=words):
+        read_labels(str(tmp_path / "0.txt"))
+
+
+@pytest.mark.parametrize("occluded", ["1", "1.0", "-1"])
+def test_whole_numbers_may_have_a_point(occluded: str, tmp_path: Path) -> None:
+    (tmp_path / "0.txt").write_text(f"car 0 {occluded} 0 1 2 30 40 0 0 0 0 0 0 0\n")
+    assert read_labels(str(tmp_path / "0.txt"))[0].occluded == int(float(occluded))
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,14 @@ def test_record_of_nothing_but_numbers_takes_bounded_memory(tmp_path: Path) -> N
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("before", [b"", b"\x4b\x4c"], ids=["", "behind an empty group"])
+def test_more_features_than_any_record_has(tmp_path: Path, before: bytes) -> None:
+    entries = b"".join(b"\x0a\x09\x0a\x07%07x" % number for number in range(6000))
+    length = bytes([len(entries) & 127 | 128, len(entries) >> 7 & 127 | 128, len(entries) >> 14])
+    with pytest.raises(RecordError, match="more than 4096 features"):
+        split(tmp_path, [before + b"\x0a" + length + entries])
+
+
 @pytest.mark.parametrize(
     "payload", [b"\xff\xff\xff", record(None), record(height=-1), record(b"\xff" * 5000), record("../x")]
 )

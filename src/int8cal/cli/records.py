@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_MAX_SEQUENCES_BYTES = 64 << 20
+_SEQUENCES = "Write a line per sequence: NAME IMAGE…"
+
+
 @click.command()
 @click.argument("root", metavar="KITTI_DIR")
 @click.option("-o", "--output_dir", required=True, metavar="DIR", help="Folder to make for the TFRecords.")
@@ -129,8 +133,12 @@ def _sequences(path: str) -> Mapping[str, str]:
     from int8cal.samples.paths import open_data_file, path_text
 
     found: dict[str, str] = {}
-    with open_data_file(path, "file of sequences", DataError, hint="Write a line per sequence: NAME IMAGE…") as file:
-        text = file.read().decode("utf-8", "surrogateescape")
+    with open_data_file(path, "file of sequences", DataError, hint=_SEQUENCES) as file:
+        data = file.read(_MAX_SEQUENCES_BYTES + 1)
+    if len(data) > _MAX_SEQUENCES_BYTES:
+        limit = f"{_MAX_SEQUENCES_BYTES >> 20} MiB"
+        raise DataError(f"the file of sequences has more than {limit}", where=path_text(path), hint=_SEQUENCES)
+    text = data.decode("utf-8", "surrogateescape")
     for number, line in enumerate(text.splitlines(), 1):
         name, *images = line.split() or [""]
         for image in images:

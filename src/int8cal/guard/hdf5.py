@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple, NoReturn
@@ -20,11 +19,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from int8cal.errors import TensorFileError, UsageError
+from int8cal.errors import UsageError
+from int8cal.guard.hdf5_errors import damaged, hdf5_errors, no_hdf5
 from int8cal.guard.hdf5_filters import inflated, room_of, settings_are_sound, unshuffle
 from int8cal.guard.hdf5_walk import MAX_ENTRIES, OTHER_FILTERS, Chunks, RefusedError, UnsoundError, Walk
-from int8cal.guard.libraries import library_errors
-from int8cal.io.file_kinds import HDF5_SIGNATURE, ONNX_MODEL
 from int8cal.io.safe_text import short_repr
 
 _FILTERS = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle", h5py.h5z.FILTER_LZF: "lzf"}
@@ -43,31 +41,6 @@ _MAX_NODES_OF_BATCH = 64
 _METADATA_CACHE_BYTES = 2 << 20
 _PIECE_BYTES = 1 << 20
 """Values that are inflated in one go: enough to be worth a thread's while."""
-_ANOTHER_KIND = "Give a tensorfile; of a spec, one is made by: int8cal calibration_tensorfile -e SPEC -o FILE"
-_SWAPPED = "Name the tensorfile here; a command that takes both takes the model first: MODEL.onnx FILE."
-
-
-def damaged(path: str, message: str, *, hint: str | None = "The file is damaged; make it again.") -> TensorFileError:
-    """The error for something in a tensorfile that cannot be."""
-    return TensorFileError(message, where=path, hint=hint)
-
-
-@contextmanager
-def hdf5_errors(path: str, what: str) -> Iterator[None]:
-    """Turn whatever HDF5 raises over a damaged file into an error that names the file and the part of it.
-
-    Raises:
-        TensorFileError: instead of every exception but `MemoryError`.
-    """
-    with library_errors(
-        TensorFileError, f"{what} cannot be read", where=path, hint="The file is damaged; make it again."
-    ):
-        try:
-            yield
-        except UnsoundError as reason:
-            raise damaged(path, f"{what} cannot be read: {reason}") from reason
-        except RefusedError as reason:
-            raise damaged(path, f"{what} cannot be read: {reason}", hint=reason.hint) from reason
 
 
 class Attribute(NamedTuple):
@@ -112,7 +85,7 @@ class Hdf5File:
             except OSError as error:
                 raise damaged(path, f"cannot be opened: {error.strerror}", hint=None) from error
             except UnsoundError as error:
-                raise _no_hdf5(path) from error
+                raise no_hdf5(path) from error
             self.size = self._walk.size
             try:
                 self._walk.follow_root()
@@ -130,7 +103,7 @@ class Hdf5File:
         except MemoryError:
             raise
         except Exception as error:
-            raise _no_hdf5(self.path) from error
+            raise no_hdf5(self.path) from error
         # Left alone, HDF5 remembers where every batch lies: 240 MB for 10,000 batches.
         config = file.id.get_mdc_config()
         config.max_size = config.initial_size = _METADATA_CACHE_BYTES
@@ -477,23 +450,21 @@ def _check_sizes(array: StoredArray, chunks: Chunks, max_bytes: int) -> None:
 
 
 def _is_plain(described: Any) -> bool:
-    """Whether the HDF5 type of a dataset or attribute is the one that h5py makes for its dtype."""
-    return bool(described.get_type() == h5py.h5t.py_create(described.dtype, logical=True))
+    """Whether the HDF5 type of a dataset or attribute is the one that h5py makes for its dtype.
+
+    The dtype that h5py gives says more than NumPy's, such as that a text is UTF-8; what is made here has none of that.
+    """
+    dtype = described.dtype
+    if dtype.hasobject:
+        return False
+    return bool(described.get_type() == h5py.h5t.py_create(_bare(dtype), logical=True))
 
 
-def _no_hdf5(path: str) -> TensorFileError:
-    """The error for a file that HDF5 cannot open."""
-    with suppress(OSError):
-        if ONNX_MODEL.recognises(path):
-            return damaged(path, "is an ONNX model, and not a tensorfile", hint=_SWAPPED)
-        with open(path, "rb") as file:
-            beginning = file.read(512)
-        if beginning and not beginning.startswith(HDF5_SIGNATURE) and beginning.strip(b"\0"):
-            is_text = all(byte >= 32 or byte in b"\t\n\r\f" for byte in beginning)
-            kind = "a text file" if is_text else "a file of another kind"
-            return damaged(path, f"is {kind}, and not a tensorfile", hint=_ANOTHER_KIND)
-    return damaged(
-        path,
-        "cannot be opened as HDF5: it is of another kind, was cut off, or was never closed by what wrote it",
-        hint="Make it again.",
-    )
+def _bare(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """A dtype without h5py's metadata, which NumPy does not compare."""
+    if dtype.fields is None:
+        return np.dtype(dtype.str) if dtype.subdtype is None else dtype
+    names = dtype.names or ()
+    fields = [dtype.fields[name] for name in names]
+    formats, offsets = [_bare(field[0]) for field in fields], [field[1] for field in fields]
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": dtype.itemsize})

@@ -68,9 +68,12 @@ _JFIF, _PROFILE, _ADOBE = b"JFIF\0", b"ICC_PROFILE\0", b"Adobe"
 _WHOLE_SPECTRUM = b"\x00\x3f\x00"
 
 _MAX_SEGMENTS = 1 << 16
-"""Segments ahead of the pixels: as many as 4 GB of EXIF data and profiles would need."""
+"""Segments of a file: as many as 4 GB of EXIF data and profiles would need."""
 
 _SCAN, _LONGEST_SHARED_HEADER = b"\xff\xda", 4096
+
+_MAX_SCANS = 256
+"""Encoders write 3 to 20."""
 
 _MAX_SCANNED_PIXELS = 1 << 30
 """Scans × pixels: each scan of a progressive file goes over all its pixels, however few bytes it has. The usual ten are
@@ -223,6 +226,8 @@ def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pix
             bodies.append(data[begin + 4 : end])
             if len(bodies) * pixels > _MAX_SCANNED_PIXELS:
                 raise ValueError(f"it has {len(bodies)} scans or more, too many for its size")
+            if len(bodies) > _MAX_SCANS:
+                raise ValueError(f"it has more than {_MAX_SCANS} scans")
     if frame not in SEQUENTIAL:
         from int8cal.images.jpeg_scans import progression_problem  # late: most files are sequential
 
@@ -231,10 +236,14 @@ def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pix
 
 
 def segments(data: bytes) -> Iterator[Segment]:
-    """Segments after the first marker up to and with the end of the image, found as libjpeg finds them."""
+    """Segments after the first marker up to and with the end of the image, found as libjpeg finds them.
+
+    Raises:
+        ValueError: they are too many.
+    """
     begin, last = 2, len(data) - 4
     pixels = False
-    while True:
+    for _ in range(_MAX_SEGMENTS):
         lead, marker, length = _SEGMENT_HEAD(data, begin) if begin <= last else _NO_SEGMENT
         if pixels or lead != 0xFF or not 0 < marker < 0xFF:  # else it follows at once
             found = (_MARKER_AFTER_PIXELS if pixels else _MARKER).search(data, begin)
@@ -249,25 +258,25 @@ def segments(data: bytes) -> Iterator[Segment]:
             return
         pixels = marker == START_OF_SCAN
         begin = end
+    raise ValueError(f"it has more than {_MAX_SEGMENTS} segments")
 
 
 def _segments_to_pixels(data: bytes, where: str) -> list[Segment]:
     """Segments ahead of the first pixels; the last is the start of a scan."""
     header: list[Segment] = []
     size = len(data)
-    for segment in segments(data):
-        header.append(segment)
-        marker, begin, end = segment
-        if marker == _END_OF_IMAGE or end > size:
-            break
-        if end - begin < 4 and marker not in _WITHOUT_LENGTH:
-            _invalid(data, f"the length of its segment 0x{marker:02x} is impossible", where)
-        if marker == START_OF_SCAN:
-            if end - begin < 6:
-                _invalid(data, "its scan header is impossible", where)
-            return header
-        if len(header) > _MAX_SEGMENTS:
-            _invalid(data, f"it has more than {_MAX_SEGMENTS} segments", where)
+    with decoding(_INVALID.format(size), where):
+        for segment in segments(data):
+            header.append(segment)
+            marker, begin, end = segment
+            if marker == _END_OF_IMAGE or end > size:
+                break
+            if end - begin < 4 and marker not in _WITHOUT_LENGTH:
+                _invalid(data, f"the length of its segment 0x{marker:02x} is impossible", where)
+            if marker == START_OF_SCAN:
+                if end - begin < 6:
+                    _invalid(data, "its scan header is impossible", where)
+                return header
     return _invalid(data, "it ends before its pixels", where)
 
 

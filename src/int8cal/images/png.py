@@ -27,6 +27,7 @@ SRGB_GAMMA = 45455
 
 _BIT_DEPTHS = {GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), RGB_ALPHA: (8, 16)}
 _HEADER = struct.Struct(">IIBBBBB")  # width, height, bit depth, colour type, compression, filter, interlace methods
+_CHUNK = struct.Struct(">I4s")  # length of its body, type
 _COLOUR_TYPE = 3
 """Place of the colour type in what `_header` returns."""
 _GAMMA_RANGE = range(16, 625_000_001)  # libpng ignores a gAMA chunk outside
@@ -147,13 +148,11 @@ def _chunk(view: memoryview, begin: int, where: str) -> tuple[bytes, memoryview,
     """Type, body and end of the chunk at an offset."""
     if begin + 12 > len(view):
         _invalid(len(view), "it is cut off", where)
-    (length,) = struct.unpack_from(">I", view, begin)
+    length, kind = _CHUNK.unpack_from(view, begin)
     end = begin + 12 + length
     if end > len(view):
         _invalid(len(view), "it is cut off", where)
-    kind = bytes(view[begin + 4 : begin + 8])
-    (crc,) = struct.unpack_from(">I", view, end - 4)
-    if isal_zlib.crc32(view[begin + 4 : end - 4]) != crc:
+    if isal_zlib.crc32(view[begin + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
         _invalid(len(view), f"the checksum of its chunk {kind!r} is wrong", where)
     return kind, view[begin + 8 : end - 4], end
 

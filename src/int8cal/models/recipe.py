@@ -5,40 +5,59 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 import int8cal
 from int8cal.errors import UseError
 from int8cal.guard.json_text import parsed_json
+from int8cal.io.safe_text import short_repr
 from int8cal.models import extras
 from int8cal.models.onnx_file import load_model
 from int8cal.models.overlap import Digested
 from int8cal.tensorfile.batches import BatchesLike, opened
-from int8cal.types import Progress
+from int8cal.types import METHODS, Layout, Precision, Progress, Target
 
 KEY = "int8cal"
 _PACKAGES = ("numpy", "onnx", "onnxruntime")
-_CHOICE = (
-    "method",
-    "percentile",
-    "exclude",
-    "target",
-    "precision",
-    "fold_weights",
-    "full_range_weights",
-    "equalize",
-    "bias_correction",
-    "layout",
-    "constants",
-)
 _MOST_NAMED = 5
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_list(value: object, is_right: Callable[[object], bool]) -> bool:
+    return isinstance(value, list) and all(map(is_right, value))
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+_CHOICES: Mapping[str, Callable[[object], bool]] = {
+    "method": lambda value: value in METHODS,
+    "percentile": _is_number,
+    "exclude": lambda value: _is_list(value, lambda name: isinstance(name, str)),
+    "target": lambda value: value in get_args(Target),
+    "precision": lambda value: value in get_args(Precision),
+    "fold_weights": _is_bool,
+    "full_range_weights": _is_bool,
+    "equalize": _is_bool,
+    "bias_correction": _is_bool,
+    "layout": lambda value: value in get_args(Layout),
+    "constants": lambda value: (
+        isinstance(value, dict)
+        and all(_is_list(one, lambda number: isinstance(number, int | float)) for one in value.values())
+    ),
+}
+"""Arguments of `int8cal.quantize` that a model records → whether a value can be one."""
 
 
 def recipe(model: Any, images: Digested, choices: Mapping[str, Any], manifest: Mapping[str, Any] | None) -> str:
@@ -79,8 +98,15 @@ def read_recipe(model: Any, where: str) -> dict[str, Any]:
             found = parsed_json(
                 entry.value, UseError, "the model's record of how it was made is damaged", where=where, hint=hint
             )
-            if isinstance(found, dict) and set(_CHOICE) <= found.keys():
-                return found
+            if not isinstance(found, dict) or not found.keys() >= _CHOICES.keys():
+                break
+            for name, is_right in _CHOICES.items():
+                if not is_right(found[name]):
+                    value = short_repr(found[name])
+                    raise UseError(
+                        f"the model's record of how it was made is damaged: {name} is {value}", where=where, hint=hint
+                    )
+            return found
     raise UseError("the model does not say how it was made", where=where, hint=hint)
 
 
@@ -121,7 +147,7 @@ def reproduce(
 
     first = load_model(made)
     before = read_recipe(first, os.fspath(made))
-    options = {name: before[name] for name in _CHOICE}
+    options = {name: before[name] for name in _CHOICES}
     with TemporaryDirectory(prefix="int8cal-") as folder, opened(batches) as images:
         out = Path(folder, "again.onnx")
         quantize(model, images, out, **options, agreement=False, force=True, input_name=input_name, progress=progress)

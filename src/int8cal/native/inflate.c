@@ -6,6 +6,7 @@
 
 enum {
     LITERAL_BITS = 12, /* of the codes that the first table tells; longer ones go on in a second one */
+    FEW_BITS = 10,     /* the same where many short blocks come, each with its table to be made */
     DISTANCE_BITS = 9,
     PRECODE_BITS = 7,
     MOST_BITS = 15,
@@ -14,7 +15,7 @@ enum {
     LENGTH_SYMBOLS = 19, /* of the code for code lengths */
     END_OF_BLOCK = 256,
     /* A complete code has two codes at least in each second table. */
-    LITERAL_ENTRIES = (1 << LITERAL_BITS) + (288 / 2 << (MOST_BITS - LITERAL_BITS)),
+    LITERAL_ENTRIES = (1 << LITERAL_BITS) + (288 / 2 << (MOST_BITS - FEW_BITS)),
     DISTANCE_ENTRIES = (1 << DISTANCE_BITS) + (32 / 2 << (MOST_BITS - DISTANCE_BITS)),
     READ_AHEAD = 16,   /* bytes that the quick loop reads at most in a round */
     WRITE_AHEAD = 320, /* bytes that it writes at most: four entries of literals, the longest match, 16 bytes beyond */
@@ -38,6 +39,7 @@ typedef struct {
 
 typedef struct {
     uint32_t literals[LITERAL_ENTRIES], distances[DISTANCE_ENTRIES];
+    int literal_bits;
 } Tables;
 
 static const uint16_t first_length[29] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
@@ -65,17 +67,20 @@ static inline uint32_t length_meaning(int symbol) { return (uint32_t)symbol << 1
 static inline int build(uint32_t *table, int table_bits, int most_bits, const uint8_t *lengths, int symbols,
                         uint16_t *codes, int may_be_poor, uint32_t (*meaning)(int)) {
     uint16_t of_length[MOST_BITS + 2] = {0}, sorted[288];
-    for (int i = 0; i < symbols; i++) of_length[lengths[i] + 1]++;
-    int used = symbols - of_length[1], left = 1, next = 1 << table_bits, prefix = -1, size = 1;
+    int used = 0;
+    for (int i = 0; i < symbols; i++)
+        if (lengths[i]) of_length[lengths[i] + 1]++, used++;
+    int left = 1, next = 1 << table_bits, prefix = -1, size = 1;
     for (int length = 1; length <= MOST_BITS; length++) {
         left = 2 * left - of_length[length + 1];
         if (left < 0) return 0;
     }
     if (left && (!may_be_poor || used > 1 || (used == 1 && of_length[2] != 1))) return 0;
     for (int length = 1; length <= MOST_BITS; length++) of_length[length + 1] += of_length[length];
-    int first = of_length[1];
-    for (int i = 0; i < symbols; i++) sorted[of_length[lengths[i]]++] = (uint16_t)i; /* then the index of the length's end */
+    for (int i = 0; i < symbols; i++)
+        if (lengths[i]) sorted[of_length[lengths[i]]++] = (uint16_t)i; /* then the index of the length's end */
     uint32_t code = 0;
+    int first = 0;
     table[0] = UNKNOWN | 1;
     for (int length = 1; length <= most_bits; length++) {
         if (length <= table_bits) {
@@ -115,20 +120,23 @@ static inline uint32_t next_literal(uint32_t entry, uint32_t left, int before) {
 /* Entries of two or three literals where their codes fit into the bits of the table. */
 static void join_literals(uint32_t *table, const uint8_t *lengths, const uint16_t *codes) {
     uint32_t behind[1 << LITERAL_BITS]; /* the first: by the n bits that it leaves, from 1 << n on */
-    int known[MOST_BITS + 1] = {0};
-    for (int symbol = 0; symbol < END_OF_BLOCK; symbol++) {
-        int length = lengths[symbol];
-        if (!length || length >= LITERAL_BITS || known[length]) continue;
-        known[length] = 1;
-        uint32_t left = LITERAL_BITS - (uint32_t)length, *to = behind + (1u << left);
-        for (uint32_t k = 0; k < 1u << left; k++) {
-            uint32_t two = next_literal(table[k], left, 1), bits = two & 63;
-            to[k] = two + (next_literal(table[k >> bits], left - bits, 2) & -(two >> 6 & 1));
-        }
+    int shortest = LITERAL_BITS;
+    for (int symbol = 0; symbol < END_OF_BLOCK; symbol++)
+        if (lengths[symbol] && lengths[symbol] < shortest) shortest = lengths[symbol];
+    if (2 * shortest > LITERAL_BITS) return;
+    uint32_t most = LITERAL_BITS - (uint32_t)shortest;
+    for (uint32_t k = 0; k < 1u << most; k++) {
+        uint32_t two = next_literal(table[k], most, 1), bits = two & 63;
+        behind[(1u << most) + k] = two + (next_literal(table[k >> bits], most - bits, 2) & -(two >> 6 & 1));
     }
+    for (uint32_t left = most; left-- > (uint32_t)shortest;) /* what leaves a bit less: the same, or a literal less */
+        for (uint32_t k = 0; k < 1u << left; k++) {
+            uint32_t same = behind[(2u << left) + k], fits = (same & 63) <= left;
+            behind[(1u << left) + k] = (same & -fits) | (next_literal(table[k], left, 1) & (fits - 1));
+        }
     for (int symbol = 0; symbol < END_OF_BLOCK; symbol++) {
         int length = lengths[symbol];
-        if (!length || length >= LITERAL_BITS) continue;
+        if (!length || length + shortest > LITERAL_BITS) continue; /* nothing fits behind */
         uint32_t left = LITERAL_BITS - (uint32_t)length, *from = behind + (1u << left), *to = table + codes[symbol];
         for (uint32_t k = 0; k < 1u << left; k++) to[k << length] += from[k];
     }
@@ -191,9 +199,10 @@ static inline void copy_match(uint8_t *to, uint32_t distance, uint32_t length) {
 static int read_slowly(Stream *s, const Tables *tables) {
     for (;;) {
         refill(s);
-        uint32_t entry = tables->literals[s->buffer & ((1 << LITERAL_BITS) - 1)];
+        int first_bits = tables->literal_bits;
+        uint32_t entry = tables->literals[s->buffer & ((1u << first_bits) - 1)];
         if (!(entry & ANY_LITERAL) && (entry & SPECIAL) == SECOND)
-            entry = tables->literals[(entry >> 16) + (s->buffer >> LITERAL_BITS & ((1 << (MOST_BITS - LITERAL_BITS)) - 1))];
+            entry = tables->literals[(entry >> 16) + (s->buffer >> first_bits & ((1u << (MOST_BITS - first_bits)) - 1))];
         int bits = entry & 63;
         if (bits > s->count) return 0; /* behind the last literal are its block's end and the checksum */
         uint64_t before = s->buffer;
@@ -223,7 +232,7 @@ static int read_slowly(Stream *s, const Tables *tables) {
 
 /* The symbols of a block. */
 static int read_symbols(Stream *s, const Tables *tables) {
-    const uint32_t *literals = tables->literals, mask = (1 << LITERAL_BITS) - 1;
+    const uint32_t *literals = tables->literals, first_bits = (uint32_t)tables->literal_bits, mask = (1u << first_bits) - 1;
     const uint8_t *in = s->in;
     uint8_t *out = s->out;
     uint64_t buffer = s->buffer;
@@ -275,7 +284,7 @@ static int read_symbols(Stream *s, const Tables *tables) {
             REFILL;
             if (entry & SPECIAL) {
                 if ((entry & SPECIAL) == SECOND) {
-                    entry = literals[(entry >> 16) + (buffer >> LITERAL_BITS & ((1 << (MOST_BITS - LITERAL_BITS)) - 1))];
+                    entry = literals[(entry >> 16) + (buffer >> first_bits & ((1u << (MOST_BITS - first_bits)) - 1))];
                     if (entry & ANY_LITERAL) {
                         WRITE_LITERALS;
                         continue;
@@ -330,8 +339,9 @@ static int read_stored(Stream *s) {
 static int build_both(Tables *tables, const uint8_t *lengths, int literals, const uint8_t *distance_lengths, int distances,
                       int join) {
     uint16_t codes[288];
+    tables->literal_bits = join ? LITERAL_BITS : FEW_BITS;
     if (!build(tables->distances, DISTANCE_BITS, MOST_BITS, distance_lengths, distances, codes, 1, distance_meaning) ||
-        !build(tables->literals, LITERAL_BITS, MOST_BITS, lengths, literals, codes, 1, literal_meaning))
+        !build(tables->literals, tables->literal_bits, MOST_BITS, lengths, literals, codes, 1, literal_meaning))
         return 0;
     if (join) join_literals(tables->literals, lengths, codes);
     return 1;

@@ -28,12 +28,14 @@ static inline void plain(int filter, const uint8_t *row, const uint8_t *above, i
 
 #if defined(__SSE2__)
 
-/* A pixel of three or four bytes as four values of 16 bits. */
-static inline __m128i four(const uint8_t *bytes) {
+static inline __m128i four_bytes(const uint8_t *bytes) {
     int32_t value;
     memcpy(&value, bytes, 4);
-    return _mm_unpacklo_epi8(_mm_cvtsi32_si128(value), _mm_setzero_si128());
+    return _mm_cvtsi32_si128(value);
 }
+
+/* A pixel of three or four bytes as four values of 16 bits. */
+static inline __m128i four(const uint8_t *bytes) { return _mm_unpacklo_epi8(four_bytes(bytes), _mm_setzero_si128()); }
 
 static inline __m128i magnitude(__m128i value) { return _mm_max_epi16(value, _mm_sub_epi16(_mm_setzero_si128(), value)); }
 
@@ -44,27 +46,29 @@ static inline __m128i choose(__m128i yes, __m128i one, __m128i other) {
 /* Whole pixels, all their channels at once, as long as four bytes can be read and written. Returns how many bytes. What
    must wait for the pixel on the left is done last. */
 static inline int64_t by_pixels(int filter, const uint8_t *row, const uint8_t *above, int64_t bytes, int64_t step, uint8_t *out) {
-    const __m128i low = _mm_set1_epi16(255);
-    __m128i left = _mm_setzero_si128(), corner = left;
+    const __m128i one = _mm_set1_epi8(1), low = _mm_set1_epi16(255);
+    __m128i left = _mm_setzero_si128(), corner = left; /* of bytes; for PAETH of 16 bits */
     int64_t i = 0;
     for (; i + 4 <= bytes; i += step) {
-        __m128i given = four(row + i);
+        __m128i here;
         if (filter == SUB) {
-            left = _mm_add_epi16(left, given);
+            here = left = _mm_add_epi8(left, four_bytes(row + i));
         } else if (filter == AVERAGE) {
-            left = _mm_add_epi16(_mm_srli_epi16(_mm_add_epi16(left, four(above + i)), 1), given);
+            __m128i over = four_bytes(above + i), rounded_up = _mm_and_si128(_mm_xor_si128(left, over), one);
+            here = left = _mm_sub_epi8(_mm_add_epi8(_mm_avg_epu8(left, over), four_bytes(row + i)), rounded_up);
         } else {
-            __m128i over = four(above + i), from_left = _mm_sub_epi16(over, corner);
-            __m128i from_above = _mm_sub_epi16(left, corner);
+            __m128i given = four(row + i), over = four(above + i);
+            __m128i from_left = _mm_sub_epi16(over, corner), from_above = _mm_sub_epi16(left, corner);
             __m128i from_corner = magnitude(_mm_add_epi16(from_left, from_above));
             from_above = magnitude(from_above);
             __m128i not_left = _mm_cmpgt_epi16(magnitude(from_left), _mm_min_epi16(from_above, from_corner));
-            __m128i other = choose(_mm_cmpgt_epi16(from_above, from_corner), _mm_add_epi16(corner, given), _mm_add_epi16(over, given));
-            left = choose(not_left, other, _mm_add_epi16(left, given));
+            __m128i other = choose(_mm_cmpgt_epi16(from_above, from_corner), _mm_add_epi16(corner, given),
+                                   _mm_add_epi16(over, given));
+            left = _mm_and_si128(choose(not_left, other, _mm_add_epi16(left, given)), low);
             corner = over;
+            here = _mm_packus_epi16(left, left);
         }
-        left = _mm_and_si128(left, low);
-        int32_t value = _mm_cvtsi128_si32(_mm_packus_epi16(left, left));
+        int32_t value = _mm_cvtsi128_si32(here);
         memcpy(out + i, &value, 4);
     }
     return i;

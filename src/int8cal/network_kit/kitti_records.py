@@ -9,7 +9,6 @@ which every line is an object in 15 columns.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections import Counter
@@ -24,7 +23,7 @@ import numpy as np
 from int8cal.errors import DataError, MissingDataError, UsageError
 from int8cal.images.pictures import picture_size
 from int8cal.io.folders import new_folder
-from int8cal.io.safe_text import shell_word
+from int8cal.io.safe_text import shell_word, short_repr
 from int8cal.samples.folders import list_folder
 from int8cal.samples.nearby import folders_below
 from int8cal.samples.paths import open_data_file, path_text
@@ -36,7 +35,11 @@ Partition: TypeAlias = Literal["random", "sequence"]
 
 _COLUMNS = 15
 _SHOWN = 6
-_MAX_LABEL_BYTES = 1 << 24
+_MAX_LABEL_BYTES = 1 << 22
+"""Of one image: the record of as many objects is not too long for `int8cal.samples.tfrecord`."""
+_LARGEST = float(np.finfo(np.float32).max)
+"""Records hold floats of 32 bits."""
+_LARGEST_INTEGER = 1 << 31
 _LABEL_HINT = "A KITTI label has 15 columns: class, truncated, occluded, alpha, 4 of the box, 3 sizes, 3 places, angle."
 
 
@@ -77,10 +80,15 @@ def read_labels(path: str) -> list[Label]:
 
     Raises:
         MissingDataError: it is not there.
-        DataError: a line is not a KITTI label.
+        DataError: a line is not a KITTI label, or the file is far too long.
     """
     with open_data_file(path, "label file", DataError, hint="Every image needs a label file, be it empty.") as file:
-        text = file.read(_MAX_LABEL_BYTES).decode("utf-8", "surrogateescape")
+        content = file.read(_MAX_LABEL_BYTES + 1)
+    if len(content) > _MAX_LABEL_BYTES:
+        raise DataError(
+            f"the label file has more than {_MAX_LABEL_BYTES >> 20} MiB", where=path_text(path), hint=_LABEL_HINT
+        )
+    text = content.decode("utf-8", "surrogateescape")
     return [
         _label(line.split(), f"{path_text(path)}:{number}")
         for number, line in enumerate(text.splitlines(), 1)
@@ -92,17 +100,29 @@ def _label(columns: list[str], where: str) -> Label:
     if len(columns) != _COLUMNS:
         raise DataError(f"a label of {len(columns)} columns", where=where, hint=_LABEL_HINT)
     try:
-        numbers = [float(column) for column in columns[1:]]
-        if not all(map(math.isfinite, numbers)):
-            raise ValueError("a number is not finite")
+        numbers = [_number(column) for column in columns[1:]]
+        if numbers[1] % 1 or abs(numbers[1]) > _LARGEST_INTEGER:
+            raise ValueError(f"occluded is {short_repr(columns[2])}, not a whole number")
         truncated, occluded, alpha, *rest = numbers
         left, top, right, bottom, height, width, length, x, y, z, rotation = rest
         return Label(
             columns[0], truncated, int(occluded), alpha, (left, top, right, bottom), (height, width, length), (x, y, z),
             rotation,
         )  # fmt: skip
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"a column is not a number: {error}", where=where, hint=_LABEL_HINT) from None
+    except ValueError as error:
+        raise DataError(str(error), where=where, hint=_LABEL_HINT) from None
+
+
+def _number(column: str) -> float:
+    try:
+        if not column.isascii() or "_" in column:  # Python takes such
+            raise ValueError
+        number = float(column)
+    except ValueError:
+        raise ValueError(f"a column is not a number: {short_repr(column)}") from None
+    if not abs(number) <= _LARGEST:
+        raise ValueError(f"a column is not a finite float of 32 bits: {short_repr(column)}")
+    return number
 
 
 def example(frame_id: str, size: Size, labels: Sequence[Label]) -> bytes:

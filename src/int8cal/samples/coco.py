@@ -134,20 +134,29 @@ def read_boxes(path: str, file_names: Iterable[str]) -> CocoBoxes:
     found: list[tuple[Any, Any, list[float]]] = []
     walk = _Walk(path, frozenset({"images", "categories", "annotations"}))
     for section, entry in walk.entries():
-        if section == "images" and entry.get("file_name") in wanted:
-            files[entry.get("id")] = entry["file_name"]
+        if section == "images" and (name := _single(entry, "file_name", walk)) in wanted:
+            files[_single(entry, "id", walk)] = name
         elif section == "categories":
-            names[entry.get("id")] = str(entry.get("name"))
+            names[_single(entry, "id", walk)] = str(entry.get("name"))
         elif section == "annotations" and _is_box(entry.get("bbox")):
-            if "images" in walk.sections and entry.get("image_id") not in files:
+            image = _single(entry, "image_id", walk)
+            if "images" in walk.sections and image not in files:
                 continue  # of another image: not kept; where the images come last, it is not known yet
-            found.append((entry.get("image_id"), entry.get("category_id"), entry["bbox"]))
+            found.append((image, _single(entry, "category_id", walk), entry["bbox"]))
     boxes = CocoBoxes()
     for image, category, (left, top, width, height) in found:
         if image in files:
             label = names.get(category, str(category))
             boxes.of_file.setdefault(files[image], []).append((label, left, top, width, height))
     return boxes
+
+
+def _single(entry: Mapping[str, Any], name: str, walk: _Walk) -> Any:
+    """A value of an entry that is a name or a number, or is not there."""
+    value = entry.get(name)
+    if isinstance(value, list | dict):
+        raise walk.error(f"the {name} of an entry is {short_repr(value)}, not a number or text")
+    return value
 
 
 def _image(entry: dict[str, Any], number: int, walk: _Walk) -> CocoImage:

@@ -225,14 +225,17 @@ def _has_too_many_fields(payload: bytes) -> bool:
 
 
 def _fields(payload: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
-    """Where the content of each field of a message lies; ends where the bytes are unsound, which protobuf will say."""
+    """Where the content of each field of a message lies; ends where the bytes are unsound, which protobuf will say.
+
+    Fields of a group count as those of the message.
+    """
     while position < end:
         tag, position = _varint(payload, position)
         kind = tag & 7
         if kind == 2:
             length, position = _varint(payload, position)
         else:
-            length = {0: _varint(payload, position)[1] - position, 1: 8, 5: 4}.get(kind, end)
+            length = {0: _varint(payload, position)[1] - position, 1: 8, 3: 0, 4: 0, 5: 4}.get(kind, end)
         if position + length > end:
             return
         yield position, position + length if kind == 2 else position

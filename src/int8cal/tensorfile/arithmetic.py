@@ -62,10 +62,11 @@ def stated_arithmetic(manifest: Mapping[str, Any], channels: int) -> StatedArith
 
 def _of_range(options: Mapping[str, Any]) -> _Linear:
     bounds = _numbers(options["value_range"])
-    if len(bounds) != 2 or not bounds[0] < bounds[1]:
-        raise _wrong("value_range", options["value_range"], "two numbers, the smaller one first")
-    scale = (bounds[1] - bounds[0]) / 255
-    return (-bounds[0] / scale,), (scale,), True
+    if len(bounds) == 2 and bounds[0] < bounds[1]:
+        scale = (bounds[1] - bounds[0]) / 255
+        if scale and _tells_levels_apart(-bounds[0] / scale, scale):
+            return (-bounds[0] / scale,), (scale,), True
+    raise _wrong("value_range", options["value_range"], "two numbers, the smaller one first")
 
 
 def _of_mean(options: Mapping[str, Any], channels: int) -> _Linear | None:
@@ -76,7 +77,17 @@ def _of_mean(options: Mapping[str, Any], channels: int) -> _Linear | None:
         raise _wrong("mean", options.get("mean"), f"one number, or {channels}")
     if len(scale) not in (1, channels) or min(scale) <= 0:
         raise _wrong("scale", options.get("scale"), f"one number above 0, or {channels}")
+    for channel in range(channels):
+        one, factor = mean[channel % len(mean)], scale[channel % len(scale)]
+        if not _tells_levels_apart(one, factor):
+            raise _wrong("mean", one, f"one of pixels, for the scale {short_repr(factor)}")
     return mean, scale, channels > 1  # only grey pictures are kept at 16 bit; colour ones are decoded to 8
+
+
+def _tells_levels_apart(mean: float, scale: float) -> bool:
+    """Whether the values of pixels 0 and 255 can be computed, and are as far apart as they should be."""
+    span = (255 - mean) * scale - (0 - mean) * scale
+    return math.isfinite(span) and math.isclose(span, 255 * scale, rel_tol=1e-6)
 
 
 def _mapping(value: object, name: str) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from int8cal.errors import TensorFileError
-from int8cal.guard.hdf5 import damaged
+from int8cal.guard.hdf5_errors import damaged
 from int8cal.io.paths import kind_of_file
 from int8cal.io.safe_text import printable
 from int8cal.tensorfile import layout

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from int8cal.errors import TensorFileError
-from int8cal.guard.hdf5 import Hdf5File, StoredArray, damaged
+from int8cal.guard.hdf5 import Hdf5File, StoredArray
+from int8cal.guard.hdf5_errors import damaged
 from int8cal.guard.json_text import parsed_json
 from int8cal.io.paths import given_path, kind_of_file, near_names, refuse_missing_address
 from int8cal.io.safe_text import shell_word

@@ -43,6 +43,20 @@ class TestReproduce:
         assert not done.is_same
         assert [line.split(":")[0] for line in done.differences[:2]] == ["images_sha256", "image_scale"]
 
+    def test_a_record_of_other_types_is_damaged(self, make_model: MakeModel, tmp_path: Path) -> None:
+        out = tmp_path / "o"
+        quantize(make_model(), Images(), out, method="minmax", agreement=False)
+        model, record = onnx.load(out), recipe_of(out)
+        for choice, value in (
+            ("method", "auto"), ("percentile", "x"), ("percentile", None), ("exclude", "c1"), ("exclude", [["a"]]),
+            ("target", []), ("precision", []), ("equalize", "yes"), ("bias_correction", [1]), ("layout", {"a": 1}),
+            ("constants", 3), ("constants", {"scale": ["x"]}),
+        ):  # fmt: skip
+            model.metadata_props[0].value = json.dumps(record | {choice: value})
+            onnx.save(model, out)
+            with pytest.raises(UseError, match=f"record of how it was made is damaged: {choice} is"):
+                reproduce(make_model(), Images(), out)
+
     def test_a_model_without_record(self, make_model: MakeModel) -> None:
         with pytest.raises(UseError, match="does not say how it was made"):
             reproduce(make_model(), Images(), make_model())

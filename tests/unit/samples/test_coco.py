@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,6 +131,22 @@ def test_boxes_of_some_images(tmp_path: Path) -> None:
         },
     )
     assert read_boxes(path, ["b"]).of_file == {"b": [("cat", 1, 2, 3, 4.5), ("8", 5, 6, 7, 8)]}
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("categories", "id"), ("annotations", "image_id"), ("annotations", "category_id"), ("images", "file_name")],
+)
+def test_an_id_that_is_a_list_is_an_error_of_the_file(tmp_path: Path, section: str, key: str) -> None:
+    content: dict[str, Any] = {
+        "images": [{"id": 0, "file_name": "a.png"}],
+        "categories": [{"id": 1, "name": "car"}],
+        "annotations": [{"image_id": 0, "category_id": 1, "bbox": [1, 2, 3, 4]}],
+    }
+    content[section][0][key] = [content[section][0][key]]
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=f"the {key} of an entry is .*, not a number or text"):
+        read_boxes(str(tmp_path / "c.json"), ["a.png"])
 
 
 def test_patterns(tmp_path: Path) -> None:

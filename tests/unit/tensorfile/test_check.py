@@ -211,6 +211,13 @@ def test_values_that_are_no_numbers(made, value):
         ("arithmetic", {"options": {"mean": [0], "scale": 0}}, "scale is 0, not one number above 0"),
         ("arithmetic", {"options": {"mean": [0], "scale": np.inf}}, "scale is inf"),
         ("arithmetic", {"options": {"mean": [0], "scale": 10**400}}, "scale is 1000"),
+        ("arithmetic", {"options": {"mean": [0, 0, 1e30], "scale": 1}}, "mean is 1e+30, not one of pixels"),
+        (
+            "arithmetic",
+            {"options": {"mean": [0], "scale": 1e308}},
+            "mean is 0.0, not one of pixels, for the scale 1e+308",
+        ),
+        ("arithmetic", {"options": {"value_range": [-1e308, 1e308]}}, "value_range is [-1e+308, 1e+308], not two"),
         ("arithmetic", {"options": {"channel_order": "grey", "value_range": [0, 1]}}, "an order of 3 channels"),
     ],
 )

@@ -89,6 +89,23 @@ def test_a_byte_that_moves_to_the_next_text_is_noticed(made):
     assert list(errors(made)) == ["record-changed"]
 
 
+@pytest.mark.parametrize("place", ["manifest", "table"])
+def test_texts_that_are_said_to_be_utf8_are_noticed(made, place):
+    """The bytes are the same; h5py tells of another type."""
+    with h5py.File(made, "r+") as file:
+        if place == "manifest":
+            text = bytes(file.attrs["int8cal"])
+            del file.attrs["int8cal"]
+            file.attrs.create("int8cal", text, dtype=h5py.string_dtype("utf-8", len(text)))
+        else:
+            table = file["int8cal_samples"][()]
+            columns = [(name, table.dtype[name]) for name in table.dtype.names]
+            columns[3] = ("frame_id", h5py.string_dtype("utf-8", table.dtype["frame_id"].itemsize))
+            del file["int8cal_samples"]
+            file["int8cal_samples"] = np.frombuffer(table.tobytes(), columns)
+    assert errors(made)
+
+
 def test_files_that_do_not_state_the_widths_of_texts_still_verify(made):
     def without(manifest):
         del manifest["sample_text_bytes"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from int8cal.errors import DataError, UsageError
@@ -17,7 +19,7 @@ from int8cal.network_kit.labels import folder_class
 from int8cal.network_kit.network import LabelledObject
 from int8cal.origins.images.preprocessing import PRESETS, Preprocessing, stated
 from int8cal.origins.origin import Choice, Decision
-from int8cal.samples.coco import read_boxes, read_coco
+from int8cal.samples.coco import MAX_IMAGES, read_boxes, read_coco
 from int8cal.samples.folders import files_below, list_folder, no_image_but
 from int8cal.samples.nearby import folders_below, near_by
 from int8cal.samples.order import permutation
@@ -229,9 +231,13 @@ def _listed(path: str) -> list[str]:
             where=path_text(path),
             hint="Give a folder, or a text file with one path per line, in UTF-8.",
         )
-    text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
-    names = [line.strip() for line in text.splitlines()]
-    names = [name for name in names if name]
+    lines = re.finditer(rb"[^\r\n]+", data.removeprefix(codecs.BOM_UTF8))
+    texts = (line[0].decode("utf-8", "surrogateescape").strip() for line in lines)
+    names = list(islice(filter(None, texts), MAX_IMAGES + 1))
+    if len(names) > MAX_IMAGES:
+        raise DataError(
+            f"the list names more than {MAX_IMAGES:,} images", where=path_text(path), hint="Write several lists."
+        )
     if not names:
         raise DataError("the list names no image", where=path_text(path), hint="Write one path per line.")
     return names
