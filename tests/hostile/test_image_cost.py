@@ -58,6 +58,19 @@ def many_scans(sampling: tuple[tuple[int, int], ...], size: int) -> bytes:
     return data[:-2] + scan * (size // len(scan)) + data[-2:]
 
 
+def restarts_of_an_odd_sampling() -> bytes:
+    """A restart marker behind each of 27,000 MCUs."""
+    side = 2300
+    data = write_jpeg(Kind(sampling=((3, 1), (1, 1), (1, 1)), size=(8, 24), restart=1))
+    scan = data.rindex(START_OF_SCAN)
+    begin = scan + 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
+    frame = data.index(b"\xff\xc0") + 5
+    head = data[:frame] + 2 * side.to_bytes(2, "big") + data[frame + 4 : begin]
+    mcus = -(-side // 8) * -(-side // 24)
+    between = (bytes([0xFF, 0xD0 + number % 8]) for number in range(mcus - 1))
+    return head + data[begin:-2] + b"".join(marker + data[begin:-2] for marker in between) + data[-2:]
+
+
 def exif_in_many_segments() -> bytes:
     data = encoded("JPEG")
     return data[:2] + segment(0xE1, b"Exif\0\0" + bytes(65_000)) * 600 + data[2:]
@@ -72,6 +85,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "segments behind the pixels": segments_behind_the_pixels,
     "scans": lambda: many_scans(FULL, 10_000_000),
     "scans of an odd sampling": lambda: many_scans(ODD, 2_000_000),
+    "restarts of an odd sampling": restarts_of_an_odd_sampling,
     "EXIF in many segments": exif_in_many_segments,
     "PPM with a long comment": lambda: ppm(b"\n#" + b"c" * 6_000_000 + b"\n"),
     "PPM with many blanks": lambda: ppm(b" " * 6_000_000),
@@ -84,6 +98,11 @@ def test_images(kind: str) -> None:
     spent = {name: cost(partial(reader, data)) for name, reader in READERS.items()}
 
     assert max(spent.values()) < SECONDS, spent
+
+
+def test_what_would_take_too_long_to_check_is_called_so() -> None:
+    with pytest.raises(ImageError, match="sampling 3x1,1x1,1x1: checking its scans would take too long"):
+        READERS["decode_image"](restarts_of_an_odd_sampling())
 
 
 def test_exif_in_two_segments_is_joined() -> None:

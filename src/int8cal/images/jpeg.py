@@ -322,27 +322,48 @@ def _pixels_of_any_sampling(jpeg: Jpeg, data: bytes, colours: str, *, fast_dct: 
     """Decode a file whose sampling TurboJPEG does not know, of whose pixels libjpeg would warn if it were asked."""
     if fast_dct or jpeg.frame in _ARITHMETIC:
         kind = "arithmetic coding" if jpeg.frame in _ARITHMETIC else "the fast DCT"
-        raise ImageError(
-            f"JPEG with sampling {jpeg.sampling}: which pixels the reference gets with {kind} is not established.",
-            where=where,
-            hint="Save the image with sampling 4:4:4 or 4:2:0, or as PNG.",
-        )
-    import imagecodecs  # late, both: few JPEG files have such a sampling
+        _unread(jpeg, f"which pixels the reference gets with {kind} is not established", where)
+    import imagecodecs  # late: few JPEG files have such a sampling
 
-    from int8cal.images.jpeg_scans import MOST_BYTES
-
-    if len(data) > MOST_BYTES:
-        raise ImageError(
-            f"JPEG with sampling {jpeg.sampling}: at most {MOST_BYTES} bytes are read.",
-            where=where,
-            hint="Save the image with sampling 4:4:4 or 4:2:0, or as PNG.",
-        )
-    _walk_scans(jpeg, data)
-    pixels: _Pixels = imagecodecs.jpeg8_decode(data, outcolorspace=colours)
+    with decoding(_INVALID.format(len(data)), where):  # no other mending is tried: a walk may take its time
+        data = _walked(jpeg, data, where)
+        pixels: _Pixels = imagecodecs.jpeg8_decode(data, outcolorspace=colours)
     return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
 
 
-def _walk_scans(jpeg: Jpeg, data: bytes) -> None:
+def _walked(jpeg: Jpeg, data: bytes, where: str) -> bytes:
+    """The file, mended if it has to be, once libjpeg has nothing to warn of in it.
+
+    Raises:
+        ValueError: it has.
+    """
+    from int8cal.images.jpeg_scans import PATIENCE, PATIENCE_PER_PIXEL, TOO_LONG
+
+    mended = _without_padding(data)
+    tries = (data,) if mended == data else (data, mended)
+    patience = (PATIENCE + PATIENCE_PER_PIXEL * jpeg.height * jpeg.width) // len(tries)
+    for tried in tries:
+        try:
+            _walk_scans(jpeg, tried, patience)
+        except ValueError as error:
+            if str(error) == TOO_LONG:
+                _unread(jpeg, TOO_LONG, where)
+            if tried is tries[-1]:
+                raise
+        else:
+            break
+    return tried
+
+
+def _unread(jpeg: Jpeg, why: str, where: str) -> NoReturn:
+    raise ImageError(
+        f"JPEG with sampling {jpeg.sampling}: {why}.",
+        where=where,
+        hint="Save the image with sampling 4:4:4 or 4:2:0, or as PNG.",
+    )
+
+
+def _walk_scans(jpeg: Jpeg, data: bytes, patience: int) -> None:
     """Make sure that libjpeg has nothing to warn of.
 
     Raises:
@@ -350,7 +371,7 @@ def _walk_scans(jpeg: Jpeg, data: bytes) -> None:
     """
     from int8cal.images.jpeg_scans import EXTRANEOUS, Scans
 
-    scans = Scans(jpeg.height, jpeg.width, jpeg.components, progressive=jpeg.frame == _PROGRESSIVE)
+    scans = Scans(jpeg.height, jpeg.width, jpeg.components, progressive=jpeg.frame == _PROGRESSIVE, patience=patience)
     found = list(segments(data))
     if not _adobe_colours_are_known(jpeg, data, found):
         raise ValueError("Unknown Adobe color transform code")
