@@ -54,9 +54,9 @@ START_OF_SCAN, _END_OF_IMAGE, _APP0, _APP2, _APP14, _HUFFMAN_TABLES, _RESTARTS =
     0xC4,
     0xDD,
 )
-_SEQUENTIAL, _PROGRESSIVE, _ARITHMETIC = (0xC0, 0xC1), 0xC2, (0xC9, 0xCA)
+SEQUENTIAL, _PROGRESSIVE, _ARITHMETIC = (0xC0, 0xC1), 0xC2, (0xC9, 0xCA)
 _FRAMES = frozenset((*range(0xC0, 0xD0),)) - {_HUFFMAN_TABLES, 0xC8, 0xCC}
-_READ_FRAMES = (*_SEQUENTIAL, _PROGRESSIVE, *_ARITHMETIC)
+_READ_FRAMES = (*SEQUENTIAL, _PROGRESSIVE, *_ARITHMETIC)
 _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xDA)))
 
 _SEGMENT_HEAD = struct.Struct(">BBH").unpack_from
@@ -68,9 +68,12 @@ _JFIF, _PROFILE, _ADOBE = b"JFIF\0", b"ICC_PROFILE\0", b"Adobe"
 _WHOLE_SPECTRUM = b"\x00\x3f\x00"
 
 _MAX_SEGMENTS = 1 << 16
-"""Segments ahead of the pixels: as many as 4 GB of EXIF data and profiles would need."""
+"""Segments of a file: as many as 4 GB of EXIF data and profiles would need."""
 
 _SCAN, _LONGEST_SHARED_HEADER = b"\xff\xda", 4096
+
+_MAX_SCANS = 256
+"""Encoders write 3 to 20."""
 
 _MAX_SCANNED_PIXELS = 1 << 30
 """Scans × pixels: each scan of a progressive file goes over all its pixels, however few bytes it has. The usual ten are
@@ -206,7 +209,7 @@ def _read_header(data: bytes, where: str) -> Jpeg:
     check_pixels(height, width, where)
     components = tuple(Component(body[at], body[at + 1] >> 4, body[at + 1] & 15) for at in range(6, len(body), 3))
     _, scan, _ = header[-1]
-    sound = _with_sound_segments(data, header, sequential=frame in _SEQUENTIAL)
+    sound = _with_sound_segments(data, header, sequential=frame in SEQUENTIAL)
     adobe = count == 4 and _is_of_adobe(data, header)
     return Jpeg(sound, height, width, components, frame, adobe, data[scan + 4])
 
@@ -223,7 +226,9 @@ def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pix
             bodies.append(data[begin + 4 : end])
             if len(bodies) * pixels > _MAX_SCANNED_PIXELS:
                 raise ValueError(f"it has {len(bodies)} scans or more, too many for its size")
-    if frame not in _SEQUENTIAL:
+            if len(bodies) > _MAX_SCANS:
+                raise ValueError(f"it has more than {_MAX_SCANS} scans")
+    if frame not in SEQUENTIAL:
         from int8cal.images.jpeg_scans import progression_problem  # late: most files are sequential
 
         if problem := progression_problem(components, tuple(bodies)):
@@ -231,10 +236,14 @@ def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pix
 
 
 def segments(data: bytes) -> Iterator[Segment]:
-    """Segments after the first marker up to and with the end of the image, found as libjpeg finds them."""
+    """Segments after the first marker up to and with the end of the image, found as libjpeg finds them.
+
+    Raises:
+        ValueError: they are too many.
+    """
     begin, last = 2, len(data) - 4
     pixels = False
-    while True:
+    for _ in range(_MAX_SEGMENTS):
         lead, marker, length = _SEGMENT_HEAD(data, begin) if begin <= last else _NO_SEGMENT
         if pixels or lead != 0xFF or not 0 < marker < 0xFF:  # else it follows at once
             found = (_MARKER_AFTER_PIXELS if pixels else _MARKER).search(data, begin)
@@ -249,25 +258,25 @@ def segments(data: bytes) -> Iterator[Segment]:
             return
         pixels = marker == START_OF_SCAN
         begin = end
+    raise ValueError(f"it has more than {_MAX_SEGMENTS} segments")
 
 
 def _segments_to_pixels(data: bytes, where: str) -> list[Segment]:
     """Segments ahead of the first pixels; the last is the start of a scan."""
     header: list[Segment] = []
     size = len(data)
-    for segment in segments(data):
-        header.append(segment)
-        marker, begin, end = segment
-        if marker == _END_OF_IMAGE or end > size:
-            break
-        if end - begin < 4 and marker not in _WITHOUT_LENGTH:
-            _invalid(data, f"the length of its segment 0x{marker:02x} is impossible", where)
-        if marker == START_OF_SCAN:
-            if end - begin < 6:
-                _invalid(data, "its scan header is impossible", where)
-            return header
-        if len(header) > _MAX_SEGMENTS:
-            _invalid(data, f"it has more than {_MAX_SEGMENTS} segments", where)
+    with decoding(_INVALID.format(size), where):
+        for segment in segments(data):
+            header.append(segment)
+            marker, begin, end = segment
+            if marker == _END_OF_IMAGE or end > size:
+                break
+            if end - begin < 4 and marker not in _WITHOUT_LENGTH:
+                _invalid(data, f"the length of its segment 0x{marker:02x} is impossible", where)
+            if marker == START_OF_SCAN:
+                if end - begin < 6:
+                    _invalid(data, "its scan header is impossible", where)
+                return header
     return _invalid(data, "it ends before its pixels", where)
 
 
@@ -313,27 +322,48 @@ def _pixels_of_any_sampling(jpeg: Jpeg, data: bytes, colours: str, *, fast_dct: 
     """Decode a file whose sampling TurboJPEG does not know, of whose pixels libjpeg would warn if it were asked."""
     if fast_dct or jpeg.frame in _ARITHMETIC:
         kind = "arithmetic coding" if jpeg.frame in _ARITHMETIC else "the fast DCT"
-        raise ImageError(
-            f"JPEG with sampling {jpeg.sampling}: which pixels the reference gets with {kind} is not established.",
-            where=where,
-            hint="Save the image with sampling 4:4:4 or 4:2:0, or as PNG.",
-        )
-    import imagecodecs  # late, both: few JPEG files have such a sampling
+        _unread(jpeg, f"which pixels the reference gets with {kind} is not established", where)
+    import imagecodecs  # late: few JPEG files have such a sampling
 
-    from int8cal.images.jpeg_scans import MOST_BYTES
-
-    if len(data) > MOST_BYTES:
-        raise ImageError(
-            f"JPEG with sampling {jpeg.sampling}: at most {MOST_BYTES} bytes are read.",
-            where=where,
-            hint="Save the image with sampling 4:4:4 or 4:2:0, or as PNG.",
-        )
-    _walk_scans(jpeg, data)
-    pixels: _Pixels = imagecodecs.jpeg8_decode(data, outcolorspace=colours)
+    with decoding(_INVALID.format(len(data)), where):  # no other mending is tried: a walk may take its time
+        data = _walked(jpeg, data, where)
+        pixels: _Pixels = imagecodecs.jpeg8_decode(data, outcolorspace=colours)
     return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
 
 
-def _walk_scans(jpeg: Jpeg, data: bytes) -> None:
+def _walked(jpeg: Jpeg, data: bytes, where: str) -> bytes:
+    """The file, mended if it has to be, once libjpeg has nothing to warn of in it.
+
+    Raises:
+        ValueError: it has.
+    """
+    from int8cal.images.jpeg_scans import PATIENCE, PATIENCE_PER_PIXEL, TOO_LONG
+
+    mended = _without_padding(data)
+    tries = (data,) if mended == data else (data, mended)
+    patience = (PATIENCE + PATIENCE_PER_PIXEL * jpeg.height * jpeg.width) // len(tries)
+    for tried in tries:
+        try:
+            _walk_scans(jpeg, tried, patience)
+        except ValueError as error:
+            if str(error) == TOO_LONG:
+                _unread(jpeg, TOO_LONG, where)
+            if tried is tries[-1]:
+                raise
+        else:
+            break
+    return tried
+
+
+def _unread(jpeg: Jpeg, why: str, where: str) -> NoReturn:
+    raise ImageError(
+        f"JPEG with sampling {jpeg.sampling}: {why}.",
+        where=where,
+        hint="Save the image with sampling 4:4:4 or 4:2:0, or as PNG.",
+    )
+
+
+def _walk_scans(jpeg: Jpeg, data: bytes, patience: int) -> None:
     """Make sure that libjpeg has nothing to warn of.
 
     Raises:
@@ -341,7 +371,7 @@ def _walk_scans(jpeg: Jpeg, data: bytes) -> None:
     """
     from int8cal.images.jpeg_scans import EXTRANEOUS, Scans
 
-    scans = Scans(jpeg.height, jpeg.width, jpeg.components, progressive=jpeg.frame == _PROGRESSIVE)
+    scans = Scans(jpeg.height, jpeg.width, jpeg.components, progressive=jpeg.frame == _PROGRESSIVE, patience=patience)
     found = list(segments(data))
     if not _adobe_colours_are_known(jpeg, data, found):
         raise ValueError("Unknown Adobe color transform code")

@@ -20,8 +20,13 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from int8cal.images.jpeg import Component
 
-MOST_BYTES = 1 << 23
-"""Longest entropy-coded data that are walked (8 MiB): about two seconds."""
+PATIENCE, PATIENCE_PER_PIXEL = 1_700_000_000, 24
+"""Nanoseconds that walking a file may take: the bound of the threat-model page, as far as the walk may use it up."""
+
+_PER_BYTE, _PER_INTERVAL, _PER_BLOCK, _PER_BLOCK_OF_BAND = 800, 70_000, 600, 1300
+"""The most nanoseconds that a walk takes for each."""
+
+TOO_LONG = "checking its scans would take too long"
 
 CUT_OFF = "Corrupt JPEG data: premature end of data segment"
 BAD_CODE = "Corrupt JPEG data: bad Huffman code"
@@ -31,7 +36,7 @@ BAD_PROGRESSION = "Inconsistent progression sequence"
 BAD_HEADER = "Bogus scan header"
 
 _RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
-_CHUNK, _MARGIN = 1 << 16, 1 << 13
+_CHUNK, _MARGIN = 1 << 15, 1 << 13
 """Bytes that are looked up at a time, and how many more than that; an MCU has less than the margin."""
 
 _END_OF_BLOCK = 64
@@ -147,12 +152,14 @@ class Scans:
         height, width: of the image in pixels.
         components: of the frame.
         progressive: whether the frame is.
+        patience: nanoseconds that the walks may take, by how much there is to walk.
     """
 
     height: int
     width: int
     components: tuple[Component, ...]
     progressive: bool
+    patience: int
     _tables: dict[int, _Table] = field(default_factory=dict)
     _restart_interval: int = 0
     _nonzero: dict[int, list[int]] = field(default_factory=dict)
@@ -194,6 +201,7 @@ class Scans:
             marker[0] != 0xD0 + number % 8 for number, marker in enumerate(restarts)
         ):
             raise ValueError(BAD_RESTART)
+        self._wait(scan, mcus, len(data), len(intervals))
         for number, piece in enumerate(intervals):
             bits = _Bits(piece.rstrip(b"\xff").replace(b"\xff\0", b"\xff"))
             try:
@@ -204,6 +212,19 @@ class Scans:
                 raise ValueError(CUT_OFF)
             if bits.length - end >= 8:
                 raise ValueError(EXTRANEOUS)
+
+    def _wait(self, scan: ScanHeader, mcus: int, size: int, intervals: int) -> None:
+        blocks = (
+            mcus
+            if len(scan.numbers) == 1
+            else mcus
+            * sum(self.components[number].horizontal * self.components[number].vertical for number in scan.numbers)
+        )
+        walked = blocks if scan.high else min(blocks, 8 * size)  # a code is one bit at least, and may end many blocks
+        self.patience -= size * _PER_BYTE + intervals * _PER_INTERVAL
+        self.patience -= walked * (_PER_BLOCK_OF_BAND if scan.first else _PER_BLOCK)
+        if self.patience < 0:
+            raise ValueError(TOO_LONG)
 
     def _size_in_blocks(self, number: int) -> tuple[int, int]:
         """Rows and columns of the blocks of a component that hold pixels."""
@@ -252,12 +273,12 @@ class _Bits:
         self._data = data
         self.length = 8 * len(data)
 
-    def windows(self, begin: int) -> npt.NDArray[np.uint16]:
+    def windows(self, begin: int) -> npt.NDArray[np.intp]:
         """The 16 bits that begin at each bit from a byte on; zeros follow the end, as in libjpeg."""
         part = self._data[begin : begin + _CHUNK + _MARGIN]
         octets = np.frombuffer(part + b"\0\0\0", np.uint8).astype(np.uint32)
         words = octets[:-2] << 16 | octets[1:-1] << 8 | octets[2:]
-        return (words[:, np.newaxis] >> np.arange(8, 0, -1, dtype=np.uint32) & 0xFFFF).astype(np.uint16).reshape(-1)
+        return (words[:, np.newaxis] >> np.arange(8, 0, -1, dtype=np.uint32) & 0xFFFF).astype(np.intp).reshape(-1)
 
     def number(self, position: int, length: int) -> int:
         """The number that some bits are."""
@@ -296,7 +317,10 @@ def _chunks(bits: _Bits, cursor: _Cursor, stop: int, lookups: list[_Lookup]) -> 
         cursor.position += cursor.base - 8 * begin
         cursor.base = 8 * begin
         windows = bits.windows(begin)
-        yield [lookup[windows].tobytes() for lookup in lookups]
+        found = {
+            id(lookup): lookup.take(windows, mode="clip").tobytes() for lookup in lookups
+        }  # components share tables
+        yield [found[id(lookup)] for lookup in lookups]
 
 
 def _sequential(pattern: list[int], dc: list[_Lookup], ac: list[tuple[_Lookup, _Lookup]]) -> _Walk:

@@ -35,9 +35,11 @@ _BMP_MASKS_OF_32_BITS = (
 )
 """Red, green, blue, alpha: those that Pillow 8.4 knows."""
 
+LONGEST_PPM_HEADER = 1 << 16
+"""Bytes of a PPM header with its comments and blanks; Pillow reads them at a byte a time."""
+
 _SPACE = rb"[ \t\n\v\f\r]"
 _NUMBER = _SPACE + rb"(?:[ \t\n\v\f\r]|#[^\r\n]*+\n)*+(\d{1,9})"
-_LONGEST_PPM_HEADER = 1 << 16
 _PBM_HEADER = re.compile(rb"P(4)" + 2 * _NUMBER + _SPACE)
 _PPM_HEADER = re.compile(rb"P([56])" + 3 * _NUMBER + _SPACE)
 
@@ -174,7 +176,7 @@ def _bmp(data: bytes, where: str) -> _Picture:
 
 def _ppm(data: bytes, where: str) -> _Picture:
     """A binary PPM file, whose values are taken as they are: later versions of Pillow stretch them."""
-    head = data[:_LONGEST_PPM_HEADER]
+    head = data[:LONGEST_PPM_HEADER]
     if not (found := _PBM_HEADER.match(head) or _PPM_HEADER.match(head)):
         raise ValueError("the header of a PPM file is damaged")
     kind, width, height, *values = found.groups()

@@ -29,7 +29,7 @@ from PIL import (
 
 from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, gif, jpeg, png, png_pixels, tiff
 from int8cal.images.limits import check_pixels, decoding, reader_by_signature
-from int8cal.images.pictures import picture_of, pixels_of
+from int8cal.images.pictures import LONGEST_PPM_HEADER, picture_of, pixels_of
 from int8cal.types import ImageHWC_u8, Size
 
 PillowMode: TypeAlias = Literal["RGB", "L"]
@@ -156,6 +156,12 @@ def _raw(plugin: Callable[[io.BytesIO], ImageFile.ImageFile]) -> _Opener:
     return opened
 
 
+def _ppm(encoded: bytes, where: str) -> ImageFile.ImageFile:
+    opened = _raw(PpmImagePlugin.PpmImageFile)
+    opened(encoded[:LONGEST_PPM_HEADER], where)  # which fails where the header goes on
+    return opened(encoded, where)
+
+
 def _webp(encoded: bytes, where: str) -> ImageFile.ImageFile:
     return WebPImagePlugin.WebPImageFile(io.BytesIO(encoded))
 
@@ -182,16 +188,15 @@ def _converted(picture: Image.Image, mode: PillowMode, where: str) -> Image.Imag
 
 def _notes_of_jpeg(encoded: bytes) -> dict[str, bytes]:
     """EXIF data and XMP notes, by the names that Pillow has for them."""
-    notes: dict[str, bytes] = {}
+    exif, xmp = [], b""
     for marker, begin, end in jpeg.segments(encoded):
-        body = encoded[begin + 4 : end]
         if marker == jpeg.START_OF_SCAN:
             break
-        if marker == _APP1 and body.startswith(_EXIF):
-            notes["exif"] = notes.get("exif", _EXIF) + body[len(_EXIF) :]
-        elif marker == _APP1 and body.startswith(_XMP):
-            notes["xmp"] = body[len(_XMP) :]
-    return notes
+        if marker == _APP1 and encoded.startswith(_EXIF, begin + 4, end):  # Pillow joins them, however many there are
+            exif.append(encoded[begin + 4 + len(_EXIF) : end])
+        elif marker == _APP1 and encoded.startswith(_XMP, begin + 4, end):
+            xmp = encoded[begin + 4 + len(_XMP) : end]
+    return {"exif": b"".join(exif), "xmp": xmp}
 
 
 def _orientation(notes: Mapping[Any, Any]) -> int:
@@ -226,7 +231,7 @@ _OPENERS: dict[tuple[bytes, ...], _Opener] = {
     (PNG_SIGNATURE,): _png,
     (b"BM",): _raw(BmpImagePlugin.BmpImageFile),
     GIF_SIGNATURES: _gif,
-    (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"): _raw(PpmImagePlugin.PpmImageFile),
+    (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"): _ppm,
     (b"RIFF",): _webp,
 }
 """PNG and GIF are read strictly first: Pillow takes damaged files, and some keep it busy for long."""

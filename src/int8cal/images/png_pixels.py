@@ -110,9 +110,10 @@ def sound_file(png: Png) -> bytes:
 
 def _check_piece_by_piece(png: Png, expected: int) -> None:
     """Refuse pixel data that `_inflated` would refuse, without memory for the rows."""
-    inflater, left = zlib.decompressobj(), expected + _MAX_SURPLUS
+    inflater, left, unread = zlib.decompressobj(), expected + _MAX_SURPLUS, _longest(expected)
     for chunk in png.chunks:
-        waiting: bytes | memoryview = chunk[8:-4] if bytes(chunk[4:8]) == b"IDAT" else b""
+        waiting: bytes | memoryview = chunk[8:-4][:unread] if bytes(chunk[4:8]) == b"IDAT" else b""
+        unread -= len(waiting)
         while waiting and not inflater.eof and left >= 0:
             left -= len(inflater.decompress(waiting, _PIECE))
             waiting = inflater.unconsumed_tail
@@ -128,7 +129,7 @@ def _inflated(png: Png, expected: int) -> npt.NDArray[np.uint8]:
     libpng takes pixel data that go on behind the last row or behind their checksum, and so do we; what is cut off
     before its checksum, or has a wrong one, is refused.
     """
-    data = b"".join(chunk[8:-4] for chunk in png.chunks if bytes(chunk[4:8]) == b"IDAT")
+    data = b"".join(chunk[8:-4] for chunk in png.chunks if bytes(chunk[4:8]) == b"IDAT")[: _longest(expected)]
     room = expected + _MAX_SURPLUS
     if data[:1] == bytes([_USUAL_WINDOW]):
         rows = native.inflated(data, room)
@@ -142,6 +143,11 @@ def _inflated(png: Png, expected: int) -> npt.NDArray[np.uint8]:
     if len(rows) < expected:
         raise ValueError(_ENDING_EARLY)
     return rows[:expected]
+
+
+def _longest(expected: int) -> int:
+    """Bytes of pixel data that are read at most: blocks that hold next to nothing take time without end."""
+    return expected + expected // 8 + (1 << 20)
 
 
 def _stored(png: Png, rows: npt.NDArray[np.uint8]) -> bytes:

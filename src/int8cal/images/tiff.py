@@ -8,18 +8,19 @@ rows; everything else is refused. What is left has one meaning, and the pixels a
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import Any
 
 import imagecodecs
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, TiffImagePlugin
 
 from int8cal.images import JPEG_SIGNATURE
-from int8cal.images.jpeg import decode_components
+from int8cal.images.jpeg import SEQUENTIAL, START_OF_SCAN, decode_components, read_jpeg, segments
 from int8cal.images.limits import check_pixels
 
 SIGNATURES = (b"II*\0", b"MM\0*")
@@ -64,6 +65,18 @@ _ON_ITS_SIDE = range(5, 9)
 _MAX_PIECES = 1 << 16
 """Strips and tiles: a strip for each row of an image as high as Pillow's own limit."""
 
+_PADDING = 1 << 26
+"""Bytes that tiles may have beyond four times the image: one of 4096 × 4096 with four channels, whatever lies in it."""
+
+_ENCODED = 1 << 22
+"""Compressed bytes of all strips or tiles, each counted whenever it is read, beyond three times the pixels: no encoder
+needs more than two."""
+
+_JPEG_HEADERS = 4096
+"""Bytes that each strip or tile that is a JPEG file may have on top, with the tables that all share."""
+_JPEG_SEGMENTS = 64
+"""Segments ahead of the pixels of such a file: tables and the like; profiles and thumbnails are the TIFF's own."""
+
 _LONG_PIECE = 1 << 20
 """Compressed bytes from which on libtiff reads no more of a strip than ten times its pixels, and `_PIECE_MARGIN`."""
 _PIECE_MARGIN = 4096
@@ -101,6 +114,15 @@ class _Layout:
     piece_width: int
     planes: int
     pieces: list[tuple[int, int]]
+
+    @property
+    def depth(self) -> int:
+        """Bits of a pixel in one plane."""
+        return self.bits[0] if self.planes > 1 else sum(self.bits)
+
+    def row_bytes(self, width: int) -> int:
+        """Bytes of a row of so many pixels in one plane."""
+        return (width * self.depth + 7) // 8
 
 
 class Tiff:
@@ -218,7 +240,9 @@ class Tiff:
         if mode == "P" and len(self._numbers(_COLOURS)) != 3 << bits[0]:
             raise ValueError("the palette has not the colours that its bits can choose")
         plane_count = samples if planes == 2 else 1
-        return _Layout(mode, raw_mode, bits, *self._piece_size(), plane_count, self._pieces(plane_count))
+        layout = _Layout(mode, raw_mode, bits, *self._piece_size(), plane_count, self._pieces(plane_count))
+        self._check_cost(layout)
+        return layout
 
     def _for_each(self, tag: int, samples: int, missing: int) -> tuple[int, ...]:
         """Values of a tag that has one for each sample, or one for all."""
@@ -280,26 +304,46 @@ class Tiff:
             raise ValueError(f"it has {len(offsets)} strips or tiles, but {count} are needed")
         return list(zip(offsets, sizes, strict=True))
 
+    def _check_cost(self, layout: _Layout) -> None:
+        """Make sure that strips and tiles hold and take little more than the image, also where they share their bytes.
+
+        Raises:
+            ValueError: they do not.
+        """
+        count, tall = len(layout.pieces), layout.piece_height
+        pixels = layout.planes * self.height * layout.row_bytes(self.width)
+        if count * tall * layout.row_bytes(layout.piece_width) > 4 * pixels + _PADDING:
+            raise ValueError(f"its {count} tiles of {layout.piece_width}×{tall} pixels are far larger than the image")
+        if self._compression == _RAW:
+            return
+        limit, taken = 3 * pixels + _ENCODED, sum(size for _, size in layout.pieces)
+        if self._compression == _JPEG:
+            limit += _JPEG_HEADERS * count
+            taken += len(self._jpeg_tables) * count
+        if taken > limit:
+            raise ValueError("its strips or tiles are far longer than its pixels")
+
     def _plane(self, number: int) -> bytes:
         """Rows of a plane, each of whole bytes, as they are in an uncompressed file."""
         layout = self._layout
-        bits = layout.bits[0] if layout.planes > 1 else sum(layout.bits)
         count = len(layout.pieces) // layout.planes
         pieces = layout.pieces[number * count : (number + 1) * count]
         tall, wide = layout.piece_height, layout.piece_width
-        row_bytes = (wide * bits + 7) // 8
+        row_bytes = layout.row_bytes(wide)
         if wide == self.width:
             rows_left = self.height
             parts = []
+            tiled = _TILE_OFFSETS in self._places
             for piece in pieces:
-                rows = min(tall, rows_left) if _TILE_OFFSETS not in self._places else tall
-                parts.append(self._decoded(piece, rows, row_bytes)[: min(rows, rows_left) * row_bytes])
+                rows = tall if tiled else min(tall, rows_left)
+                decoded = self._decoded(piece, rows, row_bytes, is_last_strip=not tiled and rows == rows_left)
+                parts.append(decoded[: min(rows, rows_left) * row_bytes])
                 rows_left -= rows
             return b"".join(parts)
-        if wide * bits % 8:
+        if wide * layout.depth % 8:
             raise ValueError("the rows of its tiles do not end with a byte")
         across = -(-self.width // wide)
-        out = np.empty((self.height, (self.width * bits + 7) // 8), np.uint8)
+        out = np.empty((self.height, layout.row_bytes(self.width)), np.uint8)
         for place, piece in enumerate(pieces):
             top, left = place // across * tall, place % across * row_bytes
             tile = np.frombuffer(self._decoded(piece, tall, row_bytes), np.uint8).reshape(tall, row_bytes)
@@ -307,21 +351,23 @@ class Tiff:
             part[:] = tile[: part.shape[0], : part.shape[1]]
         return out.tobytes()
 
-    def _decoded(self, piece: tuple[int, int], rows: int, row_bytes: int) -> bytes:
+    def _decoded(self, piece: tuple[int, int], rows: int, row_bytes: int, *, is_last_strip: bool = False) -> bytes:
         """The bytes of a strip or tile."""
         offset, size = piece
-        encoded = self._data[offset : offset + size]
         expected = rows * row_bytes
-        if len(encoded) < size or not encoded:
+        if not 0 < size <= len(self._data) - offset:
             raise ValueError("it is cut off")
-        if self._compression != _RAW and size > max(_LONG_PIECE, 10 * expected + _PIECE_MARGIN):
+        if self._compression == _RAW:
+            size = min(size, expected)
+        elif size > max(_LONG_PIECE, 10 * expected + _PIECE_MARGIN):
             raise ValueError("a strip or tile is far longer than its pixels")
+        encoded = self._data[offset : offset + size]
         if self._one(_FILL_ORDER, 1) == 2:
             encoded = encoded.translate(_REVERSED)
         if self._compression == _RAW:
-            decoded = encoded[:expected]
+            decoded = encoded
         elif self._compression == _JPEG:
-            decoded = self._grey_jpeg(encoded, rows)
+            decoded = self._grey_jpeg(encoded, rows, may_be_taller=is_last_strip)
         else:
             surplus = self._layout.piece_height * row_bytes + _PIECE_MARGIN
             decoded = _decompressed(_LOSSLESS[self._compression], encoded, expected, surplus)
@@ -346,25 +392,44 @@ class Tiff:
             return np.asarray(imagecodecs.floatpred_decode(stored, axis=-1)).astype(f"{self._order}f4").tobytes()
         raise ValueError(f"predictor {predictor} for values of {max(bits)} bits is not read")
 
-    def _grey_jpeg(self, encoded: bytes, rows: int) -> bytes:
-        """A strip that is a JPEG file, whose tables may stand in a tag of their own."""
+    def _grey_jpeg(self, encoded: bytes, rows: int, *, may_be_taller: bool) -> bytes:
+        """A strip or tile that is a JPEG file of its size, whose tables may stand in a tag of their own.
+
+        libtiff takes the last strip as high as all others, though the image ends in it.
+        """
         if not encoded.startswith(JPEG_SIGNATURE[:2]):
             raise ValueError("a strip is not a JPEG file")
-        if _JPEG_TABLES in self._places:
-            kind, count, offset = self._places[_JPEG_TABLES]
-            tables = self._data[offset : offset + count]
-            if (
-                kind != _UNDEFINED
-                or len(tables) < count
-                or not tables.startswith(b"\xff\xd8")
-                or not tables.endswith(b"\xff\xd9")
-            ):
-                raise ValueError("the JPEG tables are damaged")
-            encoded = tables[:-2] + encoded[2:]
-        grey: npt.NDArray[np.uint8] = decode_components(encoded, self._where)
-        if grey.shape[1:] != (self._layout.piece_width, 1) or grey.shape[0] < rows:
+        if self._jpeg_tables:
+            encoded = self._jpeg_tables[:-2] + encoded[2:]
+        ahead = takewhile(lambda segment: segment.marker != START_OF_SCAN, segments(encoded))
+        if sum(1 for _ in islice(ahead, _JPEG_SEGMENTS + 1)) > _JPEG_SEGMENTS:
+            raise ValueError(f"a strip has more than {_JPEG_SEGMENTS} JPEG segments")
+        header = read_jpeg(encoded, self._where)
+        if len(header.components) != 1:
+            raise ValueError("a strip of a grey image is a JPEG file of colours")
+        if header.frame not in SEQUENTIAL and len(self._layout.pieces) > 1:  # each may have as many scans as a file
+            raise ValueError("strips that are progressive JPEG files are not read, a single one is")
+        if header.width != self._layout.piece_width or not (
+            header.height == rows or (may_be_taller and header.height > rows)
+        ):
             raise ValueError("a strip is of another size")
-        return grey[:rows].tobytes()
+        return decode_components(encoded, self._where)[:rows].tobytes()
+
+    @functools.cached_property
+    def _jpeg_tables(self) -> bytes:
+        """A JPEG file without a frame, or nothing."""
+        if _JPEG_TABLES not in self._places:
+            return b""
+        kind, count, offset = self._places[_JPEG_TABLES]
+        tables = self._data[offset : offset + count]
+        if (
+            kind != _UNDEFINED
+            or len(tables) < max(count, 4)
+            or not tables.startswith(b"\xff\xd8")
+            or not tables.endswith(b"\xff\xd9")
+        ):
+            raise ValueError("the JPEG tables are damaged")
+        return tables
 
 
 def _decompressed(kind: str, encoded: bytes, expected: int, surplus: int) -> bytes:

@@ -6,6 +6,7 @@
 
 enum {
     LITERAL_BITS = 12, /* of the codes that the first table tells; longer ones go on in a second one */
+    FEW_BITS = 10,     /* the same where many short blocks come, each with its table to be made */
     DISTANCE_BITS = 9,
     PRECODE_BITS = 7,
     MOST_BITS = 15,
@@ -14,7 +15,7 @@ enum {
     LENGTH_SYMBOLS = 19, /* of the code for code lengths */
     END_OF_BLOCK = 256,
     /* A complete code has two codes at least in each second table. */
-    LITERAL_ENTRIES = (1 << LITERAL_BITS) + (288 / 2 << (MOST_BITS - LITERAL_BITS)),
+    LITERAL_ENTRIES = (1 << LITERAL_BITS) + (288 / 2 << (MOST_BITS - FEW_BITS)),
     DISTANCE_ENTRIES = (1 << DISTANCE_BITS) + (32 / 2 << (MOST_BITS - DISTANCE_BITS)),
     READ_AHEAD = 16,   /* bytes that the quick loop reads at most in a round */
     WRITE_AHEAD = 320, /* bytes that it writes at most: four entries of literals, the longest match, 16 bytes beyond */
@@ -38,6 +39,7 @@ typedef struct {
 
 typedef struct {
     uint32_t literals[LITERAL_ENTRIES], distances[DISTANCE_ENTRIES];
+    int literal_bits;
 } Tables;
 
 static const uint16_t first_length[29] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
@@ -65,17 +67,20 @@ static inline uint32_t length_meaning(int symbol) { return (uint32_t)symbol << 1
 static inline int build(uint32_t *table, int table_bits, int most_bits, const uint8_t *lengths, int symbols,
                         uint16_t *codes, int may_be_poor, uint32_t (*meaning)(int)) {
     uint16_t of_length[MOST_BITS + 2] = {0}, sorted[288];
-    for (int i = 0; i < symbols; i++) of_length[lengths[i] + 1]++;
-    int used = symbols - of_length[1], left = 1, next = 1 << table_bits, prefix = -1, size = 1;
+    int used = 0;
+    for (int i = 0; i < symbols; i++)
+        if (lengths[i]) of_length[lengths[i] + 1]++, used++;
+    int left = 1, next = 1 << table_bits, prefix = -1, size = 1;
     for (int length = 1; length <= MOST_BITS; length++) {
         left = 2 * left - of_length[length + 1];
         if (left < 0) return 0;
     }
     if (left && (!may_be_poor || used > 1 || (used == 1 && of_length[2] != 1))) return 0;
     for (int length = 1; length <= MOST_BITS; length++) of_length[length + 1] += of_length[length];
-    int first = of_length[1];
-    for (int i = 0; i < symbols; i++) sorted[of_length[lengths[i]]++] = (uint16_t)i; /* then the index of the length's end */
+    for (int i = 0; i < symbols; i++)
+        if (lengths[i]) sorted[of_length[lengths[i]]++] = (uint16_t)i; /* then the index of the length's end */
     uint32_t code = 0;
+    int first = 0;
     table[0] = UNKNOWN | 1;
     for (int length = 1; length <= most_bits; length++) {
         if (length <= table_bits) {
@@ -194,9 +199,10 @@ static inline void copy_match(uint8_t *to, uint32_t distance, uint32_t length) {
 static int read_slowly(Stream *s, const Tables *tables) {
     for (;;) {
         refill(s);
-        uint32_t entry = tables->literals[s->buffer & ((1 << LITERAL_BITS) - 1)];
+        int first_bits = tables->literal_bits;
+        uint32_t entry = tables->literals[s->buffer & ((1u << first_bits) - 1)];
         if (!(entry & ANY_LITERAL) && (entry & SPECIAL) == SECOND)
-            entry = tables->literals[(entry >> 16) + (s->buffer >> LITERAL_BITS & ((1 << (MOST_BITS - LITERAL_BITS)) - 1))];
+            entry = tables->literals[(entry >> 16) + (s->buffer >> first_bits & ((1u << (MOST_BITS - first_bits)) - 1))];
         int bits = entry & 63;
         if (bits > s->count) return 0; /* behind the last literal are its block's end and the checksum */
         uint64_t before = s->buffer;
@@ -226,7 +232,7 @@ static int read_slowly(Stream *s, const Tables *tables) {
 
 /* The symbols of a block. */
 static int read_symbols(Stream *s, const Tables *tables) {
-    const uint32_t *literals = tables->literals, mask = (1 << LITERAL_BITS) - 1;
+    const uint32_t *literals = tables->literals, first_bits = (uint32_t)tables->literal_bits, mask = (1u << first_bits) - 1;
     const uint8_t *in = s->in;
     uint8_t *out = s->out;
     uint64_t buffer = s->buffer;
@@ -278,7 +284,7 @@ static int read_symbols(Stream *s, const Tables *tables) {
             REFILL;
             if (entry & SPECIAL) {
                 if ((entry & SPECIAL) == SECOND) {
-                    entry = literals[(entry >> 16) + (buffer >> LITERAL_BITS & ((1 << (MOST_BITS - LITERAL_BITS)) - 1))];
+                    entry = literals[(entry >> 16) + (buffer >> first_bits & ((1u << (MOST_BITS - first_bits)) - 1))];
                     if (entry & ANY_LITERAL) {
                         WRITE_LITERALS;
                         continue;
@@ -333,8 +339,9 @@ static int read_stored(Stream *s) {
 static int build_both(Tables *tables, const uint8_t *lengths, int literals, const uint8_t *distance_lengths, int distances,
                       int join) {
     uint16_t codes[288];
+    tables->literal_bits = join ? LITERAL_BITS : FEW_BITS;
     if (!build(tables->distances, DISTANCE_BITS, MOST_BITS, distance_lengths, distances, codes, 1, distance_meaning) ||
-        !build(tables->literals, LITERAL_BITS, MOST_BITS, lengths, literals, codes, 1, literal_meaning))
+        !build(tables->literals, tables->literal_bits, MOST_BITS, lengths, literals, codes, 1, literal_meaning))
         return 0;
     if (join) join_literals(tables->literals, lengths, codes);
     return 1;

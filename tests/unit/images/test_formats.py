@@ -7,6 +7,7 @@ import struct
 import time
 import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -300,6 +301,84 @@ def test_tiff_strip_that_libtiff_reads_only_the_beginning_of(body):
     assert picture.tobytes() == GREY
 
 
+def in_tiles(pieces: list[bytes], size: tuple[int, int], tile: tuple[int, int], *more, **how) -> bytes:
+    """A TIFF file of tiles, or of one that occurs again and again."""
+    places = [8 + sum(map(len, pieces[:number])) for number in range(len(pieces))]
+    count = -(-size[0] // tile[0]) * -(-size[1] // tile[1]) * (3 if (284, SHORT, [2]) in more else 1)
+    if len(pieces) == 1:
+        pieces, places = pieces * count, places * count
+    body = b"".join(dict.fromkeys(pieces))
+    tags = [(322, LONG, [tile[1]]), (323, LONG, [tile[0]]), (324, LONG, places), (325, LONG, list(map(len, pieces)))]
+    return tiff(body, size, *tags, *more, without=(273, 278, 279), **how)
+
+
+def in_shared_strips(piece: bytes, size: tuple[int, int], rows: int, compression: int) -> bytes:
+    count = -(-size[0] // rows)
+    more = ((273, LONG, [8] * count), (278, LONG, [rows]), (279, LONG, [len(piece)] * count))
+    return tiff(piece, size, *more, compression=compression)
+
+
+@pytest.mark.parametrize(
+    ("side", "compression"),
+    [*((side, kind) for side in (16, 512) for kind in (RAW, 5, DEFLATE, 32773)), (4096, DEFLATE)],
+)
+def test_tiles_that_are_larger_than_their_image(side, compression):
+    tile = np.zeros((side, side), np.uint8)
+    tile[:10, :12] = pixels(10, 12, 1)
+    encode_as = {RAW: bytes, 5: imagecodecs.lzw_encode, DEFLATE: zlib.compress, 32773: imagecodecs.packbits_encode}
+    encoded = in_tiles([bytes(encode_as[compression](tile.tobytes()))], (10, 12), (side, side), compression=compression)
+    np.testing.assert_array_equal(np.asarray(open_picture(encoded, "")), tile[:10, :12])
+
+
+def test_tiles_of_planes_and_of_long_images():
+    tile = zlib.compress(bytes(256 * 256))
+    long = in_tiles([tile], (8000, 3), (256, 256), compression=DEFLATE)
+    planes = in_tiles([tile], (3, 600), (256, 256), (284, SHORT, [2]), photometric=RGB, bits=(8, 8, 8), compression=8)
+    assert open_picture(long, "").size == (3, 8000)
+    assert open_picture(planes, "").size == (600, 3)
+
+
+def grey_jpeg(height: int, width: int, **how) -> bytes:
+    return encode(SMOOTH[:height, :width], "JPEG", **how)
+
+
+def in_jpeg_strips(*strips: bytes, size: tuple[int, int] = (24, 40), rows: int = 16) -> bytes:
+    places = [8 + sum(map(len, strips[:number])) for number in range(len(strips))]
+    more = ((273, LONG, places), (278, LONG, [rows]), (279, LONG, [len(strip) for strip in strips]))
+    return tiff(b"".join(strips), size, *more, compression=7)
+
+
+@pytest.mark.parametrize("last", [8, 9, 16, 32])
+def test_last_jpeg_strip_may_be_as_high_as_the_others(last):
+    """As libtiff has it."""
+    picture = open_picture(in_jpeg_strips(grey_jpeg(16, 40), grey_jpeg(last, 40)), "")
+    alone = open_picture(grey_jpeg(last, 40), "")
+    np.testing.assert_array_equal(np.asarray(picture)[16:], np.asarray(alone)[:8])
+
+
+@pytest.mark.parametrize(
+    ("encoded", "said"),
+    [
+        (in_jpeg_strips(grey_jpeg(24, 40), grey_jpeg(8, 40)), "of another size"),
+        (in_jpeg_strips(grey_jpeg(16, 40), grey_jpeg(7, 40)), "of another size"),
+        (in_jpeg_strips(grey_jpeg(16, 40), grey_jpeg(8, 39)), "of another size"),
+        (in_jpeg_strips(grey_jpeg(16, 39), grey_jpeg(8, 39), size=(24, 38)), "of another size"),
+        (in_tiles([grey_jpeg(32, 16)], (20, 16), (16, 16), compression=7), "of another size"),
+        (in_jpeg_strips(*2 * [grey_jpeg(16, 40, progressive=True)], size=(32, 40)), "progressive"),
+        (in_jpeg_strips(encode(pixels(16, 40), "JPEG"), size=(16, 40)), "JPEG file of colours"),
+        (in_jpeg_strips(b"\xff\xd8" + b"\xff\xfe\0\2" * 65 + grey_jpeg(16, 40)[2:], size=(16, 40)), "64 JPEG segments"),
+    ],
+)
+def test_jpeg_strips_that_are_refused(encoded, said):
+    with pytest.raises(ImageError, match=said):
+        open_picture(encoded, "x")
+
+
+def test_a_progressive_jpeg_as_the_only_strip():
+    alone = grey_jpeg(24, 40, progressive=True)
+    assert open_picture(in_jpeg_strips(alone, rows=24), "").tobytes() == open_picture(alone, "").tobytes()
+
+
 def lzw(codes: list[int]) -> bytes:
     """Codes of nine bits, as they follow a CLEAR."""
     bits = "".join(f"{code:09b}" for code in codes)
@@ -416,6 +495,16 @@ COSTLY = {
     "TIFF of many tags": b"II*\0\x08\0\0\0\xff\xff"
     + b"".join(struct.pack("<HHII", tag, LONG, 1 << 29, 8) for tag in range(65535)),
     "TIFF of many strips": tiff(bytes(64), (65535, 1000), (278, SHORT, [1]), (273, LONG, [8]), (279, LONG, [8])),
+    "TIFF of wide tiles": in_tiles([zlib.compress(bytes(1 << 22), 9)], (1000, 1), (1, 1 << 22), compression=DEFLATE),
+    "TIFF of high JPEG strips": in_shared_strips(encode(np.zeros((65500, 200), np.uint8), "JPEG"), (999, 200), 1, 7),
+    **{
+        f"TIFF of one long strip of kind {kind} many times": in_shared_strips(piece, (200, 8), 1, kind)
+        for kind, piece in {
+            5: (b"\x80" + b"\1\xc0\x70\x20" * 250_000),
+            DEFLATE: zlib.compress(bytes(8), 0)[:2] + b"\0\0\0\xff\xff" * 200_000 + zlib.compress(bytes(8), 0)[2:],
+            32773: b"\x80" * 1_000_000 + b"\x07" + bytes(8),
+        }.items()
+    },
 }
 
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from tests.pictures import interlaced_png
 
+from int8cal import native
 from int8cal.errors import ImageError
 from int8cal.images import PNG_SIGNATURE, png_pixels
 from int8cal.images.decode import decode_corner, decode_image
@@ -53,6 +54,27 @@ def saved(mode: str, height: int, width: int) -> bytes:
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
+
+
+def test_indices_without_a_colour_are_as_the_decoder_has_them(monkeypatch):
+    rows = np.insert(np.arange(12, dtype=np.uint8).reshape(3, 4), 0, 0, axis=1)
+    data = (
+        PNG_SIGNATURE
+        + INDEXED
+        + chunk(b"PLTE", bytes(range(30)))
+        + chunk(b"IDAT", zlib.compress(rows.tobytes()))
+        + IEND
+    )
+    found = []
+    for corner in (Size(2, 4), Size(3, 4)):
+        for library in (native.library(), None):
+            monkeypatch.setattr(native, "library", lambda library=library: library)
+            try:
+                found.append(decode_corner(data, 3, corner, fast_dct=False, where="x").pixels.tolist())
+            except ImageError as error:
+                found.append(error.message)
+    assert found[0] == found[1] == np.arange(24).reshape(2, 4, 3).tolist()
+    assert found[2] == found[3]
 
 
 @KINDS
@@ -100,6 +122,8 @@ GOOD = zlib.compress(b"".join(ROWS))
 
 PASSED_OVER = {
     "bytes behind it": png_of(GOOD + b"more"),
+    "many bytes behind it": png_of(GOOD + bytes(1_500_000)),
+    "empty blocks": png_of(GOOD[:2] + bytes.fromhex("000000ffff") * 100_000 + GOOD[2:]),
     "a row too many": png_of(zlib.compress(b"".join([*ROWS, ROWS[0]]))),
     "another window": png_of(b"\x68\x05" + GOOD[2:]),
 }
@@ -120,6 +144,7 @@ DAMAGED = {
     "wrong checksum in a chunk of its own": png_of(GOOD[:-4] + b"abcd", pieces=len(GOOD) // 4),
     "too short": png_of(zlib.compress(b"".join(ROWS[:2]))),
     "a bomb": png_of(zlib.compress(bytes(50_000_000))),
+    "empty blocks": png_of(GOOD[:2] + bytes.fromhex("000000ffff") * 300_000 + GOOD[2:]),
     "no zlib stream": png_of(b"\x78\x01 is not enough"),
     "unknown filter": png_of(zlib.compress(b"".join([*ROWS[:2], bytes([5]) + ROWS[2][1:]]))),
     "too short for an interlaced image": png_of(zlib.compress(b"".join(ROWS)[:-9]), interlaced=1),
