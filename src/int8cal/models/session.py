@@ -116,7 +116,7 @@ class Runner:
 def try_out(model: Any, binding: InputBinding, few: BatchNCHW_f32) -> None:
     """Run a model once as its users will, with ONNX Runtime's optimisations, if there are images to run it on.
 
-    Outputs that state no shape, or lost a wrong one, get as many dimensions as they have.
+    Outputs that state no number of dimensions, or a wrong one, get as many as they have.
 
     Args:
         model: is changed in these alone.
@@ -130,7 +130,9 @@ def try_out(model: Any, binding: InputBinding, few: BatchNCHW_f32) -> None:
     values = next(runner.run(few), {})
     for output in model.graph.output:
         stated = output.type.tensor_type
-        if output.name in values and not stated.HasField("shape"):
+        dims = len(stated.shape.dim) if stated.HasField("shape") else None
+        if output.name in values and dims != values[output.name].ndim:
+            stated.ClearField("shape")
             stated.shape.SetInParent()  # be it one without dimensions
             for _ in values[output.name].shape:
                 stated.shape.dim.add()
