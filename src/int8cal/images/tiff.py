@@ -72,18 +72,15 @@ _ENCODED = 1 << 22
 """Compressed bytes of all strips or tiles, each counted whenever it is read, beyond three times the pixels: no encoder
 needs more than two."""
 
-_JPEG_HEADERS = 4096
-"""Bytes that each strip or tile that is a JPEG file may have on top, with the tables that all share."""
-_JPEG_SEGMENTS = 32
-"""Segments ahead of the pixels of such a file: tables and the like; profiles and thumbnails are the TIFF's own."""
+_JPEG_HEADERS, _JPEG_SEGMENTS = 4096, 32
+"""Bytes that each JPEG file may have on top, with the tables that all share, and segments ahead of its pixels."""
 
 _SLOW_PIECES, _SLOW_PIECE_PIXELS = 1 << 13, 1 << 11
 """How many strips or tiles of JPEG or LZW are read, and for how many pixels one more: each takes 0.1 ms."""
 
-_LZW_TABLE_BYTES, _LZW_TABLE_PIXELS = 1 << 12, 1 << 13
-"""Compressed and decompressed bytes for which LZW data may begin their table anew, with one for each strip or tile. A
+_LZW_TABLES, _LZW_TABLE_BYTES, _LZW_TABLE_PIXELS = 64, 1 << 12, 1 << 13
+"""Tables of LZW data, and bytes (compressed, decompressed) for which one more may begin, as for each strip or tile. A
 full table takes 5,300 compressed bytes; libtiff gives up one that compresses badly after 10,000 decompressed ones."""
-_LZW_TABLES = 64
 
 _LONG_PIECE = 1 << 20
 """Compressed bytes from which on libtiff reads no more of a strip than ten times its pixels, and `_PIECE_MARGIN`."""
@@ -407,10 +404,7 @@ class Tiff:
         raise ValueError(f"predictor {predictor} for values of {max(bits)} bits is not read")
 
     def _grey_jpeg(self, encoded: bytes, rows: int, *, may_be_taller: bool) -> bytes:
-        """A strip or tile that is a JPEG file of its size, whose tables may stand in a tag of their own.
-
-        libtiff takes the last strip as high as all others, though the image ends in it.
-        """
+        """A strip or tile that is a JPEG file; libtiff takes the last strip as high as the others."""
         if not encoded.startswith(JPEG_SIGNATURE[:2]):
             raise ValueError("a strip is not a JPEG file")
         if self._jpeg_tables:
