@@ -51,7 +51,6 @@ def compare(
     from int8cal.models.verdict import judge
     from int8cal.report.comparison import page_of
     from int8cal.report.web_page import page_output
-    from int8cal.tensorfile import TensorFile
 
     if overwrite and not html:
         raise click.UsageError("--overwrite is for the page of --html, which is not asked for")
@@ -60,11 +59,10 @@ def compare(
     with ExitStack() as files:
         inputs = (reference, other, file)
         page = html and files.enter_context(page_output(html, overwrite=overwrite, inputs=inputs))
-        images = files.enter_context(TensorFile(file))
         result = work.compare(
             reference,
             other,
-            images,
+            file,
             input_name=input_name,
             constants=constants,
             layout=layout,

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from int8cal.cli import agreement, console, endings, progress
 from int8cal.cli.images import places_of_images, preprocessing_options
@@ -58,10 +57,19 @@ if TYPE_CHECKING:
     metavar="DB",
     help="Leave as few layers in float as bring the worst output to this SQNR; tries many models.",
 )
-@click.option("--eval", "evaluation", metavar="FILE2", help="Tensorfile of held-out images to measure agreement on.")
+@click.option(
+    "--eval",
+    "evaluation",
+    metavar="FILE2",
+    help="Tensorfile (or .npz, .npy) of held-out images to measure agreement on.",
+)
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
-@click.option("--no_equalize", is_flag=True, help="Add no Mul in front of depthwise convolutions to even out channels.")
+@click.option(
+    "--no_equalize",
+    is_flag=True,
+    help="For TensorRT: no Mul in front of depthwise convolutions to even out channels.",
+)
 @click.option(
     "--bias_correction/--no_bias_correction",
     default=None,
@@ -147,7 +155,6 @@ def quantize(
     from int8cal.models import quantize as work
     from int8cal.models.onnx_file import refuse_engine_name, refuse_other_formats
     from int8cal.models.ranges import DEFAULT_PERCENTILE
-    from int8cal.tensorfile import TensorFile
 
     if reproduce is not None:
         if file is None or output or scales:
@@ -158,15 +165,7 @@ def quantize(
         raise click.UsageError("Missing option '-o' / '--output'.")
     refuse_engine_name(output)
     if scales is not None:
-        chosen = click.get_current_context().get_parameter_source("method") is not ParameterSource.DEFAULT
-        given: dict[str, object] = {
-            "FILE": file,
-            "--method": chosen,
-            "--percentile": percentile,
-            "--trt_cache": trt_cache,
-            "--bias_correction": bias_correction,
-        }
-        check_alone(given | {"--target": target != "tensorrt", "--precision": precision != "fp32"})
+        check_alone()
         quantize_from_scales(
             model,
             scales,
@@ -197,9 +196,7 @@ def quantize(
     with ExitStack() as files:
         sources = Images(files, model, stated, input_name, layout, recursive=recursive, image_dir=image_dir)
         images = sources.opened(file, keep=keep)
-        held_out = sources.opened(evaluation) if evaluation and os.path.isdir(evaluation) else None
-        if evaluation and held_out is None:
-            held_out = files.enter_context(TensorFile(evaluation))
+        held_out = sources.opened(evaluation) if evaluation and os.path.isdir(evaluation) else evaluation
         report = work.quantize(
             model,
             images,
@@ -356,6 +353,8 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
         lines.append(
             "larger than float: weights stay float32 beside their Q/DQ, as TensorRT's documentation asks for "
             "(engines are small all the same); --fold_weights stores them as INT8"
+            if report.placement.target == "tensorrt"
+            else "larger than float: few weights are INT8, and there are scales beside them"
         )
     if report.choice:
         tried = report.choice.tried
@@ -369,7 +368,8 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
         )
     if report.bias_correction:
         gain = report.choice.biases if report.choice else None
-        shown = f": {gain[0]:.1f} → {gain[1]:.1f} dB on held-out images" if gain else ""
+        of_which = "held-out images" if report.choice and report.choice.held_out else "the images of calibration"
+        shown = f": {gain[0]:.1f} → {gain[1]:.1f} dB on {of_which}" if gain else ""
         lines.append(f"biases of convolutions corrected{shown} (--no_bias_correction: as they are)")
     if report.equalized:
         count = counted(len(report.equalized), "depthwise convolution")

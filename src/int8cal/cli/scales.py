@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from int8cal.cli import agreement, console, endings, progress
+from int8cal.cli.options import given_words
 from int8cal.io.safe_text import short_name
 from int8cal.io.summary import counted
 
@@ -20,15 +20,18 @@ from int8cal.types import Layout
 _LISTED = 10
 
 
-def check_alone(given: dict[str, object]) -> None:
-    """Refuse what only images can serve.
+_TAKEN = frozenset((
+    "model", "output", "scales", "exclude", "evaluation", "fold_weights", "inputs", "layout", "overwrite", "as_json",
+    "no_agreement", "no_equalize",
+))  # fmt: skip
+"""Parameters of ``quantize`` that mean something, or change nothing, beside ``--scales``."""
 
-    Args:
-        given: how an argument is called → its value, None or false where it is not given.
-    """
-    for name, value in given.items():
-        if value:
-            raise click.UsageError(f"--scales brings the ranges itself; {name} is for images to calibrate with")
+
+def check_alone() -> None:
+    """Refuse what only images can serve: the other arguments that the command was given."""
+    for word in given_words(*_TAKEN):
+        name = word if word.startswith("--") else "FILE"
+        raise click.UsageError(f"--scales brings the ranges itself, for TensorRT and in float32; leave out {name}")
 
 
 def quantize_from_scales(
@@ -48,23 +51,21 @@ def quantize_from_scales(
     """Make the INT8 model and say what became of the ranges."""
     from int8cal.models import scales as work
     from int8cal.models.onnx_file import refuse_other_formats
-    from int8cal.tensorfile import TensorFile
 
     refuse_other_formats(model)
-    with ExitStack() as files:
-        report = work.quantize_from_scales(
-            model,
-            scales,
-            output,
-            exclude=exclude,
-            fold_weights=fold_weights,
-            input_name=input_name,
-            layout=layout,
-            constants=constants,
-            evaluation=files.enter_context(TensorFile(evaluation)) if evaluation else None,
-            overwrite=overwrite,
-            progress=progress.on_stderr(),
-        )
+    report = work.quantize_from_scales(
+        model,
+        scales,
+        output,
+        exclude=exclude,
+        fold_weights=fold_weights,
+        input_name=input_name,
+        layout=layout,
+        constants=constants,
+        evaluation=evaluation,
+        overwrite=overwrite,
+        progress=progress.on_stderr(),
+    )
     if as_json:
         console.print_json({"quantize": _facts(report, output, scales)})
     else:

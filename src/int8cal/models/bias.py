@@ -75,7 +75,7 @@ def bias_errors(
     layers = [node for node in extended.graph.node if node.name in names and node.op_type == "Conv"]
     constants = {tensor.name: tensor for tensor in extended.graph.initializer}
     ranks = {node.input[0]: len(constants[node.input[1]].dims) for node in layers}
-    taken = tensor_names(extended.graph)
+    taken = tensor_names(extended.graph) | {node.name for node in extended.graph.node}
     means = {
         tensor: _with_means(extended, taken, tensor, rank, *scale_and_zero(ranges[tensor], unsigned=unsigned))
         for tensor, rank in ranks.items()

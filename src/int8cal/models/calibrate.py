@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UseError
+from int8cal.io.safe_text import shell_word
 from int8cal.models.agreement import KnownValues
 from int8cal.models.binding import InputBinding
 from int8cal.models.histogram import Histogram, NonFiniteError
@@ -125,7 +126,7 @@ def calibrate(
     for wanted in passes:
         for _ in for_each_image(batches, size, count, wanted=wanted, progress=progress, phase="calibrating"):
             pass
-    return _without_infinite(counts, set(tensors if needed is None else needed))
+    return _without_infinite(model, counts, set(tensors if needed is None else needed))
 
 
 class _Counts:
@@ -163,12 +164,15 @@ class _Counts:
         self.peaks[tensor] = peaks if known is None else np.maximum(known, peaks)
 
 
-def _without_infinite(counts: Sequence[_Counts], needed: set[str]) -> list[Calibration]:
+def _without_infinite(model: Any, counts: Sequence[_Counts], needed: set[str]) -> list[Calibration]:
     not_finite = set().union(*(part.not_finite for part in counts))
     for tensor in sorted(not_finite & needed):
+        readers = [node.name for node in model.graph.node if tensor in node.input]
+        excluded = " ".join(f"--exclude {shell_word(name)}" for name in readers)
         raise UseError(
             f"tensor {tensor!r} takes infinite or undefined values (inf, NaN) on the calibration images",
-            hint="Check the tensorfile (int8cal verify) and that the model works in float.",
+            hint="Check the tensorfile (int8cal verify) and that the model works in float. Where they are meant to be, "
+            f"leave what reads them in float: {excluded}",
         )
     if not sum(part.images for part in counts):
         raise UseError("there are no calibration images")

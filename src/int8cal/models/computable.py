@@ -11,17 +11,17 @@ computable part, and whoever runs it computes them by the kernel.
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from int8cal.errors import UseError
+from int8cal.io.safe_text import printable, shell_word
 from int8cal.models import extras
 from int8cal.models.binding import Constants, InputBinding, bind_input
 from int8cal.models.graph import WEIGHTED_OPS, opset, raise_opset
 from int8cal.models.kernels import Kernel, kernel_of
-from int8cal.models.names import node_reads, rename_tensors, tensor_names, topological_sort, unique_name
+from int8cal.models.names import fits, node_reads, rename_tensors, tensor_names, topological_sort, unique_name
 from int8cal.models.onnx_file import check_valid, foreign_operator, marked
 from int8cal.types import Layout
 
@@ -64,14 +64,31 @@ class Computable:
     kernels: tuple[Kernel, ...] = ()
     outside: tuple[str, ...] = ()
 
-    def exclusions(self, patterns: Sequence[str]) -> list[str]:
-        """Names or shell patterns of nodes that stay float, without those that fit only nodes which do so anyway."""
-        inside = [node.name for node in self.model.graph.node]
-        return [
-            pattern
-            for pattern in patterns
-            if fnmatch.filter(inside, pattern) or not fnmatch.filter(self.outside, pattern)
-        ]
+    def exclusions(self, patterns: Sequence[str], prepared: Any) -> list[str]:
+        """Names or shell patterns of nodes that stay float, without those that fit only nodes which do so anyway.
+
+        Args:
+            patterns: of the user.
+            prepared: what `int8cal.models.graph.prepare` made of ``model``.
+
+        Raises:
+            UseError: one fits only nodes that are merged into others there.
+        """
+        found = []
+        for pattern in patterns:
+            fitting = [node for node in self.model.graph.node if fits(node.name, pattern)]
+            if fitting and not any(fits(node.name, pattern) for node in prepared.graph.node):
+                raise self._merged(fitting[0], prepared)
+            if fitting or not any(fits(name, pattern) for name in self.outside):
+                found.append(pattern)
+        return found
+
+    def _merged(self, node: Any, prepared: Any) -> UseError:
+        """The error for a node that is part of another one once the model is prepared."""
+        kept = {other.name for other in prepared.graph.node}
+        source = next((other for other in self.model.graph.node if set(other.output) & set(node.input)), None)
+        instead = f"Exclude that one: --exclude {shell_word(source.name)}" if source and source.name in kept else None
+        return UseError(f"the node {printable(node.name)} is merged into the one before it", hint=instead)
 
     def bind(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from int8cal.errors import UseError
@@ -16,6 +17,11 @@ def tensor_names(graph: Any) -> set[str]:
         names.update(value.name for value in _values(part))
         names.update(name for node in part.node for name in (*node.input, *node.output))
     return names
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a name is this one, or fits it as a shell pattern. Names may hold brackets."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def unique_name(wanted: str, taken: set[str]) -> str:

@@ -10,13 +10,13 @@ residual Add); the placement of NVIDIA ModelOpt 0.47 on the same graphs.
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from int8cal.errors import UseError
 from int8cal.models.graph import WEIGHTED_OPS
+from int8cal.models.names import fits
 from int8cal.models.wiring import Wiring
 from int8cal.types import Target
 
@@ -101,7 +101,7 @@ class _Draft:
         return node.name in self.layer_names
 
     def is_excluded(self, node: Any) -> bool:
-        return any(fnmatch.fnmatchcase(node.name, pattern) for pattern in self.exclude)
+        return any(fits(node.name, pattern) for pattern in self.exclude)
 
     def leave(self, rule: str, nodes: Sequence[Any]) -> list[str]:
         """Make layers float again."""
@@ -169,7 +169,7 @@ def _layers(draft: _Draft) -> list[str]:
 
 def _excluded(draft: _Draft) -> list[str]:
     for pattern in draft.exclude:
-        if not any(fnmatch.fnmatchcase(node.name, pattern) for node in draft.wiring.nodes):
+        if not any(fits(node.name, pattern) for node in draft.wiring.nodes):
             names = ", ".join(node.name for node in draft.layers()[:5])
             raise UseError(f"no node fits the exclusion {pattern!r}", hint=f"Nodes are named like: {names}.")
     return draft.leave("excluded", [node for node in draft.layers() if draft.is_excluded(node)])

@@ -9,6 +9,7 @@ it thresholds (`ranges`) → insert Q/DQ (`qdq`) where it belongs (`placement`) 
 from __future__ import annotations
 
 import glob
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -217,6 +218,8 @@ def quantize(
         raise UsageError("full-range weights are for ONNX Runtime; TensorRT's always are", hint="Leave the option out.")
     if bias_correction and min_agreement is not None:
         raise UsageError("biases are corrected last, and a search needs models as they will be", hint=_ONE_OF_THEM)
+    if min_agreement is not None and not (math.isfinite(min_agreement) and (min_agreement >= 0 or score)):
+        raise UsageError(f"an agreement of {min_agreement:g} cannot be reached", hint="Give the least SQNR in dB: 15.")
     check_method("mse" if method == "auto" else method, percentile)
     version = _cache_version(out, trt_cache, trt_version)
     if deepstream is not None and trt_cache is None:
@@ -266,7 +269,7 @@ def quantize(
             binding,
             used,
             target,
-            tuple(parts.exclusions(exclude)),
+            tuple(parts.exclusions(exclude, prepared)),
             fold_weights,
             full_range_weights,
             progress,

@@ -128,7 +128,7 @@ def quantize_from_scales(
         names = _Names(parts, prepared)
         ranges = _usable(cache, names, os.fspath(scales))
         wiring = Wiring(prepared, binding, shape)
-        placement, lacking = _place(prepared, wiring, parts.exclusions(exclude), ranges, os.fspath(scales))
+        placement, lacking = _place(prepared, wiring, parts.exclusions(exclude, prepared), ranges, os.fspath(scales))
         amax = placement.with_shared_scales({name: ranges[name] for name in placement.tensors(prepared)})
         quantized = insert_qdq(
             prepared, placement, {name: Range(value) for name, value in amax.items()}, fold_weights=fold_weights

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from int8cal.errors import UseError
+from int8cal.io.safe_text import shell_word
 from int8cal.models.agreement import Agreement, KnownValues, measure_each
 from int8cal.models.choose import MOST_HELD_OUT, Trial
 from int8cal.models.placement import Placement
@@ -16,6 +18,7 @@ from int8cal.types import Batches, Method
 
 QUICK_IMAGES = 4
 """On so many each layer is tried alone."""
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Search:
 
     Attributes:
         wanted: the figure that was asked for.
-        reached: the figure of the result; below ``wanted`` if even all candidates in float do not reach it.
+        reached: the figure of the result.
         layers: the layers to leave in float, the most expensive first.
         runs: how many models were measured.
     """
@@ -37,7 +40,7 @@ class Search:
     @property
     def exclude_arguments(self) -> str:
         """For `int8cal quantize`."""
-        return " ".join(f"--exclude {name}" for name in self.layers)
+        return _exclude_arguments(self.layers)
 
     @property
     def layers_precision(self) -> list[str]:
@@ -61,7 +64,7 @@ def fewest_in_float(
     """Find them: first what each layer costs when it alone is INT8, then greedily by true measurements.
 
     Layers are left in float from the most expensive on until the figure is reached; then each is tried in INT8 again,
-    the cheapest first.
+    the cheapest first. One layer at least is INT8: without any, there is nothing to measure.
 
     Args:
         layers: that may stay float.
@@ -69,6 +72,9 @@ def fewest_in_float(
         score: figure of the model in which these layers are float.
         alone: the same, perhaps on fewer images; for the first step.
         say: told beforehand how many runs there will be, and how long they may take.
+
+    Raises:
+        UseError: no model with an INT8 layer reaches the figure.
     """
     runs, begun = 1, time.monotonic()
     reached = score(())
@@ -84,12 +90,12 @@ def fewest_in_float(
         costs[layer] = (alone or score)([other for other in layers if other != layer])
         runs += 1
     order = sorted(layers, key=lambda layer: costs[layer])
-    low, high = 0, len(order)  # the least number of them that is enough lies above low, and not above high
-    best = score(order)
-    runs += 1
-    if best < wanted:
-        return Search(wanted, best, tuple(order), runs)
-    reached = best
+    low, high = 0, len(order) - 1  # the least number of them that is enough lies above low, and not above high
+    most_in_float = score(order[:high]) if high else reached
+    runs += bool(high)
+    if most_in_float < wanted:
+        raise _out_of_reach(wanted, max((reached, ()), (most_in_float, tuple(order[:high]))))
+    reached = most_in_float
     step = 1
     while low + step < high:
         figure = score(order[: low + step])
@@ -116,6 +122,20 @@ def fewest_in_float(
         if figure >= wanted:
             chosen, reached = without, figure
     return Search(wanted, reached, tuple(chosen), runs)
+
+
+def _exclude_arguments(layers: Sequence[str]) -> str:
+    return " ".join(f"--exclude {shell_word(name)}" for name in layers)
+
+
+def _out_of_reach(wanted: float, best: tuple[float, Sequence[str]]) -> UseError:
+    figure, layers = best
+    with_these = f", with {len(layers)} layers in float ({_exclude_arguments(layers[:_SHOWN])}" if layers else ""
+    more = " …)" if len(layers) > _SHOWN else ")" if layers else ""
+    return UseError(
+        f"no model with a layer in INT8 reaches {wanted:g}: the best has {figure:.1f}{with_these}{more}",
+        hint="Ask for less with --min_agreement, or keep the float model.",
+    )
 
 
 @dataclass(frozen=True)

@@ -116,11 +116,26 @@ class Runner:
 def try_out(model: Any, binding: InputBinding, few: BatchNCHW_f32) -> None:
     """Run a model once as its users will, with ONNX Runtime's optimisations, if there are images to run it on.
 
+    Outputs that state no number of dimensions, or a wrong one, get as many as they have.
+
+    Args:
+        model: is changed in these alone.
+        binding: how images get into it.
+        few: some images.
+
     Raises:
         UseError: it does not run.
     """
     runner = Runner(model, numeric_outputs(model), binding, optimized=True)
-    next(runner.run(few), None)
+    values = next(runner.run(few), {})
+    for output in model.graph.output:
+        stated = output.type.tensor_type
+        dims = len(stated.shape.dim) if stated.HasField("shape") else None
+        if output.name in values and dims != values[output.name].ndim:
+            stated.ClearField("shape")
+            stated.shape.SetInParent()  # be it one without dimensions
+            for _ in values[output.name].shape:
+                stated.shape.dim.add()
 
 
 def _filled_up(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:

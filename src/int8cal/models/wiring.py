@@ -23,6 +23,7 @@ _MOVES = frozenset(
 )
 _POOLS = frozenset(["MaxPool", "AveragePool", "GlobalAveragePool"])
 _SHAPE_ONLY = frozenset({"Shape", "Size"})
+_LARGEST_FILL = 1e4  # of a border that is part of the picture: that of a maximum is the lowest number, or infinite
 _LONGEST_GATE = 8  # steps from a tensor to the factor that gates it: x · (1 + erf(x / √2)) / 2 has five
 
 
@@ -41,6 +42,7 @@ class Wiring:
         shapes: activation → its shape for one batch of ``batch`` images, where it is known.
         batch: 1, or the model's fixed batch size.
         outputs: names of the model's outputs.
+        bordered: pictures with a border of numbers so large that no scale fits both; what pools them stays float.
     """
 
     def __init__(self, model: Any, binding: InputBinding, image_shape: tuple[int, int, int]) -> None:
@@ -48,6 +50,7 @@ class Wiring:
         self.floats = float_tensors(model)
         self.constant_dims = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
         self.outputs = {output.name for output in model.graph.output}
+        self.bordered = _bordered(model)
         self.batch = binding.batch or 1
         self.shapes = _shapes(model, binding, self.batch, image_shape)
         self._made_by = {name: node for node in self.nodes for name in node.output if name}
@@ -158,6 +161,8 @@ class Wiring:
 
     def data_inputs(self, node: Any) -> tuple[int, ...]:
         """Positions of the pictures that pooling, Concat or Resize reads; () for every other node."""
+        if not self.bordered.isdisjoint(node.input):
+            return ()
         if node.op_type in _POOLS or node.op_type in ("Resize", "Upsample"):
             return (0,) if len([name for name in node.output if name]) == 1 else ()
         if node.op_type == "Concat" and len(node.input) > 1:
@@ -189,6 +194,22 @@ class Wiring:
         if len(readers) == 1 and tensor not in self.outputs and readers[0][0].op_type in ("Relu", "Clip"):
             return str(readers[0][0].output[0])
         return tensor
+
+
+def _bordered(model: Any) -> set[str]:
+    """Outputs of nodes that pad with numbers which no picture holds: a maximum leaves them out."""
+    to_array = extras.onnx().numpy_helper.to_array
+    scalars = {tensor.name: tensor for tensor in model.graph.initializer if prod(tensor.dims) == 1}
+    found = set()
+    for node in model.graph.node:
+        if node.op_type != "Pad":
+            continue
+        given = [scalars[name] for name in node.input[2:3] if name in scalars]
+        fills = [float(to_array(tensor).ravel()[0]) for tensor in given]
+        fills += [attribute.f for attribute in node.attribute if attribute.name == "value"]
+        if any(not abs(fill) <= _LARGEST_FILL for fill in fills):
+            found.update(node.output)
+    return found
 
 
 def _shapes(

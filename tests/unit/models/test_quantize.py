@@ -360,7 +360,7 @@ def small(
         [
             *(numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()),
             numpy_helper.from_array(np.array([-1, 16]), "rows"),
-            numpy_helper.from_array(np.array([-1, ROWS, shape[-1] or 1]), "per image"),
+            numpy_helper.from_array(np.array([-1, ROWS, (shape or [0])[-1] or 1]), "per image"),
         ],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
@@ -712,6 +712,28 @@ class TestRefusals:
         with pytest.raises(UseError, match="weight 'w' holds infinite or undefined values"):
             quantize_fast(source, images(), tmp_path / "int8.onnx", force=True)
 
+    @pytest.mark.parametrize("target", ["tensorrt", "onnxruntime"])
+    @pytest.mark.parametrize("fill", [-np.inf, np.finfo(np.float32).min, 0.0])
+    def test_a_border_of_the_lowest_number_stays_out_of_int8(
+        self, images: Any, tmp_path: Path, target: Any, fill: float
+    ) -> None:
+        """It is how exporters pad in front of a maximum."""
+        kernel = RANDOM.standard_normal((16, 16, 3, 3)) / 12
+        nodes = [
+            NODE("Conv", ["image", "k"], ["c"], "a"),
+            NODE("Pad", ["c", "pads", "fill"], ["p"], "border"),
+            NODE("MaxPool", ["p"], ["m"], "pool", kernel_shape=[3, 3], strides=[2, 2]),
+            NODE("Conv", ["m", "w"], ["y"], "b"),
+        ]
+        source = small(nodes, {"k": KERNEL, "w": kernel, "fill": np.array(fill)}, ["N", 16, None, None])(tmp_path / "m")
+        model = onnx.load(source)
+        model.graph.initializer.append(numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 1]), "pads"))
+        onnx.save(model, source)
+        report = quantize_fast(source, images(), tmp_path / "int8.onnx", target=target)
+        assert ("pool" in report.placement.reads) == (fill == 0)
+        assert report.in_sample is not None
+        assert report.in_sample.worst_db() > 25
+
     def test_a_result_that_does_not_run_is_not_written(
         self, make_model: MakeModel, images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -738,6 +760,44 @@ class TestRefusals:
             quantize_fast(make_model(), images(), tmp_path / "int8.onnx", exclude=["frist/*"])
         with pytest.raises(UseError, match="nothing to quantise"):
             quantize_fast(make_model(), images(), tmp_path / "int8.onnx", exclude=["*"])
+        merged = r"the node first/bn is merged into the one before it\nExclude that one: --exclude first/conv"
+        with pytest.raises(UseError, match=merged):
+            quantize_fast(make_model(), images(), tmp_path / "int8.onnx", exclude=["first/bn"])
+
+    def test_a_name_with_brackets_is_excluded_as_it_is(
+        self, make_model: MakeModel, images: Any, tmp_path: Path
+    ) -> None:
+        name = "Net/Sequential[layer1]/Conv2d[0]/Conv"
+
+        def rename(model: onnx.ModelProto) -> None:
+            next(node for node in model.graph.node if node.name == "second/conv").name = name
+
+        report = quantize_fast(make_model(change=rename), images(), tmp_path / "int8.onnx", exclude=[name])
+        assert report.excluded == (name,)
+
+    def test_nodes_that_are_called_like_new_ones(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        def rename(model: onnx.ModelProto) -> None:
+            model.graph.node[0].name, model.graph.node[3].name = "image_QuantizeLinear", "first_DequantizeLinear"
+
+        quantize_fast(make_model(change=rename), images(), tmp_path / "int8.onnx", bias_correction=True)
+        names = [node.name for node in onnx.load(tmp_path / "int8.onnx").graph.node]
+        assert len(names) == len(set(names))
+
+    def test_an_output_that_states_a_wrong_rank(self, images: Any, tmp_path: Path) -> None:
+        """ONNX Runtime's optimiser takes the wrong shape away; ONNX's checker wants one."""
+        nodes = [
+            NODE("Conv", ["image", "k"], ["c"], "a"),
+            NODE("Shape", ["c"], ["dims"]),
+            NODE("Cast", ["dims"], ["mask"], to=onnx.TensorProto.BOOL),
+            NODE("Compress", ["dims", "mask"], ["size"]),  # of which nobody knows how long it is
+            NODE("Reshape", ["c", "size"], ["y"]),
+        ]
+        source = small(nodes, {"k": KERNEL}, [])(tmp_path / "m")
+        onnx.checker.check_model(onnx.load(source), full_check=True)
+        quantize_fast(source, images(), tmp_path / "int8.onnx", agreement=False)
+        made = onnx.load(tmp_path / "int8.onnx")
+        onnx.checker.check_model(made)
+        assert len(made.graph.output[0].type.tensor_type.shape.dim) == 4
 
     def test_images_of_another_size(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         with pytest.raises(UseError, match=r"takes \?×3×16×24, which does not fit samples of 3×32×24"):

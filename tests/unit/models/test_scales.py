@@ -180,8 +180,12 @@ def test_command_line(calibrated: tuple[Path, Path, Path], tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "more",
-    [["f.tensor"], ["--method", "entropy"], ["--bias_correction"], ["--trt_cache", "c", "--trt_version", "8.5.1"]],
-)
+    [
+        ["f.tensor"], ["--method", "entropy"], ["--bias_correction"], ["--trt_cache", "c", "--trt_version", "8.5.1"],
+        ["--deepstream", "d.txt"], ["--min_agreement", "20"], ["--full_range_weights"], ["--size", "32x32"],
+        ["--force"], ["--precision", "fp16"], ["--target", "onnxruntime"], ["--keep", "k.tensor"],
+    ],
+)  # fmt: skip
 def test_what_needs_images_is_no_use_with_scales(
     more: list[str], calibrated: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
@@ -190,4 +194,5 @@ def test_what_needs_images_is_no_use_with_scales(
     done = CliRunner().invoke(cli, ["quantize", str(model), *more, "--scales", str(cache), "-o", str(tmp_path / "o")])
 
     assert done.exit_code == 2
+    assert f"leave out {'FILE' if more == ['f.tensor'] else more[0]}" in done.output
     assert not (tmp_path / "o").exists()

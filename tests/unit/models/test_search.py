@@ -13,8 +13,9 @@ import onnx
 import pytest
 from tests.unit.models.conftest import Images
 
+from int8cal.errors import UsageError, UseError
 from int8cal.models.quantize import quantize
-from int8cal.models.search import fewest_in_float
+from int8cal.models.search import Search, fewest_in_float
 
 LAYERS = [f"layer{number}" for number in range(10)]
 
@@ -55,6 +56,27 @@ def test_within_one_layer_of_the_exhaustive_answer(score: Any, wanted: float) ->
 def test_nothing_is_left_in_float_where_nothing_must_be() -> None:
     found = fewest_in_float(LAYERS, 5.0, additive([0.01] * 10))
     assert (found.layers, found.runs) == ((), 1)
+
+
+@pytest.mark.parametrize("layers", [LAYERS, LAYERS[:1]])
+def test_a_figure_that_no_model_with_an_int8_layer_reaches(layers: list[str]) -> None:
+    score = additive([0.01] * 10)
+
+    def limited(in_float: Sequence[str]) -> float:
+        return score([*in_float, *LAYERS[len(layers) :]])
+
+    with pytest.raises(UseError, match=r"no model with a layer in INT8 reaches 47: the best has 20\.0"):
+        fewest_in_float(layers, 47.0, limited)
+
+
+@pytest.mark.parametrize("wanted", [math.nan, math.inf, -5.0])
+def test_what_is_no_agreement(make_model: Callable[..., Path], tmp_path: Path, wanted: float) -> None:
+    with pytest.raises(UsageError, match="cannot be reached"):
+        quantize(make_model(), Images(), tmp_path / "o", min_agreement=wanted)
+
+
+def test_names_are_written_for_a_shell() -> None:
+    assert Search(20, 21, ("a[0]/conv 1", "b"), 5).exclude_arguments == "--exclude 'a[0]/conv 1' --exclude b"
 
 
 def test_the_model_reaches_what_was_asked_for_on_held_out_images(
