@@ -7,6 +7,8 @@ nothing.
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from functools import partial
 
@@ -76,6 +78,16 @@ def exif_in_many_segments() -> bytes:
     return data[:2] + segment(0xE1, b"Exif\0\0" + bytes(65_000)) * 600 + data[2:]
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_with(kind: bytes, lead: bytes, times: int) -> bytes:
+    """Chunks of 1 kB ahead of the palette, each of which inflates to 1 MiB."""
+    data = encoded("PNG")
+    return data[:33] + chunk(kind, lead + zlib.compress(bytes((1 << 20) - 64), 9)) * times + data[33:]
+
+
 def ppm(between: bytes) -> bytes:
     return b"P6" + between + b"16 16\n255\n" + bytes(768)
 
@@ -87,6 +99,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "scans of an odd sampling": lambda: many_scans(ODD, 2_000_000),
     "restarts of an odd sampling": restarts_of_an_odd_sampling,
     "EXIF in many segments": exif_in_many_segments,
+    "PNG with profiles": lambda: png_with(b"iCCP", b"p\0\0", 2000),
+    "PNG with texts": lambda: png_with(b"zTXt", b"\0\0", 2000),
+    "PNG with notes": lambda: png_with(b"zTXt", b"Raw profile type exif\0\0", 2000),
     "PPM with a long comment": lambda: ppm(b"\n#" + b"c" * 6_000_000 + b"\n"),
     "PPM with many blanks": lambda: ppm(b" " * 6_000_000),
 }
@@ -116,6 +131,23 @@ def test_exif_in_two_segments_is_joined() -> None:
     assert len(parts) > 1
     assert Image.open(io.BytesIO(data)).getexif()[274] == 6
     assert upright_size(data, "x") == Size(24, 16)
+
+
+def test_a_png_has_few_profiles() -> None:
+    plain = READERS["decode_image"](encoded("PNG"))
+    np.testing.assert_array_equal(READERS["decode_image"](png_with(b"iCCP", b"p\0\0", 16)), plain)
+    with pytest.raises(ImageError, match="more than 16 colour profiles"):
+        READERS["decode_image"](png_with(b"iCCP", b"p\0\0", 17))
+
+
+def test_how_a_png_lies_is_found_among_many_texts() -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    data = png_with(b"zTXt", b"k\0\0", 200)
+    for place in (33, len(data) - 12):
+        turned = data[:place] + chunk(b"eXIf", exif.tobytes()[6:]) + data[place:]
+        assert upright_size(turned, "x") == Size(24, 16)
+        assert open_converted(turned, "RGB", "x", upright=True).shape == (24, 16, 3)
 
 
 def test_a_header_of_a_ppm_has_at_most_64_kib_for_every_reader() -> None:
