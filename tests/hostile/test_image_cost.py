@@ -7,6 +7,8 @@ nothing.
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from functools import partial
 
@@ -71,9 +73,36 @@ def restarts_of_an_odd_sampling() -> bytes:
     return head + data[begin:-2] + b"".join(marker + data[begin:-2] for marker in between) + data[-2:]
 
 
+def scans_of_full_blocks() -> bytes:
+    """A component told 250 times: 512 × 512 pixels, of which each coefficient is one."""
+    data = write_jpeg(Kind(sampling=FULL, size=(8, 8), separate=True))
+    frame = data.index(b"\xff\xc0") + 5
+    head = data[:frame] + 2 * (512).to_bytes(2, "big") + data[frame + 4 : data.index(b"\xff\xc4")]
+    tables = segment(0xC4, b"\0\1" + bytes(15) + b"\0") + segment(0xC4, b"\x10\1\1" + bytes(14) + b"\1\0")
+    pixels = np.packbits(np.tile(np.array([0, *[0, 1] * 63], np.uint8), 64 * 64)).tobytes()
+    return b"".join(
+        (
+            head,
+            tables,
+            *(segment(0xDA, bytes([1, component, 0, 0, 63, 0])) + pixels for component in (1, 2, *[3] * 250)),
+            b"\xff\xd9",
+        )
+    )
+
+
 def exif_in_many_segments() -> bytes:
     data = encoded("JPEG")
     return data[:2] + segment(0xE1, b"Exif\0\0" + bytes(65_000)) * 600 + data[2:]
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_with(kind: bytes, lead: bytes, times: int) -> bytes:
+    """Chunks of 1 kB ahead of the palette, each of which inflates to 1 MiB."""
+    data = encoded("PNG")
+    return data[:33] + chunk(kind, lead + zlib.compress(bytes((1 << 20) - 64), 9)) * times + data[33:]
 
 
 def ppm(between: bytes) -> bytes:
@@ -87,6 +116,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "scans of an odd sampling": lambda: many_scans(ODD, 2_000_000),
     "restarts of an odd sampling": restarts_of_an_odd_sampling,
     "EXIF in many segments": exif_in_many_segments,
+    "PNG with profiles": lambda: png_with(b"iCCP", b"p\0\0", 2000),
+    "PNG with texts": lambda: png_with(b"zTXt", b"\0\0", 2000),
+    "PNG with notes": lambda: png_with(b"zTXt", b"Raw profile type exif\0\0", 2000),
     "PPM with a long comment": lambda: ppm(b"\n#" + b"c" * 6_000_000 + b"\n"),
     "PPM with many blanks": lambda: ppm(b" " * 6_000_000),
 }
@@ -98,6 +130,14 @@ def test_images(kind: str) -> None:
     spent = {name: cost(partial(reader, data)) for name, reader in READERS.items()}
 
     assert max(spent.values()) < SECONDS, spent
+
+
+def test_a_sequential_file_has_few_scans() -> None:
+    with pytest.raises(ImageError, match="more than 6 scans"):
+        READERS["decode_image"](scans_of_full_blocks())
+    scans = many_scans(FULL, 0)
+    again = scans[:-2] + scans[scans.rindex(START_OF_SCAN) : -2] + scans[-2:]
+    np.testing.assert_array_equal(READERS["decode_image"](again), READERS["decode_image"](scans))
 
 
 def test_what_would_take_too_long_to_check_is_called_so() -> None:
@@ -116,6 +156,23 @@ def test_exif_in_two_segments_is_joined() -> None:
     assert len(parts) > 1
     assert Image.open(io.BytesIO(data)).getexif()[274] == 6
     assert upright_size(data, "x") == Size(24, 16)
+
+
+def test_a_png_has_few_profiles() -> None:
+    plain = READERS["decode_image"](encoded("PNG"))
+    np.testing.assert_array_equal(READERS["decode_image"](png_with(b"iCCP", b"p\0\0", 16)), plain)
+    with pytest.raises(ImageError, match="more than 16 colour profiles"):
+        READERS["decode_image"](png_with(b"iCCP", b"p\0\0", 17))
+
+
+def test_how_a_png_lies_is_found_among_many_texts() -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    data = png_with(b"zTXt", b"k\0\0", 200)
+    for place in (33, len(data) - 12):
+        turned = data[:place] + chunk(b"eXIf", exif.tobytes()[6:]) + data[place:]
+        assert upright_size(turned, "x") == Size(24, 16)
+        assert open_converted(turned, "RGB", "x", upright=True).shape == (24, 16, 3)
 
 
 def test_a_header_of_a_ppm_has_at_most_64_kib_for_every_reader() -> None:

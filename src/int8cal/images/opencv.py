@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from int8cal.errors import ImageError
+from int8cal.images import PNG_SIGNATURE
 from int8cal.images.limits import REPAIR_IMAGE, raise_lack_of_memory
 from int8cal.images.pillow import check_sound
+from int8cal.images.png import without_texts
 from int8cal.io import optional
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ def decode(encoded: bytes, where: str, *, grey: bool, exif: bool) -> ImageHWC_u8
     """
     cv2 = need()
     check_sound(encoded, where)  # OpenCV makes pixels of most damaged files
+    if encoded.startswith(PNG_SIGNATURE):
+        encoded = without_texts(encoded)
     flags = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
     try:
         pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags | (0 if exif else cv2.IMREAD_IGNORE_ORIENTATION))

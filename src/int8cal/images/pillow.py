@@ -45,6 +45,8 @@ _APP1, _EXIF, _XMP = 0xE1, b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _ORIENTATION, _SHORT, _WHOLE_NUMBERS = 274, 3, (3, 4)
 _XMP_ORIENTATION = re.compile(r'tiff:Orientation(?:="|>)([0-9])')
 _XMP_KEYS = ("XML:com.adobe.xmp", "xmp")
+_MAX_NOTES = 64
+"""EXIF and XMP chunks of a PNG: a compressed one may hold 1 MiB, which Pillow inflates."""
 
 _RED, _GREEN, _BLUE, _HALF, _BITS = 19595, 38470, 7471, 0x8000, 16
 """Pillow's fixed-point weights of grey."""
@@ -122,8 +124,6 @@ def upright_size(encoded: bytes, where: str) -> Size:
             size, orientation = Size(header.height, header.width), _orientation(_notes_of_jpeg(encoded))
         else:
             picture = _header(encoded, where)
-            if picture.format == "PNG" and "exif" not in picture.info:
-                picture.load()  # what says how it lies may stand behind the pixels
             size, orientation = Size(picture.height, picture.width), _orientation(picture.info)
     return Size(size.width, size.height) if orientation in _ON_ITS_SIDE else size
 
@@ -135,8 +135,11 @@ def _header(encoded: bytes, where: str) -> ImageFile.ImageFile:
 
 
 def _png(encoded: bytes, where: str) -> ImageFile.ImageFile:
-    png_pixels.sound_file(png.read_png(encoded, where))
-    return PngImagePlugin.PngImageFile(io.BytesIO(encoded))
+    container = png.read_png(encoded, where)
+    picture = PngImagePlugin.PngImageFile(io.BytesIO(png_pixels.sound_file(container)))
+    if container.notes:
+        picture.info.update(_notes_of_png(container))
+    return picture
 
 
 def _gif(encoded: bytes, where: str) -> ImageFile.ImageFile:
@@ -184,6 +187,14 @@ def _converted(picture: Image.Image, mode: PillowMode, where: str) -> Image.Imag
     colours[: len(given)] = given
     grey = colours @ np.array([_RED, _GREEN, _BLUE], dtype=np.uint32) + _HALF >> _BITS
     return Image.fromarray(grey.astype(np.uint8)[np.asarray(picture)])
+
+
+def _notes_of_png(container: png.Png) -> Mapping[Any, Any]:
+    """The same of a PNG, wherever they stand in it: Pillow gets a file that has nothing else."""
+    if len(container.notes) > _MAX_NOTES:
+        raise ValueError(f"it has more than {_MAX_NOTES} notes on how it lies")
+    chunks = b"".join((*container.notes, container.chunks[-1]))
+    return PngImagePlugin.PngImageFile(io.BytesIO(PNG_SIGNATURE + png.header_chunk(container) + chunks)).info
 
 
 def _notes_of_jpeg(encoded: bytes) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ thing that matters (the gamma of a colour-to-grey conversion) and then left out 
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -35,6 +36,13 @@ _GAMMA_RANGE = range(16, 625_000_001)  # libpng ignores a gAMA chunk outside
 _MAX_CHUNKS = 1 << 17
 """Chunks of a file: twice as many as an image of `MAX_PIXELS` has in the 8 KiB pieces that libpng writes."""
 
+_MAX_PROFILES = 16
+"""Colour profiles of a file, which has one at most by the PNG specification; libpng 1.6.37 looks at each for sRGB."""
+
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_NOTE = re.compile(rb"eXIf|[tzi]TXt(?:exif|Raw profile type exif|XML:com\.adobe\.xmp|xmp)(?:\0|\Z)")
+_LONGEST_NOTE_NAME = 30
+
 _SRGB_PROFILES = {
     3024: {(0xA054D762, 0x5D5129CE)},
     3048: {(0x0A3FD9F6, 0x3B8772B9)},
@@ -58,6 +66,7 @@ class Png:
         interlaced: Adam7.
         gamma: file gamma × 100 000 as libpng understands it; None when the file gives none.
         chunks: the critical chunks whole, in the order of the file, whose bytes they show.
+        notes: likewise those that may say how the image lies (EXIF, XMP).
     """
 
     size: int
@@ -68,6 +77,7 @@ class Png:
     interlaced: bool
     gamma: int | None
     chunks: tuple[memoryview, ...]
+    notes: tuple[memoryview, ...] = ()
 
     @property
     def critical(self) -> bytes:
@@ -84,6 +94,8 @@ def read_png(data: bytes, where: str) -> Png:
     """
     view = memoryview(data)
     kept: list[memoryview] = []
+    notes: list[memoryview] = []
+    profiles = 0
     header: tuple[int, ...] = ()
     gamma: int | None = None
     is_srgb = has_palette = has_pixels = False
@@ -113,12 +125,19 @@ def read_png(data: bytes, where: str) -> Png:
             _invalid(len(data), f"it has a chunk of the impossible type {kind!r}", where)
         elif not kind[0] & 0x20:  # a capital: without such a chunk the image is not understood
             _invalid(len(data), f"it has the unknown critical chunk {kind!r}", where)
+        elif _NOTE.match(kind + bytes(body[:_LONGEST_NOTE_NAME])):
+            notes.append(view[begin:offset])
         elif has_palette or has_pixels:
             continue  # gammas count ahead of them only
         elif kind == b"gAMA" and gamma is None:
             gamma = _gamma(body)
-        elif kind == b"sRGB" or (kind == b"iCCP" and _is_srgb_profile(bytes(body))):
+        elif kind == b"sRGB":
             is_srgb = True
+        elif kind == b"iCCP":
+            profiles += 1
+            if profiles > _MAX_PROFILES:
+                _invalid(len(data), f"it has more than {_MAX_PROFILES} colour profiles", where)
+            is_srgb |= _is_srgb_profile(bytes(body))
     else:
         _invalid(len(data), f"it has more than {_MAX_CHUNKS} chunks", where)
     if not has_pixels:
@@ -135,7 +154,21 @@ def read_png(data: bytes, where: str) -> Png:
         bool(interlaced),
         SRGB_GAMMA if is_srgb else gamma,
         tuple(kept),
+        tuple(notes),
     )
+
+
+def without_texts(data: bytes) -> bytes:
+    """A file that `read_png` has read, without its text chunks: each may inflate to many megabytes."""
+    kept, offset = [data[: len(PNG_SIGNATURE)]], len(PNG_SIGNATURE)
+    kind = b""
+    while kind != b"IEND":
+        kind = data[offset + 4 : offset + 8]
+        end = offset + 12 + int.from_bytes(data[offset : offset + 4], "big")
+        if kind not in _TEXTS:
+            kept.append(data[offset:end])
+        offset = end
+    return b"".join(kept)
 
 
 def header_chunk(png: Png) -> bytes:

@@ -1,7 +1,11 @@
 """The float part of an INT8 model in 16 bits: nodes that can be, between casts; inputs and outputs stay float32.
 
-A node stays float32 where its operator has no float16 form, a constant of it lies beyond what float16 holds, or its
-output came near that on the calibration images. Scales of Q/DQ become float16, which operator set 19 allows.
+A node stays float32 where its operator has no float16 form, a constant of it lies beyond what float16 holds or is too
+small for it, or what it reads or gives came near the largest float16 on the calibration images. Scales of Q/DQ become
+float16, which operator set 19 allows, unless what INT8 holds by such a scale goes beyond float16: then DequantizeLinear
+and all that reads it stay float32. No Cast ever stands between a DequantizeLinear and its reader, for TensorRT would
+not see the INT8 layer any more: where readers are of both kinds, there are two of them. Choices (TopK) are made in
+float32: in float16 many scores are equal.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from int8cal.models import extras
 from int8cal.models.graph import float_tensors
@@ -18,8 +23,10 @@ from int8cal.models.names import inner_graphs, node_reads, tensor_names, unique_
 OPSET = 19
 LARGEST = 65504.0
 _NEAR = LARGEST / 2  # other images may go further than those of calibration
-_SMALLEST_SCALE = 2.0**-18  # below, float16 has fewer than six bits
+_SMALLEST = 2.0**-18  # below, float16 has fewer than six bits
 _SCALED = ("QuantizeLinear", "DequantizeLinear")
+_STATES_TYPE = frozenset({"to", "dtype"})  # attributes that say the type of the output
+_CHOOSES = frozenset({"TopK"})
 
 
 def to_half(model: Any, largest: Mapping[str, float]) -> tuple[Any, tuple[str, ...]]:
@@ -66,6 +73,8 @@ class _Conversion:
         self._half: dict[str, str] = {}  # float32 name → float16 twin
         self._single: dict[str, str] = {}  # the other way round
         self._is_half: set[str] = set()
+        self._dequantized: dict[str, Any] = {}  # float16 output of a DequantizeLinear → the node as it was
+        self._wide: set[str] = set()  # activations whose readers stay float32, too
         self.out_of_range: list[str] = []
 
     def converted(self, node: Any) -> list[Any]:
@@ -74,11 +83,16 @@ class _Conversion:
         becomes_half = types is not None and self._in_range(node, types)
         before: list[Any] = []
         after: list[Any] = []
+        if node.op_type == "DequantizeLinear":
+            if becomes_half:
+                self._dequantized[node.output[0]] = type(node).FromString(node.SerializeToString())
+            else:
+                self._wide.add(node.output[0])
         for position, name in enumerate(node.input):
             if name in self._floats and becomes_half and types is not None and types[position]:
                 node.input[position] = self._as_half(name, before)
             elif name in self._is_half:
-                node.input[position] = self._cast(name, self._single, self._onnx.TensorProto.FLOAT, before)
+                node.input[position] = self._as_single(name, before)
         if becomes_half:
             for position, name in enumerate(node.output):
                 if name not in self._floats:
@@ -94,9 +108,11 @@ class _Conversion:
 
     def _half_inputs(self, node: Any) -> list[bool] | None:
         """Which inputs are float16 in the operator's float16 form; None if it has none, or computes no floats."""
-        if list(inner_graphs(node)) or node.domain not in ("", "ai.onnx") or node.op_type == "Cast":
+        if list(inner_graphs(node)) or node.domain not in ("", "ai.onnx") or node.op_type in _CHOOSES:
             return None
-        if not any(name in self._floats for name in (*node.input, *node.output)):
+        if not any(name in self._floats for name in node.input):
+            return None
+        if any(item.name in _STATES_TYPE for item in node.attribute):
             return None
         schema = self._onnx.defs.get_schema(node.op_type, self._opset, node.domain)
         allowed = {item.type_param_str: set(item.allowed_type_strs) for item in schema.type_constraints}
@@ -115,24 +131,65 @@ class _Conversion:
         return found
 
     def _in_range(self, node: Any, types: list[bool]) -> bool:
-        values = [
-            np.asarray(self._onnx.numpy_helper.to_array(self._constants[name]))
-            for name, is_half in zip(node.input, types, strict=True)
-            if is_half and name in self._floats and name in self._constants
-        ]
-        fits = all(np.abs(value).max(initial=0.0) <= LARGEST for value in values)
+        read = [name for name, is_half in zip(node.input, types, strict=True) if is_half and name in self._floats]
+        fits = all(self._holds(self._values(name)) for name in read if name in self._constants)
+        if not fits and node.op_type not in _SCALED:
+            self._wide.update(node.output)  # x / (y + 1e-9) must not become a division by 0
         if node.op_type in _SCALED:
-            fits = fits and bool(values) and float(values[-1].min(initial=1.0)) >= _SMALLEST_SCALE
-            source = node.input[0] if node.op_type == "QuantizeLinear" else None
-            if source is not None and source not in self._constants:
-                fits = fits and (source in self._is_half or self._largest.get(source, np.inf) < _NEAR)
+            scale = node.input[1]
+            fits = fits and scale in self._constants and float(self._values(scale).min(initial=1.0)) >= _SMALLEST
+            if node.op_type == "DequantizeLinear":
+                fits = fits and self._largest_dequantized(node) <= LARGEST
+            elif node.input[0] not in self._constants:
+                fits = fits and self._is_small(node.input[0])
         else:
+            fits = fits and all(self._is_small(name) for name in read if name not in self._constants)
             for name in node.output:
                 if name in self._floats:
                     fits = fits and self._largest.get(name, np.inf) < _NEAR and name not in self._inside
         if not fits:
             self.out_of_range.append(node.name)
         return fits
+
+    def _is_small(self, name: str) -> bool:
+        """Whether an activation is float16 already, or can be."""
+        if name in self._is_half:
+            return True
+        return name not in self._wide and self._largest.get(name, np.inf) < _NEAR
+
+    def _values(self, name: str) -> npt.NDArray[Any]:
+        return np.asarray(self._onnx.numpy_helper.to_array(self._constants[name]))
+
+    @staticmethod
+    def _holds(values: npt.NDArray[Any]) -> bool:
+        """Whether float16 holds constants: none is beyond it, and they are not all so small that it loses them."""
+        peak = float(np.abs(values).max(initial=0.0))
+        return peak == 0.0 or _SMALLEST <= peak <= LARGEST
+
+    def _largest_dequantized(self, node: Any) -> float:
+        """The largest magnitude that a DequantizeLinear can give once its scale is float16."""
+        zero = self._values(node.input[2]) if len(node.input) > 2 and node.input[2] else np.int8(0)
+        scale = self._values(node.input[1]).astype(np.float16).astype(np.float64)
+        if node.input[0] in self._constants:
+            values = self._values(node.input[0]).astype(np.float64)
+        else:
+            ends = np.iinfo(zero.dtype)
+            values = np.array([ends.min, ends.max], np.float64).reshape(2, *[1] * scale.ndim)
+        if scale.ndim and node.input[0] in self._constants:
+            axis = next((int(item.i) for item in node.attribute if item.name == "axis"), 1)
+            shape = [1] * values.ndim
+            shape[axis] = -1
+            scale, zero = scale.reshape(shape), zero.reshape(shape) if zero.ndim else zero
+        return float(np.abs((values - zero.astype(np.float64)) * scale).max(initial=0.0))
+
+    def _as_single(self, name: str, before: list[Any]) -> str:
+        """The float32 twin of a float16 tensor."""
+        if name in self._dequantized and name not in self._single:
+            twin = self._dequantized[name]
+            self._single[name] = twin.output[0] = unique_name(f"{name}_fp32", self._taken)
+            twin.name = f"{twin.name}/fp32"
+            before.append(twin)
+        return self._cast(name, self._single, self._onnx.TensorProto.FLOAT, before)
 
     def _as_half(self, name: str, before: list[Any]) -> str:
         if name in self._is_half:

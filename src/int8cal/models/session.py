@@ -17,11 +17,13 @@ from int8cal.guard.onnx_bounds import limited_memory, load_limit, run_limit
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
 from int8cal.models.kernels import Kernel
-from int8cal.models.names import node_reads
+from int8cal.models.names import node_reads, tensor_names, unique_name
 from int8cal.types import BatchNCHW_f32
 
 BIAS_ROUNDING = "WeightBiasQuantization"
 """ONNX Runtime's optimisation that rounds float biases of Q/DQ models to int32."""
+IDENTITY_REMOVAL = "EliminateIdentity"
+"""ONNX Runtime's optimisation that drops nodes which do nothing; see `with_true_float16`."""
 _PART_BYTES = 96 << 20  # outputs held at a time; one image is the least
 
 _Values: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -38,7 +40,7 @@ def numeric_outputs(model: Any) -> list[str]:
 
 
 class Runner:
-    """A model ready to run on the CPU, giving the values of chosen tensors.
+    """A model ready to run on the CPU, giving the values of chosen tensors; those in float16 as float16 holds them.
 
     Args:
         model: ``onnx.ModelProto``, the computable part of one.
@@ -54,7 +56,8 @@ class Runner:
     def __init__(self, model: Any, tensors: Sequence[str], binding: InputBinding, *, optimized: bool = False) -> None:
         self.tensors = tuple(tensors)
         self._binding = binding
-        self._stages = [_Stage(graph, optimized=optimized) for graph in _cut_in_stages(model, tensors, binding.kernels)]
+        stages = _cut_in_stages(with_true_float16(model), tensors, binding.kernels)
+        self._stages = [_Stage(stage, optimized=optimized) for stage in stages]
         self._part_size = binding.batch  # None: one image first, then as many as their outputs' size allows
 
     def run(self, batch: BatchNCHW_f32, given: Mapping[str, npt.NDArray[Any]] | None = None) -> Iterator[_Values]:
@@ -265,6 +268,39 @@ class _Stage:
             known.update(zip(outputs, _run(self._session, outputs, fed), strict=True))
 
 
+def with_true_float16(model: Any) -> Any:
+    """The model itself, or a copy of one with float16 activations that ONNX Runtime's CPU rounds to float16.
+
+    It has float16 kernels for few operators, computes the others in float32, and leaves out the casts between them: a
+    value beyond float16 would never become infinite. Two Identity nodes in a row keep the casts.
+    """
+    onnx = extras.onnx()
+    half = onnx.TensorProto.FLOAT16
+    if not any(tensor.data_type == half for tensor in model.graph.initializer) and not any(
+        item.name == "to" and item.i == half for node in model.graph.node for item in node.attribute
+    ):
+        return model
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    known = (*inferred.value_info, *inferred.output)
+    names = {value.name for value in known if value.type.tensor_type.elem_type == half}
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    taken = tensor_names(copy.graph)
+    nodes = []
+    for node in copy.graph.node:
+        nodes.append(node)
+        for position, name in enumerate(node.output):
+            if name in names:
+                raw, between = (unique_name(f"{name}_{step}", taken) for step in ("raw", "rounded"))
+                node.output[position] = raw
+                for source, output in ((raw, between), (between, name)):
+                    nodes.append(onnx.helper.make_node("Identity", [source], [output]))
+    nodes = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del copy.graph.node[:]
+    copy.graph.node.extend(nodes)
+    return copy
+
+
 def _is_for_onnxruntime(model: Any) -> bool:
     """Whether a model has unsigned activations, the form that ONNX Runtime computes in integers."""
     unsigned = {item.name for item in model.graph.initializer if item.data_type == extras.onnx().TensorProto.UINT8}
@@ -297,7 +333,7 @@ def open_as_written(model: Any) -> Any:
     options = extras.onnxruntime().SessionOptions()
     if not _is_for_onnxruntime(model):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return open_session(model, options, disabled_optimizers=[BIAS_ROUNDING])
+    return open_session(model, options, disabled_optimizers=[BIAS_ROUNDING, IDENTITY_REMOVAL])
 
 
 def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str] = ()) -> Any:

@@ -150,7 +150,7 @@ def test_a_scan_that_is_told_twice_is_refused_before_anything_is_decoded(monkeyp
 
 
 def test_too_many_scans_for_the_size():
-    header = segment(0xC0, bytes([8, 0x20, 0, 0x20, 0, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]))
+    header = segment(0xC2, bytes([8, 0x20, 0, 0x20, 0, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]))
     scan = segment(0xDA, b"\x01\x01\x00\x00\x3f\x00")
     with pytest.raises(ImageError, match="17 scans or more, too many for its size"):
         decode_image(b"\xff\xd8" + header + scan * 100 + b"\xff\xd9", 3, fast_dct=False, where="x")
