@@ -222,7 +222,8 @@ def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pix
         ValueError: they are, or they do not.
     """
     bodies: list[bytes] = []
-    most = _MAX_SCANS if frame in (_PROGRESSIVE, _ARITHMETIC[1]) else 2 * len(components)
+    progressive = frame in (_PROGRESSIVE, _ARITHMETIC[1])
+    most = _MAX_SCANS if progressive else 2 * len(components)
     for marker, begin, end in segments(data):
         if marker == START_OF_SCAN:
             bodies.append(data[begin + 4 : end])
@@ -230,7 +231,7 @@ def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pix
                 raise ValueError(f"it has {len(bodies)} scans or more, too many for its size")
             if len(bodies) > most:
                 raise ValueError(f"it has more than {most} scans")
-    if frame not in SEQUENTIAL:
+    if progressive:
         from int8cal.images.jpeg_scans import progression_problem  # late: most files are sequential
 
         if problem := progression_problem(components, tuple(bodies)):
