@@ -73,6 +73,23 @@ def restarts_of_an_odd_sampling() -> bytes:
     return head + data[begin:-2] + b"".join(marker + data[begin:-2] for marker in between) + data[-2:]
 
 
+def scans_of_full_blocks() -> bytes:
+    """A component told 250 times: 512 × 512 pixels, of which each coefficient is one."""
+    data = write_jpeg(Kind(sampling=FULL, size=(8, 8), separate=True))
+    frame = data.index(b"\xff\xc0") + 5
+    head = data[:frame] + 2 * (512).to_bytes(2, "big") + data[frame + 4 : data.index(b"\xff\xc4")]
+    tables = segment(0xC4, b"\0\1" + bytes(15) + b"\0") + segment(0xC4, b"\x10\1\1" + bytes(14) + b"\1\0")
+    pixels = np.packbits(np.tile(np.array([0, *[0, 1] * 63], np.uint8), 64 * 64)).tobytes()
+    return b"".join(
+        (
+            head,
+            tables,
+            *(segment(0xDA, bytes([1, component, 0, 0, 63, 0])) + pixels for component in (1, 2, *[3] * 250)),
+            b"\xff\xd9",
+        )
+    )
+
+
 def exif_in_many_segments() -> bytes:
     data = encoded("JPEG")
     return data[:2] + segment(0xE1, b"Exif\0\0" + bytes(65_000)) * 600 + data[2:]
@@ -113,6 +130,14 @@ def test_images(kind: str) -> None:
     spent = {name: cost(partial(reader, data)) for name, reader in READERS.items()}
 
     assert max(spent.values()) < SECONDS, spent
+
+
+def test_a_sequential_file_has_few_scans() -> None:
+    with pytest.raises(ImageError, match="more than 6 scans"):
+        READERS["decode_image"](scans_of_full_blocks())
+    scans = many_scans(FULL, 0)
+    again = scans[:-2] + scans[scans.rindex(START_OF_SCAN) : -2] + scans[-2:]
+    np.testing.assert_array_equal(READERS["decode_image"](again), READERS["decode_image"](scans))
 
 
 def test_what_would_take_too_long_to_check_is_called_so() -> None:

@@ -73,7 +73,8 @@ _MAX_SEGMENTS = 1 << 16
 _SCAN, _LONGEST_SHARED_HEADER = b"\xff\xda", 4096
 
 _MAX_SCANS = 256
-"""Encoders write 3 to 20."""
+"""Scans of a progressive file, of which encoders write 3 to 20. A sequential one needs one for each component; twice as
+many are let through."""
 
 _MAX_SCANNED_PIXELS = 1 << 30
 """Scans × pixels: each scan of a progressive file goes over all its pixels, however few bytes it has. The usual ten are
@@ -221,14 +222,16 @@ def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pix
         ValueError: they are, or they do not.
     """
     bodies: list[bytes] = []
+    progressive = frame in (_PROGRESSIVE, _ARITHMETIC[1])
+    most = _MAX_SCANS if progressive else 2 * len(components)
     for marker, begin, end in segments(data):
         if marker == START_OF_SCAN:
             bodies.append(data[begin + 4 : end])
             if len(bodies) * pixels > _MAX_SCANNED_PIXELS:
                 raise ValueError(f"it has {len(bodies)} scans or more, too many for its size")
-            if len(bodies) > _MAX_SCANS:
-                raise ValueError(f"it has more than {_MAX_SCANS} scans")
-    if frame not in SEQUENTIAL:
+            if len(bodies) > most:
+                raise ValueError(f"it has more than {most} scans")
+    if progressive:
         from int8cal.images.jpeg_scans import progression_problem  # late: most files are sequential
 
         if problem := progression_problem(components, tuple(bodies)):

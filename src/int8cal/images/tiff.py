@@ -72,10 +72,15 @@ _ENCODED = 1 << 22
 """Compressed bytes of all strips or tiles, each counted whenever it is read, beyond three times the pixels: no encoder
 needs more than two."""
 
-_JPEG_HEADERS = 4096
-"""Bytes that each strip or tile that is a JPEG file may have on top, with the tables that all share."""
-_JPEG_SEGMENTS = 64
-"""Segments ahead of the pixels of such a file: tables and the like; profiles and thumbnails are the TIFF's own."""
+_JPEG_HEADERS, _JPEG_SEGMENTS = 4096, 32
+"""Bytes that each JPEG file may have on top, with the tables that all share, and segments ahead of its pixels."""
+
+_SLOW_PIECES, _SLOW_PIECE_PIXELS = 1 << 13, 1 << 11
+"""How many strips or tiles of JPEG or LZW are read, and for how many pixels one more: each takes 0.1 ms."""
+
+_LZW_TABLES, _LZW_TABLE_BYTES, _LZW_TABLE_PIXELS = 64, 1 << 12, 1 << 13
+"""Tables of LZW data, and bytes (compressed, decompressed) for which one more may begin, as for each strip or tile. A
+full table takes 5,300 compressed bytes; libtiff gives up one that compresses badly after 10,000 decompressed ones."""
 
 _LONG_PIECE = 1 << 20
 """Compressed bytes from which on libtiff reads no more of a strip than ten times its pixels, and `_PIECE_MARGIN`."""
@@ -317,11 +322,15 @@ class Tiff:
         if self._compression == _RAW:
             return
         limit, taken = 3 * pixels + _ENCODED, sum(size for _, size in layout.pieces)
+        most = _SLOW_PIECES + self.width * self.height // _SLOW_PIECE_PIXELS
+        if self._compression in (_JPEG, _LZW) and count > most:
+            raise ValueError(f"it has {count} strips or tiles, at most {most} of this compression are read at its size")
         if self._compression == _JPEG:
             limit += _JPEG_HEADERS * count
             taken += len(self._jpeg_tables) * count
         if taken > limit:
             raise ValueError("its strips or tiles are far longer than its pixels")
+        self._lzw_tables = _LZW_TABLES + count + taken // _LZW_TABLE_BYTES + pixels // _LZW_TABLE_PIXELS
 
     def _plane(self, number: int) -> bytes:
         """Rows of a plane, each of whole bytes, as they are in an uncompressed file."""
@@ -369,6 +378,8 @@ class Tiff:
         elif self._compression == _JPEG:
             decoded = self._grey_jpeg(encoded, rows, may_be_taller=is_last_strip)
         else:
+            if self._compression == _LZW:
+                self._lzw_tables -= _check_lzw(encoded, self._lzw_tables)
             surplus = self._layout.piece_height * row_bytes + _PIECE_MARGIN
             decoded = _decompressed(_LOSSLESS[self._compression], encoded, expected, surplus)
         if len(decoded) != expected:
@@ -393,10 +404,7 @@ class Tiff:
         raise ValueError(f"predictor {predictor} for values of {max(bits)} bits is not read")
 
     def _grey_jpeg(self, encoded: bytes, rows: int, *, may_be_taller: bool) -> bytes:
-        """A strip or tile that is a JPEG file of its size, whose tables may stand in a tag of their own.
-
-        libtiff takes the last strip as high as all others, though the image ends in it.
-        """
+        """A strip or tile that is a JPEG file; libtiff takes the last strip as high as the others."""
         if not encoded.startswith(JPEG_SIGNATURE[:2]):
             raise ValueError("a strip is not a JPEG file")
         if self._jpeg_tables:
@@ -439,7 +447,6 @@ def _decompressed(kind: str, encoded: bytes, expected: int, surplus: int) -> byt
     the stream is read to its end here, for up to ``surplus`` bytes more.
     """
     if kind == "lzw":
-        _check_lzw(encoded)
         return bytes(imagecodecs.lzw_decode(encoded, out=expected))
     if kind == "packbits":
         return bytes(imagecodecs.packbits_decode(encoded, out=expected))
@@ -457,29 +464,36 @@ def _decompressed(kind: str, encoded: bytes, expected: int, surplus: int) -> byt
     return decoded[:expected]
 
 
-def _check_lzw(encoded: bytes) -> None:
+def _check_lzw(encoded: bytes, most: int) -> int:
     """Make sure that each code is in the table when it is read: imagecodecs reads memory that is not its own otherwise.
+
+    Args:
+        encoded: a strip or tile.
+        most: tables that it may begin.
+
+    Returns:
+        How many it begins.
 
     Raises:
         ValueError: one is not, the bits are in the order of old files, or the table is begun anew too often.
     """
     octets = np.frombuffer(encoded + bytes(3), np.uint8)
-    begin, end = 0, 8 * len(encoded)
-    for _ in range(64 + len(encoded) // 512):
+    if encoded[0] != 0x80 or encoded[1:2] >= b"\x80":  # nine bits of a CLEAR
+        raise ValueError("LZW data do not begin with an empty table")
+    begin, end = 9, 8 * len(encoded)
+    for tables in range(most):
         count = int(np.searchsorted(_LZW_ENDS, end - begin, side="right"))
         if count == 0:
-            return
+            return tables
         places = begin + _LZW_ENDS[:count] - _LZW_WIDTHS[:count]
         shifts = (24 - (places & 7) - _LZW_WIDTHS[:count]).astype(np.uint32)
         high, middle, low = (octets[(places >> 3) + number].astype(np.uint32) for number in range(3))
         codes = (high << 16 | middle << 8 | low) >> shifts & _LZW_MASKS[:count]
         stops = np.flatnonzero((codes == _LZW_CLEAR) | (codes == _LZW_END))
         told = int(stops[0]) if len(stops) else count
-        if begin == 0 and (told or codes[0] != _LZW_CLEAR):
-            raise ValueError("LZW data do not begin with an empty table")
         if np.any(codes[:told] > _LZW_HIGHEST[:told]):
             raise ValueError("a code of LZW data is not in the table")
         if told == count or codes[told] == _LZW_END:
-            return
+            return tables + 1
         begin += int(_LZW_ENDS[told])
     raise ValueError("LZW data begin their table anew too often")

@@ -7,6 +7,7 @@ makes of the files of `tests/fuzz/drivers/jpeg.py`. To compare more: ``python -m
 
 from __future__ import annotations
 
+import base64
 import csv
 import hashlib
 import time
@@ -150,7 +151,7 @@ def test_a_scan_that_is_told_twice_is_refused_before_anything_is_decoded(monkeyp
 
 
 def test_too_many_scans_for_the_size():
-    header = segment(0xC0, bytes([8, 0x20, 0, 0x20, 0, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]))
+    header = segment(0xC2, bytes([8, 0x20, 0, 0x20, 0, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]))
     scan = segment(0xDA, b"\x01\x01\x00\x00\x3f\x00")
     with pytest.raises(ImageError, match="17 scans or more, too many for its size"):
         decode_image(b"\xff\xd8" + header + scan * 100 + b"\xff\xd9", 3, fast_dct=False, where="x")
@@ -184,3 +185,16 @@ def test_headers_that_are_refused(data, said):
     with pytest.raises(ImageError, match=said) as caught:
         decode_image(data, 3, fast_dct=False, where="x")
     assert caught.value.hint
+
+
+ARITHMETIC = base64.b64decode(  # cjpeg of libjpeg-turbo 2.1: -arithmetic -sample 1x1, a scan for each component
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAgGBgcGBQgHBwcJCQgKDBQNDAsLDBkSEw8UHRofHh0aHBwgJC4nICIsIxwcKDcpLDAxNDQ0Hyc5"
+    "PTgyPC4zNDL/2wBDAQkJCQwLDBgNDRgyIRwhMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjL/yQAR"
+    "CAAQABADAREAAhEBAxEB/8wABgAQEAX/2gAIAQEAAD8A/wCy8SRugu9+iS/+FCUHLBl2p4JGsQlY/8wABgEQEQX/2gAIAQIRAD8Ans6gx+SN"
+    "Hf/MAAYBEBEF/9oACAEDEQA/AJ0d/EiStWCFmlnmx2MKDuqA/9k="
+)
+
+
+def test_sequential_arithmetic_scans_need_no_progression():
+    expected = imagecodecs.jpeg8_decode(ARITHMETIC)
+    np.testing.assert_array_equal(decode_image(ARITHMETIC, 3, fast_dct=False, where="x"), expected)
