@@ -130,7 +130,7 @@ def quantized(
     lines = [] if held_out else [f"int8cal compare {quoted(model, output)} VALIDATION.tensor"]
     if images and lines:
         lines.insert(0, f"int8cal images VALIDATION_DIR -o VALIDATION.tensor {images}")
-    if verdict and verdict.level != "good":
+    if verdict and verdict.level in ("look", "poor"):
         lines.append(_more_in_float(model, output, calibration))
     if target == "tensorrt":
         lines.append(trtexec(output))
@@ -147,10 +147,11 @@ def compared(model: str, output: str, verdict: Verdict, *options: str) -> None:
         "good": "What INT8 changes is small. The accuracy on the task itself has the last word.",
         "look": "Often usable: measure the accuracy of the task itself.",
         "poor": "The INT8 model is not to be relied on.",
+        "not measured": "Measure the accuracy of the task itself.",
     }[verdict.level]
     command = (
         trtexec(output)
-        if verdict.level == "good"
+        if verdict.level in ("good", "not measured")
         else _more_in_float(model, output, f"CALIBRATION.tensor {quoted(*options)}")
     )
     print_next(f"verdict: {verdict.level} ({name}{verdict.reason}). {meaning}", command)

@@ -16,7 +16,8 @@ from int8cal.errors import UseError
 from int8cal.io.summary import Summarised
 from int8cal.models.binding import InputBinding
 from int8cal.models.channels import ChannelSums, Group
-from int8cal.models.graph import weighted_outputs
+from int8cal.models.choices import choices, given_choices, without_classes
+from int8cal.models.graph import float_tensors, weighted_outputs
 from int8cal.models.passes import for_each_image
 from int8cal.models.session import Runner, numeric_outputs
 from int8cal.types import Batches, BatchNCHW_f32, Progress
@@ -32,12 +33,15 @@ class TensorAgreement:
     Attributes:
         name: the tensor.
         classes: number of classes when the tensor is a classifier's output, (N, K) or (N, K, 1, 1) with K ≥ 2; else 0.
+        classifies: whether a tensor of that shape is a classifier's.
         whole: the values are whole numbers or truth values: a class chosen, a count.
-        finite: False as soon as either model gave NaN or infinity; the figures have no meaning then and are NaN.
+        finite: False as soon as either model gave NaN or infinity where the other did not; the figures have no meaning
+            then and are NaN. Where both give the same of them (masks), only the other values count.
     """
 
     name: str
     classes: int = 0
+    classifies: bool = True
     whole: bool = False
     finite: bool = True
     _channels: ChannelSums = field(default_factory=ChannelSums, repr=False, compare=False)
@@ -54,6 +58,9 @@ class TensorAgreement:
     def add(self, reference: _Array, other: _Array) -> None:
         """Take in the values of some images; ``reference`` is the float model's."""
         first, second = reference.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+        lost = ~np.isfinite(first)
+        if lost.any() and not lost.all() and np.array_equal(first[lost], second[lost], equal_nan=True):
+            first[lost] = second[lost] = 0.0
         self.finite = self.finite and bool(np.isfinite(first).all() and np.isfinite(second).all())
         if not self.finite:
             return  # NaN would be lost in a maximum, and nothing that follows can be told
@@ -69,7 +76,7 @@ class TensorAgreement:
         self._noise += _product(error, error)
         self._max_error = max(self._max_error, float(np.abs(error).max(initial=0.0)))
         self._images += reference.shape[0] if reference.ndim else 1
-        if _is_class_scores(reference):
+        if self.classifies and _is_class_scores(reference):
             self.classes = reference.shape[1]
             scores = [values.reshape(len(values), self.classes) for values in (reference, other)]
             self._same_class += int((scores[0].argmax(axis=1) == scores[1].argmax(axis=1)).sum())
@@ -93,11 +100,16 @@ class TensorAgreement:
     @property
     def sqnr_db(self) -> float:
         """Signal to quantisation noise ratio in dB: 10 log10(Σ f² / Σ (f − q)²); infinite when nothing differs."""
-        if not self.finite:
+        if not self.finite or self.empty:
             return math.nan
         if self._noise == 0.0:
             return math.inf
         return 10.0 * math.log10(self._signal / self._noise) if self._signal > 0.0 else -math.inf
+
+    @property
+    def empty(self) -> bool:
+        """Whether it held no values on any image, such as boxes of which none was found."""
+        return self.finite and not self._values
 
     @property
     def other_class(self) -> int:
@@ -124,12 +136,14 @@ class TensorAgreement:
         """The same for people."""
         if not self.finite:
             return "not finite"
+        if self.empty:
+            return "no values"
         return "identical" if self.identical else f"{self.sqnr_db:.1f}"
 
     @property
     def cosine(self) -> float:
         """Cosine of the angle between the two models' values, -1..1; 1 when both are zero."""
-        if not self.finite:
+        if not self.finite or self.empty:
             return math.nan
         length = math.sqrt(self._signal) * math.sqrt(self._other)
         if length == 0.0:
@@ -139,12 +153,12 @@ class TensorAgreement:
     @property
     def max_error(self) -> float:
         """Largest absolute difference."""
-        return self._max_error if self.finite else math.nan
+        return self._max_error if self.finite and not self.empty else math.nan
 
     @property
     def identical(self) -> bool:
         """Whether the two models gave the same values throughout."""
-        return self.finite and self._noise == 0.0
+        return self.finite and not self.empty and self._noise == 0.0
 
     @property
     def top1(self) -> float | None:
@@ -178,14 +192,19 @@ class Agreement(Summarised):
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     def worst_db(self) -> float:
-        """SQNR in dB of the worst output, or group of its channels; NaN if one is not finite or none can be judged.
+        """SQNR in dB of the worst output, or group of its channels; NaN if one is not finite or none can be judged."""
+        if not self.judged or not all(output.finite for output in self.judged):
+            return math.nan
+        return min(output.worst_db for output in self.judged)
+
+    @property
+    def judged(self) -> tuple[TensorAgreement, ...]:
+        """The outputs by which a model is judged: those that hold values.
 
         Whole numbers count only where there is nothing else: their differences have no meaning as noise.
         """
-        judged = [output for output in self.outputs if not output.whole] or list(self.outputs)
-        if not judged or not all(output.finite for output in judged):
-            return math.nan
-        return min(output.worst_db for output in judged)
+        filled = [output for output in self.outputs if not output.empty]
+        return tuple([output for output in filled if not output.whole] or filled)
 
     @staticmethod
     def joined(parts: Sequence[Agreement]) -> Agreement:
@@ -274,7 +293,7 @@ def measure_each(
     found = []
     for images in pair.compared(batches, numbers, max_images, progress, phase):
         found.append(pair.agreement(images))
-        pair.found = {name: TensorAgreement(name) for name in pair.found}
+        pair.begin(pair.found)
     return found
 
 
@@ -341,24 +360,39 @@ class _Pair:
         numeric = [set(numeric_outputs(model)) for model in models]
         self.skipped = {name: "it holds no numbers" for name in outputs if not all(name in names for names in numeric)}
         outputs = [name for name in outputs if name not in self.skipped]
-        self.found = {name: TensorAgreement(name) for name in (*outputs, *layers)}
-        self._chosen = [kernel.output for kernel in bindings[0].kernels if kernel.chooses]
-        outputs = [*outputs, *self._chosen]
+        self._no_classes = without_classes(models[0], float_tensors(models[0]))
+        self.found: dict[str, TensorAgreement] = {}
+        self.begin((*outputs, *layers))
+        made = _shared_choices(models, bindings)
+        for name, operator in made.items():
+            if self.found.pop(name, None) is not None:
+                self.skipped[name] = f"{operator} chooses; the second model goes on with what the first one chose"
+        compared = [name for name in outputs if name not in made]
+        self._chosen = [*(kernel.output for kernel in bindings[0].kernels if kernel.chooses), *made]
         self._known = known or KnownValues(0)
-        self._open_reference = partial(Runner, models[0], outputs, bindings[0], optimized=True)
+        self._open_reference = partial(
+            Runner, models[0], [*compared, *self._chosen], bindings[0], optimized=True, choices=made
+        )
+        given = [given_choices(model, made) if made else model for model in models]
         session = session or KeptSession()
-        session.runner = session.runner or Runner(models[1], outputs, bindings[1], optimized=True)
+        session.runner = session.runner or Runner(given[1], compared, bindings[1], optimized=True, choices=made)
         self._other = session.runner.with_constants(bindings[1].constants)
         self._layered = [
-            Runner(model, layers, binding) for model, binding in zip(models, bindings, strict=True) if layers
+            Runner(model, layers, binding, choices=made)
+            for model, binding in zip(given, bindings, strict=True)
+            if layers
         ]
         self.fixed_batch = max(binding.batch or 1 for binding in bindings)
+
+    def begin(self, names: Iterable[str]) -> None:
+        """Forget all figures, and begin those of some tensors."""
+        self.found = {name: TensorAgreement(name, classifies=name not in self._no_classes) for name in names}
 
     def run(self, numbers: list[int], images: BatchNCHW_f32) -> tuple[tuple[int, _Values, _Values], int]:
         """Values of both models for some images.
 
-        Where plug-ins choose regions, the second model goes on with those that the first one chose: a small difference
-        changes their order, and no value behind them would have its counterpart.
+        Where a model chooses, be it regions by a plug-in, the second one goes on with what the first one chose: a small
+        difference changes their order, and no value behind them would have its counterpart.
         """
         first = self._known.get(numbers)
         if first is None:
@@ -409,6 +443,14 @@ class _Pair:
             else:
                 self.found[name].add(first[name], second[name])
         return images
+
+
+def _shared_choices(models: Sequence[Any], bindings: Sequence[InputBinding]) -> dict[str, str]:
+    """Choice that both models make, on the same number of images at a time → operator."""
+    if bindings[0].batch != bindings[1].batch:
+        return {}
+    first, second = ({choice.output: choice.operator for choice in choices(model)} for model in models)
+    return {name: operator for name, operator in first.items() if second.get(name) == operator}
 
 
 def _all_values(runners: Iterable[Runner], images: BatchNCHW_f32, given: _Values) -> _Values:

@@ -15,7 +15,7 @@ from int8cal.io.summary import Summarised
 from int8cal.models import extras
 from int8cal.models.agreement import Agreement, measure_agreement
 from int8cal.models.binding import Constants
-from int8cal.models.computable import Foreign, computable
+from int8cal.models.computable import Foreign, comparable, computable
 from int8cal.models.graph import is_quantised
 from int8cal.models.onnx_file import load_model
 from int8cal.tensorfile.batches import BatchesLike, opened
@@ -63,7 +63,8 @@ def compare(
 ) -> Comparison:
     """Run both models on the same images and compare outputs and layers of the same name.
 
-    Models that end in plug-ins are compared by what goes into those.
+    Models that end in plug-ins are compared by what goes into those, models that choose (NonMaxSuppression, TopK) by
+    what they choose by, and behind it by what they make of the float model's choice.
 
     Args:
         reference: ONNX file of the float model.
@@ -89,10 +90,10 @@ def compare(
             hint="Give the float model first, then the INT8 model.",
         )
     first, second = computable(models[0]), computable(models[1])
+    pair = comparable(first, second)
     with opened(batches) as images:
         agreement = measure_agreement(
-            first.model,
-            second.model,
+            *pair,
             images,
             bindings=(
                 first.bind(images.shape, name=input_name, layout=layout, constants=constants),

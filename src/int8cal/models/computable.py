@@ -7,6 +7,8 @@ Ranges, placement and agreement see nothing but that part. In the end `Computabl
 
 Plug-ins for which there is a kernel (`int8cal.models.kernels`) are the exception: their outputs are inputs of the
 computable part, and whoever runs it computes them by the kernel.
+
+What nodes choose by (`int8cal.models.choices`), and what they choose, are outputs of the computable part, too.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from int8cal.errors import UseError
 from int8cal.io.safe_text import printable, shell_word
 from int8cal.models import extras
 from int8cal.models.binding import Constants, InputBinding, bind_input
-from int8cal.models.graph import WEIGHTED_OPS, opset, raise_opset
+from int8cal.models.choices import choices
+from int8cal.models.graph import WEIGHTED_OPS, float_tensors, opset, raise_opset
 from int8cal.models.kernels import Kernel, kernel_of
 from int8cal.models.names import fits, node_reads, rename_tensors, tensor_names, topological_sort, unique_name
 from int8cal.models.onnx_file import check_valid, foreign_operator, marked
@@ -55,6 +58,7 @@ class Computable:
         behind: names of the weighted nodes behind those that are not computed; they stay float.
         kernels: what computes the plug-ins whose outputs are inputs of ``model``.
         outside: names of all nodes that are not part of ``model``.
+        watched: names of the outputs of ``model`` that neither are the model's own nor go into the rest.
     """
 
     original: Any
@@ -63,6 +67,7 @@ class Computable:
     behind: tuple[str, ...] = ()
     kernels: tuple[Kernel, ...] = ()
     outside: tuple[str, ...] = ()
+    watched: tuple[str, ...] = ()
 
     def exclusions(self, patterns: Sequence[str], prepared: Any) -> list[str]:
         """Names or shell patterns of nodes that stay float, without those that fit only nodes which do so anyway.
@@ -112,6 +117,8 @@ class Computable:
             UseError: what stands behind the plug-ins cannot be converted.
         """
         if not self.foreign:
+            if self.watched:
+                _restore_outputs(changed.graph, self.original.graph)
             return changed
         computed = {kernel.output for kernel in self.kernels}
         whole = raise_opset(marked(self.original), opset(changed))
@@ -161,11 +168,35 @@ def computable(model: Any) -> Computable:
             f"(node {foreign[0].name!r})",
             hint="Export the model without that node.",
         )
+    watched = _watch_choices(part)
     behind = tuple(_title(node) for node in rest if node.op_type in WEIGHTED_OPS and foreign_operator(node) is None)
     outside = tuple(
         _title(node) for node in (*rest, *(n for n in whole.graph.node if not computed.isdisjoint(n.output)))
     )
-    return Computable(model, part, foreign, behind, kernels, outside)
+    return Computable(model, part, foreign, behind, kernels, outside, watched)
+
+
+def comparable(first: Computable, second: Computable) -> tuple[Any, Any]:
+    """The computable parts of two models, without outputs for choices that only one of them has."""
+    single = set(first.watched) ^ set(second.watched)
+    pair = []
+    for parts in (first, second):
+        model = type(parts.model).FromString(parts.model.SerializeToString())
+        _replace(model.graph.output, [value for value in parts.model.graph.output if value.name not in single])
+        pair.append(model)
+    return pair[0], pair[1]
+
+
+def _watch_choices(part: Any) -> tuple[str, ...]:
+    """Make outputs of what a computable part chooses, and of what it chooses by; their names."""
+    known = {value.name: value for value in (*part.graph.value_info, *part.graph.input)}
+    outputs = {output.name for output in part.graph.output}
+    names = [name for choice in choices(part, float_tensors(part)) for name in (*choice.by, choice.output)]
+    watched = [name for name in dict.fromkeys(names) if name not in outputs]
+    part.graph.output.extend(known.get(name) or extras.onnx().ValueInfoProto(name=name) for name in watched)
+    kept = [value for value in part.graph.value_info if value.name not in watched]
+    _replace(part.graph.value_info, kept)
+    return tuple(watched)
 
 
 def _kernels(whole: Any, *, flat: bool) -> tuple[Kernel, ...]:

@@ -4,8 +4,8 @@ A node stays float32 where its operator has no float16 form, a constant of it li
 small for it, or what it reads or gives came near the largest float16 on the calibration images. Scales of Q/DQ become
 float16, which operator set 19 allows, unless what INT8 holds by such a scale goes beyond float16: then DequantizeLinear
 and all that reads it stay float32. No Cast ever stands between a DequantizeLinear and its reader, for TensorRT would
-not see the INT8 layer any more: where readers are of both kinds, there are two of them. Choices (TopK) are made in
-float32: in float16 many scores are equal.
+not see the INT8 layer any more: where readers are of both kinds, there are two of them. Choices and comparisons
+are made in float32: in float16 many scores are equal.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NEAR = LARGEST / 2  # other images may go further than those of calibration
 _SMALLEST = 2.0**-18  # below, float16 has fewer than six bits
 _SCALED = ("QuantizeLinear", "DequantizeLinear")
 _STATES_TYPE = frozenset({"to", "dtype"})  # attributes that say the type of the output
-_CHOOSES = frozenset({"TopK"})
+_CHOOSES = frozenset({"TopK", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"})
 
 
 def to_half(model: Any, largest: Mapping[str, float], *, single_scales: bool = False) -> tuple[Any, tuple[str, ...]]:

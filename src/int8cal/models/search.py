@@ -182,5 +182,11 @@ class Figures:
                 max_images=images_at_most,
                 known=self.known,
             )
-        worst = Agreement.joined(measured).worst_db()
+        joined = Agreement.joined(measured)
+        if not joined.judged:
+            raise UseError(
+                "no output can be compared, so there is no figure to reach",
+                hint="Leave out --min_agreement; in Python, a function can judge the models (score=).",
+            )
+        worst = joined.worst_db()
         return -math.inf if math.isnan(worst) else worst

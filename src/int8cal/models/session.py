@@ -5,7 +5,7 @@ Where kernels compute plug-ins (`int8cal.models.kernels`), a graph is cut in sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -48,13 +48,23 @@ class Runner:
         binding: see `int8cal.models.binding.bind_input`.
         optimized: run it as `open_as_written` does; the tensors are kept as outputs, and what lies between them is as
             ONNX Runtime likes. Otherwise graph optimisations are off, and each tensor is computed as the file says.
+        choices: tensors whose rows are not those of the images, see `int8cal.models.choices`.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.
     """
 
-    def __init__(self, model: Any, tensors: Sequence[str], binding: InputBinding, *, optimized: bool = False) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tensors: Sequence[str],
+        binding: InputBinding,
+        *,
+        optimized: bool = False,
+        choices: Collection[str] = (),
+    ) -> None:
         self.tensors = tuple(tensors)
+        self._choices = choices
         self._binding = binding
         stages = _cut_in_stages(with_true_float16(model), tensors, binding.kernels)
         self._stages = [_Stage(stage, optimized=optimized) for stage in stages]
@@ -65,7 +75,7 @@ class Runner:
 
         Args:
             batch: NCHW float32.
-            given: outputs of plug-ins for these images, which are taken as they are and not computed.
+            given: outputs of plug-ins and choices for these images, which are taken as they are and not computed.
 
         Yields:
             Tensor name → values; the parts follow each other in the order of the images.
@@ -77,7 +87,11 @@ class Runner:
         start = 0
         while start < len(images):
             part = np.ascontiguousarray(images[start : start + (self._part_size or 1)])
-            yield self._run_part(part, {name: v[start : start + len(part)] for name, v in (given or {}).items()})
+            known = {
+                name: values if name in self._choices else values[start : start + len(part)]
+                for name, values in (given or {}).items()
+            }
+            yield self._run_part(part, known)
             start += len(part)
 
     def values(self, batch: BatchNCHW_f32, given: Mapping[str, npt.NDArray[Any]] | None = None) -> _Values:
@@ -104,7 +118,9 @@ class Runner:
         count, size = len(part), max(len(part), self._binding.batch or 1)
         with limited_memory(run_limit(size * part[0].nbytes)):
             known: _Values = dict(self._binding.feeds(_filled_up(part, size)))
-            known.update((name, _filled_up(values, size)) for name, values in given.items())
+            known.update(
+                (name, values if name in self._choices else _filled_up(values, size)) for name, values in given.items()
+            )
             for stage in self._stages:
                 stage.run(known)
         known[self._binding.name] = part
@@ -112,7 +128,10 @@ class Runner:
         if self._part_size is None:
             self._part_size = max(1, _PART_BYTES // max(sum(value.nbytes for value in found.values()) // count, 1))
         if count < size:
-            found = {name: value[:count] if value.shape[:1] == (size,) else value for name, value in found.items()}
+            found = {
+                name: value[:count] if value.shape[:1] == (size,) and name not in self._choices else value
+                for name, value in found.items()
+            }
         return found
 
 

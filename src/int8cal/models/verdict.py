@@ -9,7 +9,8 @@ The rule, by the SQNR of the worst output (or group of its channels, see `int8ca
 
 Of a classifier, the share of images with the same class in both models counts, too: ``good`` from 95 %, ``poor``
 below 80 %. Outputs that are whole numbers are judged only where there are no others, by their share of equal values:
-``good`` from 98 %, ``poor`` below 90 %. One image of another class alone decides nothing.
+``good`` from 98 %, ``poor`` below 90 %. One image of another class alone decides nothing. Where no output can be
+compared, or none holds a value, the verdict is ``not measured``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Literal, TypeAlias
 
 from int8cal.models.agreement import Agreement, TensorAgreement
 
-Level: TypeAlias = Literal["good", "look", "poor"]
+Level: TypeAlias = Literal["good", "look", "poor", "not measured"]
 _ORDER: tuple[Level, ...] = ("poor", "look", "good")
 
 GOOD_DB, POOR_DB = 15.0, 10.0
@@ -45,13 +46,9 @@ class Verdict:
 
 def judge(*agreements: Agreement) -> Verdict:
     """The verdict on a model by its agreement with the float model, on the worst of one or several sets of images."""
-    judged = [
-        output
-        for agreement in agreements
-        for output in [output for output in agreement.outputs if not output.whole] or agreement.outputs
-    ]
+    judged = [output for agreement in agreements for output in agreement.judged]
     if not judged:
-        return Verdict("poor", None, "no output could be compared")
+        return Verdict("not measured", None, "no output could be compared")
     return min((_of(output) for output in judged), key=lambda item: (_ORDER.index(item[0].level), item[1]))[0]
 
 

@@ -11,7 +11,12 @@ from int8cal.models.verdict import judge
 from int8cal.report.web_page import rendered
 
 _FULL_BAR_DB = 60.0  # above it, INT8 and float are as good as equal
-_WORDS = {"good": ("good", "Good"), "look": ("fair", "Look before you use it"), "poor": ("bad", "Poor")}
+_WORDS = {
+    "good": ("good", "Good"),
+    "look": ("fair", "Look before you use it"),
+    "poor": ("bad", "Poor"),
+    "not measured": ("fair", "Not measured"),
+}
 
 
 @dataclass(frozen=True)
