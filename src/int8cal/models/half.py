@@ -30,12 +30,14 @@ _STATES_TYPE = frozenset({"to", "dtype"})  # attributes that say the type of the
 _CHOOSES = frozenset({"TopK", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"})
 
 
-def to_half(model: Any, largest: Mapping[str, float]) -> tuple[Any, tuple[str, ...]]:
+def to_half(model: Any, largest: Mapping[str, float], *, single_scales: bool = False) -> tuple[Any, tuple[str, ...]]:
     """A model whose float part is float16 as far as it can be.
 
     Args:
         model: INT8 model of operator set 19 or later, see `int8cal.models.qdq.insert_qdq`.
         largest: activation → largest magnitude on the calibration images; one that is missing stays float32.
+        single_scales: leave Q/DQ, and what reads from it, in float32: integer kernels of ONNX Runtime take no other
+            scales.
 
     Returns:
         The model, and the names of nodes that stay float32 although their operator has a float16 form.
@@ -43,7 +45,7 @@ def to_half(model: Any, largest: Mapping[str, float]) -> tuple[Any, tuple[str, .
     onnx = extras.onnx()
     half = onnx.ModelProto()
     half.CopyFrom(model)
-    work = _Conversion(half, largest)
+    work = _Conversion(half, largest, single_scales=single_scales)
     nodes = []
     for node in half.graph.node:
         nodes += work.converted(node)
@@ -59,7 +61,7 @@ def to_half(model: Any, largest: Mapping[str, float]) -> tuple[Any, tuple[str, .
 
 
 class _Conversion:
-    def __init__(self, model: Any, largest: Mapping[str, float]) -> None:
+    def __init__(self, model: Any, largest: Mapping[str, float], *, single_scales: bool) -> None:
         onnx = extras.onnx()
         self._onnx = onnx
         self._graph = model.graph
@@ -69,6 +71,8 @@ class _Conversion:
         self._outputs = {value.name for value in model.graph.output}
         self._inside = {name for node in model.graph.node for graph in inner_graphs(node) for name in _reads(graph)}
         self._taken = tensor_names(model.graph)
+        scaled = [node for node in model.graph.node if single_scales and node.op_type in _SCALED]
+        self._single_scales = {name for node in scaled for name in (node.input[1], *node.output)}
         self._largest = largest
         self._half: dict[str, str] = {}  # float32 name → float16 twin
         self._single: dict[str, str] = {}  # the other way round
@@ -110,7 +114,7 @@ class _Conversion:
         """Which inputs are float16 in the operator's float16 form; None if it has none, or computes no floats."""
         if list(inner_graphs(node)) or node.domain not in ("", "ai.onnx") or node.op_type in _CHOOSES:
             return None
-        if not any(name in self._floats for name in node.input):
+        if not any(name in self._floats for name in node.input) or not self._single_scales.isdisjoint(node.input):
             return None
         if any(item.name in _STATES_TYPE for item in node.attribute):
             return None

@@ -359,7 +359,7 @@ def quantize(
         if precision == "fp16":
             largest = {name: histogram.amax for name, histogram in calibration.histograms.items()}
             largest |= {f"{name}{SUFFIX}": largest[name] for name in calibration.peaks}
-            quantized, single = half.to_half(quantized, largest)
+            quantized, single = half.to_half(quantized, largest, single_scales=target == "onnxruntime")
         check_quantized(quantized)
         with of_the_result():
             try_out(quantized, binding, few)

@@ -210,3 +210,32 @@ def test_what_stands_behind_an_operator_of_onnx_runtimes_own_is_float16(tmp_path
     assert [kinds[makers[name].input[1]] for name in last.input] == [TensorProto.FLOAT16] * 2
     assert report.verdict is not None
     assert report.verdict.level == "good"
+
+
+def test_integer_kernels_of_onnx_runtime_get_float32_scales(tmp_path: Path) -> None:
+    """Its INT8 Concat takes no other; what is not INT8 is float16 all the same."""
+    net = Builder()
+    first = net.conv_bn_relu("image", "first", (3, 16), stride=2)
+    second = net.conv_bn_relu(first, "second", (16, 16))
+    net.node("Concat", [first, second], "both", "both", axis=1)
+    third = net.conv_bn_relu("both", "third", (32, 16))
+    pooled = net.node("GlobalMaxPool", [third], "pooled", "pooled")
+    net.node("Softmax", [net.node("Flatten", [pooled], "flat")], "out", "out")
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *SHAPE[1:]])
+    out = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 16])
+    constants = [numpy_helper.from_array(value, name) for name, value in net.weights.items()]
+    graph = helper.make_graph(net.nodes, "g", [image], [out], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+
+    report = quantize(
+        tmp_path / "m.onnx", Images(), tmp_path / "o", method="mse", precision="fp16", target="onnxruntime"
+    )
+
+    made = onnx.load(tmp_path / "o")
+    types = {item.name: item.data_type for item in made.graph.initializer}
+    scaled = [node for node in made.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert {types[node.input[1]] for node in scaled} == {TensorProto.FLOAT}
+    assert "both" in report.placement.reads
+    assert report.kept_float32 == ()
+    assert any(node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT16 for node in made.graph.node)
