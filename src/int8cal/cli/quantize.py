@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -364,10 +363,9 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
             for method, score in report.choice.scores.items()
         )
         which = "held out" if report.choice.held_out else "which are those of calibration: too few to hold some out"
-        known = any(not math.isnan(score) for score in report.choice.scores.values())
         lines.append(
             f"{report.method} chosen by the worst output on {report.choice.images} images {which}, dB: {scores}"
-            if known
+            if report.choice.agreement.judged
             else f"{report.method} taken without a measurement: no output could be compared"
         )
     if report.bias_correction:

@@ -24,7 +24,15 @@ from int8cal.models.binding import Constants, InputBinding, bind_input
 from int8cal.models.choices import choices
 from int8cal.models.graph import WEIGHTED_OPS, float_tensors, layers_within, opset, raise_opset
 from int8cal.models.kernels import Kernel, kernel_of
-from int8cal.models.names import fits, node_reads, rename_tensors, tensor_names, topological_sort, unique_name
+from int8cal.models.names import (
+    fits,
+    inner_graphs,
+    node_reads,
+    rename_tensors,
+    tensor_names,
+    topological_sort,
+    unique_name,
+)
 from int8cal.models.onnx_file import CONTRIBUTED_DOMAIN, ORIGINAL_HINT, check_valid, foreign_operator, marked
 from int8cal.models.session import untyped, with_types
 from int8cal.types import Layout
@@ -116,6 +124,8 @@ class Computable:
 
         Where the type of one is not known, it counts as one.
         """
+        if not self.foreign and not any(True for node in self.original.graph.node for _ in inner_graphs(node)):
+            return []
         whole = extras.onnx().shape_inference.infer_shapes(marked(self.original))
         kinds = _kinds(whole.graph)
         rest = _rest(whole, {kernel.output for kernel in self.kernels})
