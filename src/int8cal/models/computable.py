@@ -210,7 +210,7 @@ def computable(model: Any) -> Computable:
             f"nothing of the model can be computed: all of it stands behind {foreign[0].operator} "
             f"(node {foreign[0].name!r})",
             hint=ORIGINAL_HINT
-            if foreign[0].operator.startswith(CONTRIBUTED_DOMAIN)
+            if foreign[0].operator.startswith((CONTRIBUTED_DOMAIN, "com.ms."))
             else "Export the model without that node.",
         )
     if untyped(part):

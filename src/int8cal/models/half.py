@@ -1,11 +1,13 @@
 """The float part of an INT8 model in 16 bits: nodes that can be, between casts; inputs and outputs stay float32.
 
 A node stays float32 where its operator has no float16 form, a constant of it lies beyond what float16 holds or is too
-small for it, or what it reads or gives came near the largest float16 on the calibration images. Scales of Q/DQ become
-float16, which operator set 19 allows, unless what INT8 holds by such a scale goes beyond float16: then DequantizeLinear
-and all that reads it stay float32. No Cast ever stands between a DequantizeLinear and its reader, for TensorRT would
-not see the INT8 layer any more: where readers are of both kinds, there are two of them. Choices and comparisons
-are made in float32: in float16 many scores are equal.
+small for it, or what it reads or gives came near the largest float16 on the calibration images, or never got above what
+float16 still resolves. So does an operator that squares its input, or takes its exponential, where that goes as far.
+
+Scales of Q/DQ become float16, which operator set 19 allows, unless what INT8 holds by such a scale goes beyond float16:
+then DequantizeLinear and all that reads it stay float32. No Cast ever stands between a DequantizeLinear and its reader,
+for TensorRT would not see the INT8 layer any more: where readers are of both kinds, there are two of them. Choices and
+comparisons are made in float32: in float16 many scores are equal.
 """
 
 from __future__ import annotations
@@ -28,6 +30,13 @@ _SMALLEST = 2.0**-18  # below, float16 has fewer than six bits
 _SCALED = ("QuantizeLinear", "DequantizeLinear")
 _STATES_TYPE = frozenset({"to", "dtype"})  # attributes that say the type of the output
 _CHOOSES = frozenset({"TopK", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"})
+_SQUARES = frozenset(
+    {"ReduceL2", "LpNormalization", "LpPool", "GlobalLpPool", "InstanceNormalization", "LRN"}
+    | {"GroupNormalization", "MeanVarianceNormalization"}
+)
+_EXPONENTIALS = frozenset({"Softplus", "Mish", "ReduceLogSumExp"})
+_LARGEST_SQUARED = _NEAR**0.5
+_LARGEST_EXPONENT = 10.0  # e to this power is near the limit
 
 
 def to_half(model: Any, largest: Mapping[str, float], *, single_scales: bool = False) -> tuple[Any, tuple[str, ...]]:
@@ -74,6 +83,12 @@ class _Conversion:
         scaled = [node for node in model.graph.node if single_scales and node.op_type in _SCALED]
         self._single_scales = {name for node in scaled for name in (node.input[1], *node.output)}
         self._largest = largest
+        quantizers = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+        self._sources = {  # output of a DequantizeLinear → activation that was quantised
+            node.output[0]: quantizers[node.input[0]]
+            for node in model.graph.node
+            if node.op_type == "DequantizeLinear" and node.input[0] in quantizers
+        }
         self._half: dict[str, str] = {}  # float32 name → float16 twin
         self._single: dict[str, str] = {}  # the other way round
         self._is_half: set[str] = set()
@@ -147,19 +162,32 @@ class _Conversion:
             elif node.input[0] not in self._constants:
                 fits = fits and self._is_small(node.input[0])
         else:
-            fits = fits and all(self._is_small(name) for name in read if name not in self._constants)
+            within = self._limit(node)
+            fits = fits and all(self._is_small(name, within) for name in read if name not in self._constants)
             for name in node.output:
                 if name in self._floats:
-                    fits = fits and self._largest.get(name, np.inf) < _NEAR and name not in self._inside
+                    fits = fits and self._resolves(name, _NEAR) and name not in self._inside
         if not fits:
             self.out_of_range.append(node.name)
         return fits
 
-    def _is_small(self, name: str) -> bool:
-        """Whether an activation is float16 already, or can be."""
-        if name in self._is_half:
+    def _is_small(self, name: str, within: float = _NEAR) -> bool:
+        """Whether an activation is float16 already, or can be; and below a limit, if that is lower than usual."""
+        if name in self._is_half and within == _NEAR:
             return True
-        return name not in self._wide and self._largest.get(name, np.inf) < _NEAR
+        return name not in self._wide and self._resolves(self._sources.get(name, name), within)
+
+    def _resolves(self, name: str, within: float) -> bool:
+        """Whether the values of an activation are neither too large for float16 nor all too small."""
+        peak = self._largest.get(name, np.inf)
+        return peak == 0.0 or _SMALLEST <= peak < within
+
+    @staticmethod
+    def _limit(node: Any) -> float:
+        """Below what the inputs of a node must be, so that what it computes on the way is not too large."""
+        if node.op_type in _EXPONENTIALS:
+            return _LARGEST_EXPONENT
+        return _LARGEST_SQUARED if node.op_type in _SQUARES else _NEAR
 
     def _values(self, name: str) -> npt.NDArray[Any]:
         return np.asarray(self._onnx.numpy_helper.to_array(self._constants[name]))

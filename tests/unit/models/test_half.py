@@ -164,6 +164,30 @@ def test_constants_too_small_for_float16_and_constants_that_state_their_type_sta
     assert np.isfinite(share).all()
 
 
+@pytest.mark.parametrize(
+    ("operator", "factor"), [("Softplus", 20.0), ("ReduceL2", 300.0), ("LpNormalization", 1e3), ("Mul", 1e-8)]
+)
+def test_operators_that_leave_float16_on_the_way_stay_float32(tmp_path: Path, operator: str, factor: float) -> None:
+    def change(net: Builder) -> None:
+        net.weights["factor"] = np.float32(factor**0.5)
+        net.node("Mul", ["second", "factor"], "some", "some")
+        net.node("Mul", ["some", "factor"], "more", "more")
+        inputs = ["more", "more"] if operator == "Mul" else ["more"]
+        net.node(operator, inputs, "made", "made", **({"axis": 1} if operator == "LpNormalization" else {}))
+
+    model = chain((1.0, 1.0, 1.0), change)
+    model.graph.output.append(helper.make_tensor_value_info("made", TensorProto.FLOAT, None))
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+
+    report = quantize(tmp_path / "m.onnx", Images(), tmp_path / "o", method="minmax", precision="fp16")
+
+    assert "made" in report.kept_float32
+    feeds = {"image": next(iter(Images()))}
+    with np.errstate(all="ignore"):
+        (mine,), (other,) = (ReferenceEvaluator(one).run(["made"], feeds) for one in (model, onnx.load(tmp_path / "o")))
+    assert decibels(mine, other) > 20
+
+
 def test_a_float16_overflow_shows_although_onnx_runtime_computes_in_float32() -> None:
     nodes = [
         helper.make_node("Cast", ["image"], ["half"], to=TensorProto.FLOAT16),
