@@ -391,9 +391,14 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
     if trt_cache:
         lines.append(f"{trt_cache}: calibration cache, to use with the float model and TensorRT {trt_version} only")
         if report.unlisted:
-            lines.append(f"not listed there: {len(report.unlisted)} tensors that are merged into others (see --json)")
+            unseen = any(not node.computed for node in report.foreign) or "within" in report.placement.floated.values()
+            more = " or not computed here" if unseen else ""
+            lines.append(
+                f"not listed there: {len(report.unlisted)} tensors that are merged into others{more} (see --json)"
+            )
     if report.excluded:
         lines.append(f"left in float: {', '.join(report.excluded)}")
+    lines += [f"{words}: {', '.join(names)}" for words, names in report.placement.left_out]
     if report.from_float16:
         lines.append("the model holds 16-bit floats: ranges are those of float32, and so is what stays float")
     for computed, how in ((False, "not computed here"), (True, "computed for calibration by our own formulas")):
@@ -401,7 +406,7 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
         if nodes:
             lines.append(f"kept as they were, {how}: {', '.join(nodes)}")
     if report.behind:
-        lines.append(f"left in float, because they follow those: {', '.join(report.behind)}")
+        lines.append(f"left in float, because they follow those or lie within: {', '.join(report.behind)}")
     if report.not_finite and trt_cache:
         lines.append(f"infinite on these images, not in the cache: {', '.join(report.not_finite)}")
     if report.inactive:

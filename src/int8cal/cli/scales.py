@@ -107,7 +107,8 @@ def _lines(report: ScalesReport, output: str, scales: str) -> list[str]:
         ("ranges of 0 in the file, which are none", report.without_range),
         ("left in float, for the file has no range for what they read", report.lacking),
         ("kept as they were, not computed here", [f"{node.name} ({node.operator})" for node in report.foreign]),
-        ("left in float, because they follow those", report.behind),
+        ("left in float, because they follow those or lie within", report.behind),
+        *report.placement.left_out,
     ):
         if names:
             lines.append(f"{words}: {len(names)}: {_listed(names)}")

@@ -13,7 +13,7 @@ What nodes choose by (`int8cal.models.choices`), and what they choose, are outpu
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,11 @@ from int8cal.io.safe_text import printable, shell_word
 from int8cal.models import extras
 from int8cal.models.binding import Constants, InputBinding, bind_input
 from int8cal.models.choices import choices
-from int8cal.models.graph import WEIGHTED_OPS, float_tensors, opset, raise_opset
+from int8cal.models.graph import WEIGHTED_OPS, float_tensors, layers_within, opset, raise_opset
 from int8cal.models.kernels import Kernel, kernel_of
 from int8cal.models.names import fits, node_reads, rename_tensors, tensor_names, topological_sort, unique_name
-from int8cal.models.onnx_file import check_valid, foreign_operator, marked
+from int8cal.models.onnx_file import CONTRIBUTED_DOMAIN, ORIGINAL_HINT, check_valid, foreign_operator, marked
+from int8cal.models.session import untyped, with_types
 from int8cal.types import Layout
 
 _WEIGHTS_ARE_NO_INPUTS = 4  # the first version of the format in which they need not be listed as such
@@ -55,7 +56,7 @@ class Computable:
         model: the computable part: an ``onnx.ModelProto`` that ONNX Runtime runs, all shapes that can be told filled
             in. Its outputs are those of the model that can be computed, then what goes into the rest.
         foreign: the nodes that are not part of it, in the order of the graph.
-        behind: names of the weighted nodes behind those that are not computed; they stay float.
+        behind: names of the weighted nodes behind those that are not computed, or within them; they stay float.
         kernels: what computes the plug-ins whose outputs are inputs of ``model``.
         outside: names of all nodes that are not part of ``model``.
         watched: names of the outputs of ``model`` that neither are the model's own nor go into the rest.
@@ -94,6 +95,38 @@ class Computable:
         source = next((other for other in self.model.graph.node if set(other.output) & set(node.input)), None)
         instead = f"Exclude that one: --exclude {shell_word(source.name)}" if source and source.name in kept else None
         return UseError(f"the node {printable(node.name)} is merged into the one before it", hint=instead)
+
+    def check_layers(self) -> None:
+        """See that not all layers are those that cannot be computed.
+
+        Raises:
+            UseError: they are.
+        """
+        constants = {tensor.name for tensor in self.original.graph.initializer}
+        if self.behind and not any(True for node in self.model.graph.node for _ in _layers_of(node, constants)):
+            first = next(node for node in self.foreign if not node.computed)
+            raise UseError(
+                f"there is nothing to quantise: all layers with weights stand behind {first.operator} (node "
+                f"{printable(first.name)}) or within it",
+                hint="Export the model without that node.",
+            )
+
+    def unseen(self) -> list[str]:
+        """Names of the float32 activations that are not computed here: behind plug-ins and in graphs inside of nodes.
+
+        Where the type of one is not known, it counts as one.
+        """
+        whole = extras.onnx().shape_inference.infer_shapes(marked(self.original))
+        kinds = _kinds(whole.graph)
+        rest = _rest(whole, {kernel.output for kernel in self.kernels})
+        behind = {name for node in rest for name in node.output if name}
+        found: dict[str, None] = {}
+        for node in whole.graph.node:
+            found.update((name, None) for name in node.output if name in behind and _may_be_float(kinds.get(name)))
+            for attribute in node.attribute:
+                for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                    found.update(dict.fromkeys(_floats_within(graph, kinds, whole)))
+        return list(found)
 
     def bind(
         self,
@@ -166,10 +199,15 @@ def computable(model: Any) -> Computable:
         raise UseError(
             f"nothing of the model can be computed: all of it stands behind {foreign[0].operator} "
             f"(node {foreign[0].name!r})",
-            hint="Export the model without that node.",
+            hint=ORIGINAL_HINT
+            if foreign[0].operator.startswith(CONTRIBUTED_DOMAIN)
+            else "Export the model without that node.",
         )
+    if untyped(part):
+        part = with_types(part, data_prop=True)
     watched = _watch_choices(part)
-    behind = tuple(_title(node) for node in rest if node.op_type in WEIGHTED_OPS and foreign_operator(node) is None)
+    constants = {tensor.name for tensor in whole.graph.initializer}
+    behind = tuple(name for node in rest for name in _layers_of(node, constants))
     outside = tuple(
         _title(node) for node in (*rest, *(n for n in whole.graph.node if not computed.isdisjoint(n.output)))
     )
@@ -228,6 +266,42 @@ def _fits(part: Any) -> bool:
         return False
     part.CopyFrom(inferred)
     return True
+
+
+def _layers_of(node: Any, constants: Container[str]) -> Iterator[str]:
+    """Names of the layers that a node is or holds."""
+    if node.op_type in WEIGHTED_OPS and foreign_operator(node) is None:
+        yield _title(node)
+    yield from layers_within(node, constants)
+
+
+def _kinds(graph: Any) -> dict[str, int]:
+    """Tensor → its element type; 0 where that is not stated."""
+    values = (*graph.value_info, *graph.input, *graph.output)
+    kinds = {value.name: int(value.type.tensor_type.elem_type) for value in values}
+    return kinds | {tensor.name: int(tensor.data_type) for tensor in graph.initializer}
+
+
+def _may_be_float(kind: int | None) -> bool:
+    return kind in (None, 0, extras.onnx().TensorProto.FLOAT)
+
+
+def _floats_within(graph: Any, outside: dict[str, int], whole: Any) -> Iterator[str]:
+    """Names of the activations of a graph inside a node of a model that are float32, or may be."""
+    onnx = extras.onnx()
+    known = outside | _kinds(graph)
+    alone = onnx.ModelProto(ir_version=whole.ir_version, opset_import=whole.opset_import)
+    alone.graph.CopyFrom(graph)
+    for name in {name for node in graph.node for name in node_reads(node)} & outside.keys():
+        if outside[name] and name not in _kinds(graph):
+            alone.graph.input.append(onnx.helper.make_tensor_value_info(name, outside[name], None))
+    known |= _kinds(onnx.shape_inference.infer_shapes(alone).graph)
+    for node in graph.node:
+        if node.op_type != "Constant":
+            yield from (name for name in node.output if name and _may_be_float(known.get(name)))
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _floats_within(inner, known, whole)
 
 
 def _title(node: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 
 from int8cal.errors import UseError
 from int8cal.models import extras
-from int8cal.models.names import all_graphs, unique_name
-from int8cal.models.session import open_session
+from int8cal.models.names import all_graphs, inner_graphs, unique_name
+from int8cal.models.session import open_session, with_types
 
 MIN_OPSET = 13  # the first with per-channel QuantizeLinear
 _MIN_IR_VERSION = 7  # what opset 13 goes with; below 4 weights had to be inputs
@@ -37,7 +38,7 @@ def prepare(model: Any) -> Any:
         raise UseError("the model is quantised already", hint="Give the float model.")
     folded = _fold(raise_opset(_with_constant_weights(model)))
     _name_nodes(folded.graph)
-    return extras.onnx().shape_inference.infer_shapes(folded)
+    return with_types(folded)
 
 
 def is_quantised(model: Any) -> bool:
@@ -180,14 +181,29 @@ def all_activations(model: Any) -> list[str]:
 
 def lost_activations(original: Any, prepared: Any) -> list[str]:
     """Names of the float32 activations of a model that `prepare` merged into others, or left out as needless."""
-    onnx = extras.onnx()
-    inferred = onnx.shape_inference.infer_shapes(_with_constant_weights(original))
+    inferred = with_types(_with_constant_weights(original))
     computed = {value.name for value in inferred.graph.input}
     for node in inferred.graph.node:
         if computed.intersection(node.input):
             computed.update(node.output)
     kept = set(all_activations(prepared))
     return [name for name in all_activations(inferred) if name in computed and name not in kept]
+
+
+def layers_within(node: Any, constants: Container[str]) -> Iterator[str]:
+    """Names of the convolutions and matrix products with constant weights in the graphs inside a node.
+
+    Args:
+        node: ``onnx.NodeProto``.
+        constants: names of the constants outside of it.
+    """
+    inside = list(inner_graphs(node))
+    own = {tensor.name for graph in inside for tensor in graph.initializer}
+    own.update(name for graph in inside for one in graph.node if one.op_type == "Constant" for name in one.output)
+    for graph in inside:
+        for one in graph.node:
+            if one.op_type in WEIGHTED_OPS and any(name in own or name in constants for name in one.input[:2]):
+                yield one.name or one.output[0]
 
 
 def weighted_outputs(model: Any) -> list[str]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from int8cal.models import extras
 from int8cal.models.graph import float_tensors
 from int8cal.models.names import inner_graphs, node_reads, tensor_names, unique_name
+from int8cal.models.session import with_types
 
 OPSET = 19
 LARGEST = 65504.0
@@ -65,8 +66,7 @@ class _Conversion:
         self._onnx = onnx
         self._graph = model.graph
         self._opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-        inferred = onnx.shape_inference.infer_shapes(model)
-        self._floats = float_tensors(inferred)
+        self._floats = float_tensors(with_types(model))
         self._constants = {item.name: item for item in model.graph.initializer}
         self._outputs = {value.name for value in model.graph.output}
         self._inside = {name for node in model.graph.node for graph in inner_graphs(node) for name in _reads(graph)}

@@ -29,7 +29,8 @@ MAX_BYTES = 2**31 - 1  # protobuf's own limit; external data counts, for the mod
 MAX_ACTIVATION_BYTES = 2**32  # of one tensor at batch size 1
 _STANDARD_DOMAINS = frozenset({"", "ai.onnx.ml"})
 _LONG_NAME = "ai.onnx"
-_CONTRIBUTED_DOMAIN = "com.microsoft"
+CONTRIBUTED_DOMAIN = "com.microsoft"
+ORIGINAL_HINT = "Give the model as it was exported, before ONNX Runtime optimised it."
 _FOREIGN_DOMAIN = "int8cal.foreign/"  # and behind it the node's own; checkers pass over domains that they don't know
 _UNBOUNDED_OPS = frozenset({"Loop", "Scan", "SequenceMap"})
 _SHAPE_ATTRIBUTES = frozenset({"shape", "axes"})
@@ -141,7 +142,7 @@ def _is_computed(node: Any, versions: Mapping[str, int], known: dict[tuple[str, 
     domain = node.domain
     found = known.get((domain, node.op_type))
     if found is None:
-        if domain == _CONTRIBUTED_DOMAIN:
+        if domain == CONTRIBUTED_DOMAIN:
             found = node.op_type in _contributed_operators()
         else:
             defined = domain in _STANDARD_DOMAINS and extras.onnx().defs.has(
@@ -157,7 +158,7 @@ def _contributed_operators() -> frozenset[str]:
     """Names of the operators that ONNX Runtime has beyond the standard."""
     extras.onnxruntime()  # first, for it switches telemetry off
     state = extras.need("onnxruntime.capi.onnxruntime_pybind11_state", "quantize")
-    return frozenset(schema.name for schema in state.get_all_operator_schema() if schema.domain == _CONTRIBUTED_DOMAIN)
+    return frozenset(schema.name for schema in state.get_all_operator_schema() if schema.domain == CONTRIBUTED_DOMAIN)
 
 
 def _bad(path: str, message: str, hint: str = "export the float model to ONNX again") -> UseError:

@@ -15,14 +15,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from int8cal.errors import UseError
+from int8cal.io.summary import counted
 from int8cal.models.graph import WEIGHTED_OPS
 from int8cal.models.names import fits
+from int8cal.models.onnx_file import ORIGINAL_HINT
 from int8cal.models.wiring import Wiring
 from int8cal.types import Target
 
 _LEAST_CHANNELS = 16  # below, Tensor Cores gain nothing
 _GROUPED_STEP = 8  # grouped convolutions have INT8 kernels for multiples of this many channels …
 _GROUPED_KERNEL = 3  # … and kernels from this size on
+_LEFT_OUT = ("weight_first", "contributed", "within")  # rules that concern what no option of ours makes INT8
 _ORT_LAYERS = frozenset({"Conv", "Gemm", "MatMul"})  # ONNX Runtime has no INT8 ConvTranspose
 
 
@@ -52,6 +55,13 @@ class Placement:
         for node in model.graph.node:
             found.update(dict.fromkeys(node.input[position] for position in self.reads.get(node.name, ())))
         return list(found)
+
+    @property
+    def left_out(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Layers that stay float because of how the model is written: the rule in words, and their names."""
+        return [
+            (rule.says, names) for rule in RULES if rule.name in _LEFT_OUT and (names := self.did.get(rule.name, ()))
+        ]
 
     def with_shared_scales(self, amax: Mapping[str, float]) -> dict[str, float]:
         """Thresholds in which tensors that must have one scale have the widest of theirs."""
@@ -111,6 +121,12 @@ class _Draft:
             self.floated[node.name] = rule
         return [node.name for node in nodes]
 
+    def name_floats(self, rule: str, names: Iterable[str]) -> list[str]:
+        """Note layers that no rule makes INT8."""
+        found = list(names)
+        self.floated.update((name, rule) for name in found)
+        return found
+
 
 def place(model: Any, wiring: Wiring, exclude: Sequence[str] = (), target: Target = "tensorrt") -> Placement:
     """Apply the rules to a model.
@@ -141,10 +157,14 @@ def _nothing_left(draft: _Draft) -> UseError:
         )
     said = {rule.name: rule.says for rule in RULES}
     return UseError(
-        f"there is nothing to quantise: all {len(draft.floated)} layers with weights stay float "
+        f"there is nothing to quantise: of {counted(len(draft.floated), 'layer')} with weights, none becomes INT8 "
         f"({'; '.join(said[name] for name in why)})",
-        hint="Exclude fewer nodes, or run the float model in FP16: INT8 gains nothing here.",
+        hint=next((_HINTS[name] for name in why if name in _HINTS), _GAINS_NOTHING),
     )
+
+
+_HINTS = {"contributed": ORIGINAL_HINT, "within": "Export the model with the branch alone that is used."}
+_GAINS_NOTHING = "Exclude fewer nodes, or run the float model in FP16: INT8 gains nothing here."
 
 
 def _merged(groups: Sequence[frozenset[str]]) -> tuple[frozenset[str], ...]:
@@ -165,6 +185,23 @@ def _layers(draft: _Draft) -> list[str]:
     draft.reads.update((node.name, (0,)) for node in found)
     draft.layer_names.update(draft.reads)
     return [node.name for node in found]
+
+
+def _weight_first(draft: _Draft) -> list[str]:
+    return draft.name_floats("weight_first", map(_name, filter(draft.wiring.has_weight_first, draft.wiring.nodes)))
+
+
+def _contributed(draft: _Draft) -> list[str]:
+    return draft.name_floats("contributed", map(_name, filter(draft.wiring.has_contributed_weight, draft.wiring.nodes)))
+
+
+def _within(draft: _Draft) -> list[str]:
+    inside = (name for node in draft.wiring.nodes for name in draft.wiring.layers_within(node))
+    return draft.name_floats("within", inside)
+
+
+def _name(node: Any) -> str:
+    return str(node.name)
 
 
 def _excluded(draft: _Draft) -> list[str]:
@@ -366,6 +403,24 @@ RULES: tuple[Rule, ...] = (
         "convolutions and matrix products with constant float32 weights are INT8: weight and input",
         "there the arithmetic is; products of two activations (attention) lose too much",
         _layers,
+    ),
+    Rule(
+        "weight_first",
+        "matrix products whose constant weight is the left operand stay float",
+        "a weight has a scale for each output channel, and INT8 kernels want those on the right",
+        _weight_first,
+    ),
+    Rule(
+        "contributed",
+        "layers of ONNX Runtime's own operators (FusedConv, Attention), which exporters do not write, stay float",
+        "its optimiser makes them of others, and TensorRT does not know them",
+        _contributed,
+    ),
+    Rule(
+        "within",
+        "layers in the branches of an If stay float",
+        "ranges are those of the branches that ran, and another one may run on other images",
+        _within,
     ),
     Rule(
         "excluded",

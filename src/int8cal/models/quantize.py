@@ -75,13 +75,14 @@ class QuantizeReport(Summarised):
         bias_correction: whether biases were corrected.
         kept_float32: with ``precision="fp16"``: nodes that stay float32 because of the range of their values.
         foreign: nodes that are not computed here, such as TensorRT's plug-ins; they are in the INT8 model as they were.
-        behind: names of the weighted nodes behind those, which stay float.
+        behind: names of the weighted nodes behind those or within, which stay float.
         opset: (of the float model, of the INT8 model).
         amax: quantised activation → threshold.
         not_finite: activations that took infinite values (attention masks); no cache lists them.
         inactive: measured activations that were 0 on every image; their scale is arbitrary, and no cache lists them.
         unlisted: activations of the float model that a cache does not list, because another node computes what theirs
-            did (such as a convolution before its BatchNormalization).
+            did (such as a convolution before its BatchNormalization), or because nobody computes them here (behind
+            plug-ins, in loops and branches).
         from_float16: whether the model held 16-bit floats, which are float32 in the INT8 model.
         float_bytes, int8_bytes: sizes of the two models, external data included.
         in_sample: agreement on (the first images of) the calibration file itself; None when not measured.
@@ -256,6 +257,7 @@ def quantize(
         if cache_file:
             cache_file.spare(model_paths)
         parts = computable(original)
+        parts.check_layers()
         binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
         prepared = prepare(raise_opset(parts.model, half.OPSET) if precision == "fp16" else parts.model)
         shown = some_images(images, PROBED_IMAGES)
@@ -404,7 +406,7 @@ def quantize(
             amax=scales,
             not_finite=calibration.not_finite,
             inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
-            unlisted=tuple(lost_activations(parts.model, prepared)),
+            unlisted=tuple(dict.fromkeys([*lost_activations(parts.model, prepared), *parts.unseen()])),
             from_float16=original is not read,
             float_bytes=read.ByteSize(),
             int8_bytes=len(data),

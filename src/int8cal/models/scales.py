@@ -119,6 +119,7 @@ def quantize_from_scales(
         file.spare(model_paths)
         original = in_float32(read)
         parts = computable(original)
+        parts.check_layers()
         if images is None:
             binding, shape = unfed_binding(parts.model, input_name, layout)
         else:

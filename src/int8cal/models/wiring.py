@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
+
+from int8cal.errors import UseError
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
-from int8cal.models.graph import WEIGHTED_OPS, float_tensors
+from int8cal.models.graph import WEIGHTED_OPS, all_activations, float_tensors, layers_within
+from int8cal.models.onnx_file import CONTRIBUTED_DOMAIN
+from int8cal.models.session import Runner, with_types
 
 _UNARY = frozenset(
     {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Softplus", "Softsign", "HardSwish", "Mish", "Gelu", "Abs", "Neg"}
@@ -75,6 +80,21 @@ class Wiring:
         if node.op_type not in WEIGHTED_OPS or any(name and name not in self.floats for name in node.input):
             return False
         return node.input[0] not in self.constant_dims and node.input[1] in self.constant_dims
+
+    def has_weight_first(self, node: Any) -> bool:
+        """Whether a node is the product of a constant float32 matrix, the left one, with an activation."""
+        if node.op_type not in ("MatMul", "Gemm") or any(name and name not in self.floats for name in node.input):
+            return False
+        return len(self.constant_dims.get(node.input[0], ())) > 1 and node.input[1] not in self.constant_dims
+
+    def has_contributed_weight(self, node: Any) -> bool:
+        """Whether a node is one of ONNX Runtime's own operators, and has a weight."""
+        matrices = (name for name in node.input if name in self.floats and len(self.constant_dims.get(name, ())) > 1)
+        return node.domain == CONTRIBUTED_DOMAIN and any(name not in self._seeing for name in matrices)
+
+    def layers_within(self, node: Any) -> Iterator[str]:
+        """Names of the layers in the graphs inside a node (``If``)."""
+        return layers_within(node, self.constant_dims)
 
     def sees_image(self, tensor: str) -> bool:
         """Whether the pixels have a part in a tensor; its shape alone gives none."""
@@ -228,12 +248,29 @@ def _shapes(
     for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:
-        fixed = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
+        fixed = with_types(fixed, data_prop=True)
     except extras.LibraryError:
         return {}  # rules that need a shape find nothing then
-    return {
+    shapes = {
         value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
         for value in (*fixed.graph.input, *fixed.graph.value_info, *fixed.graph.output)
         if value.type.tensor_type.HasField("shape")
         and all(dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim)
     }
+    missing = [name for name in all_activations(fixed) if name not in shapes]
+    return shapes | _shapes_of_a_run(model, missing, binding, (batch, *image_shape))
+
+
+def _shapes_of_a_run(
+    model: Any, wanted: Sequence[str], binding: InputBinding, shape: tuple[int, int, int, int]
+) -> dict[str, tuple[int, ...]]:
+    """Shapes that inference does not tell, from a run on black images; none of tensors that are empty there."""
+    fed = {binding.name, *binding.constants, *(kernel.output for kernel in binding.kernels)}
+    inputs = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
+    if not wanted or not inputs <= fed:
+        return {}
+    try:
+        values = next(Runner(model, wanted, binding).run(np.zeros(shape, np.float32)), {})
+    except UseError:
+        return {}
+    return {name: value.shape for name, value in values.items() if value.size}

@@ -155,6 +155,9 @@ def test_what_stands_behind_stays_float_and_is_named(kind: str, images: Any, tmp
     report = quantize_fast(path, images(), tmp_path / "int8.onnx", exclude=["head/*"])
 
     assert report.behind == ("head/conv",)
+    within = {"inner"} if kind == "loop" else set()
+    assert within | {"regions", "head", "prob"} <= set(report.unlisted)
+    assert "side" not in report.unlisted
     assert report.foreign[0].operator == ("Loop" if kind == "loop" else "Regions")
     result = onnx.load(tmp_path / "int8.onnx")
     made = {name: node.op_type for node in result.graph.node for name in node.output}
@@ -164,6 +167,53 @@ def test_what_stands_behind_stays_float_and_is_named(kind: str, images: Any, tmp
     (side,) = [node for node in result.graph.node if node.name == "side/conv"]
     assert [made[name] for name in side.input] == ["DequantizeLinear"] * 2
     assert report.in_sample.outputs[0].name == "side"
+
+
+def scan_of(net: Builder, source: str, output: str) -> None:
+    """A product within a Scan, and whole numbers beside it."""
+    body = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["row", "scan.w"], ["scanned"], name="scan/product"),
+            helper.make_node("Shape", ["scanned"], ["sizes"]),
+            helper.make_node("Add", ["sizes", "sizes"], ["twice"]),
+        ],
+        "body",
+        [helper.make_tensor_value_info("row", TensorProto.FLOAT, ["N", 3, 24])],
+        [without_shape("scanned")],
+    )
+    net.weight("scan.w", 24, 24)
+    net.node("Transpose", [source], "slices", perm=[2, 0, 1, 3])
+    net.nodes.append(helper.make_node("Scan", ["slices"], [output], name="scan", body=body, num_scan_inputs=1))
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_layers_within_a_loop_stay_float_and_are_named(alone: bool, images: Any, tmp_path: Path) -> None:
+    net = Builder()
+    scan_of(net, "image", "scans")
+    outputs = [without_shape("scans")]
+    if not alone:
+        net.node("Conv", ["image", net.weight("w", 16, 3, 3, 3)], "side", "side")
+        outputs.append(without_shape("side"))
+    path = save(model_of(net, outputs, opset=13), tmp_path)
+
+    if alone:
+        with pytest.raises(UseError, match=r"all layers with weights stand behind Scan .* or within it"):
+            quantize_fast(path, images(), tmp_path / "int8.onnx")
+        return
+    report = quantize_fast(path, images(), tmp_path / "int8.onnx")
+    assert report.behind == ("scan/product",)
+    assert set(report.unlisted) == {"scans", "scanned"}
+
+
+def test_the_layout_that_onnx_runtime_gives_a_model_is_told_as_what_it_is(images: Any, tmp_path: Path) -> None:
+    net = Builder()
+    net.nodes.append(helper.make_node("ReorderInput", ["image"], ["x"], domain="com.microsoft.nchwc", channels_last=0))
+    net.node("Conv", ["x", net.weight("w", 16, 3, 3, 3)], "out", "out")
+    path = save(model_of(net, [without_shape("out")], domains=["com.microsoft.nchwc"]), tmp_path)
+
+    with pytest.raises(UseError) as caught:
+        quantize_fast(path, images(), tmp_path / "int8.onnx")
+    assert "as it was exported" in str(caught.value.hint)
 
 
 def test_a_plug_in_inside_of_a_branch_makes_the_whole_node_one(images: Any, tmp_path: Path) -> None:

@@ -183,6 +183,35 @@ def test_a_float16_overflow_shows_although_onnx_runtime_computes_in_float32() ->
         assert np.isinf(next(runner.run(images))["out"]).all()
 
 
+def test_what_stands_behind_an_operator_of_onnx_runtimes_own_is_float16(tmp_path: Path) -> None:
+    def change(net: Builder) -> None:
+        net.node("Gelu", ["second"], "gelu", "gelu", domain="com.microsoft")
+        net.node("Relu", ["gelu"], "active", "active")
+        net.node("MatMul", ["active", net.weight("last.w", 20, 16)], "last", "last")
+
+    model = chain((1.0, 1.0, 1.0), change)
+    model.opset_import.add(domain="com.microsoft", version=1)
+    model.graph.output.append(helper.make_tensor_value_info("last", TensorProto.FLOAT, None))
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    cache = tmp_path / "cal.bin"
+
+    report = quantize(
+        tmp_path / "m.onnx", Images(), tmp_path / "o", method="minmax", precision="fp16",
+        trt_cache=cache, trt_version="10.3.0",
+    )  # fmt: skip
+
+    assert "last" in report.placement.layers
+    assert report.unlisted == ()
+    assert {"gelu", "active", "last"} <= {line.partition(":")[0] for line in cache.read_text().splitlines()}
+    result = onnx.load(tmp_path / "o")
+    kinds = {item.name: item.data_type for item in result.graph.initializer}
+    makers = {name: node for node in result.graph.node for name in node.output}
+    (last,) = [node for node in result.graph.node if node.name == "last"]
+    assert [kinds[makers[name].input[1]] for name in last.input] == [TensorProto.FLOAT16] * 2
+    assert report.verdict is not None
+    assert report.verdict.level == "good"
+
+
 def test_integer_kernels_of_onnx_runtime_get_float32_scales(tmp_path: Path) -> None:
     """Its INT8 Concat takes no other; what is not INT8 is float16 all the same."""
     net = Builder()

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from int8cal.demo.int8 import predictor
 from int8cal.errors import UseError
 from int8cal.models.binding import InputBinding
-from int8cal.models.graph import prepare
+from int8cal.models.graph import all_activations, prepare
 from int8cal.models.placement import RULES, Placement, place
 from int8cal.models.qdq import Range, insert_qdq
 from int8cal.models.session import BIAS_ROUNDING, Runner
@@ -206,7 +206,7 @@ class TestWhatStaysFloat:
         net = Net()
         flat = net.op("Flatten", "flat", net.op("GlobalAveragePool", "pool", "image"))
         net.product("classes", flat)
-        with pytest.raises(UseError, match=r"all 1 layers .* one row for each image"):
+        with pytest.raises(UseError, match=r"of 1 layer .* one row for each image"):
             net.placed("classes")
 
 
@@ -378,3 +378,98 @@ class TestOnnxRuntime:
         for node in model.graph.node:
             if node.name in ("b", "sum"):
                 assert all(made_by[name].op_type != "DequantizeLinear" for name in node.input if name in made_by)
+
+
+class TestOperatorsOfOnnxRuntime:
+    """The standard's inference knows no type of what they give; ONNX Runtime does."""
+
+    @staticmethod
+    def mixer(net: Net, domain: str) -> onnx.ModelProto:
+        net.op("Relu", "a.relu", net.conv("a", "image"))
+        net.constant("flat", [0, 16, -1], np.int64)
+        net.op("Reshape", "columns", "a.relu", "flat")
+        source = net.op("Transpose", "rows", "columns", perm=[0, 2, 1])
+        for name in ("first", "second"):
+            wide = net.op("Gelu", f"{name}.gelu", net.product(f"{name}.up", source, 32), domain=domain)
+            source = net.op("Add", name, net.product(f"{name}.down", wide, 16, 32), source)
+        net.op("ReduceMean", "mean", source, net.constant("axis", [1], np.int64), keepdims=0)
+        net.op("Gemm", "out", "mean", net.constant("out.w", np.ones((16, 4))))
+        model = net.model("out")
+        model.opset_import[0].version = 20
+        model.ir_version = 9
+        model.opset_import.add(domain="com.microsoft", version=1)
+        return model
+
+    def test_what_stands_behind_them_is_placed_as_behind_those_of_the_standard(self) -> None:
+        placed, activations = [], []
+        for domain in ("", "com.microsoft"):
+            model = prepare(self.mixer(Net(), domain))
+            placed.append(place(model, Wiring(model, BINDING, IMAGE)))
+            activations.append(all_activations(model))
+        assert placed[0] == placed[1]
+        assert {"first.down", "second.up", "second.down"} <= set(placed[1].layers)
+        assert placed[1].floated == {"out": "one_row"}
+        assert activations[0] == activations[1]
+
+    def test_layers_that_the_optimiser_fused_are_named_and_not_taken_for_none(self) -> None:
+        net = Net()
+        first = net.conv("a", "image")
+        weight = net.constant("f.w", np.ones((16, 16, 3, 3)))
+        net.op("FusedConv", "f", first, weight, domain="com.microsoft", activation="Relu", pads=[1] * 4)
+        model = net.model("f")
+        model.opset_import.add(domain="com.microsoft", version=1)
+        prepared = prepare(model)
+        placed = place(prepared, Wiring(prepared, BINDING, IMAGE))
+        assert placed.layers == ("a",)
+        assert placed.floated == {"f": "contributed"}
+        assert [names for _, names in placed.left_out] == [("f",)]
+
+        model.graph.node[0].CopyFrom(helper.make_node("Relu", ["image"], ["a"], name="a"))
+        prepared = prepare(model)
+        with pytest.raises(UseError, match=r"none becomes INT8 \(layers of ONNX Runtime's own") as caught:
+            place(prepared, Wiring(prepared, BINDING, IMAGE))
+        assert "as it was exported" in str(caught.value.hint)
+
+
+def test_a_weight_on_the_left_stays_float_and_is_named() -> None:
+    net = Net()
+    net.conv_relu("a", "image")
+    net.op("MatMul", "left", net.constant("m", np.ones((16, 16))), "a.relu")
+    net.conv("b", "left")
+    placed = net.placed("b")
+    assert placed.floated == {"left": "weight_first"}
+    assert placed.layers == ("a", "b")
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_layers_in_branches_stay_float_and_are_named(outside: bool) -> None:
+    net = Net()
+    source = net.conv_relu("a", "image") if outside else "image"
+    net.constant("w", np.ones((16, 16, 3, 3)))
+    inner = numpy_helper.from_array(np.ones((16, 16, 3, 3), np.float32), "inner.w")
+    branches = {}
+    for name, weight in (("then", "w"), ("else", "inner.w")):
+        conv = helper.make_node("Conv", [source, weight], [name], name=f"{name}/conv", pads=[1] * 4)
+        output = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        held = [inner] if weight == "inner.w" else []
+        branches[f"{name}_branch"] = helper.make_graph([conv], name, [], [output], held)
+    net.op("ReduceMax", "peak", "image", keepdims=0)
+    net.op("Greater", "bright", "peak", net.constant("half", 0.5))
+    net.op("If", "choice", "bright", **branches)
+    if outside:
+        assert net.placed("choice").floated == {"then/conv": "within", "else/conv": "within"}
+    else:
+        with pytest.raises(UseError, match=r"of 2 layers with weights, none becomes INT8 \(layers in the branches"):
+            net.placed("choice")
+
+
+def test_one_row_is_seen_where_only_a_run_tells_the_shape() -> None:
+    net = Net()
+    net.op("GlobalAveragePool", "mean", net.conv_relu("a", "image"))
+    net.op("ReduceMax", "peak", "image", keepdims=0)  # the shape comes from values
+    net.op("Cast", "whole", net.op("Mul", "nothing", "peak", net.constant("zero", 0.0)), to=TensorProto.INT64)
+    net.op("Reshape", "some", "whole", net.constant("one", [1], np.int64))
+    net.op("Add", "dims", "some", net.constant("flat", [1, 16], np.int64))
+    net.op("Reshape", "vector", "mean", "dims")
+    net.op("Gemm", "out", "vector", net.constant("out.w", np.ones((16, 20))))
+    assert net.placed("out").floated == {"out": "one_row"}
