@@ -45,8 +45,9 @@ _CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
 _USUAL_WINDOW = 0x78
 """First byte of a zlib stream: deflate, distances of up to 32 KiB."""
 
-_MAX_BYTES = 1 << 24
-"""Images of more than 5.6 megapixels (RGB) are inflated row by row in libpng, which takes less memory."""
+_MAX_BYTES = 1 << 26
+"""Images of more than 22 megapixels (RGB) are inflated row by row in libpng, which takes less memory and four times as
+long: they are inflated twice, for libpng only warns of what is missing."""
 
 _MAX_SURPLUS = 1 << 16
 """Bytes behind the last row that are passed over."""

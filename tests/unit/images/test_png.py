@@ -236,8 +236,9 @@ def test_interlaced_images_are_those_of_libpng(capfd, size, bit_depth, colour_ty
     )
 
 
-def test_an_image_too_large_for_memory_to_be_taken_twice_is_left_to_the_decoder():
-    noise = np.random.default_rng(3).integers(0, 256, (3000, 1, 3), np.uint8).repeat(2000, axis=1)
+def test_an_image_too_large_for_memory_to_be_taken_twice_is_left_to_the_decoder(monkeypatch):
+    monkeypatch.setattr(png_pixels, "_MAX_BYTES", 1 << 20)
+    noise = np.random.default_rng(3).integers(0, 256, (900, 1, 3), np.uint8).repeat(600, axis=1)
     file = io.BytesIO()
     Image.fromarray(noise).save(file, "PNG", compress_level=1)
     data = file.getvalue()
