@@ -16,7 +16,7 @@ from int8cal.errors import UseError
 from int8cal.io.summary import Summarised
 from int8cal.models.binding import InputBinding
 from int8cal.models.channels import ChannelSums, Group
-from int8cal.models.choices import choices, given_choices, without_classes
+from int8cal.models.choices import choices, given_choices, of_choices_alone, without_classes
 from int8cal.models.graph import float_tensors, weighted_outputs
 from int8cal.models.passes import for_each_image
 from int8cal.models.session import Runner, numeric_outputs
@@ -364,10 +364,12 @@ class _Pair:
         self.found: dict[str, TensorAgreement] = {}
         self.begin((*outputs, *layers))
         made = _shared_choices(models, bindings)
-        for name, operator in made.items():
-            if self.found.pop(name, None) is not None:
-                self.skipped[name] = f"{operator} chooses; the second model goes on with what the first one chose"
-        compared = [name for name in outputs if name not in made]
+        alone = of_choices_alone(models[0], made)
+        for name in [name for name in self.found if name in alone]:
+            del self.found[name]
+            operator = made.get(name, next(iter(made.values())))
+            self.skipped[name] = f"{operator} chooses; the second model goes on with what the first one chose"
+        compared = [name for name in outputs if name in self.found]
         self._chosen = [*(kernel.output for kernel in bindings[0].kernels if kernel.chooses), *made]
         self._known = known or KnownValues(0)
         self._open_reference = partial(

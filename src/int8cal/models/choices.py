@@ -7,15 +7,16 @@ choice; and behind it, the second model goes on with what the first one chose.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from int8cal.models import extras
 from int8cal.models.names import node_reads, tensor_names, unique_name
 
-_CHOOSERS = {"NonMaxSuppression": (0, 2), "TopK": (1, 1), "NonZero": (0, 1)}
+_CHOOSERS = {"NonMaxSuppression": (0, 2), "TopK": (1, 1), "NonZero": (0, 1), "ArgMax": (0, 1)}
 """Operator → position of the output that holds the choice, and how many of the first inputs are chosen by."""
+_ALSO = frozenset({"ArgMax"})  # the class of a box; alone it is a result, of which equal values are counted
 _SHAPE_ONLY = frozenset({"Shape", "Size"})
 _MASKS = frozenset({"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Xor", "Cast"})
 
@@ -42,20 +43,60 @@ def choices(model: Any, floats: Collection[str] = ()) -> list[Choice]:
         model: ``onnx.ModelProto``.
         floats: names of its float32 tensors, for `Choice.by`.
     """
-    constants = {tensor.name for tensor in model.graph.initializer}
-    seeing = {value.name for value in model.graph.input} - constants
+    seeing = _seeing(model)
     makers: dict[str, Any] = {}
     found = []
     for node in model.graph.node:
         makers.update((name, node) for name in node.output if name)
-        if node.op_type in _SHAPE_ONLY or seeing.isdisjoint(node_reads(node)):
-            continue
-        seeing.update(filter(None, node.output))
         position, count = _CHOOSERS.get(node.op_type, (len(node.output), 0))
-        if not node.domain and node.output[position : position + 1] not in ([], [""]):
+        output = "".join(node.output[position : position + 1])
+        if not node.domain and output in seeing:
             by = (name for read in node.input[:count] for name in _floats_of(read, makers, floats))
-            chosen_by = tuple(dict.fromkeys(name for name in by if name in seeing))
-            found.append(Choice(node.op_type, node.output[position], chosen_by))
+            found.append(Choice(node.op_type, output, tuple(dict.fromkeys(name for name in by if name in seeing))))
+    first = [choice.output for choice in found if choice.operator not in _ALSO]
+    behind = _behind(model, first)
+    return [
+        choice for choice in found if choice.operator not in _ALSO or _meets(model, choice.output, set(first), behind)
+    ]
+
+
+def _seeing(model: Any) -> set[str]:
+    """Names of the tensors that the values of inputs have a part in."""
+    found = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type not in _SHAPE_ONLY and not found.isdisjoint(node_reads(node)):
+            found.update(filter(None, node.output))
+    return found
+
+
+def _behind(model: Any, names: Iterable[str]) -> set[str]:
+    """These tensors, and all that are computed from them."""
+    found = set(names)
+    for node in model.graph.node:
+        if not found.isdisjoint(node_reads(node)):
+            found.update(filter(None, node.output))
+    return found
+
+
+def _meets(model: Any, tensor: str, made: set[str], behind: set[str]) -> bool:
+    """Whether a choice goes into others, or is read along with what stands behind them."""
+    mine = _behind(model, [tensor])
+    return any(
+        not mine.isdisjoint(node_reads(node))
+        and (not made.isdisjoint(node.output) or not behind.isdisjoint(set(node_reads(node)) - mine))
+        for node in model.graph.node
+    )
+
+
+def of_choices_alone(model: Any, names: Collection[str]) -> set[str]:
+    """The choices of these names, and what is computed of nothing else: numbers of rows, classes that are looked up."""
+    seeing, found = _seeing(model), set(names)
+    for node in model.graph.node:
+        reads = [name for name in node_reads(node) if name in seeing]
+        if found.issuperset(node.output) or not reads:
+            continue
+        if found.issuperset(reads):
+            found.update(filter(None, node.output))
     return found
 
 
@@ -69,13 +110,8 @@ def without_classes(model: Any, floats: Collection[str]) -> set[str]:
         floats: names of its float32 tensors.
     """
     made = choices(model, floats)
-    behind = {choice.output for choice in made}
-    read = set()
-    for node in model.graph.node:
-        reads = behind.intersection(node_reads(node))
-        if reads:
-            read |= reads
-            behind.update(filter(None, node.output))
+    behind = _behind(model, [choice.output for choice in made])
+    read = {name for node in model.graph.node for name in node_reads(node)}
     return behind.union(*(choice.by for choice in made if choice.output in read))
 
 

@@ -29,7 +29,7 @@ _NEAR = LARGEST / 2  # other images may go further than those of calibration
 _SMALLEST = 2.0**-18  # below, float16 has fewer than six bits
 _SCALED = ("QuantizeLinear", "DequantizeLinear")
 _STATES_TYPE = frozenset({"to", "dtype"})  # attributes that say the type of the output
-_CHOOSES = frozenset({"TopK", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"})
+_CHOOSES = frozenset({"TopK", "ArgMax", "ArgMin", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"})
 _SQUARES = frozenset(
     {"ReduceL2", "LpNormalization", "LpPool", "GlobalLpPool", "InstanceNormalization", "LRN"}
     | {"GroupNormalization", "MeanVarianceNormalization"}

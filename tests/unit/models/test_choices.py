@@ -78,6 +78,22 @@ def mask(net: Builder) -> dict[str, int]:
     return {"found": TensorProto.FLOAT}
 
 
+def classes(net: Builder) -> dict[str, int]:
+    """As YOLO ends: one tensor of boxes, classes and images, gathered by what NonMaxSuppression keeps."""
+    suppression(net)
+    net.node("Sigmoid", ["logits"], "probabilities")
+    net.node("ArgMax", ["probabilities"], "class number", axis=2, keepdims=1)
+    net.weights["ends"] = np.array([0, 2])
+    net.node("Gather", ["kept", "ends"], "image and place", axis=1)
+    for source in ("boxes", "class number"):
+        net.node("GatherND", [source, "image and place"], f"{source} kept")
+    net.node("Cast", ["class number kept"], "class", to=TensorProto.FLOAT)
+    net.node("Cast", ["image and place"], "image number", to=TensorProto.FLOAT)
+    net.node("Concat", ["boxes kept", "class", "image number"], "detections", axis=1)
+    net.node("Shape", ["kept"], "count")
+    return {"detections": TensorProto.FLOAT, "class": TensorProto.FLOAT, "count": INT64}
+
+
 def condition(net: Builder) -> dict[str, int]:
     """The same by Compress, which nothing can be told about."""
     mask(net)
@@ -111,6 +127,7 @@ ENDINGS = {
     suppression: ({"found", "boxes", "scores"}, {"kept"}),
     queries: ({"boxes", "best"}, {"places"}),
     mask: ({"found", "score"}, {"places"}),
+    classes: ({"detections", "boxes", "scores", "probabilities"}, {"class", "count", "kept", "class number"}),
 }
 
 
@@ -169,6 +186,22 @@ def test_what_cannot_be_compared_decides_nothing(tmp_path: Path) -> None:
     assert (report.verdict.level, report.verdict.output) == ("good", "raw")
     with pytest.raises(UseError, match="no output can be compared"):
         quantize(alone, Images(), tmp_path / "o", method="percentile", percentile=60, min_agreement=20)
+
+
+def test_a_class_that_is_the_result_is_compared(tmp_path: Path) -> None:
+    """Beside boxes that are chosen, but not looked up by that choice."""
+
+    def segments(net: Builder) -> dict[str, int]:
+        kinds = suppression(net)
+        net.node("Transpose", ["logits"], "map", perm=[0, 2, 1])
+        net.node("ArgMax", ["map"], "segments", axis=1)
+        return kinds | {"segments": INT64}
+
+    report = quantize_fast(save(tmp_path / "m.onnx", segments), Images(), tmp_path / "o")
+
+    assert report.in_sample is not None
+    (found,) = [output for output in report.in_sample.outputs if output.name == "segments"]
+    assert 0.9 < found.equal < 1
 
 
 def test_a_classifier_that_ends_in_its_best_classes_is_one_still(tmp_path: Path) -> None:
