@@ -177,7 +177,9 @@ def _differences(first: Any, second: Any) -> list[str]:
     lines = []
     for name in values[0]:
         other = values[1].get(name)
-        if other is not None and not np.array_equal(values[0][name], other):
+        if other is not None and values[0][name].shape != other.shape:
+            lines.append(f"{name}: shape {list(values[0][name].shape)} then, {list(other.shape)} now")
+        elif other is not None and not np.array_equal(values[0][name], other):
             largest = float(np.abs(values[0][name].astype(np.float64) - other).max()) if other.size else 0.0
             lines.append(f"{name}: differs by {largest:.3g} at most")
     nodes = [[node.SerializeToString(deterministic=True) for node in model.graph.node] for model in (first, second)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from tests.unit.models.conftest import Images
@@ -42,6 +43,19 @@ class TestReproduce:
         done = reproduce(source, Images(seed=3), out)
         assert not done.is_same
         assert [line.split(":")[0] for line in done.differences[:2]] == ["images_sha256", "image_scale"]
+
+    def test_another_model_with_weights_of_the_same_names(self, make_model: MakeModel, tmp_path: Path) -> None:
+        def wider(model: onnx.ModelProto) -> None:
+            for tensor in model.graph.initializer:
+                if tensor.name in ("dense.w", "dense.b"):
+                    values = onnx.numpy_helper.to_array(tensor)
+                    tensor.CopyFrom(onnx.numpy_helper.from_array(np.concatenate([values, values]), tensor.name))
+            model.graph.output[1].type.tensor_type.ClearField("shape")
+
+        quantize(make_model(), Images(), tmp_path / "o", method="minmax")
+
+        done = reproduce(make_model("wider.onnx", change=wider), Images(), tmp_path / "o")
+        assert "dense.w: shape [4, 6] then, [8, 6] now" in done.differences
 
     def test_a_record_of_other_types_is_damaged(self, make_model: MakeModel, tmp_path: Path) -> None:
         out = tmp_path / "o"
