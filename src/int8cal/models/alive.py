@@ -185,7 +185,7 @@ def _same(name: str, change: float, seen: Probe, alive: Collection[str], differe
 def _one_class(seen: Probe, alive: Collection[str], different_images: int) -> Iterator[Finding]:
     for name in alive if different_images >= _MIN_FOR_CLASSES else ():
         values = seen.outputs[name]
-        if name in seen.whole or not _is_one_class(values):
+        if name in seen.whole or name in seen.ranked or not _is_one_class(values):
             continue
         chosen = int(values.reshape(len(values), -1)[0].argmax())
         yield Finding(

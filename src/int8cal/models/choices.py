@@ -103,7 +103,7 @@ def of_choices_alone(model: Any, names: Collection[str]) -> set[str]:
 def without_classes(model: Any, floats: Collection[str]) -> set[str]:
     """Tensors whose largest value along an axis is no class.
 
-    These are what stands behind a choice, for its rows are not images, and what rows are chosen by.
+    These are what stands behind a choice, for its rows are not images, what rows are chosen by, and sorted values.
 
     Args:
         model: ``onnx.ModelProto``.
@@ -112,7 +112,8 @@ def without_classes(model: Any, floats: Collection[str]) -> set[str]:
     made = choices(model, floats)
     behind = _behind(model, [choice.output for choice in made])
     read = {name for node in model.graph.node for name in node_reads(node)}
-    return behind.union(*(choice.by for choice in made if choice.output in read))
+    in_order = {node.output[0] for node in model.graph.node if node.op_type == "TopK"}
+    return behind.union(in_order, *(choice.by for choice in made if choice.output in read))
 
 
 def _floats_of(tensor: str, makers: dict[str, Any], floats: Collection[str]) -> list[str]:

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from int8cal.models import extras
 from int8cal.models.binding import Constants, InputBinding
+from int8cal.models.choices import without_classes
 from int8cal.models.computable import Computable, computable
+from int8cal.models.graph import float_tensors
 from int8cal.models.session import Runner, is_per_image, joined, numeric_outputs
 from int8cal.types import BatchNCHW_f32, Layout
 
@@ -50,6 +52,7 @@ class Probe:
         unseen: names of the outputs that do not have numbers for each image, or that no pixel has a part in.
         first_norm: the batch normalisation nearest to the input; None when the model has none any more.
         whole: names of those of ``outputs`` that hold whole numbers or truth values: a class chosen, a count.
+        ranked: names of those that are no scores of classes, see `int8cal.models.choices.without_classes`.
     """
 
     binding: InputBinding
@@ -57,6 +60,7 @@ class Probe:
     unseen: tuple[str, ...]
     first_norm: Remembered | None
     whole: frozenset[str] = frozenset()
+    ranked: frozenset[str] = frozenset()
 
 
 def probe(
@@ -101,13 +105,20 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
     values = joined(found, outputs, len(images))
     seeing = _seeing(model, binding.name)
     names = [output.name for output in model.graph.output]
-    judged = [name for name in names if name in values and name in seeing]
+    judged = [
+        name
+        for name in names
+        if name in values
+        and name in seeing
+        and (name not in parts.watched or np.isfinite(values[name]).all())  # masks are infinite, and no output
+    ]
     return Probe(
         binding=binding,
         outputs={name: values[name].astype(np.float32, copy=False) for name in judged},
-        unseen=tuple(name for name in names if name not in judged),
+        unseen=tuple(name for name in names if name not in judged and name not in parts.watched),
         first_norm=_remembered(norm, moments) if norm and is_per_image(moments.shapes, len(images)) else None,
         whole=frozenset(name for name in judged if not np.issubdtype(values[name].dtype, np.floating)),
+        ranked=frozenset(without_classes(model, float_tensors(model)).intersection(judged)),
     )
 
 

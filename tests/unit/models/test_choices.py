@@ -188,6 +188,31 @@ def test_what_cannot_be_compared_decides_nothing(tmp_path: Path) -> None:
         quantize(alone, Images(), tmp_path / "o", method="percentile", percentile=60, min_agreement=20)
 
 
+def test_rows_that_a_mask_rules_out_are_neither_a_fault_nor_a_class(tmp_path: Path) -> None:
+    """RT-DETR's scores are -inf at the border, and the best row may be the same in all images."""
+
+    def masked(net: Builder) -> dict[str, int]:
+        kinds = queries(net)
+        net.weights |= {"inside": np.arange(24)[None] > 5, "least": np.float32(-np.inf)}
+        net.weights["bonus"] = np.where(np.arange(24) == 9, 100, 0).astype(np.float32)[None]
+        at = next(place for place, node in enumerate(net.nodes) if node.name == "topk")
+        net.nodes[at].input[0] = "masked"
+        net.node("Add", ["best", "bonus"], "raised")
+        net.node("Where", ["inside", "raised", "least"], "masked")
+        net.nodes[at:] = [*net.nodes[-2:], *net.nodes[at:-2]]
+        return kinds
+
+    report = quantize_fast(save(tmp_path / "m.onnx", masked), Images(), tmp_path / "o")
+
+    assert {finding.code for finding in report.findings} <= {"model-alive"}
+    assert report.in_sample is not None
+    (found,) = [output for output in report.in_sample.outputs if output.name == "masked"]
+    assert found.finite
+    assert found.top1 is None
+    assert report.verdict is not None
+    assert report.verdict.level == "good"
+
+
 def test_a_class_that_is_the_result_is_compared(tmp_path: Path) -> None:
     """Beside boxes that are chosen, but not looked up by that choice."""
 
