@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -15,15 +16,17 @@ from int8cal.io.threads import map_on_threads
 from int8cal.manifest import Manifest, SkippedImage
 from int8cal.samples.encoded import read_encoded, sample_place
 from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.check import ValueCheck, check_structure
 from int8cal.tensorfile.layout import SKIPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
 
     from int8cal.plans import Plan
     from int8cal.samples.samples import Sample
+    from int8cal.tensorfile.findings import Finding
 
 
 def finished(plan: Plan, path: str, *, engine: str, max_skipped: int) -> Manifest | None:
@@ -46,35 +49,72 @@ def finished(plan: Plan, path: str, *, engine: str, max_skipped: int) -> Manifes
         return None
     try:
         with TensorFile(path) as file:
-            facts, rows = file.manifest, file.samples
-            for _ in file:  # every value can be read
-                pass
+            _require_sound(file)
+            facts, rows, size = file.manifest, file.samples, (len(file), *file.shape)
     except TensorFileError as error:
         raise _taken(path, f"is unsound: {error.message}") from error
-    if facts is not None and rows is not None and engine != "tao":
-        return _reused(plan, path, facts, _require_same(plan, path, facts, rows, max_skipped))
-    facts = _facts_of_nvidias_file(plan, path) if facts is None and engine == "tao" else None
-    if facts is None:
+    ours: dict[str, Any] | None = None
+    skipped: tuple[SkippedImage, ...] = ()
+    if engine == "tao":
+        if facts is None and size == (plan.batch_count, *plan.shape):
+            ours = _facts_of_nvidias_file(plan, path)
+    elif facts is not None and rows is not None:
+        _require_same(plan, path, facts, rows, max_skipped)
+        ours = _of_this_request(plan, facts, {**plan.facts(), "plan_sha256": plan.sha256})
+        skipped = _require_unchanged(plan, path, rows) if ours else ()
+    if ours is None:
         raise _taken(path, "is not the result of this request")
-    return _reused(plan, path, facts)
+    return Manifest(path=path, facts=ours, samples=(), skipped=skipped, warnings=plan.warnings, reused=True)
 
 
-def _reused(plan: Plan, path: str, facts: dict[str, Any], skipped: tuple[SkippedImage, ...] = ()) -> Manifest:
-    """What the earlier run's record says, but for times; with the places that images have in this run."""
-    return Manifest(path=path, facts=facts, samples=(), skipped=skipped, warnings=plan.warnings, reused=True)
+def _require_sound(file: TensorFile) -> None:
+    """Refuse a file in which ``verify`` finds an error without making its images again.
+
+    Raises:
+        TensorFileError: the first such error.
+    """
+    _raise_first(check_structure(file))
+    values = ValueCheck(file)
+    for _ in values.images():
+        pass
+    _raise_first(values.findings)
+
+
+def _raise_first(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        if finding.level == "error":
+            raise TensorFileError(finding.message)
+
+
+def _of_this_request(plan: Plan, facts: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any] | None:
+    """An earlier run's record, but for the counts of the data set, which are today's; None if it is not of this plan.
+
+    Args:
+        plan: the request.
+        facts: what the record says. Nothing of it is trusted.
+        expected: what it must say.
+    """
+    stated = {name: facts.get(name) for name in expected}
+    # As text: 1, 1.0 and True are equal in Python.
+    same = json.dumps(stated, sort_keys=True) == json.dumps(expected, sort_keys=True)
+    complete = isinstance(facts.get("int8cal"), str) and isinstance(facts.get("dataset"), dict)
+    return {**facts, "dataset": plan.dataset.facts()} if same and complete else None
 
 
 def _taken(path: str, why: str) -> OutputExistsError:
     return OutputExistsError(f"already exists, and {why}", where=path)
 
 
-def _require_same(
-    plan: Plan, path: str, facts: dict[str, Any], rows: np.ndarray[Any, Any], max_skipped: int
-) -> tuple[SkippedImage, ...]:
-    """Refuse another request's file; the images that were left out of this one's, as they are today."""
+def _require_same(plan: Plan, path: str, facts: dict[str, Any], rows: np.ndarray[Any, Any], max_skipped: int) -> None:
+    """Refuse another request's file, or one with fewer batches than images that were left out account for."""
     skipped = int((rows["batch"] == SKIPPED).sum())
-    if facts.get("plan_sha256") != plan.sha256 or skipped > max_skipped:
+    whole = facts["batches"] == plan.batch_count or (skipped > 0 and plan.max_batches == -1)
+    if facts.get("plan_sha256") != plan.sha256 or skipped > max_skipped or not whole:
         raise _taken(path, "is the result of another request")
+
+
+def _require_unchanged(plan: Plan, path: str, rows: np.ndarray[Any, Any]) -> tuple[SkippedImage, ...]:
+    """Refuse a file of images that have changed; the images that were left out, as they are today."""
     samples = {names_of(sample): sample for sample in plan.candidates()}
     try:
         pairs = [(samples[_key_of_row(row)], row) for row in rows]  # equal plans have equal samples
@@ -110,10 +150,15 @@ def _facts_of_nvidias_file(plan: Plan, path: str) -> dict[str, Any] | None:
     """What ``<path>.json`` says of a file that NVIDIA's command made for this plan; None when it is another one's."""
     record = manifests.read_run_facts(f"{path}.json") or {}
     facts, run = record.get("manifest"), record.get("run")
-    if not isinstance(facts, dict) or not isinstance(run, dict) or facts.get("plan_sha256") != plan.sha256:
+    if not isinstance(facts, dict) or not isinstance(run, dict):
         return None
-    same = run.get("tensorfile_sha256") == file_sha256(path) and run.get("images_sha256") == images_sha256(plan)
-    return facts if same else None
+    expected = manifests.reference_facts(plan)
+    of_runs = ("int8cal", "dataset")  # an earlier version, or other counts of what is not used, make the same file
+    expected = {name: value for name, value in expected.items() if name not in of_runs}
+    ours = _of_this_request(plan, facts, expected)
+    if ours is None or run.get("tensorfile_sha256") != file_sha256(path):
+        return None
+    return ours if run.get("images_sha256") == images_sha256(plan) else None
 
 
 def _key_of_row(row: Any) -> tuple[int, bytes, bytes, int, int]:
