@@ -110,7 +110,7 @@ class Computable:
         Raises:
             UseError: they are.
         """
-        constants = {tensor.name for tensor in self.original.graph.initializer}
+        constants = _constants(self.original.graph)
         if self.behind and not any(True for node in self.model.graph.node for _ in _layers_of(node, constants)):
             first = next(node for node in self.foreign if not node.computed)
             raise UseError(
@@ -217,7 +217,7 @@ def computable(model: Any) -> Computable:
     if untyped(part):
         part = with_types(part, data_prop=True)
     watched = _watch_choices(part)
-    constants = {tensor.name for tensor in whole.graph.initializer}
+    constants = _constants(whole.graph)
     behind = tuple(name for node in rest for name in _layers_of(node, constants))
     outside = tuple(
         _title(node) for node in (*rest, *(n for n in whole.graph.node if not computed.isdisjoint(n.output)))
@@ -277,6 +277,11 @@ def _fits(part: Any) -> bool:
         return False
     part.CopyFrom(inferred)
     return True
+
+
+def _constants(graph: Any) -> set[str]:
+    names = {tensor.name for tensor in graph.initializer}
+    return names.union(*(node.output for node in graph.node if node.op_type == "Constant"))
 
 
 def _layers_of(node: Any, constants: Container[str]) -> Iterator[str]:

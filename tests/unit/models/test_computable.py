@@ -181,7 +181,8 @@ def scan_of(net: Builder, source: str, output: str) -> None:
         [helper.make_tensor_value_info("row", TensorProto.FLOAT, ["N", 3, 24])],
         [without_shape("scanned")],
     )
-    net.weight("scan.w", 24, 24)
+    weight = onnx.numpy_helper.from_array(net.random.standard_normal((24, 24)).astype(np.float32))
+    net.nodes.append(helper.make_node("Constant", [], ["scan.w"], value=weight))
     net.node("Transpose", [source], "slices", perm=[2, 0, 1, 3])
     net.nodes.append(helper.make_node("Scan", ["slices"], [output], name="scan", body=body, num_scan_inputs=1))
 
