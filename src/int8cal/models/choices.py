@@ -43,6 +43,8 @@ def choices(model: Any, floats: Collection[str] = ()) -> list[Choice]:
         model: ``onnx.ModelProto``.
         floats: names of its float32 tensors, for `Choice.by`.
     """
+    if not any(node.op_type in _CHOOSERS for node in model.graph.node):
+        return []
     seeing = _seeing(model)
     makers: dict[str, Any] = {}
     found = []
@@ -90,6 +92,8 @@ def _meets(model: Any, tensor: str, made: set[str], behind: set[str]) -> bool:
 
 def of_choices_alone(model: Any, names: Collection[str]) -> set[str]:
     """The choices of these names, and what is computed of nothing else: numbers of rows, classes that are looked up."""
+    if not names:
+        return set()
     seeing, found = _seeing(model), set(names)
     for node in model.graph.node:
         reads = [name for name in node_reads(node) if name in seeing]
@@ -110,6 +114,8 @@ def without_classes(model: Any, floats: Collection[str]) -> set[str]:
         floats: names of its float32 tensors.
     """
     made = choices(model, floats)
+    if not made:
+        return set()
     behind = _behind(model, [choice.output for choice in made])
     read = {name for node in model.graph.node for name in node_reads(node)}
     in_order = {node.output[0] for node in model.graph.node if node.op_type == "TopK"}
