@@ -64,6 +64,7 @@ def test_json_and_existing_output(run_cli: Any, tensor: Path) -> None:
         (("tensorfile", "--drop_remainder"), "only when batches change"),
         (("npz", "--name", "../../x"), "cannot be the name of an array"),
         (("npz", "--name", "/x"), "cannot be the name of an array"),
+        (("npz", "--name", "x" * 70_000), "cannot be the name of an array"),
         (("npz", "--name", "a\x1b[2J"), "cannot be the name of an array"),
         (("npz", "--name", ""), "it is empty; is a variable of the shell not set?"),
     ],

@@ -141,6 +141,8 @@ def test_numbers_in_a_file(photos, run_cli):
         ((*NUMBERS[:2], "--resize", "letterbox", *NUMBERS[4:]), "letterbox needs the level of the border"),
         (("--size", "0x5", *NUMBERS[2:]), "no pixels"),
         ((*NUMBERS[:2], "--resize", "short_side:8", *NUMBERS[4:]), "less than the size"),
+        ((*NUMBERS[:2], "--resize", "short_side:20000", *NUMBERS[4:]), "20000×20000 pixels are too large"),
+        ((*NUMBERS[:2], "--resize", f"short_side:{'9' * 3000}", *NUMBERS[4:]), "pixels are too large"),
         ((*NUMBERS, "--order", "brg"), "order cannot be 'brg'"),
         ((*NUMBERS, "--preprocess", "x.yaml"), "says everything"),
     ],

@@ -89,6 +89,19 @@ def external_wrong_number(path: Path) -> None:
     with_external(path, "w.bin", offset="-8", length="1e1")
 
 
+def external_shared(path: Path) -> None:
+    """A hundred tensors of the same bytes."""
+
+    def change(model: onnx.ModelProto) -> None:
+        (path.parent / "w.bin").write_bytes(bytes(1024))
+        for number in range(100):
+            tensor = model.graph.initializer.add(name=f"w{number}", data_type=TensorProto.FLOAT, dims=[256])
+            tensor.data_location = TensorProto.EXTERNAL
+            tensor.external_data.add(key="location", value="w.bin")
+
+    saved(path, relu(change))
+
+
 def external_in_attribute(path: Path) -> None:
     value = TensorProto(name="c", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
     value.external_data.add(key="location", value="../../etc/passwd")
@@ -215,6 +228,7 @@ HOSTILE: dict[str, Make] = {
     "external data of a terabyte": external_terabyte,
     "external data with an odd offset": external_wrong_number,
     "external data of a constant": external_in_attribute,
+    "external data of a hundred tensors in one": external_shared,
     "shape larger than its data": lying_shape,
     "negative shape": negative_shape,
     "unknown data type": unknown_dtype,

@@ -18,6 +18,7 @@ from int8cal.io.files import OutputFile
 from int8cal.io.folders import new_folder
 from int8cal.io.paths import absolute, given_path, output_errors, require_free_space
 from int8cal.io.progress import watched
+from int8cal.io.safe_text import short_repr
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
@@ -28,6 +29,8 @@ from int8cal.types import FORMATS, LAYOUTS, Batches, BatchNCHW_f32, Format, Layo
 
 _WITH_BATCHES = frozenset({"polygraphy", "tensorfile"})
 _WITH_NAME = ("npz", "polygraphy")
+_LONGEST_NAME = 250
+"""Bytes of a name that becomes one of a file."""
 DEFAULT_NAME = "input_1"
 INPUT_LIST = "input_list.txt"
 TAKEN_BY: Mapping[Format, str] = {
@@ -148,9 +151,10 @@ def _check_name(to: str, name: str) -> None:
     if to not in _WITH_NAME:
         raise UsageError(f"{to} has no place for the name of an input", hint=f"--name is for {', '.join(_WITH_NAME)}.")
     leaves = name.startswith("/") or ".." in name.split("/")
-    if to == "npz" and (not name or leaves or "\\" in name or not name.isprintable()):
+    wrong = not name or leaves or "\\" in name or not name.isprintable() or len(name.encode()) > _LONGEST_NAME
+    if to == "npz" and wrong:
         raise UsageError(
-            f"{name!r} cannot be the name of an array in an npz file: it would be unpacked elsewhere, or not at all",
+            f"{short_repr(name)} cannot be the name of an array in an npz file: unpacked, it would lie elsewhere",
             hint="Choose a plain name, and map it to the model's input where the file is read.",
         )
 

@@ -191,6 +191,7 @@ def computable(model: Any) -> Computable:
         UseError: no part of the model can be computed.
     """
     whole = extras.onnx().shape_inference.infer_shapes(marked(model), data_prop=True)
+    _drop_unused(whole.graph)
     for flat in (False, True):
         kernels = _kernels(whole, flat=flat)
         part, rest = _front(whole, kernels)
@@ -411,6 +412,14 @@ def _seeing(graph: Any, nodes: Iterable[Any], more: Iterable[str]) -> set[str]:
         if not seeing.isdisjoint(node_reads(node)):
             seeing.update(filter(None, node.output))
     return seeing - inputs
+
+
+def _drop_unused(graph: Any) -> None:
+    """Take out the constants that nothing reads: ONNX Runtime takes the square of their number in time."""
+    read = {name for node in graph.node for name in node_reads(node)} | {output.name for output in graph.output}
+    kept = sum(tensor.name in read for tensor in graph.initializer)
+    graph.initializer.sort(key=lambda tensor: tensor.name not in read)  # in place: weights are large
+    del graph.initializer[kept:]
 
 
 def _replace(field: Any, values: Iterable[Any]) -> None:

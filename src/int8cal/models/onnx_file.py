@@ -33,6 +33,8 @@ CONTRIBUTED_DOMAIN = "com.microsoft"
 ORIGINAL_HINT = "Give the model as it was exported, before ONNX Runtime optimised it."
 _FOREIGN_DOMAIN = "int8cal.foreign/"  # and behind it the node's own; checkers pass over domains that they don't know
 _UNBOUNDED_OPS = frozenset({"Loop", "Scan", "SequenceMap"})
+_MOST_SHARED = 4
+"""How many times the size of a file with external data its tensors may have: equal weights may share their bytes."""
 _SHAPE_ATTRIBUTES = frozenset({"shape", "axes"})
 _SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Unsqueeze": 1}  # which input holds a shape or axes
 _TAO_SUFFIXES = frozenset({".etlt", ".tlt", ".hdf5", ".h5", ".pth"})
@@ -161,7 +163,7 @@ def _contributed_operators() -> frozenset[str]:
     return frozenset(schema.name for schema in state.get_all_operator_schema() if schema.domain == CONTRIBUTED_DOMAIN)
 
 
-def _bad(path: str, message: str, hint: str = "export the float model to ONNX again") -> UseError:
+def _bad(path: str, message: str, hint: str = "Export the float model to ONNX again.") -> UseError:
     return UseError(message, where=path, hint=hint)
 
 
@@ -263,20 +265,19 @@ def _take_in_external_data(onnx: Any, model: Any, path: str) -> Iterable[str]:
         The paths of those files.
     """
     folder = Path(path).resolve().parent
-    files: dict[str, None] = {}
+    taken: dict[str, int] = {}  # file → bytes of it that are in the model, each as often as a tensor has it
     left = MAX_BYTES
     for tensor in _tensors(model.graph):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
-        tensor.raw_data = _external_bytes(tensor, folder, left, _raw_bytes(onnx, tensor, path), path)
-        files[str(folder / _external_entries(tensor)["location"])] = None
+        tensor.raw_data = _external_bytes(tensor, folder, left, _raw_bytes(onnx, tensor, path), taken, path)
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
         left -= len(tensor.raw_data)
-    return files
+    return [str(folder / location) for location in taken]
 
 
-def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, path: str) -> bytes:
+def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, taken: dict[str, int], path: str) -> bytes:
     entries = _external_entries(tensor)
     location = entries.get("location", "")
     if location in ("", ".", "..") or "/" in location or "\\" in location or "\0" in location:
@@ -298,6 +299,9 @@ def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, path: st
             raise _bad(path, f"tensor {tensor.name!r} lies outside its external file {location!r}")
         if length != needed:
             raise _not_filled(tensor, path)
+        taken[location] = taken.get(location, 0) + length
+        if taken[location] > _MOST_SHARED * size:
+            raise _bad(path, f"its tensors share the bytes of {location!r} more than {_MOST_SHARED} times over")
         file.seek(offset)
         return file.read(length)
 

@@ -101,6 +101,8 @@ class Preprocessing:
             raise UsageError(f"a size of {self.size.height}x{self.size.width} has no pixels", hint=_SIZE_HINT)
         if problem := output_problem(self.size):
             raise UsageError(problem, hint=_SIZE_HINT)
+        if self.resize == "short_side" and (problem := output_problem(Size(self.edge, self.edge))):
+            raise UsageError(problem, hint=f"Give --resize short_side:{max(self.size)}, or somewhat more.")
         if self.resize == "letterbox" and self.pad is None:
             raise UsageError("letterbox needs the level of the border", hint="Give --pad VALUE, 114 for YOLO models.")
         if self.pad is not None and not 0 <= self.pad <= 255:
@@ -232,7 +234,10 @@ class Preprocessing:
                 raise ImageError(f"{width}x{height} pixels leave nothing of the shorter side in the letterbox")
             return self._boxed(scale(image, inner, self.interpolation))
         if self.resize == "short_side":
-            image = scale(image, shorter_edge_size(Size(height, width), self.edge), self.interpolation)
+            scaled = shorter_edge_size(Size(height, width), self.edge)
+            if problem := output_problem(scaled):
+                raise ImageError(problem, hint="Leave the image out: it is very long and narrow.")
+            image = scale(image, scaled, self.interpolation)
         if image.shape[0] < self.size.height or image.shape[1] < self.size.width:
             raise ImageError(
                 f"{width}x{height} pixels are less than the {self.size.width}x{self.size.height} to cut out",
