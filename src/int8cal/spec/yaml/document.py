@@ -37,6 +37,8 @@ from int8cal.spec.yaml.text import (
 )
 from int8cal.spec.yaml.values import Typing
 
+_DIGITS = 9
+"""Of an index."""
 _DECIDING = ("dataset.", "export.input_", "model.input_")
 """Beginnings of the names of keys that may decide pixels or images."""
 
@@ -340,12 +342,21 @@ class YamlSpec:
 
 
 def steps_of(name: str) -> Path:
-    """``a.b[0].c`` → ("a", "b", 0, "c"); ``[]`` is the index -1, which stands for every element."""
+    """``a.b[0].c`` → ("a", "b", 0, "c"); ``[]`` is the index -1, which stands for every element.
+
+    Keys may hold other brackets: what is no index belongs to them.
+    """
     steps: list[str | int] = []
-    for part in name.split("."):
-        key, *indexes = part.split("[")
-        steps.append(key)
-        steps += (int(index[:-1]) if index != "]" else -1 for index in indexes)
+    for key in name.split("."):
+        indexes: list[int] = []
+        while key.endswith("]"):
+            begin = key.rfind("[")
+            number = key[begin + 1 : -1]
+            if begin < 0 or (number and not (number.isascii() and number.isdecimal() and len(number) <= _DIGITS)):
+                break
+            indexes.append(int(number or -1))
+            key = key[:begin]
+        steps += [key, *reversed(indexes)]
     return tuple(steps)
 
 

@@ -81,6 +81,8 @@ class Typing:
     def _texts(self, item: Any, path: Path) -> dict[Any, str]:
         """A mapping of texts in a list, whose values OmegaConf does not convert."""
         mapping: dict[Any, str] = self.converted(item, "{any}", path)
+        if not isinstance(mapping, dict):
+            return mapping  # a reference that is not resolved here
         for key, value in mapping.items():
             if isinstance(value, str):
                 continue
