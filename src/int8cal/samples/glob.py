@@ -12,11 +12,14 @@ import re
 from collections.abc import Iterator
 
 from int8cal.errors import DataError
-from int8cal.io.safe_text import printable
+from int8cal.io.safe_text import printable, short_name
 
 MAX_NAMES = 1_000_000
 """File names that are looked at for one pattern: far more than a data set has shards, and a matter of seconds."""
 
+_MAX_FOLDERS = 50_000
+_MAX_PARTS, _MAX_WILDCARDS = 256, 16
+"""Names of folders in a pattern, and those of them with wildcards: no path of a system is longer."""
 _WILDCARD = re.compile(r"[*?[]")
 
 
@@ -29,8 +32,14 @@ def expand(pattern: str) -> Iterator[str]:
     Raises:
         DataError: the pattern goes up (``..``) after a wildcard, or more than `MAX_NAMES` names had to be looked at.
     """
-    wild = False
-    for name in pattern.split("/"):
+    wild, parts = False, pattern.split("/")
+    if len(parts) > _MAX_PARTS or sum(bool(_WILDCARD.search(name)) for name in parts) > _MAX_WILDCARDS:
+        raise DataError(
+            f"the pattern {short_name(pattern)} has more than {_MAX_PARTS} parts, or wildcards in more than "
+            f"{_MAX_WILDCARDS} of them",
+            hint="Name the folder of the files, and use wildcards in the last part of the path only.",
+        )
+    for name in parts:
         if wild and name == "..":
             raise DataError(
                 f"the pattern {printable(pattern)} goes up ('..') after a wildcard",
@@ -45,7 +54,7 @@ class _Expansion:
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
-        self._names = 0
+        self._names = self._folders = 0
 
     def paths(self, pattern: str) -> Iterator[str]:
         if not _WILDCARD.search(pattern):
@@ -66,6 +75,12 @@ class _Expansion:
     def _matching(self, folder: str, pattern: str) -> Iterator[str]:
         matches = re.compile(fnmatch.translate(pattern)).match
         self._count()
+        self._folders += 1
+        if self._folders > _MAX_FOLDERS:
+            raise DataError(
+                f"the pattern {printable(self._pattern)} asks for more than {_MAX_FOLDERS} folders to be listed",
+                hint="Name the folder of the files, and use wildcards in the last part of the path only.",
+            )
         try:
             with os.scandir(folder or os.curdir) as entries:
                 for entry in entries:

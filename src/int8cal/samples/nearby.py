@@ -26,6 +26,8 @@ _DEEPEST = 3
 _SHORTEST_STEM = 3
 _MOST_NAMES = 20_000
 _NEAR = 0.75
+_MOST_PARTS = 64
+"""Of a path that is looked for elsewhere: each of its ends is asked for in every folder."""
 _IMAGE_SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 _SHOWN = 3
 
@@ -84,7 +86,7 @@ def moved(written: str, path: str, roots: Sequence[str], *, records: bool = Fals
         roots: folders to look in.
         records: it is of files that are taken by a pattern.
     """
-    if os.path.lexists(path):
+    if os.path.lexists(path) or len(_parts(written)) > _MOST_PARTS:
         return None
     found = _misspelt(written, path) or _flat(written, path, records=records) or _elsewhere(written, roots)
     if not found and not existing_part(path)[0]:

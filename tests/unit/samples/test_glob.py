@@ -29,6 +29,18 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.parametrize("pattern", ["/*" * 17, "/a" * 300 + "/*", "/*/x" * 3000])
+def test_patterns_that_would_walk_the_machine(pattern: str) -> None:
+    with pytest.raises(DataError, match="has more than 256 parts, or wildcards in more than 16 of them"):
+        list(ours.expand(pattern))
+
+
+def test_folders_that_are_listed_are_counted(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ours, "_MAX_FOLDERS", 5)
+    with pytest.raises(DataError, match="more than 5 folders to be listed"):
+        list(ours.expand(f"{tree}/*/*/file"))
+
+
 @given(parts=st.lists(st.sampled_from([*PARTS, "file", "to_*", ".."]), min_size=1, max_size=4))
 def test_matches_are_those_of_the_standard_library(tree: Path, parts: list[str]) -> None:
     pattern = f"{tree}/{'/'.join(parts)}"

@@ -20,6 +20,10 @@ Path: TypeAlias = tuple[str | int, ...]
 MAX_LENGTH = 1 << 16
 """Characters that a text may have once everything in it is resolved."""
 
+_MAX_CHARACTERS = 1 << 23
+"""Of all texts of a spec together, resolved."""
+_MAX_STEPS = 64
+"""Of a reference; the deepest key of a spec has fewer than ten."""
 _MAX_DEPTH = 32
 _RESOLVER = re.compile(r"\s*(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*:(?P<arguments>.*)", re.DOTALL)
 _REFERENCE = re.compile(r"(?P<dots>\.*)(?P<path>[^\s.\[\]{}$:,'\"]+(?:\.[^\s.\[\]{}$:,'\"]+|\[\w+\])*)")
@@ -65,6 +69,7 @@ class Resolver:
         self._known: dict[Path, Any] = {}
         self._open: list[Path] = []
         self._depth = 0
+        self._characters = 0
 
     def resolve(self, text: str, path: Path) -> Any:
         """What a text means that stands at a path.
@@ -108,6 +113,10 @@ class Resolver:
             if len(result) > MAX_LENGTH:
                 message = f"the text would be longer than {MAX_LENGTH} characters"
                 raise InterpolationError(message, "Write it shorter.", dangerous=True)
+        self._characters += len(result)
+        if self._characters > _MAX_CHARACTERS:
+            message = f"the texts of the spec would have more than {_MAX_CHARACTERS} characters together"
+            raise InterpolationError(message, "Write them shorter.", dangerous=True)
         return result
 
     def _scalar(self, inside: str, path: Path) -> Any:
@@ -126,7 +135,11 @@ class Resolver:
         reference = _REFERENCE.fullmatch(inside.strip())
         if reference is None:
             raise InterpolationError(f"${{{inside}}} is not a reference to a key", "Write ${section.key}.")
-        steps = [_index_or_key(step) for step in _STEP.findall(reference["path"])]
+        names = _STEP.findall(reference["path"])
+        if len(names) > _MAX_STEPS:
+            message = f"a reference of {len(names)} steps leads to no key"
+            raise InterpolationError(message, "Write ${section.key}.", dangerous=True)
+        steps = [_index_or_key(step) for step in names]
         up = len(reference["dots"])
         target: Path = (*(path[:-up] if up else ()), *steps)
         return self._value_at(target, inside)

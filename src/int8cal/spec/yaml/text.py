@@ -182,7 +182,7 @@ def scalars(node: Node, path: str = "") -> Iterator[tuple[str, Scalar]]:
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./@+=-]*")
-_INTERPOLATION = re.compile(r"(\\*)\$\{")
+_INTERPOLATION = re.compile(r"(?<!\\)(\\*+)\$\{")
 
 
 def written_as(content: str, old: str) -> str:

@@ -9,9 +9,9 @@ import pytest
 
 from int8cal.errors import SpecError, UsageError
 from int8cal.spec.yaml.document import YamlSpec
-from int8cal.spec.yaml.interpolation import InterpolationError, Resolver
+from int8cal.spec.yaml.interpolation import MAX_LENGTH, InterpolationError, Resolver
 from int8cal.spec.yaml.schema import Schema
-from int8cal.spec.yaml.text import read_document, with_overrides
+from int8cal.spec.yaml.text import read_document, with_overrides, written_as
 
 SCHEMA = Schema.parse(
     "\n".join(
@@ -326,3 +326,23 @@ def test_a_value_of_another_shape_comes_with_how_to_write_it(name: str, text: st
     with pytest.raises(SpecError) as caught:
         spec(text).value(f"dataset.{name}")
     assert caught.value.hint == hint
+
+
+def test_texts_are_bounded_in_sum() -> None:
+    long = "x" * (MAX_LENGTH - 1)
+    resolver = Resolver(lambda path: long, {})
+    with pytest.raises(InterpolationError, match="more than 8388608 characters together"):
+        for number in range(200):
+            resolver.resolve("${long}y", ("list", number))
+
+
+def test_a_reference_of_very_many_steps_leads_nowhere() -> None:
+    resolver = Resolver(lambda path: "x", {})
+    with pytest.raises(InterpolationError, match="a reference of 1201 steps"):
+        resolver.resolve("${a" + ".b" * 1200 + "}", ("top",))
+
+
+def test_backslashes_are_written_in_linear_time() -> None:
+    begun = time.process_time()
+    assert written_as("/new" + "\\" * 200_000, "'x'") == "'/new" + "\\" * 200_000 + "'"
+    assert time.process_time() - begun < 2
