@@ -95,7 +95,7 @@ def test_outputs_without_numbers_for_each_image_do_not_stop_the_others(pixels, t
     said = {finding.code: finding.message for finding in found.findings}
     assert found.sound
     assert said["model-output-unseen"].endswith(": scalar, text, places")
-    assert said["model-alive"].partition("; ")[0].endswith(": probabilities, truth")
+    assert said["model-alive"].partition("; ")[0].endswith(": probabilities, truth, r")  # r: places are chosen by it
 
 
 def test_right_images(pixels, tmp_path, run_cli):

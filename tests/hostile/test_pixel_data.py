@@ -51,7 +51,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
     if request.param == "libraries":
         monkeypatch.setattr(native, "library", lambda: None)
     if request.param == "large":
-        monkeypatch.setattr(png_pixels, "_MAX_BYTES", 20)
+        monkeypatch.setattr(png_pixels, "_MAX_BYTES", 4)
 
 
 @pytest.mark.usefixtures("way")

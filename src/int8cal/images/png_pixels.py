@@ -45,9 +45,12 @@ _CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
 _USUAL_WINDOW = 0x78
 """First byte of a zlib stream: deflate, distances of up to 32 KiB."""
 
-_MAX_BYTES = 1 << 26
-"""Images of more than 22 megapixels (RGB) are inflated row by row in libpng, which takes less memory and four times as
+_MAX_BYTES = 1 << 24
+"""Images of more than 5.6 megapixels (RGB) are inflated row by row in libpng, which takes less memory and four times as
 long: they are inflated twice, for libpng only warns of what is missing."""
+
+_OF_KERNELS = 4
+"""So many times more bytes are left to the kernels: pixels and rows are all that they take."""
 
 _MAX_SURPLUS = 1 << 16
 """Bytes behind the last row that are passed over."""
@@ -227,7 +230,8 @@ def decode_png(png: Png, channels: int, where: str, corner: Size | None = None) 
 def _decode(png: Png, corner: Size | None) -> _Pixels:
     """Pixels as they are in the file: height × width (× channels), 8 or 16 bits; palettes and low depths expanded."""
     wanted = corner or Size(png.height, png.width)
-    if _filtered_bytes(png) > _MAX_BYTES:
+    by_kernels = native.library() is not None and png.bit_depth == 8 and not png.interlaced
+    if _filtered_bytes(png) > _MAX_BYTES * (_OF_KERNELS if by_kernels else 1):
         pixels: _Pixels = imagecodecs.png_decode(sound_file(png))
     elif png.interlaced:
         pixels = _woven(png)

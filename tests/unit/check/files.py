@@ -34,9 +34,7 @@ def replace_batches(path: Path, change) -> Path:
     def replace(file: h5py.File) -> None:
         for number in range(int(file.attrs["count"])):
             group = file[f"{GROUP}{number}"]
-            values = np.ascontiguousarray(change(group[DATASET][()]), np.float32)
-            del group[DATASET]
-            group.create_dataset(DATASET, data=values, compression="gzip")
+            group[DATASET][...] = np.ascontiguousarray(change(group[DATASET][()]), np.float32)
 
     edit(path, values=replace)
     return path

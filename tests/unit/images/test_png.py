@@ -155,7 +155,7 @@ DAMAGED = {
 @pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
 def test_damaged_pixel_data_are_refused(monkeypatch, data, large):
     if large:  # read piece by piece
-        monkeypatch.setattr(png_pixels, "_MAX_BYTES", 20)
+        monkeypatch.setattr(png_pixels, "_MAX_BYTES", 4)
     for read in (
         lambda: decode_image(data, 3, fast_dct=False, where="x"),
         lambda: decode_corner(data, 3, Size(2, 2), fast_dct=False, where="x"),
@@ -237,7 +237,7 @@ def test_interlaced_images_are_those_of_libpng(capfd, size, bit_depth, colour_ty
 
 
 def test_an_image_too_large_for_memory_to_be_taken_twice_is_left_to_the_decoder(monkeypatch):
-    monkeypatch.setattr(png_pixels, "_MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(png_pixels, "_MAX_BYTES", 1 << 18)
     noise = np.random.default_rng(3).integers(0, 256, (900, 1, 3), np.uint8).repeat(600, axis=1)
     file = io.BytesIO()
     Image.fromarray(noise).save(file, "PNG", compress_level=1)
