@@ -17,6 +17,8 @@ from int8cal.models.names import node_reads, tensor_names, unique_name
 _CHOOSERS = {"NonMaxSuppression": (0, 2), "TopK": (1, 1), "NonZero": (0, 1), "ArgMax": (0, 1)}
 """Operator → position of the output that holds the choice, and how many of the first inputs are chosen by."""
 _ALSO = frozenset({"ArgMax"})  # the class of a box; alone it is a result, of which equal values are counted
+_MOST_ALSO = 64
+"""Of those in a model: each is followed through all of it. Where there are more, each is a result."""
 _SHAPE_ONLY = frozenset({"Shape", "Size"})
 _MASKS = frozenset({"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Xor", "Cast"})
 
@@ -56,6 +58,8 @@ def choices(model: Any, floats: Collection[str] = ()) -> list[Choice]:
             by = (name for read in node.input[:count] for name in _floats_of(read, makers, floats))
             found.append(Choice(node.op_type, output, tuple(dict.fromkeys(name for name in by if name in seeing))))
     first = [choice.output for choice in found if choice.operator not in _ALSO]
+    if len(found) - len(first) > _MOST_ALSO:
+        found = [choice for choice in found if choice.operator not in _ALSO]
     behind = _behind(model, first)
     return [
         choice for choice in found if choice.operator not in _ALSO or _meets(model, choice.output, set(first), behind)
@@ -124,14 +128,20 @@ def without_classes(model: Any, floats: Collection[str]) -> set[str]:
 
 def _floats_of(tensor: str, makers: dict[str, Any], floats: Collection[str]) -> list[str]:
     """The float32 activations that a tensor is, or that a mask compares; those before Q/DQ."""
-    node = makers.get(tensor)
-    if node is not None and node.op_type == "DequantizeLinear" and node.input[0] in makers:
-        return _floats_of(makers[node.input[0]].input[0], makers, floats)
-    if tensor in floats:
-        return [tensor]
-    if node is None or node.op_type not in _MASKS:
-        return []
-    return [name for read in node.input for name in _floats_of(read, makers, floats)]
+    found, seen, waiting = [], set[str](), [tensor]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        node = makers.get(name)
+        if node is not None and node.op_type == "DequantizeLinear" and node.input[0] in makers:
+            waiting.append(makers[node.input[0]].input[0])
+        elif name in floats:
+            found.append(name)
+        elif node is not None and node.op_type in _MASKS:
+            waiting.extend(reversed(node.input))
+    return found
 
 
 def given_choices(model: Any, names: Collection[str]) -> Any:

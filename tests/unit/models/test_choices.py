@@ -14,6 +14,7 @@ from tests.unit.models.conftest import SHAPE, Builder, Images, quantize_fast
 
 from int8cal.errors import UseError
 from int8cal.models.agreement import Agreement, TensorAgreement
+from int8cal.models.choices import choices
 from int8cal.models.compare import compare
 from int8cal.models.quantize import quantize
 from int8cal.models.verdict import judge
@@ -256,3 +257,13 @@ def test_outputs_without_values_and_equal_infinities_decide_nothing() -> None:
     assert 25 < masked.sqnr_db < 30
     assert not empty.identical
     assert judge(Agreement(1, (masked, ruined))).level == "poor"
+
+
+def test_masks_that_double_cost_nothing() -> None:
+    nodes = [helper.make_node("Greater", ["x", "half"], ["m0"])]
+    nodes += [helper.make_node("And", [f"m{n}", f"m{n}"], [f"m{n + 1}"]) for n in range(2000)]
+    nodes += [helper.make_node("NonZero", ["m2000"], ["places"])]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, "g", [value("x", 1, [1]), value("half", 1, [1])], [value("places", 7, None)])
+    (found,) = choices(helper.make_model(graph), {"x", "half"})
+    assert found.by == ("x", "half")
