@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 
 _MAX_SEQUENCES_BYTES = 64 << 20
-_SEQUENCES = "Write a line per sequence: NAME IMAGE…"
 
 
 @click.command()
@@ -130,15 +129,11 @@ def _sequences(path: str) -> Mapping[str, str]:
     Raises:
         DataError: it cannot be read, or an image is in two sequences.
     """
-    from int8cal.samples.paths import open_data_file, path_text
+    from int8cal.samples.paths import path_text, read_text_file
 
     found: dict[str, str] = {}
-    with open_data_file(path, "file of sequences", DataError, hint=_SEQUENCES) as file:
-        data = file.read(_MAX_SEQUENCES_BYTES + 1)
-    if len(data) > _MAX_SEQUENCES_BYTES:
-        limit = f"{_MAX_SEQUENCES_BYTES >> 20} MiB"
-        raise DataError(f"the file of sequences has more than {limit}", where=path_text(path), hint=_SEQUENCES)
-    text = data.decode("utf-8", "surrogateescape")
+    hint = "Write a line per sequence: NAME IMAGE…"
+    text = read_text_file(path, "file of sequences", _MAX_SEQUENCES_BYTES, hint=hint, too_long=hint)
     for number, line in enumerate(text.splitlines(), 1):
         name, *images = line.split() or [""]
         for image in images:

@@ -26,7 +26,7 @@ from int8cal.io.folders import new_folder
 from int8cal.io.safe_text import shell_word, short_repr
 from int8cal.samples.folders import list_folder
 from int8cal.samples.nearby import folders_below
-from int8cal.samples.paths import open_data_file, path_text
+from int8cal.samples.paths import open_data_file, path_text, read_text_file
 from int8cal.samples.tfrecord import Example, frame_record
 from int8cal.samples.torch_listings import TORCHVISION_SUFFIXES
 from int8cal.types import Size
@@ -82,13 +82,8 @@ def read_labels(path: str) -> list[Label]:
         MissingDataError: it is not there.
         DataError: a line is not a KITTI label, or the file is far too long.
     """
-    with open_data_file(path, "label file", DataError, hint="Every image needs a label file, be it empty.") as file:
-        content = file.read(_MAX_LABEL_BYTES + 1)
-    if len(content) > _MAX_LABEL_BYTES:
-        raise DataError(
-            f"the label file has more than {_MAX_LABEL_BYTES >> 20} MiB", where=path_text(path), hint=_LABEL_HINT
-        )
-    text = content.decode("utf-8", "surrogateescape")
+    hint = "Every image needs a label file, be it empty."
+    text = read_text_file(path, "label file", _MAX_LABEL_BYTES, hint=hint, too_long=_LABEL_HINT)
     return [
         _label(line.split(), f"{path_text(path)}:{number}")
         for number, line in enumerate(text.splitlines(), 1)

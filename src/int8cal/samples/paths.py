@@ -116,6 +116,27 @@ def raise_lack_of_memory(error: OSError) -> None:
         raise MemoryError(error.strerror) from error
 
 
+def read_text_file(path: str, what: str, most_bytes: int, *, hint: str, too_long: str) -> str:
+    """A small text file whole; bytes that are not UTF-8 become surrogate escapes.
+
+    Args:
+        path: the file.
+        what: what it should be, for messages: ``label file``.
+        most_bytes: whole MiB that it may have.
+        hint: what to do when it cannot be opened.
+        too_long: what to do when it has more.
+
+    Raises:
+        MissingDataError: there is no such file.
+        DataError: it is not a regular file, cannot be opened, or is too long.
+    """
+    with open_data_file(path, what, DataError, hint=hint) as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise DataError(f"the {what} has more than {most_bytes >> 20} MiB", where=path_text(path), hint=too_long)
+    return data.decode("utf-8", "surrogateescape")
+
+
 def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, buffering: int = -1) -> BinaryIO:
     """Open a regular file for reading; a pipe or device behind the name is never waited for.
 
