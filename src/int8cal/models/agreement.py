@@ -18,7 +18,7 @@ from int8cal.models.binding import InputBinding
 from int8cal.models.channels import ChannelSums, Group
 from int8cal.models.choices import choices, given_choices, of_choices_alone, without_classes
 from int8cal.models.graph import float_tensors, weighted_outputs
-from int8cal.models.passes import for_each_image
+from int8cal.models.passes import SomeImages, for_each_image
 from int8cal.models.session import Runner, numeric_outputs
 from int8cal.types import Batches, BatchNCHW_f32, Progress
 
@@ -274,7 +274,7 @@ def measure_agreement(
 def measure_each(
     reference: Any,
     other: Any,
-    batches: Batches,
+    batches: Batches | SomeImages,
     *,
     bindings: tuple[InputBinding, InputBinding],
     numbers: Iterable[int] | None = None,
@@ -330,9 +330,15 @@ class KnownValues:
 
 @dataclass
 class KeptSession:
-    """Holds one model that is ready to run; empty until first used."""
+    """Holds one model that is ready to run; empty until first used.
+
+    Attributes:
+        runner: the model.
+        held: the bytes that a run holds, when one was made.
+    """
 
     runner: Runner | None = None
+    held: int | None = None
 
 
 class _Pair:
@@ -376,7 +382,7 @@ class _Pair:
             Runner, models[0], [*compared, *self._chosen], bindings[0], optimized=True, choices=made
         )
         given = [given_choices(model, made) if made else model for model in models]
-        session = session or KeptSession()
+        self._session = session = session or KeptSession()
         session.runner = session.runner or Runner(given[1], compared, bindings[1], optimized=True, choices=made)
         self._other = session.runner.with_constants(bindings[1].constants)
         self._layered = [
@@ -403,11 +409,12 @@ class _Pair:
         given = {name: first[name] for name in self._chosen}
         first = first | _all_values(self._layered[:1], images, given)
         second = _all_values([self._other, *self._layered[1:]], images, given)
-        return (len(numbers), first, second), sum(v.nbytes for side in (first, second) for v in side.values())
+        held = self._session.held = sum(v.nbytes for side in (first, second) for v in side.values())
+        return (len(numbers), first, second), held
 
     def compared(
         self,
-        batches: Batches,
+        batches: Batches | SomeImages,
         numbers: Iterable[int] | None,
         max_images: int | None,
         progress: Progress | None,
@@ -421,6 +428,7 @@ class _Pair:
             self.run,
             wanted=(lambda number: True) if chosen is None else chosen.__contains__,
             most=max_images,
+            held=self._session.held,
             progress=progress,
             phase=phase,
         ):

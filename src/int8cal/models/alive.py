@@ -37,7 +37,7 @@ _TAO_OUTPUTS = {
 _OTHERS = ("classification_pyt", "segformer", "ocrnet", "ml_recog")
 """TAO's networks whose outputs have names that any model may have."""
 
-PROBED_IMAGES = 16
+PROBED_IMAGES = 8
 """Images that are shown to a model: enough to differ, few enough for a second."""
 _MIN_FOR_CLASSES = 8
 """Images that a classifier should not put all into one class."""

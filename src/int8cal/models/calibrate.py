@@ -107,7 +107,7 @@ def calibrate(
     counts = [_Counts(tensors, by_channel) for _ in range(parts)]
     size = binding.batch or 1
     more = () if known is None or size > 1 else tuple(outputs)
-    runner = Runner(model, list(dict.fromkeys([*tensors, *more])), binding)
+    runner = Runner(model, list(dict.fromkeys([*tensors, *more])), binding, optimized=True)
 
     def count(numbers: list[int], images: BatchNCHW_f32) -> tuple[None, int]:
         number, held = part_of(numbers[0]), 0

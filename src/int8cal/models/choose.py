@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
+from int8cal.io.progress import watched
 from int8cal.models.agreement import Agreement, KeptSession, KnownValues, measure_each
 from int8cal.models.binding import InputBinding
 from int8cal.models.calibrate import Calibration
+from int8cal.models.passes import SomeImages, some_at_a_time
 from int8cal.models.placement import Placement
 from int8cal.models.qdq import Range, feed_scales, scale_and_zero
 from int8cal.models.ranges import DEFAULT_PERCENTILE
@@ -21,13 +23,17 @@ from int8cal.types import METHODS, Batches, Method, Progress
 EQUAL_DB = 0.2
 BEHIND_DB = 2.0
 """By so much a method is behind when it is tried no more; by less, other images have turned it round."""
+NEAR_FROM = 12
+"""From so many images on the best method is taken when none is farther behind than that, whichever is left out."""
 EVERY = 4
 """One image in this many is held out."""
 LEAST_IMAGES = 8
 """With fewer, all images are used for both."""
 _NOT_FINITE = -1000.0
 """A score below all others."""
-MOST_HELD_OUT = 64
+ENOUGH_HELD_OUT, MOST_HELD_OUT = 24, 64
+DECIDE_EVERY = 4
+"""After as many images it is asked which methods are behind; fewer would decide by chance."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,8 @@ def held_out_parts(images: int) -> tuple[frozenset[int], ...]:
 
     A part is one of every four images, drawn at random: images often come in turn from several cameras. One part of
     few images would decide by chance, so as many parts are held out in their turn as bring the images to judge by to
-    64; of a part that is larger, 64 are taken. The thresholds that a part judges are those of all images but its own.
+    24; of a part that is larger, 64 are taken at most. The thresholds that a part judges are those of all images but
+    its own.
     """
     if images < LEAST_IMAGES:
         return ()
@@ -76,7 +83,7 @@ def held_out_parts(images: int) -> tuple[frozenset[int], ...]:
         four = sorted(range(start, min(start + EVERY, images)), key=_drawn)
         for part, number in zip(parts, four, strict=False):
             part.append(number)
-    count = max(1, MOST_HELD_OUT // len(parts[0]))
+    count = -(-ENOUGH_HELD_OUT // len(parts[0]))
     return tuple(frozenset(_thinned(part)) for part in parts[:count])
 
 
@@ -194,32 +201,39 @@ def choose(
     running, known = list(METHODS), known or KnownValues()
     tried: dict[Method, list[Agreement]] = {method: [] for method in METHODS}
 
-    def measured(candidate: Candidate, trial: Trial, phase: str) -> list[Agreement]:
+    def measured(candidate: Candidate, images: SomeImages) -> list[Agreement]:
         return measure_each(
             reference,
             candidate.model,
-            batches,
+            images,
             bindings=(binding, candidate.binding),
-            numbers=trial.numbers,
-            max_images=MOST_HELD_OUT,
-            progress=progress,
-            phase=phase,
             known=known,
             session=candidate.session,
         )
 
-    for trial in trials:
-        seen: list[tuple[dict[str, float], list[Agreement]]] = []
-        for method in running:
-            amax = trial.calibration.amax(method, percentile)
-            found = next((found for other, found in seen if other == amax), None)
-            if found is None:
-                found = measured(quantized(amax, trial), trial, f"trying {method}")
-                seen.append((amax, found))
-            tried[method] += found
-        running = _undecided({method: tried[method] for method in running})
-        if len(running) == 1:
-            break
+    def parts_of(trial: Trial, most: int = MOST_HELD_OUT) -> Iterator[SomeImages]:
+        size = -(-DECIDE_EVERY // (binding.batch or 1)) * (binding.batch or 1)
+        wanted = (lambda number: True) if trial.numbers is None else trial.numbers.__contains__
+        return some_at_a_time(batches, size, wanted, most)
+
+    images_of = [min(batches.image_count, MOST_HELD_OUT) if t.numbers is None else len(t.numbers) for t in trials]
+    with watched(progress, len(METHODS) * sum(images_of), "trying methods") as advance:
+        for trial in trials:
+            amax = {method: trial.calibration.amax(method, percentile) for method in running}
+            for some in parts_of(trial):
+                seen: list[tuple[dict[str, float], list[Agreement]]] = []
+                for method in running:
+                    found = next((found for other, found in seen if other == amax[method]), None)
+                    if found is None:
+                        found = measured(quantized(amax[method], trial), some)
+                        seen.append((amax[method], found))
+                    tried[method] += found
+                    advance(len(some.numbers))
+                running = _undecided({method: tried[method] for method in running})
+                if len(running) == 1:
+                    break
+            if len(running) == 1:
+                break
     agreements = {method: Agreement.joined(found) for method, found in tried.items()}
     scores = {method: agreement.worst_db() for method, agreement in agreements.items()}
     best = max((scores[method] for method in running if not math.isnan(scores[method])), default=math.nan)
@@ -229,7 +243,11 @@ def choose(
     if corrected is None:
         return choice
     candidate = corrected(trials[0].calibration.amax(method, percentile), trials[0])
-    found = measured(candidate, trials[0], "trying corrected biases")
+    found = []
+    with watched(progress, min(images_of[0], images[method]), "trying corrected biases") as advance:
+        for some in parts_of(trials[0], images[method]):
+            found += measured(candidate, some)
+            advance(len(some.numbers))
     plain, agreement = Agreement.joined(tried[method][: len(found)]), Agreement.joined(found)
     choice = replace(choice, biases=(_score(plain), _score(agreement)))
     return replace(choice, agreement=agreement) if choice.corrects_biases else choice
@@ -239,8 +257,11 @@ def _undecided(tried: Mapping[Method, Sequence[Agreement]]) -> list[Method]:
     """The methods among which more images may decide; one, when they would not.
 
     A method is out when it is 2 dB behind the best one whichever single image is left out. So an image that outweighs
-    all others decides nothing alone.
+    all others decides nothing alone. The best one is taken when the others equal it, or are near to it on 12 images.
     """
+    images = sum(agreement.images for agreement in next(iter(tried.values())))
+    if images < DECIDE_EVERY:
+        return list(tried)
     without = {method: _without_each(found) for method, found in tried.items()}
     whole = {method: _score(Agreement.joined(found)) for method, found in tried.items()}
     leader = max(whole, key=lambda method: whole[method])
@@ -249,8 +270,9 @@ def _undecided(tried: Mapping[Method, Sequence[Agreement]]) -> list[Method]:
         for method, scores in without.items()
     }
     running = [method for method in tried if min(behind[method]) <= BEHIND_DB]
-    if all(abs(gap) <= EQUAL_DB for method in running for gap in behind[method]):
-        return running[:1]
+    near = BEHIND_DB if images >= NEAR_FROM else EQUAL_DB
+    if all(abs(gap) <= near for method in running for gap in behind[method]):
+        return [method for method in running if whole[method] >= whole[leader] - EQUAL_DB][:1]
     return running
 
 

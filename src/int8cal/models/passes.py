@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -26,13 +27,35 @@ _MOST_RUNS = 8
 _MOST_BYTES = 1 << 30  # of what runs side by side may hold together; one run may always
 
 
+@dataclass(frozen=True)
+class SomeImages:
+    """Images of a file that are in memory.
+
+    Attributes:
+        numbers: which ones they are.
+        images: NCHW float32.
+    """
+
+    numbers: list[int]
+    images: BatchNCHW_f32
+
+
+def some_at_a_time(
+    batches: Batches, size: int, wanted: Callable[[int], bool], most: int | None = None
+) -> Iterator[SomeImages]:
+    """The images that are wanted, read once, ``size`` at a time; the arguments are those of `for_each_image`."""
+    for numbers, images in _parts(batches, size, wanted, most):
+        yield SomeImages(numbers, images)
+
+
 def for_each_image(
-    batches: Batches,
+    batches: Batches | SomeImages,
     size: int,
     work: Callable[[list[int], BatchNCHW_f32], tuple[T, int]],
     *,
     wanted: Callable[[int], bool] = lambda number: True,
     most: int | None = None,
+    held: int | None = None,
     progress: Progress | None = None,
     phase: str = "",
 ) -> Iterator[T]:
@@ -45,20 +68,22 @@ def for_each_image(
             Is called on several threads.
         wanted: which images, by their numbers.
         most: stop after so many of them.
+        held: the bytes that a run holds, where that is known from runs before; else the first one runs alone.
         progress: told about each image.
         phase: what is being done, for ``progress``.
     """
-    total = sum(map(wanted, range(batches.image_count)))
+    total = sum(map(wanted, batches.numbers if isinstance(batches, SomeImages) else range(batches.image_count)))
     parts = _parts(batches, size, wanted, most)
     with watched(progress, total if most is None else min(total, most), phase) as advance:
-        first = next(parts, None)
-        if first is None:
-            return
-        result, held = work(*first)
-        advance(len(first[0]))
-        yield result
+        if held is None:
+            first = next(parts, None)
+            if first is None:
+                return
+            result, held = work(*first)
+            advance(len(first[0]))
+            yield result
+            del first, result
         runs = max(1, min(os.cpu_count() or 1, _MOST_RUNS, _MOST_BYTES // max(held, 1)))
-        del first, result
         with ThreadPoolExecutor(runs) as pool:
             waiting: deque[tuple[int, Future[tuple[T, int]]]] = deque()
             try:
@@ -82,7 +107,7 @@ def _taken(waiting: deque[tuple[int, Future[tuple[T, int]]]], advance: Callable[
 
 
 def _parts(
-    batches: Batches, size: int, wanted: Callable[[int], bool], most: int | None
+    batches: Batches | SomeImages, size: int, wanted: Callable[[int], bool], most: int | None
 ) -> Iterator[tuple[list[int], BatchNCHW_f32]]:
     """Numbers and images, ``size`` at a time; the last may be fewer."""
     numbers: list[int] = []
@@ -98,8 +123,13 @@ def _parts(
         yield numbers, np.stack(images)
 
 
-def _wanted_images(batches: Batches, wanted: Callable[[int], bool]) -> Iterator[tuple[int, ImageCHW_f32]]:
+def _wanted_images(batches: Batches | SomeImages, wanted: Callable[[int], bool]) -> Iterator[tuple[int, ImageCHW_f32]]:
     """Numbers and values; of a file of which few images are wanted, the others are not read."""
+    if isinstance(batches, SomeImages):
+        yield from (
+            (number, image) for number, image in zip(batches.numbers, batches.images, strict=True) if wanted(number)
+        )
+        return
     if isinstance(batches, TensorFile):
         numbers = list(filter(wanted, range(batches.image_count)))
         if 2 * len(numbers) <= batches.image_count:

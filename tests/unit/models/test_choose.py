@@ -110,9 +110,10 @@ class TestAuto:
             (7, []),
             (8, [2, 2, 2, 2]),
             (11, [3, 3, 3, 2]),
-            (64, [16, 16, 16, 16]),
-            (80, [20, 20, 20]),
-            (128, [32, 32]),
+            (32, [8, 8, 8]),
+            (64, [16, 16]),
+            (80, [20, 20]),
+            (128, [32]),
             (256, [64]),
             (1000, [64]),
         ],
@@ -148,6 +149,17 @@ class TestAuto:
         assert choose_module._undecided(near) == ["mse", "entropy"]
         same = {"mse": tried(1, 0.1, 0.1, 0.1), "entropy": tried(1, 0.1, 0.1, 0.1)}
         assert choose_module._undecided(same) == ["mse"]
+        assert choose_module._undecided({m: found[:3] for m, found in clear.items()}) == ["mse", "entropy"]  # too few
+
+    def test_from_twelve_images_on_the_best_of_methods_that_are_near_each_other_is_taken(self) -> None:
+        def tried(level: float, images: int) -> list[Agreement]:
+            tensor = TensorAgreement("y")
+            tensor.add(np.ones((1, 4), np.float32), np.full((1, 4), 1 + level, np.float32))
+            return [Agreement(1, (tensor,))] * images
+
+        for images, left in ((8, ["mse", "entropy"]), (12, ["entropy"])):
+            near = {"mse": tried(0.12, images), "entropy": tried(0.1, images)}  # 1.6 dB
+            assert choose_module._undecided(near) == left
 
     def test_outputs_of_the_float_model_are_those_of_the_pass_that_calibrates(
         self, make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
