@@ -37,10 +37,10 @@ _TAO_OUTPUTS = {
 _OTHERS = ("classification_pyt", "segformer", "ocrnet", "ml_recog")
 """TAO's networks whose outputs have names that any model may have."""
 
-PROBED_IMAGES = 8
+PROBED_IMAGES = 16
 """Images that are shown to a model: enough to differ, few enough for a second."""
-_MIN_FOR_CLASSES = 8
-"""Images that a classifier should not put all into one class."""
+MIN_FOR_CLASSES = 8
+"""Images that a classifier should not put all into one class; `quantize` shows no more, as each is a run."""
 _FAR = 10.0
 """How many times the spread of training means that the scale is wrong."""
 _FLAT = 30.0
@@ -183,7 +183,7 @@ def _same(name: str, change: float, seen: Probe, alive: Collection[str], differe
 
 
 def _one_class(seen: Probe, alive: Collection[str], different_images: int) -> Iterator[Finding]:
-    for name in alive if different_images >= _MIN_FOR_CLASSES else ():
+    for name in alive if different_images >= MIN_FOR_CLASSES else ():
         values = seen.outputs[name]
         if name in seen.whole or name in seen.ranked or not _is_one_class(values):
             continue

@@ -26,7 +26,7 @@ from int8cal.io.paths import given_path
 from int8cal.io.summary import Summarised
 from int8cal.models import half
 from int8cal.models.agreement import Agreement, KnownValues, measure_agreement
-from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, other_size, some_images
+from int8cal.models.alive import MIN_FOR_CLASSES, contradictions, judge_model, other_size, some_images
 from int8cal.models.bias import images_for_bias
 from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import Calibration, calibrate
@@ -260,7 +260,7 @@ def quantize(
         parts.check_layers()
         binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
         prepared = prepare(raise_opset(parts.model, half.OPSET) if precision == "fp16" else parts.model)
-        shown = some_images(images, PROBED_IMAGES)
+        shown = some_images(images, MIN_FOR_CLASSES)
         findings = _looked_at(parts, binding, shown, getattr(images, "manifest", None), force=force)
         few = shown[: binding.batch or 1].copy()
         del shown
