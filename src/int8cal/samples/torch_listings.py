@@ -253,7 +253,10 @@ def _names_in(folder: str, what: str) -> list[str]:
 
 
 def _source(index: int, folder: str, names: Iterable[str]) -> Source:
-    return Source(index, folder, tuple(Sample(index, name, os.path.join(folder, name)) for name in names))
+    inside = os.path.join(folder, "")  # `os.path.join` itself takes half of the time of a list of a million words
+    return Source(
+        index, folder, tuple(Sample(index, name, name if name[:1] == "/" else inside + name) for name in names)
+    )
 
 
 def _listing(index: int, folder: str, images: Sequence[str], total: int) -> Listing:
