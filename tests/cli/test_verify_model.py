@@ -158,15 +158,27 @@ def test_other_channels_are_the_files_fault_as_well(pixels, tmp_path, run_cli):
 
 
 def test_outputs_that_are_constant_by_nature(pixels, tmp_path, run_cli):
-    """Anchors for each image, made from its shape; the class that is chosen, the same for all; a number of boxes."""
+    """Anchors for each image, made from its shape, by branches, too; the class chosen, the same for all; a number."""
+    near, far = (
+        helper.make_graph(
+            [helper.make_node("Identity", ["anchors"], [name])],
+            name,
+            [],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)],
+        )
+        for name in ("near", "far")
+    )
     model = with_outputs(
         classifier(tmp_path / "m.onnx", pixels / 255),
         helper.make_node("Shape", ["image"], ["sizes"], end=1),
         helper.make_node("Concat", ["sizes", "anchor_shape"], ["anchors_shape"], axis=0),
         helper.make_node("Expand", ["anchor", "anchors_shape"], ["anchors"]),
+        helper.make_node("If", ["yes"], ["offsets"], then_branch=near, else_branch=far),
         helper.make_node("ArgMin", ["probabilities"], ["least"], axis=1),
         helper.make_node("Mul", ["least", "none"], ["count"]),
         anchors=(TensorProto.FLOAT, 3),
+        offsets=(TensorProto.FLOAT, 3),
+        yes=np.array(True),
         count=(TensorProto.INT64, 2),
         anchor_shape=np.array([5, 4]),
         anchor=np.arange(20, dtype=np.float32).reshape(1, 5, 4),
@@ -176,7 +188,7 @@ def test_outputs_that_are_constant_by_nature(pixels, tmp_path, run_cli):
     assert done.code == 0, done.stdout
     assert "0 errors, 0 warnings" in done.stdout
     assert "alive on 12 of them: probabilities [model-alive]" in done.stdout
-    assert "not from its pixels, were not judged: anchors [model-output-unseen]" in done.stdout
+    assert "not from its pixels, were not judged: anchors, offsets [model-output-unseen]" in done.stdout
     assert "note     output count is the same for 12 different images [model-output-same]" in done.stdout
 
 

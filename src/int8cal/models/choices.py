@@ -7,19 +7,18 @@ choice; and behind it, the second model goes on with what the first one chose.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from int8cal.models import extras
-from int8cal.models.names import node_reads, tensor_names, unique_name
+from int8cal.models.names import computed_from, free_inputs, node_reads, tensor_names, unique_name
 
 _CHOOSERS = {"NonMaxSuppression": (0, 2), "TopK": (1, 1), "NonZero": (0, 1), "ArgMax": (0, 1)}
 """Operator → position of the output that holds the choice, and how many of the first inputs are chosen by."""
 _ALSO = frozenset({"ArgMax"})  # the class of a box; alone it is a result, of which equal values are counted
 _MOST_ALSO = 64
 """Of those in a model: each is followed through all of it. Where there are more, each is a result."""
-_SHAPE_ONLY = frozenset({"Shape", "Size"})
 _MASKS = frozenset({"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Xor", "Cast"})
 
 
@@ -47,7 +46,7 @@ def choices(model: Any, floats: Collection[str] = ()) -> list[Choice]:
     """
     if not any(node.op_type in _CHOOSERS for node in model.graph.node):
         return []
-    seeing = _seeing(model)
+    seeing = _computed_from_inputs(model)
     makers: dict[str, Any] = {}
     found = []
     for node in model.graph.node:
@@ -60,33 +59,19 @@ def choices(model: Any, floats: Collection[str] = ()) -> list[Choice]:
     first = [choice.output for choice in found if choice.operator not in _ALSO]
     if len(found) - len(first) > _MOST_ALSO:
         found = [choice for choice in found if choice.operator not in _ALSO]
-    behind = _behind(model, first)
+    behind = computed_from(model.graph.node, first, by_shape=True)
     return [
         choice for choice in found if choice.operator not in _ALSO or _meets(model, choice.output, set(first), behind)
     ]
 
 
-def _seeing(model: Any) -> set[str]:
-    """Names of the tensors that the values of inputs have a part in."""
-    found = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type not in _SHAPE_ONLY and not found.isdisjoint(node_reads(node)):
-            found.update(filter(None, node.output))
-    return found
-
-
-def _behind(model: Any, names: Iterable[str]) -> set[str]:
-    """These tensors, and all that are computed from them."""
-    found = set(names)
-    for node in model.graph.node:
-        if not found.isdisjoint(node_reads(node)):
-            found.update(filter(None, node.output))
-    return found
+def _computed_from_inputs(model: Any) -> set[str]:
+    return computed_from(model.graph.node, free_inputs(model.graph), by_shape=False)
 
 
 def _meets(model: Any, tensor: str, made: set[str], behind: set[str]) -> bool:
     """Whether a choice goes into others, or is read along with what stands behind them."""
-    mine = _behind(model, [tensor])
+    mine = computed_from(model.graph.node, [tensor], by_shape=True)
     return any(
         not mine.isdisjoint(node_reads(node))
         and (not made.isdisjoint(node.output) or not behind.isdisjoint(set(node_reads(node)) - mine))
@@ -98,7 +83,7 @@ def of_choices_alone(model: Any, names: Collection[str]) -> set[str]:
     """The choices of these names, and what is computed of nothing else: numbers of rows, classes that are looked up."""
     if not names:
         return set()
-    seeing, found = _seeing(model), set(names)
+    seeing, found = _computed_from_inputs(model), set(names)
     for node in model.graph.node:
         reads = [name for name in node_reads(node) if name in seeing]
         if found.issuperset(node.output) or not reads:
@@ -120,7 +105,7 @@ def without_classes(model: Any, floats: Collection[str]) -> set[str]:
     made = choices(model, floats)
     if not made:
         return set()
-    behind = _behind(model, [choice.output for choice in made])
+    behind = computed_from(model.graph.node, [choice.output for choice in made], by_shape=True)
     read = {name for node in model.graph.node for name in node_reads(node)}
     in_order = {node.output[0] for node in model.graph.node if node.op_type == "TopK"}
     return behind.union(in_order, *(choice.by for choice in made if choice.output in read))

@@ -25,7 +25,9 @@ from int8cal.models.choices import choices
 from int8cal.models.graph import WEIGHTED_OPS, float_tensors, layers_within, opset, raise_opset
 from int8cal.models.kernels import Kernel, kernel_of
 from int8cal.models.names import (
+    computed_from,
     fits,
+    free_inputs,
     inner_graphs,
     node_reads,
     rename_tensors,
@@ -250,8 +252,7 @@ def _watch_choices(part: Any) -> tuple[str, ...]:
 
 def _kernels(whole: Any, *, flat: bool) -> tuple[Kernel, ...]:
     """What computes plug-ins, as far as all that goes into them can be computed from the inputs of the model."""
-    weights = {tensor.name for tensor in whole.graph.initializer}
-    seeing = {value.name for value in whole.graph.input} - weights
+    seeing = free_inputs(whole.graph)
     behind: set[str] = set()
     found = []
     for node in whole.graph.node:
@@ -377,10 +378,11 @@ def _cut(model: Any, behind: set[str], wanted: Sequence[str], kernels: Sequence[
     new = [_as_input(kernel, known) for kernel in kernels]
     gone = behind | {kernel.output for kernel in kernels}
     front = [node for node in graph.node if gone.isdisjoint(node.output)]
-    seeing = _seeing(graph, front, [value.name for value in new])
+    inputs = free_inputs(graph) | {value.name for value in new}
+    computed = computed_from(front, inputs, by_shape=True) - inputs
     outputs = {output.name: output for output in graph.output if output.name not in gone}
     for name in wanted:
-        if name in seeing and name not in outputs:
+        if name in computed and name not in outputs:
             outputs[name] = known.get(name) or extras.onnx().ValueInfoProto(name=name)
     _replace(graph.output, outputs.values())
     _replace(graph.node, front)
@@ -401,17 +403,6 @@ def _as_input(kernel: Kernel, known: Mapping[str, Any]) -> Any:
     if not kernel.chooses and features is not None and len(features.type.tensor_type.shape.dim) == 4:
         dims[-3] = features.type.tensor_type.shape.dim[1].dim_value or None
     return helper.make_tensor_value_info(kernel.output, extras.onnx().TensorProto.FLOAT, dims)
-
-
-def _seeing(graph: Any, nodes: Iterable[Any], more: Iterable[str]) -> set[str]:
-    """Names of the tensors that nodes compute from the inputs of a graph and ``more``: no constants."""
-    weights = {tensor.name for tensor in graph.initializer}
-    inputs = {value.name for value in graph.input} - weights | set(more)
-    seeing = set(inputs)
-    for node in nodes:
-        if not seeing.isdisjoint(node_reads(node)):
-            seeing.update(filter(None, node.output))
-    return seeing - inputs
 
 
 def _drop_unused(graph: Any) -> None:

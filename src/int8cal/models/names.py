@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 from int8cal.errors import UseError
+
+_SHAPE_ONLY = frozenset({"Shape", "Size"})
+"""Operators that look at no value of their input."""
 
 
 def tensor_names(graph: Any) -> set[str]:
@@ -71,6 +74,27 @@ def node_reads(node: Any) -> Iterator[str]:
         read = (name for graph in inside for inner in graph.node for name in inner.input)
         outputs = (value.name for graph in inside for value in graph.output)
         yield from dict.fromkeys(name for name in (*read, *outputs) if name and name not in own)
+
+
+def free_inputs(graph: Any) -> set[str]:
+    """Names of the inputs of a graph that have no value of their own: old models list their weights as inputs, too."""
+    return {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
+
+
+def computed_from(nodes: Iterable[Any], sources: Iterable[str], *, by_shape: bool) -> set[str]:
+    """Names of the tensors that others have a part in, those others among them.
+
+    Args:
+        nodes: each behind those whose results it reads.
+        sources: names of the others.
+        by_shape: whether their shape alone is a part. It is for what must be computed at run time, and it is not for
+            what depends on the pixels: anchors are made of the size of the image.
+    """
+    found = set(sources)
+    for node in nodes:
+        if (by_shape or node.op_type not in _SHAPE_ONLY) and not found.isdisjoint(node_reads(node)):
+            found.update(filter(None, node.output))
+    return found
 
 
 def topological_sort(graph: Any) -> None:

@@ -14,13 +14,11 @@ from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.choices import without_classes
 from int8cal.models.computable import Computable, computable
 from int8cal.models.graph import float_tensors
+from int8cal.models.names import computed_from
 from int8cal.models.session import Runner, is_per_image, joined, numeric_outputs
 from int8cal.types import BatchNCHW_f32, Layout
 
 Values = npt.NDArray[np.float32]
-
-_SHAPE_ONLY = ("Shape", "Size")
-"""Operators that look at no value of their input."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
                 moments.add(part[norm[0]])
             found.append({name: part[name] for name in outputs})
     values = joined(found, outputs, len(images))
-    seeing = _seeing(model, binding.name)
+    seeing = computed_from(model.graph.node, [binding.name], by_shape=False)
     names = [output.name for output in model.graph.output]
     judged = [
         name
@@ -120,17 +118,6 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
         whole=frozenset(name for name in judged if not np.issubdtype(values[name].dtype, np.floating)),
         ranked=frozenset(without_classes(model, float_tensors(model)).intersection(judged)),
     )
-
-
-def _seeing(model: Any, name: str) -> set[str]:
-    """Tensors that the values of an input have a part in. Its shape alone gives none: so anchors are made."""
-    graphs = (extras.onnx().AttributeProto.GRAPH, extras.onnx().AttributeProto.GRAPHS)
-    seeing = {name}
-    for node in model.graph.node:
-        has_body = any(attribute.type in graphs for attribute in node.attribute)  # which may use any tensor
-        if node.op_type not in _SHAPE_ONLY and (has_body or not seeing.isdisjoint(node.input)):
-            seeing.update(filter(None, node.output))
-    return seeing
 
 
 def _norms(model: Any) -> Iterator[tuple[str, Values, Values]]:

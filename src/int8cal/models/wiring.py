@@ -13,6 +13,7 @@ from int8cal.errors import UseError
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
 from int8cal.models.graph import WEIGHTED_OPS, all_activations, float_tensors, layers_within
+from int8cal.models.names import computed_from, free_inputs
 from int8cal.models.onnx_file import CONTRIBUTED_DOMAIN
 from int8cal.models.session import Runner, with_types
 
@@ -27,7 +28,6 @@ _MOVES = frozenset(
     | {"DepthToSpace", "SpaceToDepth", "Identity"}
 )
 _POOLS = frozenset(["MaxPool", "AveragePool", "GlobalAveragePool"])
-_SHAPE_ONLY = frozenset({"Shape", "Size"})
 _LARGEST_FILL = 1e4  # of a border that is part of the picture: that of a maximum is the lowest number, or infinite
 _LONGEST_GATE = 8  # steps from a tensor to the factor that gates it: x · (1 + erf(x / √2)) / 2 has five
 
@@ -62,7 +62,8 @@ class Wiring:
         self._read_by: dict[str, list[tuple[Any, int]]] = defaultdict(list)
         self._layers_above: dict[str, int] = {}  # tensor → bit set of the layers that it depends on
         self._layer_bits: dict[str, int] = {}
-        self._seeing = {binding.name, *(kernel.output for kernel in binding.kernels)}
+        images = (binding.name, *(kernel.output for kernel in binding.kernels))
+        self._seeing = computed_from(self.nodes, images, by_shape=False)
         for node in self.nodes:
             above = 0
             for position, name in enumerate(node.input):
@@ -72,8 +73,6 @@ class Wiring:
                 self._layer_bits[node.name] = 1 << len(self._layer_bits)
                 above |= self._layer_bits[node.name]
             self._layers_above.update(dict.fromkeys(node.output, above))
-            if node.op_type not in _SHAPE_ONLY and not self._seeing.isdisjoint(node.input):
-                self._seeing.update(node.output)
 
     def has_constant_weight(self, node: Any) -> bool:
         """Whether a node is a convolution or matrix product of a float32 activation with a constant float32 weight."""
@@ -266,8 +265,7 @@ def _shapes_of_a_run(
 ) -> dict[str, tuple[int, ...]]:
     """Shapes that inference does not tell, from a run on black images; none of tensors that are empty there."""
     fed = {binding.name, *binding.constants, *(kernel.output for kernel in binding.kernels)}
-    inputs = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
-    if not wanted or not inputs <= fed:
+    if not wanted or not free_inputs(model.graph) <= fed:
         return {}
     try:
         values = next(Runner(model, wanted, binding).run(np.zeros(shape, np.float32)), {})

@@ -84,6 +84,15 @@ class TestResidualAdditions:
         net.conv("d", net.op("Relu", "out", net.op("Add", "sum", end, start)))
         assert net.placed("d").reads["sum"] == (1,)
 
+    def test_a_shortcut_through_branches_of_the_graph_depends_on_the_pixels_that_those_take_from_outside(self) -> None:
+        net = Net()
+        start = net.conv_relu("a", "image")
+        output = helper.make_tensor_value_info("same", TensorProto.FLOAT, ["N", *IMAGE])
+        branch = helper.make_graph([helper.make_node("Neg", [start], ["same"])], "branch", [], [output])
+        short = net.op("If", "short", net.constant("yes", True, bool), then_branch=branch, else_branch=branch)
+        net.conv("d", net.op("Add", "sum", net.conv("b", start), short))
+        assert net.placed("d").reads["sum"] == (1,)
+
     @pytest.mark.parametrize("main_first", [False, True])
     def test_of_two_branches_the_one_with_more_layers_is_fused(self, main_first: bool) -> None:
         net = Net()
