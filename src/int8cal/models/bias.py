@@ -70,14 +70,13 @@ def bias_errors(
         UseError: the model fails on the images.
     """
     extended, ranges = with_equal_channels(model, placement, ranges)
-    unsigned = placement.target == "onnxruntime"
     names = set(placement.layers)
     layers = [node for node in extended.graph.node if node.name in names and node.op_type == "Conv"]
     constants = {tensor.name: tensor for tensor in extended.graph.initializer}
     ranks = {node.input[0]: len(constants[node.input[1]].dims) for node in layers}
     taken = tensor_names(extended.graph) | {node.name for node in extended.graph.node}
     means = {
-        tensor: _with_means(extended, taken, tensor, rank, *scale_and_zero(ranges[tensor], unsigned=unsigned))
+        tensor: _with_means(extended, taken, tensor, rank, *scale_and_zero(ranges[tensor], unsigned=placement.unsigned))
         for tensor, rank in ranks.items()
     }
     wanted = [name for pair in means.values() for name in pair]

@@ -158,7 +158,7 @@ class Candidates:
 
     def of(self, amax: dict[str, float], trial: Trial) -> Candidate:
         """The model by these thresholds."""
-        if self._placement.target == "onnxruntime":
+        if self._placement.unsigned:
             return Candidate(self._made(amax, trial), self._binding, KeptSession())
         if self._last is None or self._last[0] is not trial:
             self._last = None  # before the next one takes its room

@@ -49,6 +49,11 @@ class Placement:
     floated: Mapping[str, str]
     did: Mapping[str, tuple[str, ...]]
 
+    @property
+    def unsigned(self) -> bool:
+        """Whether activations are uint8, the form that ONNX Runtime computes in integers; TensorRT's is int8."""
+        return self.target == "onnxruntime"
+
     def tensors(self, model: Any) -> list[str]:
         """The activations that get Q/DQ, in the order in which they are read first."""
         found: dict[str, None] = {}

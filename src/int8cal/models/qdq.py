@@ -71,7 +71,7 @@ def insert_qdq(
     quantized, ranges = with_equal_channels(model, placement, ranges)
     layers = set(placement.layers)
     axes = separate_weights(quantized, [node for node in quantized.graph.node if node.name in layers])
-    pairs = _Pairs(quantized.graph, unsigned=placement.target == "onnxruntime")
+    pairs = _Pairs(quantized.graph, unsigned=placement.unsigned)
     pairs.steps = weight_steps(placement, full_range_weights=full_range_weights)
     scales = _add_activations(quantized.graph, placement, ranges, pairs)
     chosen = [node for node in quantized.graph.node if node.name in layers]
@@ -228,7 +228,7 @@ def scale_and_zero(values: Range, *, unsigned: bool = False) -> tuple[np.float32
 
 def weight_steps(placement: Placement, *, full_range_weights: bool) -> int:
     """The largest value of a quantised weight."""
-    return _SEVEN_BITS if placement.target == "onnxruntime" and not full_range_weights else _LEVELS
+    return _SEVEN_BITS if placement.unsigned and not full_range_weights else _LEVELS
 
 
 def _signed(amax: float) -> tuple[np.float32, np.int8]:
