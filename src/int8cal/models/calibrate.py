@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from int8cal.errors import UseError
 from int8cal.io.safe_text import shell_word
-from int8cal.models.agreement import KnownValues
 from int8cal.models.binding import InputBinding
 from int8cal.models.histogram import Histogram, NonFiniteError
 from int8cal.models.passes import for_each_image
 from int8cal.models.ranges import DEFAULT_PERCENTILE, threshold
 from int8cal.models.session import Runner
+from int8cal.models.side_by_side import KnownValues
 from int8cal.types import Batches, BatchNCHW_f32, Method, Progress
 
 

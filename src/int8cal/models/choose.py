@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from int8cal.io.progress import watched
-from int8cal.models.agreement import Agreement, KeptSession, KnownValues, measure_each
+from int8cal.models.agreement import Agreement
 from int8cal.models.binding import InputBinding
 from int8cal.models.calibrate import Calibration
 from int8cal.models.passes import SomeImages, some_at_a_time
 from int8cal.models.placement import Placement
 from int8cal.models.qdq import Range, feed_scales, scale_and_zero
 from int8cal.models.ranges import DEFAULT_PERCENTILE
+from int8cal.models.side_by_side import KeptSession, KnownValues, measure_each
 from int8cal.types import METHODS, Batches, Method, Progress
 
 EQUAL_DB = 0.2

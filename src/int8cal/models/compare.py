@@ -13,11 +13,12 @@ from int8cal.errors import UsageError
 from int8cal.io.safe_text import printable
 from int8cal.io.summary import Summarised
 from int8cal.models import extras
-from int8cal.models.agreement import Agreement, measure_agreement
+from int8cal.models.agreement import Agreement
 from int8cal.models.binding import Constants
 from int8cal.models.computable import Foreign, comparable, computable
 from int8cal.models.graph import is_quantised
 from int8cal.models.onnx_file import load_model
+from int8cal.models.side_by_side import measure_agreement
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.types import Layout, Progress
 

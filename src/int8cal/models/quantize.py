@@ -25,7 +25,7 @@ from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import given_path
 from int8cal.io.summary import Summarised
 from int8cal.models import half
-from int8cal.models.agreement import Agreement, KnownValues, measure_agreement
+from int8cal.models.agreement import Agreement
 from int8cal.models.alive import MIN_FOR_CLASSES, contradictions, judge_model, other_size, some_images
 from int8cal.models.bias import images_for_bias
 from int8cal.models.binding import Constants, InputBinding
@@ -43,6 +43,7 @@ from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
 from int8cal.models.recipe import recipe, write_recipe
 from int8cal.models.search import QUICK_IMAGES, Figures, Search, fewest_in_float
 from int8cal.models.session import numeric_outputs, try_out
+from int8cal.models.side_by_side import KnownValues, measure_agreement
 from int8cal.models.variants import Variants, of_the_result
 from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring

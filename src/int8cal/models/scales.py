@@ -19,7 +19,7 @@ from int8cal.errors import UseError
 from int8cal.io.file_kinds import ONNX_MODEL
 from int8cal.io.files import OutputFile
 from int8cal.io.paths import given_path
-from int8cal.models.agreement import Agreement, measure_agreement
+from int8cal.models.agreement import Agreement
 from int8cal.models.binding import Constants, InputBinding, unfed_binding
 from int8cal.models.computable import Computable, Foreign, computable
 from int8cal.models.graph import all_activations, in_float32, opset, prepare
@@ -27,6 +27,7 @@ from int8cal.models.onnx_file import load_with_paths, serialized
 from int8cal.models.placement import Placement, place
 from int8cal.models.qdq import Range, check_quantized, insert_qdq
 from int8cal.models.session import Runner, numeric_outputs
+from int8cal.models.side_by_side import measure_agreement
 from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened

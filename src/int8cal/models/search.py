@@ -10,9 +10,10 @@ from typing import Any
 
 from int8cal.errors import UseError
 from int8cal.io.safe_text import shell_word
-from int8cal.models.agreement import Agreement, KnownValues, measure_each
+from int8cal.models.agreement import Agreement
 from int8cal.models.choose import MOST_HELD_OUT, Trial
 from int8cal.models.placement import Placement
+from int8cal.models.side_by_side import KnownValues, measure_each
 from int8cal.models.variants import Variants, of_the_result
 from int8cal.types import Batches, Method
 

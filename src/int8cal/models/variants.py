@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from int8cal.errors import UseError
-from int8cal.models.agreement import KeptSession
 from int8cal.models.bias import bias_errors, images_for_bias
 from int8cal.models.binding import InputBinding
 from int8cal.models.calibrate import Calibration
@@ -17,6 +16,7 @@ from int8cal.models.choose import Candidate, Trial
 from int8cal.models.overlap import Digested
 from int8cal.models.placement import Placement, place
 from int8cal.models.qdq import Range, insert_qdq
+from int8cal.models.side_by_side import KeptSession
 from int8cal.models.wiring import Wiring
 from int8cal.types import Progress, Target
 

@@ -18,7 +18,7 @@ from tests.unit.models.test_equalize import mobile
 
 from int8cal.errors import UseError
 from int8cal.models import choose as choose_module
-from int8cal.models.agreement import Agreement, KeptSession, KnownValues, TensorAgreement
+from int8cal.models.agreement import Agreement, TensorAgreement
 from int8cal.models.binding import InputBinding
 from int8cal.models.calibrate import Calibration, calibrate
 from int8cal.models.channels import ChannelSums
@@ -31,6 +31,7 @@ from int8cal.models.placement import place
 from int8cal.models.qdq import Range, insert_qdq
 from int8cal.models.quantize import quantize
 from int8cal.models.session import Runner, open_as_written
+from int8cal.models.side_by_side import KeptSession, KnownValues
 from int8cal.models.verdict import judge
 from int8cal.models.wiring import Wiring
 from int8cal.tensorfile import TensorFile
