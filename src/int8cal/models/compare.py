@@ -100,6 +100,7 @@ def compare(
                 first.bind(images.shape, name=input_name, layout=layout, constants=constants),
                 second.bind(images.shape, name=input_name, layout=layout, constants=constants),
             ),
+            names=(printable(os.fspath(reference)), printable(os.fspath(other))),
             max_images=max_images,
             progress=progress,
         )

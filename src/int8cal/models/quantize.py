@@ -42,9 +42,9 @@ from int8cal.models.qdq import check_quantized
 from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
 from int8cal.models.recipe import recipe, write_recipe
 from int8cal.models.search import QUICK_IMAGES, Figures, Search, fewest_in_float
-from int8cal.models.session import numeric_outputs, try_out
+from int8cal.models.session import INT8_MODEL, LEAVE_IN_FLOAT, fault_of_model, numeric_outputs, try_out
 from int8cal.models.side_by_side import KnownValues, measure_agreement
-from int8cal.models.variants import Variants, of_the_result
+from int8cal.models.variants import Variants
 from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
@@ -312,19 +312,18 @@ def quantize(
                 lambda amax, trial: variants.made(placement, amax, trial.calibration), placement, binding
             )
             asks_for_biases = bias_correction is None and min_agreement is None
-            with of_the_result():
-                choice = choose(
-                    [Trial(trial.calibration.only(inputs), trial.numbers) for trial in trials],
-                    candidates.of,
-                    parts.model,
-                    to_judge_by,
-                    binding,
-                    held_out=bool(held_out) or pair is not None,
-                    corrected=partial(variants.corrected, placement) if asks_for_biases else None,
-                    known=known,
-                    percentile=percentile,
-                    progress=progress,
-                )
+            choice = choose(
+                [Trial(trial.calibration.only(inputs), trial.numbers) for trial in trials],
+                candidates.of,
+                parts.model,
+                to_judge_by,
+                binding,
+                held_out=bool(held_out) or pair is not None,
+                corrected=partial(variants.corrected, placement) if asks_for_biases else None,
+                known=known,
+                percentile=percentile,
+                progress=progress,
+            )
         chosen: Method = choice.method if choice else cast(Method, method)
         found = None
         if min_agreement is not None:
@@ -362,7 +361,7 @@ def quantize(
             largest |= {f"{name}{SUFFIX}": largest[name] for name in calibration.peaks}
             quantized, single = half.to_half(quantized, largest, single_scales=target == "onnxruntime")
         check_quantized(quantized)
-        with of_the_result():
+        with fault_of_model(INT8_MODEL, LEAVE_IN_FLOAT):
             try_out(quantized, binding, few)
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
         in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None

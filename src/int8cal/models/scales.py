@@ -20,13 +20,13 @@ from int8cal.io.file_kinds import ONNX_MODEL
 from int8cal.io.files import OutputFile
 from int8cal.io.paths import given_path
 from int8cal.models.agreement import Agreement
-from int8cal.models.binding import Constants, InputBinding, unfed_binding
+from int8cal.models.binding import Constants, unfed_binding
 from int8cal.models.computable import Computable, Foreign, computable
 from int8cal.models.graph import all_activations, in_float32, opset, prepare
 from int8cal.models.onnx_file import load_with_paths, serialized
 from int8cal.models.placement import Placement, place
 from int8cal.models.qdq import Range, check_quantized, insert_qdq
-from int8cal.models.session import Runner, numeric_outputs
+from int8cal.models.session import INT8_MODEL, LEAVE_IN_FLOAT, Runner, fault_of_model, numeric_outputs
 from int8cal.models.side_by_side import measure_agreement
 from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring
@@ -136,7 +136,8 @@ def quantize_from_scales(
             prepared, placement, {name: Range(value) for name, value in amax.items()}, fold_weights=fold_weights
         )
         check_quantized(quantized)
-        _load(quantized, binding)
+        with fault_of_model(INT8_MODEL, LEAVE_IN_FLOAT):
+            Runner(quantized, numeric_outputs(quantized), binding, optimized=True)
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
         held_out = None if images is None else measure(images)
         data = serialized(parts.reattach(quantized))
@@ -221,16 +222,3 @@ def _place(
         if not more:
             return placement, lacking
         lacking |= more
-
-
-def _load(model: Any, binding: InputBinding) -> None:
-    """See that ONNX Runtime takes the result.
-
-    Raises:
-        UseError: it does not.
-    """
-    try:
-        Runner(model, numeric_outputs(model), binding, optimized=True)
-    except UseError as error:
-        hint = "Leave the node that is named in float: --exclude NODE"
-        raise UseError(f"the INT8 model does not run in ONNX Runtime: {error.message}", hint=hint) from error

@@ -14,7 +14,7 @@ from int8cal.models.agreement import Agreement
 from int8cal.models.choose import MOST_HELD_OUT, Trial
 from int8cal.models.placement import Placement
 from int8cal.models.side_by_side import KnownValues, measure_each
-from int8cal.models.variants import Variants, of_the_result
+from int8cal.models.variants import Variants
 from int8cal.types import Batches, Method
 
 QUICK_IMAGES = 4
@@ -173,16 +173,15 @@ class Figures:
         model = self.variants.made(placement, calibration.amax(self.method, self.percentile), calibration)
         if self.score is not None:
             return self.score(model)
-        with of_the_result():
-            measured = measure_each(
-                self.reference,
-                model,
-                self.batches,
-                bindings=(self.variants.binding, self.variants.binding),
-                numbers=self.trial.numbers,
-                max_images=images_at_most,
-                known=self.known,
-            )
+        measured = measure_each(
+            self.reference,
+            model,
+            self.batches,
+            bindings=(self.variants.binding, self.variants.binding),
+            numbers=self.trial.numbers,
+            max_images=images_at_most,
+            known=self.known,
+        )
         joined = Agreement.joined(measured)
         if not joined.judged:
             raise UseError(

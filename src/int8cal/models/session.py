@@ -6,6 +6,7 @@ Where kernels compute plug-ins (`int8cal.models.kernels`), a graph is cut in sta
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -13,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from int8cal.errors import UseError
 from int8cal.guard.onnx_bounds import limited_memory, load_limit, run_limit
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
@@ -24,6 +26,8 @@ BIAS_ROUNDING = "WeightBiasQuantization"
 """ONNX Runtime's optimisation that rounds float biases of Q/DQ models to int32."""
 IDENTITY_REMOVAL = "EliminateIdentity"
 """ONNX Runtime's optimisation that drops nodes which do nothing; see `with_true_float16`."""
+INT8_MODEL = "the INT8 model"
+LEAVE_IN_FLOAT = "Leave the node that is named in float: int8cal quantize --exclude NODE"
 _PART_BYTES = 96 << 20  # outputs held at a time; one image is the least
 
 _Values: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -133,6 +137,24 @@ class Runner:
                 for name, value in found.items()
             }
         return found
+
+
+@contextmanager
+def fault_of_model(name: str, hint: str | None = None) -> Iterator[None]:
+    """Say of errors in running a model which one it is.
+
+    Args:
+        name: such as `INT8_MODEL`, or a path.
+        hint: what to do about what ONNX Runtime refuses, where that is not the usual.
+
+    Raises:
+        UseError: the same, with the name for its place.
+    """
+    try:
+        yield
+    except UseError as error:
+        is_refused = isinstance(error, extras.LibraryError)
+        raise UseError(error.message, where=name, hint=hint if hint and is_refused else error.hint) from error
 
 
 def try_out(model: Any, binding: InputBinding, few: BatchNCHW_f32) -> None:

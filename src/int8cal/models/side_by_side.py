@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -17,11 +18,13 @@ from int8cal.models.binding import InputBinding
 from int8cal.models.choices import choices, given_choices, of_choices_alone, without_classes
 from int8cal.models.graph import float_tensors, weighted_outputs
 from int8cal.models.passes import SomeImages, for_each_image
-from int8cal.models.session import Runner, numeric_outputs
+from int8cal.models.session import INT8_MODEL, LEAVE_IN_FLOAT, Runner, fault_of_model, numeric_outputs
 from int8cal.types import Batches, BatchNCHW_f32, Progress
 
 _Array: TypeAlias = npt.NDArray[np.float32]
 _Values: TypeAlias = dict[str, _Array]
+
+_NAMES = ("the float model", INT8_MODEL)
 
 
 def measure_agreement(
@@ -30,11 +33,9 @@ def measure_agreement(
     batches: Batches,
     *,
     bindings: tuple[InputBinding, InputBinding],
-    numbers: Iterable[int] | None = None,
-    layers: bool = True,
+    names: tuple[str, str] = _NAMES,
     max_images: int | None = None,
     progress: Progress | None = None,
-    phase: str = "measuring agreement",
 ) -> Agreement:
     """Run two models side by side and compare outputs and layers of the same name.
 
@@ -44,18 +45,15 @@ def measure_agreement(
         other: the model to judge.
         batches: NCHW float32 batches.
         bindings: how images get into either.
-        numbers: which images; all, unless given.
-        layers: compare layers, too.
+        names: of both, for errors.
         max_images: stop after so many; None: all.
         progress: told about each image.
-        phase: what is measured, for ``progress``.
 
     Raises:
         UseError: the models do not have the same inputs and outputs, or fail on the data.
     """
-    layer_names = _shared_layers(reference, other) if layers else []
-    pair = _Pair((reference, other), _shared_outputs(reference, other), layer_names, bindings)
-    return pair.agreement(sum(pair.compared(batches, numbers, max_images, progress, phase)))
+    pair = _Pair((reference, other), _shared_layers(reference, other), bindings, names)
+    return pair.agreement(sum(pair.compared(batches, None, max_images, progress)))
 
 
 def measure_each(
@@ -66,19 +64,18 @@ def measure_each(
     bindings: tuple[InputBinding, InputBinding],
     numbers: Iterable[int] | None = None,
     max_images: int | None = None,
-    progress: Progress | None = None,
-    phase: str = "measuring agreement",
     known: KnownValues | None = None,
     session: KeptSession | None = None,
 ) -> list[Agreement]:
     """The same of outputs alone, for each image (or for as many as a model insists on running together).
 
-    The arguments are those of `measure_agreement`; ``known`` are outputs of the same float model, to which new ones are
-    added, and ``session`` keeps ``other`` open between calls that differ only in the constants that it is fed.
+    The arguments are those of `measure_agreement`; ``numbers`` say which images, ``known`` holds outputs of the float
+    model, to which new ones are added, and ``session`` keeps ``other`` open between calls that differ only in the
+    constants that it is fed.
     """
-    pair = _Pair((reference, other), _shared_outputs(reference, other), [], bindings, known, session)
+    pair = _Pair((reference, other), [], bindings, _NAMES, known, session)
     found = []
-    for images in pair.compared(batches, numbers, max_images, progress, phase):
+    for images in pair.compared(batches, numbers, max_images):
         found.append(pair.agreement(images))
         pair.begin(pair.found)
     return found
@@ -139,14 +136,15 @@ class _Pair:
 
     def __init__(
         self,
-        models: Sequence[Any],
-        outputs: Sequence[str],
+        models: tuple[Any, Any],
         layers: Sequence[str],
-        bindings: Sequence[InputBinding],
+        bindings: tuple[InputBinding, InputBinding],
+        names: tuple[str, str],
         known: KnownValues | None = None,
         session: KeptSession | None = None,
     ) -> None:
-        self._outputs, self._layers = tuple(outputs), tuple(layers)
+        outputs = _shared_outputs(*models)
+        self._outputs, self._layers, self._names = tuple(outputs), tuple(layers), names
         numeric = [set(numeric_outputs(model)) for model in models]
         self.skipped = {name: "it holds no numbers" for name in outputs if not all(name in names for names in numeric)}
         outputs = [name for name in outputs if name not in self.skipped]
@@ -167,14 +165,24 @@ class _Pair:
         )
         given = [given_choices(model, made) if made else model for model in models]
         self._session = session = session or KeptSession()
-        session.runner = session.runner or Runner(given[1], compared, bindings[1], optimized=True, choices=made)
+        self._layered: list[Runner] = []
+        with self._fault_of_reference():
+            if known is None:  # first: what neither model can is no fault of the other one
+                self._known.opened(self._open_reference)
+            if layers:
+                self._layered.append(Runner(given[0], layers, bindings[0], choices=made))
+        with self._fault_of_other():
+            session.runner = session.runner or Runner(given[1], compared, bindings[1], optimized=True, choices=made)
+            if layers:
+                self._layered.append(Runner(given[1], layers, bindings[1], choices=made))
         self._other = session.runner.with_constants(bindings[1].constants)
-        self._layered = [
-            Runner(model, layers, binding, choices=made)
-            for model, binding in zip(given, bindings, strict=True)
-            if layers
-        ]
         self.fixed_batch = max(binding.batch or 1 for binding in bindings)
+
+    def _fault_of_reference(self) -> AbstractContextManager[None]:
+        return fault_of_model(self._names[0])
+
+    def _fault_of_other(self) -> AbstractContextManager[None]:
+        return fault_of_model(self._names[1], LEAVE_IN_FLOAT)
 
     def begin(self, names: Iterable[str]) -> None:
         """Forget all figures, and begin those of some tensors."""
@@ -187,12 +195,14 @@ class _Pair:
         difference changes their order, and no value behind them would have its counterpart.
         """
         first = self._known.get(numbers)
-        if first is None:
-            first = _all_values([self._known.opened(self._open_reference)], images, {})
-            self._known.keep(numbers, first)
-        given = {name: first[name] for name in self._chosen}
-        first = first | _all_values(self._layered[:1], images, given)
-        second = _all_values([self._other, *self._layered[1:]], images, given)
+        with self._fault_of_reference():
+            if first is None:
+                first = _all_values([self._known.opened(self._open_reference)], images, {})
+                self._known.keep(numbers, first)
+            given = {name: first[name] for name in self._chosen}
+            first = first | _all_values(self._layered[:1], images, given)
+        with self._fault_of_other():
+            second = _all_values([self._other, *self._layered[1:]], images, given)
         held = self._session.held = sum(v.nbytes for side in (first, second) for v in side.values())
         return (len(numbers), first, second), held
 
@@ -201,8 +211,7 @@ class _Pair:
         batches: Batches | SomeImages,
         numbers: Iterable[int] | None,
         max_images: int | None,
-        progress: Progress | None,
-        phase: str,
+        progress: Progress | None = None,
     ) -> Iterator[int]:
         """Run and compare both models, as `measure_agreement` says; the number of images after each run."""
         chosen = None if numbers is None else set(numbers)
@@ -214,7 +223,7 @@ class _Pair:
             most=max_images,
             held=self._session.held,
             progress=progress,
-            phase=phase,
+            phase="measuring agreement",
         ):
             yield self.compare(*values)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from int8cal.errors import UseError
 from int8cal.models.bias import bias_errors, images_for_bias
 from int8cal.models.binding import InputBinding
 from int8cal.models.calibrate import Calibration
@@ -94,13 +92,3 @@ class Variants:
         """The model by a trial's thresholds with corrected biases, by images that are not those to judge it by."""
         images = images_for_bias(self.images.digests, trial.numbers or ())
         return Candidate(self.made(placement, amax, trial.calibration, images), self.binding, KeptSession())
-
-
-@contextmanager
-def of_the_result() -> Iterator[None]:
-    """Say of what ONNX Runtime refuses that it is the INT8 model; the float model was run before."""
-    try:
-        yield
-    except UseError as error:
-        hint = "Leave the node that is named in float: --exclude NODE"
-        raise UseError(f"the INT8 model does not run in ONNX Runtime: {error.message}", hint=hint) from error

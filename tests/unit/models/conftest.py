@@ -113,6 +113,27 @@ def build(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
+def fails_from(brightness: int) -> Callable[[onnx.ModelProto], None]:
+    """Makes `build`'s model fail on images with a value of this brightness or more."""
+
+    def change(model: onnx.ModelProto) -> None:
+        graph = model.graph
+        graph.initializer.append(numpy_helper.from_array(np.ones(brightness, np.float32), "table"))
+        graph.node[-1].input[0] = "looked_up"
+        last = graph.node.pop()
+        graph.node.extend(
+            [
+                helper.make_node("ReduceMax", ["image"], ["brightest"], keepdims=0),
+                helper.make_node("Cast", ["brightest"], ["row"], to=TensorProto.INT64),
+                helper.make_node("Gather", ["table", "row"], ["factor"]),
+                helper.make_node("Mul", ["hidden", "factor"], ["looked_up"]),
+                last,
+            ]
+        )
+
+    return change
+
+
 @pytest.fixture
 def images() -> type[Images]:
     """Makes `Images`."""

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from tests.unit.models.conftest import quantize_fast
+from tests.unit.models.conftest import fails_from, quantize_fast
 
 from int8cal.errors import UnavailableError, UsageError, UseError
 from int8cal.models.agreement import Agreement, TensorAgreement
@@ -179,6 +179,16 @@ def test_models_that_do_not_belong_together(make_model: MakeModel, images: Any) 
 
     with pytest.raises(UseError, match=r"different outputs: up, prob and up, classes"):
         compare(make_model("a.onnx"), make_model("b.onnx", change=rename), images())
+
+
+def test_the_model_that_fails_is_named(make_model: MakeModel, images: Any) -> None:
+    robust, fragile = make_model("a.onnx", change=fails_from(2)), make_model("b.onnx", change=fails_from(1))
+    bright = images(scale=2.0)
+
+    for pair in ((robust, fragile), (fragile, robust)):
+        with pytest.raises(UseError, match="the model fails on the samples") as caught:
+            compare(*pair, bright)
+        assert caught.value.where == str(fragile)
 
 
 def named(name: str) -> Comparison:

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.unit.models.conftest import SHAPE, Builder, quantize_fast
+from tests.unit.models.conftest import SHAPE, Builder, fails_from, quantize_fast
 
 from int8cal.errors import OutputError, OutputExistsError, UsageError, UseError
 from int8cal.exports import readers
@@ -745,8 +745,18 @@ class TestRefusals:
             return model
 
         monkeypatch.setattr("int8cal.models.variants.insert_qdq", damaged)
-        with pytest.raises(UseError, match="INT8 model does not run in ONNX Runtime"):
+        with pytest.raises(UseError, match=r"^the INT8 model: ONNX Runtime cannot load the model"):
             quantize_fast(make_model(), images(), tmp_path / "int8.onnx", agreement=False)
+        assert not (tmp_path / "int8.onnx").exists()
+
+    @pytest.mark.parametrize("options", [{}, {"method": "auto"}, {"min_agreement": 3.0}])
+    def test_a_float_model_that_fails_on_held_out_images_is_not_called_the_int8_model(
+        self, options: dict[str, Any], make_model: MakeModel, images: Any, tmp_path: Path
+    ) -> None:
+        source = make_model(change=fails_from(1))
+        with pytest.raises(UseError, match=r"^the float model: the model fails on the samples") as caught:
+            quantize_fast(source, images(), tmp_path / "int8.onnx", evaluation=images(seed=1, scale=9.0), **options)
+        assert "--exclude" not in str(caught.value.hint)
         assert not (tmp_path / "int8.onnx").exists()
 
     def test_model_that_is_int8_already(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
