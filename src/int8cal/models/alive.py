@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from int8cal.errors import UseError
 from int8cal.io.safe_text import printable
 from int8cal.models.binding import InputBinding
-from int8cal.models.probe import Probe, Remembered
+from int8cal.models.computable import Computable
+from int8cal.models.probe import Probe, Remembered, probe_part
 from int8cal.models.wants import by_metadata
 from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.selection import some_images as evenly_chosen
 from int8cal.types import Batches, BatchNCHW_f32, Size
@@ -65,6 +68,34 @@ def some_images(batches: Batches, wanted: int) -> BatchNCHW_f32:
         if sum(map(len, found)) >= wanted or not batches.image_count:
             break  # batches of which nobody knows how many they are can be gone through only once
     return np.concatenate(found) if found else np.empty((0, *batches.shape[1:]), np.float32)
+
+
+def check_alive(
+    parts: Computable, binding: InputBinding, images: BatchNCHW_f32, manifest: Mapping[str, Any] | None, *, force: bool
+) -> tuple[Finding, ...]:
+    """Judge what a float model makes of some images, before time is spent on more of them.
+
+    Args:
+        parts: the model.
+        binding: its input.
+        images: some of those that it will be calibrated by; none: nothing is found.
+        manifest: of the file that they are from.
+        force: go on in spite of errors.
+
+    Raises:
+        UseError: there are errors, and ``force`` is not set; or the model fails.
+    """
+    if not len(images):
+        return ()
+    found = (
+        *contradictions(parts.original, manifest),
+        *other_size(parts.original, binding, images),
+        *judge_model(probe_part(parts, images, binding), different_images=len(set(map(image_checksum, images)))),
+    )
+    error = next((finding for finding in found if finding.level == "error"), None)
+    if error is not None and not force:
+        raise UseError(error.message, hint=f"{error.hint} To go on all the same: --force.")
+    return found
 
 
 def contradictions(model: Any, manifest: Mapping[str, Any] | None) -> Iterator[Finding]:

@@ -77,8 +77,7 @@ def calibrate(
     by_channel: Collection[str] = (),
     known: KnownValues | None = None,
     outputs: Sequence[str] = (),
-    part_of: Callable[[int], int] = lambda number: 0,
-    parts: int = 1,
+    held_out: Sequence[Collection[int]] = (),
 ) -> list[Calibration]:
     """Run every image once through the float model and count the magnitudes of the chosen tensors.
 
@@ -89,28 +88,28 @@ def calibrate(
         model: ``onnx.ModelProto``, as `int8cal.models.graph.prepare` gave it.
         tensors: names of the activations to measure; the model's input may be among them.
         batches: NCHW float32 batches.
-        binding: see `int8cal.models.session.bind_input`.
+        binding: see `int8cal.models.binding.bind_input`.
         progress: told about each image.
         needed: those of the tensors that must be finite; all, unless given.
         by_channel: those of which the peaks of each channel (axis 1) are wanted, too.
-        known: keeps the outputs for images of all parts but the first, where a run takes one image.
+        known: keeps the outputs for images that are held out, where a run takes one image.
         outputs: which outputs of the model those are.
-        part_of: number of an image → that of the part in which it is counted.
-        parts: how many there are.
+        held_out: parts that are counted apart, by the numbers of their images.
 
     Returns:
-        The calibration by each part; all are of the same tensors.
+        The calibration by the images that are in no part, then by those of each part; all are of the same tensors.
 
     Raises:
         UseError: the model fails on the data, or a tensor that must not takes infinite or undefined values.
     """
-    counts = [_Counts(tensors, by_channel) for _ in range(parts)]
+    counts = [_Counts(tensors, by_channel) for _ in range(1 + len(held_out))]
+    part_of = {number: part for part, numbers in enumerate(held_out, start=1) for number in numbers}
     size = binding.batch or 1
     more = () if known is None or size > 1 else tuple(outputs)
     runner = Runner(model, list(dict.fromkeys([*tensors, *more])), binding, optimized=True)
 
     def count(numbers: list[int], images: BatchNCHW_f32) -> tuple[None, int]:
-        number, held = part_of(numbers[0]), 0
+        number, held = part_of.get(numbers[0], 0), 0
         part = counts[number]
         for values in runner.run(images):
             held += sum(value.nbytes for value in values.values())
@@ -121,8 +120,8 @@ def calibrate(
         return None, held
 
     passes: list[Callable[[int], bool]] = [lambda number: True]
-    if size > 1 and parts > 1:  # a run must not hold images of two
-        passes = [lambda number, part=part: part_of(number) == part for part in range(parts)]  # type: ignore[misc]
+    if size > 1 and held_out:  # a run must not hold images of two parts
+        passes = [lambda number, part=part: part_of.get(number, 0) == part for part in range(len(counts))]  # type: ignore[misc]
     for wanted in passes:
         for _ in for_each_image(batches, size, count, wanted=wanted, progress=progress, phase="calibrating"):
             pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -109,6 +109,10 @@ class Trial:
 
     calibration: Calibration
     numbers: frozenset[int] | None
+
+    def only(self, tensors: Iterable[str]) -> Trial:
+        """The same with the thresholds of some tensors alone."""
+        return Trial(self.calibration.only(tensors), self.numbers)
 
 
 def trials_of(parted: Sequence[Calibration], held_out: Sequence[frozenset[int]]) -> list[Trial]:

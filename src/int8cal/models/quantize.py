@@ -11,7 +11,7 @@ from __future__ import annotations
 import glob
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -19,25 +19,24 @@ from typing import Any, cast
 
 import numpy as np
 
-from int8cal.errors import UsageError, UseError
+from int8cal.errors import UsageError
 from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import given_path
 from int8cal.io.summary import Summarised
 from int8cal.models import half
 from int8cal.models.agreement import Agreement
-from int8cal.models.alive import MIN_FOR_CLASSES, contradictions, judge_model, other_size, some_images
+from int8cal.models.alive import MIN_FOR_CLASSES, check_alive, some_images
 from int8cal.models.bias import images_for_bias
 from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import Calibration, calibrate
-from int8cal.models.choose import Candidates, Choice, Trial, choose, held_out_parts, trials_of
-from int8cal.models.computable import Computable, Foreign, computable
+from int8cal.models.choose import Candidates, Choice, choose, held_out_parts, trials_of
+from int8cal.models.computable import Foreign, computable
 from int8cal.models.equalize import SUFFIX, is_uneven
 from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare, raise_opset
 from int8cal.models.onnx_file import load_with_paths, serialized
 from int8cal.models.overlap import Digested, check_evaluation, same_images, shared_images
 from int8cal.models.placement import Placement
-from int8cal.models.probe import probe_part
 from int8cal.models.qdq import check_quantized
 from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
 from int8cal.models.recipe import recipe, write_recipe
@@ -48,11 +47,10 @@ from int8cal.models.variants import Variants
 from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
-from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
 from int8cal.tensorrt.deepstream import configuration
-from int8cal.types import BatchNCHW_f32, Layout, Method, MethodChoice, Precision, Progress, Target
+from int8cal.types import Layout, Method, MethodChoice, Precision, Progress, Target
 
 _ONE_OF_THEM = "Leave out either --bias_correction or --min_agreement."
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
@@ -216,56 +214,37 @@ def quantize(
         OutputError: a result cannot be written, or exists already.
         UnavailableError: the extra ``quantize`` is not installed.
     """
-    if full_range_weights and target != "onnxruntime":
-        raise UsageError("full-range weights are for ONNX Runtime; TensorRT's always are", hint="Leave the option out.")
-    if bias_correction and min_agreement is not None:
-        raise UsageError("biases are corrected last, and a search needs models as they will be", hint=_ONE_OF_THEM)
-    if min_agreement is not None and not (math.isfinite(min_agreement) and (min_agreement >= 0 or score)):
-        raise UsageError(f"an agreement of {min_agreement:g} cannot be reached", hint="Give the least SQNR in dB: 15.")
-    check_method("mse" if method == "auto" else method, percentile)
-    version = _cache_version(out, trt_cache, trt_version)
-    if deepstream is not None and trt_cache is None:
-        raise UsageError(
-            "DeepStream takes a calibration cache, and runs FP16 without one",
-            hint="Add --trt_cache FILE and --trt_version, the TensorRT release of its container.",
-        )
+    _check_options(method, percentile, target, full_range_weights, bias_correction, min_agreement, score)
+    version = _cache_version(out, trt_cache, trt_version, deepstream)
     if evaluation is batches:
         raise same_images(None)
     with ExitStack() as files:
         images = files.enter_context(opened(batches, again=agreement or method == "auto" or bool(bias_correction)))
-        held_out_images = None if evaluation is None else files.enter_context(opened(evaluation))
-        if held_out_images is not None:
+        used, held_out_images = Digested(images), None
+        if evaluation is not None:
+            held_out_images = Digested(files.enter_context(opened(evaluation)))
             check_evaluation(images, held_out_images)
-        sources = (
-            given_path(model, "a model"),
-            *images.paths,
-            *(held_out_images.paths if held_out_images is not None else ()),
-        )
+        sources = [given_path(model, "a model"), *images.paths]
+        sources += () if held_out_images is None else held_out_images.paths
         output = partial(OutputFile, overwrite=overwrite, inputs=sources)
-        model_file = files.enter_context(output(given_path(out, "the INT8 model"), replaces=ONNX_MODEL))
-        cache_file = (
-            files.enter_context(output(os.fspath(trt_cache), replaces=CALIBRATION_CACHE)) if trt_cache else None
-        )
-        config_file = files.enter_context(output(given_path(deepstream, "a configuration"))) if deepstream else None
-        config = ""
+        model_file, cache_file, config_file = _result_files(files, output, out, trt_cache, deepstream)
+        manifest, config = getattr(images, "manifest", None), ""
         if deepstream is not None and trt_cache is not None:
-            manifest = getattr(images, "manifest", None)
             config = configuration(manifest, images.shape[1:], model=model, cache=trt_cache, beside=deepstream)
 
+        # Look: which part of the model can be computed, whether it comes alive on the images, where Q/DQ stands.
         read, model_paths = load_with_paths(model)
         original = in_float32(read)
-        model_file.spare(model_paths)
-        if cache_file:
-            cache_file.spare(model_paths)
+        for file in filter(None, (model_file, cache_file)):
+            file.spare(model_paths)
         parts = computable(original)
         parts.check_layers()
         binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
         prepared = prepare(raise_opset(parts.model, half.OPSET) if precision == "fp16" else parts.model)
         shown = some_images(images, MIN_FOR_CLASSES)
-        findings = _looked_at(parts, binding, shown, getattr(images, "manifest", None), force=force)
+        findings = check_alive(parts, binding, shown, manifest, force=force)
         few = shown[: binding.batch or 1].copy()
         del shown
-        used = Digested(images)
         variants = Variants(
             prepared,
             Wiring(prepared, binding, images.shape[1:]),
@@ -280,20 +259,17 @@ def quantize(
         placement = variants.placed()
         inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
-        measured = all_activations(prepared) if min_agreement is not None or precision == "fp16" else [*inputs, *listed]
-        depthwise = {
-            node.name: node.input[0] for node in prepared.graph.node if node.name in placement.did.get("depthwise", ())
-        }
         check_names(listed)
-        pair = (used, Digested(held_out_images)) if held_out_images is not None else None
-        to_judge_by = pair[1] if pair else images
-        holds_out = (method == "auto" or min_agreement is not None) and pair is None
+
+        # Calibrate: one run of all images, in which those that are held out to judge methods by are counted apart.
+        holds_out = held_out_images is None and (method == "auto" or min_agreement is not None)
         held_out = held_out_parts(used.image_count) if holds_out else ()
-        part_of = {number: part for part, numbers in enumerate(held_out, start=1) for number in numbers}
+        needs_all = min_agreement is not None or precision == "fp16"
+        depthwise = _depthwise(prepared, placement)
         known = KnownValues()
         parted = calibrate(
             prepared,
-            list(dict.fromkeys(measured)),
+            all_activations(prepared) if needs_all else list(dict.fromkeys([*inputs, *listed])),
             used,
             binding,
             progress,
@@ -301,74 +277,60 @@ def quantize(
             by_channel=set(depthwise.values()) if equalize else (),
             known=known if method == "auto" and not binding.kernels else None,
             outputs=numeric_outputs(parts.model),
-            part_of=lambda number: part_of.get(number, 0),
-            parts=1 + len(held_out),
+            held_out=held_out,
         )
-        calibration = Calibration.joined(parted)
-        choice = None
-        trials = trials_of(parted, held_out)
+        calibration, trials = Calibration.joined(parted), trials_of(parted, held_out)
+
+        # Choose the method, then search for the layers that stay float.
+        to_judge_by = images if held_out_images is None else held_out_images
+        choice = found = None
         if method == "auto":
-            candidates = Candidates(
-                lambda amax, trial: variants.made(placement, amax, trial.calibration), placement, binding
-            )
             asks_for_biases = bias_correction is None and min_agreement is None
             choice = choose(
-                [Trial(trial.calibration.only(inputs), trial.numbers) for trial in trials],
-                candidates.of,
+                [trial.only(inputs) for trial in trials],
+                Candidates(partial(variants.by_trial, placement), placement, binding).of,
                 parts.model,
                 to_judge_by,
                 binding,
-                held_out=bool(held_out) or pair is not None,
+                held_out=bool(held_out) or held_out_images is not None,
                 corrected=partial(variants.corrected, placement) if asks_for_biases else None,
                 known=known,
                 percentile=percentile,
                 progress=progress,
             )
         chosen: Method = choice.method if choice else cast(Method, method)
-        found = None
         if min_agreement is not None:
             figures = Figures(
-                variants,
-                placement,
-                trials[0],
-                chosen,
-                percentile,
-                parts.model,
-                to_judge_by,
-                known,
-                score,
+                variants, placement, trials[0], chosen, percentile, parts.model, to_judge_by, known, score
             )
-            found = fewest_in_float(
-                placement.layers,
-                min_agreement,
-                figures.of,
-                alone=partial(figures.of, images_at_most=QUICK_IMAGES),
-                **({"say": say} if say else {}),
-            )
+            quick = partial(figures.of, images_at_most=QUICK_IMAGES)
+            found = fewest_in_float(placement.layers, min_agreement, figures.of, alone=quick, say=say)
             placement = variants.placed(found.layers)
             inputs = placement.tensors(prepared)
-        amax = calibration.only(dict.fromkeys([*inputs, *listed])).amax(chosen, percentile)
-        scales = placement.with_shared_scales({name: amax[name] for name in inputs})
         if bias_correction is None:
             bias_correction = choice is not None and choice.corrects_biases
+
+        # Make the model by the thresholds of all images.
+        amax = calibration.only(dict.fromkeys([*inputs, *listed])).amax(chosen, percentile)
+        scales = placement.with_shared_scales({name: amax[name] for name in inputs})
         bias_images = images_for_bias(used.digests) if bias_correction else ()
         quantized = variants.made(placement, scales, calibration, bias_images)
-        uneven = {name for name, peaks in calibration.peaks.items() if is_uneven(peaks)}
-        equalized = tuple(name for name in placement.layers if depthwise.get(name) in uneven)
-        single: tuple[str, ...] = ()
+        kept_float32: tuple[str, ...] = ()
         if precision == "fp16":
-            largest = {name: histogram.amax for name, histogram in calibration.histograms.items()}
-            largest |= {f"{name}{SUFFIX}": largest[name] for name in calibration.peaks}
-            quantized, single = half.to_half(quantized, largest, single_scales=target == "onnxruntime")
+            quantized, kept_float32 = _in_half(quantized, placement, calibration)
         check_quantized(quantized)
         with fault_of_model(INT8_MODEL, LEAVE_IN_FLOAT):
             try_out(quantized, binding, few)
+
+        # Judge it.
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
         in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None
-        by_evaluation = measure(pair[1]) if pair else None
+        by_evaluation = None if held_out_images is None else measure(held_out_images)
         is_as_chosen = precision == "fp32" and not (found and found.layers)  # else it is another model
         of_choice = choice.agreement if choice and is_as_chosen and bias_correction == choice.corrects_biases else None
         seen = [by_evaluation] if by_evaluation else [one for one in (of_choice, in_sample) if one]
+
+        # Write. The report comes before anything is published, for it reads the sample tables.
         whole = parts.reattach(quantized)
         choices = {
             "method": chosen,
@@ -384,9 +346,10 @@ def quantize(
             "layout": binding.layout,
             "constants": {name: np.ravel(values).tolist() for name, values in (constants or {}).items()},
         }
-        write_recipe(whole, recipe(read, used, choices, getattr(images, "manifest", None)))
+        write_recipe(whole, recipe(read, used, choices, manifest))
         data = serialized(whole)
-        report = QuantizeReport(  # before anything is published: it reads the sample tables
+        uneven = {name for name, peaks in calibration.peaks.items() if is_uneven(peaks)}
+        report = QuantizeReport(
             method=chosen,
             percentile=percentile,
             choice=choice,
@@ -397,9 +360,9 @@ def quantize(
             images=calibration.images,
             nodes=len(placement.reads),
             placement=placement,
-            equalized=equalized,
+            equalized=tuple(name for name in placement.layers if depthwise.get(name) in uneven),
             bias_correction=bias_correction,
-            kept_float32=single,
+            kept_float32=kept_float32,
             foreign=parts.foreign,
             behind=parts.behind,
             opset=(opset(original), opset(quantized)),
@@ -412,46 +375,90 @@ def quantize(
             int8_bytes=len(data),
             in_sample=in_sample,
             held_out=by_evaluation,
-            shared_images=shared_images(*pair) if pair else 0,
+            shared_images=0 if held_out_images is None else shared_images(used, held_out_images),
         )
         model_file.write(data)
-        if cache_file and version is not None:
+        if cache_file is None or version is None:
+            model_file.commit()
+        else:
             cache = CalibrationCache({name: amax[name] for name in listed if name in amax}, version)
             cache_file.write(dumps(cache).encode())
             commit_together(cache_file, model_file)
-            if config_file:
-                config_file.write(config.encode())
-                config_file.commit()
-        else:
-            model_file.commit()
+        if config_file is not None:
+            config_file.write(config.encode())
+            config_file.commit()
     return report
 
 
-def _looked_at(
-    parts: Computable, binding: InputBinding, shown: BatchNCHW_f32, manifest: Mapping[str, Any] | None, *, force: bool
-) -> tuple[Finding, ...]:
-    """What the float model makes of some of the images.
+def _check_options(
+    method: MethodChoice,
+    percentile: float,
+    target: Target,
+    full_range_weights: bool,
+    bias_correction: bool | None,
+    min_agreement: float | None,
+    score: Callable[[Any], float] | None,
+) -> None:
+    """Refuse what no model can be made by.
 
     Raises:
-        UseError: nothing good, and ``force`` is not set.
+        UsageError: an option has no sense, or none beside another.
     """
-    if not len(shown):
-        return ()
-    seen = probe_part(parts, shown, binding)
-    findings = (
-        *contradictions(parts.original, manifest),
-        *other_size(parts.original, binding, shown),
-        *judge_model(seen, different_images=len(set(map(image_checksum, shown)))),
-    )
-    errors = [finding for finding in findings if finding.level == "error"]
-    if errors and not force:
-        raise UseError(errors[0].message, hint=f"{errors[0].hint} To go on all the same: --force.")
-    return findings
+    if full_range_weights and target != "onnxruntime":
+        raise UsageError("full-range weights are for ONNX Runtime; TensorRT's always are", hint="Leave the option out.")
+    if bias_correction and min_agreement is not None:
+        raise UsageError("biases are corrected last, and a search needs models as they will be", hint=_ONE_OF_THEM)
+    if min_agreement is not None and not (math.isfinite(min_agreement) and (min_agreement >= 0 or score)):
+        raise UsageError(f"an agreement of {min_agreement:g} cannot be reached", hint="Give the least SQNR in dB: 15.")
+    check_method("mse" if method == "auto" else method, percentile)
+
+
+def _result_files(
+    files: ExitStack,
+    output: Callable[..., OutputFile],
+    out: str | os.PathLike[str],
+    trt_cache: str | os.PathLike[str] | None,
+    deepstream: str | os.PathLike[str] | None,
+) -> tuple[OutputFile, OutputFile | None, OutputFile | None]:
+    """The files of the INT8 model, of the cache and of DeepStream's configuration, whose names are free."""
+    model_file = files.enter_context(output(given_path(out, "the INT8 model"), replaces=ONNX_MODEL))
+    cache_file = config_file = None
+    if trt_cache:
+        cache_file = files.enter_context(output(os.fspath(trt_cache), replaces=CALIBRATION_CACHE))
+    if deepstream:
+        config_file = files.enter_context(output(given_path(deepstream, "a configuration")))
+    return model_file, cache_file, config_file
+
+
+def _depthwise(prepared: Any, placement: Placement) -> dict[str, str]:
+    """Depthwise convolution that is INT8 → the activation that it reads."""
+    names = set(placement.did.get("depthwise", ()))
+    return {node.name: node.input[0] for node in prepared.graph.node if node.name in names}
+
+
+def _in_half(quantized: Any, placement: Placement, calibration: Calibration) -> tuple[Any, tuple[str, ...]]:
+    """An INT8 model whose float part is float16, and the nodes that stay float32, see `int8cal.models.half`."""
+    largest = {name: histogram.amax for name, histogram in calibration.histograms.items()}
+    largest |= {f"{name}{SUFFIX}": largest[name] for name in calibration.peaks}
+    return half.to_half(quantized, largest, single_scales=placement.unsigned)
 
 
 def _cache_version(
-    out: str | os.PathLike[str], trt_cache: str | os.PathLike[str] | None, trt_version: str | None
+    out: str | os.PathLike[str],
+    trt_cache: str | os.PathLike[str] | None,
+    trt_version: str | None,
+    deepstream: str | os.PathLike[str] | None,
 ) -> int | None:
+    """TensorRT's number in the header of the cache; None without one.
+
+    Raises:
+        UsageError: there is a cache without a version, or something that needs a cache without one.
+    """
+    if trt_cache is None and deepstream is not None:
+        raise UsageError(
+            "DeepStream takes a calibration cache, and runs FP16 without one",
+            hint="Add --trt_cache FILE and --trt_version, the TensorRT release of its container.",
+        )
     if trt_cache is None and trt_version is not None:
         raise UsageError("a TensorRT version is of use only with a calibration cache", hint="Add --trt_cache FILE.")
     if trt_cache is None:

@@ -60,7 +60,7 @@ def fewest_in_float(
     score: Callable[[Sequence[str]], float],
     *,
     alone: Callable[[Sequence[str]], float] | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] | None = None,
 ) -> Search:
     """Find them: first what each layer costs when it alone is INT8, then greedily by true measurements.
 
@@ -83,9 +83,9 @@ def fewest_in_float(
         return Search(wanted, reached, (), runs)
     each = time.monotonic() - begun
     most = len(layers) + 2 * len(layers).bit_length() + len(layers)
-    say(
-        f"{len(layers)} layers one at a time, then at most {most - len(layers)} more: about {each * most:.0f} s at most"
-    )
+    if say is not None:
+        more = most - len(layers)
+        say(f"{len(layers)} layers one at a time, then at most {more} more: about {each * most:.0f} s at most")
     costs = {}
     for layer in layers:
         costs[layer] = (alone or score)([other for other in layers if other != layer])

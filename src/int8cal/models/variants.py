@@ -88,6 +88,10 @@ class Variants:
             bias_errors=errors,
         )
 
+    def by_trial(self, placement: Placement, amax: Mapping[str, float], trial: Trial) -> Any:
+        """The model by thresholds of a trial."""
+        return self.made(placement, amax, trial.calibration)
+
     def corrected(self, placement: Placement, amax: Mapping[str, float], trial: Trial) -> Candidate:
         """The model by a trial's thresholds with corrected biases, by images that are not those to judge it by."""
         images = images_for_bias(self.images.digests, trial.numbers or ())
