@@ -124,7 +124,7 @@ class TensorAgreement:
 
     @property
     def sqnr_text(self) -> str:
-        """The same for people."""
+        """`sqnr_db` in a few letters, for people."""
         if not self.finite:
             return "not finite"
         if self.empty:
@@ -199,7 +199,7 @@ class Agreement(Summarised):
 
     @staticmethod
     def joined(parts: Sequence[Agreement]) -> Agreement:
-        """The agreement on the images of all parts, by their outputs."""
+        """The agreement on the images of all parts; of the outputs alone, and not of those that one part skipped."""
         skipped = {name: reason for part in parts for name, reason in part.skipped.items()}
         outputs = {
             output.name: TensorAgreement(output.name) for output in parts[0].outputs if output.name not in skipped

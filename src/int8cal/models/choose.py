@@ -1,4 +1,8 @@
-"""``--method auto``: every method's thresholds from one calibration, tried on images that took no part in it."""
+"""``--method auto``: every method's thresholds from one calibration, tried on images that took no part in it.
+
+Images are held out in parts. A *trial* has the thresholds of all images but those of one part, and this part to judge
+them by. A method's figure is that on the images of all trials. Methods that fall behind are dropped on the way.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +18,32 @@ from int8cal.io.progress import watched
 from int8cal.models.agreement import Agreement
 from int8cal.models.binding import InputBinding
 from int8cal.models.calibrate import Calibration
-from int8cal.models.passes import SomeImages, some_at_a_time
+from int8cal.models.passes import LoadedImages, load_images
 from int8cal.models.placement import Placement
 from int8cal.models.qdq import Range, feed_scales, scale_and_zero
 from int8cal.models.ranges import DEFAULT_PERCENTILE
 from int8cal.models.side_by_side import KeptSession, KnownValues, measure_each
 from int8cal.types import METHODS, Batches, Method, Progress
 
-EQUAL_DB = 0.2
-BEHIND_DB = 2.0
-"""By so much a method is behind when it is tried no more; by less, other images have turned it round."""
-NEAR_FROM = 12
-"""From so many images on the best method is taken when none is farther behind than that, whichever is left out."""
-EVERY = 4
-"""One image in this many is held out."""
-LEAST_IMAGES = 8
-"""With fewer, all images are used for both."""
+MOST_HELD_OUT = 64
+"""Of a part that is larger, no more images are used."""
+_ENOUGH_HELD_OUT = 24
+"""As many parts are held out as have so many images together."""
+_PARTS = 4
+"""Each has one image in so many."""
+_LEAST_IMAGES = 8
+"""With fewer, none are held out: all are used for both."""
+
+_EQUAL_DB = 0.2
+"""Methods this near to the best equal it, and the first of them in the order of `METHODS` is taken."""
+_BEHIND_DB = 2.0
+"""A method that is farther behind is dropped; by less, other images have turned it round."""
+_DECIDE_EVERY = 4
+"""After so many images, and again after as many, it is asked which methods to drop; fewer would decide by chance."""
+_NEAR_FROM = 12
+"""From so many images on, the best method is taken when none is farther behind than `_BEHIND_DB`."""
 _NOT_FINITE = -1000.0
 """A score below all others."""
-ENOUGH_HELD_OUT, MOST_HELD_OUT = 24, 64
-DECIDE_EVERY = 4
-"""After as many images it is asked which methods are behind; fewer would decide by chance."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,8 @@ class Choice:
 
     Attributes:
         method: the one taken.
-        scores: method → SQNR in dB of the worst output (or group of its channels); NaN where values are not finite.
+        scores: method → SQNR in dB of the worst output (or group of its channels), on the images that it was tried on;
+            NaN where values are not finite.
         tried: method → on how many images; those of a method that fell behind are fewer.
         held_out: whether those took no part in the thresholds that were compared.
         agreement: of the model by the chosen method, on those images; with corrected biases, if they are, on the first.
@@ -61,7 +71,7 @@ class Choice:
     @property
     def corrects_biases(self) -> bool:
         """Whether corrected biases are better by more than what counts as equal."""
-        return self.biases is not None and self.biases[1] > self.biases[0] + EQUAL_DB
+        return self.biases is not None and self.biases[1] > self.biases[0] + _EQUAL_DB
 
     @property
     def images(self) -> int:
@@ -72,28 +82,32 @@ class Choice:
 def held_out_parts(images: int) -> tuple[frozenset[int], ...]:
     """Which images of a calibration file are held out, part by part: none of very few.
 
-    A part is one of every four images, drawn at random: images often come in turn from several cameras. One part of
+    A part has one of every four images, drawn at random: images often come in turn from several cameras. One part of
     few images would decide by chance, so as many parts are held out in their turn as bring the images to judge by to
     24; of a part that is larger, 64 are taken at most. The thresholds that a part judges are those of all images but
     its own.
+
+    Args:
+        images: how many there are.
     """
-    if images < LEAST_IMAGES:
+    if images < _LEAST_IMAGES:
         return ()
-    parts: list[list[int]] = [[] for _ in range(EVERY)]
-    for start in range(0, images, EVERY):
-        four = sorted(range(start, min(start + EVERY, images)), key=_drawn)
-        for part, number in zip(parts, four, strict=False):
+    parts: list[list[int]] = [[] for _ in range(_PARTS)]
+    for start in range(0, images, _PARTS):
+        drawn = sorted(range(start, min(start + _PARTS, images)), key=_random)
+        for part, number in zip(parts, drawn, strict=False):
             part.append(number)
-    count = -(-ENOUGH_HELD_OUT // len(parts[0]))
+    count = -(-_ENOUGH_HELD_OUT // len(parts[0]))
     return tuple(frozenset(_thinned(part)) for part in parts[:count])
 
 
-def _drawn(number: int) -> bytes:
+def _random(number: int) -> bytes:
     """A random number for each image, the same at all times."""
     return sha256(str(number).encode()).digest()
 
 
 def _thinned(part: Sequence[int]) -> list[int]:
+    """Those of a part that are used, from all over it."""
     most = min(len(part), MOST_HELD_OUT)
     return [part[number * len(part) // most] for number in range(most)]
 
@@ -103,8 +117,8 @@ class Trial:
     """Thresholds to try, and images to judge them by.
 
     Attributes:
-        calibration: by images that are not among those.
-        numbers: which images; None: all.
+        calibration: gives the thresholds; by images that are not among those to judge by, if any are held out.
+        numbers: which images to judge by; None: all.
     """
 
     calibration: Calibration
@@ -119,7 +133,7 @@ def trials_of(parted: Sequence[Calibration], held_out: Sequence[frozenset[int]])
     """A trial on each part that is held out, or one on all images if none is.
 
     Args:
-        parted: calibrations, first by the images that are in no part, then by those of each part.
+        parted: what `int8cal.models.calibrate.calibrate` gave for these parts.
         held_out: numbers of the images of each part.
     """
     if not held_out:
@@ -144,13 +158,13 @@ class Candidate:
 
 
 class Candidates:
-    """INT8 models by several thresholds.
+    """INT8 models with Q/DQ in the same places that differ in their thresholds.
 
     Opening a model costs as much as a few images, so those of one trial share a session, which is fed their scales.
     ONNX Runtime's own form wants constants: there each is a model for itself.
 
     Args:
-        made: makes a model of thresholds and the trial that they are from.
+        made: makes the model of thresholds and the trial that they are from.
         placement: where Q/DQ stands in all of them.
         binding: how images get into them.
     """
@@ -178,13 +192,13 @@ class Candidates:
 
 def choose(
     trials: Sequence[Trial],
-    quantized: Callable[[dict[str, float], Trial], Candidate],
+    candidate_of: Callable[[dict[str, float], Trial], Candidate],
     reference: Any,
     batches: Batches,
     binding: InputBinding,
     *,
     held_out: bool,
-    corrected: Callable[[dict[str, float], Trial], Candidate] | None = None,
+    corrected_of: Callable[[dict[str, float], Trial], Candidate] | None = None,
     known: KnownValues | None = None,
     percentile: float = DEFAULT_PERCENTILE,
     progress: Progress | None = None,
@@ -192,21 +206,27 @@ def choose(
     """Try every method, then the best one with corrected biases.
 
     Args:
-        trials: the figures of a method are those on the images of all of them.
-        quantized: makes the INT8 model of thresholds and the trial that they are from.
+        trials: see `trials_of`.
+        candidate_of: makes the INT8 model of thresholds and the trial that they are from.
         reference: the float model.
         batches: where the images to judge by are.
         binding: how images get into the float model.
-        held_out: whether they took no part in the thresholds by which they are judged.
-        corrected: makes the INT8 model of thresholds with corrected biases; None: those are not tried.
+        held_out: whether these took no part in the thresholds that they judge; for the report.
+        corrected_of: the same with corrected biases; None: those are not tried.
         known: outputs of the float model for some of the images.
         percentile: for the method ``percentile``.
         progress: told about each image.
     """
-    running, known = list(METHODS), known or KnownValues()
-    tried: dict[Method, list[Agreement]] = {method: [] for method in METHODS}
+    known = known or KnownValues()
+    found: dict[Method, list[Agreement]] = {method: [] for method in METHODS}
+    images_of = [min(batches.image_count, MOST_HELD_OUT) if t.numbers is None else len(t.numbers) for t in trials]
 
-    def measured(candidate: Candidate, images: SomeImages) -> list[Agreement]:
+    def loaded(trial: Trial, most: int = MOST_HELD_OUT) -> Iterator[LoadedImages]:
+        size = -(-_DECIDE_EVERY // (binding.batch or 1)) * (binding.batch or 1)
+        wanted = (lambda number: True) if trial.numbers is None else trial.numbers.__contains__
+        return load_images(batches, size, wanted, most)
+
+    def measured(candidate: Candidate, images: LoadedImages) -> list[Agreement]:
         return measure_each(
             reference,
             candidate.model,
@@ -216,84 +236,89 @@ def choose(
             session=candidate.session,
         )
 
-    def parts_of(trial: Trial, most: int = MOST_HELD_OUT) -> Iterator[SomeImages]:
-        size = -(-DECIDE_EVERY // (binding.batch or 1)) * (binding.batch or 1)
-        wanted = (lambda number: True) if trial.numbers is None else trial.numbers.__contains__
-        return some_at_a_time(batches, size, wanted, most)
-
-    images_of = [min(batches.image_count, MOST_HELD_OUT) if t.numbers is None else len(t.numbers) for t in trials]
-    with watched(progress, len(METHODS) * sum(images_of), "trying methods") as advance:
+    def try_all(advance: Callable[[int], None]) -> list[Method]:
+        """Fill ``found``, trial by trial; gives the methods that are left in the end."""
+        left = list(METHODS)
         for trial in trials:
-            amax = {method: trial.calibration.amax(method, percentile) for method in running}
-            for some in parts_of(trial):
-                seen: list[tuple[dict[str, float], list[Agreement]]] = []
-                for method in running:
-                    found = next((found for other, found in seen if other == amax[method]), None)
-                    if found is None:
-                        found = measured(quantized(amax[method], trial), some)
-                        seen.append((amax[method], found))
-                    tried[method] += found
-                    advance(len(some.numbers))
-                running = _undecided({method: tried[method] for method in running})
-                if len(running) == 1:
-                    break
-            if len(running) == 1:
-                break
-    agreements = {method: Agreement.joined(found) for method, found in tried.items()}
-    scores = {method: agreement.worst_db() for method, agreement in agreements.items()}
-    best = max((scores[method] for method in running if not math.isnan(scores[method])), default=math.nan)
-    method = next((m for m in running if scores[m] >= best - EQUAL_DB or scores[m] == best), running[0])
-    images = {method: agreement.images for method, agreement in agreements.items()}
-    choice = Choice(method, scores, images, held_out, agreements[method])
-    if corrected is None:
+            amax = {method: trial.calibration.amax(method, percentile) for method in left}
+            for images in loaded(trial):
+                same: list[tuple[dict[str, float], list[Agreement]]] = []  # methods often have equal thresholds
+                for method in left:
+                    agreements = next((agreements for other, agreements in same if other == amax[method]), None)
+                    if agreements is None:
+                        agreements = measured(candidate_of(amax[method], trial), images)
+                        same.append((amax[method], agreements))
+                    found[method] += agreements
+                    advance(len(images.numbers))
+                left = _undecided({method: found[method] for method in left})
+                if len(left) == 1:
+                    return left
+        return left
+
+    with watched(progress, len(METHODS) * sum(images_of), "trying methods") as advance:
+        left = try_all(advance)
+    joined = {method: Agreement.joined(agreements) for method, agreements in found.items()}
+    scores = {method: agreement.worst_db() for method, agreement in joined.items()}
+    best = max((scores[method] for method in left if not math.isnan(scores[method])), default=math.nan)
+    equal = [method for method in left if scores[method] >= best - _EQUAL_DB]  # none, if all are NaN
+    method = (equal or left)[0]
+    tried = {method: agreement.images for method, agreement in joined.items()}
+    choice = Choice(method, scores, tried, held_out, joined[method])
+    if corrected_of is None:
         return choice
-    candidate = corrected(trials[0].calibration.amax(method, percentile), trials[0])
-    found = []
-    with watched(progress, min(images_of[0], images[method]), "trying corrected biases") as advance:
-        for some in parts_of(trials[0], images[method]):
-            found += measured(candidate, some)
-            advance(len(some.numbers))
-    plain, agreement = Agreement.joined(tried[method][: len(found)]), Agreement.joined(found)
+    trial = trials[0]
+    candidate = corrected_of(trial.calibration.amax(method, percentile), trial)
+    corrected: list[Agreement] = []
+    with watched(progress, min(images_of[0], tried[method]), "trying corrected biases") as advance:
+        for images in loaded(trial, tried[method]):
+            corrected += measured(candidate, images)
+            advance(len(images.numbers))
+    plain, agreement = Agreement.joined(found[method][: len(corrected)]), Agreement.joined(corrected)
     choice = replace(choice, biases=(_score(plain), _score(agreement)))
     return replace(choice, agreement=agreement) if choice.corrects_biases else choice
 
 
-def _undecided(tried: Mapping[Method, Sequence[Agreement]]) -> list[Method]:
+def _undecided(found: Mapping[Method, Sequence[Agreement]]) -> list[Method]:
     """The methods among which more images may decide; one, when they would not.
 
-    A method is out when it is 2 dB behind the best one whichever single image is left out. So an image that outweighs
-    all others decides nothing alone. The best one is taken when the others equal it, or are near to it on 12 images.
+    A method is dropped when it is 2 dB behind the best one whichever single image is left out, so that an image which
+    outweighs all others decides nothing alone. The best one is taken when the others equal it, or are near to it on 12
+    images.
+
+    Args:
+        found: method → its agreement on each image; all on the same images.
     """
-    images = sum(agreement.images for agreement in next(iter(tried.values())))
-    if images < DECIDE_EVERY:
-        return list(tried)
-    without = {method: _without_each(found) for method, found in tried.items()}
-    whole = {method: _score(Agreement.joined(found)) for method, found in tried.items()}
+    images = sum(agreement.images for agreement in next(iter(found.values())))
+    if images < _DECIDE_EVERY:
+        return list(found)
+    whole = {method: _score(Agreement.joined(agreements)) for method, agreements in found.items()}
+    without = {method: _scores_without_each(agreements) for method, agreements in found.items()}
     leader = max(whole, key=lambda method: whole[method])
     behind = {
         method: [best - score for best, score in zip(without[leader], scores, strict=True)]
         for method, scores in without.items()
     }
-    running = [method for method in tried if min(behind[method]) <= BEHIND_DB]
-    near = BEHIND_DB if images >= NEAR_FROM else EQUAL_DB
-    if all(abs(gap) <= near for method in running for gap in behind[method]):
-        return [method for method in running if whole[method] >= whole[leader] - EQUAL_DB][:1]
-    return running
+    left = [method for method in found if min(behind[method]) <= _BEHIND_DB]
+    near = _BEHIND_DB if images >= _NEAR_FROM else _EQUAL_DB
+    if all(abs(gap) <= near for method in left for gap in behind[method]):
+        return [method for method in left if whole[method] >= whole[leader] - _EQUAL_DB][:1]
+    return left
 
 
-def _without_each(found: Sequence[Agreement]) -> list[float]:
-    """The score without the first image, without the second, and so on."""
-    if len(found) == 1:
-        return [_score(found[0])]
-    before, after = [found[0]], [found[-1]]
-    for one, other in zip(found[1:], reversed(found[:-1]), strict=True):
+def _scores_without_each(agreements: Sequence[Agreement]) -> list[float]:
+    """The score without the first image, without the second, and so on; in linear time."""
+    if len(agreements) == 1:
+        return [_score(agreements[0])]
+    before, after = [agreements[0]], [agreements[-1]]
+    for one, other in zip(agreements[1:], reversed(agreements[:-1]), strict=True):
         before.append(Agreement.joined([before[-1], one]))
         after.append(Agreement.joined([other, after[-1]]))
     after.reverse()
-    middle = [_score(Agreement.joined([before[at - 1], after[at + 1]])) for at in range(1, len(found) - 1)]
+    middle = [_score(Agreement.joined([before[at - 1], after[at + 1]])) for at in range(1, len(agreements) - 1)]
     return [_score(after[1]), *middle, _score(before[-2])]
 
 
 def _score(agreement: Agreement) -> float:
+    """SQNR in dB of the worst output, as a finite number."""
     worst = agreement.worst_db()
     return _NOT_FINITE if math.isnan(worst) else max(_NOT_FINITE, min(worst, -_NOT_FINITE))

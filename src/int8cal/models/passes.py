@@ -28,11 +28,11 @@ _MOST_BYTES = 1 << 30  # of what runs side by side may hold together; one run ma
 
 
 @dataclass(frozen=True)
-class SomeImages:
-    """Images of a file that are in memory.
+class LoadedImages:
+    """Images that are in memory.
 
     Attributes:
-        numbers: which ones they are.
+        numbers: which ones of all they are.
         images: NCHW float32.
     """
 
@@ -40,16 +40,32 @@ class SomeImages:
     images: BatchNCHW_f32
 
 
-def some_at_a_time(
-    batches: Batches, size: int, wanted: Callable[[int], bool], most: int | None = None
-) -> Iterator[SomeImages]:
-    """The images that are wanted, read once, ``size`` at a time; the arguments are those of `for_each_image`."""
-    for numbers, images in _parts(batches, size, wanted, most):
-        yield SomeImages(numbers, images)
+def load_images(
+    batches: Batches | LoadedImages, size: int, wanted: Callable[[int], bool], most: int | None = None
+) -> Iterator[LoadedImages]:
+    """The images that are wanted, ``size`` at a time; the last may be fewer.
+
+    Args:
+        batches: NCHW float32 batches.
+        size: how many at a time.
+        wanted: which images, by their numbers.
+        most: stop after so many of them; None: all.
+    """
+    numbers: list[int] = []
+    images: list[ImageCHW_f32] = []
+    for number, image in islice(_wanted_images(batches, wanted), most):
+        numbers.append(number)
+        images.append(image)
+        del image  # not kept while the next batch is read
+        if len(images) == size:
+            yield LoadedImages(numbers, np.stack(images))
+            numbers, images = [], []
+    if images:
+        yield LoadedImages(numbers, np.stack(images))
 
 
 def for_each_image(
-    batches: Batches | SomeImages,
+    batches: Batches | LoadedImages,
     size: int,
     work: Callable[[list[int], BatchNCHW_f32], tuple[T, int]],
     *,
@@ -72,60 +88,45 @@ def for_each_image(
         progress: told about each image.
         phase: what is being done, for ``progress``.
     """
-    total = sum(map(wanted, batches.numbers if isinstance(batches, SomeImages) else range(batches.image_count)))
-    parts = _parts(batches, size, wanted, most)
+    total = sum(map(wanted, batches.numbers if isinstance(batches, LoadedImages) else range(batches.image_count)))
+    loaded = load_images(batches, size, wanted, most)
     with watched(progress, total if most is None else min(total, most), phase) as advance:
         if held is None:
-            first = next(parts, None)
+            first = next(loaded, None)
             if first is None:
                 return
-            result, held = work(*first)
-            advance(len(first[0]))
+            result, held = work(first.numbers, first.images)
+            advance(len(first.numbers))
             yield result
             del first, result
-        runs = max(1, min(os.cpu_count() or 1, _MOST_RUNS, _MOST_BYTES // max(held, 1)))
-        with ThreadPoolExecutor(runs) as pool:
+        side_by_side = max(1, min(os.cpu_count() or 1, _MOST_RUNS, _MOST_BYTES // max(held, 1)))
+        with ThreadPoolExecutor(side_by_side) as pool:
             waiting: deque[tuple[int, Future[tuple[T, int]]]] = deque()
             try:
-                for numbers, images in parts:
-                    waiting.append((len(numbers), pool.submit(work, numbers, images)))
-                    del images
-                    if len(waiting) > runs:
-                        yield _taken(waiting, advance)
+                for some in loaded:
+                    waiting.append((len(some.numbers), pool.submit(work, some.numbers, some.images)))
+                    del some  # not kept while the next ones are read
+                    if len(waiting) > side_by_side:
+                        yield _next_result(waiting, advance)
                 while waiting:
-                    yield _taken(waiting, advance)
+                    yield _next_result(waiting, advance)
             finally:
                 for _, future in waiting:
                     future.cancel()
 
 
-def _taken(waiting: deque[tuple[int, Future[tuple[T, int]]]], advance: Callable[[int], None]) -> T:
+def _next_result(waiting: deque[tuple[int, Future[tuple[T, int]]]], advance: Callable[[int], None]) -> T:
     count, future = waiting.popleft()
     result = future.result()[0]
     advance(count)
     return result
 
 
-def _parts(
-    batches: Batches | SomeImages, size: int, wanted: Callable[[int], bool], most: int | None
-) -> Iterator[tuple[list[int], BatchNCHW_f32]]:
-    """Numbers and images, ``size`` at a time; the last may be fewer."""
-    numbers: list[int] = []
-    images: list[ImageCHW_f32] = []
-    for number, image in islice(_wanted_images(batches, wanted), most):
-        numbers.append(number)
-        images.append(image)
-        del image  # not kept while the next batch is read
-        if len(images) == size:
-            yield numbers, np.stack(images)
-            numbers, images = [], []
-    if images:
-        yield numbers, np.stack(images)
-
-
-def _wanted_images(batches: Batches | SomeImages, wanted: Callable[[int], bool]) -> Iterator[tuple[int, ImageCHW_f32]]:
+def _wanted_images(
+    batches: Batches | LoadedImages, wanted: Callable[[int], bool]
+) -> Iterator[tuple[int, ImageCHW_f32]]:
     """Numbers and values; of a file of which few images are wanted, the others are not read."""
-    if isinstance(batches, SomeImages):
+    if isinstance(batches, LoadedImages):
         yield from (
             (number, image) for number, image in zip(batches.numbers, batches.images, strict=True) if wanted(number)
         )

@@ -3,7 +3,7 @@
 The flow: read the model → take what can be computed of it (`computable`) → look whether it comes alive on the images
 (`alive`) → prepare it (`graph`) → run the calibration images once (`calibrate`) → choose the method (`choose`) and with
 it thresholds (`ranges`) → insert Q/DQ (`qdq`) where it belongs (`placement`) → measure how far INT8 is from float
-(`agreement`) → judge that (`verdict`) → put the rest back → write.
+(`side_by_side`, `agreement`) → judge that (`verdict`) → put the rest back → write.
 """
 
 from __future__ import annotations
@@ -293,7 +293,7 @@ def quantize(
                 to_judge_by,
                 binding,
                 held_out=bool(held_out) or held_out_images is not None,
-                corrected=partial(variants.corrected, placement) if asks_for_biases else None,
+                corrected_of=partial(variants.corrected, placement) if asks_for_biases else None,
                 known=known,
                 percentile=percentile,
                 progress=progress,

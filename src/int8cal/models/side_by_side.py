@@ -17,7 +17,7 @@ from int8cal.models.agreement import Agreement, TensorAgreement
 from int8cal.models.binding import InputBinding
 from int8cal.models.choices import choices, given_choices, of_choices_alone, without_classes
 from int8cal.models.graph import float_tensors, weighted_outputs
-from int8cal.models.passes import SomeImages, for_each_image
+from int8cal.models.passes import LoadedImages, for_each_image
 from int8cal.models.session import INT8_MODEL, LEAVE_IN_FLOAT, Runner, fault_of_model, numeric_outputs
 from int8cal.types import Batches, BatchNCHW_f32, Progress
 
@@ -59,7 +59,7 @@ def measure_agreement(
 def measure_each(
     reference: Any,
     other: Any,
-    batches: Batches | SomeImages,
+    batches: Batches | LoadedImages,
     *,
     bindings: tuple[InputBinding, InputBinding],
     numbers: Iterable[int] | None = None,
@@ -151,30 +151,30 @@ class _Pair:
         self._no_classes = without_classes(models[0], float_tensors(models[0]))
         self.found: dict[str, TensorAgreement] = {}
         self.begin((*outputs, *layers))
-        made = _shared_choices(models, bindings)
-        alone = of_choices_alone(models[0], made)
+        shared = _shared_choices(models, bindings)
+        alone = of_choices_alone(models[0], shared)
         for name in [name for name in self.found if name in alone]:
             del self.found[name]
-            operator = made.get(name, next(iter(made.values())))
+            operator = shared.get(name, next(iter(shared.values())))
             self.skipped[name] = f"{operator} chooses; the second model goes on with what the first one chose"
         compared = [name for name in outputs if name in self.found]
-        self._chosen = [*(kernel.output for kernel in bindings[0].kernels if kernel.chooses), *made]
+        self._chosen = [*(kernel.output for kernel in bindings[0].kernels if kernel.chooses), *shared]
         self._known = known or KnownValues(0)
         self._open_reference = partial(
-            Runner, models[0], [*compared, *self._chosen], bindings[0], optimized=True, choices=made
+            Runner, models[0], [*compared, *self._chosen], bindings[0], optimized=True, choices=shared
         )
-        given = [given_choices(model, made) if made else model for model in models]
+        given = [given_choices(model, shared) if shared else model for model in models]
         self._session = session = session or KeptSession()
         self._layered: list[Runner] = []
         with self._fault_of_reference():
             if known is None:  # first: what neither model can is no fault of the other one
                 self._known.opened(self._open_reference)
             if layers:
-                self._layered.append(Runner(given[0], layers, bindings[0], choices=made))
+                self._layered.append(Runner(given[0], layers, bindings[0], choices=shared))
         with self._fault_of_other():
-            session.runner = session.runner or Runner(given[1], compared, bindings[1], optimized=True, choices=made)
+            session.runner = session.runner or Runner(given[1], compared, bindings[1], optimized=True, choices=shared)
             if layers:
-                self._layered.append(Runner(given[1], layers, bindings[1], choices=made))
+                self._layered.append(Runner(given[1], layers, bindings[1], choices=shared))
         self._other = session.runner.with_constants(bindings[1].constants)
         self.fixed_batch = max(binding.batch or 1 for binding in bindings)
 
@@ -208,7 +208,7 @@ class _Pair:
 
     def compared(
         self,
-        batches: Batches | SomeImages,
+        batches: Batches | LoadedImages,
         numbers: Iterable[int] | None,
         max_images: int | None,
         progress: Progress | None = None,
