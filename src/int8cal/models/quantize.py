@@ -221,11 +221,11 @@ def quantize(
     with ExitStack() as files:
         images = files.enter_context(opened(batches, again=agreement or method == "auto" or bool(bias_correction)))
         used, held_out_images = Digested(images), None
+        sources = [given_path(model, "a model"), *images.paths]
         if evaluation is not None:
             held_out_images = Digested(files.enter_context(opened(evaluation)))
             check_evaluation(images, held_out_images)
-        sources = [given_path(model, "a model"), *images.paths]
-        sources += () if held_out_images is None else held_out_images.paths
+            sources += held_out_images.paths
         output = partial(OutputFile, overwrite=overwrite, inputs=sources)
         model_file, cache_file, config_file = _result_files(files, output, out, trt_cache, deepstream)
         manifest, config = getattr(images, "manifest", None), ""
@@ -245,16 +245,9 @@ def quantize(
         findings = check_alive(parts, binding, shown, manifest, force=force)
         few = shown[: binding.batch or 1].copy()
         del shown
+        wiring, excluded = Wiring(prepared, binding, images.shape[1:]), tuple(parts.exclusions(exclude, prepared))
         variants = Variants(
-            prepared,
-            Wiring(prepared, binding, images.shape[1:]),
-            binding,
-            used,
-            target,
-            tuple(parts.exclusions(exclude, prepared)),
-            fold_weights,
-            full_range_weights,
-            progress,
+            prepared, wiring, binding, used, target, excluded, fold_weights, full_range_weights, progress
         )
         placement = variants.placed()
         inputs = placement.tensors(prepared)
@@ -314,8 +307,7 @@ def quantize(
         amax = calibration.only(dict.fromkeys([*inputs, *listed])).amax(chosen, percentile)
         scales = placement.with_shared_scales({name: amax[name] for name in inputs})
         bias_images = images_for_bias(used.digests) if bias_correction else ()
-        quantized = variants.made(placement, scales, calibration, bias_images)
-        kept_float32: tuple[str, ...] = ()
+        quantized, kept_float32 = variants.made(placement, scales, calibration, bias_images), tuple[str, ...]()
         if precision == "fp16":
             quantized, kept_float32 = _in_half(quantized, placement, calibration)
         check_quantized(quantized)
