@@ -9,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from int8cal.demo.dataset import make_dataset
+from int8cal.demo.evaluate import CLASSIFIER
 
 COMMAND = ("detectnet_v2", "calibration_tensorfile")
 
@@ -36,6 +38,20 @@ def link(source, target, **options):
 os.link = link
 from int8cal.cli import main
 main(sys.argv[2:])
+"""
+
+
+IN_A_LIBRARY = """
+import ctypes, os, signal, threading
+import onnxruntime
+from int8cal.cli import main
+def computes(*_):
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    mutex = ctypes.create_string_buffer(64)
+    for _ in range(2):  # the second call waits for itself, which no signal interrupts
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)
+onnxruntime.InferenceSession.run = computes
+main()
 """
 
 
@@ -154,3 +170,15 @@ def test_disk_that_is_full_in_the_middle(tiny_dataset, tmp_path, full):
     assert len(done.stderr.splitlines()) == 2
     assert "Check free space" in done.stderr
     assert os.listdir(tmp_path) == []
+
+
+def test_a_signal_ends_a_library_that_computes_on_and_on(tmp_path: Path) -> None:
+    """Python itself would hear it only when the library is done."""
+    np.save(tmp_path / "images.npy", np.zeros((4, 3, 64, 64), np.float32))
+    before = sorted(os.listdir(tmp_path))
+    started = time.monotonic()
+    done = run(IN_A_LIBRARY, "quantize", CLASSIFIER, tmp_path / "images.npy", "-o", tmp_path / "int8.onnx")
+    assert done.returncode == 143
+    assert done.stderr.splitlines() == ["int8cal: terminated"]
+    assert sorted(os.listdir(tmp_path)) == before
+    assert time.monotonic() - started < 10

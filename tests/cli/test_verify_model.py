@@ -107,6 +107,14 @@ def test_right_images(pixels, tmp_path, run_cli):
     assert "the model takes the images (image, NCHW)" in done.stdout
 
 
+def test_of_very_large_outputs_those_of_two_images_are_looked_at(pixels, tmp_path, run_cli, monkeypatch):
+    monkeypatch.setattr("int8cal.models.probe._MOST_BYTES", 0)
+    model = classifier(tmp_path / "m.onnx", pixels / 255)
+    done = run_cli("verify", write_like_tao(tmp_path / "f", pixels / 255), "--model", model)
+    assert done.code == 0
+    assert "alive on 2 of them: probabilities" in done.stdout
+
+
 def test_mean_without_scale_shows_in_the_model_only(pixels, tmp_path, run_cli):
     model = classifier(tmp_path / "m.onnx", pixels / 255)
     file = write_like_tao(tmp_path / "f", pixels[:, :, ::-1] - CAFFE)

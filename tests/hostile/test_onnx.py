@@ -89,6 +89,11 @@ def external_wrong_number(path: Path) -> None:
     with_external(path, "w.bin", offset="-8", length="1e1")
 
 
+def external_number_of_python(path: Path) -> None:
+    (path.parent / "w.bin").write_bytes(bytes(4096))
+    with_external(path, "w.bin", offset="1_0")
+
+
 def external_shared(path: Path) -> None:
     """A hundred tensors of the same bytes."""
 
@@ -227,6 +232,7 @@ HOSTILE: dict[str, Make] = {
     "external data is shorter than said": external_short,
     "external data of a terabyte": external_terabyte,
     "external data with an odd offset": external_wrong_number,
+    "external offset as only Python writes it": external_number_of_python,
     "external data of a constant": external_in_attribute,
     "external data of a hundred tensors in one": external_shared,
     "shape larger than its data": lying_shape,

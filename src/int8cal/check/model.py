@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from int8cal.errors import ImageShapeError, UseError
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.batches import opened_file
-from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.selection import some_images
 
@@ -56,7 +55,7 @@ def try_model(
         raise UseError(error.message, where=os.fspath(model), hint=error.hint) from error
     found = [
         *other_size(loaded, seen.binding, images),
-        *judge_model(seen, different_images=len(set(map(image_checksum, images)))),
+        *judge_model(seen),
     ]
     return [*found, _INT8] if is_quantised(loaded) else found
 

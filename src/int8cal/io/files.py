@@ -30,7 +30,7 @@ from int8cal.io.paths import (
     refuse_address,
     require_free_space,
 )
-from int8cal.io.signals import uninterrupted
+from int8cal.io.signals import CLEAN_UPS, uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -102,6 +102,7 @@ class OutputFile:
     def __enter__(self) -> Self:
         self._refuse_bad_name()
         self._refuse_taken_name()
+        CLEAN_UPS[self] = self._clean_up
         try:
             self._claim()
             self._refuse_taken_name()  # by a run that ended just before the lock was taken
@@ -159,6 +160,7 @@ class OutputFile:
 
     def _clean_up(self) -> None:
         """Remove all that is temporary, the lock as the last: without it, files of these names are another run's."""
+        CLEAN_UPS.pop(self, None)
         if self._private:
             self._private.remove()
         if self._temporary:

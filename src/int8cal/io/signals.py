@@ -5,22 +5,32 @@ Imports next to nothing, not even `typing`: until `obey_signals` is called, Ctrl
 The command line calls `obey_signals` as the first thing it does. Where files get their final names or are cleaned away,
 the library says `uninterrupted`, so that no run ends half-way between. From Python, where nobody calls `obey_signals`,
 signals mean what the caller says.
+
+Python hears a signal between two of its own steps, so not while a library computes. A library that may do so for long
+is called `within_reach`: a thread hears the signal, and ends the process where the call goes on.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 from _thread import get_ident
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 STOPPING: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 """Signal number → what happened."""
 
+
+CLEAN_UPS: dict[object, Callable[[], None]] = {}
+"""What must be done before a process ends in the middle of a call, by who wants it; added and taken away by those."""
+
+_PATIENCE_SECONDS = 1.5
+"""So long a library may go on after a signal."""
 
 _MAIN = get_ident()
 """The thread that this module is first imported in, which is the main one."""
@@ -48,10 +58,60 @@ class _State:
     waiting: int | None = None
 
 
+class _Reach:
+    """What the thread knows that ends the process while a library computes.
+
+    Attributes:
+        is_ours: whether the signals are, and nothing listens yet.
+        calls: those that go on: an object for each.
+    """
+
+    is_ours = False
+    calls: set[object] = set()  # noqa: RUF012 - there is one of this class
+
+
 def obey_signals() -> None:
     """Have SIGINT and SIGTERM raise `Stopped`, once: what comes later must not disturb the cleaning up."""
     for number in STOPPING:
         signal.signal(number, _stop)
+    _Reach.is_ours = True
+
+
+@contextmanager
+def within_reach() -> Iterator[None]:
+    """A call of a library that may take long; if it goes on for 1.5 s after a signal, the process ends there."""
+    if _Reach.is_ours and get_ident() == _MAIN:
+        from threading import Thread
+
+        _Reach.is_ours = False
+        heard, told = os.pipe()
+        os.set_blocking(told, False)
+        signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+        Thread(target=_listen, args=(heard,), name="signals", daemon=True).start()
+    call = object()
+    _Reach.calls.add(call)
+    try:
+        yield
+    finally:
+        _Reach.calls.discard(call)
+
+
+def _listen(heard: int) -> None:
+    """Wait for a signal that ends the program, then for the calls that go on; end the process in the midst of them."""
+    from time import sleep
+
+    while (number := os.read(heard, 1)[0]) not in STOPPING:
+        pass
+    calls = set(_Reach.calls)
+    sleep(_PATIENCE_SECONDS)
+    while calls & _Reach.calls:
+        if not _State.blocks:
+            for clean_up in list(CLEAN_UPS.values())[::-1]:
+                with suppress(Exception):
+                    clean_up()
+            os.write(2, f"int8cal: {STOPPING[number]}\n".encode())
+            os._exit(128 + number)
+        sleep(0.1)
 
 
 def ignore_signals() -> None:

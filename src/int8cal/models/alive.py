@@ -21,7 +21,6 @@ from int8cal.models.computable import Computable
 from int8cal.models.probe import Probe, Remembered, probe_part
 from int8cal.models.wants import by_metadata
 from int8cal.tensorfile import TensorFile
-from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.selection import some_images as evenly_chosen
 from int8cal.types import Batches, BatchNCHW_f32, Size
@@ -90,7 +89,7 @@ def check_alive(
     found = (
         *contradictions(parts.original, manifest),
         *other_size(parts.original, binding, images),
-        *judge_model(probe_part(parts, images, binding), different_images=len(set(map(image_checksum, images)))),
+        *judge_model(probe_part(parts, images, binding)),
     )
     error = next((finding for finding in found if finding.level == "error"), None)
     if error is not None and not force:
@@ -135,21 +134,16 @@ def other_size(model: Any, binding: InputBinding, images: BatchNCHW_f32) -> Iter
         )
 
 
-def judge_model(seen: Probe, *, different_images: int) -> list[Finding]:
-    """Judge what a float model makes of some images.
-
-    Args:
-        seen: what it made of them.
-        different_images: how many of the images are different ones.
-    """
+def judge_model(seen: Probe) -> list[Finding]:
+    """Judge what a float model makes of some images."""
     norm = seen.first_norm
     broken = [name for name, values in seen.outputs.items() if not np.isfinite(values).all()]
-    dead = {} if different_images < 2 else _dead(seen, broken)
+    dead = {} if seen.different_images < 2 else _dead(seen, broken)
     alive = [name for name in seen.outputs if name not in (*broken, *dead)]
     found = [
         *map(_not_finite, broken),
-        *(_same(name, change, seen, alive, different_images) for name, change in dead.items()),
-        *_one_class(seen, alive, different_images),
+        *(_same(name, change, seen, alive) for name, change in dead.items()),
+        *_one_class(seen, alive),
         *(_norm(norm) if norm else ()),
     ]
     if alive and not any(finding.level == "error" for finding in found):
@@ -196,13 +190,13 @@ def _dead(seen: Probe, broken: Collection[str]) -> dict[str, float]:
     return found
 
 
-def _same(name: str, change: float, seen: Probe, alive: Collection[str], different_images: int) -> Finding:
+def _same(name: str, change: float, seen: Probe, alive: Collection[str]) -> Finding:
     """The finding for a dead output.
 
     Only when no floating-point output is alive, the network does not see the images. One that is dead beside others may
     be so by nature, and a class or a count has good reason to be the same for similar images.
     """
-    said = f"output {printable(name)} is the same for {different_images} different images"
+    said = f"output {printable(name)} is the same for {seen.different_images} different images"
     is_whole, are_all_whole = name in seen.whole, seen.whole == seen.outputs.keys()
     if not is_whole and seen.whole.issuperset(alive):
         message = f"{said} (it changes by {change:.2g} at most)"
@@ -213,8 +207,8 @@ def _same(name: str, change: float, seen: Probe, alive: Collection[str], differe
     return Finding("warning" if is_loud else "note", "model-output-same", said, hint)
 
 
-def _one_class(seen: Probe, alive: Collection[str], different_images: int) -> Iterator[Finding]:
-    for name in alive if different_images >= MIN_FOR_CLASSES else ():
+def _one_class(seen: Probe, alive: Collection[str]) -> Iterator[Finding]:
+    for name in alive if seen.different_images >= MIN_FOR_CLASSES else ():
         values = seen.outputs[name]
         if name in seen.whole or name in seen.ranked or not _is_one_class(values):
             continue
@@ -223,7 +217,7 @@ def _one_class(seen: Probe, alive: Collection[str], different_images: int) -> It
             "warning",
             "model-one-class",
             f"output {printable(name)}: class {chosen} is the most probable one for all of "
-            f"{different_images} different images",
+            f"{seen.different_images} different images",
             f"If they are of several classes, the input is wrong. {_PROVE}",
         )
 

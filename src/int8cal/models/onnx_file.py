@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from math import prod
@@ -34,6 +35,7 @@ ORIGINAL_HINT = "Give the model as it was exported, before ONNX Runtime optimise
 _FOREIGN_DOMAIN = "int8cal.foreign/"  # and behind it the node's own; checkers pass over domains that they don't know
 _UNBOUNDED_OPS = frozenset({"Loop", "Scan", "SequenceMap"})
 _MOST_SHARED = 4
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")  # as every reader understands it: int() takes "1_0" and other digits
 """How many times the size of a file with external data its tensors may have: equal weights may share their bytes."""
 _SHAPE_ATTRIBUTES = frozenset({"shape", "axes"})
 _SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Unsqueeze": 1}  # which input holds a shape or axes
@@ -290,11 +292,11 @@ def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, taken: d
         raise _bad(path, f"external data {location!r} cannot be read: {error.strerror}", hint) from error
     with file:
         size = _size(file, path, f"external data {location!r}")
-        try:
-            offset = int(entries.get("offset", "0"))
-            length = int(entries.get("length", str(size - offset)))
-        except ValueError:
-            raise _bad(path, f"tensor {tensor.name!r} has an external offset or length that is not a number") from None
+        texts = [entries[name] for name in ("offset", "length") if name in entries]
+        if not all(_WHOLE_NUMBER.fullmatch(text) for text in texts):
+            raise _bad(path, f"tensor {tensor.name!r} has an external offset or length that is not a number")
+        offset = int(entries.get("offset", "0"))
+        length = int(entries.get("length", size - offset))
         if offset < 0 or length < 0 or offset + length > size or length > limit:
             raise _bad(path, f"tensor {tensor.name!r} lies outside its external file {location!r}")
         if length != needed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,13 @@ from int8cal.models.computable import Computable, computable
 from int8cal.models.graph import float_tensors
 from int8cal.models.names import computed_from
 from int8cal.models.session import Runner, is_per_image, joined, numeric_outputs
+from int8cal.tensorfile.checksums import image_checksum
 from int8cal.types import BatchNCHW_f32, Layout
 
 Values = npt.NDArray[np.float32]
+
+_MOST_BYTES = 256 << 20
+"""Outputs that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Probe:
         first_norm: the batch normalisation nearest to the input; None when the model has none any more.
         whole: names of those of ``outputs`` that hold whole numbers or truth values: a class chosen, a count.
         ranked: names of those that are no scores of classes, see `int8cal.models.choices.without_classes`.
+        different_images: how many different images it was shown.
     """
 
     binding: InputBinding
@@ -59,6 +64,7 @@ class Probe:
     first_norm: Remembered | None
     whole: frozenset[str] = frozenset()
     ranked: frozenset[str] = frozenset()
+    different_images: int = field(kw_only=True)
 
 
 def probe(
@@ -88,19 +94,27 @@ def probe(
 
 
 def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) -> Probe:
-    """The same of a model that was taken apart and bound to the images already."""
+    """The same of a model that was taken apart and bound to the images already.
+
+    Where its outputs are very large, it is shown fewer of the images: two at least.
+    """
     model = parts.model
     norm = next(_norms(model), None)
     outputs = numeric_outputs(model)
     runner = Runner(model, [*outputs, *([norm[0]] if norm else [])], binding, optimized=True)
     moments, step = _Moments(), binding.batch or 1
     found: list[dict[str, npt.NDArray[Any]]] = []
-    for start in range(0, len(images), step):  # what goes into the first norm is large: never of all images at once
-        for part in runner.run(images[start : start + step]):
+    shown = held = 0
+    while shown < len(images) and (shown < 2 or held < _MOST_BYTES):
+        for part in runner.run(images[shown : shown + step]):
             if norm:
-                moments.add(part[norm[0]])
+                moments.add(part[norm[0]])  # large: never of all images at once
             found.append({name: part[name] for name in outputs})
-    values = joined(found, outputs, len(images))
+            held += sum(values.nbytes for values in found[-1].values())
+        shown = min(shown + step, len(images))
+    images = images[:shown]
+    values = joined(found, outputs, shown)
+    del found
     seeing = computed_from(model.graph.node, [binding.name], by_shape=False)
     names = [output.name for output in model.graph.output]
     judged = [
@@ -114,9 +128,10 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
         binding=binding,
         outputs={name: values[name].astype(np.float32, copy=False) for name in judged},
         unseen=tuple(name for name in names if name not in judged and name not in parts.watched),
-        first_norm=_remembered(norm, moments) if norm and is_per_image(moments.shapes, len(images)) else None,
+        first_norm=_remembered(norm, moments) if norm and is_per_image(moments.shapes, shown) else None,
         whole=frozenset(name for name in judged if not np.issubdtype(values[name].dtype, np.floating)),
         ranked=frozenset(without_classes(model, float_tensors(model)).intersection(judged)),
+        different_images=len(set(map(image_checksum, images))),
     )
 
 

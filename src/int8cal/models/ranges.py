@@ -27,7 +27,7 @@ from int8cal.types import INT8_STEPS, METHODS, Method
 DEFAULT_PERCENTILE = 99.99
 
 LEVELS = 128  # magnitudes that INT8 can tell apart, zero included
-_LEAST_PERCENTILE = 50.0  # nobody clips half of all values; 0.9999 means 99.99
+LEAST_PERCENTILE = 50.0  # nobody clips half of all values; 0.9999 means 99.99
 _MSE_STRIDE = 8  # candidate thresholds of the mse method: every eighth bin, i.e. 1/256 of the range
 
 _LEAST_SHARE = 1e-12  # what Q is taken for where it is 0 and P is not; else one far outlier would forbid all clipping
@@ -63,9 +63,9 @@ def check_method(method: str, percentile: float) -> None:
     """
     if method not in METHODS:
         raise UsageError(f"unknown calibration method {method!r}", hint=f"One of: {', '.join(METHODS)}.")
-    if not _LEAST_PERCENTILE <= percentile <= 100.0:
+    if not LEAST_PERCENTILE <= percentile <= 100.0:
         raise UsageError(
-            f"percentile {percentile} is not within {_LEAST_PERCENTILE:g} to 100",
+            f"percentile {percentile} is not within {LEAST_PERCENTILE:g} to 100",
             hint="It is in percent, e.g. 99.99, not a fraction such as 0.9999.",
         )
 

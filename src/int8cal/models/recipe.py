@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,6 +22,7 @@ from int8cal.io.safe_text import short_repr
 from int8cal.models import extras
 from int8cal.models.onnx_file import load_model
 from int8cal.models.overlap import Digested
+from int8cal.models.ranges import LEAST_PERCENTILE
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.types import METHODS, Layout, Precision, Progress, Target
 
@@ -30,7 +32,9 @@ _MOST_NAMED = 5
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Is that a number which float64 holds?"""
+    most = sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and -most <= value <= most
 
 
 def _is_list(value: object, is_right: Callable[[object], bool]) -> bool:
@@ -41,9 +45,9 @@ def _is_bool(value: object) -> bool:
     return isinstance(value, bool)
 
 
-_CHOICES: Mapping[str, Callable[[object], bool]] = {
+_CHOICES: Mapping[str, Callable[[Any], bool]] = {
     "method": lambda value: value in METHODS,
-    "percentile": _is_number,
+    "percentile": lambda value: _is_number(value) and LEAST_PERCENTILE <= value <= 100,
     "exclude": lambda value: _is_list(value, lambda name: isinstance(name, str)),
     "target": lambda value: value in get_args(Target),
     "precision": lambda value: value in get_args(Precision),
@@ -52,10 +56,7 @@ _CHOICES: Mapping[str, Callable[[object], bool]] = {
     "equalize": _is_bool,
     "bias_correction": _is_bool,
     "layout": lambda value: value in get_args(Layout),
-    "constants": lambda value: (
-        isinstance(value, dict)
-        and all(_is_list(one, lambda number: isinstance(number, int | float)) for one in value.values())
-    ),
+    "constants": lambda value: isinstance(value, dict) and all(_is_list(one, _is_number) for one in value.values()),
 }
 """Arguments of `int8cal.quantize` that a model records → whether a value can be one."""
 

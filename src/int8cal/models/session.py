@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from int8cal.errors import UseError
 from int8cal.guard.onnx_bounds import limited_memory, load_limit, run_limit
+from int8cal.io.signals import within_reach
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
 from int8cal.models.kernels import Kernel
@@ -444,7 +445,8 @@ def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str]
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other sessions need the processors
     options.enable_cpu_mem_arena = False  # memory goes back at once; the peak stays that of one part of a batch
     hint = "Export the model to ONNX again, for an operator set that this ONNX Runtime knows."
-    with limited_memory(load_limit(model.ByteSize())), extras.fault_of("ONNX Runtime cannot load the model", hint):
+    fault = extras.fault_of("ONNX Runtime cannot load the model", hint)
+    with limited_memory(load_limit(model.ByteSize())), fault, within_reach():
         return runtime.InferenceSession(
             model.SerializeToString(),
             options,
@@ -457,5 +459,5 @@ def _run(session: Any, outputs: Sequence[str], feed: dict[str, npt.NDArray[np.fl
     if not outputs:
         return []
     hint = "Export the model again for the size and batch size of the tensorfile."
-    with extras.fault_of("the model fails on the samples", hint):
+    with extras.fault_of("the model fails on the samples", hint), within_reach():
         return list(session.run(list(outputs), feed))

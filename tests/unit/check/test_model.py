@@ -14,15 +14,15 @@ RANDOM = np.random.default_rng(0)
 
 def judged(values, norm=None, images=16, unseen=()):
     outputs = {} if values is None else {"y": values.astype(np.float32)}
-    found = judge_model(Probe(InputBinding("x", "nchw", None), outputs, unseen, norm), different_images=images)
+    found = judge_model(Probe(InputBinding("x", "nchw", None), outputs, unseen, norm, different_images=images))
     return {finding.code: finding.level for finding in found}
 
 
 def judged_together(whole=(), **outputs):
     """What is said of several outputs, those named in ``whole`` of whole numbers: (code, level, output or none)."""
     values = {name: value.astype(np.float32) for name, value in outputs.items()}
-    seen = Probe(InputBinding("x", "nchw", None), values, (), None, frozenset(whole))
-    said = judge_model(seen, different_images=16)
+    seen = Probe(InputBinding("x", "nchw", None), values, (), None, frozenset(whole), different_images=16)
+    said = judge_model(seen)
     names = [name for finding in said for name in [finding.message.removeprefix("output ").split()[0].rstrip(":")]]
     return [(one.code, one.level, name if name in outputs else "") for one, name in zip(said, names, strict=True)]
 
@@ -70,8 +70,8 @@ def test_an_output_that_is_dead_beside_a_live_one_is_no_error():
 
 
 def test_the_live_outputs_are_the_ones_that_are_called_alive():
-    seen = Probe(InputBinding("x", "nchw", None), {"boxes": ALIVE, "anchors": CONSTANT}, (), None)
-    (alive,) = [one.message for one in judge_model(seen, different_images=16) if one.code == "model-alive"]
+    seen = Probe(InputBinding("x", "nchw", None), {"boxes": ALIVE, "anchors": CONSTANT}, (), None, different_images=16)
+    (alive,) = [one.message for one in judge_model(seen) if one.code == "model-alive"]
     assert "alive on 16 of them: boxes;" in alive
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +65,9 @@ class TestReproduce:
         for choice, value in (
             ("method", "auto"), ("percentile", "x"), ("percentile", None), ("exclude", "c1"), ("exclude", [["a"]]),
             ("target", []), ("precision", []), ("equalize", "yes"), ("bias_correction", [1]), ("layout", {"a": 1}),
-            ("constants", 3), ("constants", {"scale": ["x"]}),
+            ("constants", 3), ("constants", {"scale": ["x"]}), ("constants", {"scale": [10**400]}),
+            ("constants", {"scale": [math.inf]}), ("constants", {"scale": [True]}), ("percentile", 10**400),
+            ("percentile", -1), ("percentile", 0), ("percentile", math.nan), ("percentile", math.inf),
         ):  # fmt: skip
             model.metadata_props[0].value = json.dumps(record | {choice: value})
             onnx.save(model, out)
