@@ -273,6 +273,8 @@ def cannot(what: str, error: OSError, where: str, folder: str | None = None) -> 
         hint = f"{blocking} is a file, not a folder: choose another place."
     elif error.errno in {errno.EEXIST, errno.ELOOP, errno.EISDIR} and error.filename:
         hint = f"Remove {error.filename}, which is in the way."
+    elif error.errno == errno.EPERM and error.filename and os.path.lexists(error.filename):
+        hint = f"{error.filename}, which another user left, is in the way: have it removed, or choose another name."
     elif error.errno == errno.ENAMETOOLONG:
         hint = "Choose a shorter name."
     else:

@@ -35,8 +35,8 @@ ORIGINAL_HINT = "Give the model as it was exported, before ONNX Runtime optimise
 _FOREIGN_DOMAIN = "int8cal.foreign/"  # and behind it the node's own; checkers pass over domains that they don't know
 _UNBOUNDED_OPS = frozenset({"Loop", "Scan", "SequenceMap"})
 _MOST_SHARED = 4
-_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")  # as every reader understands it: int() takes "1_0" and other digits
 """How many times the size of a file with external data its tensors may have: equal weights may share their bytes."""
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")  # as every reader understands it: int() takes "1_0" and other digits
 _SHAPE_ATTRIBUTES = frozenset({"shape", "axes"})
 _SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Unsqueeze": 1}  # which input holds a shape or axes
 _TAO_SUFFIXES = frozenset({".etlt", ".tlt", ".hdf5", ".h5", ".pth"})

@@ -281,6 +281,18 @@ def test_file_of_somebody_else_in_the_place_of_the_lock(tmp_path):
     assert os.listdir(tmp_path) == [".out.lock"]
 
 
+def test_temporary_file_of_another_user_where_each_may_remove_only_his_own(tmp_path, monkeypatch):
+    (tmp_path / ".out.part").write_bytes(b"theirs")
+
+    def not_yours(path: str) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+
+    monkeypatch.setattr(os, "unlink", not_yours)
+    with pytest.raises(OutputError, match="cannot write here") as caught:
+        write(str(tmp_path / "out"), b"new")
+    assert caught.value.hint.startswith(f"{tmp_path / '.out.part'}, which another user left, is in the way")
+
+
 def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
     def unsupported(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOTSUP, "not supported")
