@@ -225,7 +225,12 @@ def publish(
     """
     tensorfile.prepare()  # first: a run that has lost its tensorfile to another one must not touch that one's record
     run_facts.reclaim()
-    run_facts.write(manifest.to_bytes())
+    try:
+        run_facts.write(manifest.to_bytes())
+        run_facts.prepare()
+    except OutputError:  # the other one, cleaning up just now, has removed this one's record in the place of its own
+        run_facts.reclaim()
+        run_facts.write(manifest.to_bytes())
     commit_together(run_facts, tensorfile, then=then)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from int8cal.errors import OutputError
-from int8cal.io import locks
+from int8cal.io import files, locks
 from int8cal.tensorfile import TensorFile
 
 CLI = [sys.executable, "-m", "int8cal", "component"]
@@ -107,6 +107,23 @@ def test_two_nodes_at_least_one_finishes_and_its_record_is_its_own(site, monkeyp
     assert record["manifest"]["plan_sha256"] in [run.facts["plan_sha256"] for run in finished]
     left = {path.name for path in site.tensorfile.parent.iterdir()}
     assert left <= {"calibration.tensor", "calibration.tensor.json", "calibration.tensor.html"}
+
+
+@pytest.mark.parametrize("moment", ["write", "prepare"])
+def test_a_record_that_the_other_run_cleans_away_as_its_own_is_written_again(site, monkeypatch, moment):
+    """It has asked whether the file is its own, and removes the one that has come in its place."""
+    real, removed = getattr(files.OutputFile, moment), []
+
+    def after_removal(output, *arguments):
+        if output.path.endswith(".json") and not removed:
+            removed.append(output._part)
+            os.unlink(output._part)
+        return real(output, *arguments)
+
+    monkeypatch.setattr(files.OutputFile, moment, after_removal)
+    manifest = site.run().manifest
+    assert removed
+    assert result_of(site.tensorfile)["manifest"]["plan_sha256"] == manifest.facts["plan_sha256"]
 
 
 def test_two_nodes_at_the_same_time(site, tmp_path):
