@@ -239,10 +239,10 @@ class OutputFile:
         """
         if self._prepared:
             return
-        self._require_unchanged_part()
+        self.require_unchanged_part()
         try:
             if self.scratch != self._part:
-                _copy(self.scratch, self._part, os.O_TRUNC, check=self._require_unchanged_part)
+                _copy(self.scratch, self._part, os.O_TRUNC, check=self.require_unchanged_part)
             else:
                 _flush(self._part, os.O_NOFOLLOW)
         except OSError as error:
@@ -257,7 +257,7 @@ class OutputFile:
             OutputError: copying, flushing or renaming failed.
         """
         self.prepare()
-        self._require_unchanged_part()
+        self.require_unchanged_part()
         try:
             with uninterrupted():
                 self._rename()
@@ -275,7 +275,12 @@ class OutputFile:
                 os.unlink(self.path)
         self._published = False
 
-    def _require_unchanged_part(self) -> None:
+    def require_unchanged_part(self) -> None:
+        """Refuse to go on where another run, with which no locks are shared, has taken the temporary file over.
+
+        Raises:
+            OutputError: it has; what is in its place now must not be written to.
+        """
         if not (self._temporary and self._temporary.has_its_name()):
             raise OutputError(
                 "this run's temporary file was removed or replaced while it worked",
@@ -314,7 +319,7 @@ class OutputFile:
         os.rename(self._part, self.path)
         if not self._has_final_name():  # a run that shares no locks had just begun its own under the temporary name
             os.rename(self.path, self._part)
-            self._require_unchanged_part()
+            self.require_unchanged_part()
 
     def _has_final_name(self) -> bool:
         known = self._temporary

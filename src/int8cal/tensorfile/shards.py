@@ -140,6 +140,7 @@ class TensorFileOutput(OutputFile):
             UsageError: there are more parts than batches.
             OutputError: the file cannot be created.
         """
+        self.require_unchanged_part()
         if self._shards is None:
             return TensorFileWriter(self.scratch, shape, compression, name=self.path)
         if self._shards > batches:
@@ -210,6 +211,7 @@ class _ShardedWriter(TensorFileWriter):
             self._finish_part()
             self._left = next(self._room)
             output = self._part_output = next(self._outputs)
+            output.require_unchanged_part()
             self._part = TensorFileWriter(output.scratch, self._shape, self._compression, name=output.path)
         if self._part:
             self._part.append(chunk)

@@ -375,3 +375,17 @@ def test_equal_content_gives_equal_bytes(tmp_path):
     first, second = (write(tmp_path / folder / "c") for folder in "ab")
     for name in listing(first.parent):
         assert (first.parent / name).read_bytes() == (second.parent / name).read_bytes()
+
+
+@pytest.mark.parametrize(("shards", "taken"), [(None, ".c.tensor.part"), (2, ".c.tensor.part"), (2, "part file")])
+def test_what_another_run_has_begun_meanwhile_is_not_written_to(tmp_path, shards, taken):
+    """Two runs that share no locks: the second has made its temporary file in the place of the first's."""
+    with TensorFileOutput(str(tmp_path / "c.tensor"), shards=shards) as output:
+        hidden = sorted(path for path in tmp_path.iterdir() if path.suffix == ".part")
+        theirs = tmp_path / taken if taken.startswith(".") else next(p for p in hidden if p.name != ".c.tensor.part")
+        theirs.unlink()
+        theirs.write_bytes(b"theirs")
+        with pytest.raises(OutputError, match="removed or replaced"):
+            fill(output)
+        assert theirs.read_bytes() == b"theirs"
+    assert theirs.read_bytes() == b"theirs"
