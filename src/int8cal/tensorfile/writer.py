@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any, Self
 
 import h5py
@@ -131,6 +132,9 @@ class TensorFileWriter:
         self.close()
 
 
+_ERRNO = re.compile(r"\berrno = ([0-9]{1,3})\b")
+
+
 class _OutputErrors:
     """Turns what HDF5 raises when it cannot write into an `OutputError` that names the file."""
 
@@ -144,7 +148,8 @@ class _OutputErrors:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, (OSError, RuntimeError)):
-            number = getattr(error, "errno", None)
+            told = _ERRNO.search(str(error))  # not every error of h5py's has it as an attribute
+            number = getattr(error, "errno", None) or (told and int(told[1]))
             reason = os.strerror(number) if number else first_line(error)
             raise OutputError(
                 f"cannot write the tensorfile: {reason}",

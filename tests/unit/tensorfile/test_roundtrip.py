@@ -172,3 +172,20 @@ def test_a_closed_file_is_said_to_be_closed_not_damaged(tmp_path, read):
         pass
     with pytest.raises(UsageError, match="was closed"):
         read(file)
+
+
+def test_a_full_disk_is_told_as_one_whatever_hdf5_was_doing(tmp_path, monkeypatch):
+    encoder = Compression.named("fast")
+
+    def close(file: h5py.File) -> None:
+        raise RuntimeError(
+            "Disable slist on flush dest failure failed (file write failed: time = Sun Nov 29 01:42:11 2026\n, "
+            "filename = 'x', file descriptor = 3, errno = 28, error message = 'No space left on device', total = 9)"
+        )
+
+    with TensorFileWriter(str(tmp_path / "x"), (1, 1, 1, 1), encoder) as writer:
+        writer.append(encoder.encode(np.zeros((1, 1, 1), np.float32)))
+        with monkeypatch.context() as patch:
+            patch.setattr(h5py.File, "close", close)
+            with pytest.raises(OutputError, match="cannot write the tensorfile: No space left on device"):
+                writer.finish({}, [])
