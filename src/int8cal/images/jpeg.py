@@ -449,10 +449,13 @@ def _without_padding(data: bytes) -> bytes:
     """The file without the zeros between its pixels and its end.
 
     All are taken away, so that none can be taken for the pixels of a file that was cut off: an encoder fills its last
-    byte with ones.
+    byte with ones. Behind a byte of 255 the first one is no padding: it says that the byte is of pixels.
     """
     end = next((begin for marker, begin, _ in segments(data) if marker == _END_OF_IMAGE), None)
-    return data if end is None else data[:end].rstrip(b"\xff").rstrip(b"\0") + data[end:]
+    if end is None:
+        return data
+    pixels = data[:end].rstrip(b"\xff").rstrip(b"\0")
+    return pixels + (b"\0" if pixels.endswith(b"\xff") else b"") + data[end:]
 
 
 def _invalid(data: bytes, reason: str, where: str) -> NoReturn:

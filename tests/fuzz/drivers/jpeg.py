@@ -121,7 +121,10 @@ def djpeg(path: str) -> Reference:
             return None
         jpeg = read_jpeg(data, "x")
         end = next((segment.begin for segment in segments(jpeg.data) if segment.marker == 0xD9), None)
-        unpadded = jpeg.data[:end].rstrip(b"\xff").rstrip(b"\0") + jpeg.data[end:] if end else jpeg.data
+        unpadded = jpeg.data
+        if end:
+            kept = jpeg.data[:end].rstrip(b"\xff").rstrip(b"\0")
+            unpadded = kept + (b"\0" if kept.endswith(b"\xff") else b"") + jpeg.data[end:]
         for attempt in (jpeg.data, unpadded):
             theirs, said = pixels_of(attempt)
             if theirs:

@@ -97,6 +97,7 @@ def test_flipped_bits_in_a_sampling_that_turbojpeg_does_not_know():
     ("name", "said"),
     [
         ("byte-behind-tables-behind-pixels.jpg", "extraneous bytes before marker"),
+        ("byte-of-pixels-behind-zeros.jpg", "extraneous bytes before marker"),
         ("cmyk-unknown-adobe-transform.jpg", "Unknown Adobe color transform code"),
         ("progressive-run-behind-the-last-coefficient.jpg", "bad Huffman code"),
     ],
@@ -113,6 +114,14 @@ def test_zeros_before_the_end_are_passed_over_in_any_sampling():
     np.testing.assert_array_equal(
         decode_image(padded, 3, fast_dct=False, where="x"), decode_image(data, 3, fast_dct=False, where="x")
     )
+
+
+@pytest.mark.parametrize("name", ["4:1:0 c0", "4:2:0 c0"])
+def test_a_byte_of_pixels_behind_zeros_is_no_padding(name):
+    """A byte of 255 is written with a zero behind it; taken away, it would leave what looks like the next padding."""
+    data = FILES[name]
+    with pytest.raises(ImageError, match="extraneous bytes before marker"):
+        decode_image(data[:-2] + bytes(9) + b"\xff\0" + data[-2:], 3, fast_dct=False, where="x")
 
 
 def test_a_damaged_colour_profile_changes_no_pixel():
