@@ -53,10 +53,7 @@ def try_model(
         return [_unfit(error)]
     except UseError as error:  # no fault of the file
         raise UseError(error.message, where=os.fspath(model), hint=error.hint) from error
-    found = [
-        *other_size(loaded, seen.binding, images),
-        *judge_model(seen),
-    ]
+    found = [*other_size(loaded, seen.binding, images), *judge_model(seen)]
     return [*found, _INT8] if is_quantised(loaded) else found
 
 

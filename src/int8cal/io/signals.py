@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 STOPPING: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 """Signal number → what happened."""
 
-
 CLEAN_UPS: dict[object, Callable[[], None]] = {}
 """What must be done before a process ends in the middle of a call, by who wants it; added and taken away by those."""
+
+_calls: set[object] = set()
+"""An object for each call that goes on `within_reach`."""
 
 _PATIENCE_SECONDS = 1.5
 """So long a library may go on after a signal."""
@@ -56,44 +58,34 @@ class _State:
 
     blocks = 0
     waiting: int | None = None
-
-
-class _Reach:
-    """What the thread knows that ends the process while a library computes.
-
-    Attributes:
-        is_ours: whether the signals are, and nothing listens yet.
-        calls: those that go on: an object for each.
-    """
-
-    is_ours = False
-    calls: set[object] = set()  # noqa: RUF012 - there is one of this class
+    unheard = False
+    """Whether the signals are ours, and no thread listens yet."""
 
 
 def obey_signals() -> None:
     """Have SIGINT and SIGTERM raise `Stopped`, once: what comes later must not disturb the cleaning up."""
     for number in STOPPING:
         signal.signal(number, _stop)
-    _Reach.is_ours = True
+    _State.unheard = True
 
 
 @contextmanager
 def within_reach() -> Iterator[None]:
     """A call of a library that may take long; if it goes on for 1.5 s after a signal, the process ends there."""
-    if _Reach.is_ours and get_ident() == _MAIN:
+    if _State.unheard and get_ident() == _MAIN:
         from threading import Thread
 
-        _Reach.is_ours = False
+        _State.unheard = False
         heard, told = os.pipe()
         os.set_blocking(told, False)
         signal.set_wakeup_fd(told, warn_on_full_buffer=False)
         Thread(target=_listen, args=(heard,), name="signals", daemon=True).start()
     call = object()
-    _Reach.calls.add(call)
+    _calls.add(call)
     try:
         yield
     finally:
-        _Reach.calls.discard(call)
+        _calls.discard(call)
 
 
 def _listen(heard: int) -> None:
@@ -102,9 +94,9 @@ def _listen(heard: int) -> None:
 
     while (number := os.read(heard, 1)[0]) not in STOPPING:
         pass
-    calls = set(_Reach.calls)
+    begun = set(_calls)
     sleep(_PATIENCE_SECONDS)
-    while calls & _Reach.calls:
+    while begun & _calls:
         if not _State.blocks:
             for clean_up in list(CLEAN_UPS.values())[::-1]:
                 with suppress(Exception):

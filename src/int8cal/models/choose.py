@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -236,11 +237,15 @@ def choose(
             session=candidate.session,
         )
 
+    @cache  # the search for thresholds may take as long as a run
+    def amax_of(number: int, method: Method) -> dict[str, float]:
+        return trials[number].calibration.amax(method, percentile)
+
     def try_all(advance: Callable[[int], None]) -> list[Method]:
         """Fill ``found``, trial by trial; gives the methods that are left in the end."""
         left = list(METHODS)
-        for trial in trials:
-            amax = {method: trial.calibration.amax(method, percentile) for method in left}
+        for number, trial in enumerate(trials):
+            amax = {method: amax_of(number, method) for method in left}
             for images in loaded(trial):
                 same: list[tuple[dict[str, float], list[Agreement]]] = []  # methods often have equal thresholds
                 for method in left:
@@ -267,7 +272,7 @@ def choose(
     if corrected_of is None:
         return choice
     trial = trials[0]
-    candidate = corrected_of(trial.calibration.amax(method, percentile), trial)
+    candidate = corrected_of(amax_of(0, method), trial)
     corrected: list[Agreement] = []
     with watched(progress, min(images_of[0], tried[method]), "trying corrected biases") as advance:
         for images in loaded(trial, tried[method]):

@@ -146,7 +146,7 @@ class _Pair:
         outputs = _shared_outputs(*models)
         self._outputs, self._layers, self._names = tuple(outputs), tuple(layers), names
         numeric = [set(numeric_outputs(model)) for model in models]
-        self.skipped = {name: "it holds no numbers" for name in outputs if not all(name in names for names in numeric)}
+        self.skipped = {name: "it holds no numbers" for name in outputs if not all(name in one for one in numeric)}
         outputs = [name for name in outputs if name not in self.skipped]
         self._no_classes = without_classes(models[0], float_tensors(models[0]))
         self.found: dict[str, TensorAgreement] = {}

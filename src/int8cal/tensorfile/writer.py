@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from int8cal.tensorfile.chunks import Compression
 
+_ERRNO = re.compile(r"\berrno = ([0-9]{1,3})\b")
+
 
 class TensorFileWriter:
     """Writes batches of one shape, image by image, into an HDF5 file.
@@ -130,9 +132,6 @@ class TensorFileWriter:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
-
-
-_ERRNO = re.compile(r"\berrno = ([0-9]{1,3})\b")
 
 
 class _OutputErrors:
