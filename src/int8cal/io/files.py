@@ -122,7 +122,8 @@ class OutputFile:
                 self._take_lock()
             except FileNotFoundError:  # a run that failed has just taken away an empty folder that it had made
                 self._take_lock()
-            self._begin_anew()
+            with uninterrupted():  # a signal counts when the file is known for ours, and goes with us
+                self._begin_anew()
         except BlockingIOError as error:
             raise in_use(self.path) from error
         except OSError as error:

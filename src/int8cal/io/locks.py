@@ -13,6 +13,7 @@ import stat
 
 from int8cal.errors import OutputError
 from int8cal.io.paths import absolute, cannot, refuse_address
+from int8cal.io.signals import Stopped, uninterrupted
 
 log = logging.getLogger(__name__)
 
@@ -89,12 +90,20 @@ class Lock:
         self._file: KnownFile | None = None
 
     def take(self) -> None:
-        """Take the lock.
+        """Take the lock; a signal that comes meanwhile leaves nothing of it.
 
         Raises:
             BlockingIOError: another run holds it.
             OSError: the file cannot be made, or something else has its name.
         """
+        try:
+            with uninterrupted():
+                self._take()
+        except Stopped:
+            self.release()
+            raise
+
+    def _take(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         for attempt in range(_ATTEMPTS):  # its former holder may remove it between open and lock
             descriptor = os.open(self.path, flags, 0o666)

@@ -7,7 +7,9 @@ import signal
 
 import pytest
 
+from int8cal.io import locks
 from int8cal.io import signals as stopping
+from int8cal.io.files import OutputFile
 from int8cal.io.signals import Stopped, uninterrupted
 
 
@@ -63,3 +65,29 @@ def test_nothing_waits_for_a_block_without_a_signal():
         pass
     with pytest.raises(ValueError, match="own"), uninterrupted():
         raise ValueError("own")
+
+
+def test_signal_while_a_lock_is_taken_leaves_none(tmp_path, monkeypatch):
+    real = locks.locked
+
+    def locked(descriptor: int) -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        return real(descriptor)
+
+    monkeypatch.setattr(locks, "locked", locked)
+    with pytest.raises(Stopped):
+        locks.Lock(str(tmp_path / "lock")).take()
+    assert os.listdir(tmp_path) == []
+
+
+def test_signal_while_a_temporary_file_is_made_leaves_none(tmp_path, monkeypatch):
+    real = OutputFile._make_part
+
+    def make_part(output: OutputFile) -> None:
+        real(output)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(OutputFile, "_make_part", make_part)
+    with pytest.raises(Stopped), OutputFile(str(tmp_path / "out"), overwrite=False):
+        pytest.fail("the signal was not heard")
+    assert os.listdir(tmp_path) == []
