@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -131,6 +135,17 @@ def size_by_the_images(path: Path) -> None:
     saved(path, conv(*nodes, output="z", k=np.array(4e10, np.float32), one=np.array([1], np.int64)))
 
 
+def long_pooling(path: Path) -> None:
+    """One node that compares for minutes, in little memory."""
+    nodes = [
+        helper.make_node("Resize", ["y", "", "scales"], ["r"], mode="nearest"),
+        helper.make_node("MaxPool", ["r"], ["p"], kernel_shape=[801, 801], pads=[400] * 4),
+        helper.make_node("ReduceMean", ["p"], ["m"], keepdims=0),
+        helper.make_node("Add", ["y", "m"], ["z"]),
+    ]
+    saved(path, conv(*nodes, output="z", scales=np.array([1, 1, 128, 128], np.float32)))
+
+
 def huge_batch(path: Path) -> None:
     saved(path, conv(batch=1 << 20))
 
@@ -189,6 +204,44 @@ def test_verify_refuses_a_model_that_cannot_be_run(make: Make, tmp_path: Path) -
 
     assert "error: model.onnx: " in said
     assert "do not use this file" not in said
+
+
+_IN_HALF_A_SECOND = """
+from int8cal.cli import main
+from int8cal.guard import onnx_bounds
+onnx_bounds._ANY_SECONDS = 0.5
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["quantize", "model.onnx", "f", "-o", "int8.onnx"],
+        ["compare", "model.onnx", "model.onnx", "f", "--json"],
+        ["verify", "f", "--model", "model.onnx"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_what_computes_too_long_ends(command: list[str], tmp_path: Path) -> None:
+    """No signal and no flag reaches ONNX Runtime within a node."""
+    tensorfile(tmp_path / "f")
+    long_pooling(tmp_path / "model.onnx")
+    before = sorted(os.listdir(tmp_path))
+
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_HALF_A_SECOND, *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 7, done.stderr
+    said = json.loads(done.stdout)["error"]["message"] if "--json" in command else done.stderr
+    assert "the model computes for more than" in said
+    assert sorted(os.listdir(tmp_path)) == before
 
 
 def test_a_model_without_its_bomb_is_quantised(tmp_path: Path) -> None:

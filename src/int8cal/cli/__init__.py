@@ -20,11 +20,12 @@ def main(arguments: list[str] | None = None) -> None:
         process.prepare_streams()
         process.keep_blas_to_one_thread()
         process.collect_garbage_rarely()
-        from int8cal.cli.app import run
+        from int8cal.cli.app import print_error, run
         from int8cal.guard.onnx_bounds import own_process
 
-        own_process()
-        code = run(sys.argv[1:] if arguments is None else arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        own_process(lambda error: print_error(error, words))
+        code = run(words)
     except Stopped as stopped:  # while the imports above were going on
         sys.stderr.write(f"int8cal: {stopped.how}\n")
         code = stopped.exit_code

@@ -121,7 +121,7 @@ def run(arguments: list[str]) -> int:
     obey_signals()
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata in images: nothing that changes pixels
     try:
-        return _run(arguments, as_json="--json" in arguments)
+        return _run(arguments)
     except Stopped as stopped:
         console.note("; ".join((stopped.how, *stopped.advice)))
         return stopped.exit_code
@@ -143,22 +143,29 @@ def _complete(instruction: str) -> int:
         return 0
 
 
-def _run(arguments: list[str], *, as_json: bool) -> int:
+def print_error(error: Int8calError, arguments: list[str]) -> int:
+    """Tell of an error of the command in the form that the arguments ask for; its exit code."""
+    console.print_error(error, as_json=_wants_json(arguments))
+    return error.exit_code
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    return "--json" in arguments
+
+
+def _run(arguments: list[str]) -> int:
     try:
         finished = cli.main(arguments, prog_name="int8cal", standalone_mode=False)
     except click.ClickException as error:
-        return _usage(error, as_json=as_json)
+        return _usage(error, as_json=_wants_json(arguments))
     except process.StdoutError:
         raise
     except Int8calError as error:
-        console.print_error(error, as_json=as_json)
-        return error.exit_code
+        return print_error(error, arguments)
     except MemoryError as error:
-        lack = OutOfMemoryError.of(error, "for the command")
-        console.print_error(lack, as_json=as_json)
-        return lack.exit_code
+        return print_error(OutOfMemoryError.of(error, "for the command"), arguments)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the last line of defence: a bug is shown whole
-        console.print_bug(error, as_json=as_json)
+        console.print_bug(error, as_json=_wants_json(arguments))
         return EXIT_BUG
     return finished if isinstance(finished, int) else 0  # a code where a command called ctx.exit
 

@@ -16,5 +16,5 @@ One module for each library or format, and nothing here that the page does not a
 * `libraries`: whatever a library raises over an input is that input's error.
 * `json_text`: JSON, with a bound on its nesting.
 * `hdf5_walk`: what HDF5 would follow without end. `hdf5`: every call into h5py, and values in bounded memory.
-* `onnx_wire`: a model's bytes before protobuf multiplies them. `onnx_bounds`: ONNX Runtime in a share of the memory.
+* `onnx_wire`: a model's bytes before protobuf multiplies them. `onnx_bounds`: ONNX Runtime in bounded memory and time.
 """

@@ -1,15 +1,19 @@
-"""Bounds on the memory that a model of unknown origin may take.
+"""Bounds on the memory and the time that a model of unknown origin may take.
 
 A few hundred bytes of ONNX can ask for terabytes: the size of a tensor may be computed while the model runs, and
 shape inference builds what a model merely describes. No look at the file tells. So the kernel holds the process to a
 bound meanwhile, and what would exceed it fails at once, before it is taken.
 
-A bound holds for the whole process. It is set only when the process is ours, which the command line says; in the
-process of somebody who uses the Python API it would hit their threads as well. Linux only: elsewhere there is none.
+As few bytes can multiply matrices for hours. ONNX Runtime is in the middle of a node then, and nothing ends that but
+the end of the process: it comes when a call has taken far more processor time than models of that size take.
+
+Bounds hold for the whole process. They are set only when the process is ours, which the command line says; in the
+process of somebody who uses the Python API they would hit their threads as well. Linux only: elsewhere there are none.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -17,8 +21,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from int8cal.errors import UseError
+from int8cal.io.signals import within_reach
 
 if sys.platform == "linux":
     import resource
@@ -29,6 +35,11 @@ _BYTES_PER_INPUT_BYTE = 1000
 """The activations of a large segmentation network take half as much."""
 _BYTES_PER_MODEL_BYTE = 8
 """ONNX Runtime holds a model's weights up to four times while it optimises and writes."""
+_ANY_SECONDS = 5.0
+"""What loading a model, or running it on an image, may take in any case."""
+_LOAD_BYTES_PER_SECOND = 1e6
+_PRODUCTS_PER_SECOND = 1e11
+"""Of an image's bytes and the model's: each weight may meet each pixel. Networks take a hundredth of that time."""
 _CHECK_BYTES = 96 << 20
 _CHECK_BYTES_PER_MODEL_BYTE = 12
 """Checks hold the shapes of all tensors, and several copies of the model."""
@@ -39,38 +50,80 @@ _STACK_BYTES = 8 << 20
 
 _OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
 
-_process_is_ours = False
+_tell: Callable[[UseError], object] | None = None
+"""Where the process is ours: how the user is told of an error that ends it."""
 
 
-def own_process() -> None:
-    """Say that this process does nothing but our work; the command line does."""
-    global _process_is_ours
-    _process_is_ours = sys.platform == "linux"
+class Limit(NamedTuple):
+    """What a call of ONNX Runtime may take.
+
+    Attributes:
+        memory: bytes.
+        seconds: of processor time.
+    """
+
+    memory: int
+    seconds: float
 
 
-def run_limit(input_bytes: int) -> int:
-    """What running a model may take, for `limited_memory`.
+def own_process(tell: Callable[[UseError], object]) -> None:
+    """Say that this process does nothing but our work; the command line does.
 
     Args:
-        input_bytes: size of the images that are fed together.
+        tell: shows an error to the user.
     """
-    return _ANY_BYTES + _BYTES_PER_INPUT_BYTE * input_bytes
+    global _tell
+    if sys.platform == "linux":
+        _tell = tell
 
 
-def load_limit(model_bytes: int) -> int:
-    """What loading a model into ONNX Runtime may take, for `limited_memory`: it starts a thread per processor."""
-    return _ANY_BYTES + _BYTES_PER_MODEL_BYTE * model_bytes + _STACK_BYTES * (os.cpu_count() or 1)
+def run_limit(images: int, image_bytes: int, model_bytes: int) -> Limit:
+    """What running a model may take.
+
+    Args:
+        images: how many are fed together.
+        image_bytes: size of one.
+        model_bytes: size of the model.
+    """
+    seconds = _ANY_SECONDS + image_bytes * model_bytes / _PRODUCTS_PER_SECOND
+    return Limit(_ANY_BYTES + _BYTES_PER_INPUT_BYTE * images * image_bytes, images * seconds)
+
+
+def load_limit(model_bytes: int) -> Limit:
+    """What loading a model into ONNX Runtime may take, which starts a thread per processor."""
+    memory = _ANY_BYTES + _BYTES_PER_MODEL_BYTE * model_bytes + _STACK_BYTES * (os.cpu_count() or 1)
+    return Limit(memory, _ANY_SECONDS + model_bytes / _LOAD_BYTES_PER_SECOND)
 
 
 @contextmanager
-def limited_memory(most: int) -> Iterator[None]:
-    """Do not let the process take more than that many further bytes meanwhile.
+def limited(limit: Limit) -> Iterator[None]:
+    """A call of ONNX Runtime that may take so much and no more; a signal ends it, too.
+
+    More time ends the process, see above.
 
     Raises:
         UseError: instead of any error that says that memory ran out.
     """
-    if _process_is_ours:
-        _bounds.enter(most)
+    if _tell is None:
+        with within_reach(), _one_error_for_memory(limit.memory):
+            yield
+        return
+    too_long = UseError(
+        f"the model computes for more than {limit.seconds:.0f} s without an end",
+        hint="No model of this size needs as long: see which of its nodes multiplies that much. "
+        "In Python, int8cal.quantize and int8cal.compare have no limit.",
+    )
+    reach = within_reach(limit.seconds, functools.partial(_tell, too_long), too_long.exit_code)
+    _bounds.enter(limit.memory)
+    try:
+        with reach, _one_error_for_memory(limit.memory):
+            yield
+    finally:
+        _bounds.leave(limit.memory)
+
+
+@contextmanager
+def _one_error_for_memory(most: int) -> Iterator[None]:
     try:
         yield
     except (MemoryError, UseError) as error:
@@ -80,9 +133,6 @@ def limited_memory(most: int) -> Iterator[None]:
                 hint="No model of this size needs as much: see which of its nodes makes a tensor of a computed size.",
             ) from error
         raise
-    finally:
-        if _process_is_ours:
-            _bounds.leave(most)
 
 
 class _Bounds:
@@ -128,7 +178,7 @@ def check_apart(check: Callable[[], None], model_bytes: int, nodes: int, path: s
     Raises:
         UseError: what the check raised; or it took too much, or crashed.
     """
-    if not _process_is_ours:
+    if _tell is None:
         check()
         return
     reading, writing = os.pipe()

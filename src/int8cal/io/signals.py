@@ -7,13 +7,15 @@ the library says `uninterrupted`, so that no run ends half-way between. From Pyt
 signals mean what the caller says.
 
 Python hears a signal between two of its own steps, so not while a library computes. A library that may do so for long
-is called `within_reach`: a thread hears the signal, and ends the process where the call goes on.
+is called `within_reach`: a thread hears the signal, and ends the process where the call goes on. So it does with a call
+that takes more processor time than it may.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from _thread import get_ident
 from contextlib import contextmanager, suppress
 
@@ -28,11 +30,16 @@ STOPPING: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "termi
 CLEAN_UPS: dict[object, Callable[[], None]] = {}
 """What must be done before a process ends in the middle of a call, by who wants it; added and taken away by those."""
 
-_calls: set[object] = set()
-"""An object for each call that goes on `within_reach`."""
+_calls: set[_Call] = set()
+"""Those that go on `within_reach`."""
 
 _PATIENCE_SECONDS = 1.5
 """So long a library may go on after a signal."""
+
+_LOOK_SECONDS = 0.5
+"""How often the time of calls is looked at."""
+
+_HAS_CLOCKS = hasattr(time, "pthread_getcpuclockid")  # of the threads: Linux
 
 _MAIN = get_ident()
 """The thread that this module is first imported in, which is the main one."""
@@ -69,9 +76,40 @@ def obey_signals() -> None:
     _State.unheard = True
 
 
+class _Call:
+    """A call of a library.
+
+    Args:
+        seconds: processor time that its thread may take for it; None: any.
+        tell_overdue: says that it took more.
+        exit_code: of a process that ends for that.
+    """
+
+    def __init__(self, seconds: float | None, tell_overdue: Callable[[], object], exit_code: int) -> None:
+        self.tell_overdue, self.exit_code = tell_overdue, exit_code
+        self._clock: int | None = None
+        if seconds is not None and _HAS_CLOCKS:
+            self._clock = time.pthread_getcpuclockid(get_ident())
+            self._end = time.clock_gettime(self._clock) + seconds
+
+    def is_overdue(self) -> bool:
+        try:
+            return self._clock is not None and time.clock_gettime(self._clock) > self._end
+        except OSError:  # the thread has ended
+            return False
+
+
 @contextmanager
-def within_reach() -> Iterator[None]:
-    """A call of a library that may take long; if it goes on for 1.5 s after a signal, the process ends there."""
+def within_reach(
+    seconds: float | None = None, tell_overdue: Callable[[], object] = lambda: None, exit_code: int = 1
+) -> Iterator[None]:
+    """A call of a library that may take long; if it goes on for 1.5 s after a signal, the process ends there.
+
+    Args:
+        seconds: the process ends as well when the call has taken so much processor time; None: it may take any.
+        tell_overdue: tells the user so.
+        exit_code: of the process then.
+    """
     if _State.unheard and get_ident() == _MAIN:
         from threading import Thread
 
@@ -80,7 +118,7 @@ def within_reach() -> Iterator[None]:
         os.set_blocking(told, False)
         signal.set_wakeup_fd(told, warn_on_full_buffer=False)
         Thread(target=_listen, args=(heard,), name="signals", daemon=True).start()
-    call = object()
+    call = _Call(seconds, tell_overdue, exit_code)
     _calls.add(call)
     try:
         yield
@@ -90,20 +128,29 @@ def within_reach() -> Iterator[None]:
 
 def _listen(heard: int) -> None:
     """Wait for a signal that ends the program, then for the calls that go on; end the process in the midst of them."""
-    from time import sleep
+    from select import select
 
-    while (number := os.read(heard, 1)[0]) not in STOPPING:
-        pass
+    number = 0
+    while number not in STOPPING:
+        if select([heard], [], [], _LOOK_SECONDS)[0]:
+            number = os.read(heard, 1)[0]
+            continue
+        for call in filter(_Call.is_overdue, tuple(_calls)):
+            _end_within({call}, call.tell_overdue, call.exit_code)
     begun = set(_calls)
-    sleep(_PATIENCE_SECONDS)
-    while begun & _calls:
+    time.sleep(_PATIENCE_SECONDS)
+    _end_within(begun, lambda: os.write(2, f"int8cal: {STOPPING[number]}\n".encode()), 128 + number)
+
+
+def _end_within(calls: set[_Call], tell: Callable[[], object], exit_code: int) -> None:
+    """End the process while one of the calls goes on, but not while files get their names."""
+    while calls & _calls:
         if not _State.blocks:
-            for clean_up in list(CLEAN_UPS.values())[::-1]:
+            for last in [*list(CLEAN_UPS.values())[::-1], tell]:
                 with suppress(Exception):
-                    clean_up()
-            os.write(2, f"int8cal: {STOPPING[number]}\n".encode())
-            os._exit(128 + number)
-        sleep(0.1)
+                    last()
+            os._exit(exit_code)
+        time.sleep(0.1)
 
 
 def ignore_signals() -> None:

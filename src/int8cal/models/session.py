@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UseError
-from int8cal.guard.onnx_bounds import limited_memory, load_limit, run_limit
-from int8cal.io.signals import within_reach
+from int8cal.guard.onnx_bounds import limited, load_limit, run_limit
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
 from int8cal.models.kernels import Kernel
@@ -73,6 +72,7 @@ class Runner:
         self._binding = binding
         stages = _cut_in_stages(with_true_float16(model), tensors, binding.kernels)
         self._stages = [_Stage(stage, optimized=optimized) for stage in stages]
+        self._model_bytes = model.ByteSize()
         self._part_size = binding.batch  # None: one image first, then as many as their outputs' size allows
 
     def run(self, batch: BatchNCHW_f32, given: Mapping[str, npt.NDArray[Any]] | None = None) -> Iterator[_Values]:
@@ -121,7 +121,7 @@ class Runner:
 
     def _run_part(self, part: npt.NDArray[np.float32], given: _Values) -> _Values:
         count, size = len(part), max(len(part), self._binding.batch or 1)
-        with limited_memory(run_limit(size * part[0].nbytes)):
+        with limited(run_limit(size, part[0].nbytes, self._model_bytes)):
             known: _Values = dict(self._binding.feeds(_filled_up(part, size)))
             known.update(
                 (name, values if name in self._choices else _filled_up(values, size)) for name, values in given.items()
@@ -446,7 +446,7 @@ def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str]
     options.enable_cpu_mem_arena = False  # memory goes back at once; the peak stays that of one part of a batch
     hint = "Export the model to ONNX again, for an operator set that this ONNX Runtime knows."
     fault = extras.fault_of("ONNX Runtime cannot load the model", hint)
-    with limited_memory(load_limit(model.ByteSize())), fault, within_reach():
+    with limited(load_limit(model.ByteSize())), fault:
         return runtime.InferenceSession(
             model.SerializeToString(),
             options,
@@ -459,5 +459,5 @@ def _run(session: Any, outputs: Sequence[str], feed: dict[str, npt.NDArray[np.fl
     if not outputs:
         return []
     hint = "Export the model again for the size and batch size of the tensorfile."
-    with extras.fault_of("the model fails on the samples", hint), within_reach():
+    with extras.fault_of("the model fails on the samples", hint):
         return list(session.run(list(outputs), feed))
