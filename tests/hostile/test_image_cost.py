@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from tests.hostile.test_time_bounds import SECONDS, cost
 from tests.jpeg_files import Kind, segment, write_jpeg
+from tests.unit.images.test_jpeg_kinds import ARITHMETIC
 
 from int8cal.errors import ImageError
 from int8cal.images.decode import decode_image
@@ -109,7 +110,27 @@ def ppm(between: bytes) -> bytes:
     return b"P6" + between + b"16 16\n255\n" + bytes(768)
 
 
+def arithmetic(size: int, *, together: bool = False) -> bytes:
+    """5600 × 5600 pixels of noise, in an arithmetic code: ten times slower than Huffman's.
+
+    Args:
+        size: bytes of its first scan.
+        together: of all components, which is then the only one.
+    """
+    frame, scan = ARITHMETIC.index(b"\xff\xc9") + 5, ARITHMETIC.index(START_OF_SCAN)
+    begin = scan + 2 + int.from_bytes(ARITHMETIC[scan + 2 : scan + 4], "big")
+    head = ARITHMETIC[:frame] + 2 * (5600).to_bytes(2, "big") + ARITHMETIC[frame + 4 : scan]
+    tables = segment(0xCC, b"\0\x10\1\x10\x10\5\x11\5")
+    own = segment(0xDA, bytes([3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0]))
+    noise = np.random.default_rng(1).integers(0, 255, size, np.uint8).tobytes()  # no byte of a marker
+    if together:
+        return head + tables + own + noise + b"\xff\xd9"
+    return head + ARITHMETIC[scan:begin] + noise + ARITHMETIC[scan:]
+
+
 HOSTILE: dict[str, Callable[[], bytes]] = {
+    "arithmetic code": lambda: arithmetic(60_000_000),
+    "arithmetic code in one scan": lambda: arithmetic(60_000_000, together=True),
     "segments between scans": segments_between_scans,
     "segments behind the pixels": segments_behind_the_pixels,
     "scans": lambda: many_scans(FULL, 10_000_000),
@@ -143,6 +164,13 @@ def test_a_sequential_file_has_few_scans() -> None:
 def test_what_would_take_too_long_to_check_is_called_so() -> None:
     with pytest.raises(ImageError, match="sampling 3x1,1x1,1x1: checking its scans would take too long"):
         READERS["decode_image"](restarts_of_an_odd_sampling())
+
+
+def test_arithmetic_code_counts_by_its_bytes() -> None:
+    with pytest.raises(ImageError, match=r"24,000,[0-9]+ bytes of arithmetic-coded data"):
+        READERS["decode_image"](arithmetic(24_000_000))
+    with pytest.raises(ImageError, match=r"24,000,[0-9]+ bytes of arithmetic-coded data"):
+        READERS["decode_image"](arithmetic(24_000_000, together=True))
 
 
 def test_exif_in_two_segments_is_joined() -> None:

@@ -135,7 +135,7 @@ def size_by_the_images(path: Path) -> None:
     saved(path, conv(*nodes, output="z", k=np.array(4e10, np.float32), one=np.array([1], np.int64)))
 
 
-def long_pooling(path: Path) -> None:
+def long_pooling(path: Path, batch: int | str = "N") -> None:
     """One node that compares for minutes, in little memory."""
     nodes = [
         helper.make_node("Resize", ["y", "", "scales"], ["r"], mode="nearest"),
@@ -143,7 +143,20 @@ def long_pooling(path: Path) -> None:
         helper.make_node("ReduceMean", ["p"], ["m"], keepdims=0),
         helper.make_node("Add", ["y", "m"], ["z"]),
     ]
-    saved(path, conv(*nodes, output="z", scales=np.array([1, 1, 128, 128], np.float32)))
+    saved(path, conv(*nodes, output="z", batch=batch, scales=np.array([1, 1, 128, 128], np.float32)))
+
+
+def long_pooling_of_a_batch(path: Path) -> None:
+    """Most of the batch is filled up."""
+    long_pooling(path, batch=16)
+
+
+def many_outputs(path: Path) -> None:
+    model = conv(*(helper.make_node("Relu", ["y"], [f"z{number}"]) for number in range(3000)))
+    model.graph.output.extend(
+        helper.make_tensor_value_info(f"z{number}", TensorProto.FLOAT, ["N", 4, 8, 8]) for number in range(3000)
+    )
+    saved(path, model)
 
 
 def huge_batch(path: Path) -> None:
@@ -163,6 +176,7 @@ COSTLY: dict[str, Make] = {
     "a hole of raw data": lambda path: _sparse(path, 9, 1500 << 20),
     "a hole of nothing known": lambda path: _sparse(path, 99, 1500 << 20),
     "external data too large": external_too_large,
+    "many outputs": many_outputs,
 }
 COSTLY_TO_RUN: dict[str, Make] = {
     "a computed size": computed_size,
@@ -214,6 +228,7 @@ main()
 """
 
 
+@pytest.mark.parametrize("make", [long_pooling, long_pooling_of_a_batch])
 @pytest.mark.parametrize(
     "command",
     [
@@ -223,10 +238,10 @@ main()
     ],
     ids=lambda command: command[0],
 )
-def test_what_computes_too_long_ends(command: list[str], tmp_path: Path) -> None:
+def test_what_computes_too_long_ends(command: list[str], make: Make, tmp_path: Path) -> None:
     """No signal and no flag reaches ONNX Runtime within a node."""
     tensorfile(tmp_path / "f")
-    long_pooling(tmp_path / "model.onnx")
+    make(tmp_path / "model.onnx")
     before = sorted(os.listdir(tmp_path))
 
     done = subprocess.run(
@@ -239,9 +254,24 @@ def test_what_computes_too_long_ends(command: list[str], tmp_path: Path) -> None
     )
 
     assert done.returncode == 7, done.stderr
-    said = json.loads(done.stdout)["error"]["message"] if "--json" in command else done.stderr
-    assert "the model computes for more than" in said
+    said = json.loads(done.stdout)["error"] if "--json" in command else {"message": done.stderr, "where": "model.onnx"}
+    assert "the model computes for more than" in said["message"]
+    assert said["where"] == "model.onnx"
     assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize("limit", ["-d 4000000", "-s 4000000"], ids=["data", "stacks"])
+def test_limits_of_the_user_are_no_fault_of_the_model(limit: str, tmp_path: Path) -> None:
+    """A hard limit is not raised; a thread whose stack is as large as the user's limit does not start."""
+    tensorfile(tmp_path / "f")
+    saved(tmp_path / "model.onnx", conv())
+    command = f"ulimit {limit} && exec {sys.executable} -m int8cal quantize model.onnx f -o int8.onnx"
+
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_model_without_its_bomb_is_quantised(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import click
 from int8cal.cli import agreement, console, endings, progress
 from int8cal.cli.images import places_of_images, preprocessing_options
 from int8cal.cli.options import given_words, json_option, model_input_options, overwrite_option
-from int8cal.cli.process import return_freed_memory
+from int8cal.cli.process import share_freed_memory
 from int8cal.cli.scales import check_alone, quantize_from_scales
 from int8cal.cli.sources import Images, of_images
 from int8cal.errors import UsageError
@@ -185,7 +185,7 @@ def quantize(
     if percentile is not None and method != "percentile":
         raise click.UsageError("--percentile is for --method percentile")
     refuse_other_formats(model)  # before FILE is opened: who swaps the two is to be told so
-    return_freed_memory()
+    share_freed_memory()
     if evaluation and os.path.isdir(evaluation) and not of_images(file):
         raise UsageError(
             f"--eval takes images from a folder where FILE is such, too, with the same preprocessing; {file} is not",

@@ -21,6 +21,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 from int8cal.errors import UseError
@@ -54,6 +55,10 @@ _tell: Callable[[UseError], object] | None = None
 """Where the process is ours: how the user is told of an error that ends it."""
 
 
+whose: ContextVar[str | None] = ContextVar("whose", default=None)
+"""Name of the model that is run, for errors."""
+
+
 class Limit(NamedTuple):
     """What a call of ONNX Runtime may take.
 
@@ -75,18 +80,19 @@ def own_process(tell: Callable[[UseError], object]) -> None:
     global _tell
     if sys.platform == "linux":
         _tell = tell
+        threading.stack_size(_STACK_BYTES)  # else as large as the user's limit on stacks, which may be gigabytes
 
 
-def run_limit(images: int, image_bytes: int, model_bytes: int) -> Limit:
+def run_limit(images: int, input_bytes: int, model_bytes: int) -> Limit:
     """What running a model may take.
 
     Args:
         images: how many are fed together.
-        image_bytes: size of one.
+        input_bytes: size of what is fed: of the images, and of what fills up the batch that the model insists on.
         model_bytes: size of the model.
     """
-    seconds = _ANY_SECONDS + image_bytes * model_bytes / _PRODUCTS_PER_SECOND
-    return Limit(_ANY_BYTES + _BYTES_PER_INPUT_BYTE * images * image_bytes, images * seconds)
+    seconds = images * _ANY_SECONDS + input_bytes * model_bytes / _PRODUCTS_PER_SECOND
+    return Limit(_ANY_BYTES + _BYTES_PER_INPUT_BYTE * input_bytes, seconds)
 
 
 def load_limit(model_bytes: int) -> Limit:
@@ -110,16 +116,13 @@ def limited(limit: Limit) -> Iterator[None]:
         return
     too_long = UseError(
         f"the model computes for more than {limit.seconds:.0f} s without an end",
+        where=whose.get(),
         hint="No model of this size needs as long: see which of its nodes multiplies that much. "
         "In Python, int8cal.quantize and int8cal.compare have no limit.",
     )
     reach = within_reach(limit.seconds, functools.partial(_tell, too_long), too_long.exit_code)
-    _bounds.enter(limit.memory)
-    try:
-        with reach, _one_error_for_memory(limit.memory):
-            yield
-    finally:
-        _bounds.leave(limit.memory)
+    with reach, _bounds.held(limit.memory), _one_error_for_memory(limit.memory):
+        yield
 
 
 @contextmanager
@@ -130,7 +133,8 @@ def _one_error_for_memory(most: int) -> Iterator[None]:
         if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
             raise UseError(
                 f"the model takes more memory than {most >> 20} MiB, or than there is",
-                hint="No model of this size needs as much: see which of its nodes makes a tensor of a computed size.",
+                hint="Few models of this size need as much: see which of its nodes makes a tensor of a computed size. "
+                "In Python, int8cal.quantize and int8cal.compare have no limit.",
             ) from error
         raise
 
@@ -144,21 +148,31 @@ class _Bounds:
         self._most = self._start = 0
         self._before = (0, 0)
 
-    def enter(self, most: int) -> None:
+    @contextmanager
+    def held(self, most: int) -> Iterator[None]:
+        self._enter(most)
+        try:
+            yield
+        finally:
+            self._leave(most)
+
+    def _enter(self, most: int) -> None:
         with self._lock:
             if not self._inside:
                 self._before = resource.getrlimit(resource.RLIMIT_DATA)
                 self._start = _data_bytes()
             self._inside += 1
             self._most += most
-            resource.setrlimit(resource.RLIMIT_DATA, (self._start + self._most, self._before[1]))
+            self._set(self._start + self._most)
 
-    def leave(self, most: int) -> None:
+    def _leave(self, most: int) -> None:
         with self._lock:
             self._inside -= 1
             self._most -= most
-            soft = self._start + self._most if self._inside else self._before[0]
-            resource.setrlimit(resource.RLIMIT_DATA, (soft, self._before[1]))
+            self._set(self._start + self._most if self._inside else self._before[0])
+
+    def _set(self, soft: int) -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (_within(soft, self._before[1]), self._before[1]))
 
 
 _bounds = _Bounds()
@@ -233,9 +247,14 @@ def _restrict_child(model_bytes: int, nodes: int) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries say when they crash
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     most = _data_bytes() + _CHECK_BYTES + _CHECK_BYTES_PER_MODEL_BYTE * model_bytes
+    most = _within(most, resource.getrlimit(resource.RLIMIT_DATA)[1])
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     seconds = _CHECK_SECONDS + nodes * _CHECK_SECONDS_PER_NODE + model_bytes / _CHECK_BYTES_PER_SECOND
     signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def _within(soft: int, hard: int) -> int:
+    return soft if hard == resource.RLIM_INFINITY else hard if soft == resource.RLIM_INFINITY else min(soft, hard)
 
 
 def _data_bytes() -> int:

@@ -80,6 +80,9 @@ _MAX_SCANNED_PIXELS = 1 << 30
 """Scans × pixels: each scan of a progressive file goes over all its pixels, however few bytes it has. The usual ten are
 let through at any size."""
 
+_ARITHMETIC_COST = 48
+"""Pixels of a scan that take as long as one byte of arithmetic-coded data."""
+
 _INVALID = "Invalid JPEG data or crop window, data size {}"
 """What the reference says."""
 
@@ -177,7 +180,7 @@ def read_jpeg(data: bytes, where: str) -> Jpeg:
     length = int.from_bytes(data[scan + 2 : scan + 4], "big")
     jpeg = _sound_header(data[: scan + 2 + length]) if scan > 0 and length < _LONGEST_SHARED_HEADER else None
     jpeg = _read_header(data, where) if jpeg is None else jpeg._replace(data=data)
-    if jpeg.frame in (_PROGRESSIVE, _ARITHMETIC[1]) or jpeg.scanned < len(jpeg.components):
+    if jpeg.frame in (_PROGRESSIVE, *_ARITHMETIC) or jpeg.scanned < len(jpeg.components):
         with decoding(_INVALID.format(len(data)), where):
             _check_scans(data, jpeg.frame, jpeg.components, jpeg.height * jpeg.width)
     return jpeg
@@ -224,10 +227,13 @@ def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pix
     bodies: list[bytes] = []
     progressive = frame in (_PROGRESSIVE, _ARITHMETIC[1])
     most = _MAX_SCANS if progressive else 2 * len(components)
+    bytes_as_pixels = len(data) * _ARITHMETIC_COST if frame in _ARITHMETIC else 0
+    if bytes_as_pixels > _MAX_SCANNED_PIXELS:
+        raise ValueError(f"it has {len(data):,} bytes of arithmetic-coded data, which take too long")
     for marker, begin, end in segments(data):
         if marker == START_OF_SCAN:
             bodies.append(data[begin + 4 : end])
-            if len(bodies) * pixels > _MAX_SCANNED_PIXELS:
+            if len(bodies) * pixels + bytes_as_pixels > _MAX_SCANNED_PIXELS:
                 raise ValueError(f"it has {len(bodies)} scans or more, too many for its size")
             if len(bodies) > most:
                 raise ValueError(f"it has more than {most} scans")

@@ -22,7 +22,7 @@ from __future__ import annotations
 import functools
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeAlias, TypeGuard
 
@@ -60,6 +60,8 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 
 _LONGEST_STORED = 65535
 _PIECE = 1 << 18  # bytes of a large image that are inflated at a time
+_SHORT_PIECE, _MOST_PIECES = 1 << 10, 1 << 20
+_ITS_OWN_WINDOW = 0  # for zlib: that of the stream
 _ENDING_EARLY = "its pixel data end early"
 _UNENDING = "its pixel data end without a checksum, or are far longer than its pixels"
 
@@ -114,15 +116,16 @@ def sound_file(png: Png) -> bytes:
 
 def _check_piece_by_piece(png: Png, expected: int) -> None:
     """Refuse pixel data that `_inflated` would refuse, without memory for the rows."""
-    inflater, left, unread = zlib.decompressobj(), expected + _MAX_SURPLUS, _longest(expected)
+    left, unread = expected + _MAX_SURPLUS, _longest(expected)
+    parts: list[bytes | memoryview] = []
     for chunk in png.chunks:
-        waiting: bytes | memoryview = chunk[8:-4][:unread] if bytes(chunk[4:8]) == b"IDAT" else b""
-        unread -= len(waiting)
-        while waiting and not inflater.eof and left >= 0:
-            left -= len(inflater.decompress(waiting, _PIECE))
-            waiting = inflater.unconsumed_tail
-    if not inflater.eof or left < 0:
-        raise ValueError(_UNENDING)
+        if bytes(chunk[4:8]) == b"IDAT":
+            parts.append(chunk[8:-4][:unread])
+            unread -= len(parts[-1])
+    for rows in _inflated_in_pieces(png, parts, expected):
+        left -= len(rows)
+        if left < 0:
+            raise ValueError(_UNENDING)
     if left > _MAX_SURPLUS:
         raise ValueError(_ENDING_EARLY)
 
@@ -139,14 +142,41 @@ def _inflated(png: Png, expected: int) -> npt.NDArray[np.uint8]:
         rows = native.inflated(data, room)
         if rows is None:
             rows = np.frombuffer(imagecodecs.zlibng_decode(data, out=np.empty(room, np.uint8).data), np.uint8)
-    else:  # zlib holds the distances to the window that the stream names
-        inflater = zlib.decompressobj()
-        rows = np.frombuffer(inflater.decompress(data, room), np.uint8)
-        if not inflater.eof:
-            raise ValueError(_UNENDING)
+    else:
+        found = bytearray()
+        for some in _inflated_in_pieces(png, [data], expected):
+            found += some
+            if len(found) > room:
+                raise ValueError(_UNENDING)
+        rows = np.frombuffer(found, np.uint8)
     if len(rows) < expected:
         raise ValueError(_ENDING_EARLY)
     return rows[:expected]
+
+
+def _inflated_in_pieces(png: Png, parts: Iterable[bytes | memoryview], expected: int) -> Iterator[bytes]:
+    """The filtered rows, by zlib, which takes no distance beyond the window that the stream names, as libpng does.
+
+    What zlib gives in one piece it need not have in a window, so that the pieces are no longer than a row.
+
+    Args:
+        png: of which the data are.
+        parts: of the zlib stream.
+        expected: bytes of all rows.
+    """
+    inflater, piece = zlib.decompressobj(_ITS_OWN_WINDOW), 0
+    for part in parts:
+        if part and not piece:
+            pixels = (png.width + 7) // 8 if png.interlaced else png.width  # those of the first pass
+            row = 1 + (pixels * png.bit_depth * _CHANNELS[png.colour_type] + 7) // 8
+            piece = _PIECE if part[0] == _USUAL_WINDOW else max(min(row, _SHORT_PIECE), expected // _MOST_PIECES)
+        for begin in range(0, len(part), _SHORT_PIECE):  # what is left over is copied each time
+            waiting: bytes | memoryview = part[begin : begin + _SHORT_PIECE]
+            while waiting and not inflater.eof:
+                yield inflater.decompress(waiting, piece)
+                waiting = inflater.unconsumed_tail
+    if not inflater.eof:
+        raise ValueError(_UNENDING)
 
 
 def _longest(expected: int) -> int:

@@ -89,6 +89,9 @@ _PIECE_MARGIN = 4096
 _LZMA_BYTES = 1 << 27
 """Memory that LZMA may take: the highest level of its own tool needs half of it, a header can ask for 4 GB."""
 
+_LZMA_ENCODED = 1 << 25
+"""Compressed bytes of LZMA that are read, beyond an eighth of the pixels: each takes twenty times what others take."""
+
 _LZW_CLEAR, _LZW_END = 256, 257
 _LZW_SIZES = np.arange(257, 5119)  # of the table, when each code after a CLEAR is read; the first one adds nothing
 _LZW_WIDTHS = 9 + (_LZW_SIZES >= 511) + (_LZW_SIZES >= 1023) + (_LZW_SIZES >= 2047)
@@ -328,6 +331,8 @@ class Tiff:
         if self._compression == _JPEG:
             limit += _JPEG_HEADERS * count
             taken += len(self._jpeg_tables) * count
+        if self._compression == _LZMA and taken > _LZMA_ENCODED + pixels // 8:
+            raise ValueError(f"it has {taken:,} bytes of the compression LZMA, which take too long at its size")
         if taken > limit:
             raise ValueError("its strips or tiles are far longer than its pixels")
         self._lzw_tables = _LZW_TABLES + count + taken // _LZW_TABLE_BYTES + pixels // _LZW_TABLE_PIXELS

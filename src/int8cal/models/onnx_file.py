@@ -35,6 +35,7 @@ ORIGINAL_HINT = "Give the model as it was exported, before ONNX Runtime optimise
 _FOREIGN_DOMAIN = "int8cal.foreign/"  # and behind it the node's own; checkers pass over domains that they don't know
 _UNBOUNDED_OPS = frozenset({"Loop", "Scan", "SequenceMap"})
 _MOST_SHARED = 4
+_MOST_OUTPUTS = 256  # each is compared for each image; models whose every layer is an output have some hundreds
 """How many times the size of a file with external data its tensors may have: equal weights may share their bytes."""
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")  # as every reader understands it: int() takes "1_0" and other digits
 _SHAPE_ATTRIBUTES = frozenset({"shape", "axes"})
@@ -73,6 +74,11 @@ def load_with_paths(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]
         _check_tensor(onnx, tensor, name)
     _check_operators(model, name)
     _check_ranks(model, name)
+    if len(model.graph.output) > _MOST_OUTPUTS:
+        hint = "Leave those away that nobody needs: onnx.utils.extract_model."
+        raise _bad(
+            name, f"has {len(model.graph.output):,} outputs, of which {_MOST_OUTPUTS} at most are compared", hint
+        )
     check_apart(lambda: _check_meaning(onnx, model, name), model.ByteSize(), len(model.graph.node), name)
     return model, (name, *external)
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UseError
-from int8cal.guard.onnx_bounds import limited, load_limit, run_limit
+from int8cal.guard.onnx_bounds import limited, load_limit, run_limit, whose
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
 from int8cal.models.kernels import Kernel
@@ -121,7 +121,7 @@ class Runner:
 
     def _run_part(self, part: npt.NDArray[np.float32], given: _Values) -> _Values:
         count, size = len(part), max(len(part), self._binding.batch or 1)
-        with limited(run_limit(size, part[0].nbytes, self._model_bytes)):
+        with limited(run_limit(count, size * part[0].nbytes, self._model_bytes)):
             known: _Values = dict(self._binding.feeds(_filled_up(part, size)))
             known.update(
                 (name, values if name in self._choices else _filled_up(values, size)) for name, values in given.items()
@@ -151,11 +151,14 @@ def fault_of_model(name: str, hint: str | None = None) -> Iterator[None]:
     Raises:
         UseError: the same, with the name for its place.
     """
+    token = whose.set(name)
     try:
         yield
     except UseError as error:
         is_refused = isinstance(error, extras.LibraryError)
         raise UseError(error.message, where=name, hint=hint if hint and is_refused else error.hint) from error
+    finally:
+        whose.reset(token)
 
 
 def try_out(model: Any, binding: InputBinding, few: BatchNCHW_f32) -> None:

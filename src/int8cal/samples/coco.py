@@ -200,6 +200,8 @@ class _Walk:
                     raise
                 said = error.args[0] if error.args else ""
                 said = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+                if "overflow" in said:
+                    raise self.error("a number in it is larger than 64 bits or a float can hold") from None
                 raise self.error(f"it is not JSON: {' '.join(said.splitlines()[:1])}") from None
 
     def _events(self, events: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -16,6 +16,7 @@ from tests.pictures import deep_grey, encode, pixels
 from tests.tiff_files import BYTES, LONG, RAW, SHORT, tiff
 
 from int8cal.errors import ImageError
+from int8cal.images import tiff as tiff_reader
 from int8cal.images.pictures import open_picture, picture_size
 from int8cal.types import Size
 
@@ -266,6 +267,16 @@ def test_tiff_strip_whose_checksum_is_wrong_or_never_seen(strip, said):
     kind = LZMA if strip.startswith(b"\xfd7zXZ") else DEFLATE
     with pytest.raises(ImageError, match=said):
         open_picture(of_strips(strip, rows=32, compression=kind), "x")
+
+
+def test_tiff_of_lzma_that_takes_long_is_refused(monkeypatch):
+    """A byte of it takes twenty times what one of any other compression takes."""
+    encoded = of_strips(XZ, rows=32, compression=LZMA)
+    monkeypatch.setattr(tiff_reader, "_LZMA_ENCODED", len(XZ) - SMOOTH.nbytes // 8 - 1)
+    with pytest.raises(ImageError, match=f"{len(XZ)} bytes of the compression LZMA"):
+        open_picture(encoded, "x")
+    monkeypatch.setattr(tiff_reader, "_LZMA_ENCODED", len(XZ) - SMOOTH.nbytes // 8)
+    np.testing.assert_array_equal(np.asarray(open_picture(encoded, "x")), SMOOTH)
 
 
 def test_damage_in_a_tiff_strip_is_not_taken_for_pixels():

@@ -6,6 +6,7 @@ import io
 import struct
 import time
 import zlib
+from contextlib import nullcontext
 
 import imagecodecs
 import numpy as np
@@ -163,6 +164,36 @@ def test_damaged_pixel_data_are_refused(monkeypatch, data, large):
     ):
         with pytest.raises(ImageError, match=r"x: .*(Invalid PNG data|cannot be decoded)"):
             read()
+
+
+def far_back(window: int, *, interlaced: int = 0) -> bytes:
+    """64×64 pixels; rows repeat those 3,088 bytes before, and the stream names a window of 256 × 2 ** ``window``."""
+    noise = np.random.default_rng(3).integers(0, 5, (16, 193), np.uint8)  # all of them filters, wherever rows begin
+    stream = zlib.compress(np.tile(noise, (4, 1)).tobytes() + bytes(100 * interlaced), 9)
+    head = (window << 4 | 8) << 8
+    head += -head % 31
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, interlaced))
+    pixels = chunk(b"IDAT", head.to_bytes(2, "big") + stream[2:])
+    return b"".join((PNG_SIGNATURE, header, pixels, chunk(b"IEND", b"")))
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["usual", "large"])
+@pytest.mark.parametrize("interlaced", [0, 1])
+@pytest.mark.parametrize("window", range(8))
+def test_distances_stay_in_the_window_that_the_stream_names(monkeypatch, window, interlaced, large):
+    if large:
+        monkeypatch.setattr(png_pixels, "_MAX_BYTES", 4)
+    data = far_back(window, interlaced=interlaced)
+    if not interlaced:
+        with pytest.raises(imagecodecs.PngError) if window < 4 else nullcontext():
+            imagecodecs.png_decode(data)
+    for read in (lambda data: decode_image(data, 3, fast_dct=False, where="x"), lambda data: open_picture(data, "x")):
+        if window < 4:
+            with pytest.raises(ImageError, match="too far back"):
+                read(data)
+        else:
+            expected = Image.open(io.BytesIO(far_back(7, interlaced=interlaced)))
+            np.testing.assert_array_equal(np.asarray(read(data)), np.asarray(expected))
 
 
 IHDR, PLTE = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 3, 8, 2, 0, 0, 0)), chunk(b"PLTE", bytes(6))
