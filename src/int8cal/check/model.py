@@ -37,6 +37,7 @@ def try_model(
         UseError: the model cannot be read, or nothing can be told by it: its input cannot be fed, or it fails.
         UnavailableError: onnx or onnxruntime is not installed.
     """
+    from int8cal.guard.onnx_bounds import of_model
     from int8cal.models.alive import PROBED_IMAGES, judge_model, other_size
     from int8cal.models.graph import is_quantised
     from int8cal.models.onnx_file import load_model
@@ -48,7 +49,8 @@ def try_model(
     if not len(images):
         return []  # which is reported of the file itself
     try:
-        seen = probe(loaded, images, input_name=input_name, layout=layout, constants=constants)
+        with of_model(os.fspath(model)):
+            seen = probe(loaded, images, input_name=input_name, layout=layout, constants=constants)
     except ImageShapeError as error:
         return [_unfit(error)]
     except UseError as error:  # no fault of the file

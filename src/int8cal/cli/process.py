@@ -21,7 +21,7 @@ from int8cal.io.signals import Stopped
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 _KEPT_BYTES = 512 << 20
-_LEAST_KEPT_BYTES = 32 << 20  # the most that older releases of glibc take as a threshold
+_LEAST_KEPT_BYTES = 32 << 20  # the most that older releases of glibc take as a threshold of M_MMAP_THRESHOLD
 _LARGE_BYTES = 16 << 20
 _STANDARD = (0, 1, 2)
 _LONG_RUN_SECONDS = 300.0

@@ -55,8 +55,7 @@ _tell: Callable[[UseError], object] | None = None
 """Where the process is ours: how the user is told of an error that ends it."""
 
 
-whose: ContextVar[str | None] = ContextVar("whose", default=None)
-"""Name of the model that is run, for errors."""
+_model: ContextVar[str | None] = ContextVar("_model", default=None)
 
 
 class Limit(NamedTuple):
@@ -64,11 +63,26 @@ class Limit(NamedTuple):
 
     Attributes:
         memory: bytes.
-        seconds: of processor time.
+        seconds: processor time of the thread that calls: sessions have no threads of their own.
     """
 
     memory: int
     seconds: float
+
+
+@contextmanager
+def of_model(name: str) -> Iterator[None]:
+    """Say which model it is that calls from here on load or run: see `model_name`."""
+    token = _model.set(name)
+    try:
+        yield
+    finally:
+        _model.reset(token)
+
+
+def model_name() -> str | None:
+    """The model that is loaded or run here, for errors; other threads know nothing of it."""
+    return _model.get()
 
 
 def own_process(tell: Callable[[UseError], object]) -> None:
@@ -96,16 +110,20 @@ def run_limit(images: int, input_bytes: int, model_bytes: int) -> Limit:
 
 
 def load_limit(model_bytes: int) -> Limit:
-    """What loading a model into ONNX Runtime may take, which starts a thread per processor."""
+    """What loading a model may take. Each processor may have a thread of ours, whose stack is counted in."""
     memory = _ANY_BYTES + _BYTES_PER_MODEL_BYTE * model_bytes + _STACK_BYTES * (os.cpu_count() or 1)
     return Limit(memory, _ANY_SECONDS + model_bytes / _LOAD_BYTES_PER_SECOND)
 
 
 @contextmanager
-def limited(limit: Limit) -> Iterator[None]:
+def limited(limit: Limit, name: str | None = None) -> Iterator[None]:
     """A call of ONNX Runtime that may take so much and no more; a signal ends it, too.
 
-    More time ends the process, see above.
+    Where it takes more time, the process ends.
+
+    Args:
+        limit: what it may take.
+        name: the model, for the error then.
 
     Raises:
         UseError: instead of any error that says that memory ran out.
@@ -115,9 +133,9 @@ def limited(limit: Limit) -> Iterator[None]:
             yield
         return
     too_long = UseError(
-        f"the model computes for more than {limit.seconds:.0f} s without an end",
-        where=whose.get(),
-        hint="No model of this size needs as long: see which of its nodes multiplies that much. "
+        f"the model has computed for more than {limit.seconds:.0f} s of processor time",
+        where=name,
+        hint="Few models of this size take that long: see which of its nodes does so much work. "
         "In Python, int8cal.quantize and int8cal.compare have no limit.",
     )
     reach = within_reach(limit.seconds, functools.partial(_tell, too_long), too_long.exit_code)
@@ -169,10 +187,13 @@ class _Bounds:
         with self._lock:
             self._inside -= 1
             self._most -= most
-            self._set(self._start + self._most if self._inside else self._before[0])
+            if self._inside:
+                self._set(self._start + self._most)
+            else:
+                resource.setrlimit(resource.RLIMIT_DATA, self._before)
 
     def _set(self, soft: int) -> None:
-        resource.setrlimit(resource.RLIMIT_DATA, (_within(soft, self._before[1]), self._before[1]))
+        resource.setrlimit(resource.RLIMIT_DATA, (_within(soft, self._before[0]), self._before[1]))
 
 
 _bounds = _Bounds()
@@ -247,14 +268,14 @@ def _restrict_child(model_bytes: int, nodes: int) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries say when they crash
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     most = _data_bytes() + _CHECK_BYTES + _CHECK_BYTES_PER_MODEL_BYTE * model_bytes
-    most = _within(most, resource.getrlimit(resource.RLIMIT_DATA)[1])
+    most = _within(most, resource.getrlimit(resource.RLIMIT_DATA)[0])
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     seconds = _CHECK_SECONDS + nodes * _CHECK_SECONDS_PER_NODE + model_bytes / _CHECK_BYTES_PER_SECOND
     signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-def _within(soft: int, hard: int) -> int:
-    return soft if hard == resource.RLIM_INFINITY else hard if soft == resource.RLIM_INFINITY else min(soft, hard)
+def _within(limit: int, of_user: int) -> int:
+    return limit if of_user == resource.RLIM_INFINITY else min(limit, of_user)
 
 
 def _data_bytes() -> int:

@@ -78,7 +78,7 @@ many are let through."""
 
 _MAX_SCANNED_PIXELS = 1 << 30
 """Scans × pixels: each scan of a progressive file goes over all its pixels, however few bytes it has. The usual ten are
-let through at any size."""
+let through at any size; of an arithmetic-coded file, whose bytes are counted in, where it has less than 8 MB."""
 
 _ARITHMETIC_COST = 48
 """Pixels of a scan that take as long as one byte of arithmetic-coded data."""
@@ -229,12 +229,13 @@ def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pix
     most = _MAX_SCANS if progressive else 2 * len(components)
     bytes_as_pixels = len(data) * _ARITHMETIC_COST if frame in _ARITHMETIC else 0
     if bytes_as_pixels > _MAX_SCANNED_PIXELS:
-        raise ValueError(f"it has {len(data):,} bytes of arithmetic-coded data, which take too long")
+        raise ValueError(f"it has {len(data):,} bytes and is arithmetic-coded, which takes too long")
     for marker, begin, end in segments(data):
         if marker == START_OF_SCAN:
             bodies.append(data[begin + 4 : end])
             if len(bodies) * pixels + bytes_as_pixels > _MAX_SCANNED_PIXELS:
-                raise ValueError(f"it has {len(bodies)} scans or more, too many for its size")
+                coded = f", arithmetic-coded, and {len(data):,} bytes" if bytes_as_pixels else ""
+                raise ValueError(f"it has {len(bodies)} scans or more{coded}: too many for its size")
             if len(bodies) > most:
                 raise ValueError(f"it has more than {most} scans")
     if progressive:

@@ -60,7 +60,9 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 
 _LONGEST_STORED = 65535
 _PIECE = 1 << 18  # bytes of a large image that are inflated at a time
-_SHORT_PIECE, _MOST_PIECES = 1 << 10, 1 << 20
+_SHORT_PIECE = 1 << 10  # the same, of an image whose stream names a small window
+_MOST_PIECES = 1 << 20  # of such an image: rows of few bytes take several at a time
+_FED = 1 << 10  # bytes of a stream that zlib is given at a time
 _ITS_OWN_WINDOW = 0  # for zlib: that of the stream
 _ENDING_EARLY = "its pixel data end early"
 _UNENDING = "its pixel data end without a checksum, or are far longer than its pixels"
@@ -155,9 +157,10 @@ def _inflated(png: Png, expected: int) -> npt.NDArray[np.uint8]:
 
 
 def _inflated_in_pieces(png: Png, parts: Iterable[bytes | memoryview], expected: int) -> Iterator[bytes]:
-    """The filtered rows, by zlib, which takes no distance beyond the window that the stream names, as libpng does.
+    """The filtered rows, by zlib, which takes no distances beyond the window that the stream names.
 
-    What zlib gives in one piece it need not have in a window, so that the pieces are no longer than a row.
+    It looks only at what it gave before, for which reason libpng's pieces are rows. Ours are as short or shorter, but
+    where a row has only a few bytes.
 
     Args:
         png: of which the data are.
@@ -170,8 +173,8 @@ def _inflated_in_pieces(png: Png, parts: Iterable[bytes | memoryview], expected:
             pixels = (png.width + 7) // 8 if png.interlaced else png.width  # those of the first pass
             row = 1 + (pixels * png.bit_depth * _CHANNELS[png.colour_type] + 7) // 8
             piece = _PIECE if part[0] == _USUAL_WINDOW else max(min(row, _SHORT_PIECE), expected // _MOST_PIECES)
-        for begin in range(0, len(part), _SHORT_PIECE):  # what is left over is copied each time
-            waiting: bytes | memoryview = part[begin : begin + _SHORT_PIECE]
+        for begin in range(0, len(part), _FED):  # what is left over is copied each time
+            waiting: bytes | memoryview = part[begin : begin + _FED]
             while waiting and not inflater.eof:
                 yield inflater.decompress(waiting, piece)
                 waiting = inflater.unconsumed_tail

@@ -332,7 +332,7 @@ class Tiff:
             limit += _JPEG_HEADERS * count
             taken += len(self._jpeg_tables) * count
         if self._compression == _LZMA and taken > _LZMA_ENCODED + pixels // 8:
-            raise ValueError(f"it has {taken:,} bytes of the compression LZMA, which take too long at its size")
+            raise ValueError(f"it has {taken:,} bytes of LZMA, too many for its size: save it with deflate")
         if taken > limit:
             raise ValueError("its strips or tiles are far longer than its pixels")
         self._lzw_tables = _LZW_TABLES + count + taken // _LZW_TABLE_BYTES + pixels // _LZW_TABLE_PIXELS

@@ -164,10 +164,10 @@ class OutputFile:
         CLEAN_UPS.pop(self, None)
         if self._private:
             self._private.remove()
-        if self._temporary:
-            ours = self._temporary.has_its_name()  # not after the rename, or when the next run has taken it over
-            self._temporary.close()  # before it is removed: network file systems keep what somebody holds
-            self._temporary = None
+        temporary, self._temporary = self._temporary, None  # at once: another thread may end the process
+        if temporary:
+            ours = temporary.has_its_name()  # not after the rename, or when the next run has taken it over
+            temporary.close()  # before it is removed: network file systems keep what somebody holds
             if ours:
                 with contextlib.suppress(OSError):
                     os.unlink(self._part)

@@ -31,15 +31,13 @@ CLEAN_UPS: dict[object, Callable[[], None]] = {}
 """What must be done before a process ends in the middle of a call, by who wants it; added and taken away by those."""
 
 _calls: set[_Call] = set()
-"""Those that go on `within_reach`."""
+"""Those that are running `within_reach`."""
 
 _PATIENCE_SECONDS = 1.5
 """So long a library may go on after a signal."""
 
 _LOOK_SECONDS = 0.5
 """How often the time of calls is looked at."""
-
-_HAS_CLOCKS = hasattr(time, "pthread_getcpuclockid")  # of the threads: Linux
 
 _MAIN = get_ident()
 """The thread that this module is first imported in, which is the main one."""
@@ -88,14 +86,14 @@ class _Call:
     def __init__(self, seconds: float | None, tell_overdue: Callable[[], object], exit_code: int) -> None:
         self.tell_overdue, self.exit_code = tell_overdue, exit_code
         self._clock: int | None = None
-        if seconds is not None and _HAS_CLOCKS:
+        if seconds is not None:
             self._clock = time.pthread_getcpuclockid(get_ident())
             self._end = time.clock_gettime(self._clock) + seconds
 
     def is_overdue(self) -> bool:
         try:
             return self._clock is not None and time.clock_gettime(self._clock) > self._end
-        except OSError:  # the thread has ended
+        except OSError:  # its thread has ended since the list of calls was made
             return False
 
 
@@ -106,7 +104,8 @@ def within_reach(
     """A call of a library that may take long; if it goes on for 1.5 s after a signal, the process ends there.
 
     Args:
-        seconds: the process ends as well when the call has taken so much processor time; None: it may take any.
+        seconds: the process ends as well when the thread has taken so much processor time for the call; None: it may
+            take any. Linux only.
         tell_overdue: tells the user so.
         exit_code: of the process then.
     """
@@ -126,20 +125,35 @@ def within_reach(
         _calls.discard(call)
 
 
-def _listen(heard: int) -> None:
-    """Wait for a signal that ends the program, then for the calls that go on; end the process in the midst of them."""
-    from select import select
+@contextmanager
+def cleaned_up(clean_up: Callable[[], None]) -> Iterator[None]:
+    """A block after which somebody cleans up, and which the process may end within."""
+    CLEAN_UPS[clean_up] = clean_up
+    try:
+        yield
+    finally:
+        CLEAN_UPS.pop(clean_up, None)
 
-    number = 0
+
+def _listen(heard: int) -> None:
+    """Wait for a signal that ends the program; end the process in the midst of calls that go on after it.
+
+    Meanwhile, end it in the midst of a call that is overdue.
+    """
+    from select import poll
+
+    number, waiting = 0, poll()
+    waiting.register(heard)
     while number not in STOPPING:
-        if select([heard], [], [], _LOOK_SECONDS)[0]:
+        if waiting.poll(1000 * _LOOK_SECONDS):
             number = os.read(heard, 1)[0]
             continue
         for call in filter(_Call.is_overdue, tuple(_calls)):
             _end_within({call}, call.tell_overdue, call.exit_code)
-    begun = set(_calls)
     time.sleep(_PATIENCE_SECONDS)
-    _end_within(begun, lambda: os.write(2, f"int8cal: {STOPPING[number]}\n".encode()), 128 + number)
+    while True:  # threads may begin calls until they hear that the program ends
+        _end_within(set(_calls), lambda: os.write(2, f"int8cal: {STOPPING[number]}\n".encode()), 128 + number)
+        time.sleep(0.1)
 
 
 def _end_within(calls: set[_Call], tell: Callable[[], object], exit_code: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from int8cal.errors import UseError
+from int8cal.io.signals import cleaned_up
 from int8cal.models import extras
 from int8cal.models.names import all_graphs, inner_graphs, unique_name
 from int8cal.models.session import open_session, with_types
@@ -139,8 +140,9 @@ def _fold(model: Any) -> Any:
     runtime, onnx = extras.onnxruntime(), extras.onnx()
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    with tempfile.TemporaryDirectory(prefix="int8cal-") as folder:
-        options.optimized_model_filepath = str(Path(folder, "folded.onnx"))
+    folder = tempfile.TemporaryDirectory(prefix="int8cal-")
+    with folder, cleaned_up(folder.cleanup):
+        options.optimized_model_filepath = str(Path(folder.name, "folded.onnx"))
         # MatMul + Add stays as it is, so that nodes keep the names which the user may exclude.
         open_session(model, options, disabled_optimizers=["MatMulAddFusion"])
         folded = onnx.load_model(options.optimized_model_filepath)

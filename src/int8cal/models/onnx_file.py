@@ -2,8 +2,9 @@
 
 Refused before anything is computed: other formats (with the way to ONNX), files above protobuf's limit, structures that
 blow up when parsed, external data anywhere but in plain sibling files, tensors whose declared size is not the size of
-their data, functions, and activations of absurd size or rank. What shape inference makes of the rest is bounded by
-`int8cal.guard.onnx_bounds`. Operators outside the standard and loops are read, but never run: see `marked`.
+their data, functions, more than 256 outputs, and activations of absurd size or rank. What shape inference makes of the
+rest is bounded by `int8cal.guard.onnx_bounds`. Operators outside the standard and loops are read, but never run: see
+`marked`.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ ORIGINAL_HINT = "Give the model as it was exported, before ONNX Runtime optimise
 _FOREIGN_DOMAIN = "int8cal.foreign/"  # and behind it the node's own; checkers pass over domains that they don't know
 _UNBOUNDED_OPS = frozenset({"Loop", "Scan", "SequenceMap"})
 _MOST_SHARED = 4
-_MOST_OUTPUTS = 256  # each is compared for each image; models whose every layer is an output have some hundreds
 """How many times the size of a file with external data its tensors may have: equal weights may share their bytes."""
+_MOST_OUTPUTS = 256
+"""Each costs a comparison for each image and method; exported networks have 1 to 20."""
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")  # as every reader understands it: int() takes "1_0" and other digits
 _SHAPE_ATTRIBUTES = frozenset({"shape", "axes"})
 _SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Unsqueeze": 1}  # which input holds a shape or axes
@@ -76,9 +78,7 @@ def load_with_paths(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]
     _check_ranks(model, name)
     if len(model.graph.output) > _MOST_OUTPUTS:
         hint = "Leave those away that nobody needs: onnx.utils.extract_model."
-        raise _bad(
-            name, f"has {len(model.graph.output):,} outputs, of which {_MOST_OUTPUTS} at most are compared", hint
-        )
+        raise _bad(name, f"has {len(model.graph.output):,} outputs, and at most {_MOST_OUTPUTS} are read", hint)
     check_apart(lambda: _check_meaning(onnx, model, name), model.ByteSize(), len(model.graph.node), name)
     return model, (name, *external)
 

@@ -20,6 +20,7 @@ from typing import Any, cast
 import numpy as np
 
 from int8cal.errors import UsageError
+from int8cal.guard.onnx_bounds import of_model
 from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import given_path
@@ -234,6 +235,7 @@ def quantize(
 
         # Look: which part of the model can be computed, whether it comes alive on the images, where Q/DQ stands.
         read, model_paths = load_with_paths(model)
+        files.enter_context(of_model(model_paths[0]))
         original = in_float32(read)
         for file in filter(None, (model_file, cache_file)):
             file.spare(model_paths)

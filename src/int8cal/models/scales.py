@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from int8cal.errors import UseError
+from int8cal.guard.onnx_bounds import of_model
 from int8cal.io.file_kinds import ONNX_MODEL
 from int8cal.io.files import OutputFile
 from int8cal.io.paths import given_path
@@ -117,6 +118,7 @@ def quantize_from_scales(
         file = files.enter_context(OutputFile(path, overwrite=overwrite, inputs=sources, replaces=ONNX_MODEL))
         cache = read_cache(scales)
         read, model_paths = load_with_paths(model)
+        files.enter_context(of_model(model_paths[0]))
         file.spare(model_paths)
         original = in_float32(read)
         parts = computable(original)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UseError
-from int8cal.guard.onnx_bounds import limited, load_limit, run_limit, whose
+from int8cal.guard.onnx_bounds import limited, load_limit, model_name, of_model, run_limit
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
 from int8cal.models.kernels import Kernel
@@ -72,7 +72,7 @@ class Runner:
         self._binding = binding
         stages = _cut_in_stages(with_true_float16(model), tensors, binding.kernels)
         self._stages = [_Stage(stage, optimized=optimized) for stage in stages]
-        self._model_bytes = model.ByteSize()
+        self._model_bytes, self._name = model.ByteSize(), model_name()
         self._part_size = binding.batch  # None: one image first, then as many as their outputs' size allows
 
     def run(self, batch: BatchNCHW_f32, given: Mapping[str, npt.NDArray[Any]] | None = None) -> Iterator[_Values]:
@@ -121,7 +121,7 @@ class Runner:
 
     def _run_part(self, part: npt.NDArray[np.float32], given: _Values) -> _Values:
         count, size = len(part), max(len(part), self._binding.batch or 1)
-        with limited(run_limit(count, size * part[0].nbytes, self._model_bytes)):
+        with limited(run_limit(count, size * part[0].nbytes, self._model_bytes), self._name):
             known: _Values = dict(self._binding.feeds(_filled_up(part, size)))
             known.update(
                 (name, values if name in self._choices else _filled_up(values, size)) for name, values in given.items()
@@ -151,14 +151,12 @@ def fault_of_model(name: str, hint: str | None = None) -> Iterator[None]:
     Raises:
         UseError: the same, with the name for its place.
     """
-    token = whose.set(name)
     try:
-        yield
+        with of_model(name):
+            yield
     except UseError as error:
         is_refused = isinstance(error, extras.LibraryError)
         raise UseError(error.message, where=name, hint=hint if hint and is_refused else error.hint) from error
-    finally:
-        whose.reset(token)
 
 
 def try_out(model: Any, binding: InputBinding, few: BatchNCHW_f32) -> None:
@@ -444,12 +442,12 @@ def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str]
     """
     runtime = extras.onnxruntime()
     options.log_severity_level = extras.FATAL
-    options.intra_op_num_threads = 1  # see `int8cal.models.passes`
+    options.intra_op_num_threads = 1  # see `int8cal.models.passes`; `limited` counts the time of this thread alone
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other sessions need the processors
     options.enable_cpu_mem_arena = False  # memory goes back at once; the peak stays that of one part of a batch
     hint = "Export the model to ONNX again, for an operator set that this ONNX Runtime knows."
     fault = extras.fault_of("ONNX Runtime cannot load the model", hint)
-    with limited(load_limit(model.ByteSize())), fault:
+    with limited(load_limit(model.ByteSize()), model_name()), fault:
         return runtime.InferenceSession(
             model.SerializeToString(),
             options,

@@ -200,9 +200,10 @@ class _Walk:
                     raise
                 said = error.args[0] if error.args else ""
                 said = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+                said = " ".join(said.splitlines()[:1])  # what follows are lines of the file
                 if "overflow" in said:
-                    raise self.error("a number in it is larger than 64 bits or a float can hold") from None
-                raise self.error(f"it is not JSON: {' '.join(said.splitlines()[:1])}") from None
+                    raise self.error("a number in it does not fit into 64 bits or a float") from None
+                raise self.error(f"it is not JSON: {said}") from None
 
     def _events(self, events: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
         depth, section, key = 0, "", ""
