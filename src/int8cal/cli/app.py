@@ -15,7 +15,7 @@ from int8cal.cli import console, process
 from int8cal.cli.help import in_groups
 from int8cal.cli.options import SuggestingGroup
 from int8cal.errors import EXIT_BUG, Int8calError, OutOfMemoryError, UsageError
-from int8cal.io.signals import Stopped, obey_signals
+from int8cal.io.signals import Stopped, obey_signals, stop_listening
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -123,6 +123,7 @@ def run(arguments: list[str]) -> int:
     try:
         return _run(arguments)
     except Stopped as stopped:
+        stop_listening()
         console.note("; ".join((stopped.how, *stopped.advice)))
         return stopped.exit_code
     except process.StdoutError as error:

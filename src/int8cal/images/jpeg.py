@@ -235,7 +235,7 @@ def _check_scans(data: bytes, frame: int, components: tuple[Component, ...], pix
             bodies.append(data[begin + 4 : end])
             if len(bodies) * pixels + bytes_as_pixels > _MAX_SCANNED_PIXELS:
                 coded = f", arithmetic-coded, and {len(data):,} bytes" if bytes_as_pixels else ""
-                raise ValueError(f"it has {len(bodies)} scans or more{coded}: too many for its size")
+                raise ValueError(f"it has {len(bodies)} scans or more{coded}, too many for its size")
             if len(bodies) > most:
                 raise ValueError(f"it has more than {most} scans")
     if progressive:

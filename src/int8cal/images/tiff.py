@@ -86,12 +86,7 @@ _LONG_PIECE = 1 << 20
 """Compressed bytes from which on libtiff reads no more of a strip than ten times its pixels, and `_PIECE_MARGIN`."""
 _PIECE_MARGIN = 4096
 
-_LZMA_BYTES = 1 << 27
-"""Memory that LZMA may take: the highest level of its own tool needs half of it, a header can ask for 4 GB."""
-
-_LZMA_ENCODED = 1 << 25
-"""Compressed bytes of LZMA that are read, beyond an eighth of the pixels: each takes twenty times what others take."""
-
+_LZMA_BYTES, _LZMA_ENCODED = 1 << 27, 1 << 25  # memory (headers can ask for 4 GB); bytes beyond an eighth of the pixels
 _LZW_CLEAR, _LZW_END = 256, 257
 _LZW_SIZES = np.arange(257, 5119)  # of the table, when each code after a CLEAR is read; the first one adds nothing
 _LZW_WIDTHS = 9 + (_LZW_SIZES >= 511) + (_LZW_SIZES >= 1023) + (_LZW_SIZES >= 2047)

@@ -65,13 +65,15 @@ class _State:
     waiting: int | None = None
     unheard = False
     """Whether the signals are ours, and no thread listens yet."""
+    listener: object = None
+    """What the thread has that listens; one that has something else is done."""
 
 
 def obey_signals() -> None:
     """Have SIGINT and SIGTERM raise `Stopped`, once: what comes later must not disturb the cleaning up."""
     for number in STOPPING:
         signal.signal(number, _stop)
-    _State.unheard = True
+    _State.unheard, _State.listener = True, None
 
 
 class _Call:
@@ -112,11 +114,11 @@ def within_reach(
     if _State.unheard and get_ident() == _MAIN:
         from threading import Thread
 
-        _State.unheard = False
+        _State.unheard, _State.listener = False, object()
         heard, told = os.pipe()
         os.set_blocking(told, False)
         signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-        Thread(target=_listen, args=(heard,), name="signals", daemon=True).start()
+        Thread(target=_listen, args=(heard, _State.listener), name="signals", daemon=True).start()
     call = _Call(seconds, tell_overdue, exit_code)
     _calls.add(call)
     try:
@@ -135,7 +137,7 @@ def cleaned_up(clean_up: Callable[[], None]) -> Iterator[None]:
         CLEAN_UPS.pop(clean_up, None)
 
 
-def _listen(heard: int) -> None:
+def _listen(heard: int, listener: object) -> None:
     """Wait for a signal that ends the program; end the process in the midst of calls that go on after it.
 
     Meanwhile, end it in the midst of a call that is overdue.
@@ -144,14 +146,14 @@ def _listen(heard: int) -> None:
 
     number, waiting = 0, poll()
     waiting.register(heard)
-    while number not in STOPPING:
+    while number not in STOPPING and _State.listener is listener:
         if waiting.poll(1000 * _LOOK_SECONDS):
             number = os.read(heard, 1)[0]
             continue
         for call in filter(_Call.is_overdue, tuple(_calls)):
             _end_within({call}, call.tell_overdue, call.exit_code)
     time.sleep(_PATIENCE_SECONDS)
-    while True:  # threads may begin calls until they hear that the program ends
+    while _State.listener is listener:  # threads may begin calls until they hear that the program ends
         _end_within(set(_calls), lambda: os.write(2, f"int8cal: {STOPPING[number]}\n".encode()), 128 + number)
         time.sleep(0.1)
 
@@ -165,6 +167,11 @@ def _end_within(calls: set[_Call], tell: Callable[[], object], exit_code: int) -
                     last()
             os._exit(exit_code)
         time.sleep(0.1)
+
+
+def stop_listening() -> None:
+    """Say that a signal has ended all there was to end."""
+    _State.listener = None
 
 
 def ignore_signals() -> None:

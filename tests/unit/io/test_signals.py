@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -58,6 +60,41 @@ def test_signal_waits_for_the_end_of_a_block():
     with pytest.raises(Stopped, match="terminated"):
         publish()
     assert done == ["all"]
+
+
+CALL_AFTER_CALL = """
+import os, signal, threading, time
+from int8cal.io.signals import Stopped, obey_signals, stop_listening, within_reach
+def call_after_call():
+    for _ in range(100):
+        with within_reach():
+            time.sleep(0.4)
+obey_signals()
+with within_reach():
+    pass
+worker = threading.Thread(target=call_after_call, daemon=True)
+worker.start()
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+except Stopped:
+    {then}
+    worker.join(6)
+    print("joined")
+"""
+
+
+@pytest.mark.parametrize(("then", "code"), [("pass", 143), ("stop_listening()", 0)])
+def test_threads_that_begin_call_after_call_are_not_waited_for(then, code):
+    """Each call ends soon after the signal, all of them never. Who says that all has ended is not disturbed."""
+    done = subprocess.run(
+        [sys.executable, "-c", CALL_AFTER_CALL.format(then=then)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = "int8cal: terminated\n" if code else ""
+    assert (done.returncode, done.stderr, "joined" in done.stdout) == (code, said, not code)
 
 
 def test_nothing_waits_for_a_block_without_a_signal():
