@@ -208,7 +208,8 @@ def _constant(value: Any, given: float | Sequence[float]) -> tuple[npt.NDArray[A
     filled = [dim or 1 for dim in shape]
     if prod(filled) > _MAX_CONSTANT_VALUES or numbers.size not in (1, prod(filled)):
         wanted = "×".join("?" if dim is None else str(dim) for dim in shape) or "1"
-        raise UsageError(f"input {value.name!r} takes {wanted} values, not {numbers.size}", hint=_CONSTANT_HINT)
+        values = "value" if wanted == "1" else "values"
+        raise UsageError(f"input {value.name!r} takes {wanted} {values}, not {numbers.size}", hint=_CONSTANT_HINT)
     array = np.broadcast_to(numbers, prod(filled)).reshape(filled)
     with np.errstate(all="ignore"):
         converted = array.astype(dtype)

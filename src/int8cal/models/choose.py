@@ -161,8 +161,9 @@ class Candidate:
 class Candidates:
     """INT8 models with Q/DQ in the same places that differ in their thresholds.
 
-    Opening a model costs as much as a few images, so those of one trial share a session, which is fed their scales.
-    ONNX Runtime's own form wants constants: there each is a model for itself.
+    Opening a model costs as much as a few images, so they share a session, which is fed their scales: those of one
+    trial, and those of all where no channels are scaled by what a trial has seen. ONNX Runtime's own form wants
+    constants: there each is a model for itself.
 
     Args:
         made: makes the model of thresholds and the trial that they are from.
@@ -180,7 +181,7 @@ class Candidates:
         """The model by these thresholds."""
         if self._placement.unsigned:
             return Candidate(self._made(amax, trial), self._binding, KeptSession())
-        if self._last is None or self._last[0] is not trial:
+        if self._last is None or (self._last[0] is not trial and trial.calibration.peaks):
             self._last = None  # before the next one takes its room
             model = self._made(amax, trial)
             inputs = feed_scales(model, amax)
