@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +230,7 @@ class TestAuto:
             shared = placement.with_shared_scales(amax)
             return insert_qdq(prepared, placement, {name: Range(value) for name, value in shared.items()})
 
-        trial, other = Trial(calibration, None), Trial(calibration, None)
+        trial, other = Trial(calibration, None), Trial(calibration, frozenset({0}))
         candidates, image = Candidates(made, placement, binding), next(iter(Images()))[:1]
         found, sessions = [], set()
         for method in METHODS:
@@ -243,7 +243,9 @@ class TestAuto:
             found.append(fed["dense.y"].tobytes())
         assert len(set(found)) == len(METHODS)  # the methods differ, or nothing was tested
         assert len(sessions) == 1
-        assert id(candidates.of(amax, other).session) not in sessions
+        assert id(candidates.of(amax, other).session) in sessions
+        scaling = Trial(replace(calibration, peaks={"x": np.ones(3, np.float32)}), frozenset({0}))
+        assert id(candidates.of(amax, scaling).session) not in sessions
 
     def test_a_method_that_falls_behind_is_tried_on_fewer_images(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
