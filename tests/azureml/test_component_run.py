@@ -226,8 +226,10 @@ def test_foreign_file_in_place_of_the_updated_spec(site):
     spec = site.out / "app" / "specs" / "spec.txt"
     spec.parent.mkdir(parents=True)
     spec.write_text("precious")
-    with pytest.raises(OutputExistsError):
-        site.run()
+    for overwrite in (False, True):
+        with pytest.raises(OutputError) as caught:
+            site.run(overwrite=overwrite)
+        assert caught.value.hint is None or "overwrite" not in caught.value.hint  # which would not replace it
     assert spec.read_text() == "precious"
     assert not site.tensorfile.exists()
 
@@ -614,11 +616,11 @@ def test_report_without_its_extra(site, monkeypatch, caplog):
 
 def test_report_that_fails_does_not_fail_the_run(site, monkeypatch, caplog):
     def failing(*arguments, **options):
-        raise OutputError("no space left")
+        raise OutputError("no space left", hint="Free some.")
 
     monkeypatch.setattr("int8cal.report.build.write_report", failing)
     assert site.run().manifest.batches == 1
-    assert "no report is written: no space left" in caplog.text
+    assert "no report is written: no space left Free some." in caplog.text
 
 
 def test_page_of_another_file_is_not_taken_for_this_ones(site):
@@ -633,6 +635,18 @@ def test_page_of_another_file_is_not_taken_for_this_ones(site):
     site.run(overwrite=True)
     assert "<html" in page.read_text()
     assert foreign not in page.read_text()
+
+
+@pytest.mark.parametrize("foreign", ["", "<html>mine", None], ids=["empty", "a page", "a folder"])
+def test_what_is_no_page_of_ours_is_not_called_the_report(site, caplog, foreign):
+    site.run()
+    page = Path(f"{site.tensorfile}.html")
+    page.unlink()
+    page.mkdir() if foreign is None else page.write_text(foreign)
+    outcome = site.run()
+    assert outcome.manifest.reused
+    assert outcome.page is None
+    assert f"no report is written: {page}: already exists" in caplog.text
 
 
 def test_missing_page_is_made_up_for(site):

@@ -6,6 +6,7 @@ import logging
 import os
 
 from int8cal.errors import Int8calError, OutputExistsError, UnavailableError
+from int8cal.io.file_kinds import HTML_PAGE
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +35,16 @@ def written_page(tensorfile: str, path: str, *, overwrite: bool) -> str | None:
     from int8cal.report.build import write_report  # heavy
 
     if os.path.lexists(path) and not overwrite:
-        return path
+        if os.path.isfile(path) and HTML_PAGE.recognises(path):
+            return path
+        log.warning("no report is written: %s: already exists, and is not an HTML page", path)
+        return None
     try:
         write_report(tensorfile, path, overwrite=overwrite)
     except UnavailableError as error:
         log.info("no report is written: %s", error.message)
         return None
     except Int8calError as error:
-        log.warning("no report is written: %s", error)
+        log.warning("no report is written: %s", " ".join(str(error).splitlines()))
         return None
     return path

@@ -223,7 +223,9 @@ def _tell_mlflow(outcome: Outcome) -> None:
         )
     if not wanted:
         return
-    files = {"updated_spec.txt": request.updated_spec, "tensorfile.json": request.record}
+    files = {"updated_spec.txt": request.updated_spec}
+    if os.path.isfile(request.record):  # an earlier run's may be gone, which takes nothing from its tensorfile
+        files["tensorfile.json"] = request.record
     if request.log_report and outcome.page:
         files["report.html"] = outcome.page
     folders = {item.name for item in INPUTS if item.type == "uri_folder"}  # their paths change at every run

@@ -125,7 +125,7 @@ def refuse_another_spec(request: Request, spec: Spec) -> bool:
         with _output(request):  # says what is wrong with it
             return False
     if found := _difference(request, spec):
-        raise OutputExistsError(found, where=path)
+        raise found
     return True
 
 
@@ -150,7 +150,7 @@ def put_updated_spec(request: Request, spec: Spec) -> None:
                 return
             time.sleep(_PAUSE)  # where files cannot be renamed, another job's grows under its name
             if seen == _stamp(request.updated_spec):
-                raise OutputExistsError(found, where=request.updated_spec) from None
+                raise found from None
         except OutputError as error:
             if not isinstance(error.__cause__, BlockingIOError) or time.monotonic() > end:  # else: it is being written
                 raise
@@ -169,12 +169,14 @@ def _stamp(path: str) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def _difference(request: Request, spec: Spec) -> str | None:
-    """What the spec that is there has different, besides paths; None when that is nothing."""
+def _difference(request: Request, spec: Spec) -> OutputError | None:
+    """An error that says what the spec that is there has different, besides paths; None when that is nothing."""
     try:
         there = read_spec(request.updated_spec, spec.name, allow_unknown_fields=request.allow_unknown_fields)
     except SpecError as error:
-        return f"already exists, and is not a spec that this job takes ({error.message})"
+        message = f"already exists, and is not a spec that this job takes ({error.message})"
+        hint = "Give every request an output_dir of its own, or delete this file."
+        return OutputError(message, where=request.updated_spec, hint=hint)
     same = there.name == spec.name and there.sha256 == spec.sha256
     if same and not request.allow_unknown_fields:  # the hash is of the known fields
         return None
@@ -187,7 +189,8 @@ def _difference(request: Request, spec: Spec) -> str | None:
         if ours.get(path) != theirs.get(path)
     ]
     fields = ", ".join(named[:_MOST_NAMED]) or "its network"
-    return f"already exists, and differs from {request.spec_path}, updated, in {fields}"
+    message = f"already exists, and differs from {request.spec_path}, updated, in {fields}"
+    return OutputExistsError(message, where=request.updated_spec)
 
 
 def _values(spec: Spec) -> dict[str, str]:

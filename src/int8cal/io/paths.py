@@ -223,10 +223,14 @@ def require_free_space(folder: str, needed: int) -> None:
         return
     if disk.total and disk.free < needed:
         raise OutputError(
-            f"about {needed / 1e6:,.0f} MB are needed and {disk.free / 1e6:,.0f} MB are free",
+            f"about {_megabytes(needed)} MB are needed and {_megabytes(disk.free)} MB are free",
             where=folder,
             hint="Free some space, choose another folder, or ask for fewer batches.",
         )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f}" if size >= 10_000_000 else f"{size / 1e6:.3f}"
 
 
 def flush(descriptor: int) -> None:

@@ -198,6 +198,8 @@ class _Walk:
             except (ijson.JSONError, ValueError, OverflowError, UnicodeError, OSError) as error:
                 if isinstance(error, DataError):
                     raise
+                if isinstance(error, UnicodeError):
+                    raise self.error("a text in it is not Unicode, as with half of a pair (\\ud800)") from None
                 said = error.args[0] if error.args else ""
                 said = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
                 said = " ".join(said.splitlines()[:1])  # what follows are lines of the file

@@ -276,21 +276,34 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def files_below(folder: str, what: str) -> Iterator[str]:
+def files_below(folder: str, what: str, *, follow_links: bool = False) -> Iterator[str]:
     """Paths of the files below a folder, relative to it: folders ordered by path, names sorted in each.
 
-    Links to folders are not followed.
+    Args:
+        folder: where to begin.
+        what: it is, for messages.
+        follow_links: enter links to folders, too.
 
     Raises:
         MissingDataError: the folder is not there.
-        DataError: it is not a folder, or it or a folder below cannot be read.
+        DataError: it is not a folder, it or a folder below cannot be read, or a link leads in a circle.
     """
     found: dict[str, list[str]] = {}
-    waiting = [""]
+    waiting: list[tuple[str, tuple[str, ...]]] = [("", ())]  # and where the links on the way to it lie
     while waiting:
-        inside = waiting.pop()
+        inside, ways = waiting.pop()
         parent = os.path.join(folder, inside) if inside else folder
         folders, found[inside] = list_folder(parent, what, _IMAGE_NAMES)
-        waiting += (os.path.join(inside, name) for name in folders if not os.path.islink(os.path.join(parent, name)))
+        for name in folders:
+            path = os.path.join(parent, name)
+            if not os.path.islink(path):
+                waiting.append((os.path.join(inside, name), ways))
+            elif follow_links:
+                entered = (*ways, os.path.realpath(parent))
+                target = os.path.join(os.path.realpath(path), "")
+                if any(os.path.join(way, "").startswith(target) for way in entered):
+                    hint = "Take the link away: what it leads to is read without it."
+                    raise DataError("this link leads to a folder that it lies in", where=path_text(path), hint=hint)
+                waiting.append((os.path.join(inside, name), entered))
     for inside in sorted(found):
         yield from (os.path.join(inside, name) for name in found[inside])

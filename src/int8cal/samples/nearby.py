@@ -103,6 +103,8 @@ def near_by(path: str) -> str:
     if not folder:
         near = [] if path.startswith("/") or not rest else _near(rest[0], sorted(_names("")))
         return f"The working directory has {_listed(near)}, not {short_name(rest[0])}." if near else ""
+    if rest and os.path.islink(link := os.path.join(folder, rest[0])):
+        return f"{path_text(link)} leads to {path_text(os.path.realpath(link))}, which is not there."
     names = sorted(name for name in _names(folder) if not name.startswith("."))
     near = _near(rest[0], names) if rest else []
     if near:

@@ -213,7 +213,7 @@ def words_below(index: int, folder: str) -> Listing:
 
 
 def torchvision_classes(index: int, folder: str) -> Listing:
-    """Images of class folders and the folders in them, as torchvision's ``ImageFolder`` sorts them.
+    """Images of class folders and the folders in them, as torchvision's ``ImageFolder`` finds and sorts them.
 
     Raises:
         MissingDataError: the folder is not there.
@@ -227,7 +227,7 @@ def torchvision_classes(index: int, folder: str) -> Listing:
     notes = []
     total = 0
     for name in classes:
-        paths = list(files_below(os.path.join(folder, name), "class folder"))
+        paths = list(files_below(os.path.join(folder, name), "class folder", follow_links=True))
         total += len(paths)
         found = [os.path.join(name, path) for path in paths if path.lower().endswith(TORCHVISION_SUFFIXES)]
         if not found:
@@ -274,8 +274,8 @@ def _visible(folder: str) -> list[str]:
 
 
 def _below(folder: str) -> list[str]:
-    """Sorted paths of the files below a folder; hidden names are left out, as glob does."""
-    paths = files_below(folder, "folder of images")
+    """Sorted paths of the files below a folder, through links, without hidden names: as glob has them."""
+    paths = files_below(folder, "folder of images", follow_links=True)
     return sorted(path for path in paths if not any(part.startswith(".") for part in path.split(os.sep)))
 
 

@@ -514,6 +514,12 @@ def test_space_that_cannot_be_there_is_refused(tmp_path):
     assert "fewer batches" in caught.value.hint
 
 
+def test_little_space_is_told_in_digits_that_differ(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths.shutil, "disk_usage", lambda folder: SimpleNamespace(total=9999, free=4096))
+    with pytest.raises(OutputError, match=r"about 0\.009 MB are needed and 0\.004 MB are free"):
+        require_free_space(str(tmp_path), 9000)
+
+
 def test_space_is_needed_in_scratch_and_at_the_target(tmp_path, monkeypatch):
     free = {str(tmp_path / "scratch"): 1000, str(tmp_path / "target"): 10}
     monkeypatch.setattr(paths.shutil, "disk_usage", lambda folder: SimpleNamespace(total=9999, free=free[folder]))

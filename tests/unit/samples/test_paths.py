@@ -7,6 +7,7 @@ import pytest
 from int8cal.errors import DataError, ImageError, MissingDataError
 from int8cal.samples.encoded import read_encoded
 from int8cal.samples.folders import ImageFolder, read_class_folders, read_folder, read_labelled_images
+from int8cal.samples.nearby import near_by
 from int8cal.samples.paths import data_root, matching_files, open_data_file, path_inside, require_folder
 from int8cal.samples.samples import Sample
 
@@ -72,3 +73,9 @@ def test_impossible_paths_cannot_be_opened_or_listed(path: str) -> None:
             use()
         assert len(str(caught.value)) < 500
         assert "\0" not in str(caught.value)
+
+
+def test_a_link_that_leads_nowhere_is_told_as_one(tmp_path):
+    (tmp_path / "image.jpg").symlink_to("moved/image.jpg")
+    told = near_by(str(tmp_path / "image.jpg"))
+    assert told == f"{tmp_path}/image.jpg leads to {tmp_path}/moved/image.jpg, which is not there."

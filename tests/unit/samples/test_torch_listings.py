@@ -47,6 +47,27 @@ def test_class_images_go_suffix_by_suffix_then_class_by_class(tmp_path: Path) ->
         listings.class_images(0, f"{folder}/none", [], None)
 
 
+def test_links_to_folders_are_entered_where_the_loaders_enter_them(tmp_path: Path) -> None:
+    """By torchvision's walk and by glob; the walk over words enters none."""
+    folder = write(tmp_path / "root", "a/1.png", "a/d/2.png")
+    write(tmp_path / "extra", "3.png", "e/4.png")
+    (tmp_path / "root" / "a" / "more").symlink_to("../../extra")
+    found = ["1.png", "d/2.png", "more/3.png", "more/e/4.png"]
+    assert names(listings.torchvision_classes(0, folder)) == [f"a/{name}" for name in found]
+    assert names(listings.images_below(0, f"{folder}/a")) == found
+    assert names(listings.words_below(0, f"{folder}/a")) == found[:2]
+
+
+@pytest.mark.parametrize("target", [".", "..", "../..", "../../extra"])
+def test_links_that_lead_in_a_circle_are_told(tmp_path: Path, target: str) -> None:
+    folder = write(tmp_path / "root", "a/1.png")
+    write(tmp_path / "extra", "2.png")
+    (tmp_path / "extra" / "back").symlink_to("../root")
+    (tmp_path / "root" / "a" / "more").symlink_to(target)
+    with pytest.raises(DataError, match="leads to a folder that it lies in"):
+        listings.torchvision_classes(0, folder)
+
+
 def test_class_names(tmp_path: Path) -> None:
     folder = write(tmp_path / "images", "b/1.jpg", "a/2.jpg", "file")
     classes, note = listings.class_names(str(tmp_path), folder)
