@@ -84,8 +84,11 @@ def on_terminal(
     """
     process, terminal = pty.fork()
     if process == 0:
-        os.chdir(cwd)
-        os.execvpe(command[0], command, {**os.environ, **env})
+        try:
+            os.chdir(cwd)
+            os.execvpe(command[0], command, {**os.environ, **env})
+        finally:  # where there is no such program: this process would run the tests that are left once more
+            os._exit(127)
     shown = b""
     try:
         end = time.monotonic() + 60
