@@ -92,6 +92,9 @@ def in_rows(data: bytes, random: Random) -> bytes:
     elif rows:
         rows[random.randrange(len(rows))] = random.randrange(256)
     stream = zlib.compress(bytes(rows), random.choice((0, 1, 9)))
+    if random.random() < 0.3:  # names another window than the usual one: distances may lead out of it
+        head = (random.randrange(8) << 4 | 8) << 8
+        stream = (head - head % -31).to_bytes(2, "big") + stream[2:]
     if random.random() < 0.2:
         stream = stream[:-4] + random.randbytes(4)
     out, done = [], False
@@ -119,6 +122,8 @@ def corpus() -> dict[str, bytes]:
     kinds["saved"] = encode(picture)
     kinds["short palette"] = encode(picture.quantize(5))
     kinds["transparent"] = encode(picture.quantize(9), transparency=bytes(9))
+    repeated = np.tile(pixels(8, 43).reshape(8, -1), (6, 1))
+    kinds["repeated"] = png_file(repeated, width=43)
     kinds["text"] = png_file(pixels(5, 6).reshape(5, -1), width=6, before=png_chunk(b"tEXt", b"a\0b"))
     gamma = png_chunk(b"gAMA", struct.pack(">I", 45455)) + png_chunk(b"sRGB", b"\0")
     kinds["gamma"] = png_file(pixels(5, 6).reshape(5, -1), width=6, before=gamma)
