@@ -393,6 +393,8 @@ def _walk_scans(jpeg: Jpeg, data: bytes, patience: int) -> None:
             scans.define_tables(body)
         elif marker == _RESTARTS:
             scans.define_restarts(body)
+        elif marker == _APP0 and body.startswith(_JFIF) and body[5:6] not in (b"", b"\x01"):
+            raise ValueError(f"unknown JFIF revision number {body[5]}")
         elif marker == START_OF_SCAN:
             scans.check(body, data[end:following])
     if found[-1].marker != _END_OF_IMAGE:

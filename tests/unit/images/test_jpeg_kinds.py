@@ -108,6 +108,19 @@ def test_what_libjpeg_warns_of_is_refused_in_a_sampling_that_turbojpeg_does_not_
         decode_image(data, 3, fast_dct=False, where="x")
 
 
+@pytest.mark.parametrize("name", ["4:1:0 c0", "4:2:0 c0"])
+def test_a_jfif_segment_behind_the_pixels_is_looked_at_in_any_sampling(name):
+    """Ahead of them, its revision is set right, of which libjpeg warns; behind them nothing is."""
+    data, known = FILES[name], b"JFIF\0\1\1\0\0\1\0\1\1\1abc"
+    for revision, body in ((1, known), (34, known.replace(b"\0\1\1", b"\0\x22\1"))):
+        changed = data[:-2] + segment(0xE0, body) + data[-2:]
+        if revision == 1:
+            decode_image(changed, 3, fast_dct=False, where="x")
+        else:
+            with pytest.raises(ImageError, match="unknown JFIF revision number 34"):
+                decode_image(changed, 3, fast_dct=False, where="x")
+
+
 def test_zeros_before_the_end_are_passed_over_in_any_sampling():
     data = FILES["4:1:0 c0"]
     padded = data[:-2] + bytes(100) + data[-2:]
