@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from int8cal.errors import ImageShapeError, UseError
+from int8cal.errors import ImageShapeError
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.batches import opened_file
 from int8cal.tensorfile.findings import Finding
@@ -37,24 +37,22 @@ def try_model(
         UseError: the model cannot be read, or nothing can be told by it: its input cannot be fed, or it fails.
         UnavailableError: onnx or onnxruntime is not installed.
     """
-    from int8cal.guard.onnx_bounds import of_model
     from int8cal.models.alive import PROBED_IMAGES, judge_model, other_size
     from int8cal.models.graph import is_quantised
     from int8cal.models.onnx_file import load_model
     from int8cal.models.probe import probe
+    from int8cal.models.session import fault_of_model
 
     loaded = load_model(model)
     with opened_file(file) as opened:
         images = some_images(opened, PROBED_IMAGES)
     if not len(images):
         return []  # which is reported of the file itself
-    try:
-        with of_model(os.fspath(model)):
+    with fault_of_model(os.fspath(model)):  # not of the file
+        try:
             seen = probe(loaded, images, input_name=input_name, layout=layout, constants=constants)
-    except ImageShapeError as error:
-        return [_unfit(error)]
-    except UseError as error:  # no fault of the file
-        raise UseError(error.message, where=os.fspath(model), hint=error.hint) from error
+        except ImageShapeError as error:
+            return [_unfit(error)]
     found = [*other_size(loaded, seen.binding, images), *judge_model(seen)]
     return [*found, _INT8] if is_quantised(loaded) else found
 

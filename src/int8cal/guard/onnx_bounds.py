@@ -54,7 +54,6 @@ _OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
 _tell: Callable[[UseError], object] | None = None
 """Where the process is ours: how the user is told of an error that ends it."""
 
-
 _model: ContextVar[str | None] = ContextVar("_model", default=None)
 
 
@@ -168,32 +167,24 @@ class _Bounds:
 
     @contextmanager
     def held(self, most: int) -> Iterator[None]:
-        self._enter(most)
-        try:
-            yield
-        finally:
-            self._leave(most)
-
-    def _enter(self, most: int) -> None:
         with self._lock:
             if not self._inside:
                 self._before = resource.getrlimit(resource.RLIMIT_DATA)
                 self._start = _data_bytes()
-            self._inside += 1
-            self._most += most
-            self._set(self._start + self._most)
+            self._change(1, most)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._change(-1, -most)
 
-    def _leave(self, most: int) -> None:
-        with self._lock:
-            self._inside -= 1
-            self._most -= most
-            if self._inside:
-                self._set(self._start + self._most)
-            else:
-                resource.setrlimit(resource.RLIMIT_DATA, self._before)
-
-    def _set(self, soft: int) -> None:
-        resource.setrlimit(resource.RLIMIT_DATA, (_within(soft, self._before[0]), self._before[1]))
+    def _change(self, inside: int, most: int) -> None:
+        self._inside += inside
+        self._most += most
+        soft, hard = self._before
+        if self._inside:
+            soft = _within(self._start + self._most, soft)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 _bounds = _Bounds()

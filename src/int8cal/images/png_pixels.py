@@ -170,8 +170,8 @@ def _inflated_in_pieces(png: Png, parts: Iterable[bytes | memoryview], expected:
     inflater, piece = zlib.decompressobj(_ITS_OWN_WINDOW), 0
     for part in parts:
         if part and not piece:
-            pixels = (png.width + 7) // 8 if png.interlaced else png.width  # those of the first pass
-            row = 1 + (pixels * png.bit_depth * _CHANNELS[png.colour_type] + 7) // 8
+            first = replace(png, height=1, width=(png.width + 7) // 8 if png.interlaced else png.width)
+            row = _filtered_bytes(first)  # of the first pass, if there are several
             piece = _PIECE if part[0] == _USUAL_WINDOW else max(min(row, _SHORT_PIECE), expected // _MOST_PIECES)
         for begin in range(0, len(part), _FED):  # what is left over is copied each time
             waiting: bytes | memoryview = part[begin : begin + _FED]
