@@ -19,7 +19,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from int8cal.types import ImageCHW_f32, ImageHWC_u8, ValueTable_f32, ValueTables_f32
 
-VERSION: Final = 5
+VERSION: Final = 6
 """Of functions and encoded bytes, as in ``encode.c``. A library of another one is passed over, and so is one that lacks
 a function."""
 
@@ -54,6 +54,23 @@ class _Picture(ctypes.Structure):
     @classmethod
     def of(cls, image: ImageHWC_u8) -> _Picture:
         return cls(image.ctypes.data, *image.shape, *image.strides)
+
+
+class Positions(NamedTuple):
+    """Which rows and columns of an image are wanted, in the order of the result."""
+
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+
+    def require(self, before: tuple[int, int], after: tuple[int, int]) -> None:
+        """Make sure that they lie in an image of one size and make one of another."""
+        if (len(self.rows), len(self.columns)) != after:
+            raise ValueError(f"{len(self.rows)} rows and {len(self.columns)} columns do not make {after}")
+        for positions, length in zip(self, before, strict=True):
+            if positions.dtype != np.int64 or not positions.flags.c_contiguous:
+                raise ValueError(f"positions of the type {positions.dtype}")
+            if positions.size and not 0 <= positions.min() <= positions.max() < length:
+                raise ValueError(f"positions outside of {length}")
 
 
 class Axis(NamedTuple):
@@ -146,7 +163,18 @@ def _declare(found: ctypes.CDLL) -> None:
         ctypes.POINTER(_Chunk),
     )
     picture, axis = ctypes.POINTER(_Picture), ctypes.POINTER(_Axis)
-    found.int8cal_look_up.argtypes = (picture, pointer, pointer, number, number, number)
+    found.int8cal_look_up.argtypes = (
+        picture,
+        pointer,
+        pointer,
+        number,
+        number,
+        pointer,
+        number,
+        pointer,
+        number,
+        number,
+    )
     found.int8cal_look_up.restype = None
     found.int8cal_resize.argtypes = (picture, pointer, axis, axis, number, number, ctypes.c_int, pointer, pointer)
     found.int8cal_resize.restype = None
@@ -195,13 +223,16 @@ def deflated(image: ImageCHW_f32, *, always: bool = False) -> Deflated | None:
     return Deflated(planes, chunk.adler, bool(chunk.finite))
 
 
-def look_up(image: ImageHWC_u8, table: ValueTable_f32 | ValueTables_f32, out: ImageCHW_f32) -> bool:
+def look_up(
+    image: ImageHWC_u8, table: ValueTable_f32 | ValueTables_f32, out: ImageCHW_f32, positions: Positions | None = None
+) -> bool:
     """Replace each pixel by its value; see `int8cal.preprocess.normalise.look_up`.
 
     Args:
         image: height × width × channels, any strides.
         table: 256 values for all channels, or channels × 256.
         out: channels × height × width; may be a window of a larger array.
+        positions: of the pixels that are wanted; None: all.
 
     Returns:
         Whether it was done: False without a library, and for an ``out`` that it cannot write to.
@@ -210,11 +241,18 @@ def look_up(image: ImageHWC_u8, table: ValueTable_f32 | ValueTables_f32, out: Im
     channels, height, width = out.shape
     if kernels is None or image.dtype != np.uint8 or out.dtype != np.float32 or out.strides[2] != out.itemsize:
         return False
-    if image.shape != (height, width, channels) or table.shape not in ((256,), (channels, 256)):
+    rows = columns = None
+    before = (height, width)
+    if positions:
+        rows, columns, before = positions.rows.ctypes.data, positions.columns.ctypes.data, image.shape[:2]
+        positions.require(before, (height, width))
+    if image.shape != (*before, channels) or table.shape not in ((256,), (channels, 256)):
         raise ValueError(f"look_up of {image.shape} by {table.shape} into {out.shape}")
     values = table.tobytes() if table.dtype == np.float32 else table.astype(np.float32).tobytes()
-    steps = (256 * (table.ndim - 1), out.strides[0] // out.itemsize, out.strides[1] // out.itemsize)
-    kernels.int8cal_look_up(_Picture.of(image), values, out.ctypes.data, *steps)
+    steps = (out.strides[0] // out.itemsize, out.strides[1] // out.itemsize)
+    kernels.int8cal_look_up(
+        _Picture.of(image), rows, columns, height, width, values, 256 * (table.ndim - 1), out.ctypes.data, *steps
+    )
     return True
 
 

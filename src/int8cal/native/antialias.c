@@ -135,6 +135,7 @@ static void across_height(const uint8_t *from, int64_t row, const Weights *rows,
 EXPORT void int8cal_antialias(const uint8_t *image, int64_t height, int64_t width, int64_t channels,
                               const Weights *columns, const Weights *rows, uint8_t *between, uint8_t *tile,
                               uint8_t *out) {
+    begin_kernel();
     if (!rows->results) {
         across_width(image, height, width, channels, columns, out, tile);
     } else if (!columns->results) {

@@ -10,10 +10,11 @@ enum {
     PLANES = 4,
     BLOCK = 65280,         /* most values of a block */
     WHOLE = 16384,         /* channels smaller than this share blocks */
+    AHEAD = 8192,          /* bytes of values that are fetched from memory while these are split */
     MARGIN = 64,           /* readable before and behind a plane of a block */
     MATCH_STEP = 16,       /* shortest run that dense planes write as matches */
     RUN_VALUES = 64,       /* most values of a sparse plane */
-    RUN_TABLE = 32,        /* longest run that the table of ready bits holds */
+    RUN_TABLE = 63,        /* longest run that the table of ready bits holds */
     RUN_KEYS = 64,         /* entries of a value in that table */
     WINDOW = 6144,         /* bytes of a plane in which repetitions are sought, */
     WINDOWS = 16,          /* at so many places at most, */
@@ -36,16 +37,16 @@ typedef struct {
     int coded;        /* whether anything is written */
 } Plane;
 
-/* Which bits of a byte are set, and how many. */
+/* Of each byte, which bits are set, and how many. */
 typedef struct {
-    uint8_t places[8];
-    uint64_t count;
+    uint16_t places[256][8];
+    uint8_t count[256];
 } SetBits;
 
 typedef struct {
     uint8_t bytes[PLANES][MARGIN + BLOCK + MARGIN];
     Places places;
-    SetBits set_bits[256];
+    SetBits set_bits;
     uint16_t begins[BLOCK + 8]; /* of runs; eight are written at a time */
     uint16_t runs[BLOCK];       /* value x RUN_KEYS + length; + 0 for a long one */
     uint32_t run_counts[256 * RUN_KEYS];
@@ -126,26 +127,29 @@ static inline int put_filled(Bits *bits, uint64_t filled, uint64_t lengths) {
 /* --- sparse planes ------------------------------------------------------------------------------------------------ */
 
 static void list_set_bits(SetBits *set) {
-    for (int byte = 0; byte < 256; byte++, set++) {
-        set->count = 0;
+    for (int byte = 0; byte < 256; byte++) {
+        set->count[byte] = 0;
         for (int bit = 0; bit < 8; bit++)
-            if (byte >> bit & 1) set->places[set->count++] = (uint8_t)bit;
+            if (byte >> bit & 1) set->places[byte][set->count[byte]++] = (uint16_t)bit;
     }
 }
 
 /* Where the runs of a block begin, and at last its end, into `work`; how many runs. */
 static int find_runs(Work *work, const uint8_t *bytes, int count) {
     uint16_t *to = work->begins;
+#if defined(__SSE2__)
+    __m128i begin = _mm_setzero_si128(); /* of eight bits */
+#endif
     for (int at = 0; at < count; at += 64) {
         uint64_t mask = changes(bytes + at);
         if (!at) mask |= 1;
         if (count - at < 64) mask &= (1ull << (count - at)) - 1;
 #if defined(__SSE2__)
         for (int part = 0; part < 64; part += 8, mask >>= 8) { /* all that are set in eight bits, written at once */
-            const SetBits *set = &work->set_bits[mask & 255];
-            __m128i places = _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)set->places), _mm_setzero_si128());
-            _mm_storeu_si128((__m128i *)to, _mm_add_epi16(places, _mm_set1_epi16((short)(at + part))));
-            to += set->count;
+            __m128i places = _mm_loadu_si128((const __m128i *)work->set_bits.places[mask & 255]);
+            _mm_storeu_si128((__m128i *)to, _mm_add_epi16(places, begin));
+            begin = _mm_add_epi16(begin, _mm_set1_epi16(8));
+            to += work->set_bits.count[mask & 255];
         }
 #else
         for (; mask; mask &= mask - 1) *to++ = (uint16_t)(at + __builtin_ctzll(mask));
@@ -221,22 +225,23 @@ static int write_runs(Work *work, Bits *bits, const uint8_t *values, int value_c
     const uint64_t *entry = work->run_entry;
     Bits out = *bits;
     for (int i = 0; i < runs;) {
-        uint64_t filled = 0, lengths = 0;
-        if (i + 4 <= runs) {
+        int end = runs - i < 4 ? runs : i + 4;
+        if (end == i + 4) {
+            uint64_t filled = 0, lengths = 0;
             for (int k = 0; k < 4; k++) add_entry(&filled, &lengths, entry[work->runs[i + k]]);
             if (put_filled(&out, filled, lengths)) {
-                i += 4;
+                i = end;
                 continue;
             }
-            filled = lengths = 0;
         }
-        add_entry(&filled, &lengths, entry[work->runs[i]]);
-        if (!put_filled(&out, filled, lengths)) {
+        for (; i < end; i++) { /* one by one */
+            uint64_t filled = 0, lengths = 0;
+            add_entry(&filled, &lengths, entry[work->runs[i]]);
+            if (put_filled(&out, filled, lengths)) continue;
             int value = work->runs[i] / RUN_KEYS;
             put(&out, work->codes.code[value], work->codes.length[value]);
             put_rest(&out, &work->codes, value, run_length(work, i) - 1);
         }
-        i++;
     }
     put(&out, work->codes.code[END_OF_BLOCK], work->codes.length[END_OF_BLOCK]);
     *bits = out;
@@ -319,6 +324,7 @@ static void split(Work *work, const float *values, int count) {
 #if defined(__SSE2__)
     const __m128i low = _mm_set1_epi16(255);
     for (; i + 16 <= count; i += 16) {
+        __builtin_prefetch(from + 4 * (size_t)i + AHEAD); /* processors themselves stop at the end of a page */
         __m128i four[4], even[4], odd[4]; /* bytes 0 and 2 of each value, and 1 and 3 */
         for (int k = 0; k < 4; k++) {
             four[k] = _mm_loadu_si128((const __m128i *)(from + 4 * (size_t)i) + k);
@@ -368,7 +374,7 @@ static int is_for_others(Work *work, const float *values, int64_t total) {
         }
         if (all.saved <= 0 && !somewhere) break;
     }
-    return 4 * all.cost < 5 * all.bytes || is_clear(&all);
+    return 4 * all.cost < 5 * PARTS * all.bytes || is_clear(&all);
 }
 
 /* --- a chunk ------------------------------------------------------------------------------------------------------ */
@@ -423,7 +429,7 @@ static int add_block(Work *work, int which, int count) {
     return dense_block(work, &plane->bits, bytes, count);
 }
 
-EXPORT int int8cal_version(void) { return 5; }
+EXPORT int int8cal_version(void) { return 6; }
 
 EXPORT int64_t int8cal_encode_work_bytes(void) { return (int64_t)sizeof(Work); }
 
@@ -432,13 +438,14 @@ EXPORT int64_t int8cal_encode_work_bytes(void) { return (int64_t)sizeof(Work); }
    0: done; 1: the chunk is better left to a compressor that seeks matches; -1: there is too little room. */
 EXPORT int int8cal_encode(const float *values, int64_t channels, int64_t per_channel, uint8_t *out, int64_t room, int always,
                           void *memory, Chunk *chunk) {
+    begin_kernel();
     Work *work = memory;
     int64_t unit = per_channel < WHOLE ? channels * per_channel : per_channel, total = channels * per_channel;
     if (channels < 1 || per_channel < 1) return -1;
     if (!always && is_for_others(work, values, total)) return 1;
     int64_t blocks = (unit + BLOCK - 1) / BLOCK, size = (unit + blocks - 1) / blocks;
     work->finite = 1;
-    list_set_bits(work->set_bits);
+    list_set_bits(&work->set_bits);
     for (int k = 0; k < PLANES; k++)
         work->plane[k] = (Plane){.bits = {.at = out + k * room, .end = out + (k + 1) * room}};
     for (int64_t begin = 0; begin < total; begin += unit)

@@ -400,6 +400,7 @@ static int fixed_codes(Tables *tables, int join) {
 /* in: a zlib stream whose window is the largest, 32 KiB, perhaps with bytes behind it. Returns how many bytes it gives;
    -1 where zlib refuses it, where it is cut off, has another window, or gives more than `room` bytes. */
 EXPORT int64_t int8cal_inflate(const uint8_t *in, int64_t size, uint8_t *out, int64_t room) {
+    begin_kernel();
     if (size < 2 || in[0] != 0x78 || (in[0] << 8 | in[1]) % 31 || in[1] & 0x20) return -1;
     Tables tables;
     Stream s = {in + 2, in + size, 0, 0, out, out, out + room};

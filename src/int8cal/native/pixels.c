@@ -8,30 +8,41 @@ typedef struct {
     int64_t height, width, channels, row, pixel, channel;
 } Picture;
 
-/* Distances in values: of the channels' tables (0: one for all), of channels and rows of `out`, whose last axis is
-   contiguous. */
-EXPORT void int8cal_look_up(const Picture *picture, const float *tables, float *out, int64_t table_step,
-                            int64_t out_channel, int64_t out_row) {
-    int64_t step = picture->pixel, next = picture->channel;
-    for (int64_t y = 0; y < picture->height; y++) {
-        const uint8_t *row = picture->bytes + y * picture->row;
-        int64_t c = 0;
-        for (; c + 3 <= picture->channels; c += 3) { /* together: a third of the loops */
-            const uint8_t *from = row + c * next;
-            const float *one = tables + table_step * c, *two = one + table_step, *three = two + table_step;
-            float *to = out + c * out_channel + y * out_row, *to_two = to + out_channel, *to_three = to_two + out_channel;
-            for (int64_t x = 0; x < picture->width; x++, from += step) {
-                to[x] = one[from[0]];
-                to_two[x] = two[from[next]];
-                to_three[x] = three[from[2 * next]];
-            }
+/* A row, as far as it goes in threes of channels and then one by one; columns: which pixels, or 0 for all in order. */
+static inline void look_up_row(const Picture *picture, const uint8_t *row, const int64_t *columns, int64_t width,
+                               const float *tables, int64_t table_step, float *out, int64_t out_channel) {
+    int64_t step = picture->pixel, next = picture->channel, c = 0;
+    for (; c + 3 <= picture->channels; c += 3) { /* together: a third of the loops */
+        const uint8_t *from = row + c * next;
+        const float *one = tables + table_step * c, *two = one + table_step, *three = two + table_step;
+        float *to = out + c * out_channel, *to_two = to + out_channel, *to_three = to_two + out_channel;
+        for (int64_t x = 0; x < width; x++) {
+            const uint8_t *pixel = from + (columns ? columns[x] : x) * step;
+            to[x] = one[pixel[0]];
+            to_two[x] = two[pixel[next]];
+            to_three[x] = three[pixel[2 * next]];
         }
-        for (; c < picture->channels; c++) {
-            const uint8_t *from = row + c * next;
-            const float *table = tables + table_step * c;
-            float *to = out + c * out_channel + y * out_row;
-            for (int64_t x = 0; x < picture->width; x++) to[x] = table[from[x * step]];
-        }
+    }
+    for (; c < picture->channels; c++) {
+        const uint8_t *from = row + c * next;
+        const float *table = tables + table_step * c;
+        float *to = out + c * out_channel;
+        for (int64_t x = 0; x < width; x++) to[x] = table[from[(columns ? columns[x] : x) * step]];
+    }
+}
+
+/* rows, columns: which of the picture's, height and width of them; or both 0 for all in order. Distances in values: of
+   the channels' tables (0: one for all), of channels and rows of `out`, whose last axis is contiguous. */
+EXPORT void int8cal_look_up(const Picture *picture, const int64_t *rows, const int64_t *columns, int64_t height,
+                            int64_t width, const float *tables, int64_t table_step, float *out, int64_t out_channel,
+                            int64_t out_row) {
+    begin_kernel();
+    for (int64_t y = 0; y < height; y++, out += out_row) {
+        const uint8_t *row = picture->bytes + (rows ? rows[y] : y) * picture->row;
+        if (columns)
+            look_up_row(picture, row, columns, width, tables, table_step, out, out_channel);
+        else
+            look_up_row(picture, row, 0, width, tables, table_step, out, out_channel);
     }
 }
 
@@ -116,6 +127,7 @@ static inline void resize_group(const Picture *picture, int64_t c, int group, co
 /* out: channels x height x width, contiguous. half: round to half precision. lines: room for 6 x width values. */
 EXPORT void int8cal_resize(const Picture *picture, const float *table, const Axis *rows, const Axis *columns,
                            int64_t height, int64_t width, int half, float *out, float *lines) {
+    begin_kernel();
     int64_t c = 0;
     for (; c + 3 <= picture->channels; c += 3)
         resize_group(picture, c, 3, table, rows, columns, height, width, half, out, lines);

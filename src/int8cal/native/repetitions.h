@@ -9,9 +9,10 @@ enum {
     REACH = 4096,                 /* how far back they are sought: the window of the other compressor */
     LENGTH_AND_DISTANCE_COST = 8, /* bits of the two symbols of a match, about */
     RUN_COST = 10,                /* bits of a match of distance 1, about */
+    PARTS = 16,                   /* of a bit, in which costs are counted */
 };
 
-/* Of samples: bits that matches would save, bits that the bytes take, bytes. */
+/* Of samples: what matches would save and what the bytes take, in parts of a bit; bytes. */
 typedef struct {
     int64_t saved, cost, bytes;
 } Saving;
@@ -42,28 +43,37 @@ static int match_cost(int length, int distance) {
     return LENGTH_AND_DISTANCE_COST + over + 31 - __builtin_clz((unsigned)distance);
 }
 
-/* Bits of bytes `at` to below `end` by these codes, runs as matches of distance 1 when that takes less. */
-static int coded_cost(const uint8_t *bytes, int at, int end, const uint8_t *length) {
+/* Parts of a bit of bytes `at` to below `end`, runs as matches of distance 1 when that takes less. */
+static int coded_cost(const uint8_t *bytes, int at, int end, const uint8_t *literal_cost) {
     int cost = 0;
     while (at < end) {
-        int run = run_at(bytes, at, end), literal = length[bytes[at]], rest = (run - 1) * literal;
-        cost += literal + (rest < RUN_COST ? rest : RUN_COST);
+        int run = run_at(bytes, at, end), literal = literal_cost[bytes[at]], rest = (run - 1) * literal;
+        cost += literal + (rest < RUN_COST * PARTS ? rest : RUN_COST * PARTS);
         at += run;
     }
     return cost;
 }
 
-/* Codes of the literals of some bytes, each of which has one. */
-static void literal_lengths(const uint8_t *bytes, int count, uint8_t *length) {
-    uint32_t frequency[256], each[4][256]; /* neighbours are often equal: in one table, each would wait for the last */
+/* Logarithm to the base 2 in parts of a bit. */
+static inline unsigned log2_parts(uint32_t number) {
+    static const uint8_t behind_the_point[PARTS] = {1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 13, 14, 15, 16};
+    unsigned whole = 31u - (unsigned)__builtin_clz(number);
+    return PARTS * whole + behind_the_point[((uint64_t)number * PARTS >> whole) & (PARTS - 1)];
+}
+
+/* What each byte takes as a literal, in parts of a bit, by how often it occurs among these. */
+static void literal_costs(const uint8_t *bytes, int count, uint8_t *literal_cost) {
+    uint32_t each[4][256]; /* neighbours are often equal: in one table, each would wait for the last */
     int i = 0;
     memset(each, 0, sizeof each);
     for (; i + 4 <= count; i += 4)
         for (int k = 0; k < 4; k++) each[k][bytes[i + k]]++;
     for (; i < count; i++) each[0][bytes[i]]++;
-    for (int value = 0; value < 256; value++)
-        frequency[value] = 1 + each[0][value] + each[1][value] + each[2][value] + each[3][value];
-    code_lengths(frequency, 256, MAX_BITS, length);
+    unsigned all = log2_parts((uint32_t)count + 256);
+    for (int value = 0; value < 256; value++) {
+        unsigned bits = all - log2_parts(1 + each[0][value] + each[1][value] + each[2][value] + each[3][value]);
+        literal_cost[value] = (uint8_t)(bits < PARTS ? PARTS : bits < MAX_BITS * PARTS ? bits : MAX_BITS * PARTS);
+    }
 }
 
 /* Where four bytes, or eight, were last seen, if at all: to be compared. */
@@ -93,15 +103,19 @@ static inline int same_bytes(const uint8_t *bytes, int where, int at, int count)
 }
 
 /* What a compressor that takes the nearest match of four bytes and more would save, and what the bytes take by our
-   codes, in bits, for the last third of some bytes. The saving may be negative: such a compressor takes matches of
-   bytes with short codes, too. */
+   codes, for the last third of some bytes. The saving may be negative: such a compressor takes matches of bytes with
+   short codes, too. */
 static void sample(Places *places, const uint8_t *bytes, int count, Saving *saving) {
-    uint8_t length[256];
-    literal_lengths(bytes, count, length);
+    uint8_t literal_cost[256];
+    literal_costs(bytes, count, literal_cost);
     memset(places, 0, sizeof *places);
     int looked_at = 2 * count / 3; /* from here on; before, places are learnt */
     saving->bytes += count - looked_at;
-    for (int at = 0; at + 8 <= count;) {
+    for (int at = 0; at < looked_at; at++) {
+        *last_place(places, bytes + at) = (uint16_t)at;
+        *last_long_place(places, bytes + at) = (uint16_t)at;
+    }
+    for (int at = looked_at; at + 8 <= count;) {
         uint16_t *last = last_place(places, bytes + at);
         int where = *last, length_there = same_bytes(bytes, where, at, count);
         *last = (uint16_t)at;
@@ -116,11 +130,10 @@ static void sample(Places *places, const uint8_t *bytes, int count, Saving *savi
             }
         }
         int end = at + (is_match ? length_there : 1);
-        if (at >= looked_at) {
-            int cost = is_match ? coded_cost(bytes, at, end, length) : length[bytes[at]];
-            saving->cost += cost;
-            if (is_match && where < at - 1) saving->saved += cost - match_cost(end - at, at - where); /* runs: the same */
-        }
+        int cost = is_match ? coded_cost(bytes, at, end, literal_cost) : literal_cost[bytes[at]];
+        saving->cost += cost;
+        if (is_match && where < at - 1) /* runs: the same */
+            saving->saved += cost - PARTS * match_cost(end - at, at - where);
         if (is_match) /* where the other one learns them, too: so it keeps to where repetitions begin */
             for (int next = 1; next < 3; next++) *last_place(places, bytes + at + next) = (uint16_t)(at + next);
         at = end;

@@ -34,60 +34,117 @@ static inline __m128i four_bytes(const uint8_t *bytes) {
     return _mm_cvtsi32_si128(value);
 }
 
-/* A pixel of three or four bytes as four values of 16 bits. */
-static inline __m128i four(const uint8_t *bytes) { return _mm_unpacklo_epi8(four_bytes(bytes), _mm_setzero_si128()); }
-
 static inline __m128i magnitude(__m128i value) { return _mm_max_epi16(value, _mm_sub_epi16(_mm_setzero_si128(), value)); }
 
 static inline __m128i choose(__m128i yes, __m128i one, __m128i other) {
     return _mm_or_si128(_mm_and_si128(yes, one), _mm_andnot_si128(yes, other));
 }
 
-/* Whole pixels, all their channels at once, as long as four bytes can be read and written. Returns how many bytes. What
-   must wait for the pixel on the left is done last. */
-static inline int64_t by_pixels(int filter, const uint8_t *row, const uint8_t *above, int64_t bytes, int64_t step, uint8_t *out) {
-    const __m128i one = _mm_set1_epi8(1), low = _mm_set1_epi16(255);
-    __m128i left = _mm_setzero_si128(), corner = left; /* of bytes; for PAETH of 16 bits */
+/* Pixels of three or four bytes. PAETH computes with 16 bits of each. AVERAGE has the complements of pixels: its
+   instruction rounds up, and of complements that is the complement of what is rounded down. */
+static inline __m128i pixel_from(int filter, const uint8_t *bytes) {
+    __m128i pixel = four_bytes(bytes);
+    if (filter == AVERAGE) return _mm_xor_si128(pixel, _mm_set1_epi8(-1));
+    return filter == PAETH ? _mm_unpacklo_epi8(pixel, _mm_setzero_si128()) : pixel;
+}
+
+static inline void write_pixel(int filter, __m128i pixel, uint8_t *to) {
+    if (filter == AVERAGE) pixel = _mm_xor_si128(pixel, _mm_set1_epi8(-1));
+    if (filter == PAETH) pixel = _mm_packus_epi16(pixel, pixel);
+    int32_t bytes = _mm_cvtsi128_si32(pixel);
+    memcpy(to, &bytes, 4);
+}
+
+/* A row between two pixels: the last one, and the one above it. */
+typedef struct {
+    __m128i left, corner;
+} Row;
+
+static inline Row begun_row(int filter) {
+    return (Row){filter == AVERAGE ? _mm_set1_epi8(-1) : _mm_setzero_si128(), _mm_setzero_si128()};
+}
+
+/* The next pixel, into `row->left`; what must wait for the one on the left is done last. */
+static inline void advance(int filter, Row *row, const uint8_t *filtered, __m128i above) {
+    __m128i left = row->left, corner = row->corner, given = four_bytes(filtered);
+    if (filter == SUB) {
+        row->left = _mm_add_epi8(left, given);
+    } else if (filter == AVERAGE) {
+        row->left = _mm_sub_epi8(_mm_avg_epu8(left, above), given);
+    } else {
+        /* Of left + above - corner the distances are |above - corner|, |left - corner|, |left - (2 corner - above)|. */
+        __m128i other_end = _mm_sub_epi16(_mm_add_epi16(corner, corner), above);
+        given = _mm_unpacklo_epi8(given, _mm_setzero_si128());
+        __m128i to_left = magnitude(_mm_sub_epi16(above, corner));
+        __m128i to_above = _mm_max_epi16(_mm_sub_epi16(left, corner), _mm_sub_epi16(corner, left));
+        __m128i to_corner = _mm_max_epi16(_mm_sub_epi16(left, other_end), _mm_sub_epi16(other_end, left));
+        __m128i not_left = _mm_cmpgt_epi16(to_left, _mm_min_epi16(to_above, to_corner));
+        __m128i other = choose(_mm_cmpgt_epi16(to_above, to_corner), _mm_add_epi8(corner, given),
+                               _mm_add_epi8(above, given)); /* sums of bytes: none carries into the next */
+        row->left = choose(not_left, other, _mm_add_epi8(left, given));
+        row->corner = above;
+    }
+}
+
+/* Whole pixels, all their channels at once, as long as four bytes can be read and written. Returns how many bytes. */
+static inline int64_t by_pixels(int filter, const uint8_t *filtered, const uint8_t *above, int64_t bytes, int64_t step, uint8_t *out) {
+    Row row = begun_row(filter);
     int64_t i = 0;
     for (; i + 4 <= bytes; i += step) {
-        __m128i here;
-        if (filter == SUB) {
-            here = left = _mm_add_epi8(left, four_bytes(row + i));
-        } else if (filter == AVERAGE) {
-            __m128i over = four_bytes(above + i), rounded_up = _mm_and_si128(_mm_xor_si128(left, over), one);
-            here = left = _mm_sub_epi8(_mm_add_epi8(_mm_avg_epu8(left, over), four_bytes(row + i)), rounded_up);
-        } else {
-            __m128i given = four(row + i), over = four(above + i);
-            __m128i from_left = _mm_sub_epi16(over, corner), from_above = _mm_sub_epi16(left, corner);
-            __m128i from_corner = magnitude(_mm_add_epi16(from_left, from_above));
-            from_above = magnitude(from_above);
-            __m128i not_left = _mm_cmpgt_epi16(magnitude(from_left), _mm_min_epi16(from_above, from_corner));
-            __m128i other = choose(_mm_cmpgt_epi16(from_above, from_corner), _mm_add_epi16(corner, given),
-                                   _mm_add_epi16(over, given));
-            left = _mm_and_si128(choose(not_left, other, _mm_add_epi16(left, given)), low);
-            corner = over;
-            here = _mm_packus_epi16(left, left);
-        }
-        int32_t value = _mm_cvtsi128_si32(here);
-        memcpy(out + i, &value, 4);
+        advance(filter, &row, filtered + i, pixel_from(filter, above + i));
+        write_pixel(filter, row.left, out + i);
+    }
+    return i;
+}
+
+/* The same for two rows of the same filter, the lower one a pixel behind, so that two pixels are on their way at a time.
+   Returns how many bytes of the upper one; the lower one has `step` fewer. */
+static inline int64_t by_two_pixels(int filter, const uint8_t *filtered, const uint8_t *filtered_below, const uint8_t *above,
+                                    int64_t bytes, int64_t step, uint8_t *out) {
+    Row upper = begun_row(filter), lower = upper;
+    int64_t i = 0;
+    for (; i + 4 <= bytes; i += step) {
+        __m128i above_lower = upper.left;
+        advance(filter, &upper, filtered + i, pixel_from(filter, above + i));
+        write_pixel(filter, upper.left, out + i);
+        if (!i) continue;
+        advance(filter, &lower, filtered_below + i - step, above_lower);
+        write_pixel(filter, lower.left, out + bytes + i - step);
     }
     return i;
 }
 
 #else
-static inline int64_t by_pixels(int filter, const uint8_t *row, const uint8_t *above, int64_t bytes, int64_t step, uint8_t *out) {
-    (void)filter, (void)row, (void)above, (void)bytes, (void)step, (void)out;
+static inline int64_t by_pixels(int filter, const uint8_t *filtered, const uint8_t *above, int64_t bytes, int64_t step, uint8_t *out) {
+    (void)filter, (void)filtered, (void)above, (void)bytes, (void)step, (void)out;
     return 0;
+}
+
+static inline int64_t by_two_pixels(int filter, const uint8_t *filtered, const uint8_t *filtered_below, const uint8_t *above,
+                                    int64_t bytes, int64_t step, uint8_t *out) {
+    (void)filtered_below;
+    return by_pixels(filter, filtered, above, bytes, step, out);
 }
 #endif
 
-/* One row, whose filter has a guess that depends on the pixel on the left. */
-static inline void from_left(int filter, const uint8_t *row, const uint8_t *above, int64_t bytes, int64_t step, uint8_t *out) {
-    switch (step) {
-    case 1: plain(filter, row, above, 0, bytes, 1, out); break;
-    case 2: plain(filter, row, above, 0, bytes, 2, out); break;
-    case 3: plain(filter, row, above, by_pixels(filter, row, above, bytes, 3, out), bytes, 3, out); break;
-    default: plain(filter, row, above, by_pixels(filter, row, above, bytes, 4, out), bytes, 4, out);
+/* Pixels of a row, or of two (the other one at `below`), whose filter has a guess that depends on the one on the left. */
+static inline void whole_rows(int filter, const uint8_t *filtered, const uint8_t *below, const uint8_t *above, int64_t bytes,
+                              int64_t step, uint8_t *out) {
+    int64_t done = 0;
+    if (step >= 3)
+        done = below ? by_two_pixels(filter, filtered, below, above, bytes, step, out)
+                     : by_pixels(filter, filtered, above, bytes, step, out);
+    plain(filter, filtered, above, done, bytes, step, out);
+    if (below) plain(filter, below, out, done ? done - step : 0, bytes, step, out + bytes);
+}
+
+static inline void from_left(int filter, const uint8_t *filtered, const uint8_t *below, const uint8_t *above, int64_t bytes,
+                             int64_t step, uint8_t *out) {
+    switch (step) { /* compiled for each */
+    case 1: whole_rows(filter, filtered, below, above, bytes, 1, out); break;
+    case 2: whole_rows(filter, filtered, below, above, bytes, 2, out); break;
+    case 3: whole_rows(filter, filtered, below, above, bytes, 3, out); break;
+    default: whole_rows(filter, filtered, below, above, bytes, 4, out);
     }
 }
 
@@ -96,20 +153,26 @@ static inline void from_left(int filter, const uint8_t *row, const uint8_t *abov
    zeros, for the row above the first. Returns 0 where any row has a filter type that does not exist. */
 EXPORT int int8cal_unfilter(const uint8_t *rows, int64_t height, int64_t row_bytes, int64_t step, int64_t wanted,
                             int64_t bytes, const uint8_t *zeros, uint8_t *out) {
+    begin_kernel();
     for (int64_t y = 0; y < height; y++)
         if (rows[y * (row_bytes + 1)] > PAETH) return 0;
     const uint8_t *above = zeros;
-    for (int64_t y = 0; y < wanted; y++, above = out, out += bytes, rows += row_bytes + 1) {
-        const uint8_t *row = rows + 1;
-        switch (rows[0]) {
+    for (int64_t y = 0; y < wanted;) {
+        const uint8_t *row = rows + y * (row_bytes + 1) + 1, *next = row + row_bytes + 1;
+        int filter = row[-1], two = (filter == AVERAGE || filter == PAETH) && y + 1 < wanted && next[-1] == filter;
+        const uint8_t *below = two ? next : 0;
+        switch (filter) {
         case NONE: memcpy(out, row, (size_t)bytes); break;
-        case SUB: from_left(SUB, row, above, bytes, step, out); break;
+        case SUB: from_left(SUB, row, 0, above, bytes, step, out); break;
         case UP:
             for (int64_t i = 0; i < bytes; i++) out[i] = (uint8_t)(row[i] + above[i]);
             break;
-        case AVERAGE: from_left(AVERAGE, row, above, bytes, step, out); break;
-        default: from_left(PAETH, row, above, bytes, step, out);
+        case AVERAGE: from_left(AVERAGE, row, below, above, bytes, step, out); break;
+        default: from_left(PAETH, row, below, above, bytes, step, out);
         }
+        out += bytes << two;
+        above = out - bytes;
+        y += 1 + two;
     }
     return 1;
 }

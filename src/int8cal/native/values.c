@@ -10,6 +10,7 @@ enum {
 
 /* planes: the bytes by significance, the lowest first, `count` of each. values: count of 4 bytes. */
 EXPORT void int8cal_unshuffle(const uint8_t *restrict planes, int64_t count, uint8_t *restrict values) {
+    begin_kernel();
     const uint8_t *first = planes, *second = first + count, *third = second + count, *fourth = third + count;
     for (int64_t i = 0; i < count; i++) {
         uint32_t bits = (uint32_t)first[i] | (uint32_t)second[i] << 8 | (uint32_t)third[i] << 16 |
@@ -20,6 +21,7 @@ EXPORT void int8cal_unshuffle(const uint8_t *restrict planes, int64_t count, uin
 
 /* Add to `counts` how many values lie in each bin of |value| x bins_per_unit. Returns how many lie in none. */
 EXPORT int64_t int8cal_count(const float *values, int64_t count, float bins_per_unit, int64_t *counts) {
+    begin_kernel();
     uint32_t tables[TABLES][MOST_BINS + 1];
     int32_t bins[BLOCK_VALUES];
     int64_t outside = 0;
