@@ -76,14 +76,35 @@ def open_picture(encoded: bytes, where: str) -> Image.Image:
         return picture
 
 
+def open_image(encoded: bytes, where: str) -> ImageHWC_u8 | Image.Image:
+    """Decode an image file; that of a JPEG in grey or RGB to pixels: a picture of Pillow would be a copy of them.
+
+    Args:
+        encoded: the file.
+        where: name of the image for messages.
+
+    Returns:
+        Height × width × 1 or 3, 0..255, or what `open_picture` returns.
+
+    Raises:
+        ImageError: as `open_picture`.
+        MemoryError: likewise.
+    """
+    if not encoded.startswith(JPEG_SIGNATURE):
+        return open_picture(encoded, where)
+    with decoding(_CANNOT, where):
+        components = jpeg.decode_components(encoded, where)
+        return components if components.shape[2] in (1, 3) else picture_of(components)
+
+
 def pixels_of(picture: Image.Image) -> ImageHWC_u8:
     """Pixels of an image of 8-bit channels: height × width × channels, 0..255."""
     return np.asarray(picture).reshape(picture.height, picture.width, -1)
 
 
-def size_of(picture: Image.Image) -> Size:
+def size_of(image: ImageHWC_u8 | Image.Image) -> Size:
     """Height and width in pixels."""
-    return Size(picture.height, picture.width)
+    return Size(image.height, image.width) if isinstance(image, Image.Image) else Size(*image.shape[:2])
 
 
 def picture_size(encoded: bytes, where: str) -> Size:

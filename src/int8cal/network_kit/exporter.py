@@ -14,14 +14,14 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from int8cal.images.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
+from int8cal.images.pictures import COLOUR_JPEG_DECODER, open_image, size_of
 from int8cal.network_kit.network import Arithmetic, Evidence
-from int8cal.preprocess.colour import to_grey, to_rgb
+from int8cal.preprocess.colour import grey_pixels, rgb_pixels
 from int8cal.preprocess.normalise import look_up, mean_subtracted
-from int8cal.preprocess.stretch import interpolated
+from int8cal.preprocess.stretch import interpolated, interpolated_pixels
 from int8cal.samples.encoded import sample_place
 from int8cal.samples.samples import Sample
-from int8cal.types import ImageCHW_f32, Size
+from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size
 
 
 def exporter_arithmetic(
@@ -39,17 +39,19 @@ def exporter_arithmetic(
     """
     channels = len(mean)
     tables = mean_subtracted(mean, scale)
-    convert = to_rgb if channels == 3 else to_grey
+    convert = rgb_pixels if channels == 3 else grey_pixels
 
-    def to_tensor(picture: Image.Image, sample: Sample) -> ImageCHW_f32:
-        stretched = interpolated(picture, size, Image.Resampling.LANCZOS)
-        pixels = np.atleast_3d(np.asarray(convert(stretched)))
+    def to_tensor(image: ImageHWC_u8 | Image.Image, sample: Sample) -> ImageCHW_f32:
+        if isinstance(image, np.ndarray):
+            pixels = convert(interpolated_pixels(image, size, Image.Resampling.LANCZOS))
+        else:
+            pixels = convert(interpolated(image, size, Image.Resampling.LANCZOS))
         return look_up(pixels[..., ::-1] if reverse else pixels, tables)
 
     return Arithmetic(
         name=name,
         evidence=evidence,
-        decode=lambda encoded, sample: open_picture(encoded, sample_place(sample)),
+        decode=lambda encoded, sample: open_image(encoded, sample_place(sample)),
         to_tensor=to_tensor,
         shape=lambda sample: (channels, size.height, size.width),
         options={

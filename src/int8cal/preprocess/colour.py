@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from int8cal.errors import ImageError
+from int8cal.types import ImageHWC_u8
 
 _WIDE = "I;16"
 _LUMA_PER_MILLE = np.array([299, 587, 114], dtype=np.int64)
@@ -31,6 +32,22 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "P":
         return Image.fromarray(_palette(picture).astype(np.uint8)[np.asarray(picture)])
     return _converted(unified_depth(picture), "RGB")
+
+
+def rgb_pixels(image: ImageHWC_u8 | Image.Image) -> ImageHWC_u8:
+    """Height × width × 3 of pixels in grey or RGB, or of a picture of any mode, see `to_rgb`."""
+    if isinstance(image, Image.Image):
+        return np.asarray(to_rgb(image))
+    return image if image.shape[2] == 3 else np.repeat(image, 3, axis=2)
+
+
+def grey_pixels(image: ImageHWC_u8 | Image.Image) -> ImageHWC_u8:
+    """Height × width × 1 of pixels in grey or RGB, or of a picture of any mode, see `to_grey`."""
+    if isinstance(image, np.ndarray):
+        if image.shape[2] == 1:
+            return image
+        image = Image.fromarray(image)
+    return np.asarray(to_grey(image))[:, :, np.newaxis]
 
 
 def to_grey(picture: Image.Image) -> Image.Image:

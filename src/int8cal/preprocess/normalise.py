@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from int8cal import native
+from int8cal.native import Positions
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, ValueTable_f32, ValueTables_f32
 
 _LEVELS = np.arange(256, dtype=np.float32)
@@ -43,8 +44,17 @@ def mean_subtracted(mean: Sequence[float], scale: float = 1.0) -> ValueTables_f3
     return difference * np.float32(scale)
 
 
+def level_planes(channels: int) -> ImageCHW_f32:
+    """Every pixel level in each channel, channels × 1 × 256: what an arithmetic makes of this image is its table."""
+    return np.tile(_LEVELS, (channels, 1, 1))
+
+
 def look_up(
-    image: ImageHWC_u8, table: ValueTable_f32 | ValueTables_f32, out: ImageCHW_f32 | None = None
+    image: ImageHWC_u8,
+    table: ValueTable_f32 | ValueTables_f32,
+    out: ImageCHW_f32 | None = None,
+    *,
+    positions: Positions | None = None,
 ) -> ImageCHW_f32:
     """Replace each pixel by its value.
 
@@ -52,15 +62,20 @@ def look_up(
         image: height × width × channels, 0..255.
         table: 256 values for all channels, or channels × 256.
         out: where the result goes: channels × height × width, may be a window of a larger array.
+        positions: the rows and columns that make the result; None: all.
 
     Returns:
         ``out``, or a new C-contiguous array.
     """
     height, width, channels = image.shape
+    if positions:
+        height, width = len(positions.rows), len(positions.columns)
     if out is None:
         out = np.empty((channels, height, width), dtype=np.float32)
-    if native.look_up(image, table, out):
+    if native.look_up(image, table, out, positions):
         return out
+    if positions:
+        image = image[positions.rows[:, np.newaxis], positions.columns]
     for channel, values in enumerate(np.broadcast_to(table, (channels, len(_LEVELS)))):
         # A uint8 index is always inside the table; "wrap" spares the check and a buffer.
         np.take(values, image[:, :, channel], out=out[channel], mode="wrap")

@@ -6,12 +6,14 @@ Sizes are stretched: the aspect ratio is not kept.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from int8cal.errors import ImageError
+from int8cal.native import Positions
 from int8cal.preprocess.antialias import antialiased
 from int8cal.preprocess.colour import unified_depth
 from int8cal.types import ImageHWC_u8, Size
@@ -42,6 +44,17 @@ def nearest(picture: Image.Image, size: Size) -> Image.Image:
         rows, columns = _centres(picture.height, size.height), _centres(picture.width, size.width)
         return Image.fromarray(np.asarray(picture)[rows[:, np.newaxis], columns])
     return picture.resize((size.width, size.height), Image.Resampling.NEAREST)
+
+
+def nearest_positions(before: Size, after: Size) -> Positions:
+    """The pixels that `nearest` takes of an image of 8-bit channels, found as Pillow finds them: by adding up steps.
+
+    Args:
+        before: height and width of the image.
+        after: of the result.
+    """
+    rows, columns = (_steps(length, count) for length, count in zip(before, after, strict=True))
+    return Positions(rows, columns)
 
 
 def interpolated(
@@ -82,6 +95,33 @@ def interpolated(
     return both.convert(mode) if mode in _PREMULTIPLIED else both
 
 
+def interpolated_pixels(
+    pixels: ImageHWC_u8, size: Size, resample: Image.Resampling, *, height_first: bool = False
+) -> ImageHWC_u8:
+    """`interpolated` without a picture of Pillow, which would be a copy.
+
+    Args:
+        pixels: height × width × channels (3 or 1), 0..255.
+        size: height and width of the result.
+        resample: the filter.
+        height_first: the other order.
+
+    Returns:
+        The same of another size; ``pixels`` when they have it.
+
+    Raises:
+        ImageError: a side is too long, or a pass too large.
+    """
+    before = Size(*pixels.shape[:2])
+    if before == size:
+        return pixels
+    size_between(before, size, height_first=height_first)
+    done = None if height_first else antialiased(pixels, size, resample)
+    if done is not None:
+        return done
+    return through_picture(pixels, partial(interpolated, resample=resample, height_first=height_first), size)
+
+
 def through_picture(pixels: ImageHWC_u8, resize: Callable[[Image.Image, Size], Image.Image], size: Size) -> ImageHWC_u8:
     """Pixels resized as pictures are.
 
@@ -113,3 +153,12 @@ def size_between(before: Size, after: Size, *, height_first: bool) -> Size:
 def _centres(length: int, count: int) -> npt.NDArray[np.intp]:
     """The pixel that each of ``count`` results takes; every centre is multiplied, where other modes add up steps."""
     return ((np.arange(count) + 0.5) * (length / count)).astype(np.intp)
+
+
+@lru_cache(maxsize=64)
+def _steps(length: int, count: int) -> npt.NDArray[np.int64]:
+    """The pixel that each of ``count`` results takes; the sums are rounded one by one, in double precision."""
+    step = length / count
+    positions = np.full(count, step)
+    positions[0] = step * 0.5
+    return np.add.accumulate(positions).astype(np.int64)

@@ -12,14 +12,12 @@ Source: torchvision 0.26 and tao-pytorch 7.0.1, compared on their golden set; ev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 from PIL import Image
 
-from int8cal.preprocess.antialias import antialiased
 from int8cal.preprocess.normalise import look_up
-from int8cal.preprocess.stretch import interpolated, size_between, through_picture
+from int8cal.preprocess.stretch import interpolated_pixels
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, ValueTable_f32, ValueTables_f32
 
 _LEVELS = np.arange(256, dtype=np.float32)
@@ -64,15 +62,8 @@ def resized(pixels: ImageHWC_u8, size: Size, resample: Image.Resampling) -> Imag
     Raises:
         ImageError: a side is too long, or a pass too large.
     """
-    before = Size(*pixels.shape[:2])
-    if before == size:
-        return pixels
-    height_first = before.height > 100 * before.width and size.height < before.height
-    size_between(before, size, height_first=height_first)
-    done = None if height_first else antialiased(pixels, size, resample)
-    if done is not None:
-        return done
-    return through_picture(pixels, partial(interpolated, resample=resample, height_first=height_first), size)
+    height, width = pixels.shape[:2]
+    return interpolated_pixels(pixels, size, resample, height_first=height > 100 * width and size.height < height)
 
 
 def in_window(pixels: ImageHWC_u8, table: ValueTable_f32 | ValueTables_f32, window: Size) -> ImageCHW_f32:

@@ -74,6 +74,28 @@ def test_looking_up_into_a_window() -> None:
     np.testing.assert_array_equal(look_up(image, HALF_VALUES, turned), a[:, 2:9, 3:12])
 
 
+@settings(deadline=None, max_examples=40)
+@given(SIDES, SIDES, st.sampled_from((1, 3, 4)), SIDES, SIDES, st.integers(0, 99))
+def test_looking_up_some_rows_and_columns(
+    height: int, width: int, channels: int, rows: int, columns: int, seed: int
+) -> None:
+    image, rng = picture(height, width, channels, seed), np.random.default_rng(seed)
+    positions = native.Positions(rng.integers(0, height, rows), rng.integers(0, width, columns))
+    for view in (image, image[..., ::-1]):
+        a, b = both(lambda view=view: look_up(view, HALF_VALUES, positions=positions))
+        assert a.tobytes() == b.tobytes()
+        np.testing.assert_array_equal(a, look_up(view[positions.rows][:, positions.columns], HALF_VALUES))
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [((0, 8), (0, 1)), ((0, 1), (-1, 1)), (np.zeros(2, np.int32), (0, 1)), ((0, 1, 2), (0, 1))]
+)
+def test_positions_of_no_pixels_are_refused(rows: object, columns: object) -> None:
+    out = np.empty((3, 2, 2), np.float32)
+    with pytest.raises(ValueError, match=r"positions|columns"):
+        native.look_up(picture(8, 8, 3, 1), HALF_VALUES, out, native.Positions(np.array(rows), np.array(columns)))
+
+
 def test_positions_outside_of_the_image_are_refused() -> None:
     axis = native.Axis(np.array([0, 7]), np.array([1, 8]), np.zeros(2, np.float32))
     with pytest.raises(ValueError, match="outside"):

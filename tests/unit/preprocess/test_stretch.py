@@ -7,6 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from tests.memory import PEAK_MIB
 from tests.pictures import all_kinds, encode, pixels
@@ -14,7 +16,7 @@ from tests.pictures import all_kinds, encode, pixels
 from int8cal.errors import ImageError
 from int8cal.images.pictures import open_picture
 from int8cal.preprocess.colour import to_grey_keeping_depth
-from int8cal.preprocess.stretch import MAX_SIDE, interpolated, nearest
+from int8cal.preprocess.stretch import MAX_SIDE, interpolated, nearest, nearest_positions, through_picture
 from int8cal.types import Size
 
 LANCZOS = Image.Resampling.LANCZOS
@@ -24,6 +26,17 @@ def test_rows_go_before_columns():
     picture = Image.fromarray(pixels(90, 20))
     expected = picture.resize((31, 90), LANCZOS).resize((31, 33), LANCZOS)
     np.testing.assert_array_equal(np.asarray(interpolated(picture, Size(33, 31), LANCZOS)), np.asarray(expected))
+
+
+@settings(deadline=None, max_examples=300)
+@given(*[st.integers(1, 50) | st.integers(1, 3000)] * 2, *[st.integers(1, 700)] * 2)
+def test_nearest_positions_are_those_of_pillow(height: int, width: int, rows: int, columns: int) -> None:
+    for before, after in ((Size(height, 1), Size(rows, 1)), (Size(1, width), Size(1, columns))):
+        place = np.arange(max(before), dtype=np.uint16).view(np.uint8).reshape(*before, 2)
+        image = np.concatenate((place, place[:, :, :1]), axis=2)
+        positions = nearest_positions(before, after)
+        found = image[positions.rows[:, np.newaxis], positions.columns]
+        np.testing.assert_array_equal(found, through_picture(image, nearest, after))
 
 
 @pytest.mark.parametrize("mode", ["1", "P"])

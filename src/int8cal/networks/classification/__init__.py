@@ -26,20 +26,21 @@ from PIL import Image
 
 from int8cal.errors import SpecError
 from int8cal.images.limits import output_problem
-from int8cal.images.pictures import COLOUR_JPEG_DECODER, open_picture, size_of
+from int8cal.images.pictures import COLOUR_JPEG_DECODER, open_image, open_picture, size_of
 from int8cal.network_kit.image_mean import image_mean
 from int8cal.network_kit.labels import folder_class
 from int8cal.network_kit.network import Arithmetic, Network, Option, ReferenceCommand
 from int8cal.network_kit.path_roles import BASE_MODEL, RESULT, TRAINING, VALIDATION, WRITTEN
 from int8cal.preprocess import imagenet
-from int8cal.preprocess.colour import to_grey_keeping_depth, to_rgb
-from int8cal.preprocess.stretch import interpolated, nearest
+from int8cal.preprocess.colour import rgb_pixels, to_grey_keeping_depth
+from int8cal.preprocess.normalise import level_planes, look_up
+from int8cal.preprocess.stretch import interpolated, interpolated_pixels, nearest, nearest_positions
 from int8cal.samples.encoded import sample_place
 from int8cal.samples.folders import read_class_folders
 from int8cal.samples.paths import working_directory
 from int8cal.samples.samples import Dataset, Sample
 from int8cal.spec.document import SpecDocument
-from int8cal.types import ImageCHW_f32, Size, SplitName
+from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, SplitName
 
 _INPUT_SIZE = "model_config.input_image_size"
 _MEAN = "train_config.image_mean"
@@ -104,20 +105,31 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
     reversed_channels = mode == "caffe" and channels == 3
     pixel_mean, scale = imagenet.pixel_terms(mode, mean, channels)
 
-    def to_tensor(picture: Image.Image, sample: Sample) -> ImageCHW_f32:
-        converted = to_rgb(picture) if channels == 3 else to_grey_keeping_depth(picture)
-        stretched = interpolated(converted, size, resample) if as_trained else nearest(converted, size)
-        pixels = np.asarray(stretched)
-        planes = imagenet.channels_first(pixels[..., ::-1] if reversed_channels else pixels)
+    def values(planes: ImageCHW_f32) -> ImageCHW_f32:
         if mode == "caffe":
             return imagenet.caffe(planes, mean)
         return imagenet.torch(planes) if mode == "torch" else imagenet.tf(planes)
 
+    def grey_tensor(picture: Image.Image, sample: Sample) -> ImageCHW_f32:
+        grey = to_grey_keeping_depth(picture)
+        stretched = interpolated(grey, size, resample) if as_trained else nearest(grey, size)
+        return values(imagenet.channels_first(np.asarray(stretched)))
+
+    tables = values(level_planes(channels))[:, 0]
+
+    def colour_tensor(pixels: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
+        if as_trained:
+            pixels, positions = interpolated_pixels(pixels, size, resample), None
+        else:
+            positions = nearest_positions(size_of(pixels), size)
+        return look_up(pixels[..., ::-1] if reversed_channels else pixels, tables, positions=positions)
+
+    in_colour = channels == 3
     return Arithmetic(
         name=f"classification.{mode}",
         evidence="unverified" if as_trained else "bit-exact but for colour JPEGs",
-        decode=lambda encoded, sample: open_picture(encoded, sample_place(sample)),
-        to_tensor=to_tensor,
+        decode=_colour_pixels if in_colour else _picture,
+        to_tensor=colour_tensor if in_colour else grey_tensor,
         shape=lambda sample: (channels, height, width),
         options={
             "channels": channels,
@@ -129,6 +141,14 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
         },
         size=size_of,
     )
+
+
+def _colour_pixels(encoded: bytes, sample: Sample) -> ImageHWC_u8:
+    return rgb_pixels(open_image(encoded, sample_place(sample)))
+
+
+def _picture(encoded: bytes, sample: Sample) -> Image.Image:
+    return open_picture(encoded, sample_place(sample))
 
 
 def _channel_order(channels: int, *, reversed_channels: bool) -> str:
