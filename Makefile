@@ -7,7 +7,8 @@
 #   make test-floors    the tests with the oldest dependencies that pyproject.toml allows
 #   make fuzz           MINUTES=n: damaged inputs for every reader
 #   make kills          KILLS=n: runs that are killed, and what they leave behind
-#   make bench          speed and memory against a baseline measured in the same run
+#   make bench          speed and memory against a baseline measured in the same run, and with EARLIER=SRC against an
+#                       earlier commit, whose folder src is SRC
 #   make docs           the documentation as HTML, warnings are errors
 #   make generate       the generated pages of the documentation
 #   make format         format and fix what can be fixed
@@ -98,7 +99,7 @@ kills: bytecode
 	$(BIN)/python -m tests.fuzz.kills --count $(KILLS)
 
 bench: bytecode
-	$(BIN)/python benchmarks/bench.py --json benchmarks/results.json
+	$(BIN)/python benchmarks/bench.py --json benchmarks/results.json $(if $(EARLIER),--earlier $(EARLIER))
 
 docs: generate $(VENV)/.docs-installed
 	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs docs/_build/html

@@ -18,7 +18,9 @@ from pathlib import Path
 
 import earlier
 import quantize
+import readers
 import speed
+import stages
 import startup
 import threads
 from helper import QUICK_WORKLOADS, WORKLOADS, Settings, machine, print_table
@@ -27,6 +29,8 @@ import memory
 
 QUESTIONS = {
     "speed": speed,
+    "stages": stages,
+    "readers": readers,
     "threads": threads,
     "memory": memory,
     "startup": startup,

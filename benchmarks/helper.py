@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -136,7 +136,9 @@ class Cost:
     rss: float
 
 
-def run(*command: str | os.PathLike[str], source: Path | None = None) -> Cost:
+def run(
+    *command: str | os.PathLike[str], source: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Cost:
     """Run a program to its end and measure it; its output is shown only when it fails.
 
     What earlier programs left to be written is on the disk before: nobody pays for another's file.
@@ -144,9 +146,10 @@ def run(*command: str | os.PathLike[str], source: Path | None = None) -> Cost:
     Args:
         command: the program and its arguments.
         source: folder to import int8cal from; None: the one that is installed.
+        environment: further variables.
     """
     os.sync()
-    environment = os.environ | ({"PYTHONPATH": os.fspath(source)} if source else {})
+    variables = os.environ | ({"PYTHONPATH": os.fspath(source)} if source else {}) | dict(environment or {})
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -155,7 +158,7 @@ def run(*command: str | os.PathLike[str], source: Path | None = None) -> Cost:
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=HERE.parent,
-            env=environment,
+            env=variables,
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
@@ -234,10 +237,18 @@ def plan_of(workload: Workload, spec: Path) -> Path:
     return path
 
 
-def make(spec: Path, out: Path, *options: str, network: str = "detectnet_v2", source: Path | None = None) -> Cost:
+def make(
+    spec: Path,
+    out: Path,
+    *options: str,
+    network: str = "detectnet_v2",
+    source: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Cost:
     """Run int8cal's main job on a spec; an earlier file of that name goes."""
     remove(out)
-    return run(*INT8CAL, network, "calibration_tensorfile", "-e", spec, "-o", out, *options, source=source)
+    command = (*INT8CAL, network, "calibration_tensorfile", "-e", spec, "-o", out, *options)
+    return run(*command, source=source, environment=environment)
 
 
 def remove(out: Path) -> None:

@@ -2,19 +2,31 @@
 
 python benchmarks/plain_read.py time FILE          CPU seconds to read all batches
 python benchmarks/plain_read.py compare FILE FILE  number of values that differ in any bit
+python benchmarks/plain_read.py inflate FILE NAME  CPU seconds to inflate all chunks; NAME: one of `INFLATERS`
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 
 import h5py
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 KEY = "_tensorfile_array_key_"
+
+INFLATERS: dict[str, Callable[[bytes], object]] = {
+    "zlib": zlib.decompress,
+    "ISA-L": isal_zlib.decompress,
+    "zlib-ng": imagecodecs.zlibng_decode,
+    "libdeflate": imagecodecs.deflate_decode,
+}
+"""Programs that read zlib streams."""
 
 
 def batches(path: str) -> Iterator[npt.NDArray[np.float32]]:
@@ -32,6 +44,21 @@ def seconds_to_read(path: str) -> float:
     return time.process_time() - started
 
 
+def seconds_to_inflate(path: str, name: str) -> float:
+    """CPU seconds, reading left out."""
+    with h5py.File(path, "r") as file:
+        arrays = [file[f"{KEY}_{number}"][KEY].id for number in range(file.attrs["count"])]
+        chunks = [
+            array.read_direct_chunk(array.get_chunk_info(number).chunk_offset)[1]
+            for array in arrays
+            for number in range(array.get_num_chunks())
+        ]
+    inflate, started = INFLATERS[name], time.process_time()
+    for chunk in chunks:
+        inflate(chunk)
+    return time.process_time() - started
+
+
 def differing_values(one: str, other: str) -> int:
     """Values that are not the same bits; a different number of batches is an error."""
     pairs = zip(batches(one), batches(other), strict=True)
@@ -39,4 +66,9 @@ def differing_values(one: str, other: str) -> int:
 
 
 if __name__ == "__main__":
-    print(seconds_to_read(*sys.argv[2:]) if sys.argv[1] == "time" else differing_values(*sys.argv[2:]))
+    QUESTIONS: dict[str, Callable[..., float]] = {
+        "time": seconds_to_read,
+        "compare": differing_values,
+        "inflate": seconds_to_inflate,
+    }
+    print(QUESTIONS[sys.argv[1]](*sys.argv[2:]))
