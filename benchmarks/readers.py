@@ -8,7 +8,7 @@ from typing import Any
 from helper import Settings, make, plain_read, remove, spec_of
 
 READERS = ("zlib", "ISA-L", "zlib-ng", "libdeflate")
-"""Those that `plain_read.py` knows."""
+"""Those of `plain_read.py`, which imports their libraries: memory is measured from here, and would count them."""
 
 BATCHES = "2"
 

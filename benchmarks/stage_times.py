@@ -16,8 +16,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from int8cal import plan as plan_of
-from int8cal.tensorfile.chunks import Compression
+from int8cal.cli.process import keep_blas_to_one_thread, keep_freed_memory
+
+keep_blas_to_one_thread()  # as the command line does, before NumPy is there
+keep_freed_memory()
+
+from int8cal import plan as plan_of  # noqa: E402
+from int8cal.tensorfile.chunks import Compression  # noqa: E402
 
 try:
     from int8cal.tensorfile.checksums import image_checksum

@@ -15,12 +15,6 @@ from typing import Any
 from helper import HERE, PYTHON, Settings, Workload, make, remove, run, spec_of
 
 STEPS = ("read", "decode", "to tensor", "encode", "checksums")
-_AS_THE_COMMAND = {
-    "OPENBLAS_NUM_THREADS": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
-}
-"""What the command line sets for its own process."""
 
 
 def measure(settings: Settings) -> list[dict[str, Any]]:
@@ -59,7 +53,7 @@ def _rows(
 
 
 def _steps(spec: Path, out: Path, source: Path | None, environment: dict[str, str]) -> dict[str, float]:
-    settings = os.environ | _AS_THE_COMMAND | environment | ({"PYTHONPATH": os.fspath(source)} if source else {})
+    settings = os.environ | environment | ({"PYTHONPATH": os.fspath(source)} if source else {})
     command = [PYTHON, HERE / "stage_times.py", spec, out]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=settings)
     measured: dict[str, float] = json.loads(done.stdout)

@@ -17,6 +17,6 @@ def test_all_questions_are_answered_on_tiny_data(repository: Path, tmp_path: Pat
     finished = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     results = json.loads(out.read_text())
-    assert {"machine", "speed", "threads", "memory", "startup"} <= results.keys()
+    assert {"machine", "speed", "stages", "readers", "threads", "memory", "startup"} <= results.keys()
     assert len(results["speed"]) == 5  # each was equal to the baseline in every bit, or the run had failed
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]

@@ -56,7 +56,7 @@ static void run(int kernel) {
 
 int main(void) {
     if (!can_tell()) {
-        puts("no AVX");
+        puts("this processor cannot tell");
         return 0;
     }
     work = malloc((size_t)int8cal_encode_work_bytes());

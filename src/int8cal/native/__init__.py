@@ -48,12 +48,12 @@ class _Chunk(ctypes.Structure):
 class _Picture(ctypes.Structure):
     _fields_ = (
         ("bytes", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("height", "width", "channels", "row", "pixel", "channel")),
+        *((name, ctypes.c_int64) for name in ("channels", "row", "pixel", "channel")),
     )
 
     @classmethod
     def of(cls, image: ImageHWC_u8) -> _Picture:
-        return cls(image.ctypes.data, *image.shape, *image.strides)
+        return cls(image.ctypes.data, image.shape[2], *image.strides)
 
 
 class Positions(NamedTuple):
@@ -62,13 +62,21 @@ class Positions(NamedTuple):
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
 
-    def require(self, before: tuple[int, int], after: tuple[int, int]) -> None:
-        """Make sure that they lie in an image of one size and make one of another."""
+    def of(self, image: ImageHWC_u8) -> ImageHWC_u8:
+        """The pixels of an image at them: rows × columns × channels."""
+        return np.take(image[self.rows], self.columns, axis=1)
+
+    def check(self, before: tuple[int, int], after: tuple[int, int]) -> None:
+        """Make sure that they lie in an image of one height and width and make one of another.
+
+        Raises:
+            ValueError: they do not.
+        """
         if (len(self.rows), len(self.columns)) != after:
             raise ValueError(f"{len(self.rows)} rows and {len(self.columns)} columns do not make {after}")
         for positions, length in zip(self, before, strict=True):
             if positions.dtype != np.int64 or not positions.flags.c_contiguous:
-                raise ValueError(f"positions of the type {positions.dtype}")
+                raise ValueError(f"positions must be C-contiguous int64, not {positions.dtype}")
             if positions.size and not 0 <= positions.min() <= positions.max() < length:
                 raise ValueError(f"positions outside of {length}")
 
@@ -236,6 +244,9 @@ def look_up(
 
     Returns:
         Whether it was done: False without a library, and for an ``out`` that it cannot write to.
+
+    Raises:
+        ValueError: the arrays do not fit together, or a position lies outside of the image.
     """
     kernels = library()
     channels, height, width = out.shape
@@ -243,9 +254,9 @@ def look_up(
         return False
     rows = columns = None
     before = (height, width)
-    if positions:
+    if positions is not None:
         rows, columns, before = positions.rows.ctypes.data, positions.columns.ctypes.data, image.shape[:2]
-        positions.require(before, (height, width))
+        positions.check(before, (height, width))
     if image.shape != (*before, channels) or table.shape not in ((256,), (channels, 256)):
         raise ValueError(f"look_up of {image.shape} by {table.shape} into {out.shape}")
     values = table.tobytes() if table.dtype == np.float32 else table.astype(np.float32).tobytes()

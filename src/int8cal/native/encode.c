@@ -324,7 +324,7 @@ static void split(Work *work, const float *values, int count) {
 #if defined(__SSE2__)
     const __m128i low = _mm_set1_epi16(255);
     for (; i + 16 <= count; i += 16) {
-        __builtin_prefetch(from + 4 * (size_t)i + AHEAD); /* processors themselves stop at the end of a page */
+        __builtin_prefetch((const void *)((uintptr_t)from + 4 * (size_t)i + AHEAD)); /* prefetchers stop at page ends */
         __m128i four[4], even[4], odd[4]; /* bytes 0 and 2 of each value, and 1 and 3 */
         for (int k = 0; k < 4; k++) {
             four[k] = _mm_loadu_si128((const __m128i *)(from + 4 * (size_t)i) + k);

@@ -5,7 +5,7 @@
 /* An image of bytes: distances in bytes between rows, pixels and channels. */
 typedef struct {
     const uint8_t *bytes;
-    int64_t height, width, channels, row, pixel, channel;
+    int64_t channels, row, pixel, channel;
 } Picture;
 
 /* A row, as far as it goes in threes of channels and then one by one; columns: which pixels, or 0 for all in order. */

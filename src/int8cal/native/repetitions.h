@@ -54,11 +54,11 @@ static int coded_cost(const uint8_t *bytes, int at, int end, const uint8_t *lite
     return cost;
 }
 
-/* Logarithm to the base 2 in parts of a bit. */
+/* Logarithm to the base 2 in parts of a bit, at the middle of each sixteenth. */
 static inline unsigned log2_parts(uint32_t number) {
-    static const uint8_t behind_the_point[PARTS] = {1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 13, 14, 15, 16};
+    static const uint8_t fraction[PARTS] = {1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 13, 14, 15, 16};
     unsigned whole = 31u - (unsigned)__builtin_clz(number);
-    return PARTS * whole + behind_the_point[((uint64_t)number * PARTS >> whole) & (PARTS - 1)];
+    return PARTS * whole + fraction[((uint64_t)number * PARTS >> whole) & (PARTS - 1)];
 }
 
 /* What each byte takes as a literal, in parts of a bit, by how often it occurs among these. */
@@ -71,8 +71,8 @@ static void literal_costs(const uint8_t *bytes, int count, uint8_t *literal_cost
     for (; i < count; i++) each[0][bytes[i]]++;
     unsigned all = log2_parts((uint32_t)count + 256);
     for (int value = 0; value < 256; value++) {
-        unsigned bits = all - log2_parts(1 + each[0][value] + each[1][value] + each[2][value] + each[3][value]);
-        literal_cost[value] = (uint8_t)(bits < PARTS ? PARTS : bits < MAX_BITS * PARTS ? bits : MAX_BITS * PARTS);
+        unsigned cost = all - log2_parts(1 + each[0][value] + each[1][value] + each[2][value] + each[3][value]);
+        literal_cost[value] = (uint8_t)(cost < PARTS ? PARTS : cost < MAX_BITS * PARTS ? cost : MAX_BITS * PARTS);
     }
 }
 
@@ -111,7 +111,7 @@ static void sample(Places *places, const uint8_t *bytes, int count, Saving *savi
     memset(places, 0, sizeof *places);
     int looked_at = 2 * count / 3; /* from here on; before, places are learnt */
     saving->bytes += count - looked_at;
-    for (int at = 0; at < looked_at; at++) {
+    for (int at = 0; at < looked_at && at + 8 <= count; at++) {
         *last_place(places, bytes + at) = (uint16_t)at;
         *last_long_place(places, bytes + at) = (uint16_t)at;
     }
@@ -134,7 +134,7 @@ static void sample(Places *places, const uint8_t *bytes, int count, Saving *savi
         saving->cost += cost;
         if (is_match && where < at - 1) /* runs: the same */
             saving->saved += cost - PARTS * match_cost(end - at, at - where);
-        if (is_match) /* where the other one learns them, too: so it keeps to where repetitions begin */
+        if (is_match) /* as the other one learns places: so it keeps to where repetitions begin */
             for (int next = 1; next < 3; next++) *last_place(places, bytes + at + next) = (uint16_t)(at + next);
         at = end;
     }

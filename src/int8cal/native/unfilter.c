@@ -40,8 +40,8 @@ static inline __m128i choose(__m128i yes, __m128i one, __m128i other) {
     return _mm_or_si128(_mm_and_si128(yes, one), _mm_andnot_si128(yes, other));
 }
 
-/* Pixels of three or four bytes. PAETH computes with 16 bits of each. AVERAGE has the complements of pixels: its
-   instruction rounds up, and of complements that is the complement of what is rounded down. */
+/* Pixels of three or four bytes. PAETH computes with 16 bits of each. AVERAGE computes with complements: PAVGB rounds up
+   and the filter down, and the complement of the one is the other of complements. */
 static inline __m128i pixel_from(int filter, const uint8_t *bytes) {
     __m128i pixel = four_bytes(bytes);
     if (filter == AVERAGE) return _mm_xor_si128(pixel, _mm_set1_epi8(-1));
@@ -80,60 +80,42 @@ static inline void advance(int filter, Row *row, const uint8_t *filtered, __m128
         __m128i to_corner = _mm_max_epi16(_mm_sub_epi16(left, other_end), _mm_sub_epi16(other_end, left));
         __m128i not_left = _mm_cmpgt_epi16(to_left, _mm_min_epi16(to_above, to_corner));
         __m128i other = choose(_mm_cmpgt_epi16(to_above, to_corner), _mm_add_epi8(corner, given),
-                               _mm_add_epi8(above, given)); /* sums of bytes: none carries into the next */
+                               _mm_add_epi8(above, given)); /* wraps in the low byte; the high one stays 0 */
         row->left = choose(not_left, other, _mm_add_epi8(left, given));
         row->corner = above;
     }
 }
 
-/* Whole pixels, all their channels at once, as long as four bytes can be read and written. Returns how many bytes. */
-static inline int64_t by_pixels(int filter, const uint8_t *filtered, const uint8_t *above, int64_t bytes, int64_t step, uint8_t *out) {
-    Row row = begun_row(filter);
-    int64_t i = 0;
-    for (; i + 4 <= bytes; i += step) {
-        advance(filter, &row, filtered + i, pixel_from(filter, above + i));
-        write_pixel(filter, row.left, out + i);
-    }
-    return i;
-}
-
-/* The same for two rows of the same filter, the lower one a pixel behind, so that two pixels are on their way at a time.
-   Returns how many bytes of the upper one; the lower one has `step` fewer. */
-static inline int64_t by_two_pixels(int filter, const uint8_t *filtered, const uint8_t *filtered_below, const uint8_t *above,
-                                    int64_t bytes, int64_t step, uint8_t *out) {
+/* Whole pixels, all their channels at once, as long as four bytes can be read and written: of a row, or of two of the
+   same filter (the other one at `below`), the lower one a pixel behind, so that neither waits for the other. Returns how
+   many bytes of the upper one; the lower one has `step` fewer. */
+static inline int64_t by_pixels(int filter, const uint8_t *filtered, const uint8_t *below, const uint8_t *above, int64_t bytes,
+                                int64_t step, uint8_t *out) {
     Row upper = begun_row(filter), lower = upper;
     int64_t i = 0;
     for (; i + 4 <= bytes; i += step) {
         __m128i above_lower = upper.left;
         advance(filter, &upper, filtered + i, pixel_from(filter, above + i));
         write_pixel(filter, upper.left, out + i);
-        if (!i) continue;
-        advance(filter, &lower, filtered_below + i - step, above_lower);
+        if (!below || !i) continue;
+        advance(filter, &lower, below + i - step, above_lower);
         write_pixel(filter, lower.left, out + bytes + i - step);
     }
     return i;
 }
 
 #else
-static inline int64_t by_pixels(int filter, const uint8_t *filtered, const uint8_t *above, int64_t bytes, int64_t step, uint8_t *out) {
-    (void)filter, (void)filtered, (void)above, (void)bytes, (void)step, (void)out;
+static inline int64_t by_pixels(int filter, const uint8_t *filtered, const uint8_t *below, const uint8_t *above, int64_t bytes,
+                                int64_t step, uint8_t *out) {
+    (void)filter, (void)filtered, (void)below, (void)above, (void)bytes, (void)step, (void)out;
     return 0;
-}
-
-static inline int64_t by_two_pixels(int filter, const uint8_t *filtered, const uint8_t *filtered_below, const uint8_t *above,
-                                    int64_t bytes, int64_t step, uint8_t *out) {
-    (void)filtered_below;
-    return by_pixels(filter, filtered, above, bytes, step, out);
 }
 #endif
 
-/* Pixels of a row, or of two (the other one at `below`), whose filter has a guess that depends on the one on the left. */
+/* Pixels of a row, or of two, whose filter has a guess that depends on the pixel on the left. */
 static inline void whole_rows(int filter, const uint8_t *filtered, const uint8_t *below, const uint8_t *above, int64_t bytes,
                               int64_t step, uint8_t *out) {
-    int64_t done = 0;
-    if (step >= 3)
-        done = below ? by_two_pixels(filter, filtered, below, above, bytes, step, out)
-                     : by_pixels(filter, filtered, above, bytes, step, out);
+    int64_t done = step >= 3 ? by_pixels(filter, filtered, below, above, bytes, step, out) : 0;
     plain(filter, filtered, above, done, bytes, step, out);
     if (below) plain(filter, below, out, done ? done - step : 0, bytes, step, out + bytes);
 }
@@ -158,9 +140,10 @@ EXPORT int int8cal_unfilter(const uint8_t *rows, int64_t height, int64_t row_byt
         if (rows[y * (row_bytes + 1)] > PAETH) return 0;
     const uint8_t *above = zeros;
     for (int64_t y = 0; y < wanted;) {
-        const uint8_t *row = rows + y * (row_bytes + 1) + 1, *next = row + row_bytes + 1;
-        int filter = row[-1], two = (filter == AVERAGE || filter == PAETH) && y + 1 < wanted && next[-1] == filter;
-        const uint8_t *below = two ? next : 0;
+        const uint8_t *row = rows + y * (row_bytes + 1) + 1;
+        int filter = row[-1]; /* SUB takes no longer than reading and writing, one row at a time */
+        int two = (filter == AVERAGE || filter == PAETH) && y + 1 < wanted && row[row_bytes] == filter;
+        const uint8_t *below = two ? row + row_bytes + 1 : 0;
         switch (filter) {
         case NONE: memcpy(out, row, (size_t)bytes); break;
         case SUB: from_left(SUB, row, 0, above, bytes, step, out); break;
@@ -170,7 +153,7 @@ EXPORT int int8cal_unfilter(const uint8_t *rows, int64_t height, int64_t row_byt
         case AVERAGE: from_left(AVERAGE, row, below, above, bytes, step, out); break;
         default: from_left(PAETH, row, below, above, bytes, step, out);
         }
-        out += bytes << two;
+        out += bytes * (1 + two);
         above = out - bytes;
         y += 1 + two;
     }

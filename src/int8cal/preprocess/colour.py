@@ -35,14 +35,34 @@ def to_rgb(picture: Image.Image) -> Image.Image:
 
 
 def rgb_pixels(image: ImageHWC_u8 | Image.Image) -> ImageHWC_u8:
-    """Height × width × 3 of pixels in grey or RGB, or of a picture of any mode, see `to_rgb`."""
+    """RGB pixels of an image.
+
+    Args:
+        image: height × width × 1 or 3, or a picture of any mode, which `to_rgb` converts.
+
+    Returns:
+        Height × width × 3, 0..255.
+
+    Raises:
+        ImageError: as `to_rgb`.
+    """
     if isinstance(image, Image.Image):
         return np.asarray(to_rgb(image))
     return image if image.shape[2] == 3 else np.repeat(image, 3, axis=2)
 
 
 def grey_pixels(image: ImageHWC_u8 | Image.Image) -> ImageHWC_u8:
-    """Height × width × 1 of pixels in grey or RGB, or of a picture of any mode, see `to_grey`."""
+    """Grey pixels of an image.
+
+    Args:
+        image: height × width × 1 or 3, or a picture of any mode; `to_grey` converts what has colours.
+
+    Returns:
+        Height × width × 1, 0..255.
+
+    Raises:
+        ImageError: as `to_grey`.
+    """
     if isinstance(image, np.ndarray):
         if image.shape[2] == 1:
             return image

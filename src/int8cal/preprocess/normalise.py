@@ -45,7 +45,7 @@ def mean_subtracted(mean: Sequence[float], scale: float = 1.0) -> ValueTables_f3
 
 
 def level_planes(channels: int) -> ImageCHW_f32:
-    """Every pixel level in each channel, channels × 1 × 256: what an arithmetic makes of this image is its table."""
+    """A one-row image of every pixel level, channels × 1 × 256; arithmetic applied to it gives tables for `look_up`."""
     return np.tile(_LEVELS, (channels, 1, 1))
 
 
@@ -68,14 +68,14 @@ def look_up(
         ``out``, or a new C-contiguous array.
     """
     height, width, channels = image.shape
-    if positions:
+    if positions is not None:
         height, width = len(positions.rows), len(positions.columns)
     if out is None:
         out = np.empty((channels, height, width), dtype=np.float32)
     if native.look_up(image, table, out, positions):
         return out
-    if positions:
-        image = image[positions.rows[:, np.newaxis], positions.columns]
+    if positions is not None:
+        image = positions.of(image)
     for channel, values in enumerate(np.broadcast_to(table, (channels, len(_LEVELS)))):
         # A uint8 index is always inside the table; "wrap" spares the check and a buffer.
         np.take(values, image[:, :, channel], out=out[channel], mode="wrap")

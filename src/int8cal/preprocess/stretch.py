@@ -5,8 +5,7 @@ Sizes are stretched: the aspect ratio is not kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +51,9 @@ def nearest_positions(before: Size, after: Size) -> Positions:
     Args:
         before: height and width of the image.
         after: of the result.
+
+    Returns:
+        int64; shared by all callers and not writable. Source: Pillow's Geometry.c, ImagingScaleAffine.
     """
     rows, columns = (_steps(length, count) for length, count in zip(before, after, strict=True))
     return Positions(rows, columns)
@@ -119,20 +121,10 @@ def interpolated_pixels(
     done = None if height_first else antialiased(pixels, size, resample)
     if done is not None:
         return done
-    return through_picture(pixels, partial(interpolated, resample=resample, height_first=height_first), size)
-
-
-def through_picture(pixels: ImageHWC_u8, resize: Callable[[Image.Image, Size], Image.Image], size: Size) -> ImageHWC_u8:
-    """Pixels resized as pictures are.
-
-    Args:
-        pixels: height × width × channels (3 or 1), 0..255.
-        resize: picture and size → picture of this size.
-        size: height and width of the result.
-    """
     channels = pixels.shape[2]
     picture = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
-    return np.asarray(resize(picture, size)).reshape(*size, channels)
+    resized = interpolated(picture, size, resample, height_first=height_first)
+    return np.asarray(resized).reshape(*size, channels)
 
 
 def size_between(before: Size, after: Size, *, height_first: bool) -> Size:
@@ -161,4 +153,6 @@ def _steps(length: int, count: int) -> npt.NDArray[np.int64]:
     step = length / count
     positions = np.full(count, step)
     positions[0] = step * 0.5
-    return np.add.accumulate(positions).astype(np.int64)
+    found = np.add.accumulate(positions).astype(np.int64)
+    found.flags.writeable = False
+    return found

@@ -122,6 +122,7 @@ def periodic(kind: str) -> np.ndarray:
         "flat": np.full_like(x, 77),
         "flat and tiles": np.where(y > 200, tile[y % 16, x % 16], 50),
         "noise": np.random.default_rng(2).integers(0, 256, y.shape),
+        "far apart": np.random.default_rng(2).integers(0, 256, 3700)[(320 * y + x) % 3700],
     }[kind]
     return np.stack([values] * 3, -1).astype(np.uint8)
 
@@ -139,6 +140,7 @@ def periodic(kind: str) -> np.ndarray:
         "flat",
         "flat and tiles",
         "noise",
+        "far apart",
     ],
 )
 def test_no_chunk_is_much_larger_than_without_the_library(

@@ -16,7 +16,7 @@ from tests.pictures import all_kinds, encode, pixels
 from int8cal.errors import ImageError
 from int8cal.images.pictures import open_picture
 from int8cal.preprocess.colour import to_grey_keeping_depth
-from int8cal.preprocess.stretch import MAX_SIDE, interpolated, nearest, nearest_positions, through_picture
+from int8cal.preprocess.stretch import MAX_SIDE, interpolated, nearest, nearest_positions
 from int8cal.types import Size
 
 LANCZOS = Image.Resampling.LANCZOS
@@ -34,9 +34,8 @@ def test_nearest_positions_are_those_of_pillow(height: int, width: int, rows: in
     for before, after in ((Size(height, 1), Size(rows, 1)), (Size(1, width), Size(1, columns))):
         place = np.arange(max(before), dtype=np.uint16).view(np.uint8).reshape(*before, 2)
         image = np.concatenate((place, place[:, :, :1]), axis=2)
-        positions = nearest_positions(before, after)
-        found = image[positions.rows[:, np.newaxis], positions.columns]
-        np.testing.assert_array_equal(found, through_picture(image, nearest, after))
+        found = nearest_positions(before, after).of(image)
+        np.testing.assert_array_equal(found, np.asarray(nearest(Image.fromarray(image), after)))
 
 
 @pytest.mark.parametrize("mode", ["1", "P"])

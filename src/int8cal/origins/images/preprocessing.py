@@ -27,7 +27,7 @@ from int8cal.images.limits import output_problem
 from int8cal.images.pillow import open_converted
 from int8cal.network_kit.network import Arithmetic, Evidence, array_size
 from int8cal.preprocess.normalise import look_up
-from int8cal.preprocess.stretch import nearest, through_picture
+from int8cal.preprocess.stretch import nearest_positions
 from int8cal.preprocess.torchvision import centred, resized, shorter_edge_size
 from int8cal.samples.encoded import sample_place
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, ValueTables_f32
@@ -273,7 +273,7 @@ _SIZE_HINT = "Give --size HEIGHTxWIDTH, what the model's input is."
 
 def _by_pillow(image: ImageHWC_u8, size: Size, interpolation: Interpolation) -> ImageHWC_u8:
     if interpolation == "nearest":
-        return through_picture(image, nearest, size)
+        return nearest_positions(array_size(image), size).of(image)
     return resized(image, size, _FILTERS[interpolation])
 
 
