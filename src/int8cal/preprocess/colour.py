@@ -41,14 +41,14 @@ def rgb_pixels(image: ImageHWC_u8 | Image.Image) -> ImageHWC_u8:
         image: height × width × 1 or 3, or a picture of any mode, which `to_rgb` converts.
 
     Returns:
-        Height × width × 3, 0..255.
+        Height × width × 3, 0..255; of grey pixels a view that shows them three times.
 
     Raises:
         ImageError: as `to_rgb`.
     """
     if isinstance(image, Image.Image):
         return np.asarray(to_rgb(image))
-    return image if image.shape[2] == 3 else np.repeat(image, 3, axis=2)
+    return np.broadcast_to(image, (*image.shape[:2], 3))
 
 
 def grey_pixels(image: ImageHWC_u8 | Image.Image) -> ImageHWC_u8:

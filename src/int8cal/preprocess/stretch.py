@@ -5,8 +5,6 @@ Sizes are stretched: the aspect ratio is not kept.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -53,7 +51,8 @@ def nearest_positions(before: Size, after: Size) -> Positions:
         after: of the result.
 
     Returns:
-        int64; shared by all callers and not writable. Source: Pillow's Geometry.c, ImagingScaleAffine.
+        int64 each. Source: Pillow's ``Image.resize``, which has lengths in single precision, and its Geometry.c,
+        ``ImagingScaleAffine``.
     """
     rows, columns = (_steps(length, count) for length, count in zip(before, after, strict=True))
     return Positions(rows, columns)
@@ -147,12 +146,9 @@ def _centres(length: int, count: int) -> npt.NDArray[np.intp]:
     return ((np.arange(count) + 0.5) * (length / count)).astype(np.intp)
 
 
-@lru_cache(maxsize=64)
 def _steps(length: int, count: int) -> npt.NDArray[np.int64]:
     """The pixel that each of ``count`` results takes; the sums are rounded one by one, in double precision."""
-    step = length / count
+    step = float(np.float32(length)) / count
     positions = np.full(count, step)
     positions[0] = step * 0.5
-    found = np.add.accumulate(positions).astype(np.int64)
-    found.flags.writeable = False
-    return found
+    return np.add.accumulate(positions).astype(np.int64)

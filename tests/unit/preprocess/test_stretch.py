@@ -38,6 +38,13 @@ def test_nearest_positions_are_those_of_pillow(height: int, width: int, rows: in
         np.testing.assert_array_equal(found, np.asarray(nearest(Image.fromarray(image), after)))
 
 
+def test_nearest_positions_of_a_length_that_single_precision_rounds() -> None:
+    image = np.random.default_rng(1).integers(0, 256, (1, (1 << 24) + 3, 1), np.uint8)
+    found = nearest_positions(Size(*image.shape[:2]), Size(1, 224)).of(image)
+    expected = nearest(Image.fromarray(image[:, :, 0]), Size(1, 224))
+    np.testing.assert_array_equal(found[:, :, 0], np.asarray(expected))
+
+
 @pytest.mark.parametrize("mode", ["1", "P"])
 def test_indexes_are_not_interpolated(mode):
     picture = Image.fromarray(pixels(20, 20)).convert(mode)

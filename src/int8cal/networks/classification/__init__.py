@@ -32,7 +32,7 @@ from int8cal.network_kit.labels import folder_class
 from int8cal.network_kit.network import Arithmetic, Network, Option, ReferenceCommand
 from int8cal.network_kit.path_roles import BASE_MODEL, RESULT, TRAINING, VALIDATION, WRITTEN
 from int8cal.preprocess import imagenet
-from int8cal.preprocess.colour import rgb_pixels, to_grey_keeping_depth
+from int8cal.preprocess.colour import rgb_pixels, to_grey_keeping_depth, to_rgb
 from int8cal.preprocess.normalise import level_planes, look_up
 from int8cal.preprocess.stretch import interpolated, interpolated_pixels, nearest, nearest_positions
 from int8cal.samples.encoded import sample_place
@@ -117,18 +117,22 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
 
     tables = values(level_planes(channels))[:, 0]
 
-    def colour_tensor(pixels: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
-        if as_trained:
-            pixels, positions = interpolated_pixels(pixels, size, resample), None
+    def colour_tensor(image: ImageHWC_u8 | Image.Image, sample: Sample) -> ImageCHW_f32:
+        positions = None
+        if isinstance(image, Image.Image):
+            picture = to_rgb(image)
+            pixels = np.asarray(interpolated(picture, size, resample) if as_trained else nearest(picture, size))
+        elif as_trained:
+            pixels = rgb_pixels(interpolated_pixels(image, size, resample))
         else:
-            positions = nearest_positions(size_of(pixels), size)
+            pixels, positions = rgb_pixels(image), nearest_positions(size_of(image), size)
         return look_up(pixels[..., ::-1] if reversed_channels else pixels, tables, positions=positions)
 
     in_colour = channels == 3
     return Arithmetic(
         name=f"classification.{mode}",
         evidence="unverified" if as_trained else "bit-exact but for colour JPEGs",
-        decode=_colour_pixels if in_colour else _picture,
+        decode=_image if in_colour else _picture,
         to_tensor=colour_tensor if in_colour else grey_tensor,
         shape=lambda sample: (channels, height, width),
         options={
@@ -143,8 +147,8 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
     )
 
 
-def _colour_pixels(encoded: bytes, sample: Sample) -> ImageHWC_u8:
-    return rgb_pixels(open_image(encoded, sample_place(sample)))
+def _image(encoded: bytes, sample: Sample) -> ImageHWC_u8 | Image.Image:
+    return open_image(encoded, sample_place(sample))
 
 
 def _picture(encoded: bytes, sample: Sample) -> Image.Image:
