@@ -48,31 +48,30 @@ def main(spec: str, out: str) -> None:
         spent[name] += time.thread_time() - begin
         return result
 
-    chunks = []
-    for number, sample in enumerate(samples[:WARM_UP] + samples):
-        if number == WARM_UP:
-            spent.clear()
-            chunks.clear()
-        encoded = step("read", _content, sample.path)
-        decoded = step("decode", arithmetic.decode, encoded, sample)
-        tensor = step("to tensor", arithmetic.to_tensor, decoded, sample)
-        chunks.append(step("encode", compression.encode, tensor))
-        step("checksums", lambda encoded, tensor: (hashlib.sha256(encoded), image_checksum(tensor)), encoded, tensor)
-    step("write only", _write, chunks, out)
+    with open(out, "wb", buffering=0) as file:
+        for number, sample in enumerate(samples[:WARM_UP] + samples):
+            if number == WARM_UP:
+                spent.clear()
+                file.seek(0)
+            encoded = step("read", _content, sample.path)
+            decoded = step("decode", arithmetic.decode, encoded, sample)
+            tensor = step("to tensor", arithmetic.to_tensor, decoded, sample)
+            chunk = step("encode", compression.encode, tensor)
+            step("checksums", _checksums, encoded, tensor)
+            step("write only", file.write, chunk)
+        step("write only", os.fsync, file.fileno())
     os.unlink(out)
     print(json.dumps({name: round(1000 * seconds / len(samples), 3) for name, seconds in spent.items()}))
+
+
+def _checksums(encoded: bytes, tensor: Any) -> None:
+    hashlib.sha256(encoded).digest()
+    image_checksum(tensor)
 
 
 def _content(path: str) -> bytes:
     with open(path, "rb", buffering=0) as file:
         return file.read()
-
-
-def _write(chunks: list[bytes], out: str) -> None:
-    with open(out, "wb", buffering=0) as file:
-        for chunk in chunks:
-            file.write(chunk)
-        os.fsync(file.fileno())
 
 
 if __name__ == "__main__":

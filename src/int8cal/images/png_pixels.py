@@ -42,9 +42,6 @@ _Pixels: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 _CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
 
-_USUAL_WINDOW = 0x78
-"""First byte of a zlib stream: deflate, distances of up to 32 KiB."""
-
 _MAX_BYTES = 1 << 24
 """Images of more than 5.6 megapixels (RGB) are inflated row by row in libpng, which takes less memory and four times as
 long: they are inflated twice, for libpng only warns of what is missing."""
@@ -140,7 +137,7 @@ def _inflated(png: Png, expected: int) -> npt.NDArray[np.uint8]:
     """
     data = b"".join(chunk[8:-4] for chunk in png.chunks if bytes(chunk[4:8]) == b"IDAT")[: _longest(expected)]
     room = expected + _MAX_SURPLUS
-    if data[:1] == bytes([_USUAL_WINDOW]):
+    if data[:1] == bytes([native.USUAL_WINDOW]):
         rows = native.inflated(data, room)
         if rows is None:
             rows = np.frombuffer(imagecodecs.zlibng_decode(data, out=np.empty(room, np.uint8).data), np.uint8)
@@ -172,7 +169,7 @@ def _inflated_in_pieces(png: Png, parts: Iterable[bytes | memoryview], expected:
         if part and not piece:
             first = replace(png, height=1, width=(png.width + 7) // 8 if png.interlaced else png.width)
             row = _filtered_bytes(first)  # of the first pass, if there are several
-            piece = _PIECE if part[0] == _USUAL_WINDOW else max(min(row, _SHORT_PIECE), expected // _MOST_PIECES)
+            piece = _PIECE if part[0] == native.USUAL_WINDOW else max(min(row, _SHORT_PIECE), expected // _MOST_PIECES)
         for begin in range(0, len(part), _FED):  # what is left over is copied each time
             waiting: bytes | memoryview = part[begin : begin + _FED]
             while waiting and not inflater.eof:

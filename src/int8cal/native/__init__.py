@@ -29,6 +29,9 @@ SWITCH: Final = "INT8CAL_NATIVE"
 PATH: Final = os.path.join(os.path.dirname(__file__), "kernels.bin")
 """Where installing the package puts it. Python would take a file whose name ends in ``.so`` for a module."""
 
+USUAL_WINDOW: Final = 0x78
+"""First byte of a zlib stream: deflate, distances of up to 32 KiB."""
+
 COUNTED_BINS: Final = 2048
 """Bins of `count_magnitudes`, as in ``values.c``."""
 
@@ -371,7 +374,7 @@ def inflated(stream: bytes, room: int) -> npt.NDArray[np.uint8] | None:
     """What a zlib stream holds; bytes behind the stream are passed over.
 
     Args:
-        stream: a zlib stream that states a window of 32 KiB, the usual one.
+        stream: a zlib stream that states `USUAL_WINDOW`.
         room: bytes that it may give at most.
 
     Returns:
@@ -380,17 +383,35 @@ def inflated(stream: bytes, room: int) -> npt.NDArray[np.uint8] | None:
     Raises:
         ValueError: zlib refuses the stream, or it is cut off, has another window, or gives more.
     """
-    kernels = library()
-    if kernels is None:
+    if library() is None:
         return None
     out: npt.NDArray[np.uint8] | None = getattr(_scratch, "inflated", None)
     if out is None or out.size < room:
         out = np.empty(room, np.uint8)
         if room <= _KEPT:
             _scratch.inflated = out
-    size = kernels.int8cal_inflate(stream, len(stream), out.ctypes.data, room)
+    return inflated_into(stream, out[:room])
+
+
+def inflated_into(stream: bytes, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+    """`inflated`, into given memory.
+
+    Args:
+        stream: as there.
+        out: C-contiguous; the stream may give as many bytes at most.
+
+    Returns:
+        The part of ``out`` that the stream fills; None when there is no library.
+
+    Raises:
+        ValueError: as there.
+    """
+    kernels = library()
+    if kernels is None:
+        return None
+    size = kernels.int8cal_inflate(stream, len(stream), out.ctypes.data, out.size)
     if size < 0:
-        raise ValueError(f"the zlib stream is damaged, or gives more than {room} bytes")
+        raise ValueError(f"the zlib stream is damaged, or gives more than {out.size} bytes")
     return out[:size]
 
 

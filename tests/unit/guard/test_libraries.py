@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import imagecodecs
 import numpy as np
 import pytest
 from google.protobuf import text_format
 
+from int8cal import native
 from int8cal.errors import Int8calError, RecordError, SpecError, TensorFileError, UseError
 from int8cal.guard import hdf5
 from int8cal.guard.json_text import MAX_DEPTH, parsed_json
@@ -142,7 +142,7 @@ def test_odd_exceptions_of_h5py(tmp_path, monkeypatch) -> None:
         (h5py.h5o, "open"),
         (h5py.h5t, "py_create"),
         (h5py, "File"),
-        (imagecodecs, "deflate_decode"),
+        (native, "inflated_into"),
     ]:
         with monkeypatch.context() as patched:
             patched.setattr(owner, name, raising)
