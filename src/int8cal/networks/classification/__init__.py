@@ -126,7 +126,12 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
             pixels = rgb_pixels(interpolated_pixels(image, size, resample))
         else:
             pixels, positions = rgb_pixels(image), nearest_positions(size_of(image), size)
-        return look_up(pixels[..., ::-1] if reversed_channels else pixels, tables, positions=positions)
+        out = np.empty((channels, *size), np.float32)
+        if reversed_channels:  # the result's, not the picture's: NumPy takes pixels out of a reversed one slowly
+            look_up(pixels, tables[::-1], out[::-1], positions=positions)
+        else:
+            look_up(pixels, tables, out, positions=positions)
+        return out
 
     in_colour = channels == 3
     return Arithmetic(
