@@ -23,7 +23,7 @@ import speed
 import stages
 import startup
 import threads
-from helper import QUICK_WORKLOADS, WORKLOADS, Settings, machine, print_table
+from helper import PYTHON, QUICK_WORKLOADS, WORKLOADS, Settings, machine, print_table, run
 
 import memory
 
@@ -49,7 +49,9 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory(prefix="int8cal-bench-", dir=arguments.folder) as folder:
         settings = _settings(Path(folder), quick=arguments.quick, repetitions=arguments.repetitions)
-        settings = replace(settings, earlier=arguments.earlier)
+        if arguments.earlier:
+            run(PYTHON, "-m", "compileall", "-q", arguments.earlier)
+            settings = replace(settings, earlier=arguments.earlier)
         result |= {"images": settings.images, "repetitions": settings.repetitions}
         print(f"{machine()['processor']}, {machine()['cores']} cores, Python {machine()['python']}")
         print(f"{settings.images} images each, {settings.repetitions} repetitions, medians")

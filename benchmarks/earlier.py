@@ -33,7 +33,6 @@ def measure(settings: Settings) -> list[dict[str, Any]]:
     """One row per task."""
     if settings.earlier is None:
         return []
-    run(PYTHON, "-m", "compileall", "-q", settings.earlier)
     sources = {"earlier": settings.earlier, "now": None}
     batches = settings.quantize_batches[-1]
     spec = with_sources(spec_of(settings.workloads[0], settings), -(-batches * settings.batch_size // settings.images))

@@ -136,6 +136,11 @@ class Cost:
     rss: float
 
 
+def variables(source: Path | None, environment: Mapping[str, str] | None) -> dict[str, str]:
+    """The environment of a program; see `run`."""
+    return os.environ | ({"PYTHONPATH": os.fspath(source)} if source else {}) | dict(environment or {})
+
+
 def run(
     *command: str | os.PathLike[str], source: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> Cost:
@@ -149,7 +154,6 @@ def run(
         environment: further variables.
     """
     os.sync()
-    variables = os.environ | ({"PYTHONPATH": os.fspath(source)} if source else {}) | dict(environment or {})
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -158,7 +162,7 @@ def run(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=HERE.parent,
-            env=variables,
+            env=variables(source, environment),
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started

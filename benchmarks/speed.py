@@ -92,7 +92,7 @@ def _cells(row: dict[str, Any]) -> list[object]:
         f"{row['cpu_ratio']}x",
         row["cpu_ratio_target"] or "",
         f"{row['wall_ratio']}x",
-        row.get("wall_ratio_target") or "",
+        row["wall_ratio_target"] or "",
         row["file_mb"],
         f"{row['file_size_ratio']:.2f}x",
         f"{row['read_time_ratio']:.2f}x",

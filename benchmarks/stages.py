@@ -6,13 +6,12 @@ Decoding alone and writing alone are the floors. With ``--earlier SRC`` the same
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from helper import HERE, PYTHON, Settings, Workload, make, remove, run, spec_of
+from helper import HERE, PYTHON, Settings, Workload, make, remove, spec_of, variables
 
 STEPS = ("read", "decode", "to tensor", "encode", "checksums")
 
@@ -21,7 +20,6 @@ def measure(settings: Settings) -> list[dict[str, Any]]:
     """One row per workload and program, which take turns: the earlier commit, without the kernels, now."""
     programs: dict[str, tuple[Path | None, dict[str, str]]] = {}
     if settings.earlier:
-        run(PYTHON, "-m", "compileall", "-q", settings.earlier)
         programs["earlier"] = (settings.earlier, {})
     programs |= {"without kernels": (None, {"INT8CAL_NATIVE": "0"}), "now": (None, {})}
     return [row for workload in settings.workloads for row in _rows(workload, settings, programs)]
@@ -53,9 +51,8 @@ def _rows(
 
 
 def _steps(spec: Path, out: Path, source: Path | None, environment: dict[str, str]) -> dict[str, float]:
-    settings = os.environ | environment | ({"PYTHONPATH": os.fspath(source)} if source else {})
     command = [PYTHON, HERE / "stage_times.py", spec, out]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=settings)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=variables(source, environment))
     measured: dict[str, float] = json.loads(done.stdout)
     return measured
 

@@ -174,18 +174,8 @@ def _declare(found: ctypes.CDLL) -> None:
         ctypes.POINTER(_Chunk),
     )
     picture, axis = ctypes.POINTER(_Picture), ctypes.POINTER(_Axis)
-    found.int8cal_look_up.argtypes = (
-        picture,
-        pointer,
-        pointer,
-        number,
-        number,
-        pointer,
-        number,
-        pointer,
-        number,
-        number,
-    )
+    where, to = (pointer, pointer, number, number), (pointer, number, number)
+    found.int8cal_look_up.argtypes = (picture, *where, pointer, number, *to)
     found.int8cal_look_up.restype = None
     found.int8cal_resize.argtypes = (picture, pointer, axis, axis, number, number, ctypes.c_int, pointer, pointer)
     found.int8cal_resize.restype = None

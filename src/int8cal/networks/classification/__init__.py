@@ -115,7 +115,9 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
         stretched = interpolated(grey, size, resample) if as_trained else nearest(grey, size)
         return values(imagenet.channels_first(np.asarray(stretched)))
 
-    tables = values(level_planes(channels))[:, 0]
+    # The result's channels, not the picture's: NumPy takes pixels out of a reversed one slowly.
+    order = slice(None, None, -1 if reversed_channels else 1)
+    tables = values(level_planes(channels))[order, 0]
 
     def colour_tensor(image: ImageHWC_u8 | Image.Image, sample: Sample) -> ImageCHW_f32:
         positions = None
@@ -127,18 +129,15 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
         else:
             pixels, positions = rgb_pixels(image), nearest_positions(size_of(image), size)
         out = np.empty((channels, *size), np.float32)
-        if reversed_channels:  # the result's, not the picture's: NumPy takes pixels out of a reversed one slowly
-            look_up(pixels, tables[::-1], out[::-1], positions=positions)
-        else:
-            look_up(pixels, tables, out, positions=positions)
+        look_up(pixels, tables, out[order], positions=positions)
         return out
 
-    in_colour = channels == 3
+    open_, to_tensor = (open_image, colour_tensor) if channels == 3 else (open_picture, grey_tensor)
     return Arithmetic(
         name=f"classification.{mode}",
         evidence="unverified" if as_trained else "bit-exact but for colour JPEGs",
-        decode=_image if in_colour else _picture,
-        to_tensor=colour_tensor if in_colour else grey_tensor,
+        decode=lambda encoded, sample: open_(encoded, sample_place(sample)),
+        to_tensor=to_tensor,
         shape=lambda sample: (channels, height, width),
         options={
             "channels": channels,
@@ -150,14 +149,6 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, options: Mapping[str, str]
         },
         size=size_of,
     )
-
-
-def _image(encoded: bytes, sample: Sample) -> ImageHWC_u8 | Image.Image:
-    return open_image(encoded, sample_place(sample))
-
-
-def _picture(encoded: bytes, sample: Sample) -> Image.Image:
-    return open_picture(encoded, sample_place(sample))
 
 
 def _channel_order(channels: int, *, reversed_channels: bool) -> str:
