@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from int8cal import manifest
 from int8cal.engine.work import ChunkWork, EncodedSample, FailedSample, ImageWork
 from int8cal.errors import DataError
-from int8cal.io.paths import require_free_space
 from int8cal.io.progress import watched
+from int8cal.io.space import require_free_space
 from int8cal.tensorfile.chunks import DEFAULT, Compression
 
 if TYPE_CHECKING:

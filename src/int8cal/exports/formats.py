@@ -16,9 +16,10 @@ from int8cal.exports.readers import Rebatched
 from int8cal.io.file_kinds import NPY, NPZ, POLYGRAPHY_SCRIPT, TENSORFILE
 from int8cal.io.files import OutputFile
 from int8cal.io.folders import new_folder
-from int8cal.io.paths import absolute, given_path, output_errors, require_free_space
+from int8cal.io.paths import absolute, given_path, output_errors
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import short_repr
+from int8cal.io.space import require_free_space
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum

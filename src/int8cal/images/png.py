@@ -12,13 +12,16 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from isal import isal_zlib
 
 from int8cal.errors import ImageError
 from int8cal.images import PNG_SIGNATURE
 from int8cal.images.limits import REPAIR_IMAGE, check_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 """Colour types of the PNG specification."""
@@ -29,6 +32,7 @@ SRGB_GAMMA = 45455
 _BIT_DEPTHS = {GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), RGB_ALPHA: (8, 16)}
 _HEADER = struct.Struct(">IIBBBBB")  # width, height, bit depth, colour type, compression, filter, interlace methods
 _CHUNK = struct.Struct(">I4s")  # length of its body, type
+_CHECKSUM = struct.Struct(">I")  # behind the body
 _COLOUR_TYPE = 3
 """Place of the colour type in what `_header` returns."""
 _GAMMA_RANGE = range(16, 625_000_001)  # libpng ignores a gAMA chunk outside
@@ -65,7 +69,9 @@ class Png:
         colour_type: as in the PNG specification.
         interlaced: Adam7.
         gamma: file gamma × 100 000 as libpng understands it; None when the file gives none.
-        chunks: the critical chunks whole, in the order of the file, whose bytes they show.
+        chunks: the critical chunks whole, in the order of the file, whose bytes they show; those of the pixel data as
+            one piece.
+        pixel_data: what the latter hold, a part each.
         notes: likewise those that may say how the image lies (EXIF, XMP).
     """
 
@@ -77,6 +83,7 @@ class Png:
     interlaced: bool
     gamma: int | None
     chunks: tuple[memoryview, ...]
+    pixel_data: tuple[memoryview, ...]
     notes: tuple[memoryview, ...] = ()
 
     @property
@@ -94,40 +101,41 @@ def read_png(data: bytes, where: str) -> Png:
     """
     view = memoryview(data)
     kept: list[memoryview] = []
+    pixel_data: list[memoryview] = []
     notes: list[memoryview] = []
-    profiles = 0
+    profiles = pixels_begin = pixels_end = 0
     header: tuple[int, ...] = ()
     gamma: int | None = None
-    is_srgb = has_palette = has_pixels = False
-    offset = len(PNG_SIGNATURE)
-    kind = before = b""
-    for _ in range(_MAX_CHUNKS):
-        begin = offset
-        before, (kind, body, offset) = kind, _chunk(view, begin, where)
+    is_srgb = has_palette = False
+    for kind, begin, end in _chunks(view, where):
+        if kind == b"IDAT" and header:
+            if not pixel_data:
+                pixels_begin = begin
+            elif begin != pixels_end:
+                _invalid(len(data), "its pixel data are not in one piece", where)
+            pixel_data.append(view[begin + 8 : end - 4])
+            pixels_end = end
+            continue
+        chunk, body = view[begin:end], view[begin + 8 : end - 4]
         if not header:
             header = _header(kind, body, len(data), where)
-            kept.append(view[begin:offset])
-        elif kind == b"IDAT":
-            if has_pixels and before != b"IDAT":
-                _invalid(len(data), "its pixel data are not in one piece", where)
-            has_pixels = True
-            kept.append(view[begin:offset])
+            kept.append(chunk)
         elif kind == b"PLTE":
-            if has_palette or has_pixels or len(body) % 3 or not 3 <= len(body) <= 768:
+            if has_palette or pixel_data or len(body) % 3 or not 3 <= len(body) <= 768:
                 _invalid(len(data), "its palette is impossible or out of place", where)
             has_palette = True
             if header[_COLOUR_TYPE] not in (GREY, GREY_ALPHA):
-                kept.append(view[begin:offset])
+                kept.append(chunk)
         elif kind == b"IEND":
-            kept.append(view[begin:offset])
+            kept += view[pixels_begin:pixels_end], chunk
             break
         elif not kind.isalpha() or kind[2] & 0x20:
             _invalid(len(data), f"it has a chunk of the impossible type {kind!r}", where)
         elif not kind[0] & 0x20:  # a capital: without such a chunk the image is not understood
             _invalid(len(data), f"it has the unknown critical chunk {kind!r}", where)
         elif _NOTE.match(kind + bytes(body[:_LONGEST_NOTE_NAME])):
-            notes.append(view[begin:offset])
-        elif has_palette or has_pixels:
+            notes.append(chunk)
+        elif has_palette or pixel_data:
             continue  # gammas count ahead of them only
         elif kind == b"gAMA" and gamma is None:
             gamma = _gamma(body)
@@ -138,9 +146,7 @@ def read_png(data: bytes, where: str) -> Png:
             if profiles > _MAX_PROFILES:
                 _invalid(len(data), f"it has more than {_MAX_PROFILES} colour profiles", where)
             is_srgb |= _is_srgb_profile(bytes(body))
-    else:
-        _invalid(len(data), f"it has more than {_MAX_CHUNKS} chunks", where)
-    if not has_pixels:
+    if not pixel_data:
         _invalid(len(data), "it has no pixel data", where)
     if header[_COLOUR_TYPE] == PALETTE and not has_palette:
         _invalid(len(data), "it has no palette", where)
@@ -154,6 +160,7 @@ def read_png(data: bytes, where: str) -> Png:
         bool(interlaced),
         SRGB_GAMMA if is_srgb else gamma,
         tuple(kept),
+        tuple(pixel_data),
         tuple(notes),
     )
 
@@ -177,17 +184,21 @@ def header_chunk(png: Png) -> bytes:
     return struct.pack(">I4s", len(body), b"IHDR") + body + struct.pack(">I", isal_zlib.crc32(b"IHDR" + body))
 
 
-def _chunk(view: memoryview, begin: int, where: str) -> tuple[bytes, memoryview, int]:
-    """Type, body and end of the chunk at an offset."""
-    if begin + 12 > len(view):
-        _invalid(len(view), "it is cut off", where)
-    length, kind = _CHUNK.unpack_from(view, begin)
-    end = begin + 12 + length
-    if end > len(view):
-        _invalid(len(view), "it is cut off", where)
-    if isal_zlib.crc32(view[begin + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-        _invalid(len(view), f"the checksum of its chunk {kind!r} is wrong", where)
-    return kind, view[begin + 8 : end - 4], end
+def _chunks(view: memoryview, where: str) -> Iterator[tuple[bytes, int, int]]:
+    """Type, begin and end of each chunk, as long as somebody asks for one more. Files have hundreds."""
+    size, begin = len(view), len(PNG_SIGNATURE)
+    for _ in range(_MAX_CHUNKS):
+        if begin + 12 > size:
+            _invalid(size, "it is cut off", where)
+        length, kind = _CHUNK.unpack_from(view, begin)
+        end = begin + 12 + length
+        if end > size:
+            _invalid(size, "it is cut off", where)
+        if isal_zlib.crc32(view[begin + 4 : end - 4]) != _CHECKSUM.unpack_from(view, end - 4)[0]:
+            _invalid(size, f"the checksum of its chunk {kind!r} is wrong", where)
+        yield kind, begin, end
+        begin = end
+    _invalid(size, f"it has more than {_MAX_CHUNKS} chunks", where)
 
 
 def _header(kind: bytes, body: memoryview, size: int, where: str) -> tuple[int, ...]:

@@ -117,10 +117,9 @@ def _check_piece_by_piece(png: Png, expected: int) -> None:
     """Refuse pixel data that `_inflated` would refuse, without memory for the rows."""
     left, unread = expected + _MAX_SURPLUS, _longest(expected)
     parts: list[bytes | memoryview] = []
-    for chunk in png.chunks:
-        if bytes(chunk[4:8]) == b"IDAT":
-            parts.append(chunk[8:-4][:unread])
-            unread -= len(parts[-1])
+    for part in png.pixel_data:
+        parts.append(part[:unread])
+        unread -= len(parts[-1])
     for rows in _inflated_in_pieces(png, parts, expected):
         left -= len(rows)
         if left < 0:
@@ -135,7 +134,7 @@ def _inflated(png: Png, expected: int) -> npt.NDArray[np.uint8]:
     libpng takes pixel data that go on behind the last row or behind their checksum, and so do we; what is cut off
     before its checksum, or has a wrong one, is refused.
     """
-    data = b"".join(chunk[8:-4] for chunk in png.chunks if bytes(chunk[4:8]) == b"IDAT")[: _longest(expected)]
+    data = b"".join(png.pixel_data)[: _longest(expected)]
     room = expected + _MAX_SURPLUS
     if data[:1] == bytes([native.USUAL_WINDOW]):
         rows = native.inflated(data, room)
@@ -186,10 +185,8 @@ def _longest(expected: int) -> int:
 
 def _stored(png: Png, rows: npt.NDArray[np.uint8]) -> bytes:
     """A file of filtered rows that are not compressed."""
-    before, _, behind = (
-        [chunk for chunk in png.chunks[1:] if bytes(chunk[4:8]) == kind] for kind in (b"PLTE", b"IDAT", b"IEND")
-    )
-    return b"".join((PNG_SIGNATURE, header_chunk(png), *before, *_stored_chunk(rows.reshape(-1).data), *behind))
+    _, *before, _, end = png.chunks
+    return b"".join((PNG_SIGNATURE, header_chunk(png), *before, *_stored_chunk(rows.reshape(-1).data), end))
 
 
 def _seen(png: Png, corner: Size | None) -> Png:
@@ -284,8 +281,8 @@ def _unfiltered(png: Png, rows: npt.NDArray[np.uint8], wanted: Size) -> ImageHWC
     pixels = native.unfiltered(rows.reshape(png.height, -1), _CHANNELS[png.colour_type], seen.height, seen.width)
     if pixels is None or png.colour_type != PALETTE:
         return pixels
-    palette = next(np.frombuffer(chunk[8:-4], np.uint8) for chunk in png.chunks if bytes(chunk[4:8]) == b"PLTE")
-    colours = palette.reshape(-1, 3)
+    _, palette, *_ = png.chunks
+    colours = np.frombuffer(palette[8:-4], np.uint8).reshape(-1, 3)
     return colours.take(pixels[:, :, 0], axis=0) if pixels.max() < len(colours) else None
 
 

@@ -28,9 +28,9 @@ from int8cal.io.paths import (
     kind_of_mode,
     output_errors,
     refuse_address,
-    require_free_space,
 )
 from int8cal.io.signals import CLEAN_UPS, uninterrupted
+from int8cal.io.space import require_free_space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

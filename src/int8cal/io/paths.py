@@ -8,7 +8,6 @@ import errno
 import os
 import re
 import select
-import shutil
 import stat
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -202,35 +201,6 @@ def kind_of_file(path: str, *, follow_links: bool = False) -> str | None:
 def kind_of_mode(mode: int) -> str:
     """As `kind_of_file`, of what `os.stat` gave."""
     return _KINDS.get(stat.S_IFMT(mode), "a file")
-
-
-def require_free_space(folder: str, needed: int) -> None:
-    """Refuse work whose result will not fit. A mount that does not tell its size, as of an object store, has room.
-
-    Args:
-        folder: where the result goes; it or a parent of it exists.
-        needed: expected size in bytes.
-
-    Raises:
-        OutputError: less than ``needed`` bytes are free.
-    """
-    folder = absolute(folder)
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    try:
-        disk = shutil.disk_usage(folder)
-    except OSError:
-        return
-    if disk.total and disk.free < needed:
-        raise OutputError(
-            f"about {_megabytes(needed)} MB are needed and {_megabytes(disk.free)} MB are free",
-            where=folder,
-            hint="Free some space, choose another folder, or ask for fewer batches.",
-        )
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.0f}" if size >= 10_000_000 else f"{size / 1e6:.3f}"
 
 
 def flush(descriptor: int) -> None:

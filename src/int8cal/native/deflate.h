@@ -130,9 +130,12 @@ static void canonical_codes(const uint8_t *length, int symbols, uint16_t *code) 
     of_length[0] = 0;
     for (int bits = 1; bits < 16; bits++) next[bits + 1] = (next[bits] + of_length[bits]) << 1;
     for (int symbol = 0; symbol < symbols; symbol++) {
-        unsigned forward = length[symbol] ? next[length[symbol]]++ : 0, backward = 0;
-        for (int bit = 0; bit < length[symbol]; bit++, forward >>= 1) backward = backward << 1 | (forward & 1);
-        code[symbol] = (uint16_t)backward;
+        unsigned bits = next[length[symbol]]++; /* swapped by ones, twos, fours and eights */
+        bits = (bits & 0x5555) << 1 | (bits >> 1 & 0x5555);
+        bits = (bits & 0x3333) << 2 | (bits >> 2 & 0x3333);
+        bits = (bits & 0x0f0f) << 4 | (bits >> 4 & 0x0f0f);
+        bits = (bits & 0x00ff) << 8 | bits >> 8;
+        code[symbol] = (uint16_t)(bits >> (16 - length[symbol])); /* 0 for no length */
     }
 }
 
@@ -193,11 +196,13 @@ static int begin_block(Bits *bits, Codes *codes, const uint32_t *frequency) {
 
 /* The codes of whole matches; after `begin_block`, in a block that has any. */
 static void match_codes(Codes *codes) {
-    for (int match = MIN_MATCH; match <= MAX_MATCH; match++) {
-        int index = length_index(match), length = codes->length[FIRST_LENGTH + index], extra = extra_bits(index);
-        uint32_t over = (uint32_t)(match - MIN_MATCH) & ((1u << extra) - 1);
-        codes->match_length[match] = (uint8_t)(length ? length + extra + 1 : 0);
-        codes->match_code[match] = codes->code[FIRST_LENGTH + index] | over << length;
+    for (int index = 0, match = MIN_MATCH; index < SYMBOLS - FIRST_LENGTH; index++) {
+        int length = codes->length[FIRST_LENGTH + index], extra = extra_bits(index);
+        match = match < MAX_MATCH ? match : MAX_MATCH; /* it has a symbol of its own, besides that of 227 and more */
+        for (uint32_t over = 0; over < 1u << extra; over++, match++) {
+            codes->match_length[match] = (uint8_t)(length ? length + extra + 1 : 0);
+            codes->match_code[match] = codes->code[FIRST_LENGTH + index] | over << length;
+        }
     }
 }
 

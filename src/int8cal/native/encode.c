@@ -16,6 +16,7 @@ enum {
     RUN_VALUES = 64,       /* most values of a sparse plane */
     RUN_TABLE = 63,        /* longest run that the table of ready bits holds */
     RUN_KEYS = 64,         /* entries of a value in that table */
+    GROUP = 32,            /* runs that are looked at together; BLOCK is a multiple */
     WINDOW = 6144,         /* bytes of a plane in which repetitions are sought, */
     WINDOWS = 16,          /* at so many places at most, */
     WINDOW_STEP = 24576,   /* one for so many values */
@@ -47,9 +48,11 @@ typedef struct {
     uint8_t bytes[PLANES][MARGIN + BLOCK + MARGIN];
     Places places;
     SetBits set_bits;
-    uint16_t begins[BLOCK + 8]; /* of runs; eight are written at a time */
+    uint16_t begins[BLOCK + GROUP]; /* of runs; eight are written at a time, and GROUP read */
     uint16_t runs[BLOCK];       /* value x RUN_KEYS + length; + 0 for a long one */
-    uint32_t run_counts[256 * RUN_KEYS];
+    uint16_t long_runs[BLOCK / RUN_TABLE + 1]; /* which of them are */
+    int long_run_count;
+    uint16_t run_counts[256 * RUN_KEYS];
     uint64_t run_entry[256 * RUN_KEYS];
     Codes codes;
     Plane plane[PLANES];
@@ -164,10 +167,21 @@ static int find_runs(Work *work, const uint8_t *bytes, int count) {
 static int list_runs(Work *work, const uint8_t *bytes, int count, uint8_t *values, int *value_count) {
     const uint16_t *begins = work->begins;
     int runs = find_runs(work, bytes, count), known = 0;
-    for (int i = 0; i < runs; i++) {
-        uint16_t length = (uint16_t)(begins[i + 1] - begins[i]);
-        work->runs[i] = length > RUN_TABLE ? 0 : length;
+    int long_runs = 0;
+    for (int group = 0; group < runs; group += GROUP) { /* whole ones; most have no long run */
+        uint16_t any_long = 0;
+        for (int i = group; i < group + GROUP; i++) {
+            uint16_t length = (uint16_t)(begins[i + 1] - begins[i]), is_long = length > RUN_TABLE;
+            work->runs[i] = is_long ? 0 : length;
+            any_long |= is_long;
+        }
+        if (!any_long) continue;
+        for (int i = group; i < group + GROUP && i < runs; i++) { /* without a branch, which could not be foretold */
+            work->long_runs[long_runs] = (uint16_t)i;
+            long_runs += !work->runs[i];
+        }
     }
+    work->long_run_count = long_runs;
     memset(work->run_counts, 0, sizeof work->run_counts);
     for (int i = 0; i < runs; i++) {
         int key = bytes[begins[i]] * RUN_KEYS + work->runs[i];
@@ -175,7 +189,7 @@ static int list_runs(Work *work, const uint8_t *bytes, int count, uint8_t *value
         work->run_counts[key]++;
     }
     for (int value = 0; value < 256; value++) {
-        uint32_t any = 0;
+        uint16_t any = 0;
         for (int length = 0; length <= RUN_TABLE; length++) any |= work->run_counts[value * RUN_KEYS + length];
         if (!any) continue;
         if (known == RUN_VALUES) return 0;
@@ -206,19 +220,21 @@ static void run_entries(Work *work, const uint8_t *values, int value_count) {
 static int write_runs(Work *work, Bits *bits, const uint8_t *values, int value_count, int runs) {
     uint32_t frequency[SYMBOLS] = {0};
     frequency[END_OF_BLOCK] = 1;
-    for (int i = 0; i < value_count; i++)
-        for (int length = 1; length <= RUN_TABLE; length++) {
-            uint32_t times = work->run_counts[values[i] * RUN_KEYS + length];
-            if (!times) continue;
-            frequency[values[i]] += length > MIN_MATCH ? times : times * (uint32_t)length;
-            if (length > MIN_MATCH) frequency[FIRST_LENGTH + length_index(length - 1)] += times;
-        }
-    for (int i = 0; i < runs; i++)
-        if (work->runs[i] % RUN_KEYS == 0) {
-            int value = work->runs[i] / RUN_KEYS;
-            frequency[value]++;
-            count_rest(frequency, value, run_length(work, i) - 1);
-        }
+    uint16_t of_length[RUN_KEYS] = {0}; /* runs of each length, of any value */
+    for (int i = 0; i < value_count; i++) {
+        const uint16_t *times = work->run_counts + values[i] * RUN_KEYS;
+        uint32_t literals = times[1] + 2u * times[2] + 3u * times[3];
+        for (int length = 0; length < RUN_KEYS; length++) of_length[length] = (uint16_t)(of_length[length] + times[length]);
+        for (int length = MIN_MATCH + 1; length <= RUN_TABLE; length++) literals += times[length];
+        frequency[values[i]] = literals;
+    }
+    for (int length = MIN_MATCH + 1; length <= RUN_TABLE; length++)
+        frequency[FIRST_LENGTH + length_index(length - 1)] += of_length[length];
+    for (int k = 0; k < work->long_run_count; k++) {
+        int i = work->long_runs[k], value = work->runs[i] / RUN_KEYS;
+        frequency[value]++;
+        count_rest(frequency, value, run_length(work, i) - 1);
+    }
     if (!begin_block(bits, &work->codes, frequency)) return 0;
     match_codes(&work->codes);
     run_entries(work, values, value_count);
@@ -407,7 +423,7 @@ static void look_at_exponents(Work *work, const uint8_t *values, int count) {
 static int add_block(Work *work, int which, int count) {
     Plane *plane = &work->plane[which];
     uint8_t *bytes = work->bytes[which] + MARGIN;
-    if (run_at(bytes, 0, count) == count) {
+    if (!memcmp(bytes, bytes + 1, (size_t)count - 1)) { /* all are equal */
         sum_up(&plane->adler, count, (uint64_t)count * bytes[0], (uint64_t)count * (uint64_t)(count + 1) / 2 * bytes[0]);
         if (plane->constant && plane->value != bytes[0] && !flush_constant(work, plane)) return 0;
         plane->value = bytes[0];

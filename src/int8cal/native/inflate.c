@@ -62,11 +62,17 @@ static inline uint32_t distance_meaning(int symbol) {
 
 static inline uint32_t length_meaning(int symbol) { return (uint32_t)symbol << 16; }
 
-/* Table of a code whose lengths are `most_bits` at most. codes: by symbol, the first bit lowest. may_be_poor: one code of
-   one bit, or none, is enough. Returns 0 for what is no code. */
-static inline int build(uint32_t *table, int table_bits, int most_bits, const uint8_t *lengths, int symbols,
-                        uint16_t *codes, int may_be_poor, uint32_t (*meaning)(int)) {
-    uint16_t of_length[MOST_BITS + 2] = {0}, sorted[288];
+/* The symbols of a code, the shortest first, and their bits, the first one lowest. */
+typedef struct {
+    uint16_t symbol[288], bits[288], end_of_length[MOST_BITS + 2];
+} Code;
+
+/* Table of a code whose lengths are `most_bits` at most. may_be_poor: one code of one bit, or none, is enough. Returns 0
+   for what is no code. */
+static inline int build(uint32_t *table, int table_bits, int most_bits, const uint8_t *lengths, int symbols, Code *codes,
+                        int may_be_poor, uint32_t (*meaning)(int)) {
+    uint16_t *of_length = codes->end_of_length, *sorted = codes->symbol;
+    memset(of_length, 0, sizeof codes->end_of_length);
     int used = 0;
     for (int i = 0; i < symbols; i++)
         if (lengths[i]) of_length[lengths[i] + 1]++, used++;
@@ -89,7 +95,7 @@ static inline int build(uint32_t *table, int table_bits, int most_bits, const ui
         }
         for (int i = first; i < of_length[length]; i++) {
             uint32_t is = meaning(sorted[i]), entry = (is + (uint32_t)length) | (is & ANY_LITERAL ? 0 : (uint32_t)length << 8);
-            codes[sorted[i]] = (uint16_t)code;
+            codes->bits[i] = (uint16_t)code;
             if (length <= table_bits) {
                 table[code] = entry;
             } else {
@@ -117,12 +123,17 @@ static inline uint32_t next_literal(uint32_t entry, uint32_t left, int before) {
     return ((entry & 63) + ONE_LITERAL + ((entry & 0xff00) << 8 * before)) & -yes;
 }
 
+/* Whether a literal has a code of a length; symbols of one length are in order. */
+static inline int has_literal(const Code *codes, int length) {
+    int first = codes->end_of_length[length - 1];
+    return first < codes->end_of_length[length] && codes->symbol[first] < END_OF_BLOCK;
+}
+
 /* Entries of two or three literals where their codes fit into the bits of the table. */
-static void join_literals(uint32_t *table, const uint8_t *lengths, const uint16_t *codes) {
+static void join_literals(uint32_t *table, const Code *codes) {
     uint32_t behind[1 << LITERAL_BITS]; /* the first: by the n bits that it leaves, from 1 << n on */
-    int shortest = LITERAL_BITS;
-    for (int symbol = 0; symbol < END_OF_BLOCK; symbol++)
-        if (lengths[symbol] && lengths[symbol] < shortest) shortest = lengths[symbol];
+    int shortest = 1;
+    while (shortest < LITERAL_BITS && !has_literal(codes, shortest)) shortest++;
     if (2 * shortest > LITERAL_BITS) return;
     uint32_t most = LITERAL_BITS - (uint32_t)shortest;
     for (uint32_t k = 0; k < 1u << most; k++) {
@@ -134,11 +145,13 @@ static void join_literals(uint32_t *table, const uint8_t *lengths, const uint16_
             uint32_t same = behind[(2u << left) + k], fits = (same & 63) <= left;
             behind[(1u << left) + k] = (same & -fits) | (next_literal(table[k], left, 1) & (fits - 1));
         }
-    for (int symbol = 0; symbol < END_OF_BLOCK; symbol++) {
-        int length = lengths[symbol];
-        if (!length || length + shortest > LITERAL_BITS) continue; /* nothing fits behind */
-        uint32_t left = LITERAL_BITS - (uint32_t)length, *from = behind + (1u << left), *to = table + codes[symbol];
-        for (uint32_t k = 0; k < 1u << left; k++) to[k << length] += from[k];
+    for (int length = shortest; length + shortest <= LITERAL_BITS; length++) { /* where anything fits behind */
+        uint32_t left = LITERAL_BITS - (uint32_t)length, *from = behind + (1u << left);
+        for (int i = codes->end_of_length[length - 1]; i < codes->end_of_length[length]; i++) {
+            if (codes->symbol[i] >= END_OF_BLOCK) break;
+            uint32_t *to = table + codes->bits[i], alone = *to;
+            for (uint32_t k = 0; k < 1u << left; k++) to[k << length] = alone + from[k];
+        }
     }
 }
 
@@ -230,13 +243,28 @@ static int read_slowly(Stream *s, const Tables *tables) {
     }
 }
 
-/* The symbols of a block. */
+/* The entry at a distance in bytes. */
+static inline uint32_t entry_at(const uint32_t *table, uint64_t distance) {
+    uint32_t entry;
+    memcpy(&entry, (const uint8_t *)table + distance, sizeof entry);
+    return entry;
+}
+
+/* The symbols of a block. The buffer keeps two bits that were taken already below the next ones: what follows is four
+   times an index, a distance in bytes. Addresses that need no scaling are found a cycle sooner on some processors, and
+   each entry waits for the one before it. */
 static int read_symbols(Stream *s, const Tables *tables) {
-    const uint32_t *literals = tables->literals, first_bits = (uint32_t)tables->literal_bits, mask = (1u << first_bits) - 1;
+    enum { TAKEN = 2, DISTANCE_MASK = ((1 << DISTANCE_BITS) - 1) << TAKEN };
+    const uint32_t *literals = tables->literals;
+    uint32_t first_bits = (uint32_t)tables->literal_bits, mask = ((1u << first_bits) - 1) << TAKEN;
+    if (s->count > 63 - TAKEN) { /* a byte goes back, to make room for them */
+        s->in--;
+        s->count -= 8;
+    }
     const uint8_t *in = s->in;
     uint8_t *out = s->out;
-    uint64_t buffer = s->buffer;
-    uint32_t count = (uint32_t)s->count, entry;
+    uint64_t buffer = s->buffer << TAKEN;
+    uint32_t count = (uint32_t)s->count + TAKEN, entry;
     int going = 1;
 
 #define REFILL                         \
@@ -252,41 +280,34 @@ static int read_symbols(Stream *s, const Tables *tables) {
         buffer >>= entry & 63;         \
         count -= entry & 63;           \
     } while (0)
-#define WRITE_LITERALS                 \
+#define WRITE_LITERALS(entry)          \
     do {                               \
-        uint32_t bytes = entry >> 8;   \
+        uint32_t bytes = (entry) >> 8; \
         memcpy(out, &bytes, 4);        \
-        out += entry >> 6 & 3;         \
-        TAKE;                          \
+        out += (entry) >> 6 & 3;       \
+        count -= (entry) & 63;         \
     } while (0)
 
     if (s->in_end - s->in >= READ_AHEAD && s->out_end - s->out >= WRITE_AHEAD) {
         const uint8_t *in_end = s->in_end - READ_AHEAD, *out_end = s->out_end - WRITE_AHEAD;
         while (in <= in_end && out <= out_end) {
             REFILL;
-            entry = literals[buffer & mask];
-            if (entry & ANY_LITERAL) { /* four times at most: 48 bits */
-                WRITE_LITERALS;
-                entry = literals[buffer & mask];
-                if (entry & ANY_LITERAL) {
-                    WRITE_LITERALS;
-                    entry = literals[buffer & mask];
-                    if (entry & ANY_LITERAL) {
-                        WRITE_LITERALS;
-                        entry = literals[buffer & mask];
-                        if (entry & ANY_LITERAL) {
-                            WRITE_LITERALS;
-                            continue;
-                        }
-                    }
-                }
+            entry = entry_at(literals, buffer & mask);
+            int times = 0;
+            for (; times < 4 && entry & ANY_LITERAL; times++) { /* 48 bits at most */
+                uint32_t before = entry;
+                buffer >>= before & 63;
+                entry = entry_at(literals, buffer & mask); /* which all wait for: ahead of the writing */
+                WRITE_LITERALS(before);
             }
+            if (times == 4) continue;
             REFILL;
             if (entry & SPECIAL) {
                 if ((entry & SPECIAL) == SECOND) {
-                    entry = literals[(entry >> 16) + (buffer >> first_bits & ((1u << (MOST_BITS - first_bits)) - 1))];
+                    entry = literals[(entry >> 16) + (buffer >> (first_bits + TAKEN) & ((1u << (MOST_BITS - first_bits)) - 1))];
                     if (entry & ANY_LITERAL) {
-                        WRITE_LITERALS;
+                        buffer >>= entry & 63;
+                        WRITE_LITERALS(entry);
                         continue;
                     }
                 }
@@ -297,16 +318,16 @@ static int read_symbols(Stream *s, const Tables *tables) {
                     break;
                 }
             }
-            uint32_t length = with_extra(entry, buffer); /* with its distance 48 bits */
+            uint32_t length = with_extra(entry, buffer >> TAKEN); /* with its distance 48 bits */
             TAKE;
-            entry = tables->distances[buffer & ((1 << DISTANCE_BITS) - 1)];
+            entry = entry_at(tables->distances, buffer & DISTANCE_MASK);
             if (entry & SPECIAL) {
                 if ((entry & SPECIAL) != SECOND) return 0;
                 entry = tables->distances[(entry >> 16) +
-                                          (buffer >> DISTANCE_BITS & ((1 << (MOST_BITS - DISTANCE_BITS)) - 1))];
+                                          (buffer >> (DISTANCE_BITS + TAKEN) & ((1 << (MOST_BITS - DISTANCE_BITS)) - 1))];
                 if (entry & SPECIAL) return 0;
             }
-            uint32_t distance = with_extra(entry, buffer);
+            uint32_t distance = with_extra(entry, buffer >> TAKEN);
             TAKE;
             if (distance > out - s->begin) return 0;
             copy_match(out, distance, length);
@@ -315,8 +336,8 @@ static int read_symbols(Stream *s, const Tables *tables) {
     }
     s->in = in;
     s->out = out;
-    s->buffer = buffer;
-    s->count = (int)count;
+    s->buffer = buffer >> TAKEN;
+    s->count = (int)(count - TAKEN);
     return going ? read_slowly(s, tables) : 1;
 }
 
@@ -338,12 +359,12 @@ static int read_stored(Stream *s) {
 
 static int build_both(Tables *tables, const uint8_t *lengths, int literals, const uint8_t *distance_lengths, int distances,
                       int join) {
-    uint16_t codes[288];
+    Code codes;
     tables->literal_bits = join ? LITERAL_BITS : FEW_BITS;
-    if (!build(tables->distances, DISTANCE_BITS, MOST_BITS, distance_lengths, distances, codes, 1, distance_meaning) ||
-        !build(tables->literals, tables->literal_bits, MOST_BITS, lengths, literals, codes, 1, literal_meaning))
+    if (!build(tables->distances, DISTANCE_BITS, MOST_BITS, distance_lengths, distances, &codes, 1, distance_meaning) ||
+        !build(tables->literals, tables->literal_bits, MOST_BITS, lengths, literals, &codes, 1, literal_meaning))
         return 0;
-    if (join) join_literals(tables->literals, lengths, codes);
+    if (join) join_literals(tables->literals, &codes);
     return 1;
 }
 
@@ -351,7 +372,7 @@ static int build_both(Tables *tables, const uint8_t *lengths, int literals, cons
 static int read_codes(Stream *s, Tables *tables, int join) {
     static const uint8_t order[LENGTH_SYMBOLS] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
     uint8_t lengths[LITERALS + DISTANCES], precode_lengths[LENGTH_SYMBOLS] = {0};
-    uint16_t codes[LENGTH_SYMBOLS];
+    Code codes;
     uint32_t precode[1 << PRECODE_BITS], literals, distances, sent, value;
     if (!take(s, 5, &literals) || !take(s, 5, &distances) || !take(s, 4, &sent)) return 0;
     literals += 257;
@@ -361,7 +382,7 @@ static int read_codes(Stream *s, Tables *tables, int join) {
         if (!take(s, 3, &value)) return 0;
         precode_lengths[order[i]] = (uint8_t)value;
     }
-    if (!build(precode, PRECODE_BITS, PRECODE_BITS, precode_lengths, LENGTH_SYMBOLS, codes, 0, length_meaning)) return 0;
+    if (!build(precode, PRECODE_BITS, PRECODE_BITS, precode_lengths, LENGTH_SYMBOLS, &codes, 0, length_meaning)) return 0;
     uint32_t total = literals + distances;
     for (uint32_t i = 0; i < total;) {
         refill(s);

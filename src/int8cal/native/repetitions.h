@@ -28,13 +28,16 @@ static inline uint64_t load8(const uint8_t *at) {
     return value;
 }
 
-/* Length of the run of equal bytes that begins at `from`. */
+/* Length of the run of equal bytes that begins at `from`; seven bytes behind the last one are readable. */
 static inline int run_at(const uint8_t *bytes, int from, int count) {
     uint64_t same = bytes[from] * 0x0101010101010101ull;
-    int at = from + 1;
-    while (at + 8 <= count && load8(bytes + at) == same) at += 8;
-    while (at < count && bytes[at] == bytes[from]) at++;
-    return at - from;
+    for (int at = from + 1; at < count; at += 8) {
+        uint64_t differs = load8(bytes + at) ^ same;
+        if (!differs) continue;
+        int end = at + __builtin_ctzll(differs) / 8;
+        return (end < count ? end : count) - from;
+    }
+    return count - from;
 }
 
 /* Bits that a match at a distance takes, about. */
@@ -77,14 +80,12 @@ static void literal_costs(const uint8_t *bytes, int count, uint8_t *literal_cost
 }
 
 /* Where four bytes, or eight, were last seen, if at all: to be compared. */
-static inline uint16_t *last_place(Places *places, const uint8_t *at) {
-    uint32_t four;
-    memcpy(&four, at, 4);
-    return places->of_four + (four * 2654435761u >> (32 - HASH_BITS));
+static inline uint16_t *last_place(Places *places, uint64_t bytes) {
+    return places->of_four + ((uint32_t)bytes * 2654435761u >> (32 - HASH_BITS));
 }
 
-static inline uint16_t *last_long_place(Places *places, const uint8_t *at) {
-    return places->of_eight + (load8(at) * 0x9e3779b97f4a7c15ull >> (64 - HASH_BITS));
+static inline uint16_t *last_long_place(Places *places, uint64_t bytes) {
+    return places->of_eight + (bytes * 0x9e3779b97f4a7c15ull >> (64 - HASH_BITS));
 }
 
 /* How many bytes agree; 0 for fewer than four, which are no match. */
@@ -112,16 +113,18 @@ static void sample(Places *places, const uint8_t *bytes, int count, Saving *savi
     int looked_at = 2 * count / 3; /* from here on; before, places are learnt */
     saving->bytes += count - looked_at;
     for (int at = 0; at < looked_at && at + 8 <= count; at++) {
-        *last_place(places, bytes + at) = (uint16_t)at;
-        *last_long_place(places, bytes + at) = (uint16_t)at;
+        uint64_t here = load8(bytes + at);
+        *last_place(places, here) = (uint16_t)at;
+        *last_long_place(places, here) = (uint16_t)at;
     }
     for (int at = looked_at; at + 8 <= count;) {
-        uint16_t *last = last_place(places, bytes + at);
+        uint64_t here = load8(bytes + at);
+        uint16_t *last = last_place(places, here);
         int where = *last, length_there = same_bytes(bytes, where, at, count);
         *last = (uint16_t)at;
         int is_match = where < at && length_there >= 4 && at - where <= REACH;
         if (is_match) { /* the nearest may be short where a long one is near, in runs that come back */
-            uint16_t *last_long = last_long_place(places, bytes + at);
+            uint16_t *last_long = last_long_place(places, here);
             int other = *last_long, length_of_other = same_bytes(bytes, other, at, count);
             *last_long = (uint16_t)at;
             if (other < at && at - other <= REACH && length_of_other > length_there) {
@@ -135,7 +138,7 @@ static void sample(Places *places, const uint8_t *bytes, int count, Saving *savi
         if (is_match && where < at - 1) /* runs: the same */
             saving->saved += cost - PARTS * match_cost(end - at, at - where);
         if (is_match) /* as the other one learns places: so it keeps to where repetitions begin */
-            for (int next = 1; next < 3; next++) *last_place(places, bytes + at + next) = (uint16_t)(at + next);
+            for (int next = 1; next < 3; next++) *last_place(places, load8(bytes + at + next)) = (uint16_t)(at + next);
         at = end;
     }
 }

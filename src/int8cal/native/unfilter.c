@@ -86,47 +86,65 @@ static inline void advance(int filter, Row *row, const uint8_t *filtered, __m128
     }
 }
 
-/* Whole pixels, all their channels at once, as long as four bytes can be read and written: of a row, or of two of the
-   same filter (the other one at `below`), the lower one a pixel behind, so that neither waits for the other. Returns how
-   many bytes of the upper one; the lower one has `step` fewer. */
-static inline int64_t by_pixels(int filter, const uint8_t *filtered, const uint8_t *below, const uint8_t *above, int64_t bytes,
-                                int64_t step, uint8_t *out) {
-    Row upper = begun_row(filter), lower = upper;
-    int64_t i = 0;
+/* Whole pixels, all their channels at once, as long as four bytes can be read and written: of one row, of two or of four.
+   Each is a pixel behind the one above it, so that none waits for another. Returns how many bytes of the first row; each
+   of the others has `step` fewer. */
+static inline int64_t by_pixels(int filter, int count, const uint8_t *filtered, int64_t distance, const uint8_t *above,
+                                int64_t bytes, int64_t step, uint8_t *out) {
+    Row first = begun_row(filter), second = first, third = first, fourth = first;
+    int64_t i = 0, below = distance - step, out_below = bytes - step;
     for (; i + 4 <= bytes; i += step) {
-        __m128i above_lower = upper.left;
-        advance(filter, &upper, filtered + i, pixel_from(filter, above + i));
-        write_pixel(filter, upper.left, out + i);
-        if (!below || !i) continue;
-        advance(filter, &lower, below + i - step, above_lower);
-        write_pixel(filter, lower.left, out + bytes + i - step);
+        const uint8_t *from = filtered + i;
+        uint8_t *to = out + i;
+        __m128i above_second = first.left, above_third = second.left, above_fourth = third.left;
+        advance(filter, &first, from, pixel_from(filter, above + i));
+        write_pixel(filter, first.left, to);
+        if (count < 2 || i < step) continue;
+        advance(filter, &second, from + below, above_second);
+        write_pixel(filter, second.left, to + out_below);
+        if (count < 4 || i < 2 * step) continue;
+        advance(filter, &third, from + 2 * below, above_third);
+        write_pixel(filter, third.left, to + 2 * out_below);
+        if (i < 3 * step) continue;
+        advance(filter, &fourth, from + 3 * below, above_fourth);
+        write_pixel(filter, fourth.left, to + 3 * out_below);
     }
     return i;
 }
 
 #else
-static inline int64_t by_pixels(int filter, const uint8_t *filtered, const uint8_t *below, const uint8_t *above, int64_t bytes,
-                                int64_t step, uint8_t *out) {
-    (void)filter, (void)filtered, (void)below, (void)above, (void)bytes, (void)step, (void)out;
+static inline int64_t by_pixels(int filter, int count, const uint8_t *filtered, int64_t distance, const uint8_t *above,
+                                int64_t bytes, int64_t step, uint8_t *out) {
+    (void)filter, (void)count, (void)filtered, (void)distance, (void)above, (void)bytes, (void)step, (void)out;
     return 0;
 }
 #endif
 
-/* Pixels of a row, or of two, whose filter has a guess that depends on the pixel on the left. */
-static inline void whole_rows(int filter, const uint8_t *filtered, const uint8_t *below, const uint8_t *above, int64_t bytes,
-                              int64_t step, uint8_t *out) {
-    int64_t done = step >= 3 ? by_pixels(filter, filtered, below, above, bytes, step, out) : 0;
-    plain(filter, filtered, above, done, bytes, step, out);
-    if (below) plain(filter, below, out, done ? done - step : 0, bytes, step, out + bytes);
+/* Rows of one filter whose guess depends on the pixel on the left. distance: from one filtered row to the next. */
+static inline void whole_rows(int filter, int count, const uint8_t *filtered, int64_t distance, const uint8_t *above,
+                              int64_t bytes, int64_t step, uint8_t *out) {
+    int64_t done = step >= 3 ? by_pixels(filter, count, filtered, distance, above, bytes, step, out) : 0;
+    for (int k = 0; k < count; k++, done -= step, filtered += distance, above = out, out += bytes)
+        plain(filter, filtered, above, done > 0 ? done : 0, bytes, step, out);
 }
 
-static inline void from_left(int filter, const uint8_t *filtered, const uint8_t *below, const uint8_t *above, int64_t bytes,
-                             int64_t step, uint8_t *out) {
+static inline void from_left(int filter, int count, const uint8_t *filtered, int64_t distance, const uint8_t *above,
+                             int64_t bytes, int64_t step, uint8_t *out) {
     switch (step) { /* compiled for each */
-    case 1: whole_rows(filter, filtered, below, above, bytes, 1, out); break;
-    case 2: whole_rows(filter, filtered, below, above, bytes, 2, out); break;
-    case 3: whole_rows(filter, filtered, below, above, bytes, 3, out); break;
-    default: whole_rows(filter, filtered, below, above, bytes, 4, out);
+    case 1: whole_rows(filter, count, filtered, distance, above, bytes, 1, out); break;
+    case 2: whole_rows(filter, count, filtered, distance, above, bytes, 2, out); break;
+    case 3: whole_rows(filter, count, filtered, distance, above, bytes, 3, out); break;
+    default: whole_rows(filter, count, filtered, distance, above, bytes, 4, out);
+    }
+}
+
+/* The same for one row, two or four. */
+static inline void together(int filter, int count, const uint8_t *filtered, int64_t distance, const uint8_t *above,
+                            int64_t bytes, int64_t step, uint8_t *out) {
+    switch (count) {
+    case 1: from_left(filter, 1, filtered, distance, above, bytes, step, out); break;
+    case 2: from_left(filter, 2, filtered, distance, above, bytes, step, out); break;
+    default: from_left(filter, 4, filtered, distance, above, bytes, step, out);
     }
 }
 
@@ -139,23 +157,26 @@ EXPORT int int8cal_unfilter(const uint8_t *rows, int64_t height, int64_t row_byt
     for (int64_t y = 0; y < height; y++)
         if (rows[y * (row_bytes + 1)] > PAETH) return 0;
     const uint8_t *above = zeros;
-    for (int64_t y = 0; y < wanted;) {
-        const uint8_t *row = rows + y * (row_bytes + 1) + 1;
-        int filter = row[-1]; /* SUB takes no longer than reading and writing, one row at a time */
-        int two = (filter == AVERAGE || filter == PAETH) && y + 1 < wanted && row[row_bytes] == filter;
-        const uint8_t *below = two ? row + row_bytes + 1 : 0;
+    int64_t distance = row_bytes + 1;
+    for (int64_t y = 0, count; y < wanted; y += count) {
+        const uint8_t *row = rows + y * distance + 1;
+        int filter = row[-1];
+        count = 1;
+        if (filter == AVERAGE || filter == PAETH) { /* the others take no longer than reading and writing */
+            while (count < 4 && y + count < wanted && row[count * distance - 1] == filter) count++;
+            if (count == 3) count = 2;
+        }
         switch (filter) {
         case NONE: memcpy(out, row, (size_t)bytes); break;
-        case SUB: from_left(SUB, row, 0, above, bytes, step, out); break;
+        case SUB: from_left(SUB, 1, row, distance, above, bytes, step, out); break;
         case UP:
             for (int64_t i = 0; i < bytes; i++) out[i] = (uint8_t)(row[i] + above[i]);
             break;
-        case AVERAGE: from_left(AVERAGE, row, below, above, bytes, step, out); break;
-        default: from_left(PAETH, row, below, above, bytes, step, out);
+        case AVERAGE: together(AVERAGE, (int)count, row, distance, above, bytes, step, out); break;
+        default: together(PAETH, (int)count, row, distance, above, bytes, step, out);
         }
-        out += bytes * (1 + two);
+        out += bytes * count;
         above = out - bytes;
-        y += 1 + two;
     }
     return 1;
 }

@@ -48,7 +48,7 @@ def rgb_pixels(image: ImageHWC_u8 | Image.Image) -> ImageHWC_u8:
     """
     if isinstance(image, Image.Image):
         return np.asarray(to_rgb(image))
-    return np.broadcast_to(image, (*image.shape[:2], 3))
+    return image if image.shape[2] == 3 else np.broadcast_to(image, (*image.shape[:2], 3))
 
 
 def grey_pixels(image: ImageHWC_u8 | Image.Image) -> ImageHWC_u8:

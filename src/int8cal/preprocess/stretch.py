@@ -5,6 +5,8 @@ Sizes are stretched: the aspect ratio is not kept.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -43,6 +45,7 @@ def nearest(picture: Image.Image, size: Size) -> Image.Image:
     return picture.resize((size.width, size.height), Image.Resampling.NEAREST)
 
 
+@functools.lru_cache(maxsize=256)
 def nearest_positions(before: Size, after: Size) -> Positions:
     """The pixels that `nearest` takes of an image of 8-bit channels, found as Pillow finds them: by adding up steps.
 
@@ -51,10 +54,11 @@ def nearest_positions(before: Size, after: Size) -> Positions:
         after: of the result.
 
     Returns:
-        int64 each. Source: Pillow's ``Image.resize``, which has lengths in single precision, and its Geometry.c,
-        ``ImagingScaleAffine``.
+        int64 each, read-only. Source: Pillow's ``Image.resize``, which has lengths in single precision, and its
+        Geometry.c, ``ImagingScaleAffine``.
     """
     rows, columns = (_steps(length, count) for length, count in zip(before, after, strict=True))
+    rows.flags.writeable = columns.flags.writeable = False
     return Positions(rows, columns)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from typing import TYPE_CHECKING, Any, Self
@@ -11,6 +12,7 @@ import h5py
 import numpy as np
 
 from int8cal.errors import OutputError
+from int8cal.io import space
 from int8cal.io.safe_text import first_line
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.checksums import NO_DIGEST, record_with_checksum
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from int8cal.tensorfile.chunks import Compression
+
+_RESERVED_BYTES = 16 << 20
+"""Room that is set aside at a time."""
 
 _ERRNO = re.compile(r"\berrno = ([0-9]{1,3})\b")
 
@@ -43,10 +48,13 @@ class TensorFileWriter:
     def __init__(
         self, path: str, shape: tuple[int, int, int, int], compression: Compression, *, name: str = ""
     ) -> None:
+        self._path = path
         self._name = name or path
         self._shape = shape
         self._filters = compression.filters
         self._images = 0
+        self._reserved: float = 0
+        """Bytes that are set aside behind the end; infinite where none can be."""
         self._dataset: h5py.Dataset | None = None
         with self._output_errors():
             # locking: the caller holds the lock; libver: the superblock that the oldest readers know.
@@ -59,6 +67,7 @@ class TensorFileWriter:
             if index == 0:
                 self._dataset = self._create_batch(batch)
             if self._dataset is not None:
+                self._reserve(len(chunk))
                 self._dataset.id.write_direct_chunk((index, 0, 0, 0), chunk)
         self._images += 1
 
@@ -99,6 +108,8 @@ class TensorFileWriter:
             if table is not None:
                 self._file.create_dataset(layout.SAMPLES, data=table, chunks=table.shape, compression=4, shuffle=True)
             self._file.close()
+            if self._reserved < math.inf:
+                space.give_back(self._path)
         written: dict[str, Any] = {} if manifest is None else json.loads(text)
         return written
 
@@ -108,6 +119,15 @@ class TensorFileWriter:
             self._file.close()
         except (OSError, RuntimeError):  # the disk is full: what was written is thrown away by the caller
             self._file.id.close()
+
+    def _reserve(self, nbytes: int) -> None:
+        """Set room aside for a chunk, and for the next ones."""
+        self._reserved -= nbytes
+        if self._reserved >= 0:
+            return
+        end = self._file.id.get_filesize()
+        done = space.reserve(self._file.id.get_vfd_handle(), end, nbytes + _RESERVED_BYTES)
+        self._reserved = _RESERVED_BYTES if done else math.inf
 
     def _link(self, batch: int, part: str, batch_of_part: int) -> None:
         """Let a batch be one of a sibling file."""

@@ -23,7 +23,8 @@ from int8cal.io import locks
 from int8cal.io.file_kinds import FileKind
 from int8cal.io.files import OutputFile, write_file
 from int8cal.io.folders import new_folder
-from int8cal.io.paths import refuse_missing_address, require_free_space
+from int8cal.io.paths import refuse_missing_address
+from int8cal.io.space import require_free_space
 
 REPLACING = {"overwrite": True, "replaces": FileKind("a file", lambda path: True)}
 

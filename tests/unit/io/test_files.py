@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from int8cal.errors import OutputError, OutputExistsError
-from int8cal.io import files, paths
+from int8cal.io import files
 from int8cal.io.file_kinds import FileKind, beginning_with
 from int8cal.io.files import OutputFile, write_file
-from int8cal.io.paths import require_free_space
+from int8cal.io.space import require_free_space
 
 ANYTHING = FileKind("a file", lambda path: True)
 REPLACING = {"overwrite": True, "replaces": ANYTHING}
@@ -515,14 +516,14 @@ def test_space_that_cannot_be_there_is_refused(tmp_path):
 
 
 def test_little_space_is_told_in_digits_that_differ(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths.shutil, "disk_usage", lambda folder: SimpleNamespace(total=9999, free=4096))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(total=9999, free=4096))
     with pytest.raises(OutputError, match=r"about 0\.009 MB are needed and 0\.004 MB are free"):
         require_free_space(str(tmp_path), 9000)
 
 
 def test_space_is_needed_in_scratch_and_at_the_target(tmp_path, monkeypatch):
     free = {str(tmp_path / "scratch"): 1000, str(tmp_path / "target"): 10}
-    monkeypatch.setattr(paths.shutil, "disk_usage", lambda folder: SimpleNamespace(total=9999, free=free[folder]))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(total=9999, free=free[folder]))
     monkeypatch.setattr(files, "_device_of", lambda folder: folder)
     output = OutputFile(str(tmp_path / "target" / "out"), scratch_dir=str(tmp_path / "scratch"))
     with output:

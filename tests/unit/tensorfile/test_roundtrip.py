@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import h5py
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from int8cal.errors import OutputError, TensorFileError, UsageError
+from int8cal.io import space
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.chunks import Compression
@@ -120,6 +122,45 @@ def test_files_of_nvidia_tools(tmp_path):
         assert file[0].dtype == np.float32
         assert file.storage(0)[0] == "float64"
         np.testing.assert_array_equal(file[1], values[1].astype(np.float32))
+
+
+@pytest.fixture(params=["disk", "memory"])
+def folder(request, tmp_path):
+    """On two file systems, where there are two."""
+    if request.param == "disk" or not os.path.isdir("/dev/shm"):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as path:
+        yield Path(path)
+
+
+def test_room_that_was_set_aside_is_given_back(folder, monkeypatch):
+    batches = noise(3, 2, 3, 700, 900)
+    reserved = []
+    reserve = space.reserve
+
+    def counted(descriptor: int, begin: int, nbytes: int) -> bool:
+        reserved.append((begin, nbytes))
+        return reserve(descriptor, begin, nbytes)
+
+    monkeypatch.setattr(space, "reserve", counted)
+    path = write(folder / "f", batches)
+    status = os.stat(path)
+    assert status.st_blocks * 512 < status.st_size + 100_000
+    assert len(reserved) > 1
+    assert all(begin < status.st_size < begin + nbytes for begin, nbytes in reserved[-1:])
+
+    monkeypatch.setattr(space, "reserve", lambda descriptor, begin, nbytes: False)  # as where no system has it
+    other = write(folder / "other", batches)
+    assert Path(other).read_bytes() == Path(path).read_bytes()
+
+
+def test_room_is_set_aside_where_the_system_can(tmp_path):
+    with open(tmp_path / "f", "wb") as file:
+        if space.reserve(file.fileno(), 0, 1 << 20):
+            status = os.fstat(file.fileno())
+            assert (status.st_size, status.st_blocks * 512 >= 1 << 20) == (0, True)
+        assert not space.reserve(file.fileno(), 0, 1 << 60)  # more than there is
 
 
 def test_writer_refuses_half_a_batch(tmp_path):

@@ -1,0 +1,77 @@
+"""Space on file systems: whether a result fits, and room set aside for a file that grows."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import shutil
+from collections.abc import Callable
+from typing import Final
+
+from int8cal.errors import OutputError
+from int8cal.io.paths import absolute
+
+_KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE of fallocate(2)
+
+
+def require_free_space(folder: str, needed: int) -> None:
+    """Refuse work whose result will not fit. A mount that does not tell its size, as of an object store, has room.
+
+    Args:
+        folder: where the result goes; it or a parent of it exists.
+        needed: expected size in bytes.
+
+    Raises:
+        OutputError: less than ``needed`` bytes are free.
+    """
+    folder = absolute(folder)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    try:
+        disk = shutil.disk_usage(folder)
+    except OSError:
+        return
+    if disk.total and disk.free < needed:
+        raise OutputError(
+            f"about {_megabytes(needed)} MB are needed and {_megabytes(disk.free)} MB are free",
+            where=folder,
+            hint="Free some space, choose another folder, or ask for fewer batches.",
+        )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f}" if size >= 10_000_000 else f"{size / 1e6:.3f}"
+
+
+def reserve(descriptor: int, begin: int, nbytes: int) -> bool:
+    """Set room aside for what will be written to a file; its size stays.
+
+    Writing takes a third less time in the kernel then, and the file lies in fewer pieces. What is not written to stays
+    taken until `give_back`.
+
+    Returns:
+        Whether it was done: False where the system or the file system cannot, or has too little room.
+    """
+    fallocate = _fallocate()
+    return fallocate is not None and fallocate(descriptor, _KEEP_SIZE, begin, nbytes) == 0
+
+
+def give_back(path: str) -> None:
+    """Free the room behind the end of a file.
+
+    Raises:
+        OSError: the file cannot be changed.
+    """
+    os.truncate(path, os.stat(path).st_size)
+
+
+@functools.cache
+def _fallocate() -> Callable[[int, int, int, int], int] | None:
+    """Linux's; Python has only ``posix_fallocate``, which writes zeros where the file system has no such call."""
+    try:
+        found = ctypes.CDLL(None).fallocate
+    except (OSError, AttributeError, TypeError):  # TypeError: Windows
+        return None
+    found.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return found
