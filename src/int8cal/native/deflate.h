@@ -61,13 +61,14 @@ static inline int extra_bits(int index) { return index < 8 || index == 28 ? 0 : 
 /* Huffman code lengths of at most `limit` bits for the symbols with a frequency (below 2^18 in sum). Symbols are
    ordered by frequency, then number; of equal weights leaves are joined first. */
 static void code_lengths(const uint32_t *frequency, int symbols, int limit, uint8_t *length) {
-    uint32_t sorted[SYMBOLS], other[SYMBOLS], weight[2 * SYMBOLS];
+    uint32_t lists[2][SYMBOLS], *sorted = lists[0], *other = lists[1], weight[2 * SYMBOLS];
     uint16_t parent[2 * SYMBOLS];
     int used = 0;
     memset(length, 0, (size_t)symbols);
     uint32_t most = 0;
     for (int symbol = 0; symbol < symbols; symbol++) {
-        if (frequency[symbol]) sorted[used++] = frequency[symbol] << 9 | (uint32_t)symbol;
+        sorted[used] = frequency[symbol] << 9 | (uint32_t)symbol;
+        used += frequency[symbol] > 0;
         most |= frequency[symbol];
     }
     if (used < 2) {
@@ -87,7 +88,9 @@ static void code_lengths(const uint32_t *frequency, int symbols, int limit, uint
             for (int i = 0; i < used; i++) begin[(sorted[i] >> shift & 63) + 1]++;
             for (int i = 0; i < 64; i++) begin[i + 1] = (uint16_t)(begin[i + 1] + begin[i]);
             for (int i = 0; i < used; i++) other[begin[sorted[i] >> shift & 63]++] = sorted[i];
-            memcpy(sorted, other, sizeof(uint32_t) * (size_t)used);
+            uint32_t *done = other;
+            other = sorted;
+            sorted = done;
         }
     }
     for (int i = 0; i < used; i++) weight[i] = sorted[i] >> 9;
@@ -151,10 +154,9 @@ static int begin_block(Bits *bits, Codes *codes, const uint32_t *frequency) {
     for (int i = 0; i < SYMBOLS; i++) weight[i] = frequency[i] < 65535 ? frequency[i] : 65535;
     code_lengths(weight, SYMBOLS, MAX_BITS, codes->length);
     uint64_t size = 0;
-    for (int i = 0; i < SYMBOLS; i++) {
-        int more = i < FIRST_LENGTH ? 0 : extra_bits(i - FIRST_LENGTH) + 1;
-        size += (uint64_t)frequency[i] * (unsigned)(codes->length[i] + more);
-    }
+    for (int i = 0; i < FIRST_LENGTH; i++) size += (uint64_t)frequency[i] * codes->length[i];
+    for (int i = FIRST_LENGTH; i < SYMBOLS; i++)
+        size += (uint64_t)frequency[i] * (unsigned)(codes->length[i] + extra_bits(i - FIRST_LENGTH) + 1);
     if (!has_room(bits, HEADER_BYTES + size / 8)) return 0;
     canonical_codes(codes->length, SYMBOLS, codes->code);
     int literals = SYMBOLS;

@@ -80,6 +80,13 @@ static inline uint64_t changes(const uint8_t *at) {
 #endif
 }
 
+/* __builtin_popcountll is a call where the processor may lack the instruction. */
+static inline int bits_set(uint64_t mask) {
+    mask -= mask >> 1 & 0x5555555555555555ull;
+    mask = (mask & 0x3333333333333333ull) + (mask >> 2 & 0x3333333333333333ull);
+    return (int)(((mask + (mask >> 4)) & 0x0f0f0f0f0f0f0f0full) * 0x0101010101010101ull >> 56);
+}
+
 /* Length of run number `i` of those that `list_runs` found. */
 static inline int run_length(const Work *work, int i) { return work->begins[i + 1] - work->begins[i]; }
 
@@ -274,9 +281,9 @@ static inline void put_literals(Bits *bits, const uint64_t *entry, const uint8_t
 }
 
 static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) {
-    uint32_t each[4][256], frequency[SYMBOLS] = {0};
-    memset(each, 0, sizeof each);
-    each[0][bytes[0]]++;
+    Counts counts = {0};
+    uint32_t frequency[SYMBOLS] = {0};
+    counts.table[0][bytes[0]]++;
     int at = 1, matches = 0;
     while (at + MATCH_STEP <= count) {
         if (goes_on(bytes + at)) {
@@ -286,23 +293,12 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
             at += run;
             continue;
         }
-        for (int part = 0; part < MATCH_STEP; part += 8) {
-            uint64_t eight = load8(bytes + at + part);
-            each[0][eight & 255]++;
-            each[1][eight >> 8 & 255]++;
-            each[2][eight >> 16 & 255]++;
-            each[3][eight >> 24 & 255]++;
-            each[0][eight >> 32 & 255]++;
-            each[1][eight >> 40 & 255]++;
-            each[2][eight >> 48 & 255]++;
-            each[3][eight >> 56]++;
-        }
+        for (int part = 0; part < MATCH_STEP; part += 8) count_eight(&counts, bytes + at + part);
         at += MATCH_STEP;
     }
-    for (; at < count; at++) each[0][bytes[at]]++;
+    for (; at < count; at++) counts.table[0][bytes[at]]++;
     work->begins[matches] = 0; /* where none begins */
-    for (int value = 0; value < 256; value++)
-        frequency[value] += each[0][value] + each[1][value] + each[2][value] + each[3][value];
+    for (int value = 0; value < 256; value++) frequency[value] += counted(&counts, value);
     frequency[END_OF_BLOCK] = 1;
     if (!begin_block(bits, &work->codes, frequency)) return 0;
     const Codes *codes = &work->codes;
@@ -437,7 +433,7 @@ static int add_block(Work *work, int which, int count) {
     bytes[-1] = bytes[0];
     memset(bytes + count, 0, MARGIN);
     int seen = 0, changed = 0;
-    for (int at = 0; at + 64 <= count; at += 512, seen += 64) changed += __builtin_popcountll(changes(bytes + at));
+    for (int at = 0; at + 64 <= count; at += 512, seen += 64) changed += bits_set(changes(bytes + at));
     uint8_t values[RUN_VALUES];
     int value_count, runs = 2 * changed > seen ? 0 : list_runs(work, bytes, count, values, &value_count);
     if (which == PLANES - 1) look_at_exponents(work, values, runs ? value_count : 0);

@@ -64,17 +64,32 @@ static inline unsigned log2_parts(uint32_t number) {
     return PARTS * whole + fraction[((uint64_t)number * PARTS >> whole) & (PARTS - 1)];
 }
 
+/* How often each byte occurs among at most 65535. Neighbours are often equal: in one table, each would wait for the one
+   before it. */
+typedef struct {
+    uint16_t table[8][256];
+} Counts;
+
+static inline void count_eight(Counts *counts, const uint8_t *bytes) {
+    uint64_t eight = load8(bytes);
+    for (int k = 0; k < 8; k++) counts->table[k][eight >> 8 * k & 255]++;
+}
+
+static inline uint32_t counted(const Counts *counts, int value) {
+    uint32_t all = 0;
+    for (int k = 0; k < 8; k++) all += counts->table[k][value];
+    return all;
+}
+
 /* What each byte takes as a literal, in parts of a bit, by how often it occurs among these. */
 static void literal_costs(const uint8_t *bytes, int count, uint8_t *literal_cost) {
-    uint32_t each[4][256]; /* neighbours are often equal: in one table, each would wait for the last */
+    Counts counts = {0};
     int i = 0;
-    memset(each, 0, sizeof each);
-    for (; i + 4 <= count; i += 4)
-        for (int k = 0; k < 4; k++) each[k][bytes[i + k]]++;
-    for (; i < count; i++) each[0][bytes[i]]++;
+    for (; i + 8 <= count; i += 8) count_eight(&counts, bytes + i);
+    for (; i < count; i++) counts.table[0][bytes[i]]++;
     unsigned all = log2_parts((uint32_t)count + 256);
     for (int value = 0; value < 256; value++) {
-        unsigned cost = all - log2_parts(1 + each[0][value] + each[1][value] + each[2][value] + each[3][value]);
+        unsigned cost = all - log2_parts(1 + counted(&counts, value));
         literal_cost[value] = (uint8_t)(cost < PARTS ? PARTS : cost < MAX_BITS * PARTS ? cost : MAX_BITS * PARTS);
     }
 }
