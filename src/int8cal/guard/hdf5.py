@@ -308,42 +308,47 @@ class StoredArray:
             piece()
         return values
 
-    def pieces(self, values: npt.NDArray[Any], row: int | None = None, *, as_zlib: bool = False) -> Iterator[Piece]:
+    def pieces(self, values: npt.NDArray[Any], first: int = 0, *, as_zlib: bool = False) -> Iterator[Piece]:
         """Read the stored bytes, piece by piece. Call each piece, on any thread, to have its values inflated.
 
         Args:
-            values: where they go, converted to its type.
-            row: the only first index whose values are wanted: chunks that hold none of it are not read.
+            values: where they go, converted to its type: all, or those of some first indexes that follow each other.
+                Chunks that hold none of them are not read.
+            first: the index that ``values`` begin with.
             as_zlib: inflate as HDF5 does, and refuse what it would not take.
 
         Raises:
             TensorFileError: as `read`, here or from a piece.
         """
         if self.chunks is None:
-            self._read_whole(values)
+            self._read_contiguous(values, first)
             return
         waiting: list[tuple[tuple[int, ...], int, bytes]] = []
         corners = [range(0, extent, step) for extent, step in zip(self.shape, self.chunks, strict=True)]
-        if row is not None:
-            corners[0] = corners[0][row // self.chunks[0] :][:1]
+        corners[0] = corners[0][first // self.chunks[0] : -(-(first + len(values)) // self.chunks[0])]
         for corner in product(*corners):
             waiting.append((corner, *self._stored_chunk(corner)))
             if len(waiting) * self._chunk_bytes >= _PIECE_BYTES:
-                yield Piece(self, values, waiting, as_zlib)
+                yield Piece(self, values, first, waiting, as_zlib)
                 waiting = []
         if waiting:
-            yield Piece(self, values, waiting, as_zlib)
+            yield Piece(self, values, first, waiting, as_zlib)
 
     @property
     def _chunk_bytes(self) -> int:
         return math.prod(self.chunks or ()) * self.dtype.itemsize
 
-    def _read_whole(self, values: npt.NDArray[Any]) -> None:
+    def _read_contiguous(self, values: npt.NDArray[Any], first: int) -> None:
         with hdf5_errors(self.path, self.what), np.errstate(over="ignore"):  # float64 beyond float32 is infinite
             offset = self._id.get_offset()  # None for values inside the object header
             if offset is not None and offset + self.nbytes > self._file_bytes:
                 self._refuse("reaches beyond the end of the file")
-            self._id.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+            if values.shape == self.shape:
+                self._id.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+                return
+            wanted = self._id.get_space()
+            wanted.select_hyperslab((first, *(0 for _ in self.shape[1:])), values.shape)
+            self._id.read(h5py.h5s.create_simple(values.shape), wanted, values)
 
     def _stored_chunk(self, corner: tuple[int, ...]) -> tuple[int, bytes]:
         """(filters that were left out, bytes) of a chunk, as HDF5 finds it."""
@@ -353,9 +358,9 @@ class StoredArray:
             return mask, bytes(stored)
 
     def _put(
-        self, corner: tuple[int, ...], mask: int, stored: bytes, values: npt.NDArray[Any], *, as_zlib: bool
+        self, corner: tuple[int, ...], mask: int, stored: bytes, values: npt.NDArray[Any], first: int, *, as_zlib: bool
     ) -> None:
-        """Undo the filters of a chunk, and put its values in their place."""
+        """Undo the filters of a chunk, and put those of its values that are wanted in their place."""
         applied = [name for position, name in enumerate(self.filters) if not mask >> position & 1]
         data: Any = stored
         if applied and applied[-1] != "shuffle":
@@ -363,9 +368,12 @@ class StoredArray:
         if len(data) != self._chunk_bytes:
             self._refuse(f"has a chunk at {corner} that inflates to another size than {self._chunk_bytes} bytes")
         steps = self.chunks or ()
-        place = tuple(
-            slice(start, min(start + step, end)) for start, step, end in zip(corner, steps, self.shape, strict=True)
-        )
+        start = (first, *(0 for _ in self.shape[1:]))  # of what is wanted
+        spans = [
+            (max(low, begin), min(low + step, begin + length))
+            for low, step, begin, length in zip(corner, steps, start, values.shape, strict=True)
+        ]
+        place = tuple(slice(low - begin, high - begin) for (low, high), begin in zip(spans, start, strict=True))
         target = values[place]
         fits = target.shape == steps and target.dtype == self.dtype and target.flags.c_contiguous
         chunk = target if fits else np.empty(steps, self.dtype)
@@ -375,7 +383,9 @@ class StoredArray:
             chunk[...] = np.frombuffer(data, self.dtype).reshape(steps)
         if not fits:
             with np.errstate(over="ignore"):
-                values[place] = chunk[tuple(slice(0, extent) for extent in target.shape)]
+                values[place] = chunk[
+                    tuple(slice(low - begin, high - begin) for (low, high), begin in zip(spans, corner, strict=True))
+                ]
 
     def _refuse(self, reason: str) -> NoReturn:
         raise damaged(self.path, f"{self.what} {reason}")
@@ -387,6 +397,7 @@ class Piece:
 
     array: StoredArray
     values: npt.NDArray[Any]
+    first: int
     chunks: list[tuple[tuple[int, ...], int, bytes]]
     as_zlib: bool
 
@@ -401,7 +412,7 @@ class Piece:
         """Inflate them; errors as `StoredArray.read`."""
         for corner, mask, stored in self.chunks:
             with hdf5_errors(self.array.path, f"the chunk at {corner} of {self.array.what}"):
-                self.array._put(corner, mask, stored, self.values, as_zlib=self.as_zlib)
+                self.array._put(corner, mask, stored, self.values, self.first, as_zlib=self.as_zlib)
 
 
 def _described(file: Hdf5File, dataset: h5py.h5d.DatasetID, chunks: Chunks, what: str) -> StoredArray:

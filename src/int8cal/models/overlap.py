@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator, Mapping
 
 from int8cal.errors import UsageError
+from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.checksums import image_checksum
-from int8cal.types import Batches, BatchNCHW_f32
+from int8cal.types import Batches, BatchNCHW_f32, ImageCHW_f32
 
 
 class Digested:
@@ -40,6 +41,20 @@ class Digested:
     def encoded_sha256(self) -> Mapping[int, bytes]:
         """Number of an image → SHA-256 of the image file that it was made from."""
         return self.batches.encoded_sha256()
+
+    @property
+    def is_by_image(self) -> bool:
+        """Whether `images` are there."""
+        return isinstance(self.batches, TensorFile) and self.batches.is_by_image
+
+    def images(self) -> Iterator[ImageCHW_f32]:
+        """The images of a file that is `is_by_image`, which takes the memory of a few."""
+        self.digests = []
+        if isinstance(self.batches, TensorFile):
+            for image in self.batches.images(range(self.image_count)):
+                self.digests.append(image_checksum(image))
+                yield image
+                del image  # not kept while the next one is read
 
     def __len__(self) -> int:
         return len(self.batches)

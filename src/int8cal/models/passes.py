@@ -18,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 
 from int8cal.io.progress import watched
+from int8cal.models.overlap import Digested
 from int8cal.tensorfile import TensorFile
 from int8cal.types import Batches, BatchNCHW_f32, ImageCHW_f32, Progress
 
@@ -58,10 +59,15 @@ def load_images(
         images.append(image)
         del image  # not kept while the next batch is read
         if len(images) == size:
-            yield LoadedImages(numbers, np.stack(images))
+            yield LoadedImages(numbers, _together(images))
             numbers, images = [], []
     if images:
-        yield LoadedImages(numbers, np.stack(images))
+        yield LoadedImages(numbers, _together(images))
+
+
+def _together(images: list[ImageCHW_f32]) -> BatchNCHW_f32:
+    """As one batch; one image is not copied."""
+    return np.stack(images) if len(images) > 1 else images[0][np.newaxis]
 
 
 def for_each_image(
@@ -106,7 +112,7 @@ def for_each_image(
                 for some in loaded:
                     waiting.append((len(some.numbers), pool.submit(work, some.numbers, some.images)))
                     del some  # not kept while the next ones are read
-                    if len(waiting) > side_by_side:
+                    if len(waiting) >= side_by_side:  # the next image stays unread until one is done with
                         yield _next_result(waiting, advance)
                 while waiting:
                     yield _next_result(waiting, advance)
@@ -125,21 +131,23 @@ def _next_result(waiting: deque[tuple[int, Future[tuple[T, int]]]], advance: Cal
 def _wanted_images(
     batches: Batches | LoadedImages, wanted: Callable[[int], bool]
 ) -> Iterator[tuple[int, ImageCHW_f32]]:
-    """Numbers and values; of a file of which few images are wanted, the others are not read."""
+    """Numbers and values, which keep no batch in memory; of a file of which few are wanted, the others are not read."""
     if isinstance(batches, LoadedImages):
-        yield from (
-            (number, image) for number, image in zip(batches.numbers, batches.images, strict=True) if wanted(number)
-        )
+        found = zip(batches.numbers, batches.images, strict=True)
+        yield from ((number, image) for number, image in found if wanted(number))
         return
     if isinstance(batches, TensorFile):
         numbers = list(filter(wanted, range(batches.image_count)))
-        if 2 * len(numbers) <= batches.image_count:
+        if batches.is_by_image or 2 * len(numbers) <= batches.image_count:
             yield from zip(numbers, batches.images(numbers), strict=True)
             return
+    if isinstance(batches, Digested) and batches.is_by_image:
+        yield from ((number, image) for number, image in enumerate(batches.images()) if wanted(number))
+        return
     number = 0
     for batch in batches:
         for position in range(len(batch)):
             if wanted(number):
-                yield number, batch[position]
+                yield number, np.array(batch[position])
             number += 1
         del batch

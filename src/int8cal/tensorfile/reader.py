@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from int8cal.tensorfile.ahead import ReadBatch
     from int8cal.types import BatchNCHW_f32, ImageCHW_f32
 
-    _StoredImage = tuple[int, int, BatchNCHW_f32, list[Piece]]
+    _StoredImage = tuple[int, int, ImageCHW_f32, list[Piece]]
 
 _CHECKSUM = "xxh3_128"
 _WORTH_THREADS = 4
@@ -305,6 +305,11 @@ class TensorFile(IndexedBatches):
     def _image(self, batch: int, position: int) -> ImageCHW_f32:
         return next(self.images([batch * self._shape[0] + position]))
 
+    @property
+    def is_by_image(self) -> bool:
+        """Whether each image is a chunk of its own, as our files have it: then `images` reads nothing twice."""
+        return self.stored(0).chunks == (1, *self._shape[1:])
+
     def images(self, numbers: Sequence[int]) -> Iterator[ImageCHW_f32]:
         """Some images by their numbers in the file; those that come next are inflated on threads, and no others.
 
@@ -315,16 +320,16 @@ class TensorFile(IndexedBatches):
         def stored() -> Iterator[_StoredImage]:
             for number in numbers:
                 batch, position = divmod(number, self._shape[0])
-                values = np.empty(self._shape, np.float32)  # pages that are not written cost nothing
-                yield batch, position, values, list(self.stored(batch).pieces(values, position))
+                values = np.empty((1, *self._shape[1:]), np.float32)
+                yield batch, position, values[0], list(self.stored(batch).pieces(values, position))
 
         def inflated(image: _StoredImage) -> ImageCHW_f32:
             batch, position, values, pieces = image
             for piece in pieces:
                 piece()
             if self.checksums is not None:
-                self._checked(batch, position, values[position])
-            return np.array(values[position])
+                self._checked(batch, position, values)
+            return values
 
         if len(numbers) < _WORTH_THREADS:
             yield from map(inflated, stored())

@@ -26,6 +26,7 @@ from int8cal.models.choose import Candidate, Candidates, Trial, held_out_parts
 from int8cal.models.computable import computable
 from int8cal.models.graph import prepare
 from int8cal.models.onnx_file import load_model
+from int8cal.models.overlap import Digested
 from int8cal.models.passes import for_each_image
 from int8cal.models.placement import place
 from int8cal.models.qdq import Range, insert_qdq
@@ -480,6 +481,12 @@ class TestPasses:
 
         with TensorFile(tmp_path / "c.tensor") as file:
             assert seen(file) == seen(Images())
+            in_file, in_memory = Digested(file), Digested(Images())
+            assert (in_file.is_by_image, in_memory.is_by_image) == (True, False)
+            assert seen(in_file) == seen(in_memory) == seen(Images())
+            if most is None:
+                assert in_file.digests == in_memory.digests
+                assert len(in_file.digests) == 16  # wanted or not
 
     def test_an_error_in_one_run_is_raised(self) -> None:
         def work(numbers: list[int], given: np.ndarray) -> tuple[Any, int]:

@@ -101,7 +101,7 @@ def test_a_slice_knows_what_its_images_were_made_from(tiny_dataset, tmp_path: Pa
         assert file[::-2].encoded_sha256() == {0: known[4], 1: known[5], 2: known[0], 3: known[1]}
 
 
-@pytest.mark.parametrize("chunks", [None, (2, 1, 3, 4), (3, 3, 6, 8), (4, 1, 5, 5)])
+@pytest.mark.parametrize("chunks", [None, (1, 3, 6, 8), (2, 1, 3, 4), (3, 3, 6, 8), (4, 1, 5, 5)])
 def test_images_of_files_of_other_tools(tmp_path: Path, chunks: tuple[int, ...] | None) -> None:
     """NVIDIA's chunks hold parts of two images."""
     path = tmp_path / "other.tensor"
@@ -111,6 +111,8 @@ def test_images_of_files_of_other_tools(tmp_path: Path, chunks: tuple[int, ...] 
         options = {"chunks": chunks, "compression": "gzip"} if chunks else {}
         other.create_group(layout.group_name(0)).create_dataset(layout.DATASET, data=ALL[0], **options)
     with TensorFile(path) as file:
+        assert file.is_by_image == (chunks == (1, 3, 6, 8))
+        np.testing.assert_array_equal(np.stack(list(file.images(range(4)))), ALL[0])
         for image in range(4):
             np.testing.assert_array_equal(file[0, image], ALL[0, image])
 
