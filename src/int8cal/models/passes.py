@@ -112,7 +112,7 @@ def for_each_image(
                 for some in loaded:
                     waiting.append((len(some.numbers), pool.submit(work, some.numbers, some.images)))
                     del some  # not kept while the next ones are read
-                    if len(waiting) >= side_by_side:  # the next image stays unread until one is done with
+                    if len(waiting) >= side_by_side:  # an image that waits for a thread only takes memory
                         yield _next_result(waiting, advance)
                 while waiting:
                     yield _next_result(waiting, advance)
