@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -58,12 +59,9 @@ def reserve(descriptor: int, begin: int, nbytes: int) -> bool:
 
 
 def give_back(path: str) -> None:
-    """Free the room behind the end of a file.
-
-    Raises:
-        OSError: the file cannot be changed.
-    """
-    os.truncate(path, os.stat(path).st_size)
+    """Free the room behind the end of a file, where that can be done: elsewhere the file is no worse for it."""
+    with contextlib.suppress(OSError):
+        os.truncate(path, os.stat(path).st_size)
 
 
 @functools.cache

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from int8cal.errors import UsageError
-from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.checksums import image_checksum
 from int8cal.types import Batches, BatchNCHW_f32, ImageCHW_f32
 
@@ -42,19 +41,13 @@ class Digested:
         """Number of an image → SHA-256 of the image file that it was made from."""
         return self.batches.encoded_sha256()
 
-    @property
-    def is_by_image(self) -> bool:
-        """Whether `images` are there."""
-        return isinstance(self.batches, TensorFile) and self.batches.is_by_image
-
-    def images(self) -> Iterator[ImageCHW_f32]:
-        """The images of a file that is `is_by_image`, which takes the memory of a few."""
+    def one_by_one(self, images: Iterable[ImageCHW_f32]) -> Iterator[ImageCHW_f32]:
+        """Have the images pass through, all of them in their order, where they can be had without their batches."""
         self.digests = []
-        if isinstance(self.batches, TensorFile):
-            for image in self.batches.images(range(self.image_count)):
-                self.digests.append(image_checksum(image))
-                yield image
-                del image  # not kept while the next one is read
+        for image in images:
+            self.digests.append(image_checksum(image))
+            yield image
+            del image  # not kept while the next one is read
 
     def __len__(self) -> int:
         return len(self.batches)

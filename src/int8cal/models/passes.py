@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import numpy as np
 
@@ -128,6 +128,11 @@ def _next_result(waiting: deque[tuple[int, Future[tuple[T, int]]]], advance: Cal
     return result
 
 
+def _has_chunk_per_image(batches: Batches) -> TypeGuard[TensorFile]:
+    """Whether images of a file are read one by one, with the memory of a few, as fast as in batches."""
+    return isinstance(batches, TensorFile) and batches.stored(0).chunks == (1, *batches.shape[1:])
+
+
 def _wanted_images(
     batches: Batches | LoadedImages, wanted: Callable[[int], bool]
 ) -> Iterator[tuple[int, ImageCHW_f32]]:
@@ -138,11 +143,12 @@ def _wanted_images(
         return
     if isinstance(batches, TensorFile):
         numbers = list(filter(wanted, range(batches.image_count)))
-        if batches.is_by_image or 2 * len(numbers) <= batches.image_count:
+        if _has_chunk_per_image(batches) or 2 * len(numbers) <= batches.image_count:
             yield from zip(numbers, batches.images(numbers), strict=True)
             return
-    if isinstance(batches, Digested) and batches.is_by_image:
-        yield from ((number, image) for number, image in enumerate(batches.images()) if wanted(number))
+    if isinstance(batches, Digested) and _has_chunk_per_image(batches.batches):
+        images = batches.one_by_one(batches.batches.images(range(batches.image_count)))
+        yield from ((number, image) for number, image in enumerate(images) if wanted(number))
         return
     number = 0
     for batch in batches:

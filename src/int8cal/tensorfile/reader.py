@@ -305,11 +305,6 @@ class TensorFile(IndexedBatches):
     def _image(self, batch: int, position: int) -> ImageCHW_f32:
         return next(self.images([batch * self._shape[0] + position]))
 
-    @property
-    def is_by_image(self) -> bool:
-        """Whether each image is a chunk of its own, as our files have it: then `images` reads nothing twice."""
-        return self.stored(0).chunks == (1, *self._shape[1:])
-
     def images(self, numbers: Sequence[int]) -> Iterator[ImageCHW_f32]:
         """Some images by their numbers in the file; those that come next are inflated on threads, and no others.
 

@@ -482,7 +482,6 @@ class TestPasses:
         with TensorFile(tmp_path / "c.tensor") as file:
             assert seen(file) == seen(Images())
             in_file, in_memory = Digested(file), Digested(Images())
-            assert (in_file.is_by_image, in_memory.is_by_image) == (True, False)
             assert seen(in_file) == seen(in_memory) == seen(Images())
             if most is None:
                 assert in_file.digests == in_memory.digests

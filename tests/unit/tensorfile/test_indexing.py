@@ -111,7 +111,6 @@ def test_images_of_files_of_other_tools(tmp_path: Path, chunks: tuple[int, ...] 
         options = {"chunks": chunks, "compression": "gzip"} if chunks else {}
         other.create_group(layout.group_name(0)).create_dataset(layout.DATASET, data=ALL[0], **options)
     with TensorFile(path) as file:
-        assert file.is_by_image == (chunks == (1, 3, 6, 8))
         np.testing.assert_array_equal(np.stack(list(file.images(range(4)))), ALL[0])
         for image in range(4):
             np.testing.assert_array_equal(file[0, image], ALL[0, image])
