@@ -312,9 +312,9 @@ class StoredArray:
         """Read the stored bytes, piece by piece. Call each piece, on any thread, to have its values inflated.
 
         Args:
-            values: where they go, converted to its type: all, or those of some first indexes that follow each other.
+            values: where they go, converted to its type: the rows (first axis) from ``first`` on, as many as it has.
                 Chunks that hold none of them are not read.
-            first: the index that ``values`` begin with.
+            first: the first row.
             as_zlib: inflate as HDF5 does, and refuse what it would not take.
 
         Raises:
@@ -343,9 +343,6 @@ class StoredArray:
             offset = self._id.get_offset()  # None for values inside the object header
             if offset is not None and offset + self.nbytes > self._file_bytes:
                 self._refuse("reaches beyond the end of the file")
-            if values.shape == self.shape:
-                self._id.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
-                return
             wanted = self._id.get_space()
             wanted.select_hyperslab((first, *(0 for _ in self.shape[1:])), values.shape)
             self._id.read(h5py.h5s.create_simple(values.shape), wanted, values)
@@ -368,13 +365,8 @@ class StoredArray:
         if len(data) != self._chunk_bytes:
             self._refuse(f"has a chunk at {corner} that inflates to another size than {self._chunk_bytes} bytes")
         steps = self.chunks or ()
-        start = (first, *(0 for _ in self.shape[1:]))  # of what is wanted
-        spans = [
-            (max(low, begin), min(low + step, begin + length))
-            for low, step, begin, length in zip(corner, steps, start, values.shape, strict=True)
-        ]
-        place = tuple(slice(low - begin, high - begin) for (low, high), begin in zip(spans, start, strict=True))
-        target = values[place]
+        at = (corner[0] - first, *corner[1:])  # of the chunk in `values`; it may begin above
+        target = values[tuple(slice(max(low, 0), low + step) for low, step in zip(at, steps, strict=True))]
         fits = target.shape == steps and target.dtype == self.dtype and target.flags.c_contiguous
         chunk = target if fits else np.empty(steps, self.dtype)
         if applied:
@@ -383,9 +375,7 @@ class StoredArray:
             chunk[...] = np.frombuffer(data, self.dtype).reshape(steps)
         if not fits:
             with np.errstate(over="ignore"):
-                values[place] = chunk[
-                    tuple(slice(low - begin, high - begin) for (low, high), begin in zip(spans, corner, strict=True))
-                ]
+                target[...] = chunk[max(-at[0], 0) :][tuple(slice(length) for length in target.shape)]
 
     def _refuse(self, reason: str) -> NoReturn:
         raise damaged(self.path, f"{self.what} {reason}")
@@ -403,7 +393,7 @@ class Piece:
 
     @property
     def rows(self) -> list[int]:
-        """The first indexes that it fills all by itself."""
+        """The rows of the dataset that it fills all by itself."""
         if self.array.chunks != (1, *self.array.shape[1:]):
             return []
         return [corner[0] for corner, *_ in self.chunks]

@@ -69,10 +69,10 @@ class Png:
         colour_type: as in the PNG specification.
         interlaced: Adam7.
         gamma: file gamma × 100 000 as libpng understands it; None when the file gives none.
-        chunks: the critical chunks whole, in the order of the file, whose bytes they show; those of the pixel data as
-            one piece.
-        pixel_data: what the latter hold, a part each.
-        notes: likewise those that may say how the image lies (EXIF, XMP).
+        chunks: the critical chunks whole, in the order of the file, whose bytes they show: header, palette if there is
+            one that counts, all IDAT chunks as one piece, end.
+        pixel_data: the bodies of the IDAT chunks.
+        notes: whole chunks that may say how the image lies (EXIF, XMP).
     """
 
     size: int
@@ -108,7 +108,7 @@ def read_png(data: bytes, where: str) -> Png:
     gamma: int | None = None
     is_srgb = has_palette = False
     for kind, begin, end in _chunks(view, where):
-        if kind == b"IDAT" and header:
+        if kind == b"IDAT" and header:  # first: most chunks are
             if not pixel_data:
                 pixels_begin = begin
             elif begin != pixels_end:
@@ -181,11 +181,15 @@ def without_texts(data: bytes) -> bytes:
 def header_chunk(png: Png) -> bytes:
     """The header of a file that holds such an image."""
     body = _HEADER.pack(png.width, png.height, png.bit_depth, png.colour_type, 0, 0, png.interlaced)
-    return struct.pack(">I4s", len(body), b"IHDR") + body + struct.pack(">I", isal_zlib.crc32(b"IHDR" + body))
+    return _CHUNK.pack(len(body), b"IHDR") + body + _CHECKSUM.pack(isal_zlib.crc32(b"IHDR" + body))
 
 
 def _chunks(view: memoryview, where: str) -> Iterator[tuple[bytes, int, int]]:
-    """Type, begin and end of each chunk, as long as somebody asks for one more. Files have hundreds."""
+    """Type of each chunk, and offsets of its begin and end.
+
+    Raises:
+        ImageError: the file is cut off, a checksum is wrong, or there are too many chunks.
+    """
     size, begin = len(view), len(PNG_SIGNATURE)
     for _ in range(_MAX_CHUNKS):
         if begin + 12 > size:

@@ -48,18 +48,19 @@ def _megabytes(size: int) -> str:
 def reserve(descriptor: int, begin: int, nbytes: int) -> bool:
     """Set room aside for what will be written to a file; its size stays.
 
-    Writing takes a third less time in the kernel then, and the file lies in fewer pieces. What is not written to stays
-    taken until `give_back`.
+    Writing takes less time then, and the file lies in fewer pieces. Room that nothing is written to stays taken until
+    `give_back`.
 
     Returns:
-        Whether it was done: False where the system or the file system cannot, or has too little room.
+        Whether it was done: False where the system or the file system cannot, or has too little room. Some of it may be
+        taken nevertheless.
     """
     fallocate = _fallocate()
     return fallocate is not None and fallocate(descriptor, _KEEP_SIZE, begin, nbytes) == 0
 
 
 def give_back(path: str) -> None:
-    """Free the room behind the end of a file, where that can be done: elsewhere the file is no worse for it."""
+    """Free the room behind the end of a file. Where that cannot be done, it stays taken, which is no error."""
     with contextlib.suppress(OSError):
         os.truncate(path, os.stat(path).st_size)
 
@@ -71,5 +72,5 @@ def _fallocate() -> Callable[[int, int, int, int], int] | None:
         found = ctypes.CDLL(None).fallocate
     except (OSError, AttributeError, TypeError):  # TypeError: Windows
         return None
-    found.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    found.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long)  # its off_t is a long
     return found

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from int8cal.errors import UsageError
+from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.checksums import image_checksum
 from int8cal.types import Batches, BatchNCHW_f32, ImageCHW_f32
 
@@ -41,12 +42,19 @@ class Digested:
         """Number of an image → SHA-256 of the image file that it was made from."""
         return self.batches.encoded_sha256()
 
-    def one_by_one(self, images: Iterable[ImageCHW_f32]) -> Iterator[ImageCHW_f32]:
-        """Have the images pass through, all of them in their order, where they can be had without their batches."""
+    def images(self, numbers: Collection[int]) -> Iterator[ImageCHW_f32]:
+        """Some images of a file by their numbers, which ascend; all are gone through. See `TensorFile.images`.
+
+        Yields:
+            C×H×W, float32.
+        """
         self.digests = []
-        for image in images:
+        if not isinstance(self.batches, TensorFile):
+            raise TypeError(f"{type(self.batches).__name__} has no images that can be read one by one")
+        for image in self.batches.images(range(self.image_count)):
             self.digests.append(image_checksum(image))
-            yield image
+            if len(self.digests) - 1 in numbers:
+                yield image
             del image  # not kept while the next one is read
 
     def __len__(self) -> int:

@@ -57,7 +57,7 @@ def load_images(
     for number, image in islice(_wanted_images(batches, wanted), most):
         numbers.append(number)
         images.append(image)
-        del image  # not kept while the next batch is read
+        del image  # not kept while the next one is read
         if len(images) == size:
             yield LoadedImages(numbers, _together(images))
             numbers, images = [], []
@@ -112,7 +112,7 @@ def for_each_image(
                 for some in loaded:
                     waiting.append((len(some.numbers), pool.submit(work, some.numbers, some.images)))
                     del some  # not kept while the next ones are read
-                    if len(waiting) >= side_by_side:  # an image that waits for a thread only takes memory
+                    if len(waiting) >= max(side_by_side, 2):  # files and specs have the next images ready by then
                         yield _next_result(waiting, advance)
                 while waiting:
                     yield _next_result(waiting, advance)
@@ -128,32 +128,31 @@ def _next_result(waiting: deque[tuple[int, Future[tuple[T, int]]]], advance: Cal
     return result
 
 
-def _has_chunk_per_image(batches: Batches) -> TypeGuard[TensorFile]:
-    """Whether images of a file are read one by one, with the memory of a few, as fast as in batches."""
-    return isinstance(batches, TensorFile) and batches.stored(0).chunks == (1, *batches.shape[1:])
+def _is_read_by_image(batches: Batches) -> TypeGuard[TensorFile | Digested]:
+    """Whether images are read one by one, with the memory of a few, as fast as in batches: each is a chunk."""
+    file = batches.batches if isinstance(batches, Digested) else batches
+    return isinstance(file, TensorFile) and file.stored(0).chunks == (1, *file.shape[1:])
 
 
 def _wanted_images(
     batches: Batches | LoadedImages, wanted: Callable[[int], bool]
 ) -> Iterator[tuple[int, ImageCHW_f32]]:
-    """Numbers and values, which keep no batch in memory; of a file of which few are wanted, the others are not read."""
+    """Numbers and values, without keeping batches in memory; of a file of which few are wanted, no others are read."""
     if isinstance(batches, LoadedImages):
         found = zip(batches.numbers, batches.images, strict=True)
         yield from ((number, image) for number, image in found if wanted(number))
         return
-    if isinstance(batches, TensorFile):
-        numbers = list(filter(wanted, range(batches.image_count)))
-        if _has_chunk_per_image(batches) or 2 * len(numbers) <= batches.image_count:
-            yield from zip(numbers, batches.images(numbers), strict=True)
-            return
-    if isinstance(batches, Digested) and _has_chunk_per_image(batches.batches):
-        images = batches.one_by_one(batches.batches.images(range(batches.image_count)))
-        yield from ((number, image) for number, image in enumerate(images) if wanted(number))
+    numbers = list(filter(wanted, range(batches.image_count)))
+    if _is_read_by_image(batches) or (isinstance(batches, TensorFile) and 2 * len(numbers) <= batches.image_count):
+        remaining = iter(numbers)
+        for image in batches.images(numbers):
+            yield next(remaining), image
+            del image  # not kept while the next one is read
         return
     number = 0
     for batch in batches:
         for position in range(len(batch)):
             if wanted(number):
-                yield number, np.array(batch[position])
+                yield number, np.array(batch[position])  # a view would keep the batch
             number += 1
         del batch

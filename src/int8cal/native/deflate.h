@@ -200,7 +200,7 @@ static int begin_block(Bits *bits, Codes *codes, const uint32_t *frequency) {
 static void match_codes(Codes *codes) {
     for (int index = 0, match = MIN_MATCH; index < SYMBOLS - FIRST_LENGTH; index++) {
         int length = codes->length[FIRST_LENGTH + index], extra = extra_bits(index);
-        match = match < MAX_MATCH ? match : MAX_MATCH; /* it has a symbol of its own, besides that of 227 and more */
+        if (index == 28) match = MAX_MATCH; /* it has a symbol of its own, besides that of 227 and more */
         for (uint32_t over = 0; over < 1u << extra; over++, match++) {
             codes->match_length[match] = (uint8_t)(length ? length + extra + 1 : 0);
             codes->match_code[match] = codes->code[FIRST_LENGTH + index] | over << length;

@@ -16,7 +16,7 @@ enum {
     RUN_VALUES = 64,       /* most values of a sparse plane */
     RUN_TABLE = 63,        /* longest run that the table of ready bits holds */
     RUN_KEYS = 64,         /* entries of a value in that table */
-    GROUP = 32,            /* runs that are looked at together; BLOCK is a multiple */
+    GROUP = 32,            /* runs that are looked at together */
     WINDOW = 6144,         /* bytes of a plane in which repetitions are sought, */
     WINDOWS = 16,          /* at so many places at most, */
     WINDOW_STEP = 24576,   /* one for so many values */
@@ -48,7 +48,7 @@ typedef struct {
     uint8_t bytes[PLANES][MARGIN + BLOCK + MARGIN];
     Places places;
     SetBits set_bits;
-    uint16_t begins[BLOCK + GROUP]; /* of runs; eight are written at a time, and GROUP read */
+    uint16_t begins[BLOCK + 8]; /* of runs; eight are written at a time */
     uint16_t runs[BLOCK];       /* value x RUN_KEYS + length; + 0 for a long one */
     uint16_t long_runs[BLOCK / RUN_TABLE + 1]; /* which of them are */
     int long_run_count;
@@ -58,6 +58,8 @@ typedef struct {
     Plane plane[PLANES];
     int finite;
 } Work;
+
+_Static_assert(BLOCK % GROUP == 0, "the last group of runs ends with the block");
 
 /* Bit i: byte i of these 64 differs from the byte before it. */
 static inline uint64_t changes(const uint8_t *at) {
@@ -175,7 +177,7 @@ static int list_runs(Work *work, const uint8_t *bytes, int count, uint8_t *value
     const uint16_t *begins = work->begins;
     int runs = find_runs(work, bytes, count), known = 0;
     int long_runs = 0;
-    for (int group = 0; group < runs; group += GROUP) { /* whole ones; most have no long run */
+    for (int group = 0; group < runs; group += GROUP) { /* whole ones, whatever lies behind the last run; few are long */
         uint16_t any_long = 0;
         for (int i = group; i < group + GROUP; i++) {
             uint16_t length = (uint16_t)(begins[i + 1] - begins[i]), is_long = length > RUN_TABLE;
@@ -183,7 +185,7 @@ static int list_runs(Work *work, const uint8_t *bytes, int count, uint8_t *value
             any_long |= is_long;
         }
         if (!any_long) continue;
-        for (int i = group; i < group + GROUP && i < runs; i++) { /* without a branch, which could not be foretold */
+        for (int i = group; i < group + GROUP && i < runs; i++) { /* without a branch, which could not be predicted */
             work->long_runs[long_runs] = (uint16_t)i;
             long_runs += !work->runs[i];
         }
@@ -230,9 +232,10 @@ static int write_runs(Work *work, Bits *bits, const uint8_t *values, int value_c
     uint16_t of_length[RUN_KEYS] = {0}; /* runs of each length, of any value */
     for (int i = 0; i < value_count; i++) {
         const uint16_t *times = work->run_counts + values[i] * RUN_KEYS;
-        uint32_t literals = times[1] + 2u * times[2] + 3u * times[3];
-        for (int length = 0; length < RUN_KEYS; length++) of_length[length] = (uint16_t)(of_length[length] + times[length]);
+        uint32_t literals = 0;
+        for (int length = 1; length <= MIN_MATCH; length++) literals += (uint32_t)length * times[length];
         for (int length = MIN_MATCH + 1; length <= RUN_TABLE; length++) literals += times[length];
+        for (int length = 0; length < RUN_KEYS; length++) of_length[length] = (uint16_t)(of_length[length] + times[length]);
         frequency[values[i]] = literals;
     }
     for (int length = MIN_MATCH + 1; length <= RUN_TABLE; length++)

@@ -69,10 +69,10 @@ typedef struct {
 
 /* Table of a code whose lengths are `most_bits` at most. may_be_poor: one code of one bit, or none, is enough. Returns 0
    for what is no code. */
-static inline int build(uint32_t *table, int table_bits, int most_bits, const uint8_t *lengths, int symbols, Code *codes,
+static inline int build(uint32_t *table, int table_bits, int most_bits, const uint8_t *lengths, int symbols, Code *code,
                         int may_be_poor, uint32_t (*meaning)(int)) {
-    uint16_t *of_length = codes->end_of_length, *sorted = codes->symbol;
-    memset(of_length, 0, sizeof codes->end_of_length);
+    uint16_t *of_length = code->end_of_length, *sorted = code->symbol;
+    memset(of_length, 0, sizeof code->end_of_length);
     int used = 0;
     for (int i = 0; i < symbols; i++)
         if (lengths[i]) of_length[lengths[i] + 1]++, used++;
@@ -85,7 +85,7 @@ static inline int build(uint32_t *table, int table_bits, int most_bits, const ui
     for (int length = 1; length <= MOST_BITS; length++) of_length[length + 1] += of_length[length];
     for (int i = 0; i < symbols; i++)
         if (lengths[i]) sorted[of_length[lengths[i]]++] = (uint16_t)i; /* then the index of the length's end */
-    uint32_t code = 0;
+    uint32_t bits = 0;
     int first = 0;
     table[0] = UNKNOWN | 1;
     for (int length = 1; length <= most_bits; length++) {
@@ -95,22 +95,22 @@ static inline int build(uint32_t *table, int table_bits, int most_bits, const ui
         }
         for (int i = first; i < of_length[length]; i++) {
             uint32_t is = meaning(sorted[i]), entry = (is + (uint32_t)length) | (is & ANY_LITERAL ? 0 : (uint32_t)length << 8);
-            codes->bits[i] = (uint16_t)code;
+            code->bits[i] = (uint16_t)bits;
             if (length <= table_bits) {
-                table[code] = entry;
+                table[bits] = entry;
             } else {
-                int second_bits = most_bits - table_bits, here = (int)(code & ((1u << table_bits) - 1));
+                int second_bits = most_bits - table_bits, here = (int)(bits & ((1u << table_bits) - 1));
                 if (here != prefix) {
                     if (prefix >= 0) next += 1 << second_bits;
                     prefix = here;
                     table[here] = SECOND | (uint32_t)next << 16;
                 }
-                for (uint32_t k = code >> table_bits; k < 1u << second_bits; k += 1u << (length - table_bits))
+                for (uint32_t k = bits >> table_bits; k < 1u << second_bits; k += 1u << (length - table_bits))
                     table[next + (int)k] = entry;
             }
             uint32_t bit = 1u << (length - 1);
-            while (code & bit) bit >>= 1;
-            code = bit ? (code & (bit - 1)) | bit : 0;
+            while (bits & bit) bit >>= 1;
+            bits = bit ? (bits & (bit - 1)) | bit : 0;
         }
         first = of_length[length];
     }
@@ -124,16 +124,16 @@ static inline uint32_t next_literal(uint32_t entry, uint32_t left, int before) {
 }
 
 /* Whether a literal has a code of a length; symbols of one length are in order. */
-static inline int has_literal(const Code *codes, int length) {
-    int first = codes->end_of_length[length - 1];
-    return first < codes->end_of_length[length] && codes->symbol[first] < END_OF_BLOCK;
+static inline int has_literal(const Code *code, int length) {
+    int first = code->end_of_length[length - 1];
+    return first < code->end_of_length[length] && code->symbol[first] < END_OF_BLOCK;
 }
 
 /* Entries of two or three literals where their codes fit into the bits of the table. */
-static void join_literals(uint32_t *table, const Code *codes) {
+static void join_literals(uint32_t *table, const Code *code) {
     uint32_t behind[1 << LITERAL_BITS]; /* the first: by the n bits that it leaves, from 1 << n on */
     int shortest = 1;
-    while (shortest < LITERAL_BITS && !has_literal(codes, shortest)) shortest++;
+    while (shortest < LITERAL_BITS && !has_literal(code, shortest)) shortest++;
     if (2 * shortest > LITERAL_BITS) return;
     uint32_t most = LITERAL_BITS - (uint32_t)shortest;
     for (uint32_t k = 0; k < 1u << most; k++) {
@@ -147,9 +147,9 @@ static void join_literals(uint32_t *table, const Code *codes) {
         }
     for (int length = shortest; length + shortest <= LITERAL_BITS; length++) { /* where anything fits behind */
         uint32_t left = LITERAL_BITS - (uint32_t)length, *from = behind + (1u << left);
-        for (int i = codes->end_of_length[length - 1]; i < codes->end_of_length[length]; i++) {
-            if (codes->symbol[i] >= END_OF_BLOCK) break;
-            uint32_t *to = table + codes->bits[i], alone = *to;
+        for (int i = code->end_of_length[length - 1]; i < code->end_of_length[length]; i++) {
+            if (code->symbol[i] >= END_OF_BLOCK) break;
+            uint32_t *to = table + code->bits[i], alone = *to;
             for (uint32_t k = 0; k < 1u << left; k++) to[k << length] = alone + from[k];
         }
     }
@@ -243,15 +243,15 @@ static int read_slowly(Stream *s, const Tables *tables) {
     }
 }
 
-/* The entry at a distance in bytes. */
-static inline uint32_t entry_at(const uint32_t *table, uint64_t distance) {
+/* The entry at an offset in bytes. */
+static inline uint32_t entry_at(const uint32_t *table, uint64_t offset) {
     uint32_t entry;
-    memcpy(&entry, (const uint8_t *)table + distance, sizeof entry);
+    memcpy(&entry, (const uint8_t *)table + offset, sizeof entry);
     return entry;
 }
 
 /* The symbols of a block. The buffer keeps two bits that were taken already below the next ones: what follows is four
-   times an index, a distance in bytes. Addresses that need no scaling are found a cycle sooner on some processors, and
+   times an index, an offset in bytes. Addresses that need no scaling are found a cycle sooner on some processors, and
    each entry waits for the one before it. */
 static int read_symbols(Stream *s, const Tables *tables) {
     enum { TAKEN = 2, DISTANCE_MASK = ((1 << DISTANCE_BITS) - 1) << TAKEN };
@@ -285,7 +285,6 @@ static int read_symbols(Stream *s, const Tables *tables) {
         uint32_t bytes = (entry) >> 8; \
         memcpy(out, &bytes, 4);        \
         out += (entry) >> 6 & 3;       \
-        count -= (entry) & 63;         \
     } while (0)
 
     if (s->in_end - s->in >= READ_AHEAD && s->out_end - s->out >= WRITE_AHEAD) {
@@ -296,8 +295,8 @@ static int read_symbols(Stream *s, const Tables *tables) {
             int times = 0;
             for (; times < 4 && entry & ANY_LITERAL; times++) { /* 48 bits at most */
                 uint32_t before = entry;
-                buffer >>= before & 63;
-                entry = entry_at(literals, buffer & mask); /* which all wait for: ahead of the writing */
+                TAKE;
+                entry = entry_at(literals, buffer & mask); /* ahead of the writing: the next round waits for it */
                 WRITE_LITERALS(before);
             }
             if (times == 4) continue;
@@ -306,7 +305,7 @@ static int read_symbols(Stream *s, const Tables *tables) {
                 if ((entry & SPECIAL) == SECOND) {
                     entry = literals[(entry >> 16) + (buffer >> (first_bits + TAKEN) & ((1u << (MOST_BITS - first_bits)) - 1))];
                     if (entry & ANY_LITERAL) {
-                        buffer >>= entry & 63;
+                        TAKE;
                         WRITE_LITERALS(entry);
                         continue;
                     }
@@ -359,12 +358,12 @@ static int read_stored(Stream *s) {
 
 static int build_both(Tables *tables, const uint8_t *lengths, int literals, const uint8_t *distance_lengths, int distances,
                       int join) {
-    Code codes;
+    Code code;
     tables->literal_bits = join ? LITERAL_BITS : FEW_BITS;
-    if (!build(tables->distances, DISTANCE_BITS, MOST_BITS, distance_lengths, distances, &codes, 1, distance_meaning) ||
-        !build(tables->literals, tables->literal_bits, MOST_BITS, lengths, literals, &codes, 1, literal_meaning))
+    if (!build(tables->distances, DISTANCE_BITS, MOST_BITS, distance_lengths, distances, &code, 1, distance_meaning) ||
+        !build(tables->literals, tables->literal_bits, MOST_BITS, lengths, literals, &code, 1, literal_meaning))
         return 0;
-    if (join) join_literals(tables->literals, &codes);
+    if (join) join_literals(tables->literals, &code);
     return 1;
 }
 
@@ -372,7 +371,7 @@ static int build_both(Tables *tables, const uint8_t *lengths, int literals, cons
 static int read_codes(Stream *s, Tables *tables, int join) {
     static const uint8_t order[LENGTH_SYMBOLS] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
     uint8_t lengths[LITERALS + DISTANCES], precode_lengths[LENGTH_SYMBOLS] = {0};
-    Code codes;
+    Code code;
     uint32_t precode[1 << PRECODE_BITS], literals, distances, sent, value;
     if (!take(s, 5, &literals) || !take(s, 5, &distances) || !take(s, 4, &sent)) return 0;
     literals += 257;
@@ -382,7 +381,7 @@ static int read_codes(Stream *s, Tables *tables, int join) {
         if (!take(s, 3, &value)) return 0;
         precode_lengths[order[i]] = (uint8_t)value;
     }
-    if (!build(precode, PRECODE_BITS, PRECODE_BITS, precode_lengths, LENGTH_SYMBOLS, &codes, 0, length_meaning)) return 0;
+    if (!build(precode, PRECODE_BITS, PRECODE_BITS, precode_lengths, LENGTH_SYMBOLS, &code, 0, length_meaning)) return 0;
     uint32_t total = literals + distances;
     for (uint32_t i = 0; i < total;) {
         refill(s);

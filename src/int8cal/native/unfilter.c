@@ -120,12 +120,23 @@ static inline int64_t by_pixels(int filter, int count, const uint8_t *filtered, 
 }
 #endif
 
-/* Rows of one filter whose guess depends on the pixel on the left. distance: from one filtered row to the next. */
+/* One row, two or four of a filter whose guess depends on the pixel on the left. distance: from one filtered row to the
+   next. */
 static inline void whole_rows(int filter, int count, const uint8_t *filtered, int64_t distance, const uint8_t *above,
                               int64_t bytes, int64_t step, uint8_t *out) {
-    int64_t done = step >= 3 ? by_pixels(filter, count, filtered, distance, above, bytes, step, out) : 0;
-    for (int k = 0; k < count; k++, done -= step, filtered += distance, above = out, out += bytes)
+    int64_t done = 0;
+    if (step >= 3) switch (count) { /* compiled for each */
+        case 1: done = by_pixels(filter, 1, filtered, distance, above, bytes, step, out); break;
+        case 2: done = by_pixels(filter, 2, filtered, distance, above, bytes, step, out); break;
+        default: done = by_pixels(filter, 4, filtered, distance, above, bytes, step, out);
+        }
+    for (; count; count--) {
         plain(filter, filtered, above, done > 0 ? done : 0, bytes, step, out);
+        done -= step; /* each row is a pixel behind the one above it */
+        filtered += distance;
+        above = out;
+        out += bytes;
+    }
 }
 
 static inline void from_left(int filter, int count, const uint8_t *filtered, int64_t distance, const uint8_t *above,
@@ -135,16 +146,6 @@ static inline void from_left(int filter, int count, const uint8_t *filtered, int
     case 2: whole_rows(filter, count, filtered, distance, above, bytes, 2, out); break;
     case 3: whole_rows(filter, count, filtered, distance, above, bytes, 3, out); break;
     default: whole_rows(filter, count, filtered, distance, above, bytes, 4, out);
-    }
-}
-
-/* The same for one row, two or four. */
-static inline void together(int filter, int count, const uint8_t *filtered, int64_t distance, const uint8_t *above,
-                            int64_t bytes, int64_t step, uint8_t *out) {
-    switch (count) {
-    case 1: from_left(filter, 1, filtered, distance, above, bytes, step, out); break;
-    case 2: from_left(filter, 2, filtered, distance, above, bytes, step, out); break;
-    default: from_left(filter, 4, filtered, distance, above, bytes, step, out);
     }
 }
 
@@ -158,13 +159,12 @@ EXPORT int int8cal_unfilter(const uint8_t *rows, int64_t height, int64_t row_byt
         if (rows[y * (row_bytes + 1)] > PAETH) return 0;
     const uint8_t *above = zeros;
     int64_t distance = row_bytes + 1;
-    for (int64_t y = 0, count; y < wanted; y += count) {
+    for (int64_t y = 0; y < wanted;) {
         const uint8_t *row = rows + y * distance + 1;
-        int filter = row[-1];
-        count = 1;
+        int filter = row[-1], count = 1;
         if (filter == AVERAGE || filter == PAETH) { /* the others take no longer than reading and writing */
             while (count < 4 && y + count < wanted && row[count * distance - 1] == filter) count++;
-            if (count == 3) count = 2;
+            if (count == 3) count = 2; /* and one: there is no way for three */
         }
         switch (filter) {
         case NONE: memcpy(out, row, (size_t)bytes); break;
@@ -172,11 +172,12 @@ EXPORT int int8cal_unfilter(const uint8_t *rows, int64_t height, int64_t row_byt
         case UP:
             for (int64_t i = 0; i < bytes; i++) out[i] = (uint8_t)(row[i] + above[i]);
             break;
-        case AVERAGE: together(AVERAGE, (int)count, row, distance, above, bytes, step, out); break;
-        default: together(PAETH, (int)count, row, distance, above, bytes, step, out);
+        case AVERAGE: from_left(AVERAGE, count, row, distance, above, bytes, step, out); break;
+        default: from_left(PAETH, count, row, distance, above, bytes, step, out);
         }
         out += bytes * count;
         above = out - bytes;
+        y += count;
     }
     return 1;
 }

@@ -41,7 +41,8 @@ def rgb_pixels(image: ImageHWC_u8 | Image.Image) -> ImageHWC_u8:
         image: height × width × 1 or 3, or a picture of any mode, which `to_rgb` converts.
 
     Returns:
-        Height × width × 3, 0..255; of grey pixels a view that shows them three times.
+        Height × width × 3, 0..255: ``image`` itself where it has three channels, a view that shows its one three times,
+        or those of the picture.
 
     Raises:
         ImageError: as `to_rgb`.

@@ -45,7 +45,7 @@ def nearest(picture: Image.Image, size: Size) -> Image.Image:
     return picture.resize((size.width, size.height), Image.Resampling.NEAREST)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)  # the pictures of most data sets have few sizes
 def nearest_positions(before: Size, after: Size) -> Positions:
     """The pixels that `nearest` takes of an image of 8-bit channels, found as Pillow finds them: by adding up steps.
 

@@ -108,8 +108,7 @@ class TensorFileWriter:
             if table is not None:
                 self._file.create_dataset(layout.SAMPLES, data=table, chunks=table.shape, compression=4, shuffle=True)
             self._file.close()
-            if self._reserved < math.inf:
-                space.give_back(self._path)
+        space.give_back(self._path)
         written: dict[str, Any] = {} if manifest is None else json.loads(text)
         return written
 

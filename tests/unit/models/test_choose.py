@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -486,6 +487,21 @@ class TestPasses:
             if most is None:
                 assert in_file.digests == in_memory.digests
                 assert len(in_file.digests) == 16  # wanted or not
+
+    def test_a_file_with_large_batches_takes_the_memory_of_some_images(self, tmp_path: Path) -> None:
+        compression, image, count = Compression.named("fast"), np.zeros((3, 96, 96), np.float32), 250
+        with TensorFileWriter(str(tmp_path / "c.tensor"), (count, *image.shape), compression) as writer:
+            for _ in range(count):
+                writer.append(compression.encode(image))
+            writer.finish(None, [])
+        with TensorFile(tmp_path / "c.tensor") as file:
+            for batches in (file, Digested(file)):
+                tracemalloc.start()
+                seen = sum(for_each_image(batches, 1, lambda numbers, images: (len(numbers), 1)))
+                _, peak = tracemalloc.get_traced_memory()
+                tracemalloc.stop()
+                assert seen == count
+                assert peak < count * image.nbytes / 2
 
     def test_an_error_in_one_run_is_raised(self) -> None:
         def work(numbers: list[int], given: np.ndarray) -> tuple[Any, int]:

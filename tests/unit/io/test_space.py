@@ -1,0 +1,33 @@
+"""Room that is set aside for a file which grows."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from int8cal.io import space
+
+SHARED_MEMORY = "/dev/shm"
+"""A tmpfs, on Linux: there is always one that can set room aside."""
+
+
+def test_room_is_set_aside_behind_the_end_and_given_back() -> None:
+    here = sys.platform == "linux" and os.path.isdir(SHARED_MEMORY)
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if here else None) as folder:
+        path = Path(folder) / "file"
+        with path.open("wb") as file:
+            file.write(b"content")
+            file.flush()
+            assert space.reserve(file.fileno(), 7, 1 << 20) or not here
+            if here:
+                assert (path.stat().st_size, path.stat().st_blocks * 512 >= 1 << 20) == (7, True)
+            assert not space.reserve(file.fileno(), 0, 1 << 60)  # more than there is
+        space.give_back(str(path))
+        assert path.read_bytes() == b"content"
+        assert path.stat().st_blocks * 512 <= 1 << 16
+
+
+def test_room_of_a_file_that_is_gone_is_nobodys(tmp_path: Path) -> None:
+    space.give_back(str(tmp_path / "gone"))
