@@ -14,6 +14,7 @@ from int8cal.errors import OutputError
 from int8cal.io.paths import absolute
 
 _KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE of fallocate(2)
+_PLENTY: Final = 64
 
 
 def require_free_space(folder: str, needed: int) -> None:
@@ -49,20 +50,37 @@ def reserve(descriptor: int, begin: int, nbytes: int) -> bool:
     """Set room aside for what will be written to a file; its size stays.
 
     Writing takes less time then, and the file lies in fewer pieces. Room that nothing is written to stays taken until
-    `give_back`.
+    `give_back`. Where room is short, it is left to others.
 
     Returns:
-        Whether it was done: False where the system or the file system cannot, or has too little room. Some of it may be
-        taken nevertheless.
+        Whether it was done: False where the system or the file system cannot, or less than `_PLENTY` times as much is
+        free.
     """
     fallocate = _fallocate()
-    return fallocate is not None and fallocate(descriptor, _KEEP_SIZE, begin, nbytes) == 0
+    if fallocate is None or not _is_free(descriptor, _PLENTY * nbytes):
+        return False
+    if fallocate(descriptor, _KEEP_SIZE, begin, nbytes) == 0:
+        return True
+    give_back(descriptor)  # ext4 keeps what it took before a quota or the disk was full
+    return False
 
 
-def give_back(path: str) -> None:
-    """Free the room behind the end of a file. Where that cannot be done, it stays taken, which is no error."""
+def give_back(file: str | int) -> None:
+    """Free the room behind the end of a file. Where that cannot be done, it stays taken, which is no error.
+
+    Args:
+        file: its path, or a descriptor open for writing.
+    """
     with contextlib.suppress(OSError):
-        os.truncate(path, os.stat(path).st_size)
+        os.truncate(file, os.stat(file).st_size)
+
+
+def _is_free(descriptor: int, nbytes: int) -> bool:
+    try:
+        disk = os.fstatvfs(descriptor)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize >= nbytes
 
 
 @functools.cache

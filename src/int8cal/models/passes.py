@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeGuard, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -128,10 +128,22 @@ def _next_result(waiting: deque[tuple[int, Future[tuple[T, int]]]], advance: Cal
     return result
 
 
-def _is_read_by_image(batches: Batches) -> TypeGuard[TensorFile | Digested]:
-    """Whether images are read one by one, with the memory of a few, as fast as in batches: each is a chunk."""
-    file = batches.batches if isinstance(batches, Digested) else batches
-    return isinstance(file, TensorFile) and file.stored(0).chunks == (1, *file.shape[1:])
+def _images_alone(batches: Batches, numbers: list[int]) -> Iterator[ImageCHW_f32] | None:
+    """Images that are read one by one, where that takes no longer than reading their batches; else None."""
+    if isinstance(batches, Digested):
+        every = range(batches.image_count)  # which it goes through
+        return batches.images(numbers) if _are_chunks(batches.batches, every) else None
+    if isinstance(batches, TensorFile) and (2 * len(numbers) <= batches.image_count or _are_chunks(batches, numbers)):
+        return batches.images(numbers)
+    return None
+
+
+def _are_chunks(batches: Batches, numbers: Sequence[int]) -> bool:
+    """Whether each of some images is a chunk of a file, as in ours."""
+    if not isinstance(batches, TensorFile):
+        return False
+    size, *extents = batches.shape
+    return all(batches.stored(batch).chunks == (1, *extents) for batch in {number // size for number in numbers})
 
 
 def _wanted_images(
@@ -143,9 +155,10 @@ def _wanted_images(
         yield from ((number, image) for number, image in found if wanted(number))
         return
     numbers = list(filter(wanted, range(batches.image_count)))
-    if _is_read_by_image(batches) or (isinstance(batches, TensorFile) and 2 * len(numbers) <= batches.image_count):
+    images = _images_alone(batches, numbers)
+    if images is not None:
         remaining = iter(numbers)
-        for image in batches.images(numbers):
+        for image in images:
             yield next(remaining), image
             del image  # not kept while the next one is read
         return
