@@ -181,4 +181,4 @@ def _sample_table(samples: Sequence[layout.SampleRow]) -> np.ndarray[Any, np.dty
         return max((len(getattr(row, column)) for row in samples), default=1) or 1
 
     dtype = np.dtype([(name, f"S{width(name)}" if kind == "S" else kind) for name, kind in layout.SAMPLE_FIELDS])
-    return np.array([tuple(row) for row in samples], dtype)
+    return np.fromiter(samples, dtype, len(samples))
