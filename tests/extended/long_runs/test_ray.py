@@ -323,7 +323,8 @@ def test_waiting_for_processors_is_told(ray_cluster, detection_specs, tmp_path):
     assert run.returncode == 130
 
 
-def test_memory_of_the_driver_is_flat(on_ray, tmp_path):
+def test_memory_of_the_driver_is_flat(on_ray, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_task_events_report_interval_ms", "0")  # Ray keeps events of 100,000 tasks for its dashboard
     spec = classification_spec(tmp_path / "data", 4000, batch_size=2)
     peaks = {
         batches: on_ray(spec, tmp_path / f"{batches}.tensor", batches=batches).finish()["peak_mb"]
