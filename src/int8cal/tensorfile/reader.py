@@ -329,8 +329,9 @@ class TensorFile(IndexedBatches):
         if len(numbers) < _WORTH_THREADS:
             yield from map(inflated, stored())
             return
-        workers = usable_cores()
-        with closing(map_on_threads(inflated, stored(), workers, window=workers)) as images:
+        cores = usable_cores()
+        workers = max(1, cores // 2)  # networks run on the others; and each takes memory for an image
+        with closing(map_on_threads(inflated, stored(), workers, window=cores)) as images:
             yield from images
 
     def read_ahead(self, numbers: range) -> Iterator[BatchNCHW_f32]:
