@@ -15,6 +15,7 @@ import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import earlier
 import quantize
@@ -52,10 +53,11 @@ def main() -> None:
         if arguments.earlier:
             run(PYTHON, "-m", "compileall", "-q", arguments.earlier)
             settings = replace(settings, earlier=arguments.earlier)
-        result |= {"images": settings.images, "repetitions": settings.repetitions}
+        questions = arguments.questions or list(QUESTIONS)
+        result |= {"images": settings.images, "repetitions": dict.fromkeys(questions, settings.repetitions)}
         print(f"{machine()['processor']}, {machine()['cores']} cores, Python {machine()['python']}")
         print(f"{settings.images} images each, {settings.repetitions} repetitions, medians")
-        for name in arguments.questions or QUESTIONS:
+        for name in questions:
             rows = QUESTIONS[name].measure(settings)
             if not rows:
                 continue
@@ -64,8 +66,17 @@ def main() -> None:
             print_table(QUESTIONS[name].table(rows))
     result["load_after"] = os.getloadavg()[0]
     if arguments.json:
+        if arguments.questions and arguments.json.exists():
+            result = _with_others(result, json.loads(arguments.json.read_text(encoding="utf-8")))
         arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         print(f"\n{arguments.json}")
+
+
+def _with_others(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """The answers of a file to questions that were not asked again, of the same machine and number of images."""
+    if any(new[part] != old[part] for part in ("machine", "images")):
+        return new
+    return old | new | {"repetitions": old["repetitions"] | new["repetitions"], "load_before": old["load_before"]}
 
 
 def _arguments() -> argparse.Namespace:
@@ -75,7 +86,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, help="of each measurement (3)")
     parser.add_argument("--folder", type=Path, help="where data and output go (the system's temporary folder)")
     parser.add_argument("--earlier", type=Path, metavar="SRC", help="folder src of an earlier commit, to compare with")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the figures here, too; answers to other questions stay"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.questions) - set(QUESTIONS)
     if unknown:

@@ -344,11 +344,12 @@ def _figures(results: dict[str, Any]) -> str:
     sys.path.insert(0, str(REPOSITORY / "benchmarks"))
     import bench
 
+    runs = sorted(set(results["repetitions"].values()))
     lines = [
         f"\nMachine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}, "
         f"Python {machine['python']}; load average {results['load_before']:.1f} before and "
         f"{results['load_after']:.1f} after. {results['images']} images of each kind, medians of "
-        f"{results['repetitions']} runs, the programs taking turns. "
+        f"{' to '.join(map(str, runs))} runs, the programs taking turns. "
         + ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
         + ".\n"
     ]
