@@ -53,15 +53,15 @@ def main() -> None:
         if arguments.earlier:
             run(PYTHON, "-m", "compileall", "-q", arguments.earlier)
             settings = replace(settings, earlier=arguments.earlier)
-        questions = arguments.questions or list(QUESTIONS)
-        result |= {"images": settings.images, "repetitions": dict.fromkeys(questions, settings.repetitions)}
+        result |= {"images": settings.images, "repetitions": {}}
         print(f"{machine()['processor']}, {machine()['cores']} cores, Python {machine()['python']}")
         print(f"{settings.images} images each, {settings.repetitions} repetitions, medians")
-        for name in questions:
+        for name in arguments.questions or QUESTIONS:
             rows = QUESTIONS[name].measure(settings)
             if not rows:
                 continue
             result[name] = rows
+            result["repetitions"][name] = settings.repetitions
             print(f"\n{QUESTIONS[name].__doc__.splitlines()[0]}")
             print_table(QUESTIONS[name].table(rows))
     result["load_after"] = os.getloadavg()[0]

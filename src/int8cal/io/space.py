@@ -14,7 +14,7 @@ from int8cal.errors import OutputError
 from int8cal.io.paths import absolute
 
 _KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE of fallocate(2)
-_PLENTY: Final = 64
+_PLENTY: Final = 64  # times as much must be free, so that nobody else lacks what is set aside
 
 
 def require_free_space(folder: str, needed: int) -> None:
@@ -77,10 +77,9 @@ def give_back(file: str | int) -> None:
 
 def _is_free(descriptor: int, nbytes: int) -> bool:
     try:
-        disk = os.fstatvfs(descriptor)
+        return shutil.disk_usage(descriptor).free >= nbytes
     except OSError:
         return False
-    return disk.f_bavail * disk.f_frsize >= nbytes
 
 
 @functools.cache

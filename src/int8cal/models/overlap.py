@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from int8cal.errors import UsageError
 from int8cal.tensorfile import TensorFile
@@ -42,18 +42,18 @@ class Digested:
         """Number of an image → SHA-256 of the image file that it was made from."""
         return self.batches.encoded_sha256()
 
-    def images(self, numbers: Collection[int]) -> Iterator[ImageCHW_f32]:
+    def images(self, numbers: Iterable[int]) -> Iterator[ImageCHW_f32]:
         """Some images of a file by their numbers, which ascend; all are gone through. See `TensorFile.images`.
 
         Yields:
             C×H×W, float32.
         """
-        self.digests = []
+        self.digests, wanted = [], set(numbers)
         if not isinstance(self.batches, TensorFile):
             raise TypeError(f"{type(self.batches).__name__} has no images that can be read one by one")
         for image in self.batches.images(range(self.image_count)):
             self.digests.append(image_checksum(image))
-            if len(self.digests) - 1 in numbers:
+            if len(self.digests) - 1 in wanted:
                 yield image
             del image  # not kept while the next one is read
 

@@ -119,8 +119,8 @@ static inline int same_bytes(const uint8_t *bytes, int where, int at, int count)
 }
 
 /* What a compressor that takes the nearest match of four bytes and more would save, and what the bytes take by our
-   codes, for the last third of some bytes; nine behind them are readable. The saving may be negative: such a compressor takes matches of bytes with
-   short codes, too. */
+   codes, for the last third of some bytes; nine behind them are readable. The saving may be negative: such a compressor
+   takes matches of bytes with short codes, too. */
 static void sample(Places *places, const uint8_t *bytes, int count, Saving *saving) {
     uint8_t literal_cost[256];
     literal_costs(bytes, count, literal_cost);

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -313,10 +314,12 @@ class TensorFile(IndexedBatches):
         """
 
         def stored() -> Iterator[_StoredImage]:
-            for number in numbers:
-                batch, position = divmod(number, self._shape[0])
-                values = np.empty((1, *self._shape[1:]), np.float32)
-                yield batch, position, values[0], list(self.stored(batch).pieces(values, position))
+            size, *extents = self._shape
+            for batch, together in groupby(numbers, lambda number: number // size):
+                array = self.stored(batch)
+                for number in together:
+                    values = np.empty((1, *extents), np.float32)
+                    yield batch, number % size, values[0], list(array.pieces(values, number % size))
 
         def inflated(image: _StoredImage) -> ImageCHW_f32:
             batch, position, values, pieces = image
