@@ -28,14 +28,15 @@ static uint32_t any(uint32_t below) {
     return (uint32_t)((state >> 33) * below >> 31);
 }
 
-/* Random bits, levels, runs, a walk, repetitions, one value: of float32. */
+/* Random bits, levels, runs, a walk, few levels, one value, repetitions, rare levels side by side: of float32. */
 static void fill(float *values, int64_t count) {
-    uint32_t kind = any(7), period = 1 + any(300), mask = any(4) ? 0xffffe000u : 0xffffffffu, level = any(256);
+    uint32_t kind = any(8), period = 1 + any(300), mask = any(4) ? 0xffffe000u : 0xffffffffu, level = any(256);
     for (int64_t i = 0; i < count; i++) {
         uint32_t bits;
         float value;
         if (kind == 2 && any(20)) level = level; /* a run goes on */
         else if (kind == 3) level = (level + any(5) + 254) & 255;
+        else if (kind == 7) level = any(i % 64 < 8 ? 256 : 4);
         else if (kind != 5) level = any(kind == 4 ? 3 : 256);
         value = (float)level / 255.0f;
         memcpy(&bits, &value, 4);

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from PIL import BmpImagePlugin, Image, PngImagePlugin
+from PIL import Image
 
-from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, gif, jpeg, png, png_pixels, tiff
+from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, TIFF_SIGNATURES, jpeg
 from int8cal.images.limits import check_pixels, decoding, reader_by_signature
 from int8cal.types import ImageHWC_u8, Size
 
@@ -140,6 +140,10 @@ def _jpeg(data: bytes, where: str) -> _Picture:
 
 
 def _png(data: bytes, where: str) -> _Picture:
+    from PIL import PngImagePlugin  # late, as in all of these: a data set is of one format, and most are of JPEGs
+
+    from int8cal.images import png, png_pixels
+
     container = png.read_png(data, where)
 
     def load() -> Image.Image:
@@ -151,17 +155,23 @@ def _png(data: bytes, where: str) -> _Picture:
 
 
 def _gif(data: bytes, where: str) -> _Picture:
+    from int8cal.images import gif
+
     first = gif.Gif(data, where, every_frame=False)
     return _Picture(Size(first.height, first.width), first.load)
 
 
 def _tiff(data: bytes, where: str) -> _Picture:
+    from int8cal.images import tiff
+
     first = tiff.Tiff(data, where)
     return _Picture(Size(first.height, first.width), first.load)
 
 
 def _bmp(data: bytes, where: str) -> _Picture:
     """A BMP file of a kind that Pillow 8.4 knows, whose palette and pixels are where they are said to be."""
+    from PIL import BmpImagePlugin
+
     said, header_size = struct.unpack_from("<II", data, 10)
     if header_size not in _BMP_HEADERS:
         raise ValueError(f"BMP with a header of {header_size} bytes is not read")
@@ -227,7 +237,7 @@ _READERS: dict[tuple[bytes, ...], _Reader] = {
     (JPEG_SIGNATURE,): _jpeg,
     (PNG_SIGNATURE,): _png,
     (b"BM",): _bmp,
-    tiff.SIGNATURES: _tiff,
+    TIFF_SIGNATURES: _tiff,
     GIF_SIGNATURES: _gif,
     (b"P4", b"P5", b"P6"): _ppm,
     (b"P1", b"P2", b"P3"): _plain_ppm,

@@ -27,7 +27,17 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, gif, jpeg, png, png_pixels, tiff
+from int8cal.images import (
+    GIF_SIGNATURES,
+    JPEG_SIGNATURE,
+    PNG_SIGNATURE,
+    TIFF_SIGNATURES,
+    gif,
+    jpeg,
+    png,
+    png_pixels,
+    tiff,
+)
 from int8cal.images.limits import check_pixels, decoding, reader_by_signature
 from int8cal.images.pictures import LONGEST_PPM_HEADER, picture_of, pixels_of
 from int8cal.types import ImageHWC_u8, Size
@@ -73,7 +83,7 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
         MemoryError: there is too little memory; nothing is said of the file.
     """
     with decoding(_CANNOT, where):
-        if encoded.startswith(tiff.SIGNATURES):  # Pillow turns it whether it is asked to or not
+        if encoded.startswith(TIFF_SIGNATURES):  # Pillow turns it whether it is asked to or not
             return pixels_of(
                 _converted(tiff.Tiff(encoded, where, any_orientation=True).load(), mode, where).convert(mode)
             )
@@ -101,7 +111,7 @@ def check_sound(encoded: bytes, where: str) -> None:
         ImageError, MemoryError: as `open_converted`.
     """
     with decoding(_CANNOT, where):
-        if encoded.startswith(tiff.SIGNATURES):
+        if encoded.startswith(TIFF_SIGNATURES):
             tiff.Tiff(encoded, where, any_orientation=True).load()
         elif encoded.startswith(JPEG_SIGNATURE):
             jpeg.decode_components(encoded, where)
@@ -116,7 +126,7 @@ def upright_size(encoded: bytes, where: str) -> Size:
         ImageError: as `open_converted`.
     """
     with decoding(_CANNOT, where):
-        if encoded.startswith(tiff.SIGNATURES):
+        if encoded.startswith(TIFF_SIGNATURES):
             first = tiff.Tiff(encoded, where, any_orientation=True)
             size, orientation = Size(first.height, first.width), first.orientation
         elif encoded.startswith(JPEG_SIGNATURE):

@@ -23,8 +23,6 @@ from int8cal.images import JPEG_SIGNATURE
 from int8cal.images.jpeg import SEQUENTIAL, START_OF_SCAN, decode_components, read_jpeg, segments
 from int8cal.images.limits import check_pixels
 
-SIGNATURES = (b"II*\0", b"MM\0*")
-
 _TYPES = {3: "H", 4: "I"}
 """Field types of whole numbers: SHORT, LONG."""
 

@@ -8,6 +8,7 @@ wherever versions are: `encoder`.
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import threading
 from functools import cache
@@ -440,6 +441,15 @@ def _memory(nbytes: int, kernels: ctypes.CDLL) -> tuple[npt.NDArray[np.uint8], n
     if work is None:
         work = np.empty(kernels.int8cal_encode_work_bytes(), np.uint8)
     if out is None or out.size != nbytes:
-        out = np.empty(nbytes, np.uint8)
+        out = _rarely_touched(nbytes)
     _scratch.memory = out, work
     return out, work
+
+
+def _rarely_touched(nbytes: int) -> npt.NDArray[np.uint8]:
+    """Memory of which little is ever used: in small pages, whereas `numpy.empty` asks for pages of 2 MiB."""
+    try:
+        pages = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"no {nbytes} bytes of memory") from error
+    return np.frombuffer(pages, np.uint8)

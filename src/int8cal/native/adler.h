@@ -30,16 +30,18 @@ static void add_to_adler(Adler *adler, const uint8_t *bytes, int count) {
             _mm_set_epi16(25, 26, 27, 28, 29, 30, 31, 32), _mm_set_epi16(17, 18, 19, 20, 21, 22, 23, 24),
             _mm_set_epi16(9, 10, 11, 12, 13, 14, 15, 16), _mm_set_epi16(1, 2, 3, 4, 5, 6, 7, 8)};
         __m128i sums = zero, earlier = zero, weighted = zero;
+        __m128i columns[4] = {zero, zero, zero, zero}; /* of 32 bytes, added up: at most 128 times 255 */
         for (int i = 0; i < whole; i++) {
             __m128i one = _mm_loadu_si128((const __m128i *)(bytes + 32 * i));
             __m128i two = _mm_loadu_si128((const __m128i *)(bytes + 32 * i + 16));
             earlier = _mm_add_epi64(earlier, sums);
             sums = _mm_add_epi64(sums, _mm_add_epi64(_mm_sad_epu8(one, zero), _mm_sad_epu8(two, zero)));
-            weighted = _mm_add_epi32(weighted, _mm_madd_epi16(_mm_unpacklo_epi8(one, zero), weights[0]));
-            weighted = _mm_add_epi32(weighted, _mm_madd_epi16(_mm_unpackhi_epi8(one, zero), weights[1]));
-            weighted = _mm_add_epi32(weighted, _mm_madd_epi16(_mm_unpacklo_epi8(two, zero), weights[2]));
-            weighted = _mm_add_epi32(weighted, _mm_madd_epi16(_mm_unpackhi_epi8(two, zero), weights[3]));
+            columns[0] = _mm_add_epi16(columns[0], _mm_unpacklo_epi8(one, zero));
+            columns[1] = _mm_add_epi16(columns[1], _mm_unpackhi_epi8(one, zero));
+            columns[2] = _mm_add_epi16(columns[2], _mm_unpacklo_epi8(two, zero));
+            columns[3] = _mm_add_epi16(columns[3], _mm_unpackhi_epi8(two, zero));
         }
+        for (int k = 0; k < 4; k++) weighted = _mm_add_epi32(weighted, _mm_madd_epi16(columns[k], weights[k]));
         uint64_t lanes[2];
         uint32_t parts[4];
         memcpy(lanes, &sums, 16);

@@ -10,7 +10,7 @@ enum {
     PLANES = 4,
     BLOCK = 65280,         /* most values of a block */
     WHOLE = 16384,         /* channels smaller than this share blocks */
-    AHEAD = 8192,          /* bytes of values that are fetched from memory while these are split */
+    AHEAD = 4096,          /* bytes of values that are fetched from memory while these are split */
     MARGIN = 64,           /* readable before and behind a plane of a block */
     MATCH_STEP = 16,       /* shortest run that dense planes write as matches */
     RUN_VALUES = 64,       /* most values of a sparse plane */
@@ -171,6 +171,13 @@ static int find_runs(Work *work, const uint8_t *bytes, int count) {
     return (int)(to - work->begins);
 }
 
+/* Count a run, of which `runs` has the length, under its value and length; these as one number. */
+static inline uint16_t count_run(Work *work, const uint8_t *bytes, int i) {
+    uint32_t key = (uint32_t)bytes[work->begins[i]] * RUN_KEYS + work->runs[i];
+    work->run_counts[key]++;
+    return (uint16_t)key;
+}
+
 /* The runs of a block by value and length into `work`, and how often there is each; how many, or 0 when there are too
    many values. */
 static int list_runs(Work *work, const uint8_t *bytes, int count, uint8_t *values, int *value_count) {
@@ -192,11 +199,13 @@ static int list_runs(Work *work, const uint8_t *bytes, int count, uint8_t *value
     }
     work->long_run_count = long_runs;
     memset(work->run_counts, 0, sizeof work->run_counts);
-    for (int i = 0; i < runs; i++) {
-        int key = bytes[begins[i]] * RUN_KEYS + work->runs[i];
-        work->runs[i] = (uint16_t)key;
-        work->run_counts[key]++;
+    int i = 0;
+    for (; i + 4 <= runs; i += 4) { /* four keys to a store: a processor makes one a cycle, or two */
+        uint64_t keys = 0;
+        for (int k = 0; k < 4; k++) keys |= (uint64_t)count_run(work, bytes, i + k) << 16 * k;
+        memcpy(work->runs + i, &keys, sizeof keys);
     }
+    for (; i < runs; i++) work->runs[i] = count_run(work, bytes, i);
     for (int value = 0; value < 256; value++) {
         uint16_t any = 0;
         for (int length = 0; length <= RUN_TABLE; length++) any |= work->run_counts[value * RUN_KEYS + length];
@@ -208,14 +217,17 @@ static int list_runs(Work *work, const uint8_t *bytes, int count, uint8_t *value
     return runs;
 }
 
-/* The cheapest bits of short runs of each value: all literals, or a literal and a match. */
+/* The cheapest bits of short runs of each value, as far as there are any: all literals, or a literal and a match. */
 static void run_entries(Work *work, const uint8_t *values, int value_count) {
     const Codes *codes = &work->codes;
     for (int i = 0; i < value_count; i++) {
+        const uint16_t *times = work->run_counts + values[i] * RUN_KEYS;
+        int16_t longest = 0;
+        for (int16_t length = 1; length <= RUN_TABLE; length++) longest = times[length] ? length : longest;
         int literal = codes->length[values[i]];
         uint64_t code = codes->code[values[i]], repeated = 0, *to = work->run_entry + values[i] * RUN_KEYS;
         to[0] = NOT_READY;
-        for (int length = 1; length <= RUN_TABLE; length++) {
+        for (int length = 1; length <= longest; length++) {
             int match = length > MIN_MATCH ? codes->match_length[length - 1] : 0, literals = literal * length;
             if (literals <= 56) repeated |= code << (literals - literal);
             if (match && literal + match < literals)
@@ -276,11 +288,12 @@ static int write_runs(Work *work, Bits *bits, const uint8_t *values, int value_c
 
 /* --- dense planes ------------------------------------------------------------------------------------------------- */
 
+/* At most six, which mostly fit into one put. */
 static inline void put_literals(Bits *bits, const uint64_t *entry, const uint8_t *bytes, int count) {
     uint64_t filled = 0, lengths = 0;
     for (int k = 0; k < count; k++) add_entry(&filled, &lengths, entry[bytes[k]]);
-    unsigned length = lengths & 255;
-    put(bits, filled >> (64 - length), length);
+    if (put_filled(bits, filled, lengths)) return;
+    for (int k = 0; k < count; k++) put(bits, entry[bytes[k]] >> (64 - (entry[bytes[k]] & 63)), entry[bytes[k]] & 63);
 }
 
 static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) {
@@ -320,7 +333,9 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
             at += run;
             continue;
         }
-        for (int part = 0; part < MATCH_STEP; part += 4) put_literals(&out, entry, bytes + at + part, 4);
+        put_literals(&out, entry, bytes + at, 6);
+        put_literals(&out, entry, bytes + at + 6, 5);
+        put_literals(&out, entry, bytes + at + 11, 5);
         at += MATCH_STEP;
     }
     for (; at < count; at++) put_literals(&out, entry, bytes + at, 1);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zlib
 
 import numpy as np
@@ -38,11 +39,12 @@ def pictures(kind: str, height: int, width: int, seed: int) -> np.ndarray:
         "padded": np.where(y > height // 3, 0, noise // 4),
         "one value": np.full((height, width), seed),
         "few": noise % 3,
+        "rare side by side": np.where(x % 64 < 8, noise, noise % 4),
     }[kind]
     return np.stack([picture, np.roll(picture, 1, 1), 255 - picture], -1).astype(np.uint8)
 
 
-KINDS = ("noise", "soft", "runs", "padded", "one value", "few")
+KINDS = ("noise", "soft", "runs", "padded", "one value", "few", "rare side by side")
 
 
 def planes_of(image: np.ndarray) -> list[bytes]:
@@ -181,6 +183,15 @@ def test_too_little_room_is_noticed_before_it_is_used() -> None:
         status = kernels.int8cal_encode(image.ctypes.data, 3, 4096, out.ctypes.data, room, 1, work.ctypes.data, chunk)
         assert status == -1
         assert (out[4 * room :] == 0xA5).all()
+
+
+def test_a_lack_of_memory_for_the_result_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(native.mmap, "mmap", refuse)
+    with pytest.raises(MemoryError, match=r"no \d+ bytes of memory"):
+        native.deflated(look_up(pictures("noise", 61, 67, 1), SINGLE_VALUES), always=True)
 
 
 def test_the_switch_takes_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
