@@ -19,8 +19,8 @@ While a worker decodes such an image it holds the file (a PNG twice), the pixels
 bytes each: 512 MiB for RGBA of 16 bits, 192 MiB for RGB of 8) and the result (3 bytes each, or 1).
 """
 
-_NO_MEMORY = ("out of memory", "insufficient memory", "z_mem_error")
-"""How C libraries say that they got no memory."""
+_NO_MEMORY = ("out of memory", "insufficient memory", "z_mem_error", "failed to map segment")
+"""How C libraries, and what loads them, say that they got no memory."""
 
 _LONGEST_WORDS = 200
 
@@ -44,6 +44,7 @@ def decoding(what: str, where: str) -> Iterator[None]:
     Raises:
         ImageError: the library raised something, or this error was raised inside.
         MemoryError: there is too little memory; the image is not to blame.
+        ImportError, OSError: nor is it where a library could not be loaded, or the system refused something.
     """
     try:
         yield
@@ -51,6 +52,8 @@ def decoding(what: str, where: str) -> Iterator[None]:
         raise
     except Exception as error:  # decoders raise whatever comes of damaged files
         raise_lack_of_memory(error)
+        if isinstance(error, ImportError) or getattr(error, "errno", None) is not None:
+            raise
         words = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": .")[:_LONGEST_WORDS]
         raise ImageError(f"{what}: {words}.", where=where, hint=REPAIR_IMAGE) from error
 

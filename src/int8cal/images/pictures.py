@@ -140,7 +140,7 @@ def _jpeg(data: bytes, where: str) -> _Picture:
 
 
 def _png(data: bytes, where: str) -> _Picture:
-    from PIL import PngImagePlugin  # late, as in all of these: a data set is of one format, and most are of JPEGs
+    from PIL import PngImagePlugin  # late, as other formats below: a data set is of one, mostly of JPEGs
 
     from int8cal.images import png, png_pixels
 

@@ -11,6 +11,7 @@ import ctypes
 import mmap
 import os
 import threading
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -441,15 +442,18 @@ def _memory(nbytes: int, kernels: ctypes.CDLL) -> tuple[npt.NDArray[np.uint8], n
     if work is None:
         work = np.empty(kernels.int8cal_encode_work_bytes(), np.uint8)
     if out is None or out.size != nbytes:
-        out = _rarely_touched(nbytes)
+        out = _in_small_pages(nbytes)
     _scratch.memory = out, work
     return out, work
 
 
-def _rarely_touched(nbytes: int) -> npt.NDArray[np.uint8]:
-    """Memory of which little is ever used: in small pages, whereas `numpy.empty` asks for pages of 2 MiB."""
+def _in_small_pages(nbytes: int) -> npt.NDArray[np.uint8]:
+    """Memory of which only parts are used: the pages of 2 MiB that `numpy.empty` asks for would be waste."""
     try:
         pages = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as error:
         raise MemoryError(f"no {nbytes} bytes of memory") from error
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):  # Linux
+        with suppress(OSError):  # a kernel that has no such pages
+            pages.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(pages, np.uint8)

@@ -11,7 +11,7 @@ enum {
     FIRST_LENGTH = 257,
     MIN_MATCH = 3,
     MAX_MATCH = 258,
-    MAX_BITS = 12,       /* longest code: four of them fit into 56 bits beside 7 pending ones */
+    MAX_BITS = 12,       /* longest code: the 15 of deflate would save next to nothing, and fewer would fit into a put */
     LENGTH_SYMBOLS = 19, /* of the code for code lengths */
     FEW_SYMBOLS = 32,    /* sorted one by one */
     HEADER_BYTES = 520,  /* no header takes more: 17 + 19·3 bits, then 287 lengths of at most 7 + 7 bits */

@@ -1,16 +1,16 @@
 /* float32 values -> the deflate streams of their four byte planes, and the Adler-32 of all of them.
 
    Two ways to code a block. Sparse planes (few values, long runs) become a list of runs, most of them written by one
-   table look-up. Dense planes are literals, four to a store, and only runs of 16 and more become matches. All matches
-   have distance 1. What repeats at other distances (stripes, tiles, text) is estimated on samples of the plane that
-   shows the image best; where a compressor that seeks such matches would be clearly better, it is left to it. */
+   table look-up. Dense planes are literals, five or six to a store, and only runs of 16 and more become matches. All
+   matches have distance 1. What repeats at other distances (stripes, tiles, text) is estimated on samples of the plane
+   that shows the image best; where a compressor that seeks such matches would be clearly better, it is left to it. */
 #include "repetitions.h"
 
 enum {
     PLANES = 4,
     BLOCK = 65280,         /* most values of a block */
     WHOLE = 16384,         /* channels smaller than this share blocks */
-    AHEAD = 4096,          /* bytes of values that are fetched from memory while these are split */
+    AHEAD = 4096,          /* bytes of values that are fetched from memory while these are split: a page */
     MARGIN = 64,           /* readable before and behind a plane of a block */
     MATCH_STEP = 16,       /* shortest run that dense planes write as matches */
     RUN_VALUES = 64,       /* most values of a sparse plane */
@@ -171,7 +171,7 @@ static int find_runs(Work *work, const uint8_t *bytes, int count) {
     return (int)(to - work->begins);
 }
 
-/* Count a run, of which `runs` has the length, under its value and length; these as one number. */
+/* Count run number `i`, whose length is in `runs`. Returns its value and length as one number. */
 static inline uint16_t count_run(Work *work, const uint8_t *bytes, int i) {
     uint32_t key = (uint32_t)bytes[work->begins[i]] * RUN_KEYS + work->runs[i];
     work->run_counts[key]++;
@@ -200,10 +200,10 @@ static int list_runs(Work *work, const uint8_t *bytes, int count, uint8_t *value
     work->long_run_count = long_runs;
     memset(work->run_counts, 0, sizeof work->run_counts);
     int i = 0;
-    for (; i + 4 <= runs; i += 4) { /* four keys to a store: a processor makes one a cycle, or two */
-        uint64_t keys = 0;
-        for (int k = 0; k < 4; k++) keys |= (uint64_t)count_run(work, bytes, i + k) << 16 * k;
-        memcpy(work->runs + i, &keys, sizeof keys);
+    for (; i + 4 <= runs; i += 4) { /* four keys to a store: some processors make only one store a cycle */
+        uint16_t keys[4];
+        for (int k = 0; k < 4; k++) keys[k] = count_run(work, bytes, i + k);
+        memcpy(work->runs + i, keys, sizeof keys);
     }
     for (; i < runs; i++) work->runs[i] = count_run(work, bytes, i);
     for (int value = 0; value < 256; value++) {
@@ -222,8 +222,8 @@ static void run_entries(Work *work, const uint8_t *values, int value_count) {
     const Codes *codes = &work->codes;
     for (int i = 0; i < value_count; i++) {
         const uint16_t *times = work->run_counts + values[i] * RUN_KEYS;
-        int16_t longest = 0;
-        for (int16_t length = 1; length <= RUN_TABLE; length++) longest = times[length] ? length : longest;
+        int longest = 0;
+        for (int length = 1; length <= RUN_TABLE; length++) longest = times[length] ? length : longest;
         int literal = codes->length[values[i]];
         uint64_t code = codes->code[values[i]], repeated = 0, *to = work->run_entry + values[i] * RUN_KEYS;
         to[0] = NOT_READY;
@@ -293,7 +293,7 @@ static inline void put_literals(Bits *bits, const uint64_t *entry, const uint8_t
     uint64_t filled = 0, lengths = 0;
     for (int k = 0; k < count; k++) add_entry(&filled, &lengths, entry[bytes[k]]);
     if (put_filled(bits, filled, lengths)) return;
-    for (int k = 0; k < count; k++) put(bits, entry[bytes[k]] >> (64 - (entry[bytes[k]] & 63)), entry[bytes[k]] & 63);
+    for (int k = 0; k < count; k++) put_filled(bits, entry[bytes[k]], entry[bytes[k]]);
 }
 
 static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) {
@@ -333,6 +333,7 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
             at += run;
             continue;
         }
+        _Static_assert(MATCH_STEP == 6 + 5 + 5, "all are put");
         put_literals(&out, entry, bytes + at, 6);
         put_literals(&out, entry, bytes + at + 6, 5);
         put_literals(&out, entry, bytes + at + 11, 5);

@@ -8,7 +8,7 @@ typedef struct {
     int64_t channels, row, pixel, channel;
 } Picture;
 
-/* By one store: where channels lie apart, a processor stores one value a cycle. */
+/* Two values by one store. Compilers do not join them by themselves, and some processors make only one store a cycle. */
 static inline void put_two(float *to, float first, float second) {
     float both[2] = {first, second};
     memcpy(to, both, sizeof both);

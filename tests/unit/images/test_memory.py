@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import sys
+
 import imagecodecs
 import numpy as np
 import pytest
 import simplejpeg
 from PIL import Image, ImageFile
-from tests.pictures import encode, pixels
+from tests.pictures import all_kinds, encode, pixels
 
+import int8cal.images
 from int8cal import native
+from int8cal.errors import ImageError
 from int8cal.images.decode import decode_image
 from int8cal.images.pictures import open_picture
 
@@ -79,3 +84,26 @@ def test_opening_a_colour_jpeg_does_not_try_another_decoder(monkeypatch):
     failing(monkeypatch, DECODERS["jpeg"], LACKS["libjpeg"])
     with pytest.raises(MemoryError):
         open_picture(FILES["jpeg"], "x")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (ImportError("lib.so: failed to map segment from shared object"), MemoryError),
+        (OSError(errno.EMFILE, "Too many open files"), OSError),
+        (ImportError("no such module"), ImportError),
+    ],
+    ids=["memory", "open files", "module"],
+)
+def test_a_reader_that_cannot_be_imported_is_not_the_images_fault(monkeypatch, refusal, told):
+    class Refusing:
+        def find_spec(self, name, path=None, target=None):
+            if name == "int8cal.images.tiff":
+                raise refusal
+
+    monkeypatch.delitem(sys.modules, "int8cal.images.tiff", raising=False)
+    monkeypatch.delattr(int8cal.images, "tiff", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Refusing(), *sys.meta_path])
+    with pytest.raises(told) as caught:
+        open_picture(all_kinds()["plain.tif"], "x")
+    assert not isinstance(caught.value, ImageError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 import zlib
 
 import numpy as np
@@ -190,6 +191,7 @@ def test_a_lack_of_memory_for_the_result_is_called_so(monkeypatch: pytest.Monkey
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     monkeypatch.setattr(native.mmap, "mmap", refuse)
+    monkeypatch.setattr(native, "_scratch", threading.local())
     with pytest.raises(MemoryError, match=r"no \d+ bytes of memory"):
         native.deflated(look_up(pictures("noise", 61, 67, 1), SINGLE_VALUES), always=True)
 
