@@ -17,10 +17,15 @@ enum {
     RUN_TABLE = 63,        /* longest run that the table of ready bits holds */
     RUN_KEYS = 64,         /* entries of a value in that table */
     GROUP = 32,            /* runs that are looked at together */
-    WINDOW = 6144,         /* bytes of a plane in which repetitions are sought, */
-    WINDOWS = 16,          /* at so many places at most, */
-    WINDOW_STEP = 24576,   /* one for so many values */
-    SAVING_LIMIT = 50,     /* per mille: estimated saving from which on the chunk is left to the other compressor */
+    WINDOW = NEAR + LOOKED_AT,       /* bytes of a plane in which repetitions are sought, */
+    LONG_WINDOW = REACH + LOOKED_AT, /* and in one of `LONG_STEP` windows, for those that are far apart; */
+    LONG_STEP = 4,
+    WINDOW_STEP = 8192,    /* a window for so many values, */
+    LEAST_WINDOWS = 8,     /* but at so many places at least, */
+    MOST_WINDOWS = 32,     /* and at so many at most, */
+    GOLDEN = 40503,        /* of 65536 of a chunk from one to the next, round and round: any few lie all over it */
+    MUCH = 200,            /* per mille: what a window of tiles saves, and one of a photograph does not */
+    SAVING_LIMIT = 50,     /* likewise: estimated saving from which on the chunk is left to the other compressor */
 };
 
 /* What the caller learns of a chunk. */
@@ -314,7 +319,9 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
     }
     for (; at < count; at++) counts.table[0][bytes[at]]++;
     work->begins[matches] = 0; /* where none begins */
-    for (int value = 0; value < 256; value++) frequency[value] += counted(&counts, value);
+    uint16_t sums[256];
+    add_up(&counts, sums);
+    for (int value = 0; value < 256; value++) frequency[value] += sums[value];
     frequency[END_OF_BLOCK] = 1;
     if (!begin_block(bits, &work->codes, frequency)) return 0;
     const Codes *codes = &work->codes;
@@ -380,32 +387,28 @@ static void split(Work *work, const float *values, int count) {
     }
 }
 
-/* Whether a compressor that seeks matches would be clearly better. */
-static int is_clear(const Saving *saving) { return 1000 * saving->saved >= SAVING_LIMIT * saving->cost; }
+/* Whether a compressor that seeks matches would save so many per mille. */
+static int saves(const Saving *saving, int limit) { return 1000 * saving->saved >= limit * saving->cost; }
 
-/* Whether a chunk is better left to such a compressor. Half of the windows are enough where it would save nothing in any
-   of them. */
+/* Whether a chunk is better left to such a compressor. Half of the windows, but no fewer than the least, are enough where
+   it would save little in all of them, and much in none. */
 static int is_for_others(Work *work, const float *values, int64_t total) {
     Saving all = {0, 0, 0};
-    int64_t windows = total / WINDOW_STEP < 1 ? 1 : total / WINDOW_STEP > WINDOWS ? WINDOWS : total / WINDOW_STEP;
+    int64_t windows = total / WINDOW_STEP;
+    windows = windows < LEAST_WINDOWS ? LEAST_WINDOWS : windows < MOST_WINDOWS ? windows : MOST_WINDOWS;
+    int64_t half = windows / 2 < LEAST_WINDOWS ? LEAST_WINDOWS : windows / 2;
     int somewhere = 0;
-    for (int half = 0; half < 2; half++) {
-        for (int64_t window = 0; window < windows; window++) {
-            if ((window % 4 == 1 || window % 4 == 2) != half) continue; /* the 1st, 4th, 5th, 8th, … of them first */
-            int64_t begin = total * window / windows, end = total * (window + 1) / windows;
-            if (end - begin > WINDOW) { /* elsewhere in each part, so that no regular pattern escapes all of them */
-                begin += (end - begin - WINDOW) * (window * 5 % 8) / 7;
-                end = begin + WINDOW;
-            }
-            split(work, values + begin, (int)(end - begin));
-            Saving here = {0, 0, 0};
-            for (int k = 1; k < PLANES - 1; k++) sample(&work->places, work->bytes[k] + MARGIN, (int)(end - begin), &here);
-            all = (Saving){all.saved + here.saved, all.cost + here.cost, all.bytes + here.bytes};
-            somewhere |= is_clear(&here);
-        }
-        if (all.saved <= 0 && !somewhere) break;
+    for (int64_t window = 0; window < windows; window++) {
+        if (window == half && !somewhere && !saves(&all, SAVING_LIMIT / 2)) break;
+        int64_t count = window % LONG_STEP ? WINDOW : LONG_WINDOW;
+        count = count < total ? count : total;
+        split(work, values + ((total - count) * (window * GOLDEN & 0xffff) >> 16), (int)count);
+        Saving here = {0, 0, 0};
+        for (int k = 1; k < PLANES - 1; k++) sample(&work->places, work->bytes[k] + MARGIN, (int)count, &here);
+        all = (Saving){all.saved + here.saved, all.cost + here.cost, all.bytes + here.bytes};
+        somewhere |= saves(&here, MUCH);
     }
-    return 4 * all.cost < 5 * PARTS * all.bytes || is_clear(&all);
+    return 4 * all.cost < 5 * PARTS * all.bytes || saves(&all, SAVING_LIMIT);
 }
 
 /* --- a chunk ------------------------------------------------------------------------------------------------------ */
@@ -460,7 +463,7 @@ static int add_block(Work *work, int which, int count) {
     return dense_block(work, &plane->bits, bytes, count);
 }
 
-EXPORT int int8cal_version(void) { return 6; }
+EXPORT int int8cal_version(void) { return 7; }
 
 EXPORT int64_t int8cal_encode_work_bytes(void) { return (int64_t)sizeof(Work); }
 

@@ -5,8 +5,11 @@
 #include "deflate.h"
 
 enum {
-    HASH_BITS = 12,
+    HASH_BITS = 11,
     REACH = 4096,                 /* how far back they are sought: the window of the other compressor */
+    LOOKED_AT = 704,              /* bytes of a sample for which they are sought, */
+    NEAR = 1344,                  /* among all of so many before these, */
+    FAR_STEP = 4,                 /* and one of so many further away: those that go on are found all the same */
     LENGTH_AND_DISTANCE_COST = 8, /* bits of the two symbols of a match, about */
     RUN_COST = 10,                /* bits of a match of distance 1, about */
     PARTS = 16,                   /* of a bit, in which costs are counted */
@@ -57,11 +60,13 @@ static int coded_cost(const uint8_t *bytes, int at, int end, const uint8_t *lite
     return cost;
 }
 
-/* Logarithm to the base 2 in parts of a bit, at the middle of each sixteenth. */
-static inline unsigned log2_parts(uint32_t number) {
-    static const uint8_t fraction[PARTS] = {1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 13, 14, 15, 16};
-    unsigned whole = 31u - (unsigned)__builtin_clz(number);
-    return PARTS * whole + fraction[((uint64_t)number * PARTS >> whole) & (PARTS - 1)];
+/* Logarithm to the base 2 in parts of a bit, between powers of two along a straight line: by exponent and first bits of
+   the number as a float, which is exact below 2^24. */
+static inline int log2_parts(int number) {
+    float exact = (float)number;
+    int32_t bits;
+    memcpy(&bits, &exact, 4);
+    return (bits >> 19) - 127 * PARTS + 1;
 }
 
 /* How often each byte occurs among at most 65535. Neighbours are often equal: in one table, each would wait for the one
@@ -75,10 +80,12 @@ static inline void count_eight(Counts *counts, const uint8_t *bytes) {
     for (int k = 0; k < 8; k++) counts->table[k][eight >> 8 * k & 255]++;
 }
 
-static inline uint32_t counted(const Counts *counts, int value) {
-    uint32_t all = 0;
-    for (int k = 0; k < 8; k++) all += counts->table[k][value];
-    return all;
+static inline void add_up(const Counts *counts, uint16_t *sums) {
+    for (int value = 0; value < 256; value++) {
+        uint16_t all = 0;
+        for (int k = 0; k < 8; k++) all = (uint16_t)(all + counts->table[k][value]);
+        sums[value] = all;
+    }
 }
 
 /* What each byte takes as a literal, in parts of a bit, by how often it occurs among these. */
@@ -87,10 +94,13 @@ static void literal_costs(const uint8_t *bytes, int count, uint8_t *literal_cost
     int i = 0;
     for (; i + 8 <= count; i += 8) count_eight(&counts, bytes + i);
     for (; i < count; i++) counts.table[0][bytes[i]]++;
-    unsigned all = log2_parts((uint32_t)count + 256);
+    uint16_t sums[256];
+    add_up(&counts, sums);
+    int all = log2_parts(count + 256);
     for (int value = 0; value < 256; value++) {
-        unsigned cost = all - log2_parts(1 + counted(&counts, value));
-        literal_cost[value] = (uint8_t)(cost < PARTS ? PARTS : cost < MAX_BITS * PARTS ? cost : MAX_BITS * PARTS);
+        int cost = all - log2_parts(1 + sums[value]);
+        cost = cost > PARTS ? cost : PARTS;
+        literal_cost[value] = (uint8_t)(cost < MAX_BITS * PARTS ? cost : MAX_BITS * PARTS);
     }
 }
 
@@ -119,15 +129,16 @@ static inline int same_bytes(const uint8_t *bytes, int where, int at, int count)
 }
 
 /* What a compressor that takes the nearest match of four bytes and more would save, and what the bytes take by our
-   codes, for the last third of some bytes; nine behind them are readable. The saving may be negative: such a compressor
+   codes, for the last of some bytes; nine behind them are readable. The saving may be negative: such a compressor
    takes matches of bytes with short codes, too. */
 static void sample(Places *places, const uint8_t *bytes, int count, Saving *saving) {
     uint8_t literal_cost[256];
-    literal_costs(bytes, count, literal_cost);
+    int looked_at = count < NEAR + LOOKED_AT ? 2 * count / 3 : count - LOOKED_AT; /* from here on; before, all is learnt */
+    int near = looked_at > NEAR ? looked_at - NEAR : 0;
+    literal_costs(bytes + near, count - near, literal_cost);
     memset(places, 0, sizeof *places);
-    int looked_at = 2 * count / 3; /* from here on; before, places are learnt */
     saving->bytes += count - looked_at;
-    for (int at = 0; at < looked_at && at + 8 <= count; at++) {
+    for (int at = 0; at < looked_at && at + 8 <= count; at += at < near ? FAR_STEP : 1) {
         uint64_t here = load8(bytes + at);
         *last_place(places, here) = (uint16_t)at;
         *last_long_place(places, here) = (uint16_t)at;

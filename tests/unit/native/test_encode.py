@@ -170,6 +170,28 @@ def test_nor_where_only_a_part_repeats(share: int, others: str, banded: bool, mo
     assert with_it <= 1.1 * len(fast.encode(image))
 
 
+@pytest.mark.parametrize("size", [112, 128, 160, 192])
+@pytest.mark.parametrize("others", ["noise", "soft"])
+@pytest.mark.parametrize("tile", [6, 12, 24])
+def test_nor_where_a_part_of_a_small_image_repeats(
+    size: int, others: str, tile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strips of tiles, narrow and wide, wherever they lie."""
+    rng, (y, x) = np.random.default_rng(size + tile), np.mgrid[0:size, 0:size]
+    tiles, rest = rng.integers(0, 256, (tile, tile))[y % tile, x % tile], pictures(others, size, size, 3)
+    fast, images = Compression.named("fast"), []
+    for share in (0.2, 0.3, 0.4, 0.5, 0.7):
+        height = int(size * share)
+        top = int(rng.integers(0, size - height))
+        is_tiled = (y >= top) & (y < top + height)
+        picture = np.where(is_tiled[..., np.newaxis], tiles[..., np.newaxis], rest).astype(np.uint8)
+        images += [look_up(picture, table) for table in (HALF_VALUES, SINGLE_VALUES)]
+    with_it = [len(fast.encode(image)) for image in images]
+    monkeypatch.setattr(native, "library", lambda: None)
+    for image, ours in zip(images, with_it, strict=True):
+        assert ours <= 1.1 * len(fast.encode(image))
+
+
 def test_small_chunks_are_left_to_the_other_encoder() -> None:
     assert native.deflated(look_up(pictures("noise", 32, 32, 1), HALF_VALUES)) is None
 
