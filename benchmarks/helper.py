@@ -264,15 +264,8 @@ def remove(out: Path) -> None:
 @cache
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
-    model = ""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        found = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
-        model = found[1] if found else ""
-    except OSError:
-        pass  # another operating system
     return {
-        "processor": model or platform.processor() or platform.machine(),
+        "processor": _processor(),
         "architecture": platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
@@ -282,6 +275,18 @@ def machine() -> dict[str, Any]:
             name: version(name) for name in ("h5py", "imagecodecs", "int8cal", "isal", "numpy", "pillow", "simplejpeg")
         },
     }
+
+
+def _processor() -> str:
+    """Its name, and by family and model which one it is: in virtual machines the name says next to nothing."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # another operating system
+        text = ""
+    said = dict(re.findall(r"^(model name|cpu family|model)\s*: (.*)$", text, re.MULTILINE))
+    if len(said) < 3:
+        return platform.processor() or platform.machine()
+    return f"{said['model name']} (family {said['cpu family']}, model {said['model']})"
 
 
 def rounded(cost: Cost) -> dict[str, float]:

@@ -17,15 +17,15 @@ enum {
     RUN_TABLE = 63,        /* longest run that the table of ready bits holds */
     RUN_KEYS = 64,         /* entries of a value in that table */
     GROUP = 32,            /* runs that are looked at together */
-    WINDOW = NEAR + LOOKED_AT,       /* bytes of a plane in which repetitions are sought, */
-    LONG_WINDOW = REACH + LOOKED_AT, /* and in one of `LONG_STEP` windows, for those that are far apart; */
-    LONG_STEP = 4,
-    WINDOW_STEP = 8192,    /* a window for so many values, */
-    LEAST_WINDOWS = 8,     /* but at so many places at least, */
-    MOST_WINDOWS = 32,     /* and at so many at most, */
-    GOLDEN = 40503,        /* of 65536 of a chunk from one to the next, round and round: any few lie all over it */
+    WINDOW = NEAR + LOOKED_AT,       /* bytes of a plane, in the last of which repetitions are sought */
+    LONG_WINDOW = REACH + LOOKED_AT, /* every LONG_STEP-th is this long, to find those that are far apart */
+    LONG_STEP = 3,         /* not 4: four steps are nearly half a chunk, and the long windows would crowd together */
+    WINDOW_STEP = 8192,    /* values of a chunk for each window, */
+    LEAST_WINDOWS = 8,     /* but so many windows at least */
+    MOST_WINDOWS = 32,     /* and so many at most */
+    GOLDEN = 40503,        /* from one to the next, in 65536ths of the chunk, modulo it: spreads the first few evenly */
     MUCH = 200,            /* per mille: what a window of tiles saves, and one of a photograph does not */
-    SAVING_LIMIT = 50,     /* likewise: estimated saving from which on the chunk is left to the other compressor */
+    SAVING_LIMIT = 50,     /* per mille: estimated saving from which on the chunk is left to the other compressor */
 };
 
 /* What the caller learns of a chunk. */
@@ -387,11 +387,11 @@ static void split(Work *work, const float *values, int count) {
     }
 }
 
-/* Whether a compressor that seeks matches would save so many per mille. */
-static int saves(const Saving *saving, int limit) { return 1000 * saving->saved >= limit * saving->cost; }
+/* Whether a compressor that seeks matches would save so much. */
+static int saves(const Saving *saving, int per_mille) { return 1000 * saving->saved >= per_mille * saving->cost; }
 
-/* Whether a chunk is better left to such a compressor. Half of the windows, but no fewer than the least, are enough where
-   it would save little in all of them, and much in none. */
+/* Whether a chunk is better left to such a compressor. Half of the windows, but no fewer than the least, decide alone
+   when they save little together and none of them saves much: one that does may be of a strip or a corner of tiles. */
 static int is_for_others(Work *work, const float *values, int64_t total) {
     Saving all = {0, 0, 0};
     int64_t windows = total / WINDOW_STEP;

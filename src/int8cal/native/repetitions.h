@@ -7,9 +7,9 @@
 enum {
     HASH_BITS = 11,
     REACH = 4096,                 /* how far back they are sought: the window of the other compressor */
-    LOOKED_AT = 704,              /* bytes of a sample for which they are sought, */
-    NEAR = 1344,                  /* among all of so many before these, */
-    FAR_STEP = 4,                 /* and one of so many further away: those that go on are found all the same */
+    LOOKED_AT = 704,              /* bytes at the end of a sample for which they are sought: */
+    NEAR = 1344,                  /* at each of so many places before, */
+    FAR_STEP = 4,                 /* and further away at one of so many, where each match of seven bytes begins or goes on */
     LENGTH_AND_DISTANCE_COST = 8, /* bits of the two symbols of a match, about */
     RUN_COST = 10,                /* bits of a match of distance 1, about */
     PARTS = 16,                   /* of a bit, in which costs are counted */
@@ -60,13 +60,14 @@ static int coded_cost(const uint8_t *bytes, int at, int end, const uint8_t *lite
     return cost;
 }
 
-/* Logarithm to the base 2 in parts of a bit, between powers of two along a straight line: by exponent and first bits of
-   the number as a float, which is exact below 2^24. */
+/* Logarithm to the base 2 in parts of a bit, plus a constant; between powers of two along a straight line. These are the
+   exponent and the first bits of the number as a float, which is exact below 2^24. */
 static inline int log2_parts(int number) {
+    _Static_assert(PARTS == 16, "four bits behind the exponent");
     float exact = (float)number;
     int32_t bits;
     memcpy(&bits, &exact, 4);
-    return (bits >> 19) - 127 * PARTS + 1;
+    return bits >> 19;
 }
 
 /* How often each byte occurs among at most 65535. Neighbours are often equal: in one table, each would wait for the one
@@ -80,6 +81,7 @@ static inline void count_eight(Counts *counts, const uint8_t *bytes) {
     for (int k = 0; k < 8; k++) counts->table[k][eight >> 8 * k & 255]++;
 }
 
+/* How often each byte occurs, of 256. */
 static inline void add_up(const Counts *counts, uint16_t *sums) {
     for (int value = 0; value < 256; value++) {
         uint16_t all = 0;
@@ -129,16 +131,16 @@ static inline int same_bytes(const uint8_t *bytes, int where, int at, int count)
 }
 
 /* What a compressor that takes the nearest match of four bytes and more would save, and what the bytes take by our
-   codes, for the last of some bytes; nine behind them are readable. The saving may be negative: such a compressor
+   codes, for the last LOOKED_AT of some bytes; nine behind them are readable. The saving may be negative: such a compressor
    takes matches of bytes with short codes, too. */
 static void sample(Places *places, const uint8_t *bytes, int count, Saving *saving) {
     uint8_t literal_cost[256];
-    int looked_at = count < NEAR + LOOKED_AT ? 2 * count / 3 : count - LOOKED_AT; /* from here on; before, all is learnt */
-    int near = looked_at > NEAR ? looked_at - NEAR : 0;
-    literal_costs(bytes + near, count - near, literal_cost);
+    int looked_at = count < NEAR + LOOKED_AT ? 2 * count / 3 : count - LOOKED_AT; /* from here on; before, places are learnt */
+    int near_begin = looked_at > NEAR ? looked_at - NEAR : 0;
+    literal_costs(bytes + near_begin, count - near_begin, literal_cost); /* what is far away has other frequencies */
     memset(places, 0, sizeof *places);
     saving->bytes += count - looked_at;
-    for (int at = 0; at < looked_at && at + 8 <= count; at += at < near ? FAR_STEP : 1) {
+    for (int at = 0; at < looked_at && at + 8 <= count; at += at < near_begin ? FAR_STEP : 1) {
         uint64_t here = load8(bytes + at);
         *last_place(places, here) = (uint16_t)at;
         *last_long_place(places, here) = (uint16_t)at;

@@ -192,6 +192,30 @@ def test_nor_where_a_part_of_a_small_image_repeats(
         assert ours <= 1.1 * len(fast.encode(image))
 
 
+@pytest.mark.parametrize(
+    ("size", "rows", "strip", "channels", "others"),
+    [
+        (320, 9, (41, 201), 3, "soft"),
+        (320, 6, (49, 209), 3, "noise"),
+        (512, 4, (250, 418), 1, "soft"),
+        (768, 4, (30, 283), 1, "soft"),
+    ],
+)
+def test_nor_where_a_strip_repeats_after_some_rows(
+    size: int, rows: int, strip: tuple[int, int], channels: int, others: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Repetitions that are 1,900 to 3,100 values apart."""
+    y, x = np.mgrid[0:size, 0:size]
+    tiles = np.random.default_rng(rows).integers(0, 256, (rows, size))[y % rows, x]
+    rest = pictures(others, size, size, 3)
+    is_tiled = (y >= strip[0]) & (y < strip[1])
+    picture = np.where(is_tiled[..., np.newaxis], tiles[..., np.newaxis], rest)[:, :, :channels].astype(np.uint8)
+    image, fast = look_up(picture, HALF_VALUES), Compression.named("fast")
+    with_it = len(fast.encode(image))
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert with_it <= 1.1 * len(fast.encode(image))
+
+
 def test_small_chunks_are_left_to_the_other_encoder() -> None:
     assert native.deflated(look_up(pictures("noise", 32, 32, 1), HALF_VALUES)) is None
 
