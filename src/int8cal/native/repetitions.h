@@ -81,7 +81,7 @@ static inline void count_eight(Counts *counts, const uint8_t *bytes) {
     for (int k = 0; k < 8; k++) counts->table[k][eight >> 8 * k & 255]++;
 }
 
-/* How often each byte occurs, of 256. */
+/* How often each of the 256 bytes occurs. */
 static inline void add_up(const Counts *counts, uint16_t *sums) {
     for (int value = 0; value < 256; value++) {
         uint16_t all = 0;
@@ -131,11 +131,12 @@ static inline int same_bytes(const uint8_t *bytes, int where, int at, int count)
 }
 
 /* What a compressor that takes the nearest match of four bytes and more would save, and what the bytes take by our
-   codes, for the last LOOKED_AT of some bytes; nine behind them are readable. The saving may be negative: such a compressor
-   takes matches of bytes with short codes, too. */
+   codes, for the last LOOKED_AT of some bytes; nine behind them are readable. The saving may be negative: such a
+   compressor takes matches of bytes with short codes, too. */
 static void sample(Places *places, const uint8_t *bytes, int count, Saving *saving) {
     uint8_t literal_cost[256];
-    int looked_at = count < NEAR + LOOKED_AT ? 2 * count / 3 : count - LOOKED_AT; /* from here on; before, places are learnt */
+    /* From here on; before, places are learnt. */
+    int looked_at = count < NEAR + LOOKED_AT ? 2 * count / 3 : count - LOOKED_AT;
     int near_begin = looked_at > NEAR ? looked_at - NEAR : 0;
     literal_costs(bytes + near_begin, count - near_begin, literal_cost); /* what is far away has other frequencies */
     memset(places, 0, sizeof *places);
