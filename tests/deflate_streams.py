@@ -20,7 +20,7 @@ _MATCHES = (0,) * 256 + (1, 1)
 
 _FIXED = (8,) * 144 + (9,) * 112 + (7,) * 24 + (8,) * 8
 _END = 256
-_THREE = 257
+_THREE, _FIVE = 257, 259
 
 _Symbol = int | tuple[int, int]
 """Of a code; a pair stands for plain bits (a value, how many)."""
@@ -132,6 +132,10 @@ STREAMS: dict[str, bytes] = {
     "literals: no end": _behind(_dynamic((8,) * 256 + (0,), symbols=())),
     "literals: none": _behind(_dynamic((0,) * 257, symbols=((0, 8),))),
     "literals: of 1 to 15 bits": _behind(_dynamic((0,) * 241 + (*range(1, 16), 15))),
+    "literals: of 1 to 3 bits, most of 11": _behind(
+        _dynamic((1, 2, 3) + (11,) * 255 + (13,) * 4, (1, 1), symbols=(_FIVE, (1, 1), 1, _END)),
+        ROWS + (ROWS[-2:] * 3)[:5] + b"\1",
+    ),
     "distances: none, none used": _behind(_dynamic(_LITERALS, (0,) * 30)),
     "distances: none, one used": _ending(_match((0,) * 30, *_13_BACK)),
     "distances: one of one bit": _ending(_match(_ONE_OF_ONE_BIT, *_13_BACK)),

@@ -117,10 +117,13 @@ static inline int build(uint32_t *table, int table_bits, int most_bits, const ui
     return 1;
 }
 
-/* What a literal adds to an entry behind `before` others, if it is one and has at most `left` bits; else nothing. */
-static inline uint32_t next_literal(uint32_t entry, uint32_t left, int before) {
-    uint32_t yes = (entry >> 6 & 1) & ((entry & 63) <= left);
-    return ((entry & 63) + ONE_LITERAL + ((entry & 0xff00) << 8 * before)) & -yes;
+/* What a literal adds to an entry behind `before` others, if it is one and has at most `left` bits; else nothing. Written
+   so that compilers make it of several entries at once. */
+static inline uint32_t next_literal(uint32_t entry, int left, int before) {
+    int bits = (int)(entry & 63);
+    uint32_t added = (uint32_t)bits + ONE_LITERAL + ((entry & 0xff00) << 8 * before);
+    added = bits <= left ? added : 0;
+    return entry & ONE_LITERAL ? added : 0;
 }
 
 /* Whether a literal has a code of a length; symbols of one length are in order. */
@@ -135,22 +138,35 @@ static void join_literals(uint32_t *table, const Code *code) {
     int shortest = 1;
     while (shortest < LITERAL_BITS && !has_literal(code, shortest)) shortest++;
     if (2 * shortest > LITERAL_BITS) return;
-    uint32_t most = LITERAL_BITS - (uint32_t)shortest;
-    for (uint32_t k = 0; k < 1u << most; k++) {
-        uint32_t two = next_literal(table[k], most, 1), bits = two & 63;
-        behind[(1u << most) + k] = two + (next_literal(table[k >> bits], most - bits, 2) & -(two >> 6 & 1));
+    int most = LITERAL_BITS - shortest;
+    uint32_t *to = behind + (1 << most);
+    for (int k = 0; k < 1 << most; k++) to[k] = next_literal(table[k], most, 1);
+    for (int k = 0; k < 1 << most; k++) {
+        uint32_t two = to[k], is_literal = two >> 6 & 1;
+        int bits = (int)(two & 63);
+        to[k] = two + (next_literal(table[k >> bits], most - bits, 2) & -is_literal);
     }
-    for (uint32_t left = most; left-- > (uint32_t)shortest;) /* what leaves a bit less: the same, or a literal less */
-        for (uint32_t k = 0; k < 1u << left; k++) {
-            uint32_t same = behind[(2u << left) + k], fits = (same & 63) <= left;
-            behind[(1u << left) + k] = (same & -fits) | (next_literal(table[k], left, 1) & (fits - 1));
+    for (int left = most; left-- > shortest;) { /* what leaves a bit less: the same, or a literal less */
+        const uint32_t *from = to;
+        to = behind + (1 << left);
+        for (int k = 0; k < 1 << left; k++) {
+            uint32_t less = next_literal(table[k], left, 1);
+            to[k] = (int)(from[k] & 63) <= left ? from[k] : less;
         }
-    for (int length = shortest; length + shortest <= LITERAL_BITS; length++) { /* where anything fits behind */
-        uint32_t left = LITERAL_BITS - (uint32_t)length, *from = behind + (1u << left);
+    }
+    int least = shortest < 2 ? 2 : shortest; /* so that there are four entries or more to write */
+    for (int length = shortest; length + least <= LITERAL_BITS; length++) { /* where anything fits behind */
+        const uint32_t *from = behind + (1 << (LITERAL_BITS - length)), *end = from + (1 << (LITERAL_BITS - length));
+        size_t step = (size_t)1 << length;
         for (int i = code->end_of_length[length - 1]; i < code->end_of_length[length]; i++) {
             if (code->symbol[i] >= END_OF_BLOCK) break;
-            uint32_t *to = table + code->bits[i], alone = *to;
-            for (uint32_t k = 0; k < 1u << left; k++) to[k << length] = alone + from[k];
+            uint32_t *entry = table + code->bits[i], alone = *entry;
+            for (const uint32_t *next = from; next < end; next += 4, entry += 4 * step) {
+                entry[0] = alone + next[0];
+                entry[step] = alone + next[1];
+                entry[2 * step] = alone + next[2];
+                entry[3 * step] = alone + next[3];
+            }
         }
     }
 }

@@ -130,6 +130,9 @@ static inline int same_bytes(const uint8_t *bytes, int where, int at, int count)
     return same;
 }
 
+/* Where the next bytes to be learnt begin. */
+static inline int next_learnt(int at, int near_begin) { return at + (at < near_begin ? FAR_STEP : 1); }
+
 /* What a compressor that takes the nearest match of four bytes and more would save, and what the bytes take by our
    codes, for the last LOOKED_AT of some bytes; nine behind them are readable. The saving may be negative: such a
    compressor takes matches of bytes with short codes, too. */
@@ -139,13 +142,10 @@ static void sample(Places *places, const uint8_t *bytes, int count, Saving *savi
     int looked_at = count < NEAR + LOOKED_AT ? 2 * count / 3 : count - LOOKED_AT;
     int near_begin = looked_at > NEAR ? looked_at - NEAR : 0;
     literal_costs(bytes + near_begin, count - near_begin, literal_cost); /* what is far away has other frequencies */
-    memset(places, 0, sizeof *places);
     saving->bytes += count - looked_at;
-    for (int at = 0; at < looked_at && at + 8 <= count; at += at < near_begin ? FAR_STEP : 1) {
-        uint64_t here = load8(bytes + at);
-        *last_place(places, here) = (uint16_t)at;
-        *last_long_place(places, here) = (uint16_t)at;
-    }
+    int learnt_end = count - 7 < looked_at ? count - 7 : looked_at, long_ones_are_learnt = 0;
+    memset(places->of_four, 0, sizeof places->of_four);
+    for (int k = 0; k < learnt_end; k = next_learnt(k, near_begin)) *last_place(places, load8(bytes + k)) = (uint16_t)k;
     for (int at = looked_at; at + 8 <= count;) {
         uint64_t here = load8(bytes + at);
         uint16_t *last = last_place(places, here);
@@ -153,6 +153,12 @@ static void sample(Places *places, const uint8_t *bytes, int count, Saving *savi
         *last = (uint16_t)at;
         int is_match = where < at && length_there >= 4 && at - where <= REACH;
         if (is_match) { /* the nearest may be short where a long one is near, in runs that come back */
+            if (!long_ones_are_learnt) { /* not before: in many a photograph nothing matches */
+                long_ones_are_learnt = 1;
+                memset(places->of_eight, 0, sizeof places->of_eight);
+                for (int k = 0; k < learnt_end; k = next_learnt(k, near_begin))
+                    *last_long_place(places, load8(bytes + k)) = (uint16_t)k;
+            }
             uint16_t *last_long = last_long_place(places, here);
             int other = *last_long, length_of_other = same_bytes(bytes, other, at, count);
             *last_long = (uint16_t)at;

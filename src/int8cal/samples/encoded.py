@@ -63,7 +63,8 @@ def _read_file(path: str) -> bytes:
         try:
             size = os.fstat(file.fileno()).st_size
             if size <= MAX_ENCODED_BYTES:
-                return file.read()
+                content = file.read(size)  # one call to the system; of files elsewhere it may give less at a time
+                return content if len(content) == size else content + file.read()
         except OSError as error:
             raise_lack_of_memory(error)
             raise ImageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import struct
 import zlib
@@ -51,6 +52,7 @@ KINDS: dict[str, Callable[[random.Random, int], bytes]] = {
     "few": lambda rng, count: bytes(rng.choices(b"\0\1\2\3\xff", k=count)),
     "residues": lambda rng, count: bytes(int(rng.gauss(0, 9)) % 256 for _ in range(count)),
     "repeated": lambda rng, count: (rng.randbytes(rng.randrange(1, 300)) * count)[:count],
+    "halves": lambda rng, count: bytes(int(rng.expovariate(math.log(2))) % 256 for _ in range(count)),
     "steps": lambda rng, count: bytes(i // 40 % 256 for i in range(count)),
     "zeros": lambda rng, count: bytes(count),
 }
