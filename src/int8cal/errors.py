@@ -12,7 +12,7 @@
     ├── TensorFileError        6   a tensorfile is unsound            (ValueError)
     ├── UseError               7   quantise, compare, export, caches  (ValueError)
     │   └── ImageShapeError        a model takes images of another shape
-    ├── UnavailableError       8   an extra, engine or command is absent
+    ├── UnavailableError       8   an extra, engine or command is absent, or the system refuses what a run needs
     ├── EngineFailedError      9   NVIDIA's own command failed
     └── OutOfMemoryError       10  the machine has too little memory   (MemoryError)
 
@@ -147,9 +147,19 @@ class ImageShapeError(UseError):
 
 
 class UnavailableError(Int8calError):
-    """An optional dependency, engine or command is not installed."""
+    """An optional dependency, engine or command is not installed, or the system refuses what a run needs."""
 
     exit_code = 8
+
+    @classmethod
+    def of(cls, error: ImportError | OSError, *, where: str | None = None) -> UnavailableError:
+        """What to tell of a refusal for which no input is to blame, such as of one more open file."""
+        first = "Install int8cal again" if isinstance(error, ImportError) else "Use fewer --workers"
+        return cls(
+            f"the system refused what is needed here: {getattr(error, 'strerror', None) or error}",
+            where=where,
+            hint=f"{first}, or raise the limits of this process (ulimit -n, ulimit -v).",
+        )
 
 
 class EngineFailedError(Int8calError):

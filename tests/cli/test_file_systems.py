@@ -7,6 +7,8 @@ import fcntl
 import io
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from int8cal.io import locks
-from int8cal.samples import encoded
+from int8cal.samples import encoded, paths
 
 
 def failing(number: int) -> Callable[..., Any]:
@@ -87,17 +89,42 @@ def test_images_that_the_disk_refuses(make, tmp_path, monkeypatch, number, momen
     assert os.listdir(tmp_path) == []
 
 
-def test_too_little_memory_to_open_an_image_is_not_its_fault(make, tmp_path, monkeypatch):
-    monkeypatch.setattr(encoded, "open_data_file", failing_for_memory)
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOMEM, 10), (errno.EMFILE, 8), (errno.ENFILE, 8)])
+@pytest.mark.parametrize("moment", ["open", "read"])
+def test_what_the_system_lacks_is_not_the_images_fault(make, monkeypatch, number, code, moment):
+    real = paths.open_regular
+
+    def lacking(path: str, **options: Any) -> Any:
+        if not path.endswith((".jpg", ".png")):
+            return real(path, **options)
+        file = io.BytesIO()
+        file.fileno = failing(number)  # type: ignore[method-assign]
+        return file if moment == "read" else failing(number)()
+
+    monkeypatch.setattr(paths, "open_regular", lacking)
     done = make("--on_bad_image", "skip", "--max_skipped", "9")
-    assert done.code == 10
-    assert os.listdir(tmp_path) == []
+    assert done.code == code
+    assert os.strerror(number) in done.stderr
+    assert "ulimit" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
 
 
-def failing_for_memory(*arguments: Any, **options: Any) -> Any:
-    from int8cal.samples.paths import raise_lack_of_memory
-
-    raise_lack_of_memory(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
+def test_too_few_open_files_never_cost_an_image(tiny_dataset, tmp_path):
+    """Of those that a process may have, the interpreter takes five; with the most that is tried the run is whole."""
+    command = f"{sys.executable} -m int8cal detectnet_v2 calibration_tensorfile -m 1 -e {tiny_dataset.spec}"
+    codes = []
+    for most in range(6, 40):
+        limited = f"ulimit -n {most} && exec {command} -o out{most} --workers 2 --on_bad_image skip --max_skipped 9"
+        done = subprocess.run(["sh", "-c", limited], cwd=tmp_path, capture_output=True, text=True, check=False)
+        codes.append(done.returncode)
+        if not done.returncode:
+            assert done.stderr == ""
+            break
+        assert os.strerror(errno.EMFILE) in done.stderr
+        assert len(done.stderr.splitlines()) == 2, done.stderr
+    assert set(codes) <= {5, 8, 0}
+    assert 8 in codes
+    assert codes[-1] == 0
 
 
 @pytest.mark.parametrize("replace", ["link", "folder"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from int8cal.errors import DataError, ImageError, OutOfMemoryError
+from int8cal.errors import DataError, ImageError, OutOfMemoryError, UnavailableError
 from int8cal.samples.encoded import read_encoded, sample_place
 from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
 from int8cal.tensorfile.layout import SKIPPED, SampleRow
@@ -118,7 +118,7 @@ class ImageWork:
         """The image's tensor; a `FailedSample` when the image or its record cannot be used.
 
         Raises:
-            OutOfMemoryError: there is too little memory for the image, which may well be sound.
+            OutOfMemoryError, UnavailableError: the system lacks what the image needs, which may well be sound.
         """
         return _done_or_failed(self.image, sample)
 
@@ -187,6 +187,8 @@ def _done_or_failed(work: Callable[[Sample], _Done], sample: Sample) -> _Done | 
         return FailedSample(sample, error)
     except MemoryError as error:
         raise OutOfMemoryError.of(error, "for an image", where=sample_place(sample)) from error
+    except (ImportError, OSError) as error:  # of a library that could not be loaded, or what the system has a limit for
+        raise UnavailableError.of(error, where=sample_place(sample)) from error
 
 
 def _all_finite(tensor: ImageCHW_f32) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Mapping
 from typing import BinaryIO
 
 from int8cal.errors import DataError, MissingDataError
-from int8cal.io.paths import NotRegularError, open_regular
+from int8cal.io.paths import NotRegularError, open_regular, raise_lack
 from int8cal.io.safe_text import printable
 from int8cal.samples.glob import expand
 
@@ -110,12 +109,6 @@ def path_inside(folder: str, name: str, extension: str, where: str) -> str:
     return f"{folder}{file_name}" if folder.endswith("/") else f"{folder}/{file_name}"
 
 
-def raise_lack_of_memory(error: OSError) -> None:
-    """Raise a `MemoryError` when that is what the system says: the file is not to blame."""
-    if error.errno == errno.ENOMEM:
-        raise MemoryError(error.strerror) from error
-
-
 def read_text_file(path: str, what: str, most_bytes: int, *, hint: str, too_long: str) -> str:
     """A small text file whole; bytes that are not UTF-8 become surrogate escapes.
 
@@ -150,7 +143,7 @@ def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, b
     Raises:
         MissingDataError: there is no such file.
         DataError: of the class given: it is not a regular file, or cannot be opened.
-        MemoryError: the system has too little memory to open it.
+        MemoryError, UnavailableError: the system lacks what opening it takes.
     """
     where = path_text(path)
     try:
@@ -167,7 +160,7 @@ def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, b
             raise error(f"the {what} is a folder", where=where, hint=hint) from None
         raise error(f"the {what} is not a regular file", where=where, hint=hint) from None
     except OSError as problem:
-        raise_lack_of_memory(problem)
+        raise_lack(problem, where)
         raise error(f"the {what} cannot be opened: {problem.strerror}", where=where, hint=hint) from problem
     except ValueError as problem:
         raise error(f"the {what} cannot be opened: {problem}", where=where, hint=hint) from problem

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 from tests.pictures import encode, pixels
 
 from int8cal.engine.work import ChunkWork, EncodedSample, FailedSample, ImageWork
-from int8cal.errors import OutOfMemoryError
+from int8cal.errors import OutOfMemoryError, UnavailableError
 from int8cal.network_kit.network import Arithmetic
 from int8cal.samples.samples import Sample
 from int8cal.tensorfile.chunks import Compression
@@ -78,3 +80,23 @@ def test_lack_of_memory_is_no_fault_of_the_image(tmp_path, stage):
         ChunkWork(ImageWork(arithmetic, (1, 2, 3)), Compression.named("none"))(Sample(0, "a", str(path)))
     assert caught.value.where == str(path)
     assert "--workers" in caught.value.hint
+
+
+@pytest.mark.parametrize("stage", ["decode", "to_tensor"])
+@pytest.mark.parametrize(
+    "refusal",
+    [OSError(errno.EMFILE, "Too many open files"), ImportError("libx.so: cannot open shared object file")],
+    ids=["open files", "library"],
+)
+def test_what_the_system_refuses_is_no_fault_of_the_image(tmp_path, stage, refusal):
+    def refused(*_: object) -> np.ndarray:
+        raise refusal
+
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(pixels()))
+    stages = {"decode": lambda encoded, _: pixels(), "to_tensor": lambda image, _: image} | {stage: refused}
+    arithmetic = Arithmetic("plugin", "unverified", stages["decode"], stages["to_tensor"], lambda _: (1, 2, 3))
+    with pytest.raises(UnavailableError, match="the system refused") as caught:
+        ChunkWork(ImageWork(arithmetic, (1, 2, 3)), Compression.named("none"))(Sample(0, "a", str(path)))
+    assert caught.value.where == str(path)
+    assert (getattr(refusal, "strerror", None) or str(refusal)) in caught.value.message
