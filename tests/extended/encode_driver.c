@@ -1,10 +1,11 @@
 /* The encoder under sanitizers: COUNT small images of many kinds through it, inflated by zlib and compared.
 
-       cc -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all encode_driver.c encode.c pixels.c -lz
+       cc -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all encode_driver.c encode.c -lz
        ./a.out COUNT SEED
 
    Prints how many images, how many of them with too little room, how many were left to another compressor, and a
-   checksum of all streams: the same on every processor. Built with -DNO_ZLIB it only prints: for architectures of which no zlib is at hand. */
+   checksum of all streams: the same on every processor. Built with -DNO_ZLIB it only prints, for architectures of which
+   no zlib is at hand. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
