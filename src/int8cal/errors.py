@@ -12,9 +12,10 @@
     ├── TensorFileError        6   a tensorfile is unsound            (ValueError)
     ├── UseError               7   quantise, compare, export, caches  (ValueError)
     │   └── ImageShapeError        a model takes images of another shape
-    ├── UnavailableError       8   an extra, engine or command is absent, or the system refuses what a run needs
+    ├── UnavailableError       8   an extra, engine or command is absent
     ├── EngineFailedError      9   NVIDIA's own command failed
-    └── OutOfMemoryError       10  the machine has too little memory   (MemoryError)
+    └── ResourceError          10  the system gives no more open files
+        └── OutOfMemoryError       or has too little memory         (MemoryError)
 
     70 is a bug in int8cal (any other exception), 130 an interrupt, 143 a termination.
 
@@ -147,19 +148,9 @@ class ImageShapeError(UseError):
 
 
 class UnavailableError(Int8calError):
-    """An optional dependency, engine or command is not installed, or the system refuses what a run needs."""
+    """An optional dependency, engine or command is not installed."""
 
     exit_code = 8
-
-    @classmethod
-    def of(cls, error: ImportError | OSError, *, where: str | None = None) -> UnavailableError:
-        """What to tell of a refusal for which no input is to blame, such as of one more open file."""
-        first = "Install int8cal again" if isinstance(error, ImportError) else "Use fewer --workers"
-        return cls(
-            f"the system refused what is needed here: {getattr(error, 'strerror', None) or error}",
-            where=where,
-            hint=f"{first}, or raise the limits of this process (ulimit -n, ulimit -v).",
-        )
 
 
 class EngineFailedError(Int8calError):
@@ -168,10 +159,14 @@ class EngineFailedError(Int8calError):
     exit_code = 9
 
 
-class OutOfMemoryError(Int8calError, MemoryError):
-    """There is not enough memory for what was asked; no file is to blame, and none is skipped for it."""
+class ResourceError(Int8calError):
+    """The system gives too little for what was asked, such as open files; no file is to blame, and none is skipped."""
 
     exit_code = 10
+
+
+class OutOfMemoryError(ResourceError, MemoryError):
+    """There is not enough memory for what was asked; no file is to blame, and none is skipped for it."""
 
     @classmethod
     def of(cls, error: MemoryError, what: str, *, where: str | None = None) -> OutOfMemoryError:

@@ -22,6 +22,7 @@ from int8cal.errors import EngineFailedError, OutputError
 from int8cal.guard.json_text import parsed_json
 from int8cal.io.file_kinds import FileKind
 from int8cal.io.files import OutputFile, commit_together
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.paths import open_regular
 from int8cal.io.summary import Summarised, counted, times
 from int8cal.samples.encoded import sample_place
@@ -251,7 +252,8 @@ def read_run_facts(path: str) -> dict[str, Any] | None:
     """The content of the ``.json`` of an earlier run; None when ``path`` is something else, or not there."""
     try:
         content = parsed_json(_read_regular(path), OutputError, "is not a record of a run")
-    except (OSError, ValueError, OutputError):  # ValueError: a name that no file can have
+    except (OSError, ValueError, OutputError) as error:  # ValueError: a name that no file can have
+        raise_if_lacking(error, path)
         return None
     if isinstance(content, dict) and {"schema", "tensorfile", "manifest"} <= content.keys():
         return content

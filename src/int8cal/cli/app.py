@@ -15,6 +15,7 @@ from int8cal.cli import console, process
 from int8cal.cli.help import in_groups
 from int8cal.cli.options import SuggestingGroup
 from int8cal.errors import EXIT_BUG, Int8calError, OutOfMemoryError, UsageError
+from int8cal.io.lacks import lack_of
 from int8cal.io.signals import Stopped, obey_signals, stop_listening
 
 if TYPE_CHECKING:
@@ -163,9 +164,12 @@ def _run(arguments: list[str]) -> int:
         raise
     except Int8calError as error:
         return print_error(error, arguments)
-    except MemoryError as error:
-        return print_error(OutOfMemoryError.of(error, "for the command"), arguments)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the last line of defence: a bug is shown whole
+        lack = lack_of(error)  # as of a module that is imported late
+        if isinstance(lack, MemoryError):
+            lack = OutOfMemoryError.of(lack, "for the command")
+        if lack:
+            return print_error(lack, arguments)
         console.print_bug(error, as_json=_wants_json(arguments))
         return EXIT_BUG
     return finished if isinstance(finished, int) else 0  # a code where a command called ctx.exit

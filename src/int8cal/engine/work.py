@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 import numpy as np
 
 from int8cal.errors import DataError, ImageError, OutOfMemoryError, UnavailableError
+from int8cal.io.lacks import lack_of
+from int8cal.io.safe_text import first_line
 from int8cal.samples.encoded import read_encoded, sample_place
 from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
 from int8cal.tensorfile.layout import SKIPPED, SampleRow
@@ -118,7 +120,8 @@ class ImageWork:
         """The image's tensor; a `FailedSample` when the image or its record cannot be used.
 
         Raises:
-            OutOfMemoryError, UnavailableError: the system lacks what the image needs, which may well be sound.
+            ResourceError: the system lacks memory or open files; the image may well be sound.
+            UnavailableError: so it may where a library cannot be loaded.
         """
         return _done_or_failed(self.image, sample)
 
@@ -185,10 +188,20 @@ def _done_or_failed(work: Callable[[Sample], _Done], sample: Sample) -> _Done | 
         if error.where is None:
             error.where = sample_place(sample)
         return FailedSample(sample, error)
-    except MemoryError as error:
-        raise OutOfMemoryError.of(error, "for an image", where=sample_place(sample)) from error
-    except (ImportError, OSError) as error:  # of a library that could not be loaded, or what the system has a limit for
-        raise UnavailableError.of(error, where=sample_place(sample)) from error
+    except (MemoryError, ImportError, OSError) as error:
+        where = sample_place(sample)
+        lack = lack_of(error, where)
+        if isinstance(lack, MemoryError):
+            raise OutOfMemoryError.of(lack, "for an image", where=where) from error
+        if lack:
+            raise lack from error
+        if isinstance(error, ImportError):
+            raise UnavailableError(
+                f"a library cannot be loaded: {first_line(error)}",
+                where=where,
+                hint="Raise the limit of open files, if it is low (ulimit -n), or install int8cal again.",
+            ) from error
+        raise
 
 
 def _all_finite(tensor: ImageCHW_f32) -> bool:

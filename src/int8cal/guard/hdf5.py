@@ -23,6 +23,7 @@ from int8cal.errors import UsageError
 from int8cal.guard.hdf5_errors import damaged, hdf5_errors, no_hdf5
 from int8cal.guard.hdf5_filters import inflated, room_of, settings_are_sound, unshuffle
 from int8cal.guard.hdf5_walk import MAX_ENTRIES, OTHER_FILTERS, Chunks, RefusedError, UnsoundError, Walk
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.safe_text import short_repr
 
 _FILTERS = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle", h5py.h5z.FILTER_LZF: "lzf"}
@@ -83,6 +84,7 @@ class Hdf5File:
             try:
                 self._walk = Walk(path)
             except OSError as error:
+                raise_if_lacking(error, path)
                 raise damaged(path, f"cannot be opened: {error.strerror}", hint=None) from error
             except UnsoundError as error:
                 raise no_hdf5(path) from error
@@ -100,9 +102,8 @@ class Hdf5File:
     def _opened(self) -> h5py.File:
         try:
             file = h5py.File(self.path, "r", locking=False)
-        except MemoryError:
-            raise
         except Exception as error:
+            raise_if_lacking(error, self.path)
             raise no_hdf5(self.path) from error
         # Left alone, HDF5 remembers where every batch lies: 240 MB for 10,000 batches.
         config = file.id.get_mdc_config()

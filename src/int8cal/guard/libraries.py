@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from int8cal.errors import Int8calError
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.safe_text import first_line
 
 
@@ -15,7 +16,7 @@ def library_errors(
 ) -> Iterator[None]:
     """Turn every exception of a library into an error about its input.
 
-    Errors of int8cal, and `MemoryError`, which says nothing of the input, pass as they are.
+    Errors of int8cal, and lack of memory or of open files, which says nothing of the input, pass as what they are.
 
     Args:
         kind: the error to raise instead.
@@ -28,6 +29,7 @@ def library_errors(
     except (Int8calError, MemoryError):
         raise
     except Exception as error:
+        raise_if_lacking(error, where)
         raise kind(f"{message} ({told(error)})", where=where, hint=hint) from error
 
 

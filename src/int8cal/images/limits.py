@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from int8cal.errors import REPAIR_IMAGE as REPAIR_IMAGE
 from int8cal.errors import ImageError
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.types import Size
 
 _Reader = TypeVar("_Reader")
@@ -19,18 +20,7 @@ While a worker decodes such an image it holds the file (a PNG twice), the pixels
 bytes each: 512 MiB for RGBA of 16 bits, 192 MiB for RGB of 8) and the result (3 bytes each, or 1).
 """
 
-_NO_MEMORY = ("out of memory", "insufficient memory", "z_mem_error", "failed to map segment")
-"""How C libraries, and what loads them, say that they got no memory."""
-
 _LONGEST_WORDS = 200
-
-
-def raise_lack_of_memory(error: Exception) -> None:
-    """Raise a `MemoryError` when that is what a decoder's error means: the image is not to blame."""
-    if isinstance(error, MemoryError):
-        raise error
-    if any(words in str(error).lower() for words in _NO_MEMORY):
-        raise MemoryError(str(error)) from error
 
 
 @contextmanager
@@ -43,15 +33,15 @@ def decoding(what: str, where: str) -> Iterator[None]:
 
     Raises:
         ImageError: the library raised something, or this error was raised inside.
-        MemoryError: there is too little memory; the image is not to blame.
-        ImportError, OSError: nor is it where a library could not be loaded, or the system refused something.
+        MemoryError, ResourceError: the system lacks something; the image is not to blame.
+        ImportError, OSError: nor is it where a library could not be loaded, or the system refused something else.
     """
     try:
         yield
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever comes of damaged files
-        raise_lack_of_memory(error)
+        raise_if_lacking(error, where)
         if isinstance(error, ImportError) or getattr(error, "errno", None) is not None:
             raise
         words = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": .")[:_LONGEST_WORDS]

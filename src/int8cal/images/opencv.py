@@ -8,10 +8,11 @@ import numpy as np
 
 from int8cal.errors import ImageError
 from int8cal.images import PNG_SIGNATURE
-from int8cal.images.limits import REPAIR_IMAGE, raise_lack_of_memory
+from int8cal.images.limits import REPAIR_IMAGE
 from int8cal.images.pillow import check_sound
 from int8cal.images.png import without_texts
 from int8cal.io import optional
+from int8cal.io.lacks import raise_if_lacking
 
 if TYPE_CHECKING:
     from int8cal.types import ImageHWC_u8, Size
@@ -48,7 +49,7 @@ def decode(encoded: bytes, where: str, *, grey: bool, exif: bool) -> ImageHWC_u8
     try:
         pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags | (0 if exif else cv2.IMREAD_IGNORE_ORIENTATION))
     except cv2.error as error:
-        raise_lack_of_memory(error)
+        raise_if_lacking(error, where)
         pixels = None
     if pixels is None:
         raise ImageError("OpenCV cannot decode the image.", where=where, hint=REPAIR_IMAGE)

@@ -11,7 +11,7 @@ import select
 import stat
 from typing import TYPE_CHECKING, BinaryIO
 
-from int8cal.errors import OutputError, UnavailableError, UsageError
+from int8cal.errors import OutputError, UsageError
 from int8cal.io.safe_text import printable
 
 if TYPE_CHECKING:
@@ -201,19 +201,6 @@ def kind_of_file(path: str, *, follow_links: bool = False) -> str | None:
 def kind_of_mode(mode: int) -> str:
     """As `kind_of_file`, of what `os.stat` gave."""
     return _KINDS.get(stat.S_IFMT(mode), "a file")
-
-
-def raise_lack(error: OSError, where: str) -> None:
-    """Raise what it means when the system lacks memory or open files: what could not be read is not to blame.
-
-    Raises:
-        MemoryError: it has too little memory.
-        UnavailableError: it lets this process open no more files.
-    """
-    if error.errno == errno.ENOMEM:
-        raise MemoryError(error.strerror) from error
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        raise UnavailableError.of(error, where=where) from error
 
 
 def flush(descriptor: int) -> None:

@@ -117,8 +117,8 @@ static inline int build(uint32_t *table, int table_bits, int most_bits, const ui
     return 1;
 }
 
-/* What a literal adds to an entry behind `before` others, if it is one and has at most `left` bits; else nothing. Written
-   so that compilers make it of several entries at once. */
+/* What a literal adds to an entry behind `before` others, if it is one and has at most `left` bits; else nothing. The
+   conditions choose between values, so that compilers vectorise the loops over it. */
 static inline uint32_t next_literal(uint32_t entry, int left, int before) {
     int bits = (int)(entry & 63);
     uint32_t added = (uint32_t)bits + ONE_LITERAL + ((entry & 0xff00) << 8 * before);
@@ -154,7 +154,7 @@ static void join_literals(uint32_t *table, const Code *code) {
             to[k] = (int)(from[k] & 63) <= left ? from[k] : less;
         }
     }
-    int least = shortest < 2 ? 2 : shortest; /* so that there are four entries or more to write */
+    int least = shortest < 2 ? 2 : shortest; /* bits that are left at least: the loop below writes four entries at a time */
     for (int length = shortest; length + least <= LITERAL_BITS; length++) { /* where anything fits behind */
         const uint32_t *from = behind + (1 << (LITERAL_BITS - length)), *end = from + (1 << (LITERAL_BITS - length));
         size_t step = (size_t)1 << length;

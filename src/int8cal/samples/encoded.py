@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from int8cal.errors import REPAIR_IMAGE, ImageError, RecordError
-from int8cal.io.paths import raise_lack
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.samples.paths import open_data_file, path_text
 from int8cal.samples.samples import Sample
 from int8cal.samples.tfrecord import MAX_ENCODED_BYTES, bytes_feature, parse_features, read_record, record_place
@@ -64,10 +64,9 @@ def _read_file(path: str) -> bytes:
         try:
             size = os.fstat(file.fileno()).st_size
             if size <= MAX_ENCODED_BYTES:
-                content = file.read(size)  # one call to the system; of files elsewhere it may give less at a time
-                return content if len(content) == size else content + file.read()
+                return file.read()
         except OSError as error:
-            raise_lack(error, where)
+            raise_if_lacking(error, where)
             raise ImageError(
                 f"the image file cannot be read: {error.strerror}", where=where, hint=REPAIR_IMAGE
             ) from error

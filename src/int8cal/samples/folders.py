@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from int8cal.errors import DataError, MissingDataError
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.paths import near_names
 from int8cal.io.safe_text import shell_word, short_name
 from int8cal.io.summary import counted
@@ -254,6 +255,7 @@ def list_folder(folder: str, what: str, files: tuple[str, ...]) -> FolderListing
                 (listing.files if is_file else listing.folders).append(entry.name)
     except (OSError, ValueError) as error:
         where = path_text(folder)
+        raise_if_lacking(error, where)
         if isinstance(error, FileNotFoundError):
             raise MissingDataError(
                 f"there is no such {what}",

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from int8cal.errors import DataError
-from int8cal.io.paths import raise_lack
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.safe_text import printable, short_name
 
 MAX_NAMES = 1_000_000
@@ -89,7 +89,7 @@ class _Expansion:
                     if (pattern[0] == "." or entry.name[0] != ".") and matches(entry.name):
                         yield entry.name
         except OSError as error:  # a folder that cannot be read holds nothing, as for the reference
-            raise_lack(error, printable(folder))
+            raise_if_lacking(error, printable(folder or os.curdir))
 
     def _count(self) -> None:
         self._names += 1

@@ -29,6 +29,13 @@ _LEAST_ENTRY_BYTES = len("image-000000001")
 """What each image takes of the file at least: its key."""
 
 _ABSENT, _TOO_LARGE, _BROKEN = -1, -2, -3
+_LACKING = 75
+"""Exit status of a child that lacks memory or open files."""
+
+_LACKS = ("cannot allocate memory", "failed to map segment", "too many open files")
+_PATIENCE = 5.0
+"""Seconds that a child, which has closed its output, may take to end."""
+
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
 _META = struct.Struct("<16x I I Q Q I 2x 2x 4Q Q 48x Q Q")
 """Header of a page, then magic, version, address, map size, page size, …, last page, transaction."""
@@ -58,10 +65,15 @@ def _serve(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    try:
+        _serve(sys.argv[1])
+    except Exception as failure:  # noqa: BLE001 - only the cause is told, by the exit status
+        lacks = isinstance(failure, MemoryError) or any(words in str(failure).lower() for words in _LACKS)
+        sys.exit(_LACKING if lacks else 1)
     sys.exit(0)
 
-from int8cal.errors import DataError, ImageError  # noqa: E402 - the child needs none of it
+from int8cal.errors import DataError, ImageError, ResourceError  # noqa: E402 - the child needs none of it
+from int8cal.io.lacks import raise_if_lacking  # noqa: E402
 from int8cal.io.safe_text import short_repr  # noqa: E402
 from int8cal.samples.paths import open_data_file, path_text  # noqa: E402
 
@@ -142,22 +154,21 @@ class _Reader:
         with self._lock:
             try:
                 return self._ask(name)
-            except (OSError, EOFError):
-                self.close()
+            except (OSError, EOFError) as error:
+                where = path_text(os.path.join(self._folder, DATA_FILE))
+                status = self.close(_PATIENCE if isinstance(error, EOFError) else 0.0)
+                raise_if_lacking(error, where)
+                if status == _LACKING:
+                    raise MemoryError("the process that reads the LMDB got too little memory") from None
                 raise DataError(
                     f"the LMDB cannot be read: the process that read {short_repr(name)} of it died",
-                    where=path_text(os.path.join(self._folder, DATA_FILE)),
+                    where=where,
                     hint=_HINT,
                 ) from None
 
     def _ask(self, name: str) -> bytes | None:
         if self._child is None:
-            self._child = subprocess.Popen(  # noqa: S603 - this very module
-                [sys.executable, "-I", __file__, self._folder],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
+            self._child = self._begun()
         ask, tell = self._child.stdin, self._child.stdout
         if ask is None or tell is None:
             raise EOFError
@@ -173,22 +184,42 @@ class _Reader:
             )
         return self._read(tell, length)
 
+    def _begun(self) -> subprocess.Popen[bytes]:
+        where = path_text(os.path.join(self._folder, DATA_FILE))
+        try:
+            return subprocess.Popen(  # noqa: S603 - this very module
+                [sys.executable, "-I", __file__, self._folder],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        except OSError as error:
+            raise_if_lacking(error, where)
+            raise ResourceError(
+                f"the system starts no process to read it: {error.strerror}",
+                where=where,
+                hint="Raise the limit of processes (ulimit -u, pids of a container).",
+            ) from error
+
     def _read(self, stream: IO[bytes], count: int) -> bytes:
         data = stream.read(count)
         if len(data) < count:
             raise EOFError
         return data
 
-    def close(self) -> None:
-        """End the child."""
+    def close(self, patience: float = 0.0) -> int | None:
+        """End the child, unless it ends by itself within so many seconds; its exit status."""
         child, self._child = self._child, None
-        if child is not None:
-            child.kill()
-            for stream in (child.stdin, child.stdout):
-                with suppress(OSError):  # it died with our question unread
-                    if stream is not None:
-                        stream.close()
-            child.wait()
+        if child is None:
+            return None
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(patience)
+        child.kill()
+        for stream in (child.stdin, child.stdout):
+            with suppress(OSError):  # it died with our question unread
+                if stream is not None:
+                    stream.close()
+        return child.wait()
 
 
 @lru_cache(maxsize=8)

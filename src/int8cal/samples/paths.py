@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 from int8cal.errors import DataError, MissingDataError
-from int8cal.io.paths import NotRegularError, open_regular, raise_lack
+from int8cal.io.lacks import raise_if_lacking
+from int8cal.io.paths import NotRegularError, open_regular
 from int8cal.io.safe_text import printable
 from int8cal.samples.glob import expand
 
@@ -143,7 +144,7 @@ def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, b
     Raises:
         MissingDataError: there is no such file.
         DataError: of the class given: it is not a regular file, or cannot be opened.
-        MemoryError, UnavailableError: the system lacks what opening it takes.
+        MemoryError, ResourceError: the system lacks what opening it takes.
     """
     where = path_text(path)
     try:
@@ -160,7 +161,7 @@ def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, b
             raise error(f"the {what} is a folder", where=where, hint=hint) from None
         raise error(f"the {what} is not a regular file", where=where, hint=hint) from None
     except OSError as problem:
-        raise_lack(problem, where)
+        raise_if_lacking(problem, where)
         raise error(f"the {what} cannot be opened: {problem.strerror}", where=where, hint=hint) from problem
     except ValueError as problem:
         raise error(f"the {what} cannot be opened: {problem}", where=where, hint=hint) from problem

@@ -24,7 +24,7 @@ import google_crc32c
 
 from int8cal.errors import RecordError
 from int8cal.guard.libraries import library_errors
-from int8cal.io.paths import raise_lack
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.protos import message_class
 from int8cal.io.safe_text import printable
 from int8cal.samples.nearby import kind_of
@@ -177,7 +177,7 @@ def _read(file: BinaryIO, path: str, offset: int, size: int, largest: int) -> Re
         payload = file.read(length)
         trailer = file.read(_CRC.size)
     except OSError as error:
-        raise_lack(error, record_place(path, offset))
+        raise_if_lacking(error, record_place(path, offset))
         raise _damaged(f"the TFRecord file cannot be read: {error.strerror}", path, offset) from error
     if len(payload) != length or len(trailer) != _CRC.size:
         raise _damaged("the TFRecord file became shorter while it was read", path, offset)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from int8cal.errors import DataError
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.safe_text import shown
 from int8cal.samples.folders import files_below, list_folder
 from int8cal.samples.paths import open_data_file, path_text
@@ -270,6 +271,7 @@ def _visible(folder: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError) as error:
+        raise_if_lacking(error, path_text(folder))
         raise DataError(f"the class folder cannot be read: {error}", where=path_text(folder)) from error
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from int8cal.errors import SpecError
 from int8cal.io.file_kinds import HDF5_SIGNATURE, ONNX_BEGINNING
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.paths import NoWriterError, near_names, read_once, refuse_missing_address
 from int8cal.io.safe_text import printable
 
@@ -55,6 +56,7 @@ def read_bytes(path: str, wanted: Wanted = SPEC) -> bytes:
             hint=f"Start the program that writes the {wanted.name}, or give a file.",
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise_if_lacking(error, printable(path))
         refuse_missing_address(path)
         raise _unreadable(path, error, wanted) from None
     for beginning, what, goes in _NOT_SPECS:

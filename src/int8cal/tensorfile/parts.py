@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from int8cal.errors import TensorFileError
 from int8cal.guard.hdf5_errors import damaged
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.paths import kind_of_file
 from int8cal.io.safe_text import printable
 from int8cal.tensorfile import layout
@@ -168,6 +169,7 @@ def _missing(path: str) -> TensorFileError:
 
 
 def _unopened(path: str, error: OSError) -> TensorFileError:
+    raise_if_lacking(error, printable(path))
     return damaged(printable(path), f"this part file cannot be opened: {error.strerror}", hint=None)
 
 

@@ -14,7 +14,7 @@ from tests.pictures import all_kinds, encode, pixels
 
 import int8cal.images
 from int8cal import native
-from int8cal.errors import ImageError
+from int8cal.errors import ImageError, ResourceError
 from int8cal.images.decode import decode_image
 from int8cal.images.pictures import open_picture
 
@@ -90,7 +90,7 @@ def test_opening_a_colour_jpeg_does_not_try_another_decoder(monkeypatch):
     ("refusal", "told"),
     [
         (ImportError("lib.so: failed to map segment from shared object"), MemoryError),
-        (OSError(errno.EMFILE, "Too many open files"), OSError),
+        (OSError(errno.EMFILE, "Too many open files"), ResourceError),
         (ImportError("no such module"), ImportError),
     ],
     ids=["memory", "open files", "module"],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import int8cal.samples.glob as ours
-from int8cal.errors import DataError
+from int8cal.errors import DataError, ResourceError
 from int8cal.samples.paths import matching_files
 
 NAMES = ["a", "ab", "b", ".h", "fold-000-of-002", "[x]"]
@@ -33,6 +34,15 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_patterns_that_would_walk_the_machine(pattern: str) -> None:
     with pytest.raises(DataError, match="has more than 256 parts, or wildcards in more than 16 of them"):
         list(ours.expand(pattern))
+
+
+def test_a_folder_is_not_empty_because_too_many_files_are_open(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: str) -> object:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(ResourceError):
+        list(ours.expand(str(tree / "*")))
 
 
 def test_folders_that_are_listed_are_counted(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

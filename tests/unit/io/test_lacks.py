@@ -1,0 +1,55 @@
+"""What is taken for a lack of memory or of open files, and what is not."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from int8cal.errors import OutOfMemoryError, ResourceError
+from int8cal.io.lacks import lack_of, raise_if_lacking
+
+
+def caused(error: Exception, cause: BaseException) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+FILES = OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (FILES, ResourceError),
+        (OSError(errno.ENFILE, "Too many open files in system"), ResourceError),
+        (OSError("unable to open file (errno = 24, error message = 'Too many open files')"), ResourceError),
+        (ImportError("libx.so: cannot open shared object file: Too many open files"), ResourceError),
+        (caused(ValueError("no such codec"), caused(ImportError("x"), FILES)), ResourceError),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), MemoryError),
+        (ImportError("libx.so: failed to map segment from shared object"), MemoryError),
+        (RuntimeError("Out of memory"), MemoryError),
+        (MemoryError("244 MiB"), MemoryError),
+        (OutOfMemoryError("there is not enough memory"), OutOfMemoryError),
+        (OSError(errno.EIO, "Input/output error"), None),
+        (OSError("image file is truncated"), None),
+        (ValueError("too many files"), None),
+        (ImportError("No module named 'x'"), None),
+    ],
+)
+def test_what_is_lacking(error: Exception, kind: type[Exception] | None) -> None:
+    lack = lack_of(error, "a/file")
+    assert type(lack) is (kind or type(None))
+    if isinstance(lack, ResourceError) and lack is not error:
+        assert lack.where == "a/file"
+    if kind is None:
+        raise_if_lacking(error)
+    else:
+        with pytest.raises(kind):
+            raise_if_lacking(error)
+
+
+def test_causes_in_a_circle_end() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert lack_of(one) is None
