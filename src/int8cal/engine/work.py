@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from int8cal.errors import DataError, ImageError, OutOfMemoryError, UnavailableError
+from int8cal.errors import DataError, ImageError, OutOfMemoryError
 from int8cal.io.lacks import lack_of
-from int8cal.io.safe_text import first_line
 from int8cal.samples.encoded import read_encoded, sample_place
 from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
 from int8cal.tensorfile.layout import SKIPPED, SampleRow
@@ -195,12 +194,6 @@ def _done_or_failed(work: Callable[[Sample], _Done], sample: Sample) -> _Done | 
             raise OutOfMemoryError.of(lack, "for an image", where=where) from error
         if lack:
             raise lack from error
-        if isinstance(error, ImportError):
-            raise UnavailableError(
-                f"a library cannot be loaded: {first_line(error)}",
-                where=where,
-                hint="Raise the limit of open files, if it is low (ulimit -n), or install int8cal again.",
-            ) from error
         raise
 
 

@@ -16,7 +16,7 @@ def library_errors(
 ) -> Iterator[None]:
     """Turn every exception of a library into an error about its input.
 
-    Errors of int8cal, and lack of memory or of open files, which says nothing of the input, pass as what they are.
+    Errors of int8cal pass as they are; what the system lacks (`int8cal.io.lacks`) says nothing of the input.
 
     Args:
         kind: the error to raise instead.

@@ -33,8 +33,8 @@ def decoding(what: str, where: str) -> Iterator[None]:
 
     Raises:
         ImageError: the library raised something, or this error was raised inside.
-        MemoryError, ResourceError: the system lacks something; the image is not to blame.
-        ImportError, OSError: nor is it where a library could not be loaded, or the system refused something else.
+        MemoryError, ResourceError, UnavailableError: the system lacks something; the image is not to blame.
+        OSError: nor is it where the system refused something else.
     """
     try:
         yield
@@ -42,7 +42,7 @@ def decoding(what: str, where: str) -> Iterator[None]:
         raise
     except Exception as error:  # decoders raise whatever comes of damaged files
         raise_if_lacking(error, where)
-        if isinstance(error, ImportError) or getattr(error, "errno", None) is not None:
+        if getattr(error, "errno", None) is not None:
             raise
         words = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": .")[:_LONGEST_WORDS]
         raise ImageError(f"{what}: {words}.", where=where, hint=REPAIR_IMAGE) from error

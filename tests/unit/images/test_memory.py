@@ -14,7 +14,7 @@ from tests.pictures import all_kinds, encode, pixels
 
 import int8cal.images
 from int8cal import native
-from int8cal.errors import ImageError, ResourceError
+from int8cal.errors import ImageError, ResourceError, UnavailableError
 from int8cal.images.decode import decode_image
 from int8cal.images.pictures import open_picture
 
@@ -91,7 +91,7 @@ def test_opening_a_colour_jpeg_does_not_try_another_decoder(monkeypatch):
     [
         (ImportError("lib.so: failed to map segment from shared object"), MemoryError),
         (OSError(errno.EMFILE, "Too many open files"), ResourceError),
-        (ImportError("no such module"), ImportError),
+        (ImportError("no such module"), UnavailableError),
     ],
     ids=["memory", "open files", "module"],
 )

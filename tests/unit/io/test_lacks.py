@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from int8cal.errors import OutOfMemoryError, ResourceError
+from int8cal.errors import OutOfMemoryError, ResourceError, UnavailableError
 from int8cal.io.lacks import lack_of, raise_if_lacking
 
 
@@ -34,7 +34,8 @@ FILES = OSError(errno.EMFILE, "Too many open files")
         (OSError(errno.EIO, "Input/output error"), None),
         (OSError("image file is truncated"), None),
         (ValueError("too many files"), None),
-        (ImportError("No module named 'x'"), None),
+        (ImportError("No module named 'x'"), UnavailableError),
+        (caused(ValueError("an optional module is not there"), ImportError("No module named 'x'")), None),
     ],
 )
 def test_what_is_lacking(error: Exception, kind: type[Exception] | None) -> None:
