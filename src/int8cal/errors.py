@@ -12,7 +12,7 @@
     ├── TensorFileError        6   a tensorfile is unsound            (ValueError)
     ├── UseError               7   quantise, compare, export, caches  (ValueError)
     │   └── ImageShapeError        a model takes images of another shape
-    ├── UnavailableError       8   an extra, engine or command is absent
+    ├── UnavailableError       8   an extra, engine, command or library is absent
     ├── EngineFailedError      9   NVIDIA's own command failed
     └── ResourceError          10  the system gives no more open files
         └── OutOfMemoryError       or has too little memory         (MemoryError)
@@ -148,7 +148,7 @@ class ImageShapeError(UseError):
 
 
 class UnavailableError(Int8calError):
-    """An optional dependency, engine or command is not installed."""
+    """An optional dependency, engine or command is not installed, or a library cannot be loaded."""
 
     exit_code = 8
 
