@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 from int8cal.errors import OutputError, UsageError
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.safe_text import printable
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def flush(descriptor: int) -> None:
 
 @contextlib.contextmanager
 def output_errors(path: str, message: str, *, hint: str) -> Iterator[None]:
-    """Turn what the operating system refuses in the block into an `OutputError` with its reason.
+    """Turn what the operating system refuses in the block into an `OutputError` with its reason, or what it lacks.
 
     Args:
         path: the file that the error is about.
@@ -230,6 +231,7 @@ def output_errors(path: str, message: str, *, hint: str) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, OutputError):
             raise
+        raise_if_lacking(error, path)
         raise OutputError(f"{message}: {error.strerror or error}", where=path, hint=hint) from error
 
 
@@ -241,7 +243,11 @@ def cannot(what: str, error: OSError, where: str, folder: str | None = None) -> 
         error: came of it.
         where: the place that the user gave.
         folder: that ``where`` goes into; None: ``where`` is a folder itself.
+
+    Raises:
+        MemoryError, ResourceError: the system lacks something, and nothing is wrong with the place.
     """
+    raise_if_lacking(error, where)
     blocking = _file_among_folders(folder or where)
     if blocking:
         hint = f"{blocking} is a file, not a folder: choose another place."

@@ -13,6 +13,7 @@ import numpy as np
 
 from int8cal.errors import OutputError
 from int8cal.io import space
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.safe_text import first_line
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.checksums import NO_DIGEST, record_with_checksum
@@ -166,6 +167,7 @@ class _OutputErrors:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, (OSError, RuntimeError)):
+            raise_if_lacking(error, self._path)
             told = _ERRNO.search(str(error))  # not every error of h5py's has it as an attribute
             number = getattr(error, "errno", None) or (told and int(told[1]))
             reason = os.strerror(number) if number else first_line(error)
