@@ -165,7 +165,8 @@ def _run(arguments: list[str]) -> int:
     except Int8calError as error:
         return print_error(error, arguments)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the last line of defence: a bug is shown whole
-        lack = lack_of(error)  # as of a module that is imported late
+        # Modules are imported late, and each may be one open file too many.
+        lack = lack_of(error) if isinstance(error, (MemoryError, OSError, ImportError)) else None
         if isinstance(lack, MemoryError):
             lack = OutOfMemoryError.of(lack, "for the command")
         if lack:

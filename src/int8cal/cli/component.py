@@ -13,6 +13,7 @@ from int8cal.cli.options import POSSIBLY_EMPTY, Command, decorated, json_option
 from int8cal.component.inputs import INPUTS, OUTPUT_DESCRIPTION, OUTPUT_DIR, ComponentInput
 from int8cal.component.values import MAX_INPUT_BYTES, read_lines
 from int8cal.errors import UsageError
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.paths import read_once, refuse_missing_address
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def _read(path: str) -> str:
         else:
             content = read_once(path, MAX_INPUT_BYTES, writer_seconds=_WRITER_SECONDS)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise_if_lacking(error, _file_name(path))
         refuse_missing_address(path)
         reason = getattr(error, "strerror", None) or error
         hint = "Give --inputs_from a file with lines of name=value, or - for standard input."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 import numpy as np
 
 from int8cal.errors import DataError, ImageError, OutOfMemoryError
-from int8cal.io.lacks import lack_of
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.samples.encoded import read_encoded, sample_place
 from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
 from int8cal.tensorfile.layout import SKIPPED, SampleRow
@@ -189,11 +189,10 @@ def _done_or_failed(work: Callable[[Sample], _Done], sample: Sample) -> _Done | 
         return FailedSample(sample, error)
     except (MemoryError, ImportError, OSError) as error:
         where = sample_place(sample)
-        lack = lack_of(error, where)
-        if isinstance(lack, MemoryError):
+        try:
+            raise_if_lacking(error, where)
+        except MemoryError as lack:
             raise OutOfMemoryError.of(lack, "for an image", where=where) from error
-        if lack:
-            raise lack from error
         raise
 
 

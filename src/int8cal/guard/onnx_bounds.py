@@ -207,11 +207,15 @@ def check_apart(check: Callable[[], None], model_bytes: int, nodes: int, path: s
     if _tell is None:
         check()
         return
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _be_child(check, model_bytes, nodes, writing)
-    os.close(writing)
+    nowhere = os.open(os.devnull, os.O_WRONLY)  # here, where too many open files are told as what they are
+    try:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            _be_child(check, model_bytes, nodes, writing, nowhere)
+        os.close(writing)
+    finally:
+        os.close(nowhere)
     try:
         with open(reading, "rb") as pipe:
             said = pipe.read()
@@ -231,9 +235,11 @@ def check_apart(check: Callable[[], None], model_bytes: int, nodes: int, path: s
         raise UseError(problem["message"], where=path, hint=problem["hint"])
 
 
-def _be_child(check: Callable[[], None], model_bytes: int, nodes: int, writing: int) -> None:
+def _be_child(check: Callable[[], None], model_bytes: int, nodes: int, writing: int, nowhere: int) -> None:
     """Run the check, write what it says, and end; never returns."""
     try:
+        os.dup2(nowhere, 2)  # what libraries say when they crash
+        os.close(nowhere)
         _restrict_child(model_bytes, nodes)
         problem = None
         try:
@@ -256,7 +262,6 @@ def _be_child(check: Callable[[], None], model_bytes: int, nodes: int, writing: 
 def _restrict_child(model_bytes: int, nodes: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPROF):
         signal.signal(number, signal.SIG_DFL)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries say when they crash
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     most = _data_bytes() + _CHECK_BYTES + _CHECK_BYTES_PER_MODEL_BYTE * model_bytes
     most = _within(most, resource.getrlimit(resource.RLIMIT_DATA)[0])

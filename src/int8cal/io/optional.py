@@ -9,6 +9,7 @@ from importlib import metadata
 from types import ModuleType
 
 from int8cal.errors import UnavailableError
+from int8cal.io.lacks import lack_of
 from int8cal.io.safe_text import shell_word
 
 
@@ -25,6 +26,8 @@ def need(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        if lack := lack_of(error):
+            raise lack from error
         raise UnavailableError(
             f"the Python package {module.partition('.')[0]!r} is needed and cannot be imported ({error})",
             hint=install_hint(extra),

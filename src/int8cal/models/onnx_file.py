@@ -23,6 +23,7 @@ from int8cal.guard.libraries import library_errors
 from int8cal.guard.onnx_bounds import check_apart
 from int8cal.guard.onnx_wire import MAX_RANK, NO_MODEL_HINT, check_wire
 from int8cal.io.file_kinds import HDF5_SIGNATURE
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.paths import given_path, near_names, open_regular
 from int8cal.models import extras
 from int8cal.models.names import all_graphs, inner_graphs
@@ -228,6 +229,7 @@ def _parse(onnx: Any, path: str) -> Any:
                 with library_errors(UseError, "is not an ONNX model, or is damaged", where=path, hint=NO_MODEL_HINT):
                     model = onnx.ModelProto.FromString(data[:])
     except OSError as error:
+        raise_if_lacking(error, path)
         hint = "Give the path of a float model in ONNX."
         if isinstance(error, FileNotFoundError):
             hint = near_names(path, hint)
@@ -294,6 +296,7 @@ def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, taken: d
     try:
         file = open_regular(folder / location, follow_links=False)
     except OSError as error:
+        raise_if_lacking(error, path)
         hint = "Keep the files with external data beside the model."
         raise _bad(path, f"external data {location!r} cannot be read: {error.strerror}", hint) from error
     with file:

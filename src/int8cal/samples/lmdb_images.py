@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -33,6 +34,8 @@ _LACKING = 75
 """Exit status of a child that lacks memory or open files."""
 
 _LACKS = ("cannot allocate memory", "failed to map segment", "too many open files")
+"""How the child's errors say so; `int8cal.io.lacks`, which it does not import, knows them, too."""
+
 _PATIENCE = 5.0
 """Seconds that a child, which has closed its output, may take to end."""
 
@@ -46,7 +49,8 @@ def _serve(folder: str) -> None:
     import lmdb
 
     ask, tell = sys.stdin.buffer, sys.stdout.buffer
-    with lmdb.open(folder, readonly=True, lock=False, readahead=False, max_spare_txns=1) as database:
+    os.chdir(folder)  # errors name the path, whose words say nothing
+    with lmdb.open(os.curdir, readonly=True, lock=False, readahead=False, max_spare_txns=1) as database:
         for line in ask:
             with database.begin(buffers=True) as transaction:
                 try:
@@ -156,10 +160,14 @@ class _Reader:
                 return self._ask(name)
             except (OSError, EOFError) as error:
                 where = path_text(os.path.join(self._folder, DATA_FILE))
-                status = self.close(_PATIENCE if isinstance(error, EOFError) else 0.0)
+                status = self.close(_PATIENCE)
                 raise_if_lacking(error, where)
-                if status == _LACKING:
-                    raise MemoryError("the process that reads the LMDB got too little memory") from None
+                if status in (_LACKING, -signal.SIGKILL):  # by which the kernel ends processes when memory runs out
+                    raise ResourceError(
+                        "the process that reads it got too little memory, or too few open files",
+                        where=where,
+                        hint="Raise the limits (ulimit -v, ulimit -n), or use fewer --workers.",
+                    ) from None
                 raise DataError(
                     f"the LMDB cannot be read: the process that read {short_repr(name)} of it died",
                     where=where,
@@ -198,7 +206,7 @@ class _Reader:
             raise ResourceError(
                 f"the system starts no process to read it: {error.strerror}",
                 where=where,
-                hint="Raise the limit of processes (ulimit -u, pids of a container).",
+                hint="Raise the limits of this process (ulimit -u and -v, pids of a container).",
             ) from error
 
     def _read(self, stream: IO[bytes], count: int) -> bytes:
@@ -208,18 +216,20 @@ class _Reader:
         return data
 
     def close(self, patience: float = 0.0) -> int | None:
-        """End the child, unless it ends by itself within so many seconds; its exit status."""
+        """End the child, unless it ends by itself within so many seconds: then, its exit status."""
         child, self._child = self._child, None
         if child is None:
             return None
         with suppress(subprocess.TimeoutExpired):
             child.wait(patience)
+        status = child.poll()
         child.kill()
         for stream in (child.stdin, child.stdout):
             with suppress(OSError):  # it died with our question unread
                 if stream is not None:
                     stream.close()
-        return child.wait()
+        child.wait()
+        return status
 
 
 @lru_cache(maxsize=8)

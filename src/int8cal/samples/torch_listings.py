@@ -178,7 +178,8 @@ def split_images(index: int, root: str, split: str) -> Listing:
         masks = os.path.join(root, "masks", split)
         try:
             count = len(os.listdir(masks))
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            raise_if_lacking(error, path_text(masks))
             notes.append(f"{path_text(masks)}: no folder of masks; they are not needed here")
         else:
             if count != len(names):

@@ -27,6 +27,7 @@ from typing import Any
 from int8cal.errors import UsageError, UseError
 from int8cal.guard.json_text import parsed_json
 from int8cal.io.file_kinds import ONNX_MODEL, TENSORFILE, FileKind
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.paths import NotRegularError, near_names, open_regular
 from int8cal.io.safe_text import short_repr
 from int8cal.types import INT8_STEPS
@@ -310,6 +311,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
     except NotRegularError:
         raise UseError("is not a regular file", where=name, hint=_NAME_HINT) from None
     except (OSError, ValueError) as error:
+        raise_if_lacking(error, name)
         reason = getattr(error, "strerror", None) or error
         hint = near_names(name, _NAME_HINT) if isinstance(error, FileNotFoundError) else _NAME_HINT
         raise UseError(f"cannot be read: {reason}", where=name, hint=hint) from error

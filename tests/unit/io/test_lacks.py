@@ -34,13 +34,15 @@ FILES = OSError(errno.EMFILE, "Too many open files")
         (OSError(errno.EIO, "Input/output error"), None),
         (OSError("image file is truncated"), None),
         (ValueError("too many files"), None),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/out of memory/too many open files"), None),
         (ImportError("No module named 'x'"), UnavailableError),
+        (RuntimeError("std::bad_alloc"), MemoryError),
         (caused(ValueError("an optional module is not there"), ImportError("No module named 'x'")), None),
     ],
 )
 def test_what_is_lacking(error: Exception, kind: type[Exception] | None) -> None:
     lack = lack_of(error, "a/file")
-    assert type(lack) is (kind or type(None))
+    assert type(lack) is (kind if kind is not UnavailableError and kind else type(None))
     if isinstance(lack, ResourceError) and lack is not error:
         assert lack.where == "a/file"
     if kind is None:
@@ -54,3 +56,15 @@ def test_causes_in_a_circle_end() -> None:
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
     assert lack_of(one) is None
+
+
+def test_what_was_handled_before_says_nothing() -> None:
+    def fall_back() -> None:
+        try:
+            raise FILES
+        except OSError:
+            raise ValueError("the image is damaged") from None
+
+    with pytest.raises(ValueError, match="damaged") as caught:
+        fall_back()
+    assert lack_of(caught.value) is None

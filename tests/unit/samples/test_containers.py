@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import random
+import signal
 import struct
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from tests.build import zeros_deflated
 from tests.hostile.skeletons import ask_for_more, shared_group_nodes
 from tests.memory import PEAK_MIB
 
-from int8cal.errors import DataError, ImageError, MissingDataError
+from int8cal.errors import DataError, ImageError, MissingDataError, ResourceError
 from int8cal.guard.hdf5_walk import Walk
+from int8cal.io.lacks import lack_of
 from int8cal.samples import hdf5_frames, lmdb_images
 from int8cal.samples.encoded import read_encoded, sample_place
 from int8cal.samples.samples import Sample
@@ -95,15 +97,38 @@ def test_a_database_that_lies_does_not_end_this_process(words: str, tmp_path: Pa
             assert str(folder) in str(error)  # noqa: PT017 - any of them may be sound
 
 
-def test_a_reader_that_died_is_an_error_and_begun_anew(words: str) -> None:
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [(signal.SIGSEGV, ImageError), (signal.SIGBUS, ImageError), (signal.SIGKILL, ResourceError)],
+    ids=["as a damaged file ends it", "as a file that is cut off", "as the kernel does without memory"],
+)
+def test_a_reader_that_died_is_an_error_and_begun_anew(words: str, end: signal.Signals, kind: type[Exception]) -> None:
     lmdb_images.image_names(words)
     reader = lmdb_images._reader(words)
     assert reader._child is not None
-    reader._child.kill()
-    with pytest.raises(ImageError, match="died"):
+    reader._child.send_signal(end)
+    with pytest.raises(kind, match="died" if kind is ImageError else "too little memory"):
         lmdb_images.read_image(words, "image-000000001")
     assert lmdb_images.read_image(words, "image-000000001") == IMAGES[b"image-000000001"]
     reader.close()
+
+
+def test_a_reader_with_too_little_memory_says_so(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = (sys.executable, "-c", f"raise SystemExit({lmdb_images._LACKING})")
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: real(lacking, **options))
+    with pytest.raises(ResourceError, match="too little memory"):
+        lmdb_images._Reader(words).get("num-samples")
+    assert all(lack_of(RuntimeError(told)) for told in lmdb_images._LACKS)
+
+
+def test_a_reader_that_cannot_be_started_says_so(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    with pytest.raises(ResourceError, match="starts no process"):
+        lmdb_images._Reader(words).get("num-samples")
 
 
 @pytest.fixture
