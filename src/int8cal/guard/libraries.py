@@ -26,7 +26,7 @@ def library_errors(
     """
     try:
         yield
-    except (Int8calError, MemoryError):
+    except Int8calError:
         raise
     except Exception as error:
         raise_if_lacking(error, where)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from int8cal.errors import REPAIR_IMAGE as REPAIR_IMAGE
-from int8cal.errors import ImageError
+from int8cal.errors import ImageError, UnavailableError
 from int8cal.io.lacks import raise_if_lacking
 from int8cal.types import Size
 
@@ -38,7 +38,7 @@ def decoding(what: str, where: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ImageError, MemoryError):
+    except (ImageError, UnavailableError):  # of a layer below: these stand around one another
         raise
     except Exception as error:  # decoders raise whatever comes of damaged files
         raise_if_lacking(error, where)

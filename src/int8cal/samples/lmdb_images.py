@@ -158,10 +158,9 @@ class _Reader:
         with self._lock:
             try:
                 return self._ask(name)
-            except (OSError, EOFError) as error:
+            except (OSError, EOFError):
                 where = path_text(os.path.join(self._folder, DATA_FILE))
                 status = self.close(_PATIENCE)
-                raise_if_lacking(error, where)
                 if status in (_LACKING, -signal.SIGKILL):  # by which the kernel ends processes when memory runs out
                     raise ResourceError(
                         "the process that reads it got too little memory, or too few open files",

@@ -16,6 +16,7 @@ import int8cal.images
 from int8cal import native
 from int8cal.errors import ImageError, ResourceError, UnavailableError
 from int8cal.images.decode import decode_image
+from int8cal.images.limits import decoding
 from int8cal.images.pictures import open_picture
 
 RGB = Image.fromarray(pixels())
@@ -107,3 +108,8 @@ def test_a_reader_that_cannot_be_imported_is_not_the_images_fault(monkeypatch, r
     with pytest.raises(told) as caught:
         open_picture(all_kinds()["plain.tif"], "x")
     assert not isinstance(caught.value, ImageError)
+
+
+def test_a_library_that_cannot_be_loaded_stays_so_through_every_layer():
+    with pytest.raises(UnavailableError), decoding("outer", "x"), decoding("inner", "x"):
+        raise ImportError("no such module")
