@@ -268,7 +268,9 @@ static inline uint32_t entry_at(const uint32_t *table, uint64_t offset) {
 
 /* The symbols of a block. The buffer keeps two bits that were taken already below the next ones: what follows is four
    times an index, an offset in bytes. Addresses that need no scaling are found a cycle sooner on some processors, and
-   each entry waits for the one before it. */
+   each entry waits for the one before it. For the same reason no entry waits for a refill: a refill leaves 62 bits that
+   are those of the stream, whatever `count` says, and of these a round takes 48 at most. What is left tells the next
+   entry, which is looked up before the buffer is refilled. */
 static int read_symbols(Stream *s, const Tables *tables) {
     enum { TAKEN = 2, DISTANCE_MASK = ((1 << DISTANCE_BITS) - 1) << TAKEN };
     const uint32_t *literals = tables->literals;
@@ -305,14 +307,16 @@ static int read_symbols(Stream *s, const Tables *tables) {
 
     if (s->in_end - s->in >= READ_AHEAD && s->out_end - s->out >= WRITE_AHEAD) {
         const uint8_t *in_end = s->in_end - READ_AHEAD, *out_end = s->out_end - WRITE_AHEAD;
+        _Static_assert(64 - TAKEN - 48 >= LITERAL_BITS, "the bits of the next entry are left");
+        REFILL;
+        entry = entry_at(literals, buffer & mask);
         while (in <= in_end && out <= out_end) {
             REFILL;
-            entry = entry_at(literals, buffer & mask);
             int times = 0;
             for (; times < 4 && entry & ANY_LITERAL; times++) { /* 48 bits at most */
                 uint32_t before = entry;
                 TAKE;
-                entry = entry_at(literals, buffer & mask); /* ahead of the writing: the next round waits for it */
+                entry = entry_at(literals, buffer & mask); /* ahead of the writing: what follows waits for it */
                 WRITE_LITERALS(before);
             }
             if (times == 4) continue;
@@ -321,8 +325,10 @@ static int read_symbols(Stream *s, const Tables *tables) {
                 if ((entry & SPECIAL) == SECOND) {
                     entry = literals[(entry >> 16) + (buffer >> (first_bits + TAKEN) & ((1u << (MOST_BITS - first_bits)) - 1))];
                     if (entry & ANY_LITERAL) {
+                        uint32_t before = entry;
                         TAKE;
-                        WRITE_LITERALS(entry);
+                        entry = entry_at(literals, buffer & mask);
+                        WRITE_LITERALS(before);
                         continue;
                     }
                 }
@@ -344,6 +350,7 @@ static int read_symbols(Stream *s, const Tables *tables) {
             }
             uint32_t distance = with_extra(entry, buffer >> TAKEN);
             TAKE;
+            entry = entry_at(literals, buffer & mask);
             if (distance > out - s->begin) return 0;
             copy_match(out, distance, length);
             out += length;
