@@ -80,6 +80,7 @@ test-extended: $(VENV)/.extended-installed bytecode
 	$(BIN)/pytest -m extended --timeout 1500
 
 # In an environment of their own, with the newest pytest; wheels of that age need Python 3.11 or 3.12.
+# Before ONNX Runtime 1.31, nothing ends the loading of a model that computes for long.
 FLOORS := .venv-floors
 test-floors: bytecode
 	$(PYTHON) -m venv --clear $(FLOORS)
@@ -88,7 +89,8 @@ test-floors: bytecode
 		-r $(FLOORS)/floors.txt pytest pytest-timeout hypothesis grpcio-tools
 	$(FLOORS)/bin/python -c "import pathlib, sysconfig; \
 		pathlib.Path(sysconfig.get_path('purelib'), 'int8cal-src.pth').write_text('$(CURDIR)/src\n')"
-	$(FLOORS)/bin/python -m pytest -p no:cacheprovider -m "not extended" tests/golden tests/unit tests/hostile
+	$(FLOORS)/bin/python -m pytest -p no:cacheprovider -m "not extended" -k "not long_folding" \
+		tests/golden tests/unit tests/hostile
 
 MINUTES := 5
 fuzz: bytecode

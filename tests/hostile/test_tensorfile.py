@@ -329,7 +329,7 @@ def test_number_of_chunks(tmp_path, shape, chunks, is_read):
         if is_read:
             dataset[...] = 1
         else:
-            dataset.id.write_direct_chunk((0, 0, 0, 0), bytes(1 << 17))
+            dataset.id.write_direct_chunk((0, 0, 0, 0), bytes(1024 * math.prod(chunks)))
 
     with TensorFile(make(tmp_path / "f", shape=shape, fill=fill)) as file:
         if is_read:
@@ -549,6 +549,6 @@ def test_code_tables_that_hdf5_does_not_take(tmp_path, literals, distances):
             np.testing.assert_array_equal(file[f"{GROUP}/{DATASET}"][()], values)
         assert "batch-unreadable" not in codes
         return
-    with h5py.File(path) as file, pytest.raises(OSError, match="filter"):
+    with h5py.File(path) as file, pytest.raises(OSError, match="filter|inflate"):
         file[f"{GROUP}/{DATASET}"][()]
     assert "batch-unreadable" in codes
