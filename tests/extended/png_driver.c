@@ -19,15 +19,21 @@ static void fill(uint8_t *bytes, int64_t count) {
         for (int64_t i = period; i < count; i++) bytes[i] = drawn(0, 60) ? bytes[i - period] : bytes[i];
 }
 
-/* What zlib makes of a stream: as int8cal_inflate. `used`: bytes of the deflate blocks, when it has checked none. */
-static int64_t by_zlib(const uint8_t *in, int64_t size, uint8_t *out, int64_t most, int bits, int64_t *used) {
+/* What zlib makes of a stream: as int8cal_inflate. `used`: bytes of the deflate blocks, when it has checked none. It is
+   asked for `step` bytes at a time, and looks back beyond the window only among those that it gives together. */
+static int64_t by_zlib(const uint8_t *in, int64_t size, uint8_t *out, int64_t most, int64_t step, int bits, int64_t *used) {
     z_stream stream;
     memset(&stream, 0, sizeof stream);
     if (inflateInit2(&stream, bits) != Z_OK) exit(2);
     uint8_t spare;
     stream.next_in = (uint8_t *)in, stream.avail_in = (uInt)size;
-    stream.next_out = most ? out : &spare, stream.avail_out = (uInt)most;
-    int end = inflate(&stream, Z_FINISH);
+    stream.next_out = most ? out : &spare;
+    int end;
+    do {
+        int64_t left = most - (int64_t)stream.total_out;
+        stream.avail_out = (uInt)(left < step ? left : step);
+        end = inflate(&stream, Z_SYNC_FLUSH);
+    } while (end == Z_OK);
     *used = size - stream.avail_in;
     int64_t total = (int64_t)stream.total_out;
     inflateEnd(&stream);
@@ -36,6 +42,7 @@ static int64_t by_zlib(const uint8_t *in, int64_t size, uint8_t *out, int64_t mo
 
 static int stream_differs(int64_t *taken) {
     int64_t count = drawn(0, 20) ? drawn(0, drawn(0, 5) ? 90 : 1500) : drawn(0, 70000), used;
+    int window = (int)drawn(0, 3) ? 15 : (int)drawn(8, 14);
     int64_t most = count + 1000, bound = (int64_t)compressBound((uLong)count) + 100 + 12 * count, size;
     uint8_t *data = room(count), *packed = room(bound), *read = room(most);
     fill(data, count);
@@ -49,15 +56,15 @@ static int stream_differs(int64_t *taken) {
     if (deflate(&deflater, Z_FINISH) != Z_STREAM_END) exit(2);
     size = (int64_t)deflater.total_out;
     deflateEnd(&deflater);
-    packed[0] = 0x78;
-    packed[1] = (uint8_t)((packed[1] & 0xe0) + 31 - ((0x78 << 8) + (packed[1] & 0xe0)) % 31);
+    packed[0] = (uint8_t)((window - 8) << 4 | 8); /* of zlib's stream, which may well look back further */
+    packed[1] = (uint8_t)((packed[1] & 0xe0) + 31 - ((packed[0] << 8) + (packed[1] & 0xe0)) % 31);
     for (int64_t flips = drawn(0, 4) ? drawn(1, 3) : 0; flips; flips--)
         packed[drawn(0, 3) ? drawn(2, size - 1) : drawn(2, size < 60 ? size - 1 : 60)] ^= (uint8_t)(1 << drawn(0, 7));
     if (!drawn(0, 5)) size = drawn(0, size);
     if (!drawn(0, 5))
         for (int64_t more = drawn(1, 20); more; more--) packed[size++] = (uint8_t)drawn(0, 255);
     if (size > 6 && drawn(0, 3)) { /* the checksum of what the blocks give */
-        int64_t total = by_zlib(packed + 2, size - 2, read, most, -15, &used);
+        int64_t total = by_zlib(packed + 2, size - 2, read, most, most + 1, -15, &used);
         if (total >= 0 && used + 6 <= size) {
             uLong sum = adler32(1, read, (uInt)total);
             for (int k = 0; k < 4; k++) packed[used + 2 + k] = (uint8_t)(sum >> (24 - 8 * k));
@@ -66,7 +73,8 @@ static int stream_differs(int64_t *taken) {
     if (!drawn(0, 3)) most = drawn(0, count + 20);
     uint8_t *in = room(size), *out = room(most);
     memcpy(in, packed, (size_t)size);
-    int64_t expected = by_zlib(in, size, read, most, 15, &used), found = int8cal_inflate(in, size, out, most);
+    int64_t step = window < 15 ? 1 : most + 1, expected = by_zlib(in, size, read, most, step, 0, &used);
+    int64_t found = int8cal_inflate(in, size, out, most);
     int wrong = expected != found || (found > 0 && memcmp(read, out, (size_t)found));
     *taken += found >= 0;
     free(data), free(packed), free(read), free(in), free(out);

@@ -549,6 +549,6 @@ def test_code_tables_that_hdf5_does_not_take(tmp_path, literals, distances):
             np.testing.assert_array_equal(file[f"{GROUP}/{DATASET}"][()], values)
         assert "batch-unreadable" not in codes
         return
-    with h5py.File(path) as file, pytest.raises(OSError, match="filter|inflate"):
+    with h5py.File(path) as file, pytest.raises(OSError, match=r"filter|inflate"):
         file[f"{GROUP}/{DATASET}"][()]
     assert "batch-unreadable" in codes

@@ -136,11 +136,8 @@ def _inflated(png: Png, expected: int) -> npt.NDArray[np.uint8]:
     """
     data = b"".join(png.pixel_data)[: _longest(expected)]
     room = expected + _MAX_SURPLUS
-    if data[:1] == bytes([native.USUAL_WINDOW]):
-        rows = native.inflated(data, room)
-        if rows is None:
-            rows = np.frombuffer(imagecodecs.zlibng_decode(data, out=np.empty(room, np.uint8).data), np.uint8)
-    else:
+    rows = _inflated_at_once(data, room)
+    if rows is None:
         found = bytearray()
         for some in _inflated_in_pieces(png, [data], expected):
             found += some
@@ -150,6 +147,19 @@ def _inflated(png: Png, expected: int) -> npt.NDArray[np.uint8]:
     if len(rows) < expected:
         raise ValueError(_ENDING_EARLY)
     return rows[:expected]
+
+
+def _inflated_at_once(data: bytes, room: int) -> npt.NDArray[np.uint8] | None:
+    """What a stream holds; None where only libpng's way of calling zlib tells: it names a small window."""
+    if data[:1] == bytes([native.USUAL_WINDOW]):
+        rows = native.inflated(data, room)
+        if rows is None:
+            rows = np.frombuffer(imagecodecs.zlibng_decode(data, out=np.empty(room, np.uint8).data), np.uint8)
+        return rows
+    try:
+        return native.inflated(data, room)
+    except ValueError:  # damaged, or looks back further than it says
+        return None
 
 
 def _inflated_in_pieces(png: Png, parts: Iterable[bytes | memoryview], expected: int) -> Iterator[bytes]:

@@ -32,7 +32,7 @@ PATH: Final = os.path.join(os.path.dirname(__file__), "kernels.bin")
 """Where installing the package puts it. Python would take a file whose name ends in ``.so`` for a module."""
 
 USUAL_WINDOW: Final = 0x78
-"""First byte of a zlib stream: deflate, distances of up to 32 KiB."""
+"""First byte of a zlib stream: deflate, distances of up to 32 KiB, which is all that zlib knows."""
 
 COUNTED_BINS: Final = 2048
 """Bins of `count_magnitudes`, as in ``values.c``."""
@@ -366,14 +366,14 @@ def inflated(stream: bytes, room: int) -> npt.NDArray[np.uint8] | None:
     """What a zlib stream holds; bytes behind the stream are passed over.
 
     Args:
-        stream: a zlib stream that states `USUAL_WINDOW`.
+        stream: a zlib stream.
         room: bytes that it may give at most.
 
     Returns:
         In memory of this thread that its next call may use again; None when there is no library.
 
     Raises:
-        ValueError: zlib refuses the stream, or it is cut off, has another window, or gives more.
+        ValueError: zlib refuses the stream, or it is cut off, looks back beyond its window, or gives more.
     """
     if library() is None:
         return None

@@ -1,5 +1,6 @@
 /* zlib streams (RFC 1950, 1951) -> bytes. Takes what zlib takes and refuses what zlib refuses: codes that are not
-   complete, counts of symbols beyond those that exist, distances to before the first byte, a wrong checksum.
+   complete, counts of symbols beyond those that exist, distances to before the first byte, a wrong checksum. Distances
+   beyond the window that the stream states are refused as well: zlib takes them or not, as it is called.
 
    Photographs are mostly literals: an entry of the table gives up to three of them at once. */
 #include "adler.h"
@@ -35,6 +36,7 @@ typedef struct {
     uint64_t buffer; /* the next bits, lowest first; above `count` are zeros, or bits of what is at `in` */
     int count;
     uint8_t *begin, *out, *out_end;
+    uint32_t window; /* longest distance */
 } Stream;
 
 typedef struct {
@@ -224,6 +226,10 @@ static inline void copy_match(uint8_t *to, uint32_t distance, uint32_t length) {
     }
 }
 
+static inline int is_too_far(const Stream *s, const uint8_t *out, uint32_t distance) {
+    return distance > out - s->begin || distance > s->window;
+}
+
 /* One entry after the other, everything checked: near the ends of input and room. Returns 0 where the stream is wrong. */
 static int read_slowly(Stream *s, const Tables *tables) {
     for (;;) {
@@ -254,7 +260,7 @@ static int read_slowly(Stream *s, const Tables *tables) {
         uint32_t distance = with_extra(entry, s->buffer);
         s->buffer >>= bits;
         s->count -= bits;
-        if (distance > s->out - s->begin || length > s->out_end - s->out) return 0;
+        if (is_too_far(s, s->out, distance) || length > s->out_end - s->out) return 0;
         for (; length; length--, s->out++) *s->out = s->out[-(int64_t)distance];
     }
 }
@@ -351,7 +357,7 @@ static int read_symbols(Stream *s, const Tables *tables) {
             uint32_t distance = with_extra(entry, buffer >> TAKEN);
             TAKE;
             entry = entry_at(literals, buffer & mask);
-            if (distance > out - s->begin) return 0;
+            if (is_too_far(s, out, distance)) return 0;
             copy_match(out, distance, length);
             out += length;
         }
@@ -440,13 +446,13 @@ static int fixed_codes(Tables *tables, int join) {
     return build_both(tables, lengths, 288, distance_lengths, 32, join);
 }
 
-/* in: a zlib stream whose window is the largest, 32 KiB, perhaps with bytes behind it. Returns how many bytes it gives;
-   -1 where zlib refuses it, where it is cut off, has another window, or gives more than `room` bytes. */
+/* in: a zlib stream, perhaps with bytes behind it. Returns how many bytes it gives; -1 where zlib refuses it, where it is
+   cut off, looks back beyond its window, or gives more than `room` bytes. */
 EXPORT int64_t int8cal_inflate(const uint8_t *in, int64_t size, uint8_t *out, int64_t room) {
     begin_kernel();
-    if (size < 2 || in[0] != 0x78 || (in[0] << 8 | in[1]) % 31 || in[1] & 0x20) return -1;
+    if (size < 2 || (in[0] & 0x8f) != 8 || (in[0] << 8 | in[1]) % 31 || in[1] & 0x20) return -1;
     Tables tables;
-    Stream s = {in + 2, in + size, 0, 0, out, out, out + room};
+    Stream s = {in + 2, in + size, 0, 0, out, out, out + room, 256u << (in[0] >> 4)};
     int fixed = 0, join = 1;
     uint32_t last, kind;
     do {
