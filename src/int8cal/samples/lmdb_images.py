@@ -17,7 +17,6 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from functools import lru_cache
 from typing import IO
 
 MAX_VALUE = 1 << 28
@@ -35,6 +34,9 @@ _LACKING = 75
 
 _LACKS = ("cannot allocate memory", "failed to map segment", "too many open files")
 """How the child's errors say so; `int8cal.io.lacks`, which it does not import, knows them, too."""
+
+_MOST_READERS = 8
+"""Data sets of which a child is kept for the next question."""
 
 _PATIENCE = 5.0
 """Seconds that a child, which has closed its output, may take to end."""
@@ -152,6 +154,7 @@ class _Reader:
         self._folder = folder
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
+        self._is_kept = True
 
     def get(self, name: str) -> bytes | None:
         """The value of a name; None when there is none."""
@@ -172,6 +175,9 @@ class _Reader:
                     where=where,
                     hint=_HINT,
                 ) from None
+            finally:
+                if not self._is_kept:
+                    self.close()
 
     def _ask(self, name: str) -> bytes | None:
         if self._child is None:
@@ -214,6 +220,12 @@ class _Reader:
             raise EOFError
         return data
 
+    def give_up(self) -> None:
+        """Keep no child any more, once the questions of other threads are answered."""
+        self._is_kept = False
+        with self._lock:
+            self.close()
+
     def close(self, patience: float = 0.0) -> int | None:
         """End the child, unless it ends by itself within so many seconds: then, its exit status."""
         child, self._child = self._child, None
@@ -231,8 +243,22 @@ class _Reader:
         return status
 
 
-@lru_cache(maxsize=8)
+_readers: dict[str, _Reader] = {}
+"""By folder, the one that was asked last at the end."""
+_readers_lock = threading.Lock()
+
+
 def _reader(folder: str) -> _Reader:
-    reader = _Reader(folder)
-    atexit.register(reader.close)
+    with _readers_lock:
+        reader = _readers.pop(folder, None) or _Reader(folder)
+        _readers[folder] = reader
+        unused = _readers.pop(next(iter(_readers))) if len(_readers) > _MOST_READERS else None
+    if unused:
+        unused.give_up()
     return reader
+
+
+@atexit.register
+def _close_all() -> None:
+    for reader in _readers.values():
+        reader.close()

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,31 @@ def test_a_reader_that_died_is_an_error_and_begun_anew(words: str, end: signal.S
         lmdb_images.read_image(words, "image-000000001")
     assert lmdb_images.read_image(words, "image-000000001") == IMAGES[b"image-000000001"]
     reader.close()
+
+
+def test_few_readers_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many data sets there are, and in whatever order and on however many threads they are asked."""
+    begun: list[subprocess.Popen[bytes]] = []
+    real = subprocess.Popen
+
+    def popen(*command: Any, **options: Any) -> subprocess.Popen[bytes]:
+        begun.append(real(*command, **options))
+        return begun[-1]
+
+    monkeypatch.setattr(lmdb_images, "_readers", {})
+    monkeypatch.setattr(lmdb_images, "_MOST_READERS", 2)
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    folders = [database(tmp_path / str(number), {b"image-000000001": bytes([number])}) for number in range(5)]
+    order = random.Random(1).choices(range(5), k=40)
+
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(lambda number: lmdb_images.read_image(folders[number], "image-000000001"), order))
+
+    assert read == [bytes([number]) for number in order]
+    assert sum(child.poll() is None for child in begun) <= 2
+    assert len(begun) > 5
+    lmdb_images._close_all()
+    assert all(child.poll() is not None for child in begun)
 
 
 def test_a_reader_with_too_little_memory_says_so(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
