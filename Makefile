@@ -80,7 +80,7 @@ test-extended: $(VENV)/.extended-installed bytecode
 	$(BIN)/pytest -m extended --timeout 1500
 
 # In an environment of their own, with the newest pytest; wheels of that age need Python 3.11 or 3.12.
-# Before ONNX Runtime 1.31, nothing ends the loading of a model that computes for long.
+# Before ONNX Runtime 1.31, nothing interrupts the loading of a model that computes for long: long_folding is left out.
 FLOORS := .venv-floors
 test-floors: bytecode
 	$(PYTHON) -m venv --clear $(FLOORS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -107,6 +108,22 @@ def _behind(bits: _Bits, data: bytes = ROWS) -> bytes:
 def _ending(bits: _Bits) -> bytes:
     """The rows without their last three bytes stored, and a last block that should give these."""
     return _stream(_stored(ROWS[:-3]), _packed(bits))
+
+
+def header_of(window: int) -> bytes:
+    """The two bytes in front of a stream that states a window of 2 ** ``window`` bytes."""
+    head = (window - 8) << 12 | 8 << 8
+    return (head + -head % 31).to_bytes(2, "big")
+
+
+def looking_back(window: int, distance: int) -> bytes:
+    """A stream that states such a window: some more noise than it holds, then three bytes from a distance back."""
+    noise = random.Random(window).randbytes((1 << window) + 5)
+    extra = max(0, (distance - 1).bit_length() - 2)
+    symbol = 2 * extra + (distance - 1 >> extra)
+    match = (int(f"{symbol:05b}"[::-1], 2), 5), (distance - 1 & (1 << extra) - 1, extra)
+    data = noise + noise[len(noise) - distance :][:3]
+    return _stream(_stored(noise), _packed(_fixed(_THREE, *match, _END)), data=data, header=header_of(window))
 
 
 _13_BACK = ((0, 1), (0, 2))

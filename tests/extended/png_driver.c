@@ -20,7 +20,7 @@ static void fill(uint8_t *bytes, int64_t count) {
 }
 
 /* What zlib makes of a stream: as int8cal_inflate. `used`: bytes of the deflate blocks, when it has checked none. It is
-   asked for `step` bytes at a time, and looks back beyond the window only among those that it gives together. */
+   asked for `step` bytes at a time; beyond the window, zlib looks back only among those that it gives together. */
 static int64_t by_zlib(const uint8_t *in, int64_t size, uint8_t *out, int64_t most, int64_t step, int bits, int64_t *used) {
     z_stream stream;
     memset(&stream, 0, sizeof stream);

@@ -3,7 +3,7 @@
 **Pixel data** are inflated and their filters undone by kernels of our own (`int8cal.native`), for the rows and columns
 that are wanted. Without them zlib-ng inflates, and libspng gets the same file with its pixel data stored instead of
 compressed. Either takes what zlib takes: ISA-L and libdeflate take code tables that zlib refuses, libspng alone takes a
-stream that ends without its checksum.
+stream that ends without its checksum. Python's zlib inflates what neither does: `_inflated_in_pieces`.
 
 **RGB**: palette and low bit depths expanded, grey replicated, alpha and tRNS dropped (not composited), 16 bits cut to
 the high byte, gamma ignored.
@@ -92,12 +92,16 @@ def with_stored_pixels(png: Png, corner: Size | None = None) -> bytes:
 
 
 def _stored_corner(png: Png, pixels: npt.NDArray[np.uint8], corner: Size | None) -> bytes:
-    seen = _seen(png, corner)
-    if seen == png:
-        return _stored(png, pixels)
+    """The same of rows that were inflated. No decoder gets a wrong filter.
+
+    Each error of `imagecodecs.png_decode` drops a reference to None, and Python 3.11 ends when there are none left.
+    """
     rows = pixels.reshape(png.height, -1)
     if rows[:, 0].max() > _LAST_FILTER:
         raise ValueError("a row has an unknown filter")
+    seen = _seen(png, corner)
+    if seen == png:
+        return _stored(png, rows)
     return _stored(seen, np.ascontiguousarray(rows[: seen.height, : _filtered_bytes(seen) // seen.height]))
 
 
@@ -150,7 +154,10 @@ def _inflated(png: Png, expected: int) -> npt.NDArray[np.uint8]:
 
 
 def _inflated_at_once(data: bytes, room: int) -> npt.NDArray[np.uint8] | None:
-    """What a stream holds; None where only libpng's way of calling zlib tells: it names a small window."""
+    """What a stream holds; None where zlib is to tell, piece by piece.
+
+    That is where a stream names a small window and is damaged, or looks back beyond it, and without the kernels.
+    """
     if data[:1] == bytes([native.USUAL_WINDOW]):
         rows = native.inflated(data, room)
         if rows is None:
@@ -310,7 +317,7 @@ def _woven(png: Png) -> _Pixels:
     begin = 0
     for place, part in parts:
         end = begin + _filtered_bytes(part)
-        pixels = _decode_stored(part, _stored(part, rows[begin:end]))
+        pixels = _decode_stored(part, _stored_corner(part, rows[begin:end], None))
         if out is None:
             out = np.empty((png.height, png.width, *pixels.shape[2:]), pixels.dtype)
         out[place] = pixels.reshape(out[place].shape)

@@ -32,7 +32,7 @@ PATH: Final = os.path.join(os.path.dirname(__file__), "kernels.bin")
 """Where installing the package puts it. Python would take a file whose name ends in ``.so`` for a module."""
 
 USUAL_WINDOW: Final = 0x78
-"""First byte of a zlib stream: deflate, distances of up to 32 KiB, which is all that zlib knows."""
+"""First byte of a zlib stream: deflate, distances of up to 32 KiB, the most that there is."""
 
 COUNTED_BINS: Final = 2048
 """Bins of `count_magnitudes`, as in ``values.c``."""

@@ -1,6 +1,6 @@
 /* zlib streams (RFC 1950, 1951) -> bytes. Takes what zlib takes and refuses what zlib refuses: codes that are not
    complete, counts of symbols beyond those that exist, distances to before the first byte, a wrong checksum. Distances
-   beyond the window that the stream states are refused as well: zlib takes them or not, as it is called.
+   beyond the window that the stream states are refused as well: whether zlib takes those depends on how it is called.
 
    Photographs are mostly literals: an entry of the table gives up to three of them at once. */
 #include "adler.h"
@@ -11,6 +11,7 @@ enum {
     DISTANCE_BITS = 9,
     PRECODE_BITS = 7,
     MOST_BITS = 15,
+    MATCH_BITS = 15 + 5 + 15 + 13, /* of a length and a distance with their extra bits, at most */
     LITERALS = 286,
     DISTANCES = 30,
     LENGTH_SYMBOLS = 19, /* of the code for code lengths */
@@ -274,11 +275,11 @@ static inline uint32_t entry_at(const uint32_t *table, uint64_t offset) {
 
 /* The symbols of a block. The buffer keeps two bits that were taken already below the next ones: what follows is four
    times an index, an offset in bytes. Addresses that need no scaling are found a cycle sooner on some processors, and
-   each entry waits for the one before it. For the same reason no entry waits for a refill: a refill leaves 62 bits that
-   are those of the stream, whatever `count` says, and of these a round takes 48 at most. What is left tells the next
-   entry, which is looked up before the buffer is refilled. */
+   each entry waits for the one before it. For the same reason no entry waits for a refill: after one, 62 bits are those
+   of the stream, whatever `count` says, and at most 48 are taken before the next one. What is left tells the next entry,
+   which is looked up before the refill. */
 static int read_symbols(Stream *s, const Tables *tables) {
-    enum { TAKEN = 2, DISTANCE_MASK = ((1 << DISTANCE_BITS) - 1) << TAKEN };
+    enum { TAKEN = 2, DISTANCE_MASK = ((1 << DISTANCE_BITS) - 1) << TAKEN, TIMES = 4 };
     const uint32_t *literals = tables->literals;
     uint32_t first_bits = (uint32_t)tables->literal_bits, mask = ((1u << first_bits) - 1) << TAKEN;
     if (s->count > 63 - TAKEN) { /* a byte goes back, to make room for them */
@@ -313,19 +314,20 @@ static int read_symbols(Stream *s, const Tables *tables) {
 
     if (s->in_end - s->in >= READ_AHEAD && s->out_end - s->out >= WRITE_AHEAD) {
         const uint8_t *in_end = s->in_end - READ_AHEAD, *out_end = s->out_end - WRITE_AHEAD;
-        _Static_assert(64 - TAKEN - 48 >= LITERAL_BITS, "the bits of the next entry are left");
+        _Static_assert(64 - TAKEN - TIMES * LITERAL_BITS >= LITERAL_BITS, "literals leave the bits of the next entry");
+        _Static_assert(64 - TAKEN - MATCH_BITS >= LITERAL_BITS, "so does a match");
         REFILL;
         entry = entry_at(literals, buffer & mask);
         while (in <= in_end && out <= out_end) {
             REFILL;
             int times = 0;
-            for (; times < 4 && entry & ANY_LITERAL; times++) { /* 48 bits at most */
+            for (; times < TIMES && entry & ANY_LITERAL; times++) {
                 uint32_t before = entry;
                 TAKE;
                 entry = entry_at(literals, buffer & mask); /* ahead of the writing: what follows waits for it */
                 WRITE_LITERALS(before);
             }
-            if (times == 4) continue;
+            if (times == TIMES) continue;
             REFILL;
             if (entry & SPECIAL) {
                 if ((entry & SPECIAL) == SECOND) {
@@ -345,7 +347,7 @@ static int read_symbols(Stream *s, const Tables *tables) {
                     break;
                 }
             }
-            uint32_t length = with_extra(entry, buffer >> TAKEN); /* with its distance 48 bits */
+            uint32_t length = with_extra(entry, buffer >> TAKEN);
             TAKE;
             entry = entry_at(tables->distances, buffer & DISTANCE_MASK);
             if (entry & SPECIAL) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import time
 import zlib
 from contextlib import nullcontext
@@ -12,6 +13,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
+from tests.deflate_streams import header_of
 from tests.pictures import interlaced_png
 
 from int8cal import native
@@ -170,10 +172,8 @@ def far_back(window: int, *, interlaced: int = 0) -> bytes:
     """64×64 pixels; rows repeat those 3,088 bytes before, and the stream names a window of 256 × 2 ** ``window``."""
     noise = np.random.default_rng(3).integers(0, 5, (16, 193), np.uint8)  # all of them filters, wherever rows begin
     stream = zlib.compress(np.tile(noise, (4, 1)).tobytes() + bytes(100 * interlaced), 9)
-    head = (window << 4 | 8) << 8
-    head += -head % 31
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, interlaced))
-    pixels = chunk(b"IDAT", head.to_bytes(2, "big") + stream[2:])
+    pixels = chunk(b"IDAT", header_of(8 + window) + stream[2:])
     return b"".join((PNG_SIGNATURE, header, pixels, chunk(b"IEND", b"")))
 
 
@@ -194,6 +194,18 @@ def test_distances_stay_in_the_window_that_the_stream_names(monkeypatch, window,
         else:
             expected = Image.open(io.BytesIO(far_back(7, interlaced=interlaced)))
             np.testing.assert_array_equal(np.asarray(read(data)), np.asarray(expected))
+
+
+@pytest.mark.parametrize("interlaced", [0, 1])
+def test_damage_costs_no_reference_to_none(interlaced):
+    """Python 3.11 ends when there are none left."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 0, 0, 0, interlaced))
+    data = PNG_SIGNATURE + header + chunk(b"IDAT", zlib.compress(b"\7\0\0")) + chunk(b"IEND", b"")
+    before = sys.getrefcount(None)
+    for _ in range(1000):
+        with pytest.raises(ImageError, match="filter"):
+            decode_image(data, 3, fast_dct=False, where="x")
+    assert sys.getrefcount(None) > before - 500
 
 
 IHDR, PLTE = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 3, 8, 2, 0, 0, 0)), chunk(b"PLTE", bytes(6))

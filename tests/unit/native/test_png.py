@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.build import png_chunk
-from tests.deflate_streams import STREAMS
+from tests.deflate_streams import STREAMS, header_of, looking_back
 
 from int8cal import native
-from int8cal.images import PNG_SIGNATURE
-from int8cal.images.decode import decode_corner
+from int8cal.images import PNG_SIGNATURE, png_pixels
+from int8cal.images.decode import decode_corner, decode_image
+from int8cal.images.png import read_png
 from int8cal.images.png_pixels import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA
 from int8cal.types import Size
 
@@ -31,7 +32,7 @@ STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY, zli
 def as_zlib(stream: bytes) -> bytes | None:
     """What zlib makes of a stream and what may be behind it; None: it refuses it, or there is more than has room.
 
-    It looks back beyond the window only among the bytes that it gives together.
+    Beyond the window, zlib looks back only among the bytes that it gives together: one, if that is a small one.
     """
     inflater = zlib.decompressobj(wbits=0)  # the window that the stream states
     step = ROOM + 1 if stream[:1] == b"\x78" else 1
@@ -90,9 +91,8 @@ def test_streams_of_every_kind_are_read(kind: str, count: int, seed: int) -> Non
 
 
 def stating(window: int, stream: bytes) -> bytes:
-    """The stream with a header that states a window of 2 ** ``window`` bytes, as far as it may look back in truth."""
-    head = (window - 8) << 12 | 8 << 8
-    return (head + -head % 31).to_bytes(2, "big") + stream[2:]
+    """The stream with a header that states a window of 2 ** ``window`` bytes, whatever distances it has."""
+    return header_of(window) + stream[2:]
 
 
 def with_right_checksum(stream: bytes) -> bytes:
@@ -122,10 +122,30 @@ def test_unusual_streams_are_taken_and_refused_as_by_zlib(name: str) -> None:
     assert as_kernel(STREAMS[name]) == as_zlib(STREAMS[name])
 
 
+@pytest.mark.parametrize("more", [0, 400], ids=["at the end of all", "where there is more"])
+@pytest.mark.parametrize("window", range(8, 16))
+def test_distances_reach_to_the_end_of_the_window(window: int, more: int) -> None:
+    size = 1 << window
+    for distance in (size - 1, size, size + 1) if window < 15 else (size - 1, size):
+        stream = looking_back(window, distance)
+        expected = as_zlib(stream)
+        assert (expected is None) == (distance > size)
+        assert as_kernel(stream + bytes(more), size + 8 + more) == expected
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_streams_are_refused_wherever_they_are_cut(kind: str) -> None:
     _, stream = compressed(kind, 700, random.Random(3))
     assert [end for end in range(len(stream)) if as_kernel(stream[:end]) is not None] == []
+
+
+def test_small_images_take_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libpng states a window as small as the image."""
+    pixels = np.random.default_rng(3).integers(0, 256, (16, 20, 3), np.uint8)
+    data = imagecodecs.png_encode(pixels)
+    assert read_png(data, "x").pixel_data[0][0] < native.USUAL_WINDOW
+    monkeypatch.setattr(png_pixels, "_inflated_in_pieces", None)
+    np.testing.assert_array_equal(decode_image(data, 3, fast_dct=False, where="x"), pixels)
 
 
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
