@@ -9,8 +9,7 @@ from typing import Any
 from helper import INT8CAL, PYTHON, Settings, Workload, make, remove, run, spec_of
 
 LIBRARIES = (
-    "numpy, h5py, click, google.protobuf.text_format, google_crc32c, "
-    "simplejpeg, isal.isal_zlib, isal.igzip_lib, imagecodecs, xxhash"
+    "numpy, h5py, click, google.protobuf.text_format, google_crc32c, simplejpeg, isal.isal_zlib, imagecodecs, xxhash"
 )
 """What a run from JPEG files uses, the decoders among them."""
 

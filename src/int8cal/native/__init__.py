@@ -21,9 +21,12 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from int8cal.types import ImageCHW_f32, ImageHWC_u8, ValueTable_f32, ValueTables_f32
 
-VERSION: Final = 7
+VERSION: Final = 8
 """Of functions and encoded bytes, as in ``encode.c``. A library of another one is passed over, and so is one that lacks
 a function."""
+
+IGZIP_VERSION: Final = 2
+"""Of the bytes of chunks that igzip makes: of how it is called. Another one is another `VERSION`, too."""
 
 SWITCH: Final = "INT8CAL_NATIVE"
 """Environment variable: 0 for the ways without the library."""
@@ -194,8 +197,8 @@ def _declare(found: ctypes.CDLL) -> None:
 
 
 def encoder() -> str:
-    """Name of what makes the chunks of the compression ``fast``; its bytes depend on it."""
-    return "igzip" if library() is None else f"native {VERSION}"
+    """Name of what makes the chunks of the compression ``fast``, and decides their bytes; some are always igzip's."""
+    return f"igzip {IGZIP_VERSION}" if library() is None else f"native {VERSION}"
 
 
 def deflated(image: ImageCHW_f32, *, always: bool = False) -> Deflated | None:

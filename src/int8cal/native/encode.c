@@ -463,7 +463,7 @@ static int add_block(Work *work, int which, int count) {
     return dense_block(work, &plane->bits, bytes, count);
 }
 
-EXPORT int int8cal_version(void) { return 7; }
+EXPORT int int8cal_version(void) { return 8; }
 
 EXPORT int64_t int8cal_encode_work_bytes(void) { return (int64_t)sizeof(Work); }
 
