@@ -39,6 +39,16 @@ def test_a_folder_becomes_a_tensorfile_that_proves_itself(photos, run_cli):
     assert run_cli("report", "c.tensor", "-o", "r.html", "--images", "photos").code == 0
 
 
+@pytest.mark.parametrize(("batch_size", "left"), [("3", "1 image"), ("2", "")])
+def test_images_that_fill_no_batch_are_counted(photos, run_cli, batch_size, left):
+    made = run_cli("images", "photos", "-o", "c.tensor", *NUMBERS, "--batch_size", batch_size)
+    plan = run_cli("images", "photos", "-o", "x", *NUMBERS, "--batch_size", batch_size, "--dry_run")
+    for done in (made, plan):
+        assert done.code == 0, done.stderr
+        lines = [line for line in done.stdout.splitlines() if "left over" in line]
+        assert [line.split("  ")[-1].strip() for line in lines] == ([f"{left}, too few for a batch"] if left else [])
+
+
 def test_the_formula(photos, run_cli):
     (photos / "one").mkdir()
     (photos / "one" / "a.png").write_bytes(encode(pixels(24, 32), "PNG"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +235,24 @@ def test_nothing_is_left_in_the_users_home(
     done = run_process("compare", path, path, tensor, env={"HOME": str(home), "XDG_CACHE_HOME": ""})
     assert done.code == 0, done.stderr
     assert list(home.rglob("*")) == []
+
+
+def test_a_full_temporary_folder_is_no_fault_of_the_model(
+    run_cli: Any, tensor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    real = shutil.disk_usage
+    full = real(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full if str(path) == str(folder) else real(path))
+
+    done = run_cli("quantize", MODEL, tensor, "-o", str(tmp_path / "x.onnx"))
+
+    assert done.code == 5
+    assert f"error: {folder}: about" in done.stderr
+    assert "TMPDIR" in done.stderr
 
 
 def test_nan_in_a_tensorfile_is_found(run_cli: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from int8cal.io.summary import counted
 from int8cal.network_kit.framing import Framing, framing
 from int8cal.types import Size
 
@@ -24,6 +25,9 @@ def run_table(manifest: Manifest) -> list[tuple[str, object]]:
         ("tensorfile", manifest.path),
         ("batches", f"{manifest.batches} of {batch_size} images, {channels} x {height} x {width} float32"),
         ("images", _images(facts["images"], facts["split"])),
+        *_left_over(
+            sum(facts["dataset"]["sources"]) - manifest.batches * batch_size - len(manifest.skipped), batch_size
+        ),
         ("order", _order(facts["options"], facts["seed"])),
         ("arithmetic", f"{facts['arithmetic']['name']} ({facts['arithmetic']['evidence']})"),
     ]
@@ -50,6 +54,7 @@ def plan_table(plan: Plan) -> list[tuple[str, object]]:
         ("images", f"{len(plan.dataset.samples)} {_images(plan.images_from, plan.split)}"),
         ("sources", len(plan.dataset.sources)),
         ("batches", f"{plan.batch_count} of {plan.batch_size} images"),
+        *_left_over(len(plan.dataset.samples) - plan.image_count, plan.batch_size),
         ("shape", "{} x {} x {} x {} float32".format(*plan.shape)),
         ("size", f"{plan.nbytes / 1e6:,.1f} MB uncompressed"),
         ("order", _order(plan.options, plan.seed)),
@@ -64,6 +69,11 @@ def plan_table(plan: Plan) -> list[tuple[str, object]]:
     if len(missing) > _MISSING_SHOWN:
         rows.append(("", f"and {len(missing) - _MISSING_SHOWN} more"))
     return rows
+
+
+def _left_over(count: int, batch_size: int) -> list[tuple[str, object]]:
+    """How many images would be in a batch that is not made, since it is not full; fewer batches are a choice."""
+    return [("left over", counted(count, "image") + ", too few for a batch")] if 0 < count < batch_size else []
 
 
 def _framing_row(found: Framing | None, options: Mapping[str, Any]) -> list[tuple[str, object]]:

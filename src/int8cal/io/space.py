@@ -17,12 +17,15 @@ _KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE of fallocate(2)
 _PLENTY: Final = 64  # times as much must be free, so that nobody else lacks what is set aside
 
 
-def require_free_space(folder: str, needed: int) -> None:
+def require_free_space(
+    folder: str, needed: int, *, hint: str = "Free some space, choose another folder, or ask for fewer batches."
+) -> None:
     """Refuse work whose result will not fit. A mount that does not tell its size, as of an object store, has room.
 
     Args:
         folder: where the result goes; it or a parent of it exists.
         needed: expected size in bytes.
+        hint: what to do when there is too little.
 
     Raises:
         OutputError: less than ``needed`` bytes are free.
@@ -38,7 +41,7 @@ def require_free_space(folder: str, needed: int) -> None:
         raise OutputError(
             f"about {_megabytes(needed)} MB are needed and {_megabytes(disk.free)} MB are free",
             where=folder,
-            hint="Free some space, choose another folder, or ask for fewer batches.",
+            hint=hint,
         )
 
 

@@ -200,7 +200,7 @@ def _same(name: str, change: float, seen: Probe, alive: Collection[str]) -> Find
     is_whole, are_all_whole = name in seen.whole, seen.whole == seen.outputs.keys()
     if not is_whole and seen.whole.issuperset(alive):
         message = f"{said} (it changes by {change:.2g} at most)"
-        hint = f"The network does not see the images: their scale is wrong. {_PROVE}"
+        hint = f"The network does not see the images: their scale is wrong, or they are nearly alike. {_PROVE}"
         return Finding("error", "model-dead", message, hint)
     is_loud = not alive if are_all_whole else not is_whole
     hint = f"Nothing to do if that is its nature, or if the images are alike; else its input is wrong. {_PROVE}"

@@ -11,12 +11,16 @@ import numpy as np
 
 from int8cal.errors import UseError
 from int8cal.io.signals import cleaned_up
+from int8cal.io.space import require_free_space
 from int8cal.models import extras
 from int8cal.models.names import all_graphs, inner_graphs, unique_name
 from int8cal.models.session import open_session, with_types
 
 MIN_OPSET = 13  # the first with per-channel QuantizeLinear
 _MIN_IR_VERSION = 7  # what opset 13 goes with; below 4 weights had to be inputs
+_MORE_BYTES = 1 << 20
+"""What ONNX Runtime may add to a model that it writes."""
+
 WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype"})
 _LOW_PRECISION_OPS = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
@@ -140,6 +144,11 @@ def _fold(model: Any) -> Any:
     runtime, onnx = extras.onnxruntime(), extras.onnx()
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    require_free_space(
+        tempfile.gettempdir(),
+        model.ByteSize() + _MORE_BYTES,
+        hint="Free some space there, or have TMPDIR name another folder: ONNX Runtime writes the model to it.",
+    )
     folder = tempfile.TemporaryDirectory(prefix="int8cal-")
     with folder, cleaned_up(folder.cleanup):
         options.optimized_model_filepath = str(Path(folder.name, "folded.onnx"))
