@@ -10,6 +10,7 @@ chance. Behind a dictionary it does not. So the first bytes are stored, and are 
 
 from __future__ import annotations
 
+import struct
 import threading
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -137,7 +138,7 @@ def _native_stream(found: native.Deflated, plane_bytes: int) -> bytes:
 
 def _stored_block(data: bytes) -> bytes:
     """A deflate block that others follow (RFC 1951, 3.2.4)."""
-    return b"".join((b"\0", len(data).to_bytes(2, "little"), (len(data) ^ 0xFFFF).to_bytes(2, "little"), data))
+    return struct.pack("<xHH", len(data), len(data) ^ 0xFFFF) + data
 
 
 def _shuffled(image: ImageCHW_f32) -> BytePlanes:
