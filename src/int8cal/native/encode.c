@@ -16,7 +16,6 @@ enum {
     RUN_VALUES = 64,       /* most values of a sparse plane */
     RUN_TABLE = 63,        /* longest run that the table of ready bits holds */
     RUN_KEYS = 64,         /* entries of a value in that table */
-    GROUP = 32,            /* runs that are looked at together */
     WINDOW = NEAR + LOOKED_AT,       /* bytes of a plane, in the last of which repetitions are sought */
     LONG_WINDOW = REACH + LOOKED_AT, /* every LONG_STEP-th is this long, to find those that are far apart */
     LONG_STEP = 3,         /* not 4: four steps are nearly half a chunk, and the long windows would crowd together */
@@ -64,7 +63,7 @@ typedef struct {
     int finite;
 } Work;
 
-_Static_assert(BLOCK % GROUP == 0, "the last group of runs ends with the block");
+_Static_assert(RUN_TABLE == 63 && RUN_KEYS == 64, "six bits of a length count in `count_four_runs`");
 
 /* Bit i: byte i of these 64 differs from the byte before it. */
 static inline uint64_t changes(const uint8_t *at) {
@@ -176,39 +175,46 @@ static int find_runs(Work *work, const uint8_t *bytes, int count) {
     return (int)(to - work->begins);
 }
 
-/* Count run number `i`, whose length is in `runs`. Returns its value and length as one number. */
+/* Count run number `i`. Returns its value and length as one number; notes it when it is long. */
 static inline uint16_t count_run(Work *work, const uint8_t *bytes, int i) {
-    uint32_t key = (uint32_t)bytes[work->begins[i]] * RUN_KEYS + work->runs[i];
+    int length = run_length(work, i);
+    if (length > RUN_TABLE) {
+        work->long_runs[work->long_run_count++] = (uint16_t)i;
+        length = 0;
+    }
+    int key = bytes[work->begins[i]] * RUN_KEYS + length;
     work->run_counts[key]++;
     return (uint16_t)key;
+}
+
+/* The same for four runs. */
+static inline uint64_t count_four_runs(Work *work, const uint8_t *bytes, int i) {
+    uint64_t begins = load8((const uint8_t *)(work->begins + i)), ends = load8((const uint8_t *)(work->begins + i + 1));
+    uint64_t keys = ends - begins; /* no part borrows from the next */
+    if (keys & 0xffc0ffc0ffc0ffc0ull)
+        for (int k = 0; k < 4; k++) { /* few are long; without a branch, which could not be predicted */
+            int is_long = (keys >> 16 * k & 0xffff) > RUN_TABLE;
+            work->long_runs[work->long_run_count] = (uint16_t)(i + k);
+            work->long_run_count += is_long;
+            keys &= ~((uint64_t)(is_long ? 0xffff : 0) << 16 * k);
+        }
+    for (int k = 0; k < 4; k++) {
+        keys += (uint64_t)bytes[begins >> 16 * k & 0xffff] << (16 * k + 6);
+        work->run_counts[keys >> 16 * k & 0xffff]++;
+    }
+    return keys;
 }
 
 /* The runs of a block by value and length into `work`, and how often there is each; how many, or 0 when there are too
    many values. */
 static int list_runs(Work *work, const uint8_t *bytes, int count, uint8_t *values, int *value_count) {
-    const uint16_t *begins = work->begins;
     int runs = find_runs(work, bytes, count), known = 0;
-    int long_runs = 0;
-    for (int group = 0; group < runs; group += GROUP) { /* whole ones, whatever lies behind the last run; few are long */
-        uint16_t any_long = 0;
-        for (int i = group; i < group + GROUP; i++) {
-            uint16_t length = (uint16_t)(begins[i + 1] - begins[i]), is_long = length > RUN_TABLE;
-            work->runs[i] = is_long ? 0 : length;
-            any_long |= is_long;
-        }
-        if (!any_long) continue;
-        for (int i = group; i < group + GROUP && i < runs; i++) { /* without a branch, which could not be predicted */
-            work->long_runs[long_runs] = (uint16_t)i;
-            long_runs += !work->runs[i];
-        }
-    }
-    work->long_run_count = long_runs;
+    work->long_run_count = 0;
     memset(work->run_counts, 0, sizeof work->run_counts);
     int i = 0;
-    for (; i + 4 <= runs; i += 4) { /* four keys to a store: some processors make only one store a cycle */
-        uint16_t keys[4];
-        for (int k = 0; k < 4; k++) keys[k] = count_run(work, bytes, i + k);
-        memcpy(work->runs + i, keys, sizeof keys);
+    for (; i + 4 <= runs; i += 4) {
+        uint64_t keys = count_four_runs(work, bytes, i);
+        memcpy(work->runs + i, &keys, sizeof keys);
     }
     for (; i < runs; i++) work->runs[i] = count_run(work, bytes, i);
     for (int value = 0; value < 256; value++) {
@@ -354,13 +360,16 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
 
 /* --- repetitions at other distances ------------------------------------------------------------------------------- */
 
-static void split(Work *work, const float *values, int count) {
+/* The byte planes of some values. Returns whether any of the lowest plane is not 0: half-precision values have none. */
+static int split(Work *work, const float *values, int count) {
     const uint8_t *from = (const uint8_t *)values;
     uint8_t *p0 = work->bytes[0] + MARGIN, *p1 = work->bytes[1] + MARGIN, *p2 = work->bytes[2] + MARGIN,
             *p3 = work->bytes[3] + MARGIN;
     int i = 0;
+    uint8_t lowest = 0;
 #if defined(__SSE2__)
     const __m128i low = _mm_set1_epi16(255);
+    __m128i any = _mm_setzero_si128();
     for (; i + 16 <= count; i += 16) {
         __builtin_prefetch((const void *)((uintptr_t)from + 4 * (size_t)i + AHEAD)); /* prefetchers stop at page ends */
         __m128i four[4], even[4], odd[4]; /* bytes 0 and 2 of each value, and 1 and 3 */
@@ -371,20 +380,25 @@ static void split(Work *work, const float *values, int count) {
         }
         __m128i even01 = _mm_packus_epi16(even[0], even[1]), even23 = _mm_packus_epi16(even[2], even[3]);
         __m128i odd01 = _mm_packus_epi16(odd[0], odd[1]), odd23 = _mm_packus_epi16(odd[2], odd[3]);
-        _mm_storeu_si128((__m128i *)(p0 + i), _mm_packus_epi16(_mm_and_si128(even01, low), _mm_and_si128(even23, low)));
+        __m128i lowest_bytes = _mm_packus_epi16(_mm_and_si128(even01, low), _mm_and_si128(even23, low));
+        any = _mm_or_si128(any, lowest_bytes);
+        _mm_storeu_si128((__m128i *)(p0 + i), lowest_bytes);
         _mm_storeu_si128((__m128i *)(p2 + i), _mm_packus_epi16(_mm_srli_epi16(even01, 8), _mm_srli_epi16(even23, 8)));
         _mm_storeu_si128((__m128i *)(p1 + i), _mm_packus_epi16(_mm_and_si128(odd01, low), _mm_and_si128(odd23, low)));
         _mm_storeu_si128((__m128i *)(p3 + i), _mm_packus_epi16(_mm_srli_epi16(odd01, 8), _mm_srli_epi16(odd23, 8)));
     }
+    lowest = _mm_movemask_epi8(_mm_cmpeq_epi8(any, _mm_setzero_si128())) != 0xffff;
 #endif
     for (; i < count; i++) {
         uint32_t value;
         memcpy(&value, from + 4 * (size_t)i, 4);
         p0[i] = (uint8_t)value;
+        lowest |= p0[i];
         p1[i] = (uint8_t)(value >> 8);
         p2[i] = (uint8_t)(value >> 16);
         p3[i] = (uint8_t)(value >> 24);
     }
+    return lowest != 0;
 }
 
 /* Whether a compressor that seeks matches would save so much. */
@@ -438,10 +452,11 @@ static void look_at_exponents(Work *work, const uint8_t *values, int count) {
         if ((values[i] & 0x7f) == 0x7f) work->finite = 0;
 }
 
-static int add_block(Work *work, int which, int count) {
+/* are_zeros: whether all bytes are known to be 0. */
+static int add_block(Work *work, int which, int count, int are_zeros) {
     Plane *plane = &work->plane[which];
     uint8_t *bytes = work->bytes[which] + MARGIN;
-    if (!memcmp(bytes, bytes + 1, (size_t)count - 1)) { /* all are equal */
+    if (are_zeros || !memcmp(bytes, bytes + 1, (size_t)count - 1)) { /* all are equal */
         sum_up(&plane->adler, count, (uint64_t)count * bytes[0], (uint64_t)count * (uint64_t)(count + 1) / 2 * bytes[0]);
         if (plane->constant && plane->value != bytes[0] && !flush_constant(work, plane)) return 0;
         plane->value = bytes[0];
@@ -485,9 +500,9 @@ EXPORT int int8cal_encode(const float *values, int64_t channels, int64_t per_cha
     for (int64_t begin = 0; begin < total; begin += unit)
         for (int64_t at = begin; at < begin + unit; at += size) {
             int count = (int)(begin + unit - at < size ? begin + unit - at : size);
-            split(work, values + at, count);
+            int has_lowest = split(work, values + at, count);
             for (int k = 0; k < PLANES; k++)
-                if (!add_block(work, k, count)) return -1;
+                if (!add_block(work, k, count, !k && !has_lowest)) return -1;
         }
     uint64_t a = 1, b = 0;
     for (int k = 0; k < PLANES; k++) {
