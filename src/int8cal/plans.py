@@ -321,14 +321,15 @@ def _nothing_listed(decision: Decision) -> str:
     looked_in = ", ".join(path_text(source.name) for source in decision.dataset.sources[:3])
     others = decision.dataset.counts.get("files of other kinds")
     there = f" It holds {counted(others, 'file')} of other kinds." if others else ""
-    return f"Nothing is listed in {looked_in}.{there} Check the split and the data sources."
+    check = "the split and the data sources" if decision.split else "that it is the right file"
+    return f"Nothing is listed in {looked_in}.{there} Check {check}."
 
 
 def _full_batches(origin: Origin, decision: Decision) -> int:
     """Number of full batches to make; the reference's limits, and its silent empty files refused."""
     dataset, batch_size, max_batches = decision.dataset, decision.batch_size, decision.max_batches
     images = len(dataset.samples)
-    source, kind, where = "dataset", f"{dataset.split} images", origin.path
+    source, kind, where = "dataset", f"{dataset.split} images".lstrip(), origin.path
     if decision.folder:
         source, kind, where = "folder", "images", path_text(decision.folder.path)
     available = images // batch_size

@@ -49,6 +49,32 @@ def test_images_that_fill_no_batch_are_counted(photos, run_cli, batch_size, left
         assert [line.split("  ")[-1].strip() for line in lines] == ([f"{left}, too few for a batch"] if left else [])
 
 
+@pytest.mark.parametrize(
+    ("source", "batch_size", "said"),
+    [
+        ("photos", "9", "photos: 4 images do not fill one batch of 9\n  Make batches of at most 4"),
+        (
+            "none.json",
+            "1",
+            "none.json: 0 images do not fill one batch of 1\n  Nothing is listed in none.json. Check that",
+        ),
+    ],
+)
+def test_images_that_fill_no_batch_at_all(photos, run_cli, source, batch_size, said):
+    (photos / "none.json").write_text('{"images": []}')
+    done = run_cli("images", source, "-o", "c.tensor", *NUMBERS, "--batch_size", batch_size)
+    assert done.code == 4
+    assert said in done.stderr
+
+
+def test_what_lies_among_the_images_is_named(photos, run_cli):
+    (photos / "photos" / "._a.jpg").write_bytes(b"\0\x05\x16\x07\0\x02\0\0Mac OS X        ")
+    done = run_cli("images", "photos", "-o", "c.tensor", *NUMBERS)
+    assert done.code == 4
+    assert "photos/._a.jpg: The image is not a JPEG, PNG, BMP" in done.stderr
+    assert "find FOLDER -name '._*' -delete" in done.stderr
+
+
 def test_the_formula(photos, run_cli):
     (photos / "one").mkdir()
     (photos / "one" / "a.png").write_bytes(encode(pixels(24, 32), "PNG"))

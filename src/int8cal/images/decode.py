@@ -13,7 +13,7 @@ import numpy as np
 
 from int8cal.errors import ImageError
 from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE
-from int8cal.images.limits import REPAIR_IMAGE, check_pixels
+from int8cal.images.limits import REPAIR_IMAGE, check_pixels, instead_of_image
 from int8cal.types import ImageHWC_f16, ImageHWC_u8, Size
 
 _BMP_SIGNATURE = b"BM"
@@ -60,7 +60,9 @@ def decode_image(data: bytes, channels: int, *, fast_dct: bool, where: str) -> I
         from int8cal.images.gif import decode_gif
 
         return decode_gif(data, channels, where)
-    raise ImageError(f"Expected image (JPEG, PNG, or GIF), got {_describe(data)}.", where=where, hint=REPAIR_IMAGE)
+    raise ImageError(
+        f"Expected image (JPEG, PNG, or GIF), got {_describe(data)}.", where=where, hint=instead_of_image(data)
+    )
 
 
 def decode_corner(data: bytes, channels: int, corner: Size, *, fast_dct: bool, where: str) -> Corner:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from int8cal.errors import REPAIR_IMAGE as REPAIR_IMAGE
 from int8cal.errors import ImageError, UnavailableError
+from int8cal.io.file_kinds import mistaken_for_data
 from int8cal.io.lacks import raise_if_lacking
 from int8cal.types import Size
 
@@ -66,7 +67,13 @@ def reader_by_signature(
         if encoded.startswith(signatures):
             return reader
     what = f"is not a {formats} file" if encoded else "is empty"
-    raise ImageError(f"The image {what}.", where=where, hint=REPAIR_IMAGE)
+    raise ImageError(f"The image {what}.", where=where, hint=instead_of_image(encoded))
+
+
+def instead_of_image(encoded: bytes) -> str:
+    """What to do about a file in no format that is read: the hint of its error, which says what it is, if possible."""
+    mistaken = mistaken_for_data(encoded)
+    return f"It is {mistaken.what}. {mistaken.hint}" if mistaken else REPAIR_IMAGE
 
 
 def output_problem(size: Size) -> str | None:

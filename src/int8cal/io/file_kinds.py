@@ -66,3 +66,54 @@ HTML_PAGE = FileKind("an HTML page", beginning_with(rb"<!doctype html>"))
 NPZ = FileKind("an npz file", beginning_with(rb"PK\x03\x04"))
 NPY = FileKind("an npy file", beginning_with(rb"\x93NUMPY"))
 POLYGRAPHY_SCRIPT = FileKind("a data loader script", beginning_with(rb'"""Polygraphy data loader made by int8cal'))
+
+_SAVED_OTHERWISE = "Save it as PNG or JPEG."
+_MISTAKEN: tuple[tuple[int, tuple[bytes, ...], str, str], ...] = (  # what begins so behind so many bytes
+    (0, (b"\x1f\x8b",), "a gzip file", "Unpack it: gzip -d FILE."),
+    (0, (b"version https://git-lfs",), "a git-LFS pointer, not the file itself", "Fetch the files: git lfs pull."),
+    (
+        0,
+        (b"\0\x05\x16\x07",),
+        "what macOS keeps beside a file, not the file itself",
+        "Remove all such files: find FOLDER -name '._*' -delete.",
+    ),
+    (0, (b"{", b"["), "a JSON file", "Leave it out."),
+    (0, (b"PK\x03\x04",), "a zip archive", "Unpack it: unzip FILE."),
+    (0, (b"\x89HDF",), "an HDF5 file", "Leave it out."),
+    (0, (b"\x89PNG",), "a PNG image", "Leave it out."),
+    (0, (b"\xff\xd8\xff",), "a JPEG image", "Leave it out."),
+    (0, (b"II*\0", b"MM\0*"), "a TIFF image", _SAVED_OTHERWISE),
+    (8, (b"WEBPVP8",), "a WebP image", _SAVED_OTHERWISE),
+    (
+        4,
+        (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1", b"ftypavif", b"ftypavis"),
+        "an image in HEIF or AVIF",
+        "Convert it first, as with heif-convert or ImageMagick.",
+    ),
+    (0, (b"<",), "a page in HTML or XML, perhaps of a download that failed", "Fetch the file again."),
+)
+
+
+class Mistaken(NamedTuple):
+    """What a file is that stands in place of data, as a phrase, and what to do about it, as a sentence."""
+
+    what: str
+    hint: str
+
+
+def mistaken_for_data(beginning: bytes, path: str = "") -> Mistaken | None:
+    """What a file is by its first bytes (24 or more), where it is something that people mix up with data.
+
+    Args:
+        beginning: the first bytes of the file.
+        path: its name, which tells some kinds apart.
+    """
+    if beginning[:1] == b"{" and path.endswith("_warning.json"):
+        return Mistaken(
+            "the list of warnings that dataset_convert writes beside its records",
+            "Let the pattern match the records alone, such as *-shard-*.",
+        )
+    for offset, signatures, what, hint in _MISTAKEN:
+        if beginning.startswith(signatures, offset):
+            return Mistaken(what, hint)
+    return None

@@ -1,4 +1,4 @@
-"""What lies near a path that is not there, and what a file is that is not a record or image.
+"""What lies near a path that is not there.
 
 Nothing of this is looked at before something was not found: each function asks the file system for a bounded number of
 names, and what cannot be read is as if it were not there.
@@ -30,40 +30,6 @@ _MOST_PARTS = 64
 """Of a path that is looked for elsewhere: each of its ends is asked for in every folder."""
 _IMAGE_SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 _SHOWN = 3
-
-_BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
-    (b"\x1f\x8b", "a gzip file", "Unpack it: gzip -d FILE."),
-    (b"version https://git-lfs", "a git-LFS pointer, not the file itself", "Fetch the files: git lfs pull."),
-    (b"{", "a JSON file", "Leave it out."),
-    (b"[", "a JSON file", "Leave it out."),
-    (b"PK\x03\x04", "a zip archive", "Unpack it: unzip FILE."),
-    (b"\x89HDF", "an HDF5 file", "Leave it out."),
-    (b"\x89PNG", "a PNG image", "Leave it out."),
-    (b"\xff\xd8\xff", "a JPEG image", "Leave it out."),
-    (b"<", "a page in HTML or XML, perhaps of a download that failed", "Fetch the file again."),
-)
-
-
-class Kind(NamedTuple):
-    """What a file is, as a phrase, and what to do about it, as a sentence."""
-
-    what: str
-    hint: str
-
-
-def kind_of(beginning: bytes, path: str = "") -> Kind | None:
-    """What a file is by its first bytes (24 or more), where it is something that people mix up with data.
-
-    Args:
-        beginning: the first bytes of the file.
-        path: its name, which tells some kinds apart.
-    """
-    if beginning[:1] == b"{" and path.endswith("_warning.json"):
-        return Kind(
-            "the list of warnings that dataset_convert writes beside its records",
-            "Let the pattern match the records alone, such as *-shard-*.",
-        )
-    return next((Kind(what, hint) for magic, what, hint in _BEGINNINGS if beginning.startswith(magic)), None)
 
 
 class Moved(NamedTuple):

@@ -24,10 +24,10 @@ import google_crc32c
 
 from int8cal.errors import RecordError
 from int8cal.guard.libraries import library_errors
+from int8cal.io.file_kinds import mistaken_for_data
 from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.protos import message_class
 from int8cal.io.safe_text import printable
-from int8cal.samples.nearby import kind_of
 from int8cal.samples.paths import open_data_file, path_text
 from int8cal.samples.schema import EXAMPLE
 from int8cal.types import Message
@@ -148,18 +148,25 @@ def _open(path: str) -> BinaryIO:
     return open_data_file(path, "TFRecord file", RecordError, hint=_FIND_RECORDS, buffering=_BUFFER_BYTES)
 
 
+def _refuse_other_kind(beginning: bytes, path: str) -> None:
+    """Raise `RecordError` where the first bytes of a file tell that it is something that was put among records."""
+    mistaken = mistaken_for_data(beginning, path)
+    if mistaken:
+        raise RecordError(f"this is not a TFRecord file but {mistaken.what}", where=path_text(path), hint=mistaken.hint)
+
+
 def _read(file: BinaryIO, path: str, offset: int, size: int, largest: int) -> Record:
     """The record at the file's position, which is ``offset``."""
     try:
         header = file.read(_HEADER.size)
         if len(header) != _HEADER.size:
-            if offset == 0 and (kind := kind_of(header, path)):
-                raise RecordError(f"this is not a TFRecord file but {kind.what}", where=path_text(path), hint=kind.hint)
+            if offset == 0:
+                _refuse_other_kind(header, path)
             raise _damaged("the TFRecord file is cut off inside a record's length", path, offset)
         length, length_crc = _HEADER.unpack(header)
         if _masked_crc(header[: _LENGTH.size]) != length_crc:
-            if offset == 0 and (kind := kind_of(header + file.read(_BEGINNING - len(header)), path)):
-                raise RecordError(f"this is not a TFRecord file but {kind.what}", where=path_text(path), hint=kind.hint)
+            if offset == 0:
+                _refuse_other_kind(header + file.read(_BEGINNING - len(header)), path)
             raise _damaged(
                 "the checksum of the record's length is wrong: the file is damaged or no TFRecord file", path, offset
             )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from int8cal.errors import ImageError
+from int8cal.errors import REPAIR_IMAGE, ImageError
 from int8cal.images.decode import decode_corner, decode_image, decode_raw_half
 from int8cal.types import ImageHWC_u8, Size
 
@@ -183,6 +184,27 @@ def test_other_formats_are_named(data: bytes, kind: str) -> None:
         decode(data)
     assert f"Expected image (JPEG, PNG, or GIF), got {kind}" in str(caught.value)
     assert str(caught.value).startswith("picture: ")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git-LFS pointer, .* git lfs pull"),
+        (b"\0\x05\x16\x07\0\x02\0\0Mac OS X        ", r"macOS keeps beside a file, .* -name '\._\*' -delete"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIF or AVIF. Convert it"),
+        (b"\0\0\0\x20ftypavif\0\0\0\0avifmif1", "HEIF or AVIF. Convert it"),
+        (encoded(PICTURE, "TIFF"), "TIFF image. Save it as PNG or JPEG"),
+        (encoded(PICTURE, "WEBP"), "WebP image. Save it as PNG or JPEG"),
+        (b"<!DOCTYPE html><title>Sign in</title>", "download that failed. Fetch the file again"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", f"^{REPAIR_IMAGE}"),
+        (b"hello", f"^{REPAIR_IMAGE}"),
+        (b"", f"^{REPAIR_IMAGE}"),
+    ],
+)
+def test_what_lies_in_place_of_an_image_is_named(data: bytes, said: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode(data)
+    assert re.search(said, caught.value.hint or "")
 
 
 def test_raw_half_is_channels_first() -> None:

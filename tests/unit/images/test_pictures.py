@@ -79,6 +79,12 @@ def test_no_image(encoded, said):
     assert caught.value.where == "some/file.png"
 
 
+def test_what_lies_in_place_of_an_image_is_named():
+    with pytest.raises(ImageError) as caught:
+        open_picture(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "some/file.png")
+    assert caught.value.hint == "It is a git-LFS pointer, not the file itself. Fetch the files: git lfs pull."
+
+
 @pytest.mark.parametrize("kind", ["rgb.png", "colour.jpg", "progressive.jpg", "plain.bmp", "plain.tif", "plain.ppm"])
 def test_cut_off(kind):
     with pytest.raises(ImageError, match=r"Invalid|cannot be decoded"):
