@@ -155,7 +155,7 @@ class ChunkEngine(ABC):
         kept = {"images_reused": journal.reused, "images_changed": journal.changed} if journal else {}
         return Made(
             facts,
-            images=len(done.rows),
+            images=done.batches * plan.batch_size,
             rows=done.rows,
             skipped=done.skipped,
             run={"workers": job.workers, **kept},
@@ -202,6 +202,9 @@ def assemble(
 ) -> Assembled:
     """Write full batches until ``batches`` are written or the results end.
 
+    Each chunk is written as it comes: it is in the cache then, and the next ones take its memory. Only where the last
+    batch may stay unfilled, chunks wait for their batch, since what is in a file cannot be taken out again.
+
     Args:
         results: images in order.
         writer: the file.
@@ -214,18 +217,25 @@ def assemble(
         DataError: a bad image too many, or not enough good ones.
     """
     done = Assembled()
-    batch: list[EncodedSample] = []
+    rows: list[SampleRow] = []
+    waiting: list[bytes] = []
     if batches == 0:
         raise ValueError("batches must not be 0")
     for result in results:
         if isinstance(result, FailedSample):
             _skip(result, done, max_skipped)
             continue
-        batch.append(result)
-        if len(batch) == batch_size:
-            _write_batch(batch, writer, done)
+        waiting.append(result.chunk)
+        rows.append(result.row(done.batches, len(rows)))
+        if len(rows) == batch_size or batches is not None:
+            for chunk in waiting:
+                writer.append(chunk)
+            waiting.clear()
+        if len(rows) == batch_size:
+            done.rows += rows
+            rows.clear()
+            done.batches += 1
             advance(batch_size)
-            batch.clear()
             if done.batches == batches:
                 break
     if done.batches < (batches or 1):
@@ -234,13 +244,6 @@ def assemble(
             hint="Ask for fewer batches (-m, max_batches), or mend the images named above.",
         )
     return done
-
-
-def _write_batch(batch: list[EncodedSample], writer: TensorFileWriter, done: Assembled) -> None:
-    for position, result in enumerate(batch):
-        writer.append(result.chunk)
-        done.rows.append(result.row(done.batches, position))
-    done.batches += 1
 
 
 def _skip(failed: FailedSample, done: Assembled, max_skipped: int) -> None:

@@ -133,6 +133,22 @@ def test_full_batches_only():
     assert [(row.batch, row.position) for row in done.rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
+def test_chunks_wait_for_their_batch_only_where_it_may_stay_unfilled():
+    """A batch of them would be memory that grows with the batch size, and cold when it is written."""
+    writer, waiting = Writer(), []
+
+    def results():
+        for number in range(6):
+            waiting.append(number - len(writer.chunks))
+            yield good(number)
+
+    for batches, expected in ((2, [0, 0, 0, 0, 0, 0]), (None, [0, 1, 2, 0, 1, 2])):
+        assemble(results(), writer, batch_size=3, batches=batches, max_skipped=1, advance=lambda count: None)
+        assert waiting == expected
+        writer.chunks.clear()
+        waiting.clear()
+
+
 def test_stops_at_the_batches_asked_for():
     chunks, done = run([good(n) for n in range(9)], batches=1)
     assert (chunks, done.batches) == ([0, 1], 1)
