@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
-from int8cal.models.graph import opset
 from int8cal.models.names import tensor_names, unique_name
+from int8cal.models.opset import opset
 from int8cal.models.passes import for_each_image
 from int8cal.models.placement import Placement
 from int8cal.models.qdq import Range, in_steps, scale_and_zero, weight_steps, with_equal_channels

@@ -22,7 +22,7 @@ from int8cal.io.safe_text import printable, shell_word
 from int8cal.models import extras
 from int8cal.models.binding import Constants, InputBinding, bind_input
 from int8cal.models.choices import choices
-from int8cal.models.graph import WEIGHTED_OPS, float_tensors, layers_within, opset, raise_opset
+from int8cal.models.graph import WEIGHTED_OPS, float_tensors, layers_within
 from int8cal.models.kernels import Kernel, kernel_of
 from int8cal.models.names import (
     computed_from,
@@ -35,7 +35,15 @@ from int8cal.models.names import (
     topological_sort,
     unique_name,
 )
-from int8cal.models.onnx_file import CONTRIBUTED_DOMAIN, ORIGINAL_HINT, check_valid, foreign_operator, marked
+from int8cal.models.onnx_file import (
+    CONTRIBUTED_DOMAIN,
+    ORIGINAL_HINT,
+    check_valid,
+    foreign_operator,
+    marked,
+    unmarked,
+)
+from int8cal.models.opset import opset, raise_opset
 from int8cal.models.session import untyped, with_types
 from int8cal.types import Layout
 
@@ -156,7 +164,7 @@ class Computable:
 
         Args:
             changed: made of ``model``, with inputs and outputs of the same names. May be of a higher operator set: what
-                stands behind the plug-ins is converted to it. Is changed itself.
+                stands behind the plug-ins, and within loops, is converted to it. Is changed itself.
 
         Raises:
             UseError: what stands behind the plug-ins cannot be converted.
@@ -166,15 +174,15 @@ class Computable:
                 _restore_outputs(changed.graph, self.original.graph)
             return changed
         computed = {kernel.output for kernel in self.kernels}
-        whole = raise_opset(marked(self.original), opset(changed))
+        whole = marked(raise_opset(marked(self.original, plug_ins_alone=True), opset(changed)))
         rest = [*_rest(whole, computed), *(node for node in whole.graph.node if computed.intersection(node.output))]
         _make_room(changed.graph, self.model.graph, whole.graph, rest)
         _replace(changed.graph.input, [value for value in changed.graph.input if value.name not in computed])
         _bring_in(changed.graph, whole.graph, rest)
         originals = {name: node for node in self.original.graph.node for name in node.output if name}
         for node in rest:
-            foreign = foreign_operator(node) is not None
-            changed.graph.node.add().CopyFrom(originals[_title_output(node)] if foreign else node)
+            is_plug_in = foreign_operator(node) is not None and not any(inner_graphs(node))
+            changed.graph.node.append(originals[_title_output(node)] if is_plug_in else unmarked(node))
         topological_sort(changed.graph)
         _restore_outputs(changed.graph, self.original.graph)
         present = {entry.domain for entry in changed.opset_import}
@@ -406,8 +414,15 @@ def _as_input(kernel: Kernel, known: Mapping[str, Any]) -> Any:
 
 
 def _drop_unused(graph: Any) -> None:
-    """Take out the constants that nothing reads: ONNX Runtime takes the square of their number in time."""
+    """Take out the constants that nothing reads: ONNX Runtime takes the square of their number in time.
+
+    Where older exporters list them, they are no inputs either.
+    """
     read = {name for node in graph.node for name in node_reads(node)} | {output.name for output in graph.output}
+    unread = {tensor.name for tensor in graph.initializer} - read
+    inputs = [value for value in graph.input if value.name not in unread]
+    if len(inputs) < len(graph.input):
+        _replace(graph.input, inputs)
     kept = sum(tensor.name in read for tensor in graph.initializer)
     graph.initializer.sort(key=lambda tensor: tensor.name not in read)  # in place: weights are large
     del graph.initializer[kept:]

@@ -14,9 +14,9 @@ from int8cal.io.signals import cleaned_up
 from int8cal.io.space import require_free_space
 from int8cal.models import extras
 from int8cal.models.names import all_graphs, inner_graphs, unique_name
+from int8cal.models.opset import raise_opset
 from int8cal.models.session import open_session, with_types
 
-MIN_OPSET = 13  # the first with per-channel QuantizeLinear
 _MIN_IR_VERSION = 7  # what opset 13 goes with; below 4 weights had to be inputs
 _MORE_BYTES = 1 << 20
 """What ONNX Runtime may add to a model that it writes."""
@@ -115,28 +115,6 @@ def _with_constant_weights(model: Any) -> Any:
         copy.graph.input.extend(inputs)
     copy.ir_version = max(copy.ir_version, _MIN_IR_VERSION)
     return copy
-
-
-def opset(model: Any) -> int:
-    """Version of the standard operator set that the model uses."""
-    return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
-
-
-def raise_opset(model: Any, least: int = MIN_OPSET) -> Any:
-    """The model itself, or one of the operator set ``least`` if its own is lower.
-
-    Raises:
-        UseError: it cannot be converted.
-    """
-    if opset(model) >= least:
-        return model
-    try:
-        return extras.onnx().version_converter.convert_version(model, least)
-    except extras.LibraryError as error:
-        raise UseError(
-            f"opset {opset(model)} cannot be converted to {least}: {error.said}",
-            hint=f"Export the model with opset {least} or later.",
-        ) from error
 
 
 def _fold(model: Any) -> Any:

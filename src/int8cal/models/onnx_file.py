@@ -113,19 +113,27 @@ def check_valid(model: Any, where: str | None = None) -> None:
         raise UseError(f"is not a valid ONNX model: {error.said}", where=where, hint=error.hint) from error
 
 
-def marked(model: Any) -> Any:
+def marked(model: Any, *, plug_ins_alone: bool = False) -> Any:
     """The model, or a copy in which nodes that are not computed have a domain of their own.
 
     `foreign_operator` tells them. They are the operators outside the standard, TensorRT's plug-ins mostly, and those
     whose running time nobody can tell (``Loop``); a node with a graph inside that holds one is one, too.
+
+    Args:
+        model: ``onnx.ModelProto``; may have marks.
+        plug_ins_alone: mark the operators outside the standard, wherever they are, and no others.
     """
     versions = {entry.domain: int(entry.version) for entry in model.opset_import}
     known: dict[tuple[str, str], bool] = {}
 
+    def is_foreign(node: Any) -> bool:
+        is_unbounded = node.op_type in _UNBOUNDED_OPS and not plug_ins_alone
+        return is_unbounded or not _is_known(node, versions, known)
+
     def foreign_nodes(node: Any) -> list[Any]:
         """The node and those inside it that are not computed, if there are any."""
-        inner = [one for graph in inner_graphs(node) for one in graph.node if not _is_computed(one, versions, known)]
-        return [node, *inner] if inner or not _is_computed(node, versions, known) else []
+        inner = [one for graph in inner_graphs(node) for one in graph.node if is_foreign(one)]
+        return [node, *inner] if is_foreign(node) or (inner and not plug_ins_alone) else inner
 
     if not any(map(foreign_nodes, model.graph.node)):
         return model
@@ -134,10 +142,19 @@ def marked(model: Any) -> Any:
     domains: set[str] = set()
     for node in copy.graph.node:
         for one in foreign_nodes(node):
-            domains.add(one.domain)
-            one.domain = _FOREIGN_DOMAIN + one.domain
+            if foreign_operator(one) is None:
+                domains.add(one.domain)
+                one.domain = _FOREIGN_DOMAIN + one.domain
     for domain in sorted(domains):
         copy.opset_import.add(domain=_FOREIGN_DOMAIN + domain, version=versions.get(domain, 1))
+    return copy
+
+
+def unmarked(node: Any) -> Any:
+    """A copy of a node of a `marked` model as it was before, with all inside it."""
+    copy = type(node).FromString(node.SerializeToString())
+    for one in (copy, *(inner for graph in inner_graphs(copy) for inner in graph.node)):
+        one.domain = one.domain.removeprefix(_FOREIGN_DOMAIN)
     return copy
 
 
@@ -149,17 +166,17 @@ def foreign_operator(node: Any) -> str | None:
     return f"{domain}::{node.op_type}" if domain else str(node.op_type)
 
 
-def _is_computed(node: Any, versions: Mapping[str, int], known: dict[tuple[str, str], bool]) -> bool:
+def _is_known(node: Any, versions: Mapping[str, int], known: dict[tuple[str, str], bool]) -> bool:
+    """Whether an operator is of the standard, or of ONNX Runtime's own."""
     domain = node.domain
     found = known.get((domain, node.op_type))
     if found is None:
         if domain == CONTRIBUTED_DOMAIN:
             found = node.op_type in _contributed_operators()
         else:
-            defined = domain in _STANDARD_DOMAINS and extras.onnx().defs.has(
+            found = domain in _STANDARD_DOMAINS and extras.onnx().defs.has(
                 node.op_type, versions.get(domain, 1), domain
             )
-            found = defined and node.op_type not in _UNBOUNDED_OPS
         known[domain, node.op_type] = found
     return found
 

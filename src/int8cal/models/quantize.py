@@ -34,8 +34,9 @@ from int8cal.models.calibrate import Calibration, calibrate
 from int8cal.models.choose import Candidates, Choice, choose, held_out_parts, trials_of
 from int8cal.models.computable import Foreign, computable
 from int8cal.models.equalize import SUFFIX, is_uneven
-from int8cal.models.graph import all_activations, in_float32, lost_activations, opset, prepare, raise_opset
+from int8cal.models.graph import all_activations, in_float32, lost_activations, prepare
 from int8cal.models.onnx_file import load_with_paths, serialized
+from int8cal.models.opset import MIN_OPSET, converted, opset
 from int8cal.models.overlap import Digested, check_evaluation, same_images, shared_images
 from int8cal.models.placement import Placement
 from int8cal.models.qdq import check_quantized
@@ -242,11 +243,12 @@ def quantize(
         parts = computable(original)
         parts.check_layers()
         binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
-        prepared = prepare(raise_opset(parts.model, half.OPSET) if precision == "fp16" else parts.model)
         shown = some_images(images, MIN_FOR_CLASSES)
         findings = check_alive(parts, binding, shown, manifest, force=force)
         few = shown[: binding.batch or 1].copy()
         del shown
+        least = half.OPSET if precision == "fp16" else MIN_OPSET
+        prepared = prepare(converted(parts.model, binding, few, least))
         wiring, excluded = Wiring(prepared, binding, images.shape[1:]), tuple(parts.exclusions(exclude, prepared))
         variants = Variants(
             prepared, wiring, binding, used, target, excluded, fold_weights, full_range_weights, progress

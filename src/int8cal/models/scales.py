@@ -21,10 +21,12 @@ from int8cal.io.file_kinds import ONNX_MODEL
 from int8cal.io.files import OutputFile
 from int8cal.io.paths import given_path
 from int8cal.models.agreement import Agreement
+from int8cal.models.alive import some_images
 from int8cal.models.binding import Constants, unfed_binding
 from int8cal.models.computable import Computable, Foreign, computable
-from int8cal.models.graph import all_activations, in_float32, opset, prepare
+from int8cal.models.graph import all_activations, in_float32, prepare
 from int8cal.models.onnx_file import load_with_paths, serialized
+from int8cal.models.opset import converted, opset
 from int8cal.models.placement import Placement, place
 from int8cal.models.qdq import Range, check_quantized, insert_qdq
 from int8cal.models.session import INT8_MODEL, LEAVE_IN_FLOAT, Runner, fault_of_model, numeric_outputs
@@ -128,7 +130,7 @@ def quantize_from_scales(
         else:
             shape = images.shape[1:]
             binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
-        prepared = prepare(parts.model)
+        prepared = prepare(converted(parts.model, binding, None if images is None else some_images(images, 1)))
         names = _Names(parts, prepared)
         ranges = _usable(cache, names, os.fspath(scales))
         wiring = Wiring(prepared, binding, shape)

@@ -1,0 +1,138 @@
+"""From an older operator set to a newer one, without a change of what a model computes.
+
+``onnx.version_converter`` does it but for some attributes whose default changed: those are set here. Whether the
+result is right is not left to trust: `converted` compares what the models compute.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from int8cal.errors import UseError
+from int8cal.io.safe_text import printable
+from int8cal.models import extras
+from int8cal.models.agreement import TensorAgreement
+from int8cal.models.binding import InputBinding
+from int8cal.models.names import all_graphs, node_reads
+from int8cal.models.session import Runner, numeric_outputs
+from int8cal.types import BatchNCHW_f32
+
+MIN_OPSET = 13  # the first with per-channel QuantizeLinear
+_RESIZES_OTHERWISE = 11  # the first that says how pixels lie to one another; before, their top left corners meet
+_MASKS_ARE_BOOL = 10  # what Dropout gives beside its result
+_LEAST_DB = 80.0
+"""The same operators in float32 agree to 120 dB and more. Another meaning of an attribute is below 40."""
+
+_RANDOM_OPS = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
+
+
+def opset(model: Any) -> int:
+    """Version of the standard operator set that the model uses."""
+    return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+
+
+def raise_opset(model: Any, least: int = MIN_OPSET) -> Any:
+    """The model itself, or one of the operator set ``least`` if its own is lower.
+
+    Raises:
+        UseError: it cannot be converted.
+    """
+    version = opset(model)
+    if version >= least:
+        return model
+    try:
+        newer = extras.onnx().version_converter.convert_version(model, least)
+    except extras.LibraryError as error:
+        raise UseError(
+            f"opset {version} cannot be converted to {least}: {error.said}",
+            hint=f"Export the model with opset {least} or later.",
+        ) from error
+    for graph in all_graphs(newer.graph):
+        if version < _RESIZES_OTHERWISE:
+            _resize_by_corners(graph)
+        if version < _MASKS_ARE_BOOL:
+            _drop_masks(graph)
+    return newer
+
+
+def converted(model: Any, binding: InputBinding, few: BatchNCHW_f32 | None, least: int = MIN_OPSET) -> Any:
+    """`raise_opset` of the computable part of a model, which is made sure to compute what it did.
+
+    Args:
+        model: the computable part.
+        binding: how images get into it.
+        few: some images to compare by; None: there are none. Models that draw random numbers are not compared.
+        least: operator set.
+
+    Raises:
+        UseError: it cannot be converted, or computes something else then.
+    """
+    newer = raise_opset(model, least)
+    if newer is not model and few is not None and not _draws_random_numbers(model):
+        _check_equal(model, newer, binding, few)
+    return newer
+
+
+def _draws_random_numbers(model: Any) -> bool:
+    return any(node.op_type in _RANDOM_OPS for graph in all_graphs(model.graph) for node in graph.node)
+
+
+def _check_equal(model: Any, newer: Any, binding: InputBinding, few: BatchNCHW_f32) -> None:
+    names = numeric_outputs(model)
+    before, after = (next(Runner(one, names, binding).run(few), {}) for one in (model, newer))
+    for name, values in before.items():
+        found = TensorAgreement(name)
+        same_shape = values.shape == after[name].shape
+        if same_shape:
+            found.add(values, after[name])
+        if not same_shape or found.sqnr_db < _LEAST_DB:  # NaN: there is nothing to compare
+            apart = f"is {found.sqnr_text} dB from what it was" if same_shape else "has another shape"
+            raise UseError(
+                f"converted from opset {opset(model)} to {opset(newer)}, the model computes something else: output "
+                f"{printable(name)} {apart}",
+                hint=f"Export the model with opset {opset(newer)} or later.",
+            )
+
+
+def _resize_by_corners(graph: Any) -> None:
+    """Say of each Resize what its older form, or Upsample, meant."""
+    helper, constants = extras.onnx().helper, _constants(graph)
+    for node in graph.node:
+        stated = {attribute.name for attribute in node.attribute}
+        if node.domain or node.op_type != "Resize" or "coordinate_transformation_mode" in stated:
+            continue
+        node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+        scales = constants.get(node.input[2]) if len(node.input) > 2 else None
+        if (
+            scales is not None and "nearest_mode" not in stated
+        ):  # ONNX Runtime's rule: the lower neighbour, or the upper
+            mode = "ceil" if (scales < 1).any() else "floor"
+            node.attribute.append(helper.make_attribute("nearest_mode", mode))
+
+
+def _constants(graph: Any) -> dict[str, npt.NDArray[Any]]:
+    numpy_helper = extras.onnx().numpy_helper
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+            tensors[node.output[0]] = node.attribute[0].t
+    return {
+        name: np.asarray(numpy_helper.to_array(tensor)) for name, tensor in tensors.items() if len(tensor.dims) == 1
+    }
+
+
+def _drop_masks(graph: Any) -> None:
+    """Take out what Dropout says of itself where nobody reads it: its type is another one, and stated as it was."""
+    read = {name for node in graph.node for name in node_reads(node)} | {output.name for output in graph.output}
+    for node in graph.node:
+        if node.op_type == "Dropout" and not node.domain and not read.intersection(node.output[1:]):
+            gone = set(node.output[1:])
+            del node.output[1:]
+            kept = [value for value in graph.value_info if value.name not in gone]
+            del graph.value_info[:]
+            graph.value_info.extend(kept)
