@@ -10,7 +10,7 @@ from int8cal.errors import ImageError
 from int8cal.images import PNG_SIGNATURE
 from int8cal.images.limits import REPAIR_IMAGE
 from int8cal.images.pillow import check_sound
-from int8cal.images.png import without_texts
+from int8cal.images.png import deciding_chunks
 from int8cal.io import optional
 from int8cal.io.lacks import raise_if_lacking
 
@@ -44,7 +44,7 @@ def decode(encoded: bytes, where: str, *, grey: bool, exif: bool) -> ImageHWC_u8
     cv2 = need()
     check_sound(encoded, where)  # OpenCV makes pixels of most damaged files
     if encoded.startswith(PNG_SIGNATURE):
-        encoded = without_texts(encoded)
+        encoded = deciding_chunks(encoded)
     flags = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
     try:
         pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags | (0 if exif else cv2.IMREAD_IGNORE_ORIENTATION))

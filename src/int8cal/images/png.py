@@ -43,7 +43,10 @@ _MAX_CHUNKS = 1 << 17
 _MAX_PROFILES = 16
 """Colour profiles of a file, which has one at most by the PNG specification; libpng 1.6.37 looks at each for sRGB."""
 
-_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_COLOURS = frozenset((b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"cICP", b"eXIf"))
+"""Chunks that may have a say in the pixels besides the critical ones, or in how the image lies."""
+
+_PROFILE_NAME = re.compile(rb"[ -~\xa1-\xff]{1,79}\0")
 _NOTE = re.compile(rb"eXIf|[tzi]TXt(?:exif|Raw profile type exif|XML:com\.adobe\.xmp|xmp)(?:\0|\Z)")
 _LONGEST_NOTE_NAME = 30
 
@@ -165,14 +168,19 @@ def read_png(data: bytes, where: str) -> Png:
     )
 
 
-def without_texts(data: bytes) -> bytes:
-    """A file that `read_png` has read, without its text chunks: each may inflate to many megabytes."""
+def deciding_chunks(data: bytes) -> bytes:
+    """A file that `read_png` has read, with only the chunks that decide pixels, or how they lie.
+
+    A text may inflate to many megabytes, an animation is another picture, and neither was checked. Profiles whose name
+    no PNG may have are left out, too: libpng writes it to the terminal.
+    """
     kept, offset = [data[: len(PNG_SIGNATURE)]], len(PNG_SIGNATURE)
     kind = b""
     while kind != b"IEND":
         kind = data[offset + 4 : offset + 8]
         end = offset + 12 + int.from_bytes(data[offset : offset + 4], "big")
-        if kind not in _TEXTS:
+        is_critical = not kind[0] & 0x20
+        if is_critical or kind in _COLOURS or (kind == b"iCCP" and _PROFILE_NAME.match(data, offset + 8)):
             kept.append(data[offset:end])
         offset = end
     return b"".join(kept)

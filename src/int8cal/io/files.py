@@ -355,6 +355,12 @@ class OutputFile:
             raise OutputError(f"is not a regular file but {kind}", where=self.path, hint="Choose another name.")
         if not self._overwrite:
             raise self._taken()
+        if self._is_kept_by_another_user(found):
+            raise OutputError(
+                "belongs to another user, who alone may replace it in this folder",
+                where=self.path,
+                hint=_ANOTHER_NAME,
+            )
         for path in self._inputs:
             with contextlib.suppress(OSError):  # an input that is not there is not this file
                 if os.path.samestat(os.stat(path), found):
@@ -368,6 +374,11 @@ class OutputFile:
             with output_errors(self.path, "cannot be replaced", hint="Choose another name."):
                 self._refuse_other_kind(found.st_size)
             self._may_go = state
+
+    def _is_kept_by_another_user(self, found: os.stat_result) -> bool:
+        """Whether a file lies in a folder like /tmp, where it may be written to, but not be replaced in one step."""
+        folder, user = os.stat(self._folder), os.geteuid()
+        return bool(folder.st_mode & stat.S_ISVTX) and user not in (0, found.st_uid, folder.st_uid)
 
     def _taken(self) -> OutputExistsError:
         """The error for a name that a file has; only what may be replaced is said to be replaceable."""

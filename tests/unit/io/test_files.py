@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -181,6 +182,20 @@ def test_inputs_are_never_replaced(tmp_path, link):
     assert caught.value.where == str(precious)
     assert caught.value.hint
     assert precious.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(("others", "replaced"), [(0, True), (1, False)])
+def test_what_another_user_has_in_a_folder_like_tmp_stays(tmp_path, monkeypatch, others, replaced):
+    """It could only be written to in place, and would be lost when that fails."""
+    path = tmp_path / "out"
+    path.write_bytes(b"before")
+    tmp_path.chmod(0o1777)
+    user = path.stat().st_uid + others
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    with nullcontext() if replaced else pytest.raises(OutputError, match="belongs to another user"):
+        write(str(path), b"after", **REPLACING)
+    assert path.read_bytes() == (b"after" if replaced else b"before")
+    assert os.listdir(tmp_path) == ["out"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
