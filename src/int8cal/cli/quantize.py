@@ -307,6 +307,7 @@ def _facts(report: QuantizeReport, output: str, trt_cache: str | None) -> dict[s
         "amax": report.amax,
         "inactive": list(report.inactive),
         "not_finite": list(report.not_finite),
+        "listed_in_float": list(report.listed_in_float) if trt_cache else None,
         "unlisted": list(report.unlisted) if trt_cache else None,
         "in_sample": agreement.as_json(report.in_sample) if report.in_sample else None,
         "held_out": agreement.as_json(report.held_out) if report.held_out else None,
@@ -388,6 +389,11 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
             lines += [f"  {search.exclude_arguments}", f"  layer-device-precision={search.layer_device_precision}"]
     if trt_cache:
         lines.append(f"{trt_cache}: calibration cache, to use with the float model and TensorRT {trt_version} only")
+        if report.listed_in_float:
+            count = counted(len(report.listed_in_float), "tensor")
+            lines.append(
+                f"listed there, float in {output}: {count}. TensorRT may make them INT8, which no figure below shows"
+            )
         if report.unlisted:
             unseen = any(not node.computed for node in report.foreign) or "within" in report.placement.floated.values()
             more = " or not computed here" if unseen else ""

@@ -81,6 +81,8 @@ class QuantizeReport(Summarised):
         amax: quantised activation → threshold.
         not_finite: activations that took infinite values (attention masks); no cache lists them.
         inactive: measured activations that were 0 on every image; their scale is arbitrary, and no cache lists them.
+        listed_in_float: activations that the cache lists and that are float in the INT8 model. TensorRT may compute
+            them in INT8, which no agreement shows.
         unlisted: activations of the float model that a cache does not list, because another node computes what theirs
             did (such as a convolution before its BatchNormalization), or because nobody computes them here (behind
             plug-ins, in loops and branches).
@@ -111,6 +113,7 @@ class QuantizeReport(Summarised):
     amax: dict[str, float]
     not_finite: tuple[str, ...]
     inactive: tuple[str, ...]
+    listed_in_float: tuple[str, ...]
     unlisted: tuple[str, ...]
     from_float16: bool
     float_bytes: int
@@ -365,6 +368,7 @@ def quantize(
             amax=scales,
             not_finite=calibration.not_finite,
             inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
+            listed_in_float=tuple(name for name in listed if name in amax and name not in scales),
             unlisted=tuple(dict.fromkeys([*lost_activations(parts.model, prepared), *parts.unseen()])),
             from_float16=original is not read,
             float_bytes=read.ByteSize(),

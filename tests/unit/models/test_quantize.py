@@ -300,6 +300,7 @@ def test_activations_that_the_cache_does_not_list_are_named(images: Any, tmp_pat
     assert "active" in listed
     assert set(report.unlisted) >= {"same", "raw"}
     assert not set(report.unlisted) & listed.keys()
+    assert set(report.listed_in_float) == listed.keys() - report.amax.keys() != set()
     assert set(report.unlisted) | listed.keys() == {"image", "same", "raw", "norm", "scaled", "active", "y"}
 
 
