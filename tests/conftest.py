@@ -28,6 +28,7 @@ from int8cal.cli import app, process
 from int8cal.demo import dataset
 from int8cal.demo.dataset import DemoDataset, make_dataset
 from int8cal.demo.scene import Scene, draw_scene
+from int8cal.io.signals import STOPPING
 from int8cal.types import Size
 
 REPOSITORY = Path(__file__).parents[1]
@@ -149,7 +150,7 @@ def _state_kept() -> Iterator[None]:
     """What the command line changes for its process is as it was when the block is left."""
     logger = logging.getLogger("int8cal")
     level, handlers = logger.level, list(logger.handlers)
-    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = {number: signal.getsignal(number) for number in STOPPING}
     try:
         with warnings.catch_warnings():
             yield

@@ -116,6 +116,7 @@ def errors_page() -> str:
         rows.append(f"| {code} | {meaning} | {', '.join(f'`{member.__name__}`' for member in members)} |")
     rows += [
         f"| {errors.EXIT_BUG} | a bug in int8cal: the only case with a traceback | any other |",
+        f"| {errors.EXIT_HUNG_UP} | the terminal was closed (SIGHUP; `nohup` and `tmux` keep a run going) | |",
         f"| {errors.EXIT_INTERRUPTED} | interrupted (Ctrl-C) | `KeyboardInterrupt` |",
         f"| {errors.EXIT_TERMINATED} | terminated (SIGTERM) | |",
     ]

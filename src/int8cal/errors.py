@@ -30,6 +30,7 @@ from typing import ClassVar
 from int8cal.io.safe_text import shortened
 
 EXIT_BUG = 70
+EXIT_HUNG_UP = 129
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 

@@ -208,8 +208,11 @@ def test_really_failing_write(make, tiny_dataset, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_end_it_cleanly(tiny_dataset, tmp_path, number, code):
+@pytest.mark.parametrize(
+    ("number", "code", "how"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "hung up")],
+)
+def test_signals_end_it_cleanly(tiny_dataset, tmp_path, number, code, how):
     # The images are pipes' ends of time: a slow arithmetic keeps the run busy until the signal comes.
     program = (
         "import sys, time\n"
@@ -232,9 +235,7 @@ def test_signals_end_it_cleanly(tiny_dataset, tmp_path, number, code):
     _, stderr = child.communicate(timeout=30)
     assert time.monotonic() - sent < 2
     assert child.returncode == code
-    assert stderr.splitlines() == [
-        f"int8cal: {'interrupted' if code == 130 else 'terminated'}; nothing was left under the final name"
-    ]
+    assert stderr.splitlines() == [f"int8cal: {how}; nothing was left under the final name"]
     assert os.listdir(tmp_path) == []
 
 

@@ -25,7 +25,7 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 from int8cal.errors import UseError
-from int8cal.io.signals import within_reach
+from int8cal.io.signals import STOPPING, within_reach
 
 if sys.platform == "linux":
     import resource
@@ -260,7 +260,7 @@ def _be_child(check: Callable[[], None], model_bytes: int, nodes: int, writing: 
 
 
 def _restrict_child(model_bytes: int, nodes: int) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPROF):
+    for number in (*STOPPING, signal.SIGPROF):
         signal.signal(number, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     most = _data_bytes() + _CHECK_BYTES + _CHECK_BYTES_PER_MODEL_BYTE * model_bytes

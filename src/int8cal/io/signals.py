@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 STOPPING: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 """Signal number → what happened."""
 
+_HANG_UP: int | None = getattr(signal, "SIGHUP", None)
+if _HANG_UP is not None:
+    STOPPING[_HANG_UP] = "hung up"  # the terminal is gone
+
 CLEAN_UPS: dict[object, Callable[[], None]] = {}
 """What must be done before a process ends in the middle of a call, by who wants it; added and taken away by those."""
 
@@ -53,7 +57,7 @@ class Stopped(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(STOPPING[number])
         self.how = STOPPING[number]
-        self.exit_code = 128 + number  # as shells have it: `EXIT_INTERRUPTED`, `EXIT_TERMINATED`
+        self.exit_code = 128 + number  # as shells have it: `EXIT_INTERRUPTED` and the others
         self.advice: tuple[str, ...] = ()
         """What else the user should know, a line each."""
 
@@ -70,9 +74,10 @@ class _State:
 
 
 def obey_signals() -> None:
-    """Have SIGINT and SIGTERM raise `Stopped`, once: what comes later must not disturb the cleaning up."""
+    """Have SIGINT, SIGTERM and SIGHUP raise `Stopped`, once: what comes later must not disturb the cleaning up."""
     for number in STOPPING:
-        signal.signal(number, _stop)
+        if number != _HANG_UP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it ignored
+            signal.signal(number, _stop)
     _State.unheard, _State.listener = True, None
 
 
@@ -175,7 +180,7 @@ def stop_listening() -> None:
 
 
 def ignore_signals() -> None:
-    """Have SIGINT and SIGTERM do nothing any more: the program ends in any case."""
+    """Have the signals do nothing any more: the program ends in any case."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
 

@@ -25,11 +25,19 @@ def handlers():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signal_stops(number, code):
     with pytest.raises(Stopped) as caught:
         os.kill(os.getpid(), number)
     assert caught.value.exit_code == code
+
+
+def test_a_run_under_nohup_goes_on():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stopping.obey_signals()
+    os.kill(os.getpid(), signal.SIGHUP)
+    with pytest.raises(Stopped):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_signals_after_the_first_are_ignored():
