@@ -6,9 +6,10 @@ result is right is not left to trust: `converted` compares what the models compu
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UseError
@@ -52,10 +53,11 @@ def raise_opset(model: Any, least: int = MIN_OPSET) -> Any:
             f"opset {version} cannot be converted to {least}: {error.said}",
             hint=f"Export the model with opset {least} or later.",
         ) from error
-    for graph in all_graphs(newer.graph):
-        if version < _RESIZES_OTHERWISE:
-            _resize_by_corners(graph)
-        if version < _MASKS_ARE_BOOL:
+    graphs = list(all_graphs(newer.graph))
+    if version < _RESIZES_OTHERWISE:
+        _resize_by_corners(graphs)
+    if version < _MASKS_ARE_BOOL:
+        for graph in graphs:
             _drop_masks(graph)
     return newer
 
@@ -99,31 +101,25 @@ def _check_equal(model: Any, newer: Any, binding: InputBinding, few: BatchNCHW_f
             )
 
 
-def _resize_by_corners(graph: Any) -> None:
-    """Say of each Resize what its older form, or Upsample, meant."""
-    helper, constants = extras.onnx().helper, _constants(graph)
-    for node in graph.node:
+def _resize_by_corners(graphs: Sequence[Any]) -> None:
+    """Say of each Resize what its older form, or Upsample, meant, as ONNX Runtime understands that."""
+    helper = extras.onnx().helper
+    constants = dict(chain.from_iterable(map(_constants, graphs)))  # a loop may read those outside
+    for node in chain.from_iterable(graph.node for graph in graphs):
         stated = {attribute.name for attribute in node.attribute}
         if node.domain or node.op_type != "Resize" or "coordinate_transformation_mode" in stated:
             continue
-        node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
         scales = constants.get(node.input[2]) if len(node.input) > 2 else None
-        if (
-            scales is not None and "nearest_mode" not in stated
-        ):  # ONNX Runtime's rule: the lower neighbour, or the upper
-            mode = "ceil" if (scales < 1).any() else "floor"
-            node.attribute.append(helper.make_attribute("nearest_mode", mode))
+        is_smaller = scales is not None and (scales < 1).any()
+        node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+        node.attribute.append(helper.make_attribute("nearest_mode", "ceil" if is_smaller else "floor"))
 
 
-def _constants(graph: Any) -> dict[str, npt.NDArray[Any]]:
-    numpy_helper = extras.onnx().numpy_helper
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
-            tensors[node.output[0]] = node.attribute[0].t
-    return {
-        name: np.asarray(numpy_helper.to_array(tensor)) for name, tensor in tensors.items() if len(tensor.dims) == 1
-    }
+def _constants(graph: Any) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    computed = ((node.output[0], node.attribute[0].t) for node in graph.node if node.op_type == "Constant")
+    for name, tensor in chain(((tensor.name, tensor) for tensor in graph.initializer), computed):
+        if len(tensor.dims) == 1:
+            yield name, extras.onnx().numpy_helper.to_array(tensor)
 
 
 def _drop_masks(graph: Any) -> None:
