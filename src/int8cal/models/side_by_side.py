@@ -244,7 +244,9 @@ class _Pair:
                 self.skipped[name] = reason
                 del self.found[name]
             else:
-                self.found[name].add(first[name], second[name])
+                found = self.found[name]
+                found.classifies &= first[name].shape[:1] == (images,)  # else rows are of regions or tokens
+                found.add(first[name], second[name])
         return images
 
 

@@ -141,6 +141,22 @@ def test_outputs_whose_first_axis_is_not_the_batch_are_compared(
     assert report.in_sample.outputs[3].sqnr_db == report.in_sample.outputs[0].sqnr_db
 
 
+@pytest.mark.parametrize(("output", "judged_by_class"), [("rows", False), ("prob", True)])
+def test_rows_that_are_no_images_choose_no_class(
+    make_model: MakeModel, images: Any, output: str, judged_by_class: bool
+) -> None:
+    model = onnx.load(make_model())
+    rows = onnx.numpy_helper.from_array(np.array([-1, 6], np.int64), "of_six")
+    model.graph.initializer.append(rows)
+    model.graph.node.append(onnx.helper.make_node("Reshape", ["scores", "of_six"], ["rows"]))  # one of every pixel
+    model.graph.output.append(onnx.helper.make_tensor_value_info("rows", onnx.TensorProto.FLOAT, None))
+    path = make_model()
+    onnx.save(model, path)
+    found = {one.name: one for one in compare(path, path, images()).agreement.outputs}[output]
+    assert (found.top1 is not None) == judged_by_class
+    assert found.identical
+
+
 def test_whole_numbers_and_truth_values_are_compared(make_model: MakeModel, images: Any, tmp_path: Path) -> None:
     change = with_outputs(
         NODE("ArgMax", ["up"], ["best"], axis=1),
