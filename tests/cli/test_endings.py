@@ -6,6 +6,7 @@ import shlex
 import shutil
 
 import numpy as np
+import onnx
 import pytest
 from tests.cli.test_quantize_images import NUMBERS, make_model
 from tests.pictures import encode, pixels
@@ -68,21 +69,25 @@ IMAGES = f"int8cal images photos -o c.tensor --size 16x24 {' '.join(NUMBERS)}"
         ("spec check spec.txt --network detectnet_v2", ["int8cal detectnet_v2 plan -e spec.txt"]),
         ("spec update spec.txt -o 'new spec.txt' --num_epochs 7", ["int8cal plan -e 'new spec.txt'"]),
         ("quantize m.onnx images.npy -o q.onnx", [
-            "int8cal compare m.onnx q.onnx VALIDATION.tensor", "trtexec --onnx=q.onnx --saveEngine=q.engine",
+            "int8cal compare m.onnx q.onnx VALIDATION.tensor",
+            "trtexec --onnx=q.onnx --shapes=images:1x3x16x24 --saveEngine=q.engine",
         ]),
         ("quantize m.onnx images.npy -o q.onnx --target onnxruntime", [
             "int8cal compare m.onnx q.onnx VALIDATION.tensor",
         ]),
         ("quantize m.onnx images.npy -o q.onnx --trt_cache c.bin --trt_version 10.3.0", [
-            "int8cal compare m.onnx q.onnx VALIDATION.tensor", "trtexec --onnx=q.onnx --saveEngine=q.engine",
-            "trtexec --onnx=m.onnx --int8 --calib=c.bin --saveEngine=m.engine",
+            "int8cal compare m.onnx q.onnx VALIDATION.tensor",
+            "trtexec --onnx=q.onnx --shapes=images:1x3x16x24 --saveEngine=q.engine",
+            "trtexec --onnx=m.onnx --int8 --calib=c.bin --shapes=images:1x3x16x24 --saveEngine=m.engine",
         ]),
         (f"quantize m.onnx photos -o q.onnx {' '.join(NUMBERS)}", [
             f"int8cal images VALIDATION_DIR -o VALIDATION.tensor {' '.join(NUMBERS)} --size 16x24",
-            "int8cal compare m.onnx q.onnx VALIDATION.tensor", "trtexec --onnx=q.onnx --saveEngine=q.engine",
+            "int8cal compare m.onnx q.onnx VALIDATION.tensor",
+            "trtexec --onnx=q.onnx --shapes=images:1x3x16x24 --saveEngine=q.engine",
         ]),
         ("quantize m.onnx --scales cal.bin -o s.onnx", [
-            "int8cal compare m.onnx s.onnx VALIDATION.tensor", "trtexec --onnx=s.onnx --saveEngine=s.engine",
+            "int8cal compare m.onnx s.onnx VALIDATION.tensor",
+            "trtexec --onnx=s.onnx --shapes=images:1x3x16x24 --saveEngine=s.engine",
         ]),
         ("doctor", ["int8cal demo"]),
         ("networks", ["int8cal spec new NETWORK"]),
@@ -144,7 +149,27 @@ def test_from_images_to_a_comparison(run):
     compared = run(comparison.removeprefix("int8cal ").replace("VALIDATION", "c").replace("MODEL", "m"))
     assert compared.code == 0, compared.stderr
     assert "verdict: good" in compared.stdout
-    assert next_lines(compared.stdout) == ["trtexec --onnx=m.int8.onnx --saveEngine=m.int8.engine"]
+    assert next_lines(compared.stdout) == [
+        "trtexec --onnx=m.int8.onnx --shapes=images:1x3x16x24 --saveEngine=m.int8.engine"
+    ]
+
+
+def test_trtexec_is_told_every_free_dimension_and_no_fixed_one(run, tmp_path):
+    make_model(tmp_path / "m.onnx", free=True)
+    option = " --shapes=images:1x3x16x24 "
+    done = run("quantize m.onnx images.npy -o q.onnx --trt_cache c.bin --trt_version 10.3.0")
+    assert [option in line for line in next_lines(done.stdout)] == [False, True, True]
+    assert option in run("compare m.onnx q.onnx images.npy").stdout
+    assert option in run("quantize m.onnx --scales c.bin -o s.onnx --eval images.npy").stdout
+    assert " --shapes=images:1x3xHEIGHTxWIDTH " in run("quantize m.onnx --scales c.bin -o t.onnx").stdout
+    assert run(IMAGES.removeprefix("int8cal ")).code == 0
+    assert option in run("report c.tensor -o r.html --model m.onnx --int8 q.onnx").stdout
+    assert (tmp_path / "r.html").read_text().count(option) == 2
+    fixed = onnx.load(tmp_path / "m.onnx")
+    for dim, extent in zip(fixed.graph.input[0].type.tensor_type.shape.dim, (1, 3, 16, 24), strict=True):
+        dim.dim_value = extent
+    onnx.save(fixed, tmp_path / "fixed.onnx")
+    assert "--shapes" not in run("quantize fixed.onnx images.npy -o f.onnx").stdout
 
 
 def test_of_a_poor_model_the_next_command_leaves_more_in_float(run, tmp_path):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from int8cal.check.verify import Verification
     from int8cal.manifest import Manifest
+    from int8cal.models.binding import InputBinding
     from int8cal.models.verdict import Verdict
     from int8cal.plans import Plan
     from int8cal.types import Format
@@ -109,6 +110,7 @@ def quantized(
     output: str,
     held_out: str | None,
     *,
+    binding: InputBinding,
     verdict: Verdict | None = None,
     target: str = "tensorrt",
     trt_cache: str | None = None,
@@ -121,6 +123,7 @@ def quantized(
         model: the float model.
         output: the INT8 model.
         held_out: the images of ``--eval``.
+        binding: the models' input.
         verdict: on the INT8 model, if there is one.
         target: engine that is to run it.
         trt_cache: the calibration cache that was also written.
@@ -133,14 +136,14 @@ def quantized(
     if verdict and verdict.level in ("look", "poor"):
         lines.append(_more_in_float(model, output, calibration))
     if target == "tensorrt":
-        lines.append(trtexec(output))
+        lines.append(trtexec(output, binding))
     if trt_cache:
-        lines.append(trtexec_with_cache(model, trt_cache))
+        lines.append(trtexec_with_cache(model, trt_cache, binding))
     told = "ONNX Runtime takes the INT8 model as it is. " if target == "onnxruntime" else ""
     print_next(f"{told}Images that calibration has not seen decide whether the INT8 model is good.", *lines)
 
 
-def compared(model: str, output: str, verdict: Verdict, *options: str) -> None:
+def compared(model: str, output: str, binding: InputBinding | None, verdict: Verdict, *options: str) -> None:
     """After compare: what the figures mean, in the words of ``quantize``, which ``options`` are for as well."""
     name = f"{verdict.output}: " if verdict.output else ""
     meaning = {
@@ -150,23 +153,30 @@ def compared(model: str, output: str, verdict: Verdict, *options: str) -> None:
         "not measured": "Measure the accuracy of the task itself.",
     }[verdict.level]
     command = (
-        trtexec(output)
+        trtexec(output, binding)
         if verdict.level in ("good", "not measured")
         else _more_in_float(model, output, f"CALIBRATION.tensor {quoted(*options)}")
     )
     print_next(f"verdict: {verdict.level} ({name}{verdict.reason}). {meaning}", command)
 
 
-def trtexec(model: str) -> str:
-    """How TensorRT 11 takes an INT8 model."""
-    engine = f"{os.path.splitext(model)[0]}.engine"
-    return f"trtexec {quoted(f'--onnx={model}', f'--saveEngine={engine}')}"
+def trtexec(model: str, binding: InputBinding | None = None) -> str:
+    """How TensorRT 11 takes an INT8 model, whose input is ``binding`` where it is known."""
+    return f"trtexec {quoted(f'--onnx={model}', *_shapes(binding), _engine(model))}"
 
 
-def trtexec_with_cache(model: str, cache: str) -> str:
+def trtexec_with_cache(model: str, cache: str, binding: InputBinding | None = None) -> str:
     """How TensorRT 10 and older take a float model and a cache."""
-    engine = f"{os.path.splitext(model)[0]}.engine"
-    return f"trtexec {quoted(f'--onnx={model}', '--int8', f'--calib={cache}', f'--saveEngine={engine}')}"
+    words = (f"--onnx={model}", "--int8", f"--calib={cache}", *_shapes(binding), _engine(model))
+    return f"trtexec {quoted(*words)}"
+
+
+def _shapes(binding: InputBinding | None) -> tuple[str, ...]:
+    return (binding.shapes_option,) if binding and binding.shapes_option else ()
+
+
+def _engine(model: str) -> str:
+    return f"--saveEngine={os.path.splitext(model)[0]}.engine"
 
 
 def _more_in_float(model: str, output: str, calibration: str) -> str:

@@ -237,6 +237,7 @@ def quantize(
             model,
             output,
             evaluation,
+            binding=report.input,
             verdict=report.verdict,
             target=target,
             trt_cache=trt_cache,

@@ -70,7 +70,7 @@ def quantize_from_scales(
         console.print_json({"quantize": _facts(report, output, scales)})
     else:
         console.print_lines(_lines(report, output, scales))
-        endings.quantized(model, output, evaluation, verdict=report.verdict)
+        endings.quantized(model, output, evaluation, binding=report.input, verdict=report.verdict)
 
 
 def _facts(report: ScalesReport, output: str, scales: str) -> dict[str, Any]:
