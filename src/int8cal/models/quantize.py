@@ -51,7 +51,7 @@ from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
-from int8cal.tensorrt.deepstream import configuration
+from int8cal.tensorrt.deepstream import configuration, other_padding
 from int8cal.types import Layout, Method, MethodChoice, Precision, Progress, Target
 
 _ONE_OF_THEM = "Leave out either --bias_correction or --min_agreement."
@@ -67,7 +67,8 @@ class QuantizeReport(Summarised):
         choice: how the method was chosen; None when the caller chose it.
         search: which layers were left in float to reach an agreement, and how; None when none was asked for.
         verdict: on the model; None when no agreement was measured.
-        findings: what the float model makes of the images, see `int8cal.models.alive`.
+        findings: what the float model makes of the images, see `int8cal.models.alive`, and what DeepStream makes of
+            them otherwise, see `int8cal.tensorrt.deepstream`.
         input: how the images got into the model.
         images: number of calibration images.
         nodes: how many nodes were quantised.
@@ -231,8 +232,6 @@ def quantize(
         output = partial(OutputFile, overwrite=overwrite, inputs=sources)
         model_file, cache_file, config_file = _result_files(files, output, out, trt_cache, deepstream)
         manifest, config = getattr(images, "manifest", None), ""
-        if deepstream is not None and trt_cache is not None:
-            config = configuration(manifest, images.shape[1:], model=model, cache=trt_cache, beside=deepstream)
 
         # Look: which part of the model can be computed, whether it comes alive on the images, where Q/DQ stands.
         read, model_paths = load_with_paths(model)
@@ -243,8 +242,15 @@ def quantize(
         parts = computable(original)
         parts.check_layers()
         binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
+        findings: tuple[Finding, ...] = ()
+        if deepstream is not None and trt_cache is not None:
+            chw = images.shape[1:]
+            findings = tuple(other_padding(manifest, chw))
+            config = configuration(
+                manifest, chw, model=model, cache=trt_cache, beside=deepstream, layout=binding.layout
+            )
         shown = some_images(images, MIN_FOR_CLASSES)
-        findings = check_alive(parts, binding, shown, manifest, force=force)
+        findings += check_alive(parts, binding, shown, manifest, force=force)
         few = shown[: binding.batch or 1].copy()
         del shown
         least = half.OPSET if precision == "fp16" else MIN_OPSET
