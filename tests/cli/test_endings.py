@@ -197,3 +197,12 @@ def test_the_next_command_of_each_export(run, form, expected):
     done = run(f"export c.tensor --to {form} -o out.{form}")
     assert done.code == 0, done.stderr
     assert next_lines(done.stdout) == [expected]
+
+
+@pytest.mark.parametrize("options", ["-o out.nchw", "-o out.npz", "-o out.npy --layout nhwc"])
+def test_arrays_that_quantize_would_not_take_are_not_named_for_it(run, options):
+    assert run(IMAGES.removeprefix("int8cal ")).code == 0
+    done = run(f"export c.tensor --to npy {options}")
+    assert done.code == 0, done.stderr
+    assert next_lines(done.stdout) == []
+    assert "already preprocessed" in done.stdout

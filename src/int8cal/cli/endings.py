@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from int8cal.models.binding import InputBinding
     from int8cal.models.verdict import Verdict
     from int8cal.plans import Plan
-    from int8cal.types import Format
+    from int8cal.types import Format, Layout
 
 FEW_IMAGES = 100
 """Fewer images than this are said to be few: advice from practice is 100 to 1000."""
@@ -80,12 +80,16 @@ def planned(*words: str) -> None:
     print_next("Nothing was decoded or written.", quoted("int8cal", *words))
 
 
-def exported(path: str, form: Format) -> None:
+def exported(path: str, form: Format, layout: Layout) -> None:
     """After an export: how the other tool takes it."""
     from int8cal.exports.formats import INPUT_LIST, TAKEN_BY  # late: NumPy, HDF5
 
     command = TAKEN_BY[form].format(file=quoted(path), list=quoted(os.path.join(path, INPUT_LIST)))
-    print_next("The images are those of the tensorfile, in its order, already preprocessed.", command)
+    # Our own command tells arrays by their name, and takes them NCHW.
+    is_taken = form != "npy" or (layout == "nchw" and path.lower().endswith(".npy"))
+    print_next(
+        "The images are those of the tensorfile, in its order, already preprocessed.", *([command] if is_taken else [])
+    )
 
 
 def verified(found: Verification, model: str | None, *, made_of: str) -> None:

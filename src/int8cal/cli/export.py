@@ -83,4 +83,4 @@ def export(
     if done.dropped:
         lines.append(f"the last {done.dropped} images were left out: they do not fill a batch of {rebatch}")
     console.print_lines(lines)
-    endings.exported(done.path, done.format)
+    endings.exported(done.path, done.format, layout)
