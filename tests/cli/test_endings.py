@@ -187,7 +187,7 @@ def test_of_a_poor_model_the_next_command_leaves_more_in_float(run, tmp_path):
     [
         ("npz", "python -m modelopt.onnx.quantization --onnx_path MODEL.onnx --calibration_data_path out.npz"),
         ("npy", "int8cal quantize MODEL.onnx out.npy -o MODEL.int8.onnx"),
-        ("raw", "qnn-onnx-converter --input_network MODEL.onnx --input_list out.raw/input_list.txt"),
+        ("raw", "cd out.raw && qnn-onnx-converter --input_network /PATH/TO/MODEL.onnx --input_list input_list.txt"),
         ("polygraphy", "polygraphy convert MODEL.onnx --int8 --data-loader-script out.polygraphy -o MODEL.engine"),
         ("tensorfile", "int8cal verify out.tensorfile"),
     ],

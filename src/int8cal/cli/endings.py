@@ -82,9 +82,9 @@ def planned(*words: str) -> None:
 
 def exported(path: str, form: Format, layout: Layout) -> None:
     """After an export: how the other tool takes it."""
-    from int8cal.exports.formats import INPUT_LIST, TAKEN_BY  # late: NumPy, HDF5
+    from int8cal.exports.formats import TAKEN_BY  # late: NumPy, HDF5
 
-    command = TAKEN_BY[form].format(file=quoted(path), list=quoted(os.path.join(path, INPUT_LIST)))
+    command = TAKEN_BY[form].format(file=quoted(path))
     # Our own command tells arrays by their name, and takes them NCHW.
     is_taken = form != "npy" or (layout == "nchw" and path.lower().endswith(".npy"))
     print_next(
