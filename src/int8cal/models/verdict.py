@@ -9,8 +9,9 @@ The rule, by the SQNR of the worst output (or group of its channels, see `int8ca
 
 Of a classifier, the share of images with the same class in both models counts, too: ``good`` from 95 %, ``poor``
 below 80 %. Outputs that are whole numbers are judged only where there are no others, by their share of equal values:
-``good`` from 98 %, ``poor`` below 90 %. One image of another class alone decides nothing. Where no output can be
-compared, or none holds a value, the verdict is ``not measured``.
+``good`` from 98 %, ``poor`` below 90 %; pictures of 8 bits are judged by the SQNR (see `TensorAgreement.whole`). One
+image of another class alone decides nothing. Where no output can be compared, or none holds a value, the verdict is
+``not measured``.
 """
 
 from __future__ import annotations

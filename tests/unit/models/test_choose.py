@@ -310,6 +310,27 @@ class TestVerdict:
         assert judge(Agreement(1, (classes,))).level == "look"
         assert judge(Agreement(1, (classes, self.of(0.01)))).level == "good"
 
+    @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+    def test_a_picture_of_8_bits_is_judged_by_its_noise(self, dtype: Any) -> None:
+        levels = np.random.default_rng(0).integers(0, 127, (2, 3, 40, 40)).astype(dtype)
+        others = levels + np.random.default_rng(1).integers(0, 2, levels.shape).astype(dtype)
+        parts = [TensorAgreement("picture"), TensorAgreement("picture")]
+        for part, one, two in zip(parts, levels, others, strict=True):
+            part.add(one[None], two[None])
+        found = judge(Agreement.joined([Agreement(1, (part,)) for part in parts]))
+        assert found.level == "good"
+        assert found.reason.endswith(" dB")
+
+    @pytest.mark.parametrize(("dtype", "classes"), [(np.uint8, 21), (np.int64, 200), (np.int32, 200)])
+    def test_a_map_of_classes_is_judged_by_equal_values(self, dtype: Any, classes: int) -> None:
+        chosen = np.random.default_rng(0).integers(0, classes, (2, 40, 40)).astype(dtype)
+        others = chosen + np.random.default_rng(1).integers(0, 2, chosen.shape).astype(dtype)
+        tensor = TensorAgreement("map", classifies=False)
+        tensor.add(chosen, others)
+        found = judge(Agreement(2, (tensor,)))
+        assert found.level == "poor"
+        assert found.reason.endswith("of its values are equal")
+
     def test_boxes_do_not_hide_ruined_scores(self) -> None:
         random = np.random.default_rng(0)
         values = np.concatenate([random.uniform(50, 320, (1, 4, 500)), random.uniform(0, 1, (1, 3, 500))], axis=1)
