@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import shutil
 
@@ -11,7 +12,9 @@ import pytest
 from tests.cli.test_quantize_images import NUMBERS, make_model
 from tests.pictures import encode, pixels
 
-from int8cal.cli import console
+from int8cal.cli import console, endings
+from int8cal.models.binding import InputBinding
+from int8cal.models.verdict import Verdict
 
 CACHE = "TRT-8601-EntropyCalibration2\nimages: 3c010a14\n"
 
@@ -180,6 +183,14 @@ def test_of_a_poor_model_the_next_command_leaves_more_in_float(run, tmp_path):
     assert next_lines(compared.stdout) == [
         "int8cal quantize m.onnx CALIBRATION.tensor --eval c.tensor -o other.better.onnx --min_agreement 15"
     ]
+
+
+def test_a_better_sqnr_is_not_proposed_where_it_is_good_and_the_classes_are_not(capsys):
+    for db, proposed in ((40.0, False), (12.0, True), (math.nan, True)):
+        verdict = Verdict("poor", "p", "the same class on 70.0% of the images", db)
+        endings.compared("m.onnx", "q.onnx", None, verdict)
+        endings.quantized("m.onnx", "q.onnx", None, binding=InputBinding("x", "nchw", None), verdict=verdict)
+        assert capsys.readouterr().out.count("--min_agreement 15") == 2 * proposed
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 FEW_IMAGES = 100
 """Fewer images than this are said to be few: advice from practice is 100 to 1000."""
 
-_WANTED_DB = "15"
-"""What `int8cal.models.verdict` calls good, for ``--min_agreement``."""
-
 
 def print_next(meaning: str, *commands: str) -> None:
     """One sentence about the result, and what to type now."""
@@ -137,8 +134,8 @@ def quantized(
     lines = [] if held_out else [f"int8cal compare {quoted(model, output)} VALIDATION.tensor"]
     if images and lines:
         lines.insert(0, f"int8cal images VALIDATION_DIR -o VALIDATION.tensor {images}")
-    if verdict and verdict.level in ("look", "poor"):
-        lines.append(_more_in_float(model, output, calibration))
+    if verdict:
+        lines += _more_in_float(verdict, model, output, calibration)
     if target == "tensorrt":
         lines.append(trtexec(output, binding))
     if trt_cache:
@@ -156,12 +153,12 @@ def compared(model: str, output: str, binding: InputBinding | None, verdict: Ver
         "poor": "The INT8 model is not to be relied on.",
         "not measured": "Measure the accuracy of the task itself.",
     }[verdict.level]
-    command = (
-        trtexec(output, binding)
+    commands = (
+        [trtexec(output, binding)]
         if verdict.level in ("good", "not measured")
-        else _more_in_float(model, output, f"CALIBRATION.tensor {quoted(*options)}")
+        else _more_in_float(verdict, model, output, f"CALIBRATION.tensor {quoted(*options)}")
     )
-    print_next(f"verdict: {verdict.level} ({name}{verdict.reason}). {meaning}", command)
+    print_next(f"verdict: {verdict.level} ({name}{verdict.reason}). {meaning}", *commands)
 
 
 def trtexec(model: str, binding: InputBinding | None = None) -> str:
@@ -183,6 +180,11 @@ def _engine(model: str) -> str:
     return f"--saveEngine={os.path.splitext(model)[0]}.engine"
 
 
-def _more_in_float(model: str, output: str, calibration: str) -> str:
-    better = f"{os.path.splitext(output)[0]}.better.onnx"
-    return f"int8cal quantize {quoted(model)} {calibration} {quoted('-o', better, '--min_agreement', _WANTED_DB)}"
+def _more_in_float(verdict: Verdict, model: str, output: str, calibration: str) -> list[str]:
+    """How to make a better model by its SQNR; nothing where it is good, or another figure than that is not."""
+    from int8cal.models.verdict import GOOD_DB  # late: NumPy
+
+    if verdict.level not in ("look", "poor") or verdict.worst_db >= GOOD_DB:
+        return []
+    better = quoted("-o", f"{os.path.splitext(output)[0]}.better.onnx", "--min_agreement", f"{GOOD_DB:g}")
+    return [f"int8cal quantize {quoted(model)} {calibration} {better}"]

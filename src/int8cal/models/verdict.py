@@ -17,7 +17,7 @@ image of another class alone decides nothing. Where no output can be compared, o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from int8cal.models.agreement import Agreement, TensorAgreement
@@ -38,11 +38,13 @@ class Verdict:
         level: see the module.
         output: the output that decides; None when there is none to judge.
         reason: the figure that decides, in words.
+        worst_db: SQNR in dB of the worst output, whatever decides; NaN where it has no meaning.
     """
 
     level: Level
     output: str | None
     reason: str
+    worst_db: float = math.nan
 
 
 def judge(*agreements: Agreement) -> Verdict:
@@ -50,7 +52,9 @@ def judge(*agreements: Agreement) -> Verdict:
     judged = [output for agreement in agreements for output in agreement.judged]
     if not judged:
         return Verdict("not measured", None, "no output could be compared")
-    return min((_of(output) for output in judged), key=lambda item: (_ORDER.index(item[0].level), item[1]))[0]
+    verdict, _ = min((_of(output) for output in judged), key=lambda item: (_ORDER.index(item[0].level), item[1]))
+    figures = [agreement.worst_db() for agreement in agreements if agreement.judged]
+    return replace(verdict, worst_db=math.nan if any(map(math.isnan, figures)) else min(figures))
 
 
 def _of(output: TensorAgreement) -> tuple[Verdict, float]:

@@ -303,6 +303,7 @@ class TestVerdict:
         assert tensor.sqnr_db > 30
         found = judge(Agreement(10, (tensor,)))
         assert (found.level, found.reason) == ("poor", "the same class on 70.0% of the images")
+        assert found.worst_db == tensor.sqnr_db
 
     def test_whole_numbers_count_only_alone(self) -> None:
         classes = TensorAgreement("argmax")
