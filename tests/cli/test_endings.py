@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 import shutil
 
@@ -217,3 +218,13 @@ def test_arrays_that_quantize_would_not_take_are_not_named_for_it(run, options):
     assert done.code == 0, done.stderr
     assert next_lines(done.stdout) == []
     assert "already preprocessed" in done.stdout
+
+
+def test_one_of_a_kind_is_singular(run, tmp_path):
+    told = run("cache convert cal.bin -o new.bin --trt_version 10.3.0").stdout
+    told += run("cache diff cal.bin cal.bin").stdout
+    np.save(tmp_path / "one.npy", np.load(tmp_path / "images.npy")[:1])
+    told += run("quantize m.onnx one.npy -o q.onnx --min_agreement 1").stdout
+    told += run("quantize m.onnx --scales cal.bin -o s.onnx --eval one.npy").stdout
+    assert {"1 tensor", "1 image", "1 model tried"} <= {found.group() for found in re.finditer(r"1 \w+( tried)?", told)}
+    assert not re.search(r"\b1 (tensors|images|models|nodes|layers)\b", told), told

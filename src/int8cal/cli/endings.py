@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from int8cal.cli import console
 from int8cal.io.safe_text import shell_word
+from int8cal.io.summary import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,10 +64,10 @@ def made(manifest: Manifest, source: str) -> None:
         source: what ``verify`` needs to make the images again: see `source_options`.
     """
     images = manifest.batches * manifest.shape[0]
-    few = f" {images} images are few: 100 to 1000 are usual (-m N batches)." if images < FEW_IMAGES else ""
+    few = " That is few: 100 to 1000 are usual (-m N batches)." if images < FEW_IMAGES else ""
     file = quoted(manifest.path)
     print_next(
-        f"{manifest.path} holds {images} images as the network is fed them, for INT8 calibration.{few}",
+        f"{manifest.path} holds {counted(images, 'image')} as the network is fed them, for INT8 calibration.{few}",
         f"int8cal verify {file} {source}",
         f"int8cal quantize MODEL.onnx {file} -o MODEL.int8.onnx",
     )

@@ -99,7 +99,7 @@ def _lines(report: ScalesReport, output: str, scales: str) -> list[str]:
     sizes = f"{report.int8_bytes / 1e6:.3f} MB (float: {report.float_bytes / 1e6:.3f} MB)"
     lines = [
         f"{output}: {counted(report.nodes, 'node')} in INT8, {sizes}{opset}",
-        f"ranges of {len(report.amax)} tensors from {scales} ({report.header})",
+        f"ranges of {counted(len(report.amax), 'tensor')} from {scales} ({report.header})",
     ]
     for words, names in (
         ("in the file, but not in the model (merged layers have no name there)", report.not_in_model),

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from int8cal.io.summary import Summarised
+from int8cal.io.summary import Summarised, counted
 from int8cal.models.channels import ChannelSums, Group
 
 _Array: TypeAlias = npt.NDArray[np.float32]
@@ -229,7 +229,7 @@ class Agreement(Summarised):
     def summary(self) -> str:
         """All that matters of it, in one short line."""
         figures = ", ".join(f"{output.name} {output.sqnr_text}" for output in self.outputs[:4])
-        return f"{self.images} images: SQNR in dB {figures}{', …' if len(self.outputs) > 4 else ''}"
+        return f"{counted(self.images, 'image')}: SQNR in dB {figures}{', …' if len(self.outputs) > 4 else ''}"
 
     def summary_rows(self) -> Iterator[tuple[str, object]]:
         """The figures of every output."""

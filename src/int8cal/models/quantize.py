@@ -24,7 +24,7 @@ from int8cal.guard.onnx_bounds import of_model
 from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import given_path
-from int8cal.io.summary import Summarised
+from int8cal.io.summary import Summarised, counted
 from int8cal.models import half
 from int8cal.models.agreement import Agreement
 from int8cal.models.alive import MIN_FOR_CLASSES, check_alive, some_images
@@ -123,7 +123,8 @@ class QuantizeReport(Summarised):
     def summary(self) -> str:
         """All that matters of it, in one short line."""
         measured = self.held_out or self.in_sample
-        return f"{self.method}, {self.nodes} nodes, {measured.summary() if measured else f'{self.images} images'}"
+        shown = measured.summary() if measured else counted(self.images, "image")
+        return f"{self.method}, {counted(self.nodes, 'node')}, {shown}"
 
     def summary_rows(self) -> Iterator[tuple[str, object]]:
         """The few facts that a notebook shows."""
