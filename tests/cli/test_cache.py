@@ -143,7 +143,7 @@ def test_convert_names_the_tensors_that_it_leaves_out(run_cli: Any, tmp_path: Pa
     done = run_cli("cache", "convert", "cal.json", "cal.bin")
 
     assert done.stdout.splitlines()[:2] == [
-        "cal.bin: TRT-100300-EntropyCalibration2, 1 tensors",
+        "cal.bin: TRT-100300-EntropyCalibration2, 1 tensor",
         "left out, their scale is 0, which is none: dead",
     ]
     facts = json.loads(run_cli("cache", "convert", "cal.json", "c.bin", "--json").stdout)["cache"]

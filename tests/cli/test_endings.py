@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
 import shutil
 
 import numpy as np
+import onnx
 import pytest
 from tests.cli.test_quantize_images import NUMBERS, make_model
 from tests.pictures import encode, pixels
 
-from int8cal.cli import console
+from int8cal.cli import console, endings
+from int8cal.models.binding import InputBinding
+from int8cal.models.verdict import Verdict
 
 CACHE = "TRT-8601-EntropyCalibration2\nimages: 3c010a14\n"
 
@@ -68,21 +73,25 @@ IMAGES = f"int8cal images photos -o c.tensor --size 16x24 {' '.join(NUMBERS)}"
         ("spec check spec.txt --network detectnet_v2", ["int8cal detectnet_v2 plan -e spec.txt"]),
         ("spec update spec.txt -o 'new spec.txt' --num_epochs 7", ["int8cal plan -e 'new spec.txt'"]),
         ("quantize m.onnx images.npy -o q.onnx", [
-            "int8cal compare m.onnx q.onnx VALIDATION.tensor", "trtexec --onnx=q.onnx --saveEngine=q.engine",
+            "int8cal compare m.onnx q.onnx VALIDATION.tensor",
+            "trtexec --onnx=q.onnx --shapes=images:1x3x16x24 --saveEngine=q.engine",
         ]),
         ("quantize m.onnx images.npy -o q.onnx --target onnxruntime", [
             "int8cal compare m.onnx q.onnx VALIDATION.tensor",
         ]),
         ("quantize m.onnx images.npy -o q.onnx --trt_cache c.bin --trt_version 10.3.0", [
-            "int8cal compare m.onnx q.onnx VALIDATION.tensor", "trtexec --onnx=q.onnx --saveEngine=q.engine",
-            "trtexec --onnx=m.onnx --int8 --calib=c.bin --saveEngine=m.engine",
+            "int8cal compare m.onnx q.onnx VALIDATION.tensor",
+            "trtexec --onnx=q.onnx --shapes=images:1x3x16x24 --saveEngine=q.engine",
+            "trtexec --onnx=m.onnx --int8 --calib=c.bin --shapes=images:1x3x16x24 --saveEngine=m.engine",
         ]),
         (f"quantize m.onnx photos -o q.onnx {' '.join(NUMBERS)}", [
             f"int8cal images VALIDATION_DIR -o VALIDATION.tensor {' '.join(NUMBERS)} --size 16x24",
-            "int8cal compare m.onnx q.onnx VALIDATION.tensor", "trtexec --onnx=q.onnx --saveEngine=q.engine",
+            "int8cal compare m.onnx q.onnx VALIDATION.tensor",
+            "trtexec --onnx=q.onnx --shapes=images:1x3x16x24 --saveEngine=q.engine",
         ]),
         ("quantize m.onnx --scales cal.bin -o s.onnx", [
-            "int8cal compare m.onnx s.onnx VALIDATION.tensor", "trtexec --onnx=s.onnx --saveEngine=s.engine",
+            "int8cal compare m.onnx s.onnx VALIDATION.tensor",
+            "trtexec --onnx=s.onnx --shapes=images:1x3x16x24 --saveEngine=s.engine",
         ]),
         ("doctor", ["int8cal demo"]),
         ("networks", ["int8cal spec new NETWORK"]),
@@ -144,7 +153,27 @@ def test_from_images_to_a_comparison(run):
     compared = run(comparison.removeprefix("int8cal ").replace("VALIDATION", "c").replace("MODEL", "m"))
     assert compared.code == 0, compared.stderr
     assert "verdict: good" in compared.stdout
-    assert next_lines(compared.stdout) == ["trtexec --onnx=m.int8.onnx --saveEngine=m.int8.engine"]
+    assert next_lines(compared.stdout) == [
+        "trtexec --onnx=m.int8.onnx --shapes=images:1x3x16x24 --saveEngine=m.int8.engine"
+    ]
+
+
+def test_trtexec_is_told_every_free_dimension_and_no_fixed_one(run, tmp_path):
+    make_model(tmp_path / "m.onnx", free=True)
+    option = " --shapes=images:1x3x16x24 "
+    done = run("quantize m.onnx images.npy -o q.onnx --trt_cache c.bin --trt_version 10.3.0")
+    assert [option in line for line in next_lines(done.stdout)] == [False, True, True]
+    assert option in run("compare m.onnx q.onnx images.npy").stdout
+    assert option in run("quantize m.onnx --scales c.bin -o s.onnx --eval images.npy").stdout
+    assert " --shapes=images:1x3xHEIGHTxWIDTH " in run("quantize m.onnx --scales c.bin -o t.onnx").stdout
+    assert run(IMAGES.removeprefix("int8cal ")).code == 0
+    assert option in run("report c.tensor -o r.html --model m.onnx --int8 q.onnx").stdout
+    assert (tmp_path / "r.html").read_text().count(option) == 2
+    fixed = onnx.load(tmp_path / "m.onnx")
+    for dim, extent in zip(fixed.graph.input[0].type.tensor_type.shape.dim, (1, 3, 16, 24), strict=True):
+        dim.dim_value = extent
+    onnx.save(fixed, tmp_path / "fixed.onnx")
+    assert "--shapes" not in run("quantize fixed.onnx images.npy -o f.onnx").stdout
 
 
 def test_of_a_poor_model_the_next_command_leaves_more_in_float(run, tmp_path):
@@ -157,12 +186,20 @@ def test_of_a_poor_model_the_next_command_leaves_more_in_float(run, tmp_path):
     ]
 
 
+def test_a_better_sqnr_is_not_proposed_where_it_is_good_and_the_classes_are_not(capsys):
+    for db, proposed in ((40.0, False), (12.0, True), (math.nan, True)):
+        verdict = Verdict("poor", "p", "the same class on 70.0% of the images", db)
+        endings.compared("m.onnx", "q.onnx", None, verdict)
+        endings.quantized("m.onnx", "q.onnx", None, binding=InputBinding("x", "nchw", None), verdict=verdict)
+        assert capsys.readouterr().out.count("--min_agreement 15") == 2 * proposed
+
+
 @pytest.mark.parametrize(
     ("form", "expected"),
     [
         ("npz", "python -m modelopt.onnx.quantization --onnx_path MODEL.onnx --calibration_data_path out.npz"),
         ("npy", "int8cal quantize MODEL.onnx out.npy -o MODEL.int8.onnx"),
-        ("raw", "qnn-onnx-converter --input_network MODEL.onnx --input_list out.raw/input_list.txt"),
+        ("raw", "cd out.raw && qnn-onnx-converter --input_network /PATH/TO/MODEL.onnx --input_list input_list.txt"),
         ("polygraphy", "polygraphy convert MODEL.onnx --int8 --data-loader-script out.polygraphy -o MODEL.engine"),
         ("tensorfile", "int8cal verify out.tensorfile"),
     ],
@@ -172,3 +209,22 @@ def test_the_next_command_of_each_export(run, form, expected):
     done = run(f"export c.tensor --to {form} -o out.{form}")
     assert done.code == 0, done.stderr
     assert next_lines(done.stdout) == [expected]
+
+
+@pytest.mark.parametrize("options", ["-o out.nchw", "-o out.npz", "-o out.npy --layout nhwc"])
+def test_arrays_that_quantize_would_not_take_are_not_named_for_it(run, options):
+    assert run(IMAGES.removeprefix("int8cal ")).code == 0
+    done = run(f"export c.tensor --to npy {options}")
+    assert done.code == 0, done.stderr
+    assert next_lines(done.stdout) == []
+    assert "already preprocessed" in done.stdout
+
+
+def test_one_of_a_kind_is_singular(run, tmp_path):
+    told = run("cache convert cal.bin -o new.bin --trt_version 10.3.0").stdout
+    told += run("cache diff cal.bin cal.bin").stdout
+    np.save(tmp_path / "one.npy", np.load(tmp_path / "images.npy")[:1])
+    told += run("quantize m.onnx one.npy -o q.onnx --min_agreement 1").stdout
+    told += run("quantize m.onnx --scales cal.bin -o s.onnx --eval one.npy").stdout
+    assert {"1 tensor", "1 image", "1 model tried"} <= {found.group() for found in re.finditer(r"1 \w+( tried)?", told)}
+    assert not re.search(r"\b1 (tensors|images|models|nodes|layers)\b", told), told

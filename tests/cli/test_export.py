@@ -42,7 +42,7 @@ def test_rebatching_says_what_it_left_out(run_cli: Any, tensor: Path, tmp_path: 
 
     done = run_cli("export", tensor, "--to", "tensorfile", "-o", "new.tensor", "--rebatch", "4", "--drop-remainder")
     assert done.code == 0
-    assert "the last 2 images were left out" in done.stdout
+    assert "left out at the end, too few for a batch of 4: 2 images" in done.stdout
     with TensorFile(tmp_path / "new.tensor") as file:
         assert file.shape == (4, 3, 4, 5)
         assert file.samples is None

@@ -198,6 +198,15 @@ def test_unknown_keys_of_a_file_are_errors(photos, run_cli):
     assert done.stderr.startswith("int8cal: error: p.yaml: there is no key 'means'")
 
 
+def test_a_letterbox_that_nvinfer_fills_otherwise_is_warned_of(photos, run_cli):
+    boxed = ("--size", "8x12", "--resize", "letterbox", "--scale", "1/255", "--pad")
+    for pad, warned in (("114", True), ("0", False)):
+        assert run_cli("images", "photos", "-o", f"{pad}.tensor", *boxed, pad).code == 0
+        shown = run_cli("inspect", f"{pad}.tensor", "--deepstream")
+        assert {"maintain-aspect-ratio=1", "symmetric-padding=1"} <= set(shown.stdout.splitlines())
+        assert ("warning: nvinfer pads with black (0), and the images were padded with 114" in shown.stderr) is warned
+
+
 def test_an_image_smaller_than_the_crop_is_an_error_not_a_border(photos, run_cli):
     done = run_cli("images", "photos", "-o", "c.tensor", "--size", "50x50", "--resize", "crop", "--scale", "1")
     assert done.code == 4

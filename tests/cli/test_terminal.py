@@ -153,7 +153,7 @@ def test_what_a_run_says_at_its_end(run_cli, tiny_dataset, tmp_path):
     done = run_cli(*JOB, "-e", tiny_dataset.spec, "-o", "c.tensor")
     assert done.code == 0
     assert "c.tensor holds 4 images" in done.stdout
-    assert "4 images are few: 100 to 1000 are usual" in done.stdout
+    assert "That is few: 100 to 1000 are usual" in done.stdout
     line = next(line for line in done.stdout.splitlines() if "int8cal verify" in line)
     checked = run_cli(*line.split()[1:])
     assert checked.code == 0, checked.stderr

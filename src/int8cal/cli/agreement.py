@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from int8cal.io.safe_text import printable
+from int8cal.io.summary import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ def as_json(agreement: Agreement) -> dict[str, Any]:
 def as_lines(agreement: Agreement, title: str) -> list[str]:
     """A table of the outputs and one of the worst layers."""
     return [
-        f"{title}, {agreement.images} images:",
+        f"{title}, {counted(agreement.images, 'image')}:",
         *_table("output", agreement.outputs),
         *(f"  not compared: {name}: {reason}" for name, reason in agreement.skipped.items()),
         *_table("worst layers", agreement.worst_layers()),

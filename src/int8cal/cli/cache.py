@@ -10,6 +10,7 @@ import click
 from int8cal.cli import console, endings
 from int8cal.cli.options import json_option, overwrite_option
 from int8cal.io.safe_text import short_name
+from int8cal.io.summary import counted
 
 if TYPE_CHECKING:
     from int8cal.tensorrt.cache import CalibrationCache
@@ -127,7 +128,7 @@ def convert(
         facts = {"output": output, "header": content.header, "tensors": len(content.amax) - len(left_out)}
         console.print_json({"cache": {**facts, "left_out": list(left_out), "unusable": list(unusable)}})
         return
-    console.print_lines([f"{output}: {content.header}, {len(content.amax) - len(left_out)} tensors"])
+    console.print_lines([f"{output}: {content.header}, {counted(len(content.amax) - len(left_out), 'tensor')}"])
     if left_out:
         console.print_lines([f"left out, their scale is 0, which is none: {', '.join(map(short_name, left_out))}"])
     if unusable:
@@ -173,7 +174,7 @@ def diff(*, first: str, second: str, tolerance: float, as_json: bool) -> None:
     lines += [f"only in {first}: {short_name(name)}" for name in found.only_first]
     lines += [f"only in {second}: {short_name(name)}" for name in found.only_second]
     lines += [f"{short_name(name)}: {_change(*pair)}" for name, pair in found.changed.items()]
-    console.print_lines([*lines, f"{found.same} tensors agree"])
+    console.print_lines([*lines, f"the same in both: {counted(found.same, 'tensor')}"])
     if found.equal:
         endings.print_next("Both tell TensorRT the same.")
         return

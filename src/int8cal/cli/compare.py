@@ -86,4 +86,4 @@ def compare(
             lines.append(f"not computed here, compared by what goes in: {', '.join(foreign)}")
         console.print_lines(lines)
         held_out = ["--eval", file, *given_words(only=("inputs", "layout"))]
-        endings.compared(reference, other, judge(result.agreement), *held_out)
+        endings.compared(reference, other, result.input, judge(result.agreement), *held_out)

@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING
 
 from int8cal.cli import console
 from int8cal.io.safe_text import shell_word
+from int8cal.io.summary import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from int8cal.check.verify import Verification
     from int8cal.manifest import Manifest
+    from int8cal.models.binding import InputBinding
     from int8cal.models.verdict import Verdict
     from int8cal.plans import Plan
-    from int8cal.types import Format
+    from int8cal.types import Format, Layout
 
 FEW_IMAGES = 100
 """Fewer images than this are said to be few: advice from practice is 100 to 1000."""
-
-_WANTED_DB = "15"
-"""What `int8cal.models.verdict` calls good, for ``--min_agreement``."""
 
 
 def print_next(meaning: str, *commands: str) -> None:
@@ -65,10 +64,10 @@ def made(manifest: Manifest, source: str) -> None:
         source: what ``verify`` needs to make the images again: see `source_options`.
     """
     images = manifest.batches * manifest.shape[0]
-    few = f" {images} images are few: 100 to 1000 are usual (-m N batches)." if images < FEW_IMAGES else ""
+    few = " That is few: 100 to 1000 are usual (-m N batches)." if images < FEW_IMAGES else ""
     file = quoted(manifest.path)
     print_next(
-        f"{manifest.path} holds {images} images as the network is fed them, for INT8 calibration.{few}",
+        f"{manifest.path} holds {counted(images, 'image')} as the network is fed them, for INT8 calibration.{few}",
         f"int8cal verify {file} {source}",
         f"int8cal quantize MODEL.onnx {file} -o MODEL.int8.onnx",
     )
@@ -79,12 +78,16 @@ def planned(*words: str) -> None:
     print_next("Nothing was decoded or written.", quoted("int8cal", *words))
 
 
-def exported(path: str, form: Format) -> None:
+def exported(path: str, form: Format, layout: Layout) -> None:
     """After an export: how the other tool takes it."""
-    from int8cal.exports.formats import INPUT_LIST, TAKEN_BY  # late: NumPy, HDF5
+    from int8cal.exports.formats import TAKEN_BY  # late: NumPy, HDF5
 
-    command = TAKEN_BY[form].format(file=quoted(path), list=quoted(os.path.join(path, INPUT_LIST)))
-    print_next("The images are those of the tensorfile, in its order, already preprocessed.", command)
+    command = TAKEN_BY[form].format(file=quoted(path))
+    # Our own command tells arrays by their name, and takes them NCHW.
+    is_taken = form != "npy" or (layout == "nchw" and path.lower().endswith(".npy"))
+    print_next(
+        "The images are those of the tensorfile, in its order, already preprocessed.", *([command] if is_taken else [])
+    )
 
 
 def verified(found: Verification, model: str | None, *, made_of: str) -> None:
@@ -109,6 +112,7 @@ def quantized(
     output: str,
     held_out: str | None,
     *,
+    binding: InputBinding,
     verdict: Verdict | None = None,
     target: str = "tensorrt",
     trt_cache: str | None = None,
@@ -121,6 +125,7 @@ def quantized(
         model: the float model.
         output: the INT8 model.
         held_out: the images of ``--eval``.
+        binding: the models' input.
         verdict: on the INT8 model, if there is one.
         target: engine that is to run it.
         trt_cache: the calibration cache that was also written.
@@ -130,17 +135,17 @@ def quantized(
     lines = [] if held_out else [f"int8cal compare {quoted(model, output)} VALIDATION.tensor"]
     if images and lines:
         lines.insert(0, f"int8cal images VALIDATION_DIR -o VALIDATION.tensor {images}")
-    if verdict and verdict.level in ("look", "poor"):
-        lines.append(_more_in_float(model, output, calibration))
+    if verdict:
+        lines += _more_in_float(verdict, model, output, calibration)
     if target == "tensorrt":
-        lines.append(trtexec(output))
+        lines.append(trtexec(output, binding))
     if trt_cache:
-        lines.append(trtexec_with_cache(model, trt_cache))
+        lines.append(trtexec_with_cache(model, trt_cache, binding))
     told = "ONNX Runtime takes the INT8 model as it is. " if target == "onnxruntime" else ""
     print_next(f"{told}Images that calibration has not seen decide whether the INT8 model is good.", *lines)
 
 
-def compared(model: str, output: str, verdict: Verdict, *options: str) -> None:
+def compared(model: str, output: str, binding: InputBinding | None, verdict: Verdict, *options: str) -> None:
     """After compare: what the figures mean, in the words of ``quantize``, which ``options`` are for as well."""
     name = f"{verdict.output}: " if verdict.output else ""
     meaning = {
@@ -149,26 +154,38 @@ def compared(model: str, output: str, verdict: Verdict, *options: str) -> None:
         "poor": "The INT8 model is not to be relied on.",
         "not measured": "Measure the accuracy of the task itself.",
     }[verdict.level]
-    command = (
-        trtexec(output)
+    commands = (
+        [trtexec(output, binding)]
         if verdict.level in ("good", "not measured")
-        else _more_in_float(model, output, f"CALIBRATION.tensor {quoted(*options)}")
+        else _more_in_float(verdict, model, output, f"CALIBRATION.tensor {quoted(*options)}")
     )
-    print_next(f"verdict: {verdict.level} ({name}{verdict.reason}). {meaning}", command)
+    print_next(f"verdict: {verdict.level} ({name}{verdict.reason}). {meaning}", *commands)
 
 
-def trtexec(model: str) -> str:
-    """How TensorRT 11 takes an INT8 model."""
-    engine = f"{os.path.splitext(model)[0]}.engine"
-    return f"trtexec {quoted(f'--onnx={model}', f'--saveEngine={engine}')}"
+def trtexec(model: str, binding: InputBinding | None = None) -> str:
+    """How TensorRT 11 takes an INT8 model, whose input is ``binding`` where it is known."""
+    return f"trtexec {quoted(f'--onnx={model}', *_shapes(binding), _engine(model))}"
 
 
-def trtexec_with_cache(model: str, cache: str) -> str:
+def trtexec_with_cache(model: str, cache: str, binding: InputBinding | None = None) -> str:
     """How TensorRT 10 and older take a float model and a cache."""
-    engine = f"{os.path.splitext(model)[0]}.engine"
-    return f"trtexec {quoted(f'--onnx={model}', '--int8', f'--calib={cache}', f'--saveEngine={engine}')}"
+    words = (f"--onnx={model}", "--int8", f"--calib={cache}", *_shapes(binding), _engine(model))
+    return f"trtexec {quoted(*words)}"
 
 
-def _more_in_float(model: str, output: str, calibration: str) -> str:
-    better = f"{os.path.splitext(output)[0]}.better.onnx"
-    return f"int8cal quantize {quoted(model)} {calibration} {quoted('-o', better, '--min_agreement', _WANTED_DB)}"
+def _shapes(binding: InputBinding | None) -> tuple[str, ...]:
+    return (binding.shapes_option,) if binding and binding.shapes_option else ()
+
+
+def _engine(model: str) -> str:
+    return f"--saveEngine={os.path.splitext(model)[0]}.engine"
+
+
+def _more_in_float(verdict: Verdict, model: str, output: str, calibration: str) -> list[str]:
+    """How to make a better model by its SQNR; nothing where it is good, or another figure than that is not."""
+    from int8cal.models.verdict import GOOD_DB  # late: NumPy
+
+    if verdict.level not in ("look", "poor") or verdict.worst_db >= GOOD_DB:
+        return []
+    better = quoted("-o", f"{os.path.splitext(output)[0]}.better.onnx", "--min_agreement", f"{GOOD_DB:g}")
+    return [f"int8cal quantize {quoted(model)} {calibration} {better}"]

@@ -8,6 +8,7 @@ import click
 
 from int8cal.cli import console, endings, progress
 from int8cal.cli.options import json_option, overwrite_option
+from int8cal.io.summary import counted
 from int8cal.types import FORMATS, LAYOUTS
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ def export(
         facts = {"output": done.path, "format": done.format, "shape": list(done.shape)}
         console.print_json({"export": facts | {"images": done.images, "dropped": done.dropped}})
         return
-    lines = [f"{done.path}: {done.images} images, {done.format}, {' x '.join(map(str, done.shape))}"]
+    lines = [f"{done.path}: {counted(done.images, 'image')}, {done.format}, {' x '.join(map(str, done.shape))}"]
     if done.dropped:
-        lines.append(f"the last {done.dropped} images were left out: they do not fill a batch of {rebatch}")
+        lines.append(f"left out at the end, too few for a batch of {rebatch}: {counted(done.dropped, 'image')}")
     console.print_lines(lines)
-    endings.exported(done.path, done.format)
+    endings.exported(done.path, done.format, layout)

@@ -46,9 +46,11 @@ def inspect(*, file: str, quick: bool, deepstream: bool, as_json: bool) -> None:
 
 
 def _print_nvinfer_keys(tensorfile: TensorFile, *, as_json: bool) -> None:
-    from int8cal.tensorrt.deepstream import nvinfer_keys
+    from int8cal.tensorrt.deepstream import nvinfer_keys, other_padding
 
     keys = nvinfer_keys(tensorfile.manifest, tensorfile.shape[1:])
+    for finding in other_padding(tensorfile.manifest, tensorfile.shape[1:]):
+        console.note(f"{finding.level}: {finding.message}. {finding.hint}")
     if as_json:
         console.print_json({"nvinfer": keys})
     else:

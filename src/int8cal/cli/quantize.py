@@ -237,6 +237,7 @@ def quantize(
             model,
             output,
             evaluation,
+            binding=report.input,
             verdict=report.verdict,
             target=target,
             trt_cache=trt_cache,
@@ -346,9 +347,10 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
     how = f"percentile {report.percentile:g}" if report.method == "percentile" else report.method
     opset = "" if report.opset[0] == report.opset[1] else f", opset {report.opset[0]} → {report.opset[1]}"
     sizes = f"{report.int8_bytes / 1e6:.3f} MB (float: {report.float_bytes / 1e6:.3f} MB)"
+    images = counted(report.images, "image")
     lines = [
         f"{output}: {counted(report.nodes, 'node')} in INT8, {sizes}{opset}",
-        f"ranges by {how} from {report.images} images into {report.input.name!r} ({report.input.layout.upper()})",
+        f"ranges by {how} from {images} into {report.input.name!r} ({report.input.layout.upper()})",
     ]
     if report.int8_bytes > report.float_bytes:
         lines.append(
@@ -363,9 +365,10 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
             f"{method} {score:.1f}" + (f" (on {tried[method]})" if tried[method] != tried[report.method] else "")
             for method, score in report.choice.scores.items()
         )
-        which = "held out" if report.choice.held_out else "which are those of calibration: too few to hold some out"
+        which = "held out" if report.choice.held_out else "of the calibration: too few to hold some out"
+        on = f"{counted(report.choice.images, 'image')} {which}"
         lines.append(
-            f"{report.method} chosen by the worst output on {report.choice.images} images {which}, dB: {scores}"
+            f"{report.method} chosen by the worst output on {on}, dB: {scores}"
             if report.choice.agreement.judged
             else f"{report.method} taken without a measurement: no output could be compared"
         )
@@ -379,12 +382,13 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
         lines.append(f"channels brought to one range by a Mul in front of {count} (--no_equalize: without)")
     if report.kept_float32:
         lines.append(
-            f"{len(report.kept_float32)} nodes stay float32: their values do not fit into float16 (see --json)"
+            f"left in float32, for values that do not fit into float16: {counted(len(report.kept_float32), 'node')} "
+            "(see --json)"
         )
     if report.search:
         search = report.search
-        how = f"for {search.wanted:g} dB, reached {search.reached:.1f} dB, {search.runs} models tried"
-        lines.append(f"{len(search.layers)} layers in float {how}")
+        how = f"for {search.wanted:g} dB, reached {search.reached:.1f} dB, {counted(search.runs, 'model')} tried"
+        lines.append(f"{counted(len(search.layers), 'layer')} in float {how}")
         if search.layers:
             lines += [f"  {search.exclude_arguments}", f"  layer-device-precision={search.layer_device_precision}"]
     if trt_cache:
@@ -398,7 +402,7 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
             unseen = any(not node.computed for node in report.foreign) or "within" in report.placement.floated.values()
             more = " or not computed here" if unseen else ""
             lines.append(
-                f"not listed there: {len(report.unlisted)} tensors that are merged into others{more} (see --json)"
+                f"not listed there: {counted(len(report.unlisted), 'tensor')} merged into others{more} (see --json)"
             )
     if report.excluded:
         lines.append(f"left in float: {', '.join(report.excluded)}")
@@ -429,4 +433,4 @@ def _seen(report: QuantizeReport) -> str:
     """What the images of ``--eval`` are: held-out ones, if none was used to calibrate."""
     if not report.shared_images:
         return "held-out"
-    return f"NOT held-out ({report.shared_images} images of the file of --eval were used to calibrate)"
+    return f"NOT held-out ({counted(report.shared_images, 'image')} of the file of --eval used to calibrate)"

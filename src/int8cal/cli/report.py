@@ -73,12 +73,17 @@ def report(
         console.print_json({"report": output, "verification": found.to_json()})
     else:
         console.print_table([("report", output), ("findings", found.verdict)])
+        binding = None
+        if int8 and found.sound:
+            from int8cal.models.wants import input_for
+
+            binding = input_for(int8, found.shape, input_name=input_name, layout=layout, constants=constants or None)
         file = endings.quoted(file)
         endings.print_next(
             f"Open {output} in a browser: it is one file, and asks the network for nothing.",
             f"int8cal verify {file}"
             if not found.sound
-            else endings.trtexec(int8)
+            else endings.trtexec(int8, binding)
             if int8
             else f"int8cal quantize {endings.quoted(model or 'MODEL.onnx')} {file} -o MODEL.int8.onnx",
         )

@@ -70,7 +70,7 @@ def quantize_from_scales(
         console.print_json({"quantize": _facts(report, output, scales)})
     else:
         console.print_lines(_lines(report, output, scales))
-        endings.quantized(model, output, evaluation, verdict=report.verdict)
+        endings.quantized(model, output, evaluation, binding=report.input, verdict=report.verdict)
 
 
 def _facts(report: ScalesReport, output: str, scales: str) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _lines(report: ScalesReport, output: str, scales: str) -> list[str]:
     sizes = f"{report.int8_bytes / 1e6:.3f} MB (float: {report.float_bytes / 1e6:.3f} MB)"
     lines = [
         f"{output}: {counted(report.nodes, 'node')} in INT8, {sizes}{opset}",
-        f"ranges of {len(report.amax)} tensors from {scales} ({report.header})",
+        f"ranges of {counted(len(report.amax), 'tensor')} from {scales} ({report.header})",
     ]
     for words, names in (
         ("in the file, but not in the model (merged layers have no name there)", report.not_in_model),

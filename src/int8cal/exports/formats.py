@@ -37,11 +37,11 @@ INPUT_LIST = "input_list.txt"
 TAKEN_BY: Mapping[Format, str] = {
     "npz": "python -m modelopt.onnx.quantization --onnx_path MODEL.onnx --calibration_data_path {file}",
     "npy": "int8cal quantize MODEL.onnx {file} -o MODEL.int8.onnx",
-    "raw": "qnn-onnx-converter --input_network MODEL.onnx --input_list {list}",
+    "raw": f"cd {{file}} && qnn-onnx-converter --input_network /PATH/TO/MODEL.onnx --input_list {INPUT_LIST}",
     "polygraphy": "polygraphy convert MODEL.onnx --int8 --data-loader-script {file} -o MODEL.engine",
     "tensorfile": "int8cal verify {file}",
 }
-"""How another program takes what was written: ``{list}`` is the `INPUT_LIST` in the folder ``{file}``."""
+"""How another program takes what was written, ``{file}``; the names in `INPUT_LIST` are those within its folder."""
 _RAW_NAMES = re.compile(rf"\d{{8,}}\.raw|{re.escape(INPUT_LIST)}")
 
 _POLYGRAPHY_SCRIPT = '''\

@@ -10,11 +10,14 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from int8cal.io.summary import Summarised
+from int8cal.io.summary import Summarised, counted
 from int8cal.models.channels import ChannelSums, Group
 
 _Array: TypeAlias = npt.NDArray[np.float32]
 _Doubles: TypeAlias = npt.NDArray[np.float64]
+
+_MOST_CLASSES = 64
+"""Different values of 8 bits that may still be classes: usual maps show some 20, pictures most of the 256 levels."""
 
 
 @dataclass
@@ -25,7 +28,6 @@ class TensorAgreement:
         name: the tensor.
         classes: number of classes when the tensor is a classifier's output, (N, K) or (N, K, 1, 1) with K ≥ 2; else 0.
         classifies: whether a tensor of that shape is a classifier's.
-        whole: the values are whole numbers or truth values: a class chosen, a count.
         finite: False as soon as either model gave NaN or infinity where the other did not; the figures have no meaning
             then and are NaN. Where both give the same of them (masks), only the other values count.
     """
@@ -33,8 +35,9 @@ class TensorAgreement:
     name: str
     classes: int = 0
     classifies: bool = True
-    whole: bool = False
     finite: bool = True
+    _is_float: bool = field(default=True, repr=False, compare=False)
+    _levels: set[int] = field(default_factory=set, repr=False, compare=False)
     _channels: ChannelSums = field(default_factory=ChannelSums, repr=False, compare=False)
     _values: int = 0
     _equal: int = 0
@@ -55,11 +58,14 @@ class TensorAgreement:
         self.finite = self.finite and bool(np.isfinite(first).all() and np.isfinite(second).all())
         if not self.finite:
             return  # NaN would be lost in a maximum, and nothing that follows can be told
-        self.whole = not np.issubdtype(reference.dtype, np.floating)
+        self._is_float = bool(np.issubdtype(reference.dtype, np.floating))
+        if reference.dtype in (np.uint8, np.int8):
+            seen = np.bincount(reference.astype(np.uint8).ravel(), minlength=256)
+            self._levels.update(np.flatnonzero(seen).tolist())
         self._values += first.size
         self._equal += int((first == second).sum())
         error = second - first
-        if not self.whole:
+        if self._is_float or self._levels:
             self._channels.add(first.reshape(reference.shape), error.reshape(reference.shape))
         self._signal += _product(first, first)
         self._other += _product(second, second)
@@ -75,7 +81,8 @@ class TensorAgreement:
     def merge(self, other: TensorAgreement) -> None:
         """Take in what another one has of other images."""
         self.finite = self.finite and other.finite
-        self.whole = self.whole or other.whole
+        self._is_float = self._is_float and other._is_float
+        self._levels |= other._levels
         self.classes = self.classes or other.classes
         self._channels.merge(other._channels)
         self._values += other._values
@@ -108,9 +115,18 @@ class TensorAgreement:
         return self._images - self._same_class if self.classes else 0
 
     @property
+    def whole(self) -> bool:
+        """Whether the values are whole numbers or truth values that mean no magnitude: a class chosen, a count.
+
+        Of 8-bit values, many different ones are the levels of a picture, and a difference of one level is small. No
+        more than `_MOST_CLASSES` may be a map of classes, where any difference is another class.
+        """
+        return not self._is_float and len(self._levels) <= _MOST_CLASSES
+
+    @property
     def groups(self) -> tuple[Group, ...]:
         """Channels whose values are of one magnitude, where a tensor holds several such (boxes and scores); else ()."""
-        return self._channels.groups() if self.finite else ()
+        return self._channels.groups() if self.finite and not self.whole else ()
 
     @property
     def worst_db(self) -> float:
@@ -213,7 +229,7 @@ class Agreement(Summarised):
     def summary(self) -> str:
         """All that matters of it, in one short line."""
         figures = ", ".join(f"{output.name} {output.sqnr_text}" for output in self.outputs[:4])
-        return f"{self.images} images: SQNR in dB {figures}{', …' if len(self.outputs) > 4 else ''}"
+        return f"{counted(self.images, 'image')}: SQNR in dB {figures}{', …' if len(self.outputs) > 4 else ''}"
 
     def summary_rows(self) -> Iterator[tuple[str, object]]:
         """The figures of every output."""

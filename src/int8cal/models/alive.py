@@ -9,6 +9,7 @@ of channels (RGB or BGR) cannot be seen.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def check_alive(
         binding: its input.
         images: some of those that it will be calibrated by; none: nothing is found.
         manifest: of the file that they are from.
-        force: go on in spite of errors.
+        force: go on in spite of errors, which are warnings then.
 
     Raises:
         UseError: there are errors, and ``force`` is not set; or the model fails.
@@ -94,7 +95,7 @@ def check_alive(
     error = next((finding for finding in found if finding.level == "error"), None)
     if error is not None and not force:
         raise UseError(error.message, hint=f"{error.hint} To go on all the same: --force.")
-    return found
+    return tuple(replace(finding, level="warning") if finding.level == "error" else finding for finding in found)
 
 
 def contradictions(model: Any, manifest: Mapping[str, Any] | None) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ MAX_FIXED_BATCH = 1024
 """Largest batch that a model may insist on: a smaller one is filled up to it."""
 _FEW_CHANNELS = 4
 _USUAL_SHAPE = (3, 256, 256)  # what a model with free dimensions is taken to be fed, where nothing is
+_UNKNOWN_SHAPE = ("CHANNELS", "HEIGHT", "WIDTH")  # the same in a command, for the user to fill in
 _MAX_CONSTANT_VALUES = 1 << 20
 _CONSTANT_HINT = "Give it a constant: --input NAME=VALUE, e.g. --input scale_factor=1."
 
@@ -40,6 +41,8 @@ class InputBinding:
         dtype: NumPy's name of the type that the input takes; images are float32 and are converted.
         constants: other input → what is fed into it; where the second is true for each image, without that axis.
         kernels: what computes the outputs of plug-ins, which are further inputs, see `int8cal.models.kernels`.
+        shapes_option: what trtexec is to be told where the model leaves a dimension of the input free, for it sets each
+            of them to 1: ``--shapes=images:1x3x320x320``; else empty.
     """
 
     name: str
@@ -48,6 +51,7 @@ class InputBinding:
     dtype: str = "float32"
     constants: Mapping[str, tuple[npt.NDArray[Any], bool]] = field(default_factory=dict)
     kernels: tuple[Kernel, ...] = ()
+    shapes_option: str = ""
 
     def feeds(self, images: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
         """What is fed for some images, which have the input's layout already: input → values.
@@ -120,7 +124,9 @@ def bind_input(
             f"input {name!r} takes batches of {dims[0]} images and no others, more than {MAX_FIXED_BATCH}",
             hint="Export the model with a dynamic batch size.",
         )
-    return InputBinding(name, _layout(name, dims, tuple(shape[1:]), layout), dims[0], dtype, fed, tuple(kernels))
+    layout = _layout(name, dims, tuple(shape[1:]), layout)
+    option = _shapes_option(name, dims, shape[1:], layout)
+    return InputBinding(name, layout, dims[0], dtype, fed, tuple(kernels), option)
 
 
 def unfed_binding(model: Any, name: str | None, layout: Layout | None) -> tuple[InputBinding, tuple[int, int, int]]:
@@ -150,7 +156,22 @@ def unfed_binding(model: Any, name: str | None, layout: Layout | None) -> tuple[
     if layout == "nhwc":
         dims = [dims[0], dims[3], dims[1], dims[2]]
     channels, height, width = (extent or usual for extent, usual in zip(dims[1:], _USUAL_SHAPE, strict=True))
-    return InputBinding(fitting[0].name, layout, dims[0], _dtype(fitting[0]) or ""), (channels, height, width)
+    named = [extent or name for extent, name in zip(dims[1:], _UNKNOWN_SHAPE, strict=True)]
+    binding = InputBinding(
+        fitting[0].name,
+        layout,
+        dims[0],
+        _dtype(fitting[0]) or "",
+        shapes_option=_shapes_option(fitting[0].name, dims, named, layout),
+    )
+    return binding, (channels, height, width)
+
+
+def _shapes_option(name: str, dims: Sequence[int | None], chw: Sequence[int | str], layout: Layout) -> str:
+    """See `InputBinding`: for one image, unless the model insists on more."""
+    channels, height, width = chw
+    extents = (channels, height, width) if layout == "nchw" else (height, width, channels)
+    return f"--shapes={name}:{'x'.join(map(str, (dims[0] or 1, *extents)))}" if None in dims else ""
 
 
 def _real_inputs(model: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from int8cal.io.safe_text import printable
 from int8cal.io.summary import Summarised
 from int8cal.models import extras
 from int8cal.models.agreement import Agreement
-from int8cal.models.binding import Constants
+from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.computable import Foreign, comparable, computable
 from int8cal.models.graph import is_quantised
 from int8cal.models.onnx_file import load_model
@@ -34,6 +34,7 @@ class Comparison(Summarised):
         foreign: nodes of the reference model that only another engine computes, such as plug-ins; what goes into them
             is among the outputs that were compared.
         ranges: tensor that the other model quantises → smallest and largest value that it keeps.
+        input: how the images got into the other model.
     """
 
     agreement: Agreement
@@ -41,6 +42,7 @@ class Comparison(Summarised):
     int8_bytes: int
     foreign: tuple[Foreign, ...] = ()
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    input: InputBinding | None = None
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""
@@ -93,18 +95,20 @@ def compare(
     first, second = computable(models[0]), computable(models[1])
     pair = comparable(first, second)
     with opened(batches) as images:
+        bindings = (
+            first.bind(images.shape, name=input_name, layout=layout, constants=constants),
+            second.bind(images.shape, name=input_name, layout=layout, constants=constants),
+        )
         agreement = measure_agreement(
             *pair,
             images,
-            bindings=(
-                first.bind(images.shape, name=input_name, layout=layout, constants=constants),
-                second.bind(images.shape, name=input_name, layout=layout, constants=constants),
-            ),
+            bindings=bindings,
             names=(printable(os.fspath(reference)), printable(os.fspath(other))),
             max_images=max_images,
             progress=progress,
         )
-    return Comparison(agreement, models[0].ByteSize(), models[1].ByteSize(), first.foreign, _ranges(models[1]))
+    sizes = models[0].ByteSize(), models[1].ByteSize()
+    return Comparison(agreement, *sizes, first.foreign, _ranges(models[1]), bindings[1])
 
 
 def _ranges(model: Any) -> dict[str, tuple[float, float]]:

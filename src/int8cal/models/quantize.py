@@ -24,7 +24,7 @@ from int8cal.guard.onnx_bounds import of_model
 from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import given_path
-from int8cal.io.summary import Summarised
+from int8cal.io.summary import Summarised, counted
 from int8cal.models import half
 from int8cal.models.agreement import Agreement
 from int8cal.models.alive import MIN_FOR_CLASSES, check_alive, some_images
@@ -51,7 +51,7 @@ from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
-from int8cal.tensorrt.deepstream import configuration
+from int8cal.tensorrt.deepstream import configuration, other_padding
 from int8cal.types import Layout, Method, MethodChoice, Precision, Progress, Target
 
 _ONE_OF_THEM = "Leave out either --bias_correction or --min_agreement."
@@ -67,7 +67,8 @@ class QuantizeReport(Summarised):
         choice: how the method was chosen; None when the caller chose it.
         search: which layers were left in float to reach an agreement, and how; None when none was asked for.
         verdict: on the model; None when no agreement was measured.
-        findings: what the float model makes of the images, see `int8cal.models.alive`.
+        findings: what the float model makes of the images, see `int8cal.models.alive`, and what DeepStream makes of
+            them otherwise, see `int8cal.tensorrt.deepstream`.
         input: how the images got into the model.
         images: number of calibration images.
         nodes: how many nodes were quantised.
@@ -125,7 +126,8 @@ class QuantizeReport(Summarised):
     def summary(self) -> str:
         """All that matters of it, in one short line."""
         measured = self.held_out or self.in_sample
-        return f"{self.method}, {self.nodes} nodes, {measured.summary() if measured else f'{self.images} images'}"
+        shown = measured.summary() if measured else counted(self.images, "image")
+        return f"{self.method}, {counted(self.nodes, 'node')}, {shown}"
 
     def summary_rows(self) -> Iterator[tuple[str, object]]:
         """The few facts that a notebook shows."""
@@ -234,8 +236,6 @@ def quantize(
         output = partial(OutputFile, overwrite=overwrite, inputs=sources)
         model_file, cache_file, config_file = _result_files(files, output, out, trt_cache, deepstream)
         manifest, config = getattr(images, "manifest", None), ""
-        if deepstream is not None and trt_cache is not None:
-            config = configuration(manifest, images.shape[1:], model=model, cache=trt_cache, beside=deepstream)
 
         # Look: which part of the model can be computed, whether it comes alive on the images, where Q/DQ stands.
         read, model_paths = load_with_paths(model)
@@ -246,8 +246,15 @@ def quantize(
         parts = computable(original)
         parts.check_layers()
         binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
+        findings: tuple[Finding, ...] = ()
+        if deepstream is not None and trt_cache is not None:
+            chw = images.shape[1:]
+            findings = tuple(other_padding(manifest, chw))
+            config = configuration(
+                manifest, chw, model=model, cache=trt_cache, beside=deepstream, layout=binding.layout
+            )
         shown = some_images(images, MIN_FOR_CLASSES)
-        findings = check_alive(parts, binding, shown, manifest, force=force)
+        findings += check_alive(parts, binding, shown, manifest, force=force)
         few = shown[: binding.batch or 1].copy()
         del shown
         least = half.OPSET if precision == "fp16" else MIN_OPSET

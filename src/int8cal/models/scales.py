@@ -22,7 +22,7 @@ from int8cal.io.files import OutputFile
 from int8cal.io.paths import given_path
 from int8cal.models.agreement import Agreement
 from int8cal.models.alive import some_images
-from int8cal.models.binding import Constants, unfed_binding
+from int8cal.models.binding import Constants, InputBinding, unfed_binding
 from int8cal.models.computable import Computable, Foreign, computable
 from int8cal.models.graph import all_activations, in_float32, prepare
 from int8cal.models.onnx_file import load_with_paths, serialized
@@ -57,6 +57,7 @@ class ScalesReport:
         opset: (of the float model, of the INT8 model).
         from_float16: whether the model held 16-bit floats, which are float32 in the INT8 model.
         float_bytes, int8_bytes: sizes of the two models, external data included.
+        input: the input that takes images.
         held_out: agreement on the evaluation images; None: not measured.
         verdict: what that means; None without it.
     """
@@ -75,6 +76,7 @@ class ScalesReport:
     from_float16: bool
     float_bytes: int
     int8_bytes: int
+    input: InputBinding
     held_out: Agreement | None
     verdict: Verdict | None
 
@@ -162,6 +164,7 @@ def quantize_from_scales(
         from_float16=original is not read,
         float_bytes=read.ByteSize(),
         int8_bytes=len(data),
+        input=binding,
         held_out=held_out,
         verdict=judge(held_out) if held_out else None,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from int8cal.errors import UseError
 from int8cal.io.safe_text import shell_word
+from int8cal.io.summary import counted
 from int8cal.models.agreement import Agreement
 from int8cal.models.choose import MOST_HELD_OUT, Trial
 from int8cal.models.placement import Placement
@@ -85,7 +86,8 @@ def fewest_in_float(
     most = len(layers) + 2 * len(layers).bit_length() + len(layers)
     if say is not None:
         more = most - len(layers)
-        say(f"{len(layers)} layers one at a time, then at most {more} more: about {each * most:.0f} s at most")
+        single = counted(len(layers), "layer")
+        say(f"{single} one at a time, then at most {more} more: about {each * most:.0f} s at most")
     costs = {}
     for layer in layers:
         costs[layer] = (alone or score)([other for other in layers if other != layer])
@@ -131,7 +133,9 @@ def _exclude_arguments(layers: Sequence[str]) -> str:
 
 def _out_of_reach(wanted: float, best: tuple[float, Sequence[str]]) -> UseError:
     figure, layers = best
-    with_these = f", with {len(layers)} layers in float ({_exclude_arguments(layers[:_SHOWN])}" if layers else ""
+    with_these = (
+        f", with {counted(len(layers), 'layer')} in float ({_exclude_arguments(layers[:_SHOWN])}" if layers else ""
+    )
     more = " …)" if len(layers) > _SHOWN else ")" if layers else ""
     return UseError(
         f"no model with a layer in INT8 reaches {wanted:g}: the best has {figure:.1f}{with_these}{more}",

@@ -9,14 +9,15 @@ The rule, by the SQNR of the worst output (or group of its channels, see `int8ca
 
 Of a classifier, the share of images with the same class in both models counts, too: ``good`` from 95 %, ``poor``
 below 80 %. Outputs that are whole numbers are judged only where there are no others, by their share of equal values:
-``good`` from 98 %, ``poor`` below 90 %. One image of another class alone decides nothing. Where no output can be
-compared, or none holds a value, the verdict is ``not measured``.
+``good`` from 98 %, ``poor`` below 90 %; pictures of 8 bits are judged by the SQNR (see `TensorAgreement.whole`). One
+image of another class alone decides nothing. Where no output can be compared, or none holds a value, the verdict is
+``not measured``.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from int8cal.models.agreement import Agreement, TensorAgreement
@@ -37,11 +38,13 @@ class Verdict:
         level: see the module.
         output: the output that decides; None when there is none to judge.
         reason: the figure that decides, in words.
+        worst_db: SQNR in dB of the worst output, whatever decides; NaN where it has no meaning.
     """
 
     level: Level
     output: str | None
     reason: str
+    worst_db: float = math.nan
 
 
 def judge(*agreements: Agreement) -> Verdict:
@@ -49,7 +52,9 @@ def judge(*agreements: Agreement) -> Verdict:
     judged = [output for agreement in agreements for output in agreement.judged]
     if not judged:
         return Verdict("not measured", None, "no output could be compared")
-    return min((_of(output) for output in judged), key=lambda item: (_ORDER.index(item[0].level), item[1]))[0]
+    verdict, _ = min((_of(output) for output in judged), key=lambda item: (_ORDER.index(item[0].level), item[1]))
+    figures = [agreement.worst_db() for agreement in agreements if agreement.judged]
+    return replace(verdict, worst_db=math.nan if any(map(math.isnan, figures)) else min(figures))
 
 
 def _of(output: TensorAgreement) -> tuple[Verdict, float]:

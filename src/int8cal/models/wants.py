@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.models import extras
-from int8cal.models.binding import unfed_binding
+from int8cal.models.binding import Constants, InputBinding, unfed_binding
+from int8cal.models.computable import computable
 from int8cal.models.onnx_file import load_model
 from int8cal.types import Layout, Size
 
@@ -44,6 +45,30 @@ class Wanted:
     factor: npt.NDArray[np.float64] | None = None
     offset: npt.NDArray[np.float64] | None = None
     nodes: tuple[str, ...] = ()
+
+
+def input_for(
+    path: str | os.PathLike[str],
+    shape: Sequence[int],
+    *,
+    input_name: str | None = None,
+    layout: Layout | None = None,
+    constants: Constants | None = None,
+) -> InputBinding:
+    """How images of a shape (B, C, H, W) get into the model of a file.
+
+    Args:
+        path: the model.
+        shape: of the batches.
+        input_name: see `int8cal.models.binding.bind_input`.
+        layout: see `int8cal.models.binding.bind_input`.
+        constants: see `int8cal.models.binding.bind_input`.
+
+    Raises:
+        UseError: it cannot be read, or does not take such images.
+        UnavailableError: the extra ``quantize`` is not installed.
+    """
+    return computable(load_model(path)).bind(shape, name=input_name, layout=layout, constants=constants)
 
 
 def wanted(path: str | os.PathLike[str], *, input_name: str | None = None, layout: Layout | None = None) -> Wanted:

@@ -187,7 +187,11 @@ def build_page(
         manifest=tuple(manifest_groups(manifest)) if manifest else (),
         samples=tuple(_sample(number, rows[number], found) for number in list(rows)[:_MAX_SAMPLES]),
         commands=commands(
-            found, _network(found, manifest or {}), claim.origin.path if claim else None, _folder(manifest or {}, claim)
+            found,
+            _network(found, manifest or {}),
+            claim.origin.path if claim else None,
+            _folder(manifest or {}, claim),
+            _shapes_option(model, found, inputs),
         ),
     )
 
@@ -210,6 +214,15 @@ def _compared(
     some = f"the first {comparison.agreement.images} images" if file.image_count > MODEL_IMAGES else "all images"
     note = f"Both models were run on {some} of this file. On images that calibration has not seen, INT8 may do worse."
     return ModelPart.of(comparison, note)
+
+
+def _shapes_option(model: str | os.PathLike[str] | None, found: Verification, inputs: _Inputs) -> str:
+    """What trtexec is to be told of the model's input; nothing where the model is unknown or does not fit."""
+    if model is None or not found.sound:
+        return ""
+    from int8cal.models.wants import input_for  # late: it wants the extra ``quantize``
+
+    return input_for(model, found.shape, **inputs).shapes_option
 
 
 def _folder(manifest: Mapping[str, Any], claim: Claim | None) -> str | None:

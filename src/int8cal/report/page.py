@@ -149,7 +149,7 @@ def _shown(value: Any) -> str:
 
 
 def commands(
-    found: Verification, network: str | None, spec: str | None, folder: str | None = None
+    found: Verification, network: str | None, spec: str | None, folder: str | None = None, shapes_option: str = ""
 ) -> tuple[Command, ...]:
     """What to type next, with the numbers of this very file.
 
@@ -158,6 +158,7 @@ def commands(
         network: which network it is for, by its manifest.
         spec: the spec, or the source of the images, if it was named.
         folder: the folder that the images are from in place of the spec's data, or ``DIR`` where it is not known.
+        shapes_option: of the model's input, see `int8cal.models.binding.InputBinding`.
     """
     file = shell_word(os.path.basename(found.path))
     tao = shell_word(network) if network else "NETWORK"
@@ -165,6 +166,7 @@ def commands(
     of_images = network == "images"
     source = shell_word(os.path.basename(spec.rstrip("/"))) if spec else "DIR" if of_images else "SPEC"
     source += f" --cal_image_dir {shell_word(folder)}" if folder else ""
+    shapes = f" {shell_word(shapes_option)}" if shapes_option else ""
     return (
         Command(
             "Prove it",
@@ -175,7 +177,7 @@ def commands(
             "INT8 model for TensorRT 11, ONNX Runtime, OpenVINO",
             (
                 f"int8cal quantize model.onnx {file} -o model.int8.onnx",
-                "trtexec --onnx=model.int8.onnx --saveEngine=model.engine",
+                f"trtexec --onnx=model.int8.onnx{shapes} --saveEngine=model.engine",
             ),
             "TensorRT 11 has no calibrators any more: it takes Q/DQ models.",
         ),
@@ -184,7 +186,7 @@ def commands(
             (
                 f"int8cal quantize model.onnx {file} -o model.int8.onnx \\",
                 "    --trt_cache cal.bin --trt_version 10.3.0",
-                "trtexec --onnx=model.onnx --int8 --calib=cal.bin --saveEngine=model.engine",
+                f"trtexec --onnx=model.onnx --int8 --calib=cal.bin{shapes} --saveEngine=model.engine",
             ),
             "The cache goes with the float model; give the version that will read it.",
         ),

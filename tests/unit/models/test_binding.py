@@ -145,3 +145,18 @@ def test_images_that_are_no_whole_numbers_do_not_become_some(value: float) -> No
 def test_an_input_that_takes_no_numbers_says_what_it_takes() -> None:
     with pytest.raises(UseError, match="takes tensors of string, no images"):
         computable(model(TensorProto.STRING)).bind(SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("dims", "shape", "option"),
+    [
+        (["N", 3, "H", "W"], (4, 3, 8, 10), "--shapes=a/b:0:1x3x8x10"),
+        (["N", "H", "W", 3], (4, 3, 8, 10), "--shapes=a/b:0:1x8x10x3"),
+        ([2, 3, "H", "W"], (4, 3, 8, 10), "--shapes=a/b:0:2x3x8x10"),
+        ([2, 3, 8, 10], (4, 3, 8, 10), ""),
+    ],
+)
+def test_what_trtexec_is_told_of_free_dimensions(dims: list[Any], shape: tuple[int, ...], option: str) -> None:
+    value = helper.make_tensor_value_info("a/b:0", TensorProto.FLOAT, dims)
+    empty = helper.make_model(helper.make_graph([], "g", [value], []))
+    assert bind_input(empty, shape).shapes_option == option

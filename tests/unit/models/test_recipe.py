@@ -117,6 +117,27 @@ class TestDeepStream:
         assert float(keys["net-scale-factor"]) == pytest.approx(1 / 255)
         assert "# parse-bbox-func-name=" in config.read_text()
 
+    def test_it_has_the_layout_of_the_input_and_other_padding_is_a_finding(
+        self, make_model: MakeModel, tmp_path: Path
+    ) -> None:
+        images = Preprocessed()
+        images.manifest["arithmetic"]["options"]["preprocessing"] = {
+            "resize": "letterbox",
+            "anchor": "centre",
+            "pad": 114,
+        }
+        report = quantize(
+            make_model(layout="nhwc"),
+            images,
+            tmp_path / "o",
+            trt_cache=tmp_path / "cal.bin",
+            trt_version="10.16.0",
+            deepstream=tmp_path / "pgie.txt",
+            method="mse",
+        )
+        assert "network-input-order=1" in (tmp_path / "pgie.txt").read_text()
+        assert "deepstream-padding" in [finding.code for finding in report.findings]
+
     def test_int8_mode_never_comes_without_a_cache(self, make_model: MakeModel, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="runs FP16 without one"):
             quantize(make_model(), Preprocessed(), tmp_path / "o", deepstream=tmp_path / "c")

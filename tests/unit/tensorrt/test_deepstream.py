@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from int8cal.errors import UseError
-from int8cal.tensorrt.deepstream import nvinfer_keys
+from int8cal.tensorrt.deepstream import configuration, nvinfer_keys, other_padding
 
 SHAPE = (3, 544, 960)
 
@@ -56,6 +56,42 @@ def test_scale_and_grey_are_passed_on() -> None:
     assert value(keys, 200, 0) == pytest.approx((200 - 117.3786) / 2)
 
 
+def letterboxed(anchor: str, pad: Any) -> dict[str, Any]:
+    stated = {"resize": "letterbox", "anchor": anchor, "pad": pad}
+    return manifest("images.stated", channel_order="RGB", mean=[0.0], scale=[1 / 255], preprocessing=stated)
+
+
+PADDED_INSIDE = manifest("rtdetr.aspect", channel_order="RGB", value_range=[0.0, 1.0], fit="inside")
+
+
+@pytest.mark.parametrize(
+    ("facts", "symmetric", "level"),
+    [
+        (letterboxed("centre", 114), "1", "114"),
+        (letterboxed("top_left", 114), "0", "114"),
+        (letterboxed("centre", 0), "1", None),
+        (PADDED_INSIDE, "0", None),
+    ],
+)
+def test_letterboxes_are_those_of_nvinfer_but_for_their_level(
+    facts: dict[str, Any], symmetric: str, level: str | None
+) -> None:
+    keys = nvinfer_keys(facts, SHAPE)
+    assert (keys["maintain-aspect-ratio"], keys["symmetric-padding"]) == ("1", symmetric)
+    found = [finding.message for finding in other_padding(facts, SHAPE)]
+    assert found == ([f"nvinfer pads with black (0), and the images were padded with {level}"] if level else [])
+    text = configuration(facts, SHAPE, model="m.onnx", cache="c.bin", beside="d.txt")
+    assert ("\n# nvinfer pads with black (0), and the images were padded with 114.\n" in text) is bool(level)
+    assert text.count("maintain-aspect-ratio=1") == 1
+
+
+def test_an_input_of_channels_last_has_its_order() -> None:
+    facts = manifest("x", channel_order="RGB", value_range=[0.0, 1.0])
+    assert "network-input-order" not in nvinfer_keys(facts, SHAPE)
+    keys = nvinfer_keys(facts, SHAPE, "nhwc")
+    assert (keys["network-input-order"], keys["infer-dims"]) == ("1", "3;544;960")
+
+
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
@@ -80,6 +116,7 @@ def test_scale_and_grey_are_passed_on() -> None:
         ],
         (manifest("x", channel_order="RGB", value_range=[0, math.nan]), "its value_range is"),
         (manifest("x", channel_order="RGB", value_range=[1, 0]), "its value_range is"),
+        *[(letterboxed("centre", pad), "how the images were padded") for pad in ("1\nkey=1", None, -1, 256, 1.5)],
     ],
 )
 def test_what_nvinfer_cannot_do_or_is_not_known_is_refused(facts: Any, message: str) -> None:
