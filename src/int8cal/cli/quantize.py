@@ -373,9 +373,11 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
             else f"{report.method} taken without a measurement: no output could be compared"
         )
     if report.bias_correction:
-        gain = report.choice.biases if report.choice else None
-        of_which = "held-out images" if report.choice and report.choice.held_out else "the images of calibration"
-        shown = f": {gain[0]:.1f} → {gain[1]:.1f} dB on {of_which}" if gain else ""
+        choice = report.choice
+        shown = ""
+        if choice and choice.biases:
+            on = f"the first {choice.agreement.images} of these images" if choice.corrects_biases else "these images"
+            shown = f": {choice.biases[0]:.1f} → {choice.biases[1]:.1f} dB on {on}"
         lines.append(f"biases of convolutions corrected{shown} (--no_bias_correction: as they are)")
     if report.equalized:
         count = counted(len(report.equalized), "depthwise convolution")
