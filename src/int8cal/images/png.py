@@ -44,7 +44,7 @@ _MAX_PROFILES = 16
 """Colour profiles of a file, which has one at most by the PNG specification; libpng 1.6.37 looks at each for sRGB."""
 
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_NOTE = re.compile(rb"eXIf|[tzi]TXt(?:exif|Raw profile type exif|XML:com\.adobe\.xmp|xmp)(?:\0|\Z)")
+_NOTE = re.compile(rb"eXIf|(?:tEXt|zTXt|iTXt)(?:exif|Raw profile type exif|XML:com\.adobe\.xmp|xmp)(?:\0|\Z)")
 _LONGEST_NOTE_NAME = 30
 
 _SRGB_PROFILES = {
