@@ -184,7 +184,7 @@ class Tiff:
         for number in range(count):
             at = begin + 2 + 12 * number
             tag, kind, values = struct.unpack_from(f"{self._order}HHI", self._data, at)
-            if tag in places:
+            if tag in places and (tag in _READ or tag == _JPEG_TABLES):  # programs repeat descriptions
                 raise ValueError(f"tag {tag} occurs twice")
             if tag in _READ and kind not in _TYPES:
                 raise ValueError(f"tag {tag} is not a whole number")
