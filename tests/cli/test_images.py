@@ -100,6 +100,19 @@ def test_recursion_and_lists(photos, run_cli):
         assert json.loads(plan.stdout)["plan"]["missing"] == []
 
 
+def test_links_to_folders_are_not_followed_and_told(photos, run_cli):
+    (photos / "tree" / "below").mkdir(parents=True)
+    (photos / "tree" / "below" / "link").symlink_to(photos / "photos")
+    none = run_cli("images", "tree", "--recursive", "-o", "x", *NUMBERS)
+    assert none.code == 4
+    assert "no image is in the folder, but 1 folder (below/link)" in none.stderr
+    assert "Links to folders are not followed" in none.stderr
+    (photos / "tree" / "a.png").write_bytes(encode(pixels(40, 60)))
+    plan = run_cli("images", "tree", "--recursive", "-o", "x", *NUMBERS, "--dry_run")
+    assert plan.code == 0, plan.stderr
+    assert "folders not entered 1" in " ".join(plan.stdout.split())
+
+
 def test_blank_lines_of_a_list_take_no_memory(photos, run_cli, monkeypatch):
     monkeypatch.setattr("int8cal.origins.images.origin._MAX_LIST_BYTES", 32 << 20)  # is taken at once
     (photos / "list.txt").write_bytes(b"\r\n" * (8 << 20) + b"photos/c.PNG\r\n")

@@ -189,13 +189,19 @@ def _in_folder(folder: str, *, recursive: bool) -> tuple[list[str], dict[str, in
     """
     folders: list[str] = []
     if recursive:
-        files = list(files_below(folder, _WHAT))
+        files = list(files_below(folder, _WHAT, not_entered=folders))
+        folders.sort()
     else:
         folders, files = list_folder(folder, _WHAT, EXTENSIONS)
     names = [name for name in files if name.lower().endswith(EXTENSIONS)]
     if not names:
         hint = f"Images are files named {', '.join(EXTENSIONS)}, in any case."
-        hint += " For those in folders below it, add --recursive." if folders else ""
+        if folders:
+            hint += (
+                " Links to folders are not followed: give the folder that they lead to, or a list of its images."
+                if recursive
+                else " For those in folders below it, add --recursive."
+            )
         if any(name.lower().endswith(_OF_PHONES) for name in files):
             hint += " Convert pictures of phones first, as with heif-convert or ImageMagick."
         message = no_image_but(files, folders, recursive=recursive)
