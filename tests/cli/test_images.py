@@ -100,6 +100,16 @@ def test_recursion_and_lists(photos, run_cli):
         assert json.loads(plan.stdout)["plan"]["missing"] == []
 
 
+def test_images_of_a_coco_file_whose_ids_repeat(photos, run_cli):
+    listed = [{"id": 1, "file_name": "c.PNG"}, {"id": 0, "file_name": "d.png"}, {"id": 1, "file_name": "a.JPG"}]
+    (photos / "photos" / "coco.json").write_text(json.dumps({"images": listed}))
+    made = run_cli("images", "photos/coco.json", "-o", "c.tensor", *NUMBERS, "--json")
+    assert made.code == 0, made.stderr
+    with int8cal.TensorFile("c.tensor") as file:
+        assert len(file) == 3
+        assert sorted(file.samples["frame_id"].tolist()) == [b"a.JPG", b"c.PNG", b"d.png"]
+
+
 def test_links_to_folders_are_not_followed_and_told(photos, run_cli):
     (photos / "tree" / "below").mkdir(parents=True)
     (photos / "tree" / "below" / "link").symlink_to(photos / "photos")

@@ -156,7 +156,7 @@ class ImagesOrigin:
 
     @cached_property
     def _boxes(self) -> dict[str, list[tuple[str, float, float, float, float]]]:
-        return read_boxes(self.path, (image.file_name for image in read_coco(self.path).images)).of_file
+        return read_boxes(self.path, self._names).of_file
 
     @property
     def _root(self) -> str:
@@ -167,7 +167,7 @@ class ImagesOrigin:
     def _names(self) -> list[str]:
         """The names in a list or a COCO file."""
         if self._is_coco:
-            return [image.file_name for image in read_coco(self.path).images]
+            return [image.file_name for image in read_coco(self.path, every=True).images]
         return _listed(self.path)
 
     def _dataset(self, *, recursive: bool) -> Dataset:
