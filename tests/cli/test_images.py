@@ -110,6 +110,10 @@ def test_images_of_a_coco_file_whose_ids_repeat(photos, run_cli):
         assert sorted(file.samples["frame_id"].tolist()) == [b"a.JPG", b"c.PNG", b"d.png"]
 
 
+def test_the_help_says_what_skipping_needs(run_cli):
+    assert "skip needs --max_skipped" in " ".join(run_cli("images", "--help").stdout.split())
+
+
 def test_links_to_folders_are_not_followed_and_told(photos, run_cli):
     (photos / "tree" / "below").mkdir(parents=True)
     (photos / "tree" / "below" / "link").symlink_to(photos / "photos")

@@ -38,7 +38,7 @@ from int8cal.images import (
     png_pixels,
     tiff,
 )
-from int8cal.images.limits import check_pixels, decoding, reader_by_signature
+from int8cal.images.limits import check_pixels, decoding, reader_by_signature, unread_kind
 from int8cal.images.pictures import LONGEST_PPM_HEADER, picture_of, pixels_of
 from int8cal.types import ImageHWC_u8, Size
 
@@ -167,7 +167,7 @@ def _raw(plugin: Callable[[io.BytesIO], ImageFile.ImageFile]) -> _Opener:
     def opened(encoded: bytes, where: str) -> ImageFile.ImageFile:
         picture = plugin(io.BytesIO(encoded))
         if picture.tile[0][0] != "raw":
-            raise ValueError(f"{picture.format} of this kind is not read")
+            raise unread_kind(f"{picture.format} of this kind is not read", where)
         return picture
 
     return opened

@@ -209,6 +209,19 @@ def test_what_is_no_image_is_refused(data: bytes) -> None:
         upright_size(data, "a.png")
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"P3 1 1 255 1 2 3", "PPM of this kind"),
+        (b"BM" + struct.pack("<IIIIiiHHIIIIII", 70, 0, 54, 40, 4, 1, 1, 8, 1, 8, 0, 0, 1, 0) + bytes(12), "BMP of"),
+    ],
+)
+def test_what_is_sound_but_not_read_is_to_be_saved_otherwise(data: bytes, said: str) -> None:
+    with pytest.raises(ImageError, match=said) as caught:
+        opened(data)
+    assert (caught.value.where, caught.value.hint) == ("a.png", "Save it as PNG or JPEG.")
+
+
 def test_a_huge_header_is_refused_before_memory_is_taken() -> None:
     header = struct.pack(">IIBBBBB", 1 << 16, 1 << 16, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
