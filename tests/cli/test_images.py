@@ -100,6 +100,33 @@ def test_recursion_and_lists(photos, run_cli):
         assert json.loads(plan.stdout)["plan"]["missing"] == []
 
 
+def test_images_of_a_coco_file_whose_ids_repeat(photos, run_cli):
+    listed = [{"id": 1, "file_name": "c.PNG"}, {"id": 0, "file_name": "d.png"}, {"id": 1, "file_name": "a.JPG"}]
+    (photos / "photos" / "coco.json").write_text(json.dumps({"images": listed}))
+    made = run_cli("images", "photos/coco.json", "-o", "c.tensor", *NUMBERS, "--json")
+    assert made.code == 0, made.stderr
+    with int8cal.TensorFile("c.tensor") as file:
+        assert len(file) == 3
+        assert sorted(file.samples["frame_id"].tolist()) == [b"a.JPG", b"c.PNG", b"d.png"]
+
+
+def test_the_help_says_what_skipping_needs(run_cli):
+    assert "skip needs --max_skipped" in " ".join(run_cli("images", "--help").stdout.split())
+
+
+def test_links_to_folders_are_not_followed_and_told(photos, run_cli):
+    (photos / "tree" / "below").mkdir(parents=True)
+    (photos / "tree" / "below" / "link").symlink_to(photos / "photos")
+    none = run_cli("images", "tree", "--recursive", "-o", "x", *NUMBERS)
+    assert none.code == 4
+    assert "no image is in the folder, but 1 folder (below/link)" in none.stderr
+    assert "Links to folders are not followed" in none.stderr
+    (photos / "tree" / "a.png").write_bytes(encode(pixels(40, 60)))
+    plan = run_cli("images", "tree", "--recursive", "-o", "x", *NUMBERS, "--dry_run")
+    assert plan.code == 0, plan.stderr
+    assert "folders not entered 1" in " ".join(plan.stdout.split())
+
+
 def test_blank_lines_of_a_list_take_no_memory(photos, run_cli, monkeypatch):
     monkeypatch.setattr("int8cal.origins.images.origin._MAX_LIST_BYTES", 32 << 20)  # is taken at once
     (photos / "list.txt").write_bytes(b"\r\n" * (8 << 20) + b"photos/c.PNG\r\n")

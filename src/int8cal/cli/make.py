@@ -74,7 +74,7 @@ output_options = decorated(
         type=click.Choice(ON_BAD_IMAGE),
         default="fail",
         show_default=True,
-        help="What to do about an image that cannot be used.",
+        help="What to do about an image that cannot be used; skip needs --max_skipped.",
     ),
     click.option(
         "--max_skipped", type=int, default=0, metavar="N", help="With --on_bad_image skip: how many may be left out."

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from int8cal.errors import REPAIR_IMAGE as REPAIR_IMAGE
 from int8cal.errors import ImageError, UnavailableError
-from int8cal.io.file_kinds import mistaken_for_data
+from int8cal.io.file_kinds import SAVE_OTHERWISE, mistaken_for_data
 from int8cal.io.lacks import raise_if_lacking
 from int8cal.types import Size
 
@@ -47,6 +47,16 @@ def decoding(what: str, where: str) -> Iterator[None]:
             raise
         words = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": .")[:_LONGEST_WORDS]
         raise ImageError(f"{what}: {words}.", where=where, hint=REPAIR_IMAGE) from error
+
+
+def unread_kind(words: str, where: str) -> ImageError:
+    """The error for a file of a kind that is not read: there may be nothing to repair in it.
+
+    Args:
+        words: which kind is not read, as the end of a sentence.
+        where: name of the image for messages.
+    """
+    return ImageError(f"The image cannot be decoded: {words}.", where=where, hint=SAVE_OTHERWISE)
 
 
 def reader_by_signature(

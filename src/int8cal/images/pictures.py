@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from int8cal.images import GIF_SIGNATURES, JPEG_SIGNATURE, PNG_SIGNATURE, TIFF_SIGNATURES, jpeg
-from int8cal.images.limits import check_pixels, decoding, reader_by_signature
+from int8cal.images.limits import check_pixels, decoding, reader_by_signature, unread_kind
 from int8cal.types import ImageHWC_u8, Size
 
 COLOUR_JPEG_DECODER = "libjpeg-turbo"
@@ -174,7 +174,7 @@ def _bmp(data: bytes, where: str) -> _Picture:
 
     said, header_size = struct.unpack_from("<II", data, 10)
     if header_size not in _BMP_HEADERS:
-        raise ValueError(f"BMP with a header of {header_size} bytes is not read")
+        raise unread_kind(f"BMP with a header of {header_size} bytes is not read", where)
     picture = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
     check_pixels(picture.height, picture.width, where)
     bits = struct.unpack_from("<H", data, 24 if header_size == 12 else 28)[0]
@@ -182,18 +182,18 @@ def _bmp(data: bytes, where: str) -> _Picture:
     if header_size > 12:
         compression, colours = struct.unpack_from("<I12xI", data, 30)[0], struct.unpack_from("<I", data, 46)[0]
         if compression not in (_BMP_PLAIN, _BMP_MASKS):
-            raise ValueError(f"BMP with compression {compression} is not read")
+            raise unread_kind(f"BMP with compression {compression} is not read", where)
         if compression == _BMP_MASKS:
             masks = struct.unpack_from("<4I" if header_size > 40 else "<3I", data, 54)
             if bits == 32 and (*masks, 0)[:4] not in _BMP_MASKS_OF_32_BITS:
-                raise ValueError("BMP with other masks than those that Pillow 8.4 knows is not read")
+                raise unread_kind("BMP with other masks than those that Pillow 8.4 knows is not read", where)
             end += 12 if header_size == 40 else 0
     else:
         colours = 0
     if bits <= 8:
         colours = colours or 1 << bits
         if not 2 <= colours <= 1 << bits:
-            raise ValueError(f"BMP of {bits} bits with {colours} colours is not read")
+            raise unread_kind(f"BMP of {bits} bits with {colours} colours is not read", where)
         end += colours * (3 if header_size == 12 else 4)
     if said and said < end:
         raise ValueError(f"the pixels of a BMP cannot begin at byte {said}, where its header or palette is")
@@ -216,7 +216,7 @@ def _ppm(data: bytes, where: str) -> _Picture:
     if not 0 < highest < 1 << 16:
         raise ValueError(f"maxval must be greater than 0 and less than 65536, got {highest}")
     if kind == b"6" and highest > 255:
-        raise ValueError(f"PPM of colours with values up to {highest} is not read, up to 255 is")
+        raise unread_kind(f"PPM of colours with values up to {highest} is not read, up to 255 is", where)
     mode, raw_mode = {b"4": ("1", "1;I"), b"5": ("L", "L"), b"6": ("RGB", "RGB")}[kind]
     row_bytes = {b"4": (width + 7) // 8, b"5": width, b"6": 3 * width}[kind]
     if highest > 255:
@@ -230,7 +230,7 @@ def _ppm(data: bytes, where: str) -> _Picture:
 
 
 def _plain_ppm(data: bytes, where: str) -> _Picture:
-    raise ValueError("PPM written as text is not read, binary PPM is")
+    raise unread_kind("PPM written as text is not read, binary PPM is", where)
 
 
 _READERS: dict[tuple[bytes, ...], _Reader] = {

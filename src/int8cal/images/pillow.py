@@ -38,7 +38,7 @@ from int8cal.images import (
     png_pixels,
     tiff,
 )
-from int8cal.images.limits import check_pixels, decoding, reader_by_signature
+from int8cal.images.limits import check_pixels, decoding, reader_by_signature, unread_kind
 from int8cal.images.pictures import LONGEST_PPM_HEADER, picture_of, pixels_of
 from int8cal.types import ImageHWC_u8, Size
 
@@ -52,7 +52,14 @@ _CANNOT = "The image cannot be decoded"
 
 _ON_ITS_SIDE = range(5, 9)
 _APP1, _EXIF, _XMP = 0xE1, b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
-_ORIENTATION, _SHORT, _WHOLE_NUMBERS = 274, 3, (3, 4)
+_EXIF_PREFIXES = re.compile(rb"\A(?:Exif\0\0)+")
+_ORIENTATION = 274
+_ORDERS = {b"II*\0": "<", b"II\0*": "<", b"MM\0*": ">", b"MM*\0": ">", b"MM\0+": ">"}
+"""Of the bytes of numbers. Pillow knows a BigTIFF by its third byte, and so takes the last of these for none."""
+_WHOLE_NUMBERS = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
+_KNOWN_TYPES = range(1, 14)
+"""Field types that Pillow reads: what is none of `_WHOLE_NUMBERS` turns nothing, but an XMP note counts no more."""
+
 _XMP_ORIENTATION = re.compile(r'tiff:Orientation(?:="|>)([0-9])')
 _XMP_KEYS = ("XML:com.adobe.xmp", "xmp")
 _MAX_NOTES = 64
@@ -98,7 +105,7 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
             picture = _header(encoded, where)
             picture.load()
             picture.info.pop("transparency", None)  # which is dropped all the same, with a warning
-            notes = picture.info
+            notes = _notes(picture, encoded, where) if upright else {}
         turn = tiff.TURNS.get(_orientation(notes)) if upright else None
         converted = _converted(picture, mode, where).convert(mode)
         return pixels_of(converted if turn is None else converted.transpose(turn))
@@ -134,7 +141,7 @@ def upright_size(encoded: bytes, where: str) -> Size:
             size, orientation = Size(header.height, header.width), _orientation(_notes_of_jpeg(encoded))
         else:
             picture = _header(encoded, where)
-            size, orientation = Size(picture.height, picture.width), _orientation(picture.info)
+            size, orientation = Size(picture.height, picture.width), _orientation(_notes(picture, encoded, where))
     return Size(size.width, size.height) if orientation in _ON_ITS_SIDE else size
 
 
@@ -146,10 +153,7 @@ def _header(encoded: bytes, where: str) -> ImageFile.ImageFile:
 
 def _png(encoded: bytes, where: str) -> ImageFile.ImageFile:
     container = png.read_png(encoded, where)
-    picture = PngImagePlugin.PngImageFile(io.BytesIO(png_pixels.sound_file(container)))
-    if container.notes:
-        picture.info.update(_notes_of_png(container))
-    return picture
+    return PngImagePlugin.PngImageFile(io.BytesIO(png_pixels.sound_file(container)))
 
 
 def _gif(encoded: bytes, where: str) -> ImageFile.ImageFile:
@@ -163,7 +167,7 @@ def _raw(plugin: Callable[[io.BytesIO], ImageFile.ImageFile]) -> _Opener:
     def opened(encoded: bytes, where: str) -> ImageFile.ImageFile:
         picture = plugin(io.BytesIO(encoded))
         if picture.tile[0][0] != "raw":
-            raise ValueError(f"{picture.format} of this kind is not read")
+            raise unread_kind(f"{picture.format} of this kind is not read", where)
         return picture
 
     return opened
@@ -199,8 +203,14 @@ def _converted(picture: Image.Image, mode: PillowMode, where: str) -> Image.Imag
     return Image.fromarray(grey.astype(np.uint8)[np.asarray(picture)])
 
 
-def _notes_of_png(container: png.Png) -> Mapping[Any, Any]:
-    """The same of a PNG, wherever they stand in it: Pillow gets a file that has nothing else."""
+def _notes(picture: ImageFile.ImageFile, encoded: bytes, where: str) -> Mapping[Any, Any]:
+    """EXIF data and XMP notes, by the names that Pillow has for them."""
+    return _notes_of_png(encoded, where) if encoded.startswith(PNG_SIGNATURE) else picture.info
+
+
+def _notes_of_png(encoded: bytes, where: str) -> Mapping[Any, Any]:
+    """The same, wherever they stand in the file: Pillow gets one that has nothing else."""
+    container = png.read_png(encoded, where)
     if len(container.notes) > _MAX_NOTES:
         raise ValueError(f"it has more than {_MAX_NOTES} notes on how it lies")
     chunks = b"".join((*container.notes, container.chunks[-1]))
@@ -208,7 +218,7 @@ def _notes_of_png(container: png.Png) -> Mapping[Any, Any]:
 
 
 def _notes_of_jpeg(encoded: bytes) -> dict[str, bytes]:
-    """EXIF data and XMP notes, by the names that Pillow has for them."""
+    """The same, of a JPEG."""
     exif, xmp = [], b""
     for marker, begin, end in jpeg.segments(encoded):
         if marker == jpeg.START_OF_SCAN:
@@ -224,7 +234,7 @@ def _orientation(notes: Mapping[Any, Any]) -> int:
     """1 to 8 as EXIF counts."""
     profile = notes.get("Raw profile type exif")  # how old programs wrote it into a PNG
     exif = notes.get("exif") or (profile and bytes.fromhex("".join(profile.split("\n")[3:])))
-    orientation = _orientation_of_exif(exif.removeprefix(_EXIF)) if exif else None
+    orientation = _orientation_of_exif(_EXIF_PREFIXES.sub(b"", exif)) if exif else None
     if orientation is None and (text := next(filter(None, map(notes.get, _XMP_KEYS)), None)):
         match = _XMP_ORIENTATION.search(text if isinstance(text, str) else text.decode("utf-8", "replace"))
         return int(match[1]) if match else 1
@@ -233,16 +243,21 @@ def _orientation(notes: Mapping[Any, Any]) -> int:
 
 def _orientation_of_exif(exif: bytes) -> int | None:
     """The orientation tag of the first directory; Pillow would warn of damage elsewhere in it."""
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    order = _ORDERS.get(exif[:4])
     try:
         if order is None:
             return None
         (begin,) = struct.unpack_from(f"{order}I", exif, 4)
         (count,) = struct.unpack_from(f"{order}H", exif, begin)
         for at in range(begin + 2, begin + 2 + 12 * count, 12):
-            tag, kind, values, short = struct.unpack_from(f"{order}HHIH", exif, at)
-            if tag == _ORIENTATION and values == 1 and kind in _WHOLE_NUMBERS:
-                return int(short if kind == _SHORT else struct.unpack_from(f"{order}I", exif, at + 8)[0])
+            tag, kind, values, place = struct.unpack_from(f"{order}HHII", exif, at)
+            if tag != _ORIENTATION or not values or kind not in _KNOWN_TYPES:
+                continue
+            if kind not in _WHOLE_NUMBERS:
+                return 1
+            number = struct.Struct(order + _WHOLE_NUMBERS[kind])
+            inline = number.size * values <= 4  # the first of several counts
+            return int(number.unpack_from(exif, at + 8 if inline else place)[0])
     except struct.error:
         return None
     return None

@@ -47,7 +47,7 @@ _COLOURS = frozenset((b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"cICP", b"eX
 """Chunks that may have a say in the pixels besides the critical ones, or in how the image lies."""
 
 _PROFILE_NAME = re.compile(rb"[ -~\xa1-\xff]{1,79}\0")
-_NOTE = re.compile(rb"eXIf|[tzi]TXt(?:exif|Raw profile type exif|XML:com\.adobe\.xmp|xmp)(?:\0|\Z)")
+_NOTE = re.compile(rb"eXIf|(?:tEXt|zTXt|iTXt)(?:exif|Raw profile type exif|XML:com\.adobe\.xmp|xmp)(?:\0|\Z)")
 _LONGEST_NOTE_NAME = 30
 
 _SRGB_PROFILES = {

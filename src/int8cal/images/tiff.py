@@ -21,7 +21,7 @@ from PIL import Image, TiffImagePlugin
 
 from int8cal.images import JPEG_SIGNATURE
 from int8cal.images.jpeg import SEQUENTIAL, START_OF_SCAN, decode_components, read_jpeg, segments
-from int8cal.images.limits import check_pixels
+from int8cal.images.limits import check_pixels, unread_kind
 
 _TYPES = {3: "H", 4: "I"}
 """Field types of whole numbers: SHORT, LONG."""
@@ -135,8 +135,8 @@ class Tiff:
         any_orientation: take an image that lies on its side as well.
 
     Raises:
-        ValueError, struct.error: the directory is damaged, or of a kind that is not known to give Pillow 8.4's pixels.
-        ImageError: the image is too large.
+        ValueError, struct.error: the directory is damaged.
+        ImageError: the image is too large, or of a kind that is not known to give Pillow 8.4's pixels.
     """
 
     def __init__(self, data: bytes, where: str, *, any_orientation: bool = False) -> None:
@@ -160,6 +160,7 @@ class Tiff:
 
         Raises:
             ValueError: a strip or tile does not hold its pixels.
+            ImageError: its pixels are stored in a way that is not read.
         """
         layout = self._layout
         size = (self.width, self.height)
@@ -184,7 +185,7 @@ class Tiff:
         for number in range(count):
             at = begin + 2 + 12 * number
             tag, kind, values = struct.unpack_from(f"{self._order}HHI", self._data, at)
-            if tag in places:
+            if tag in places and (tag in _READ or tag == _JPEG_TABLES):  # programs repeat descriptions
                 raise ValueError(f"tag {tag} occurs twice")
             if tag in _READ and kind not in _TYPES:
                 raise ValueError(f"tag {tag} is not a whole number")
@@ -223,21 +224,23 @@ class Tiff:
         extra = self._numbers(_EXTRA_SAMPLES) if _EXTRA_SAMPLES in self._places else ()
         planes = self._one(_PLANES, 1)
         if planes not in (1, 2):
-            raise ValueError(f"planar configuration {planes} is not read")
+            raise unread_kind(f"planar configuration {planes} is not read", self._where)
         order = self._one(_FILL_ORDER, 1)
         if problem := self._problem(photometric, bits, formats, extra, order):
-            raise ValueError(f"TIFF {problem} is not read")
+            raise unread_kind(f"TIFF {problem} is not read", self._where)
         key = (self._data[:2], photometric, tuple(formats), order, bits, extra)
         if key not in TiffImagePlugin.OPEN_INFO:
-            raise ValueError(f"TIFF with colours {photometric}, bits {bits} and extra samples {extra} is not read")
+            raise unread_kind(
+                f"TIFF with colours {photometric}, bits {bits} and extra samples {extra} is not read", self._where
+            )
         mode, raw_mode = TiffImagePlugin.OPEN_INFO[(*key[:3], 1, *key[4:])]
         if planes == 2 and samples == 1 and raw_mode in ("1", "L", "P"):
             planes = 1
         kinds = ({8},) if self._compression == _RAW else ({8}, {16})  # Pillow takes raw planes for 8 bits
         if planes == 2 and (set(bits) not in kinds or mode not in ("RGB", "RGBA", "CMYK", "LA")):
-            raise ValueError("TIFF with planes of this kind is not read")
+            raise unread_kind("TIFF with planes of this kind is not read", self._where)
         if planes == 2 and self._compression == _RAW and extra not in ((), (2,)):
-            raise ValueError("TIFF with planes of this kind is not read")
+            raise unread_kind("TIFF with planes of this kind is not read", self._where)
         if mode == "P" and len(self._numbers(_COLOURS)) != 3 << bits[0]:
             raise ValueError("the palette has not the colours that its bits can choose")
         plane_count = samples if planes == 2 else 1
@@ -399,7 +402,7 @@ class Tiff:
         if predictor == _FLOAT_DIFFERENCES and bits == {32} and formats == {_FLOAT}:
             stored = np.frombuffer(data, f"{self._order}f4").reshape(rows, -1)
             return np.asarray(imagecodecs.floatpred_decode(stored, axis=-1)).astype(f"{self._order}f4").tobytes()
-        raise ValueError(f"predictor {predictor} for values of {max(bits)} bits is not read")
+        raise unread_kind(f"predictor {predictor} for values of {max(bits)} bits is not read", self._where)
 
     def _grey_jpeg(self, encoded: bytes, rows: int, *, may_be_taller: bool) -> bytes:
         """A strip or tile that is a JPEG file; libtiff takes the last strip as high as the others."""

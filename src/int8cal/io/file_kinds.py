@@ -67,7 +67,9 @@ NPZ = FileKind("an npz file", beginning_with(rb"PK\x03\x04"))
 NPY = FileKind("an npy file", beginning_with(rb"\x93NUMPY"))
 POLYGRAPHY_SCRIPT = FileKind("a data loader script", beginning_with(rb'"""Polygraphy data loader made by int8cal'))
 
-_SAVED_OTHERWISE = "Save it as PNG or JPEG."
+SAVE_OTHERWISE = "Save it as PNG or JPEG."
+"""What to do about an image that is sound, but of a format or kind that is not read."""
+
 _MISTAKEN: tuple[tuple[int, tuple[bytes, ...], str, str], ...] = (  # what begins so behind so many bytes
     (0, (b"\x1f\x8b",), "a gzip file", "Unpack it: gzip -d FILE."),
     (0, (b"version https://git-lfs",), "a git-LFS pointer, not the file itself", "Fetch the files: git lfs pull."),
@@ -82,8 +84,9 @@ _MISTAKEN: tuple[tuple[int, tuple[bytes, ...], str, str], ...] = (  # what begin
     (0, (b"\x89HDF",), "an HDF5 file", "Leave it out."),
     (0, (b"\x89PNG",), "a PNG image", "Leave it out."),
     (0, (b"\xff\xd8\xff",), "a JPEG image", "Leave it out."),
-    (0, (b"II*\0", b"MM\0*"), "a TIFF image", _SAVED_OTHERWISE),
-    (8, (b"WEBPVP8",), "a WebP image", _SAVED_OTHERWISE),
+    (0, (b"II*\0", b"MM\0*"), "a TIFF image", SAVE_OTHERWISE),
+    (0, (b"II+\0", b"MM\0+"), "a BigTIFF image", "Save it as PNG, or as plain TIFF where that is read."),
+    (8, (b"WEBPVP8",), "a WebP image", SAVE_OTHERWISE),
     (
         4,
         (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1", b"ftypavif", b"ftypavis"),

@@ -72,7 +72,10 @@ class Positions(NamedTuple):
 
     def of(self, image: ImageHWC_u8) -> ImageHWC_u8:
         """The pixels of an image at them: rows × columns × channels."""
-        return np.take(image[self.rows], self.columns, axis=1)
+        height, width = image.shape[:2]
+        if len(self.rows) * width <= height * len(self.columns):  # first what leaves less: an image may be very long
+            return np.take(image[self.rows], self.columns, axis=1)
+        return np.take(image, self.columns, axis=1)[self.rows]
 
     def check(self, before: tuple[int, int], after: tuple[int, int]) -> None:
         """Make sure that they lie in an image of one height and width and make one of another.

@@ -60,9 +60,9 @@ class CocoFile:
     """What a file lists.
 
     Attributes:
-        images: sorted by id; of several with one id, the last.
+        images: sorted by id; of several with one id, the last, unless every one was asked for.
         sections: names of its top-level keys.
-        doubles: how many entries were replaced by a later one of their id.
+        doubles: how many entries have the id of a later one.
     """
 
     images: tuple[CocoImage, ...]
@@ -98,27 +98,29 @@ def matching_files(pattern: str) -> list[str]:
     return found
 
 
-def read_coco(path: str) -> CocoFile:
+def read_coco(path: str, *, every: bool = False) -> CocoFile:
     """Read which images a COCO file lists.
+
+    Args:
+        path: the file.
+        every: keep all images that share an id, in their order, not the last alone.
 
     Raises:
         MissingDataError: the file is not there.
         DataError: it is not JSON to its end, not a mapping, lists images without id or name, or is beyond the limits.
     """
-    images: dict[Any, CocoImage] = {}
-    entries = 0
+    entries: list[CocoImage] = []
     walk = _Walk(path, frozenset({"images"}))
     for _, entry in walk.entries():
-        entries += 1
-        if entries > MAX_IMAGES:
+        if len(entries) == MAX_IMAGES:
             raise walk.error(f"it lists more than {MAX_IMAGES} images")
-        image = _image(entry, entries, walk)
-        images[image.id] = image
+        entries.append(_image(entry, len(entries) + 1, walk))
+    last = {image.id: image for image in entries}
     try:
-        ordered = tuple(images[key] for key in sorted(images))
+        ordered = sorted(entries if every else last.values(), key=lambda image: image.id)
     except TypeError:
         raise walk.error("the ids of its images are numbers and texts, which have no order") from None
-    return CocoFile(ordered, frozenset(walk.sections), entries - len(images))
+    return CocoFile(tuple(ordered), frozenset(walk.sections), len(entries) - len(last))
 
 
 def read_boxes(path: str, file_names: Iterable[str]) -> CocoBoxes:

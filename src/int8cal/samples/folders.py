@@ -278,13 +278,16 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def files_below(folder: str, what: str, *, follow_links: bool = False) -> Iterator[str]:
+def files_below(
+    folder: str, what: str, *, follow_links: bool = False, not_entered: list[str] | None = None
+) -> Iterator[str]:
     """Paths of the files below a folder, relative to it: folders ordered by path, names sorted in each.
 
     Args:
         folder: where to begin.
         what: it is, for messages.
         follow_links: enter links to folders, too.
+        not_entered: gets the paths of those that are not, relative to the folder, before the first file comes.
 
     Raises:
         MissingDataError: the folder is not there.
@@ -307,5 +310,7 @@ def files_below(folder: str, what: str, *, follow_links: bool = False) -> Iterat
                     hint = "Take the link away: what it leads to is read without it."
                     raise DataError("this link leads to a folder that it lies in", where=path_text(path), hint=hint)
                 waiting.append((os.path.join(inside, name), entered))
+            elif not_entered is not None:
+                not_entered.append(os.path.join(inside, name))
     for inside in sorted(found):
         yield from (os.path.join(inside, name) for name in found[inside])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.pictures import HEIGHT, WIDTH, all_kinds, encode, pixels
+from tests.tiff_files import tiff
 
 from int8cal.errors import ImageError
 from int8cal.images.limits import MAX_PIXELS
@@ -83,6 +84,28 @@ def test_what_lies_in_place_of_an_image_is_named():
     with pytest.raises(ImageError) as caught:
         open_picture(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "some/file.png")
     assert caught.value.hint == "It is a git-LFS pointer, not the file itself. Fetch the files: git lfs pull."
+
+
+@pytest.mark.parametrize("signature", [b"II+\0", b"MM\0+"])
+def test_a_bigtiff_is_named(signature):
+    with pytest.raises(ImageError) as caught:
+        open_picture(signature + bytes(40), "some/file.tif")
+    assert caught.value.hint == "It is a BigTIFF image. Save it as PNG, or as plain TIFF where that is read."
+
+
+@pytest.mark.parametrize(
+    ("encoded", "said"),
+    [
+        (b"P3 1 1 255 1 2 3", "PPM written as text"),
+        (b"P6 1 1 300 " + bytes(6), "PPM of colours"),
+        (b"BM" + struct.pack("<12xI", 99), "BMP with a header of 99 bytes"),
+        (tiff(bytes(16), (4, 4), compression=4), "TIFF with compression group4"),
+    ],
+)
+def test_what_is_sound_but_not_read_is_to_be_saved_otherwise(encoded, said):
+    with pytest.raises(ImageError, match=f"cannot be decoded: {said}") as caught:
+        open_picture(encoded, "some/file")
+    assert (caught.value.where, caught.value.hint) == ("some/file", "Save it as PNG or JPEG.")
 
 
 @pytest.mark.parametrize("kind", ["rgb.png", "colour.jpg", "progressive.jpg", "plain.bmp", "plain.tif", "plain.ppm"])

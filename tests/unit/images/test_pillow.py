@@ -96,14 +96,100 @@ def test_orientation(kind: str, orientation: int) -> None:
     assert tuple(upright_size(data, "a")) == turned.shape[:2]
 
 
-def test_orientation_behind_the_pixels_of_a_png() -> None:
+def png_with(kind: bytes, body: bytes, *, late: bool = False) -> bytes:
+    """A PNG with one more chunk, ahead of its pixels or behind them."""
     data = encoded(RGB, "PNG")
-    body = exif(6).removeprefix(b"Exif\0\0")
-    chunk = struct.pack(">I", len(body)) + b"eXIf" + body + struct.pack(">I", zlib.crc32(b"eXIf" + body))
-    end = data.index(b"IEND") - 4
-    late = data[:end] + chunk + data[end:]
-    assert opened(late, upright=True).shape == (14, 9, 3)
-    assert tuple(upright_size(late, "a")) == (14, 9)
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    at = data.index(b"IEND") - 4 if late else 33
+    return data[:at] + chunk + data[at:]
+
+
+def turned(data: bytes) -> bool:
+    """Whether an image is turned by 90 degrees, as orientation 6 says; never when it is not asked for."""
+    assert opened(data).shape == PIXELS.shape
+    upright = opened(data, upright=True)
+    assert tuple(upright_size(data, "a")) == upright.shape[:2]
+    return upright.shape == (14, 9, 3)
+
+
+def test_orientation_behind_the_pixels_of_a_png() -> None:
+    assert turned(png_with(b"eXIf", exif(6).removeprefix(b"Exif\0\0"), late=True))
+
+
+RAW_PROFILE = b"\nexif\n      %d\n%s\n" % (len(exif(6)), exif(6).hex().encode())
+XMP = b'<x:xmpmeta tiff:Orientation="6"/>'
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (b"tEXt", b"Raw profile type exif\0" + RAW_PROFILE),
+        (b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(RAW_PROFILE)),
+        (b"iTXt", b"Raw profile type exif\0\0\0\0\0" + RAW_PROFILE),
+        (b"tEXt", b"exif\0" + exif(6)),
+        (b"tEXt", b"XML:com.adobe.xmp\0" + XMP),
+        (b"tEXt", b"xmp\0" + XMP),
+        (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
+    ],
+)
+def test_orientation_in_texts_of_a_png(kind: bytes, body: bytes, late: bool) -> None:
+    assert turned(png_with(kind, body, late=late))
+
+
+def test_texts_of_a_png_that_inflate_without_bound_are_refused_where_they_count() -> None:
+    bomb = b"exif\0\0" + zlib.compress(bytes(1 << 21))
+    assert opened(png_with(b"zTXt", bomb)).shape == PIXELS.shape
+    with pytest.raises(ImageError, match="Decompressed data too large"):
+        opened(png_with(b"zTXt", bomb), upright=True)
+    note = png_with(b"tEXt", b"xmp\0")[33:49]
+    many = encoded(RGB, "PNG")[:33] + note * 65 + encoded(RGB, "PNG")[33:]
+    assert opened(many).shape == PIXELS.shape
+    with pytest.raises(ImageError, match="more than 64 notes"):
+        opened(many, upright=True)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_prefix_of_exif_may_be_repeated(times: int) -> None:
+    block = b"Exif\0\0" * times + exif(6).removeprefix(b"Exif\0\0")
+    assert turned(png_with(b"eXIf", block))
+    assert turned(encoded(RGB, "WEBP", exif=block))
+    assert turned(encoded(RGB, "JPEG", exif=block))
+
+
+def directory(kind: int, count: int, value: bytes, head: bytes = b"MM\0*", behind: bytes = b"") -> bytes:
+    """EXIF of an orientation alone, of a field type."""
+    order = "<" if head.startswith(b"II") else ">"
+    return head + struct.pack(f"{order}IHHHI", 8, 1, 0x0112, kind, count) + value + bytes(4) + behind
+
+
+@pytest.mark.parametrize(
+    ("block", "is_turned"),
+    [
+        (directory(3, 1, b"\0\6\0\0"), True),
+        (directory(3, 1, b"\6\0\0\0", b"II*\0"), True),
+        (directory(3, 2, b"\0\6\0\3"), True),
+        (directory(4, 1, b"\0\0\0\6"), True),
+        (directory(6, 1, b"\6\0\0\0"), True),
+        (directory(8, 1, b"\0\6\0\0"), True),
+        (directory(9, 1, b"\0\0\0\6"), True),
+        (directory(13, 1, b"\0\0\0\6"), True),
+        (directory(4, 2, b"\0\0\0\x1a", behind=b"\0\0\0\6\0\0\0\3"), True),
+        (directory(1, 1, b"\6\0\0\0"), False),
+        (directory(3, 0, b"\0\6\0\0"), False),
+        (directory(6, 1, b"\xfa\0\0\0"), False),
+        (directory(3, 1, b"\0\6\0\0")[:-6], False),
+        (directory(3, 1, b"\6\0\0\0", b"II+\0"), False),
+    ],
+)
+def test_field_types_of_an_orientation(block: bytes, is_turned: bool) -> None:
+    assert turned(encoded(RGB, "JPEG", exif=b"Exif\0\0" + block)) is is_turned
+
+
+@pytest.mark.parametrize(("kind", "is_turned"), [(1, False), (99, True)])
+def test_an_orientation_that_is_no_number_stands_before_one_in_xmp(kind: int, is_turned: bool) -> None:
+    block = b"Exif\0\0" + directory(kind, 1, b"\0\3\0\0")
+    assert turned(encoded(RGB, "JPEG", exif=block, xmp=XMP)) is is_turned
 
 
 @pytest.mark.parametrize("cut", [3, 20, 60, -40])
@@ -121,6 +207,19 @@ def test_what_is_no_image_is_refused(data: bytes) -> None:
         opened(data)
     with pytest.raises(ImageError):
         upright_size(data, "a.png")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"P3 1 1 255 1 2 3", "PPM of this kind"),
+        (b"BM" + struct.pack("<IIIIiiHHIIIIII", 70, 0, 54, 40, 4, 1, 1, 8, 1, 8, 0, 0, 1, 0) + bytes(12), "BMP of"),
+    ],
+)
+def test_what_is_sound_but_not_read_is_to_be_saved_otherwise(data: bytes, said: str) -> None:
+    with pytest.raises(ImageError, match=said) as caught:
+        opened(data)
+    assert (caught.value.where, caught.value.hint) == ("a.png", "Save it as PNG or JPEG.")
 
 
 def test_a_huge_header_is_refused_before_memory_is_taken() -> None:

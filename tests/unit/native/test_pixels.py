@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -94,6 +96,20 @@ def test_positions_of_no_pixels_are_refused(rows: object, columns: object) -> No
     out = np.empty((3, 2, 2), np.float32)
     with pytest.raises(ValueError, match=r"positions|columns"):
         native.look_up(picture(8, 8, 3, 1), HALF_VALUES, out, native.Positions(np.array(rows), np.array(columns)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(3, 4000), (4000, 3), (40, 50)])
+def test_pixels_at_positions_take_no_more_memory_than_they_must(height, width):
+    image = picture(height, width, 3, 1)
+    rng = np.random.default_rng(2)
+    positions = native.Positions(rng.integers(0, height, 60), rng.integers(0, width, 70))
+    tracemalloc.start()
+    found = positions.of(image)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, image[positions.rows[:, np.newaxis], positions.columns])
+    assert found.flags.c_contiguous
+    assert peak < 3 * found.nbytes + (1 << 14)
 
 
 def test_positions_outside_of_the_image_are_refused() -> None:

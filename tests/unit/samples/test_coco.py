@@ -29,7 +29,8 @@ def image(key: object, name: str, **more: object) -> dict[str, object]:
 
 def test_images_are_sorted_by_id_and_the_last_of_an_id_wins(tmp_path: Path) -> None:
     images = [image(20, "b"), image(3, "a"), image(20, "c"), image(100, "d", width=1, height=2)]
-    found = read_coco(write(tmp_path, {"info": {"images": [1]}, "images": images, "annotations": [{"image_id": 5}]}))
+    path = write(tmp_path, {"info": {"images": [1]}, "images": images, "annotations": [{"image_id": 5}]})
+    found = read_coco(path)
     assert [(one.id, one.file_name, one.sized) for one in found.images] == [
         (3, "a", False),
         (20, "c", False),
@@ -37,6 +38,7 @@ def test_images_are_sorted_by_id_and_the_last_of_an_id_wins(tmp_path: Path) -> N
     ]
     assert found.doubles == 1
     assert found.sections == {"info", "images", "annotations"}
+    assert [one.file_name for one in read_coco(path, every=True).images] == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize(

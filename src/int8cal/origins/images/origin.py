@@ -156,7 +156,7 @@ class ImagesOrigin:
 
     @cached_property
     def _boxes(self) -> dict[str, list[tuple[str, float, float, float, float]]]:
-        return read_boxes(self.path, (image.file_name for image in read_coco(self.path).images)).of_file
+        return read_boxes(self.path, self._names).of_file
 
     @property
     def _root(self) -> str:
@@ -167,7 +167,7 @@ class ImagesOrigin:
     def _names(self) -> list[str]:
         """The names in a list or a COCO file."""
         if self._is_coco:
-            return [image.file_name for image in read_coco(self.path).images]
+            return [image.file_name for image in read_coco(self.path, every=True).images]
         return _listed(self.path)
 
     def _dataset(self, *, recursive: bool) -> Dataset:
@@ -189,13 +189,19 @@ def _in_folder(folder: str, *, recursive: bool) -> tuple[list[str], dict[str, in
     """
     folders: list[str] = []
     if recursive:
-        files = list(files_below(folder, _WHAT))
+        files = list(files_below(folder, _WHAT, not_entered=folders))
+        folders.sort()
     else:
         folders, files = list_folder(folder, _WHAT, EXTENSIONS)
     names = [name for name in files if name.lower().endswith(EXTENSIONS)]
     if not names:
         hint = f"Images are files named {', '.join(EXTENSIONS)}, in any case."
-        hint += " For those in folders below it, add --recursive." if folders else ""
+        if folders:
+            hint += (
+                " Links to folders are not followed: give the folder that they lead to, or a list of its images."
+                if recursive
+                else " For those in folders below it, add --recursive."
+            )
         if any(name.lower().endswith(_OF_PHONES) for name in files):
             hint += " Convert pictures of phones first, as with heif-convert or ImageMagick."
         message = no_image_but(files, folders, recursive=recursive)
