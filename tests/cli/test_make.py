@@ -215,7 +215,8 @@ def test_really_failing_write(make, tiny_dataset, tmp_path):
 def test_signals_end_it_cleanly(tiny_dataset, tmp_path, number, code, how):
     # The images are pipes' ends of time: a slow arithmetic keeps the run busy until the signal comes.
     program = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # the tests may run under nohup
         "from int8cal.engine import work\n"
         "real = work.ChunkWork.__call__\n"
         "def slow(self, sample):\n"

@@ -19,6 +19,7 @@ from int8cal.io.signals import Stopped, uninterrupted
 def handlers():
     """The handlers of the command line, for one test."""
     before = {number: signal.getsignal(number) for number in stopping.STOPPING}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     stopping.obey_signals()
     yield
     for number, handler in before.items():
