@@ -8,10 +8,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from tests.stopping import signals_obeyed, stops
 
 import int8cal
 from int8cal.cli.process import told_truly
-from int8cal.io.signals import STOPPING, Stopped, obey_signals
+from int8cal.io.signals import Stopped
 from int8cal.tensorfile.shards import TensorFileOutput
 
 COMMAND = ("detectnet_v2", "calibration_tensorfile", "-m", "3", "--batch_size", "3", "-e")
@@ -73,7 +74,6 @@ def test_an_interrupted_run_goes_on(tiny_dataset, plan, tmp_path, run_cli):
 
 
 def test_a_signal_while_the_file_gets_its_name_leaves_no_journal(plan, tmp_path, monkeypatch):
-    before = {number: signal.getsignal(number) for number in STOPPING}
     commit = TensorFileOutput.commit
 
     def commit_and_signal(output: TensorFileOutput) -> None:
@@ -81,13 +81,8 @@ def test_a_signal_while_the_file_gets_its_name_leaves_no_journal(plan, tmp_path,
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(TensorFileOutput, "commit", commit_and_signal)
-    try:
-        obey_signals()
-        with pytest.raises(Stopped):
-            int8cal.make(plan, tmp_path / "c.tensor", resume=True)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with signals_obeyed(), stops():
+        int8cal.make(plan, tmp_path / "c.tensor", resume=True)
     assert files(tmp_path) == {"c.tensor", "c.tensor.json"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from int8cal.io.signals import Stopped, ignore_signals, obey_signals
+from int8cal.io.signals import Stopped, ignore_signals, obey_signals, stop_listening
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
         own_process(lambda error: print_error(error, words))
         code = run(words)
     except Stopped as stopped:  # while the imports above were going on
+        stop_listening()
         sys.stderr.write(f"int8cal: {stopped.how}\n")
         code = stopped.exit_code
     ignore_signals()  # the interpreter is cleaning up: too late for anything but a traceback

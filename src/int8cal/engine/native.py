@@ -24,4 +24,4 @@ class NativeEngine(ChunkEngine):
         self, plan: Plan, work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None
     ) -> Generator[_Result]:
         """See `map_on_threads`."""
-        return map_on_threads(work, items, workers)
+        return map_on_threads(work, items, workers, caller_works=True)

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
-from _thread import get_ident
+from _thread import get_ident, start_new_thread
 from contextlib import contextmanager, suppress
 
 TYPE_CHECKING = False
@@ -50,12 +51,15 @@ _MAIN = get_ident()
 class Stopped(BaseException):
     """A signal asks the program to end. Not an `Exception`, so that nothing but clean-up happens on its way.
 
+    Who catches it calls `stop_listening`.
+
     Args:
         number: of the signal.
     """
 
     def __init__(self, number: int) -> None:
         super().__init__(STOPPING[number])
+        self.number = number
         self.how = STOPPING[number]
         self.exit_code = 128 + number  # as shells have it: `EXIT_INTERRUPTED` and the others
         self.advice: tuple[str, ...] = ()
@@ -67,18 +71,52 @@ class _State:
 
     blocks = 0
     waiting: int | None = None
+    raised: object = None
+    """What the `Stopped` has that a signal raised; others must not disturb the cleaning up. True: it was caught."""
     unheard = False
     """Whether the signals are ours, and no thread listens yet."""
     listener: object = None
     """What the thread has that listens; one that has something else is done."""
+    tell_dropped: Callable[[sys.UnraisableHookArgs], object] = sys.unraisablehook
+    """What Python does about other exceptions that it cannot raise."""
 
 
 def obey_signals() -> None:
-    """Have SIGINT, SIGTERM and SIGHUP raise `Stopped`, once: what comes later must not disturb the cleaning up."""
+    """Have SIGINT, SIGTERM and SIGHUP raise `Stopped`, once."""
     for number in STOPPING:
         if number != _HANG_UP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it ignored
             signal.signal(number, _stop)
-    _State.unheard, _State.listener = True, None
+    _State.raised = _State.listener = None
+    _State.unheard = True
+    if sys.unraisablehook is not _tell_dropped:
+        _State.tell_dropped, sys.unraisablehook = sys.unraisablehook, _tell_dropped
+
+
+class _Raised(Stopped):
+    """What a signal raises. It comes again if it is lost before anybody catches it.
+
+    Python drops what is raised in a `__del__` or in a weak reference's callback, and modules of Cython drop what is
+    raised in a part of their import.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self._mark = _State.raised = object()
+
+    def __del__(self) -> None:
+        if _State.raised is self._mark:
+            _State.raised = None
+            start_new_thread(_send_again, (self.number,))
+
+
+def _send_again(number: int) -> None:
+    time.sleep(0.001)  # whatever dropped the exception has ended then, as a rule; if not, this is not the last time
+    signal.pthread_kill(_MAIN, number)
+
+
+def _tell_dropped(dropped: sys.UnraisableHookArgs) -> None:
+    if not isinstance(dropped.exc_value, Stopped):
+        _State.tell_dropped(dropped)
 
 
 class _Call:
@@ -176,11 +214,12 @@ def _end_within(calls: set[_Call], tell: Callable[[], object], exit_code: int) -
 
 def stop_listening() -> None:
     """Say that a signal has ended all there was to end."""
-    _State.listener = None
+    _State.raised, _State.listener = True, None
 
 
 def ignore_signals() -> None:
     """Have the signals do nothing any more: the program ends in any case."""
+    _State.raised = True
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
 
@@ -198,13 +237,11 @@ def uninterrupted() -> Iterator[None]:
         _State.blocks -= 1
         if not _State.blocks and _State.waiting is not None:
             number, _State.waiting = _State.waiting, None
-            ignore_signals()
-            raise Stopped(number)
+            _stop(number)
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(number: int, _: FrameType | None = None) -> None:
     if _State.blocks:
         _State.waiting = number
-        return
-    ignore_signals()
-    raise Stopped(number)
+    elif not _State.raised:
+        raise _Raised(number)

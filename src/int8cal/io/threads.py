@@ -12,9 +12,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from threading import Event
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from int8cal.errors import UsageError
 
@@ -24,8 +24,20 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
+class _Task(Generic[_Item, _Result]):
+    """An item, and what comes of it."""
+
+    def __init__(self, item: _Item, future: Future[_Result]) -> None:
+        self.item, self.future = item, future
+
+
 def map_on_threads(
-    work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None, *, window: int | None = None
+    work: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    workers: int | None,
+    *,
+    window: int | None = None,
+    caller_works: bool = False,
 ) -> Generator[_Result]:
     """Do ``work`` on every item and yield the results in the order of the items.
 
@@ -37,6 +49,9 @@ def map_on_threads(
         items: taken as they are needed.
         workers: threads; None: the processors that this process may use.
         window: None: twice as many as there are workers.
+        caller_works: the caller's thread is one of the workers: while it would wait for a result, it works on what no
+            other has begun. For a caller that has little else to do; one thread more than processors costs it and the
+            others their caches.
 
     Raises:
         UsageError: the system does not give this process so many threads.
@@ -46,18 +61,37 @@ def map_on_threads(
     first = list(islice(waiting, window or _WINDOW_PER_WORKER * workers))
     if not first:
         return
-    threads = min(workers, len(first))
+    threads = min(workers - caller_works, len(first))
+    if not threads:
+        yield from map(work, chain(first, waiting))
+        return
     with ThreadPoolExecutor(threads, thread_name_prefix="int8cal") as pool:
         _start_all(pool, threads)
-        under_way: deque[Future[_Result]] = deque(pool.submit(work, item) for item in first)
+        under_way = deque(_Task(item, pool.submit(work, item)) for item in first)
         del first
         try:
             while under_way:
-                result = under_way.popleft().result()
-                under_way.extend(pool.submit(work, item) for item in islice(waiting, 1))
+                if caller_works:
+                    _work_meanwhile(work, under_way)
+                result = under_way.popleft().future.result()
+                under_way.extend(_Task(item, pool.submit(work, item)) for item in islice(waiting, 1))
                 yield result
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _work_meanwhile(work: Callable[[_Item], _Result], under_way: Iterable[_Task[_Item, _Result]]) -> None:
+    """Until the next result is there, do what no thread has begun; its result, or error, waits for its turn."""
+    awaited = next(iter(under_way))
+    while not awaited.future.done():
+        task = next((task for task in under_way if task.future.cancel()), None)
+        if task is None:
+            return
+        task.future = Future()
+        try:
+            task.future.set_result(work(task.item))
+        except Exception as error:  # noqa: BLE001 - raised where the result is asked for
+            task.future.set_exception(error)
 
 
 def _start_all(pool: ThreadPoolExecutor, threads: int) -> None:

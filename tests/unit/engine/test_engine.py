@@ -43,17 +43,55 @@ def run(results, *, batch_size=2, batches=None, max_skipped=0):
     return writer.chunks, done
 
 
+@pytest.mark.parametrize("caller_works", [False, True])
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_results_come_in_order_whatever_finishes_first(workers):
+def test_results_come_in_order_whatever_finishes_first(workers, caller_works):
+    threads = set()
+
     def work(item):
+        threads.add(threading.get_ident())
         time.sleep(0.002 * (item.record.crc % 3))
         return item
 
     samples = [sample(number) for number in range(30)]
-    assert list(map_on_threads(work, samples, workers)) == samples
+    assert list(map_on_threads(work, samples, workers, caller_works=caller_works)) == samples
+    assert len(threads) == workers
+    assert (threading.get_ident() in threads) == caller_works
 
 
-def test_window_is_bounded():
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_an_error_waits_for_its_turn(workers):
+    """Whoever works on it, the caller or a thread: what comes before it is written."""
+
+    def work(item):
+        if item == 5:
+            raise ValueError("the sixth")
+        time.sleep(0.001)
+        return item
+
+    results = map_on_threads(work, range(20), workers, caller_works=True)
+    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="the sixth"):
+        next(results)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_a_caller_that_is_stopped_at_work_leaves_no_thread(workers):
+    before, main = threading.active_count(), threading.get_ident()
+
+    def work(item):
+        if threading.get_ident() == main and item > 2:
+            raise KeyboardInterrupt
+        time.sleep(0.002)
+        return item
+
+    with pytest.raises(KeyboardInterrupt):
+        list(map_on_threads(work, range(1000), workers, caller_works=True))
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("caller_works", [False, True])
+def test_window_is_bounded(caller_works):
     taken = 0
 
     def counted():
@@ -62,7 +100,7 @@ def test_window_is_bounded():
             taken += 1
             yield sample(number)
 
-    results = map_on_threads(lambda item: item, counted(), 3)
+    results = map_on_threads(lambda item: item, counted(), 3, caller_works=caller_works)
     for _ in range(5):
         next(results)
     assert taken <= 5 + 2 * 3

@@ -6,8 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import weakref
+from contextlib import suppress
 
 import pytest
+from tests.stopping import signals_obeyed, stops
 
 from int8cal.io import locks
 from int8cal.io import signals as stopping
@@ -18,17 +22,13 @@ from int8cal.io.signals import Stopped, uninterrupted
 @pytest.fixture(autouse=True)
 def handlers():
     """The handlers of the command line, for one test."""
-    before = {number: signal.getsignal(number) for number in stopping.STOPPING}
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
-    stopping.obey_signals()
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    with signals_obeyed():
+        yield
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signal_stops(number, code):
-    with pytest.raises(Stopped) as caught:
+    with stops() as caught:
         os.kill(os.getpid(), number)
     assert caught.value.exit_code == code
 
@@ -37,7 +37,7 @@ def test_a_run_under_nohup_goes_on():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stopping.obey_signals()
     os.kill(os.getpid(), signal.SIGHUP)
-    with pytest.raises(Stopped):
+    with stops():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -52,9 +52,84 @@ def test_signals_after_the_first_are_ignored():
             os.kill(os.getpid(), signal.SIGTERM)
             cleaned.append("all")
 
-    with pytest.raises(Stopped):
+    with stops():
         stopped_twice()
     assert cleaned == ["all"]
+
+
+class _Dropping:
+    """Python drops whatever is raised while this is deleted; so it does in callbacks of weak references."""
+
+    def __init__(self, then):
+        self.then = then
+
+    def __del__(self):
+        self.then()
+
+
+def _stop_while_deleting():
+    del [_Dropping(lambda: os.kill(os.getpid(), signal.SIGTERM))][0]
+    time.sleep(20)
+
+
+def _stop_in_a_callback():
+    weakref.finalize(_Dropping(list), os.kill, os.getpid(), signal.SIGTERM)
+    time.sleep(20)
+
+
+def _stop_where_a_library_drops_it():
+    with suppress(BaseException):
+        os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(20)
+
+
+AT_REGISTER = """
+import abc, os, signal, time
+from int8cal.io.signals import Stopped, obey_signals, stop_listening
+def register(abstract, kind):
+    if kind.__module__ == "numpy.random._generator":
+        os.kill(os.getpid(), signal.SIGTERM)
+abc.ABCMeta.register = register
+try:
+    obey_signals()
+    import numpy.random
+    time.sleep(20)
+except Stopped:
+    stop_listening()
+    print("numpy.random._generator" in __import__("sys").modules)
+"""
+
+
+def _stop_while_a_module_is_imported():
+    """A module of Cython drops any error of `register`."""
+    said = subprocess.check_output([sys.executable, "-c", AT_REGISTER], text=True, timeout=60)
+    if said == "True\n":
+        raise Stopped(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        _stop_while_deleting,
+        _stop_in_a_callback,
+        _stop_where_a_library_drops_it,
+        _stop_while_a_module_is_imported,
+    ],
+)
+def test_a_signal_that_is_dropped_comes_again(stop):
+    stopping.obey_signals()  # pytest has another hook for each test
+    begun = time.monotonic()
+    with stops("terminated"):
+        stop()
+    assert time.monotonic() - begun < 10
+
+
+def test_other_exceptions_that_python_drops_are_told_as_before(monkeypatch):
+    stopping.obey_signals()
+    told = []
+    monkeypatch.setattr(stopping._State, "tell_dropped", told.append)
+    del [_Dropping(lambda: 1 // 0)][0]
+    assert [type(dropped.exc_value) for dropped in told] == [ZeroDivisionError]
 
 
 def test_signal_waits_for_the_end_of_a_block():
@@ -66,7 +141,7 @@ def test_signal_waits_for_the_end_of_a_block():
                 os.kill(os.getpid(), signal.SIGTERM)
             done.append("all")
 
-    with pytest.raises(Stopped, match="terminated"):
+    with stops("terminated"):
         publish()
     assert done == ["all"]
 
@@ -121,7 +196,7 @@ def test_signal_while_a_lock_is_taken_leaves_none(tmp_path, monkeypatch):
         return real(descriptor)
 
     monkeypatch.setattr(locks, "locked", locked)
-    with pytest.raises(Stopped):
+    with stops():
         locks.Lock(str(tmp_path / "lock")).take()
     assert os.listdir(tmp_path) == []
 
@@ -134,6 +209,6 @@ def test_signal_while_a_temporary_file_is_made_leaves_none(tmp_path, monkeypatch
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(OutputFile, "_make_part", make_part)
-    with pytest.raises(Stopped), OutputFile(str(tmp_path / "out"), overwrite=False):
+    with stops(), OutputFile(str(tmp_path / "out"), overwrite=False):
         pytest.fail("the signal was not heard")
     assert os.listdir(tmp_path) == []
