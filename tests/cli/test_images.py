@@ -218,6 +218,23 @@ def test_what_cannot_be_meant_is_refused(photos, run_cli, arguments, words):
     assert not (photos / "c.tensor").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "short_side"),
+    [
+        ((), 256),
+        (("--size", "224x224"), 256),
+        (("--size", "299x299"), 342),
+        (("--size", "64x64"), 73),
+        (("--size", "32x64"), 73),
+        (("--size", "64x64", "--resize", "short_side:80"), 80),
+    ],
+)
+def test_a_preset_cuts_the_same_part_out_at_every_size(photos, run_cli, options, short_side):
+    assert run_cli("images", "photos", "-o", "c.tensor", "--preset", "imagenet", *options).code == 0
+    manifest = json.loads((photos / "c.tensor.json").read_text())["manifest"]
+    assert manifest["arithmetic"]["options"]["preprocessing"]["short_side"] == short_side
+
+
 def test_unknown_keys_of_a_file_are_errors(photos, run_cli):
     (photos / "p.yaml").write_text("size: [24, 32]\nresize: stretch\nscale: 1\nmeans: 3\n")
     done = run_cli("images", "photos", "-o", "c.tensor", "--preprocess", "p.yaml")
