@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import onnx
@@ -146,8 +147,19 @@ def test_what_is_refused(photos, run_cli, arguments, code, words):
     assert done.code == code, done.stderr
     for one in words:
         assert one in done.stderr
-    assert "on_bad_image" not in done.stderr
     assert not (photos / "out.onnx").exists()
+
+
+@pytest.mark.parametrize("keep", [(), ("--keep", "k.tensor")])
+def test_damaged_images_are_left_out_by_the_command_that_is_named(photos, run_cli, keep):
+    (photos / "photos" / "damaged.png").write_bytes(b"no image")
+    refused = run_cli("quantize", "m.onnx", "photos", "-o", "out.onnx", *NUMBERS, "--recursive", *keep)
+    assert refused.code == 4
+    command = re.search(r"int8cal (images .*) leaves it out", refused.stderr)[1].replace("FILE", "c.tensor")
+    assert run_cli(*command.split()).code == 0
+    assert run_cli("quantize", "m.onnx", "c.tensor", "-o", "out.onnx").code == 0
+    with TensorFile(photos / "c.tensor") as file:
+        assert file.shape[1:] == (3, 16, 24)
 
 
 def test_images_lie_where_the_options_say(photos, run_cli):

@@ -300,20 +300,20 @@ def make_and_tell(
 
 
 @contextmanager
-def leaving_out_told(max_skipped: int = 0, engine: str = "native", *, by: str = "") -> Iterator[None]:
+def leaving_out_told(max_skipped: int = 0, engine: str = "native", *, by: Callable[[], str] = str) -> Iterator[None]:
     """Add to the hint of an error how to leave its images out: for commands that have the options, and no others.
 
     Args:
         max_skipped: what the user gave; where images are left out already, the engine says how many.
         engine: what the user gave; that of NVIDIA leaves none out.
-        by: the command that has the options, where it is another one, with a space behind it.
+        by: gives the command that has the options, where it is another one, with a space behind it.
     """
     try:
         yield
     except DataError as error:
         if error.bad_images and not max_skipped and engine != "tao":
             which = "it" if error.bad_images == 1 else "them"
-            told = f"{by}--on_bad_image skip --max_skipped {error.bad_images} leaves {which} out."
+            told = f"{by()}--on_bad_image skip --max_skipped {error.bad_images} leaves {which} out."
             error.hint = f"{error.hint} {told}" if error.hint else told
         raise
 
@@ -332,7 +332,7 @@ def tell_plan(plan: Plan, *makes: str, as_json: bool) -> None:
         return
     console.print_table(plan_table(plan))
     if missing:
-        with leaving_out_told(by="calibration_tensorfile " if makes[0] != "images" else ""):
+        with leaving_out_told(by=lambda: "calibration_tensorfile " if makes[0] != "images" else ""):
             raise missing
     endings.planned(*makes)
 

@@ -11,6 +11,7 @@ import click
 
 from int8cal.cli import agreement, console, endings, progress
 from int8cal.cli.images import places_of_images, preprocessing_options
+from int8cal.cli.make import leaving_out_told
 from int8cal.cli.options import given_words, json_option, model_input_options, overwrite_option
 from int8cal.cli.process import share_freed_memory
 from int8cal.cli.scales import check_alone, quantize_from_scales
@@ -195,6 +196,8 @@ def quantize(
         )
     with ExitStack() as files:
         sources = Images(files, model, stated, input_name, layout, recursive=recursive, image_dir=image_dir)
+        if of_images(file):
+            files.enter_context(leaving_out_told(by=lambda: f"{sources.command(file)} "))
         images = sources.opened(file, keep=keep)
         held_out = sources.opened(evaluation) if evaluation and os.path.isdir(evaluation) else evaluation
         report = work.quantize(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MAX_BEGINNING = 1 << 16
 _BY_HAND = ("size", "resize", "order", "scale", "mean", "std")
+_PLACES = ("recursive", "image_dir")
 _CONTRADICTED_TINY, _CONTRADICTED_WIDE = 0.05, 300.0
 """Spans of the values behind a model's own first nodes that no preprocessing means."""
 
@@ -104,6 +105,10 @@ class Images:
     def words(self) -> list[str]:
         """The preprocessing of the images that were opened, as options of ``int8cal images``."""
         return given_words(only=self._stated.keys()) + self._of_model
+
+    def command(self, path: str) -> str:
+        """The command that makes a tensorfile of the images of ``path``."""
+        return quoted("int8cal", "images", path, "-o", "FILE", *self.words(), *given_words(only=_PLACES))
 
     def _name_of_input(self) -> str:
         from int8cal.models.wants import wanted
