@@ -115,7 +115,7 @@ def run(arguments: list[str]) -> int:
     """Run one command line.
 
     Returns:
-        The exit code: 0, one of `int8cal.errors`, 130 or 143.
+        The exit code: 0, one of `int8cal.errors`, or 129, 130 or 143 for a signal.
     """
     if os.environ.get(COMPLETE):
         return _complete(os.environ[COMPLETE])

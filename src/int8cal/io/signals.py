@@ -19,6 +19,7 @@ import sys
 import time
 from _thread import get_ident, start_new_thread
 from contextlib import contextmanager, suppress
+from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ _MAIN = get_ident()
 class Stopped(BaseException):
     """A signal asks the program to end. Not an `Exception`, so that nothing but clean-up happens on its way.
 
-    Who catches it calls `stop_listening`.
+    Who catches it for good calls `stop_listening`.
 
     Args:
         number: of the signal.
@@ -71,25 +72,27 @@ class _State:
 
     blocks = 0
     waiting: int | None = None
+    ended = False
+    """Whether `Stopped` was caught for good."""
     raised: object = None
-    """What the `Stopped` has that a signal raised; others must not disturb the cleaning up. True: it was caught."""
+    """The mark of the `Stopped` that is on its way: other signals must not disturb the cleaning up."""
+    lost: object = None
+    """The mark of one that was dropped, until its signal is heard again."""
     unheard = False
     """Whether the signals are ours, and no thread listens yet."""
     listener: object = None
     """What the thread has that listens; one that has something else is done."""
-    tell_dropped: Callable[[sys.UnraisableHookArgs], object] = sys.unraisablehook
-    """What Python does about other exceptions that it cannot raise."""
 
 
 def obey_signals() -> None:
-    """Have SIGINT, SIGTERM and SIGHUP raise `Stopped`, once."""
+    """Have SIGINT, SIGTERM and SIGHUP raise `Stopped`: the first of them, and again if that is dropped."""
     for number in STOPPING:
         if number != _HANG_UP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it ignored
             signal.signal(number, _stop)
-    _State.raised = _State.listener = None
-    _State.unheard = True
-    if sys.unraisablehook is not _tell_dropped:
-        _State.tell_dropped, sys.unraisablehook = sys.unraisablehook, _tell_dropped
+    _State.raised = _State.lost = _State.listener = None
+    _State.ended, _State.unheard = False, True
+    if getattr(sys.unraisablehook, "func", None) is not _tell_dropped:
+        sys.unraisablehook = partial(_tell_dropped, sys.unraisablehook)
 
 
 class _Raised(Stopped):
@@ -99,24 +102,31 @@ class _Raised(Stopped):
     raised in a part of their import.
     """
 
+    _mark: object = None
+
     def __init__(self, number: int) -> None:
+        self._mark = _State.raised = object()  # first, for another signal may be heard on the way
         super().__init__(number)
-        self._mark = _State.raised = object()
 
     def __del__(self) -> None:
-        if _State.raised is self._mark:
-            _State.raised = None
-            start_new_thread(_send_again, (self.number,))
+        if self._mark is not None and _State.raised is self._mark:
+            _State.raised, _State.lost = None, self._mark
+            start_new_thread(_send_again, (self.number, self._mark))
 
 
-def _send_again(number: int) -> None:
-    time.sleep(0.001)  # whatever dropped the exception has ended then, as a rule; if not, this is not the last time
-    signal.pthread_kill(_MAIN, number)
+def _send_again(number: int, lost: object) -> None:
+    """Send a signal until it is heard: the main thread may be about to wait, and would hear it only after that."""
+    while True:
+        time.sleep(0.001)
+        if _State.lost is not lost:
+            return
+        signal.pthread_kill(_MAIN, number)
 
 
-def _tell_dropped(dropped: sys.UnraisableHookArgs) -> None:
+def _tell_dropped(tell: Callable[[sys.UnraisableHookArgs], object], dropped: sys.UnraisableHookArgs) -> None:
+    """Tell of what Python cannot raise, but for `Stopped`, which comes again."""
     if not isinstance(dropped.exc_value, Stopped):
-        _State.tell_dropped(dropped)
+        tell(dropped)
 
 
 class _Call:
@@ -214,12 +224,17 @@ def _end_within(calls: set[_Call], tell: Callable[[], object], exit_code: int) -
 
 def stop_listening() -> None:
     """Say that a signal has ended all there was to end."""
-    _State.raised, _State.listener = True, None
+    _no_more()
+    _State.listener = None
+
+
+def _no_more() -> None:
+    _State.ended, _State.raised, _State.lost = True, None, None
 
 
 def ignore_signals() -> None:
     """Have the signals do nothing any more: the program ends in any case."""
-    _State.raised = True
+    _no_more()
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
 
@@ -241,7 +256,8 @@ def uninterrupted() -> Iterator[None]:
 
 
 def _stop(number: int, _: FrameType | None = None) -> None:
+    _State.lost = None
     if _State.blocks:
         _State.waiting = number
-    elif not _State.raised:
+    elif _State.raised is None and not _State.ended:
         raise _Raised(number)

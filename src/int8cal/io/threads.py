@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, islice
-from threading import Event
-from typing import Generic, TypeVar
+from contextlib import suppress
+from itertools import islice
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Generic, TypeAlias, TypeVar
 
 from int8cal.errors import UsageError
+from int8cal.io.signals import uninterrupted
 
 _WINDOW_PER_WORKER = 2
 
@@ -25,10 +27,41 @@ _Result = TypeVar("_Result")
 
 
 class _Task(Generic[_Item, _Result]):
-    """An item, and what comes of it."""
+    """An item, and what comes of it.
 
-    def __init__(self, item: _Item, future: Future[_Result]) -> None:
-        self.item, self.future = item, future
+    Made of a plain lock, which is taken or not: a signal that is heard inside of a condition or a future leaves the
+    lock of that taken for good, and other threads wait for ever.
+    """
+
+    _result: _Result
+    _error: BaseException | None = None
+
+    def __init__(self, item: _Item) -> None:
+        self._item, self._undone = item, Lock()
+        self._undone.acquire()
+
+    def do(self, work: Callable[[_Item], _Result], caught: type[BaseException]) -> None:
+        """Work on the item; errors of a kind wait until the result is asked for."""
+        try:
+            self._result = work(self._item)
+        except caught as error:
+            self._error = error
+        self._undone.release()
+
+    @property
+    def is_done(self) -> bool:
+        return not self._undone.locked()
+
+    def result(self) -> _Result:
+        """What the work gave, or its error; once."""
+        self._undone.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+_Tasks: TypeAlias = "SimpleQueue[_Task[_Item, _Result] | None]"
+"""What no thread has begun; None ends one of them."""
 
 
 def map_on_threads(
@@ -49,66 +82,77 @@ def map_on_threads(
         items: taken as they are needed.
         workers: threads; None: the processors that this process may use.
         window: None: twice as many as there are workers.
-        caller_works: the caller's thread is one of the workers: while it would wait for a result, it works on what no
-            other has begun. For a caller that has little else to do; one thread more than processors costs it and the
-            others their caches.
+        caller_works: one of the threads is the caller's: while it would wait for a result, it works on what no other
+            has begun. For a caller that has little else to do: threads beyond the processors slow all of them down.
 
     Raises:
         UsageError: the system does not give this process so many threads.
     """
     workers = workers or usable_cores()
     waiting = iter(items)
-    first = list(islice(waiting, window or _WINDOW_PER_WORKER * workers))
-    if not first:
+    under_way: deque[_Task[_Item, _Result]] = deque(map(_Task, islice(waiting, window or _WINDOW_PER_WORKER * workers)))
+    if not under_way:
         return
-    threads = min(workers - caller_works, len(first))
-    if not threads:
-        yield from map(work, chain(first, waiting))
-        return
-    with ThreadPoolExecutor(threads, thread_name_prefix="int8cal") as pool:
-        _start_all(pool, threads)
-        under_way = deque(_Task(item, pool.submit(work, item)) for item in first)
-        del first
-        try:
-            while under_way:
-                if caller_works:
-                    _work_meanwhile(work, under_way)
-                result = under_way.popleft().future.result()
-                under_way.extend(_Task(item, pool.submit(work, item)) for item in islice(waiting, 1))
-                yield result
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _work_meanwhile(work: Callable[[_Item], _Result], under_way: Iterable[_Task[_Item, _Result]]) -> None:
-    """Until the next result is there, do what no thread has begun; its result, or error, waits for its turn."""
-    awaited = next(iter(under_way))
-    while not awaited.future.done():
-        task = next((task for task in under_way if task.future.cancel()), None)
-        if task is None:
-            return
-        task.future = Future()
-        try:
-            task.future.set_result(work(task.item))
-        except Exception as error:  # noqa: BLE001 - raised where the result is asked for
-            task.future.set_exception(error)
-
-
-def _start_all(pool: ThreadPoolExecutor, threads: int) -> None:
-    """Have the pool start every thread that it may have."""
-    release = Event()
+    tasks: _Tasks[_Item, _Result] = SimpleQueue()
+    threads: list[Thread] = []
     try:
-        for started in range(threads):
-            try:
-                pool.submit(release.wait)  # one that waits is not idle: the next one needs another thread
-            except RuntimeError as error:
-                raise UsageError(
-                    f"the system gave this process {started} of the {threads} threads that were to work ({error})",
-                    hint="Raise the limit on threads or memory (ulimit -u, ulimit -v, pids of a container), "
-                    "or give calibration_tensorfile a smaller --workers.",
-                ) from error
+        _start(threads, min(workers, len(under_way)) - caller_works, tasks, work)
+        for task in under_way:
+            tasks.put(task)
+        while under_way:
+            if caller_works:
+                _work_meanwhile(under_way[0], tasks, work)
+            result = under_way.popleft().result()
+            for item in islice(waiting, 1):
+                under_way.append(_Task(item))
+                tasks.put(under_way[-1])
+            yield result
     finally:
-        release.set()
+        with suppress(Empty):
+            while True:
+                tasks.get_nowait()
+        for _ in threads:
+            tasks.put(None)
+        for thread in threads:
+            thread.join()
+
+
+def _start(threads: list[Thread], count: int, tasks: _Tasks[_Item, _Result], work: Callable[[_Item], _Result]) -> None:
+    """Start so many threads, which are added to ``threads``.
+
+    Raises:
+        UsageError: the system does not give this process so many.
+    """
+    for _ in range(count):
+        thread = Thread(target=_serve, args=(tasks, work), name="int8cal", daemon=True)
+        try:
+            with uninterrupted():
+                thread.start()
+                threads.append(thread)
+        except RuntimeError as error:
+            raise UsageError(
+                f"the system gave this process {len(threads)} of the {count} threads that were to work ({error})",
+                hint="Raise the limit on threads or memory (ulimit -u, ulimit -v, pids of a container), "
+                "or give calibration_tensorfile a smaller --workers.",
+            ) from error
+
+
+def _serve(tasks: _Tasks[_Item, _Result], work: Callable[[_Item], _Result]) -> None:
+    """A thread: do what is to be done until there is no more."""
+    while (task := tasks.get()) is not None:
+        task.do(work, BaseException)
+        del task  # and its result, while the next one is waited for
+
+
+def _work_meanwhile(
+    awaited: _Task[_Item, _Result], tasks: _Tasks[_Item, _Result], work: Callable[[_Item], _Result]
+) -> None:
+    """Until a task is done, do what no thread has begun."""
+    with suppress(Empty):
+        while not awaited.is_done:
+            task = tasks.get_nowait()
+            if task is not None:
+                task.do(work, Exception)
 
 
 def usable_cores(cgroup_root: str = "/sys/fs/cgroup", own_cgroups: str = "/proc/self/cgroup") -> int:

@@ -175,6 +175,11 @@ class _Reader:
                     where=where,
                     hint=_HINT,
                 ) from None
+            except DataError:
+                raise
+            except BaseException:  # an interrupt or a lack of memory: the next answer would be this one's rest
+                self.close()
+                raise
             finally:
                 if not self._is_kept:
                     self.close()

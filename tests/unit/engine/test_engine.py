@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import islice
 
 import pytest
 
@@ -90,8 +91,33 @@ def test_a_caller_that_is_stopped_at_work_leaves_no_thread(workers):
     assert threading.active_count() == before
 
 
+def test_a_caller_that_works_does_what_is_next_until_its_result_is_there():
+    main, by_caller = threading.get_ident(), []
+    thread_has_one, thread_may_end = threading.Event(), threading.Event()
+
+    def work(item):
+        if threading.get_ident() == main:
+            by_caller.append(item)
+            assert thread_has_one.wait(10)
+            if len(by_caller) == 3:
+                thread_may_end.set()
+                time.sleep(0.2)
+        elif not thread_has_one.is_set():
+            thread_has_one.set()
+            thread_may_end.wait(10)
+        else:
+            time.sleep(0.2)
+        return item
+
+    results = map_on_threads(work, range(1000), 2, window=20, caller_works=True)
+    assert list(islice(results, 2)) == [0, 1], "the thread has one of the two"
+    assert by_caller in ([1, 2, 3], [0, 2, 3])
+    results.close()
+
+
 @pytest.mark.parametrize("caller_works", [False, True])
-def test_window_is_bounded(caller_works):
+@pytest.mark.parametrize("workers", [1, 3])
+def test_window_is_bounded(workers, caller_works):
     taken = 0
 
     def counted():
@@ -100,20 +126,38 @@ def test_window_is_bounded(caller_works):
             taken += 1
             yield sample(number)
 
-    results = map_on_threads(lambda item: item, counted(), 3, caller_works=caller_works)
+    results = map_on_threads(lambda item: item, counted(), workers, caller_works=caller_works)
     for _ in range(5):
         next(results)
-    assert taken <= 5 + 2 * 3
+    assert taken <= 5 + 2 * workers
     results.close()
-    assert taken <= 5 + 2 * 3
+    assert taken <= 5 + 2 * workers
 
 
-def test_closing_early_leaves_no_thread():
-    before = threading.active_count()
-    results = map_on_threads(lambda item: item, (sample(n) for n in range(100)), 4)
-    next(results)
+def test_closing_early_leaves_no_thread_and_begins_nothing_more():
+    before, begun, may_end = threading.active_count(), [], threading.Event()
+
+    def work(item):
+        begun.append(item)
+        if item:
+            may_end.wait(10)
+        return item
+
+    results = map_on_threads(work, range(100), 2, window=20)
+    assert next(results) == 0
+    threading.Timer(0.2, may_end.set).start()
     results.close()
-    assert threading.active_count() == before
+    assert len(begun) <= 3, "the first, and one for each thread"
+    assert threading.active_count() == before + sum(isinstance(one, threading.Timer) for one in threading.enumerate())
+
+
+def test_one_worker_needs_no_thread(three_threads):
+    del three_threads
+    threads = set()
+    for _ in range(10):
+        results = map_on_threads(lambda item: threads.add(threading.get_ident()), range(5), 1, caller_works=True)
+        assert list(results) == [None] * 5
+    assert threads == {threading.get_ident()}
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -124,12 +125,46 @@ def test_a_signal_that_is_dropped_comes_again(stop):
     assert time.monotonic() - begun < 10
 
 
+def test_a_signal_that_is_dropped_where_a_block_ends_comes_again():
+    with stops("terminated"):
+        with suppress(BaseException), uninterrupted():
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(20)
+
+
 def test_other_exceptions_that_python_drops_are_told_as_before(monkeypatch):
-    stopping.obey_signals()
     told = []
-    monkeypatch.setattr(stopping._State, "tell_dropped", told.append)
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    for _ in range(2):
+        stopping.obey_signals()
     del [_Dropping(lambda: 1 // 0)][0]
     assert [type(dropped.exc_value) for dropped in told] == [ZeroDivisionError]
+
+
+def test_a_library_that_chains_a_hook_of_its_own_is_told_as_well(monkeypatch):
+    told = []
+    ours = sys.unraisablehook
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: (told.append(dropped.exc_value), ours(dropped)))
+    stopping.obey_signals()
+    del [_Dropping(lambda: os.kill(os.getpid(), signal.SIGTERM))][0]
+    with stops():
+        time.sleep(20)
+    assert told == []
+
+
+def test_two_signals_at_once_are_one(capfd):
+    """The second is heard while the first one's exception is made."""
+
+    def hear_another(frame, event, _):
+        if frame.f_code.co_name == "__init__":
+            sys.settrace(None)
+            signal.raise_signal(signal.SIGTERM)
+
+    with stops("terminated"):
+        sys.settrace(hear_another)
+        os.kill(os.getpid(), signal.SIGTERM)
+    gc.collect()
+    assert capfd.readouterr().err == ""
 
 
 def test_signal_waits_for_the_end_of_a_block():

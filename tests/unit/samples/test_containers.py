@@ -14,7 +14,7 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import lmdb
@@ -112,6 +112,27 @@ def test_a_reader_that_died_is_an_error_and_begun_anew(words: str, end: signal.S
         lmdb_images.read_image(words, "image-000000001")
     assert lmdb_images.read_image(words, "image-000000001") == IMAGES[b"image-000000001"]
     reader.close()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("read", [1, 2])
+def test_an_answer_that_was_not_read_is_not_the_next_one(
+    words: str, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], read: int
+) -> None:
+    reader, calls = lmdb_images._reader(words), []
+    real = reader._read
+
+    def interrupted(stream: IO[bytes], count: int) -> bytes:
+        calls.append(count)
+        if len(calls) == read:
+            raise error
+        return real(stream, count)
+
+    monkeypatch.setattr(reader, "_read", interrupted)
+    with pytest.raises(error):
+        lmdb_images.read_image(words, "image-000000001")
+    for number in (2, 3):
+        assert lmdb_images.read_image(words, f"image-{number:09d}") == IMAGES[b"image-%09d" % number]
 
 
 def test_few_readers_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
