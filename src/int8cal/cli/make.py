@@ -56,7 +56,12 @@ _images_of = decorated(
 
 _reading = decorated(
     map_option,
-    click.option("--batch_size", type=int, metavar="B", help="Images per batch.  [default: the spec's]"),
+    click.option(
+        "--batch_size",
+        type=int,
+        metavar="B",
+        help="Images per batch.  [default: the spec's; of YAML its cal_batch_size, else 1]",
+    ),
     click.option("--allow_unknown_fields", is_flag=True, help="Unknown spec fields are warnings, not errors."),
     click.option("--strict", is_flag=True, help="Legacy spec fields are errors, not warnings."),
     click.option("--strict_network", is_flag=True, help="A spec of another network is an error."),

@@ -100,6 +100,8 @@ def show(*, path: str, network: str | None, allow_unknown_fields: bool, as_json:
 def check(*, path: str, network: str | None, allow_unknown_fields: bool, strict: bool, as_json: bool) -> None:
     """Is the spec one that TAO accepts? Every finding is printed with its line and column; exit code 3 if there is one.
 
+    Of YAML, the sections that decide no pixel are not judged: model, train, wandb, distill and prune.
+
     \b
     Examples:
       int8cal spec check spec.txt

@@ -34,8 +34,8 @@ from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, SplitName
 _MEAN, _STD = "dataset.augmentation.input_mean", "dataset.augmentation.input_std"
 _SHORT, _LONG = "dataset.augmentation.test_random_resize", "dataset.augmentation.random_resize_max_size"
 _PADDING, _DIVISOR = "dataset.augmentation.fixed_padding", "dataset.augmentation.pad_size_divisor"
-_EARLIER_SIZE = Size(544, 960)
-"""The exported size by default up to TAO 5.5."""
+_OLD_ENGINE = "gen_trt_engine"
+"""The section that states the size again, up to TAO 5.5."""
 
 _BILINEAR = Image.Resampling.BILINEAR
 
@@ -53,17 +53,28 @@ def _check(spec: SpecDocument) -> None:
 
 
 def _notes(spec: SpecDocument) -> Iterator[str]:
-    sides = [side for side in ("width", "height") if not spec.written(f"export.input_{side}")]
-    if sides:
-        size = _stretched_size(spec, "export")
-        yield (
-            f"{spec.where('export')}: the exported size is {size.width} × {size.height} (width × height) by the "
-            f"default of TAO 6.25.9 and later; up to 5.5 it was {_EARLIER_SIZE.width} × {_EARLIER_SIZE.height}. To "
-            f"settle it, add to the spec: export: {{input_width: {size.width}, input_height: {size.height}}}"
-        )
+    used = _stretched_size(spec, "export")
+    stated = {name: kit.stated_size(spec, name) for name in ("export", _OLD_ENGINE, "evaluate", "inference")}
+    others = [f"{name} has {_text(size)}" for name, size in stated.items() if size and size != used]
+    where = f"{spec.where('export')}: the exported size is {_text(used)} (width × height)"
+    settle = f"To settle it, add to the spec: export: {{input_width: {used.width}, input_height: {used.height}}}"
+    if stated["export"]:
+        if stated[_OLD_ENGINE] not in (None, used):
+            yield f"{where}, but {others[0]}"
+    elif stated[_OLD_ENGINE] == used:
+        yield f"{where}, as {_OLD_ENGINE} has it. {settle}"
+    else:
+        defaults = "960 × 544 up to TAO 5.5, 640 × 640 since 6.25.9"
+        yield f"{'; '.join([f'{where} by default ({defaults})', *others])}. {settle}"
+
+
+def _text(size: Size) -> str:
+    return f"{size.width} × {size.height}"
 
 
 def _stretched_size(spec: SpecDocument, section: str) -> Size:
+    if section == "export" and not any(spec.written(f"export.input_{side}") for side in ("height", "width")):
+        section = _OLD_ENGINE if kit.stated_size(spec, _OLD_ENGINE) else section
     names = [f"{section}.input_{side}" for side in ("height", "width")]
     height, width = map(spec.message.value, names)
     if height is None or width is None:
@@ -72,7 +83,7 @@ def _stretched_size(spec: SpecDocument, section: str) -> Size:
             where=spec.where(section),
             hint=f"Add them to the spec, or take --form {'spec' if section == 'export' else 'export'}.",
         )
-    return kit.checked_size(spec, height, width, names[0])
+    return kit.checked_size(spec, height, width, *names)
 
 
 def _read_split(spec: SpecDocument, split: SplitName, root: str) -> Dataset:

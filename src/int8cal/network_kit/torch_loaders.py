@@ -77,13 +77,15 @@ def _positive(message: Message, name: str) -> int | None:
 # --- checks of values -------------------------------------------------------------------------------------------------
 
 
-def checked_size(spec: SpecDocument, height: Any, width: Any, name: str) -> Size:
-    """A size of results.
+def checked_size(spec: SpecDocument, height: Any, width: Any, *names: str) -> Size:
+    """A size of results, which keys state: one for both sides, or those of height and width.
 
     Raises:
         SpecError: it has no pixels, or too many.
     """
-    if not all(isinstance(side, int) and side > 0 for side in (height, width)):
+    wrong = [not (isinstance(side, int) and side > 0) for side in (height, width)]
+    name = names[0 if wrong[0] else -1]
+    if any(wrong):
         message = f"{name} gives {height} × {width} pixels (height × width); height and width must be > 0"
         raise SpecError(message, where=spec.where(name), hint="Set it to what the network was trained with.")
     if problem := output_problem(Size(height, width)):
@@ -118,6 +120,12 @@ def require_value(spec: SpecDocument, name: str, allowed: str) -> None:
     value = spec.message.value(name)
     if value != allowed:
         raise SpecError(f"{name} is {short_repr(value)}", where=spec.where(name), hint=f"It can be {allowed} only.")
+
+
+def stated_size(spec: SpecDocument, section: str) -> Size | None:
+    """The size that the ``input_height`` and ``input_width`` of a section state, if both are written."""
+    names = [f"{section}.input_{side}" for side in ("height", "width")]
+    return Size(*map(spec.message.value, names)) if all(map(spec.written, names)) else None
 
 
 def export_size_note(spec: SpecDocument, evaluated: Size, name: str) -> Iterator[str]:

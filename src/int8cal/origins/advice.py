@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
-from int8cal.errors import MissingDataError
+from int8cal.errors import MissingDataError, SpecError
 from int8cal.io.safe_text import shell_word
 from int8cal.samples.nearby import existing_part, moved, near_by
 from int8cal.samples.paths import DATA_ROOT_HINT, WORKING_DIRECTORY_HINT, address_hint, path_text
 from int8cal.spec.document import GLOB_ROLES
+from int8cal.spec.languages import language_of
 
 if TYPE_CHECKING:
     from int8cal.origins.experiment import Spec
@@ -97,13 +98,22 @@ def _map_line(value: PathValue, path: str, spec: Spec) -> str:
     outputs = (f"{name}.new{number}{extension}" for number in chain([""], count(2)))
     output = shell_word(next(path for path in outputs if not os.path.lexists(path)))
     given = "".join(f"--map {shell_word(old)} {shell_word(new)} " for old, new in spec.mapped)
-    update = f"int8cal spec update {shell_word(spec.path)} -o {output} {given}{line}"
+    network = "" if _tells_its_network(spec) else f"--network {spec.name} "
+    update = f"int8cal spec update {shell_word(spec.path)} {network}-o {output} {given}{line}"
     where = (
         f"The data seem to lie in {found.new}. Add"
         if found
         else f"{_without_records(value)}If the data lie elsewhere, add"
     )
     return f"{where} {line} to the command, or write a new spec: {update}"
+
+
+def _tells_its_network(spec: Spec) -> bool:
+    data = spec.document.to_bytes()
+    try:
+        return language_of(data).read(data, spec.path, allow_unknown_fields=True).root == spec.document.root
+    except SpecError:
+        return False
 
 
 def _as_in_the_file(path: str, mapped: Sequence[tuple[str, str]]) -> str:

@@ -115,6 +115,8 @@ def read_coco(path: str, *, every: bool = False) -> CocoFile:
         if len(entries) == MAX_IMAGES:
             raise walk.error(f"it lists more than {MAX_IMAGES} images")
         entries.append(_image(entry, len(entries) + 1, walk))
+    if "images" not in walk.sections:
+        raise walk.error("it has no list named images")
     last = {image.id: image for image in entries}
     try:
         ordered = sorted(entries if every else last.values(), key=lambda image: image.id)

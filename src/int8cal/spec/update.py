@@ -12,10 +12,10 @@ import difflib
 import glob
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from int8cal.errors import SpecError, UsageError
-from int8cal.io.safe_text import printable, shown
+from int8cal.io.safe_text import printable, short_repr, shown
 from int8cal.spec.document import GLOB_ROLES, Edit, PathValue, SpecDocument
 
 MAX_EPOCHS = 2**31 - 1
@@ -110,8 +110,11 @@ def update_spec(
     edits = list(_path_edits(spec, paths, rules))
     if num_epochs is not None:
         edits.append(_epochs_edit(spec, epochs_field, num_epochs))
-    planned = sorted((edit for edit in edits if edit.old != edit.new), key=lambda edit: edit.edit.start)
-    return _apply(spec, planned, _forgotten(paths, rules))
+    changing = [one for one in edits if one.old != one.new]
+    planned = sorted([*changing, *_aliases(spec, changing)], key=lambda one: (one.edit.start, one.field))
+    changed = {one.edit.start for one in planned}
+    forgotten = _forgotten([path for path in paths if path.start not in changed], rules)
+    return _apply(spec, planned, forgotten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,28 @@ def _path_edits(spec: SpecDocument, paths: Sequence[PathValue], rules: Sequence[
         new = _replacement(path, rules)
         if new is not None:
             yield _Planned(path.path, Edit(path.start, path.end, spec.quoted(path, new)), path.content, new)
+
+
+def _aliases(spec: SpecDocument, planned: Sequence[_Planned]) -> Iterator[_Planned]:
+    """The other values that change with those: in YAML, an alias stands for a text that is written elsewhere.
+
+    Raises:
+        SpecError: one text is to become two.
+    """
+    fields = {one.field for one in planned}
+    by_start: dict[int, _Planned] = {}
+    for one in planned:
+        first = by_start.setdefault(one.edit.start, one)
+        if first.new != one.new:
+            raise SpecError(
+                f"{first.field} and {one.field} are one text, and would become {short_repr(first.new)} and "
+                f"{short_repr(one.new)}",
+                where=f"{printable(spec.path)}:{spec.line_of(one.edit.start)}",
+                hint="Write it twice, in place of the YAML alias (*).",
+            )
+    for leaf in spec.leaves():
+        if leaf.start in by_start and leaf.path not in fields:
+            yield replace(by_start[leaf.start], field=leaf.path)
 
 
 def _epochs_edit(spec: SpecDocument, field: str | None, number: int) -> _Planned:
@@ -155,7 +180,7 @@ def _forgotten(paths: Sequence[PathValue], rules: Sequence[_Rule]) -> tuple[Path
 
 def _apply(spec: SpecDocument, planned: Sequence[_Planned], forgotten: tuple[PathValue, ...]) -> Update:
     """Make the edits, read the result again, and make sure that nothing else has changed."""
-    updated = spec.with_edits(one.edit for one in planned)
+    updated = spec.with_edits({one.edit for one in planned})
     new_values = {one.edit.start: one.new for one in planned if one.old is not None}
     expected = [(leaf.start, leaf.path, new_values.get(leaf.start, leaf.content)) for leaf in spec.leaves()]
     expected += [(one.edit.start, one.field, one.new) for one in planned if one.old is None]

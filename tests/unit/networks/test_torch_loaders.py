@@ -41,6 +41,17 @@ def detection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return spec
 
 
+@pytest.fixture
+def detr(detection: Path) -> Path:
+    """The same for DINO and Deformable DETR, whose validation data are a list."""
+    detection.write_text(
+        detection.read_text().replace(
+            "{image_dir: val, json_file: val.json}", "[{image_dir: val, json_file: val.json}]"
+        )
+    )
+    return detection
+
+
 @pytest.mark.parametrize(("split", "box"), [("train", (1, 2, 4, 6)), ("val", (5, 6, 12, 7))])
 def test_the_boxes_are_those_of_the_folder(detection: Path, split: str, box: tuple[int, ...]) -> None:
     plan = int8cal.plan(int8cal.read_spec("spec.yaml", "rtdetr"), split=split)
@@ -67,3 +78,58 @@ def test_the_size_that_is_exported_by_default_is_told(name: str, tmp_path: Path)
     assert "write export: {input_height: " in notes[0]
     spec.write_text("dataset: {}\nexport: {input_height: 224, input_width: 224}\n")
     assert not any("by TAO's default" in note for note in int8cal.read_spec(spec, name).warnings)
+
+
+OLD = "gen_trt_engine: {tensorrt: {data_type: fp32}, input_width: %d, input_height: %d}\n"
+
+
+@pytest.mark.parametrize("name", ["dino", "deformable_detr"])
+@pytest.mark.parametrize(
+    ("text", "width", "height", "told"),
+    [
+        ("", 640, 640, "by default"),
+        ("gen_trt_engine: {opset_version: 12}\n", 960, 544, "by default"),
+        (OLD % (960, 544), 960, 544, "as gen_trt_engine has it"),
+        (OLD % (1280, 736), 1280, 736, "as gen_trt_engine has it"),
+        (
+            OLD % (1280, 736) + "export: {input_width: 320, input_height: 160}\n",
+            320,
+            160,
+            "gen_trt_engine has 1280 × 736",
+        ),
+        (OLD % (320, 160) + "export: {input_width: 320, input_height: 160}\n", 320, 160, None),
+        ("evaluate: {input_width: 960, input_height: 544}\n", 640, 640, "evaluate has 960 × 544"),
+        ("export: {input_width: 320}\n", 320, 640, "by default"),
+        ("export: {input_width: 320, input_height: 160}\n", 320, 160, None),
+    ],
+)
+def test_the_exported_size(name: str, text: str, width: int, height: int, told: str | None, detr: Path) -> None:
+    detr.write_text(f"{detr.read_text()}{text}")
+    read = int8cal.read_spec("spec.yaml", name)
+    assert int8cal.plan(read).image_shape == (3, height, width)
+    notes = [note for note in read.warnings if "the exported size is" in note]
+    assert len(notes) == (told is not None)
+    for note in notes:
+        assert told in note
+        assert f"the exported size is {width} × {height}" in note
+
+
+def test_an_engine_of_another_size_is_told(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"dataset: {{}}\n{OLD % (200, 64)}")
+    (note,) = [note for note in int8cal.read_spec(spec, "ocrnet").warnings if "the engine's input" in note]
+    assert "200 × 64" in note
+    assert "model: {input_width: 200, input_height: 64}" in note
+    spec.write_text(f"model: {{input_width: 200, input_height: 64}}\n{OLD % (200, 64)}")
+    assert not any("the engine's input" in note for note in int8cal.read_spec(spec, "ocrnet").warnings)
+
+
+@pytest.mark.parametrize(
+    ("sides", "wrong"),
+    [("input_width: 0, input_height: 32", "input_width"), ("input_width: 32, input_height: 0", "input_height")],
+)
+def test_the_side_that_is_wrong_is_named(sides: str, wrong: str, detr: Path) -> None:
+    with detr.open("a") as file:
+        file.write(f"export: {{{sides}}}\n")
+    with pytest.raises(SpecError, match=f"export.{wrong} gives"):
+        int8cal.plan(int8cal.read_spec("spec.yaml", "dino"))

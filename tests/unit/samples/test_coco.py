@@ -84,8 +84,9 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_no_images_and_no_file(tmp_path: Path) -> None:
-    assert read_coco(write(tmp_path, {})).images == ()
     assert read_coco(write(tmp_path, {"images": []})).images == ()
+    with pytest.raises(DataError, match="it has no list named images"):
+        read_coco(write(tmp_path, {"annotations": []}))
     with pytest.raises(MissingDataError):
         read_coco(str(tmp_path / "none.json"))
 

@@ -47,11 +47,22 @@ _FOLDERS = {
 
 
 def _size(spec: SpecDocument) -> Size:
-    return kit.checked_size(spec, spec.message.value(_HEIGHT), spec.message.value(_WIDTH), _WIDTH)
+    return kit.checked_size(spec, spec.message.value(_HEIGHT), spec.message.value(_WIDTH), _HEIGHT, _WIDTH)
 
 
 def _check(spec: SpecDocument) -> None:
     _size(spec)
+
+
+def _notes(spec: SpecDocument) -> Iterator[str]:
+    size, engine = _size(spec), kit.stated_size(spec, "gen_trt_engine")
+    if engine not in (None, size):
+        yield (
+            f"{spec.where('gen_trt_engine')}: the engine's input is {engine.width} × {engine.height} (width × height), "
+            f"but {_WIDTH} and {_HEIGHT} make the evaluation feed {size.width} × {size.height}, and so the calibration "
+            f"data. Where they should be equal, write model: {{input_width: {engine.width}, "
+            f"input_height: {engine.height}}}"
+        )
 
 
 def _read_split(spec: SpecDocument, split: SplitName, root: str) -> Dataset:
@@ -120,6 +131,7 @@ NETWORK = Network(
     arithmetic=_arithmetic,
     folder_arithmetic=_arithmetic,
     check=_check,
+    notes=_notes,
     detect=lambda message: True,
     path_roles={
         **kit.COMMON_ROLES,

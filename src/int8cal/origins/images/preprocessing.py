@@ -390,7 +390,10 @@ def stated(
                     near = ["ultralytics"]
                 meant = f"Did you mean {near[0]}? " if near else ""
                 raise UsageError(f"there is no preset {preset!r}", hint=f"{meant}Use one of {', '.join(PRESETS)}.")
-            return _varied(PRESETS[preset].preprocessing, values)
+            base = PRESETS[preset].preprocessing
+            if "size" in values and base.short_side is not None:  # cut out the same part: 342 for Inception's 299
+                values.setdefault("short_side", round(max(values["size"]) * base.short_side / max(base.size)))
+            return replace(base, **values)
         if missing := [name for name in _NEEDED if name not in values]:
             raise UsageError(
                 f"the preprocessing does not say {' or '.join(missing)}",
@@ -401,18 +404,6 @@ def stated(
     except UsageError as error:
         error.where = error.where or where
         raise
-
-
-def _varied(preset: Preprocessing, values: Mapping[str, Any]) -> Preprocessing:
-    """A preset with values of its own.
-
-    The centre that is cut out is the same part of the image at every size, as in torchvision and timm: 7/8 of the
-    shorter side for ``imagenet``, so 342 pixels for Inception's 299.
-    """
-    varied = dict(values)
-    if "size" in values and preset.short_side is not None:
-        varied.setdefault("short_side", round(max(values["size"]) * preset.short_side / max(preset.size)))
-    return replace(preset, **varied)
 
 
 def _converted(name: str, value: Any) -> Any:

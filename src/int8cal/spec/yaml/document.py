@@ -105,15 +105,18 @@ class YamlSpec:
     def value(self, name: str) -> Any:
         """The typed value of a key of the schema, interpolations resolved; the default where the spec says nothing.
 
+        Defaults are those of the newest release that knows every key of the spec.
+
         Raises:
             SpecError: it is of another type, an interpolation cannot be resolved, or it must be given and is not.
         """
         known = self.schema.fields[name]
         node = self.node(name)
         if node is None or _says_nothing(node):
-            if known.default == MISSING:
+            default = known.default_in(self.versions[1])
+            if default == MISSING:
                 raise SpecError(f"{name} is not given", where=self.where(name), hint=f"Give {name} a value.")
-            return known.default
+            return default
         return self._typing.converted(node, known.type, steps_of(name))
 
     def _at(self, steps: Path) -> Node | None:
@@ -142,7 +145,7 @@ class YamlSpec:
     def _default(self, steps: Path) -> Any:
         known = self.schema.fields.get(".".join(map(str, steps)))
         if known is not None:
-            return known.default
+            return known.default_in(self.versions[1])
         above = self._default(steps[:-1]) if len(steps) > 1 else None
         if isinstance(above, list) and isinstance(steps[-1], int) and steps[-1] < len(above):
             return above[steps[-1]]

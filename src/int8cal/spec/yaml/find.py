@@ -7,13 +7,19 @@ from dataclasses import dataclass
 
 from int8cal.errors import SpecError
 from int8cal.io.safe_text import printable, shown
-from int8cal.spec.elsewhere import network_elsewhere, not_here
+from int8cal.spec.elsewhere import name_elsewhere, network_elsewhere, not_here
 from int8cal.spec.yaml import known_networks, schema_of
-from int8cal.spec.yaml.schema import Schema
-from int8cal.spec.yaml.text import MappingNode, Scalar, scalars
+from int8cal.spec.yaml.interpolation import is_interpolated
+from int8cal.spec.yaml.schema import MISSING, Schema
+from int8cal.spec.yaml.text import MappingNode, Node, Scalar, scalars
 
 _KNOWN_PER_UNKNOWN = 4
 """How many keys of a spec must be known for each that is not; with fewer it is the spec of something else."""
+
+
+_NAME_IT = (
+    "If you know its network, name it: int8cal NETWORK plan …, or --network of int8cal spec and int8cal component."
+)
 
 
 def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_asked: bool = False) -> str:
@@ -33,17 +39,22 @@ def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_a
     fits = candidates(values)
     if asked is not None and (len(fits) != 1 or _counts(values, schema_of(fits[0]))[1]):
         return asked
+    said = _model_name(values)
     unknown = {name for name in _names(values) if not any(_has(schema_of(network), name) for network in fits)}
-    if network := network_elsewhere(unknown, None if fits else _model_name(values)):
+    if network := name_elsewhere(said) or network_elsewhere(unknown):
         raise not_here(network, path)
+    where = printable(path)
+    if fits and said in known_networks() and said not in fits:
+        raise SpecError(
+            f"its model_name is {said}, and its keys are those of {' or '.join(fits)}", where=where, hint=_NAME_IT
+        )
     if len(fits) == 1:
         return fits[0]
-    where = printable(path)
     if fits:
         raise SpecError(
-            f"this could be a spec of {' or '.join(fits)}",
+            f"this could be a spec of {' or '.join(fits)}, or of a network that int8cal does not have",
             where=where,
-            hint="Name the network: int8cal NETWORK plan …, or --network of int8cal spec and int8cal component.",
+            hint=_NAME_IT,
         )
     names = ", ".join(shown(str(entry.key), 40) for entry in values.entries[:4])
     raise SpecError(
@@ -65,23 +76,41 @@ def _has(schema: Schema, name: str) -> bool:
     return name in schema.fields or name in schema.sections
 
 
-def _model_name(values: MappingNode) -> str | None:
+def _model_name(values: MappingNode) -> str:
     said = values.get("model_name")
-    return str(said.value.value) if said is not None and isinstance(said.value, Scalar) else None
+    return str(said.value.value) if said is not None and isinstance(said.value, Scalar) else ""
 
 
 def candidates(values: MappingNode) -> list[str]:
     """Names of the networks whose specs the keys fit best; the one that ``model_name`` names goes before the others."""
-    fits = [_Fit(network, *_counts(values, schema_of(network))) for network in known_networks()]
+    schemas = [(network, schema_of(network)) for network in known_networks()]
+    fits = [
+        _Fit(network, *_counts(values, schema)) for network, schema in schemas if not _has_other_model(values, schema)
+    ]
     fitting = [fit for fit in fits if fit.known and fit.known >= _KNOWN_PER_UNKNOWN * fit.unknown]
     if not fitting:
         return []
     best = min((fit.unknown, -fit.known) for fit in fitting)
     names = [fit.network for fit in fitting if (fit.unknown, -fit.known) == best]
-    said = values.get("model_name")
-    if said is not None and isinstance(said.value, Scalar) and said.value.value in names:
-        return [str(said.value.value)]
-    return names
+    said = _model_name(values)
+    return [said] if said in names else names
+
+
+def _has_other_model(values: MappingNode, schema: Schema) -> bool:
+    """Whether the section ``model`` says something that this network cannot mean by it."""
+    section = values.get("model")
+    if section is None or not isinstance(section.value, MappingNode):
+        return False
+    return any(_is_of_other_model(f"model.{entry.key}", entry.value, schema) for entry in section.value.entries)
+
+
+def _is_of_other_model(name: str, node: Node, schema: Schema) -> bool:
+    choices = schema.choices_of_model(name)
+    if not isinstance(node, Scalar):
+        return bool(choices)
+    if not isinstance(node.value, str) or node.value == MISSING or is_interpolated(node.value):
+        return False
+    return name in schema.sections or (bool(choices) and node.value not in choices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +130,8 @@ def _counts(values: MappingNode, schema: Schema) -> tuple[int, int]:
 def _known(node: MappingNode, schema: Schema, section: str) -> Iterator[bool]:
     for entry in node.entries:
         name = f"{section}.{entry.key}" if section else str(entry.key)
+        if schema.choices_of_model(name):
+            continue  # which `_is_of_other_model` judges
         if name in schema.fields:
             yield True
         elif name in schema.sections and isinstance(entry.value, MappingNode):

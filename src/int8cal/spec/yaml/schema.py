@@ -2,12 +2,13 @@
 
 A schema is a text of lines, tab-separated, one per key, in the network's folder::
 
-    name    type    default    versions    allowed    earlier defaults
+    name    type    default    versions    allowed    defaults
 
 Types are ``int``, ``float``, ``bool``, ``str`` and ``any``, ``[T]`` for a list, ``{T}`` for a mapping of texts to T; a
 ``?`` behind the type allows null. Defaults are JSON (``"???"``: must be given). Versions are ``first-last``, without
 ``last`` when the newest still knows the key. ``allowed`` is what NVIDIA's schema says of the value; its tools do not
-hold themselves to it. Earlier defaults are ``version=default``, separated by semicolons.
+hold themselves to it. Defaults are ``version=default``, from that version on, separated by semicolons, where they have
+changed.
 
 Only what decides data, export and calibration is listed whole. Of the sections `UNJUDGED`, which decide no pixel, a
 schema lists no more than paths; other keys there are kept and not judged.
@@ -40,7 +41,7 @@ class Field:
         default: of the newest version that knows the key.
         first, last: indexes into `VERSIONS`.
         allowed: ``min 1``, ``one of a,b``; empty: anything.
-        earlier: (version from which, default) where it was another one.
+        defaults: (index of the version from which, default) where it has changed, oldest first.
     """
 
     name: str
@@ -49,7 +50,11 @@ class Field:
     first: int
     last: int
     allowed: str = ""
-    earlier: tuple[tuple[str, Any], ...] = ()
+    defaults: tuple[tuple[int, Any], ...] = ()
+
+    def default_in(self, version: int) -> Any:
+        """The default that a version has, by its index into `VERSIONS`."""
+        return next((default for first, default in reversed(self.defaults) if first <= version), self.default)
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Schema:
         fields = {}
         for line in text.splitlines():
             if line and not line.startswith("#"):
-                name, type_, default, versions, allowed, earlier = (line.split("\t") + [""] * 6)[:6]
+                name, type_, default, versions, allowed, defaults = (line.split("\t") + [""] * 6)[:6]
                 first, _, last = versions.partition("-")
                 fields[name] = Field(
                     name,
@@ -73,7 +78,7 @@ class Schema:
                     VERSIONS.index(first),
                     VERSIONS.index(last) if last else len(VERSIONS) - 1,
                     allowed,
-                    tuple(_earlier(earlier)),
+                    tuple(_changing(defaults)),
                 )
         return cls(fields)
 
@@ -103,6 +108,13 @@ class Schema:
             return True
         return top == "model" and "." not in rest and self._means_input(rest)
 
+    def choices_of_model(self, name: str) -> list[str]:
+        """The values that a key of ``model`` can have, where the schema names them: what tells the network by."""
+        known = self.fields.get(name)
+        if known is None or not name.startswith("model."):
+            return []
+        return next((one[7:].split(",") for one in known.allowed.split("; ") if one.startswith("one of ")), [])
+
     def _means_input(self, key: str) -> bool:
         inputs = [name for name in self.names_in("model") if name.startswith("input_")]
         sides = {name.removeprefix("input_") for name in inputs}
@@ -127,7 +139,7 @@ def versions_text(first: int, last: int) -> str:
     return f"TAO {VERSIONS[first]} to {VERSIONS[last]}" if first < last else f"TAO {VERSIONS[first]}"
 
 
-def _earlier(text: str) -> Iterator[tuple[str, Any]]:
+def _changing(text: str) -> Iterator[tuple[int, Any]]:
     for one in filter(None, text.split(";")):
         version, _, default = one.partition("=")
-        yield version, json.loads(default)
+        yield VERSIONS.index(version), json.loads(default)

@@ -102,6 +102,43 @@ def told(path: Path) -> str:
         return str(error)
 
 
+@pytest.mark.parametrize(
+    "row", [row for row in INDEX if row["network"] not in known_networks()], ids=lambda row: row["file"]
+)
+def test_a_spec_of_a_network_that_is_not_here_is_not_read(row: dict[str, str]) -> None:
+    if row["file"] != TOLD_APART_BY_NOTHING:
+        with pytest.raises(SpecError):
+            read_document(str(FOLDER / row["file"]))
+
+
+QUANTIZE = "results_dir: ???\nmodel: {backbone: %s}\nquantize: {backend: modelopt.pytorch, algorithm: max}\n"
+QUANTIZE += "dataset: {quant_calibration_dataset: {images_dir: images}}\n"
+FOLDER_OF_IMAGES = "dataset: {batch_size: 16, test_dataset: {images_dir: images}}\ninference: {checkpoint: m.pth}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (QUANTIZE % "deformable_resnet18", "this YAML fits no network's spec"),
+        (QUANTIZE % "resnet50", "this YAML fits no network's spec"),
+        (QUANTIZE % "ResNet2X", None),
+        (QUANTIZE % "ResNet2X" + "model_name: ocdnet\n", "this is an OCDNet spec"),
+        (QUANTIZE % "ResNet2X" + "model_name: rtdetr\n", "its model_name is rtdetr, and its keys are those of ocrnet"),
+        (FOLDER_OF_IMAGES + "model: {backbone: {teacher_type: vit_l, img_size: 518}}\n", "this is an NVDINOv2 spec"),
+        (FOLDER_OF_IMAGES + "model: {backbone: {type: mit_b0}}\n", "classification_pyt or segformer, or of a network"),
+        ("model: {num_co_heads: 2}\ndataset: {train_data_sources: [], dataset_type: default}\n", "a Co-DETR spec"),
+        ("model: {rgb_seq_length: 3}\ndataset: {train_dataset_dir: [d]}\n", "this is an ActionRecognitionNet spec"),
+    ],
+)
+def test_the_section_model_and_the_name_tell_networks_apart(tmp_path: Path, text: str, told: str | None) -> None:
+    (tmp_path / "spec.yaml").write_text(text)
+    if told is None:
+        assert read_document(str(tmp_path / "spec.yaml")).root.split(".")[1] in ("ocrnet", "classification_pyt")
+        return
+    with pytest.raises(SpecError, match=told):
+        read_document(str(tmp_path / "spec.yaml"))
+
+
 @pytest.mark.parametrize("quote", ['"', "'"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_keys_in_quotes_are_yaml_whatever_ends_a_line(quote: str, end: str) -> None:
@@ -163,3 +200,37 @@ def test_an_update_changes_paths_of_the_role_or_epochs_and_nothing_else(row: dic
     node = updated.node("train.num_epochs")
     assert isinstance(node, Scalar)
     assert node.value == 77
+
+
+ALIASED = """dataset:
+  train_data_sources: &same
+    - {image_dir: /data/images, json_file: /data/a.json}
+  val_data_sources: *same
+export: {input_width: 320, input_height: 160}
+"""
+
+
+def test_what_an_alias_stands_for_changes_once_and_everywhere(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(ALIASED)
+    spec = read_document(str(tmp_path / "spec.yaml"), "dino")
+    roles = networks.get("dino").path_roles
+    for role in (None, "training_data"):
+        update = update_spec(spec, roles, [Substitution(role, "/data", "/mnt")])
+        assert update.document.to_bytes().decode() == ALIASED.replace("/data/", "/mnt/")
+        assert [change.field for change in update.changes] == [
+            "dataset.train_data_sources[0].image_dir",
+            "dataset.val_data_sources[0].image_dir",
+            "dataset.train_data_sources[0].json_file",
+            "dataset.val_data_sources[0].json_file",
+        ]
+        assert update.forgotten == ()
+
+
+def test_what_an_alias_stands_for_cannot_become_two(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(ALIASED)
+    spec = read_document(str(tmp_path / "spec.yaml"), "dino")
+    both = [Substitution("training_data", "/data", "/mnt/a"), Substitution("validation_data", "/data", "/mnt/b")]
+    with pytest.raises(SpecError, match="are one text, and would become") as caught:
+        update_spec(spec, networks.get("dino").path_roles, both)
+    assert caught.value.where is not None
+    assert caught.value.where.endswith("spec.yaml:3")
