@@ -12,7 +12,7 @@ from int8cal.cli.make import leaving_out_told
 from int8cal.cli.options import POSSIBLY_EMPTY, Command, decorated, json_option
 from int8cal.component.inputs import INPUTS, OUTPUT_DESCRIPTION, OUTPUT_DIR, ComponentInput
 from int8cal.component.values import MAX_INPUT_BYTES, read_lines
-from int8cal.errors import UsageError
+from int8cal.errors import SpecError, UsageError
 from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.paths import read_once, refuse_missing_address
 
@@ -81,8 +81,34 @@ def component(*, inputs_from: str | None, original_inputs: bool, as_json: bool, 
     if as_json:
         console.print_json(outcome.to_json())
     else:
-        console.print_table(_table(outcome))
-        endings.made(outcome.manifest, endings.quoted("-e", outcome.request.updated_spec))
+        is_ours = _spec_is_ours(outcome)
+        console.print_table(_table(outcome, is_ours=is_ours))
+        endings.made(outcome.manifest, _source(outcome, is_ours=is_ours))
+
+
+def _spec_is_ours(outcome: Outcome) -> bool:
+    """Whether the updated spec that lies there has the paths of this job, not those of an earlier one."""
+    from int8cal.spec.reading import read_bytes
+
+    try:
+        return read_bytes(outcome.request.updated_spec) == outcome.updated.document.to_bytes()
+    except SpecError:
+        return True  # it was written a moment ago; whoever reads it hears what is wrong
+
+
+def _source(outcome: Outcome, *, is_ours: bool) -> str:
+    """What ``verify`` needs to make the images again."""
+    from int8cal.spec.update import begins
+
+    if is_ours:
+        return endings.quoted("-e", outcome.request.updated_spec)
+    replaced = [change.old or "" for change in outcome.updated.changes]
+    places = dict.fromkeys((place.reference, place.path) for place in outcome.request.run_paths)
+    words = ["-e", outcome.request.spec_path]
+    for reference, path in places:
+        if any(begins(reference, old) for old in replaced):
+            words += ["--map", reference, path]
+    return endings.quoted(*words)
 
 
 def _texts(options: dict[str, tuple[str, ...]], inputs_from: str | None) -> dict[str, str]:
@@ -117,7 +143,7 @@ def _file_name(path: str | None) -> str:
     return "standard input" if path in (None, "-") else str(path)
 
 
-def _table(outcome: Outcome) -> list[tuple[str, object]]:
+def _table(outcome: Outcome, *, is_ours: bool) -> list[tuple[str, object]]:
     from int8cal.cli.tables import run_table
 
     rows = run_table(outcome.manifest)
@@ -125,7 +151,8 @@ def _table(outcome: Outcome) -> list[tuple[str, object]]:
         rows.insert(0, ("already there", "the finished result of this request; no work was done"))
     if outcome.page:
         rows.append(("report", outcome.page))
-    rows.append(("updated spec", outcome.request.updated_spec))
+    stays = "" if is_ours else " is of an earlier job, and stays; this job read it with"
+    rows.append(("updated spec", f"{outcome.request.updated_spec}{stays}"))
     rows += [
         (f"  line {change.line}", f"{change.field}: {change.old} -> {change.new}") for change in outcome.updated.changes
     ]

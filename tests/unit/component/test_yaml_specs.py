@@ -60,3 +60,27 @@ def test_a_run(network: str, data: Path, tmp_path: Path, monkeypatch: pytest.Mon
     with int8cal.TensorFile(tmp_path / "out/app/experiment_dir_final/calibration.tensor") as file:
         assert len(file) == 3
         assert file.manifest["network"] == network
+
+
+def test_a_second_job_with_other_paths_leads_on_without_the_first_ones_spec(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "specs").mkdir()
+    sources = "[{image_dir: /old/images, json_file: /old/coco.json}]"
+    (tmp_path / "specs" / "spec.yaml").write_text(
+        f"dataset:\n  train_data_sources: {sources}\n  val_data_sources: {sources}\n"
+        "export: {input_width: 32, input_height: 32}\n"
+    )
+    command = ["component", "--model_app_name", "app", "--network", "dino", "--max_batches", "2"]
+    command += ["--original_specs", str(tmp_path / "specs"), "--specs_file", "spec.yaml"]
+    command += ["--training_data_dir", str(data), "--specfile_reference_training_data_dir", "/old"]
+    command += ["--output_dir", str(tmp_path / "out")]
+    of_validation = ["--validation_data_dir", str(data), "--specfile_reference_validation_data_dir", "/old"]
+    of_validation += ["--use_validation_set", "yes", "--output_subfolder", "validation"]
+    for words in (command, [*command, *of_validation]):
+        assert run(words) == 0
+        said = capsys.readouterr().out
+        assert (" is of an earlier job, and stays" in said) == (words is not command)
+        (verify,) = [line.split() for line in said.splitlines() if line.startswith("  int8cal verify")]
+        assert run(verify[1:]) == 0
+        assert "equal in every bit" in capsys.readouterr().out
