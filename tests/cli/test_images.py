@@ -227,6 +227,7 @@ def test_what_cannot_be_meant_is_refused(photos, run_cli, arguments, words):
         (("--size", "64x64"), 73),
         (("--size", "32x64"), 73),
         (("--size", "64x64", "--resize", "short_side:80"), 80),
+        (("--size", "64x64", "--resize", "stretch"), 256),
     ],
 )
 def test_a_preset_cuts_the_same_part_out_at_every_size(photos, run_cli, options, short_side):

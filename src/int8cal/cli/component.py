@@ -103,11 +103,11 @@ def _source(outcome: Outcome, *, is_ours: bool) -> str:
     if is_ours:
         return endings.quoted("-e", outcome.request.updated_spec)
     replaced = [change.old or "" for change in outcome.updated.changes]
-    places = dict.fromkeys((place.reference, place.path) for place in outcome.request.run_paths)
+    places = [place for place in outcome.request.run_paths if any(begins(place.reference, old) for old in replaced)]
+    places.sort(key=lambda place: place.mapping.role.startswith(outcome.request.split))  # its own counts, the last
     words = ["-e", outcome.request.spec_path]
-    for reference, path in places:
-        if any(begins(reference, old) for old in replaced):
-            words += ["--map", reference, path]
+    for reference, path in {place.reference: place.path for place in places}.items():
+        words += ["--map", reference, path]
     return endings.quoted(*words)
 
 
@@ -151,7 +151,7 @@ def _table(outcome: Outcome, *, is_ours: bool) -> list[tuple[str, object]]:
         rows.insert(0, ("already there", "the finished result of this request; no work was done"))
     if outcome.page:
         rows.append(("report", outcome.page))
-    stays = "" if is_ours else " is of an earlier job, and stays; this job read it with"
+    stays = "" if is_ours else " belongs to an earlier job and stays as it is; this job used these values:"
     rows.append(("updated spec", f"{outcome.request.updated_spec}{stays}"))
     rows += [
         (f"  line {change.line}", f"{change.field}: {change.old} -> {change.new}") for change in outcome.updated.changes

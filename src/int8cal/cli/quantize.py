@@ -196,7 +196,7 @@ def quantize(
         )
     with ExitStack() as files:
         sources = Images(files, model, stated, input_name, layout, recursive=recursive, image_dir=image_dir)
-        if of_images(file):
+        if of_images(file) and not (evaluation and of_images(evaluation)):  # else: of which of them is the image?
             files.enter_context(leaving_out_told(by=lambda: f"{sources.command(file)} "))
         images = sources.opened(file, keep=keep)
         held_out = sources.opened(evaluation) if evaluation and os.path.isdir(evaluation) else evaluation

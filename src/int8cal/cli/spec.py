@@ -88,7 +88,7 @@ def show(*, path: str, network: str | None, allow_unknown_fields: bool, as_json:
         return
     _note_warnings(read)
     console.print_lines(read.as_text().split("\n"))
-    endings.note_next("spec", "check", path)
+    endings.note_next("spec", "check", *_named(network), path)
 
 
 @spec.command()
@@ -126,14 +126,11 @@ def check(*, path: str, network: str | None, allow_unknown_fields: bool, strict:
         console.print_lines([f"{path}: {read.describe()}: {_verdict(len(findings))}"])
         if findings:
             endings.print_next(
-                "Mend them where they stand, then check again.", f"int8cal spec check {endings.quoted(path)}"
+                "Mend them where they stand, then check again.",
+                endings.quoted("int8cal", "spec", "check", *_named(network), path),
             )
         elif os.path.isfile(path):  # a pipe cannot be read again
-            plan = f"{network} plan" if network else "plan"
-            endings.print_next(
-                "plan checks that its data are there.",
-                f"int8cal {plan} -e {endings.quoted(path)}",
-            )
+            endings.print_next("plan checks that its data are there.", _plan(network, path))
     if findings:
         click.get_current_context().exit(SpecError.exit_code)
 
@@ -228,7 +225,7 @@ def _report_update(result: Update, notes: list[str], out: str | None, *, dry_run
         console.note(f"wrote {out} with {counted(len(result.changes), 'edit')}")
         endings.print_next(
             "All else is as it was, byte for byte. plan checks that the data are there.",
-            f"int8cal plan -e {endings.quoted(out or '')}",
+            _plan(click.get_current_context().params["network"], out or ""),
         )
 
 
@@ -239,6 +236,14 @@ def _edit_line(change: Change) -> str:
 
 def _edit_facts(change: Change) -> dict[str, Any]:
     return {"field": change.field, "line": change.line, "old": change.old, "new": change.new}
+
+
+def _named(network: str | None) -> list[str]:
+    return ["--network", network] if network else []
+
+
+def _plan(network: str | None, path: str) -> str:
+    return endings.quoted("int8cal", *([network] if network else []), "plan", "-e", path)
 
 
 def _read(path: str, network: str | None, *, allow_unknown_fields: bool = False, strict: bool = False) -> SpecDocument:

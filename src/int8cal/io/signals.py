@@ -89,7 +89,7 @@ def obey_signals() -> None:
     for number in STOPPING:
         if number != _HANG_UP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it ignored
             signal.signal(number, _stop)
-    _State.raised = _State.lost = _State.listener = None
+    _State.raised = _State.listener = None  # one that is lost still comes
     _State.ended, _State.unheard = False, True
     if getattr(sys.unraisablehook, "func", None) is not _tell_dropped:
         sys.unraisablehook = partial(_tell_dropped, sys.unraisablehook)
@@ -118,7 +118,7 @@ def _send_again(number: int, lost: object) -> None:
     """Send a signal until it is heard: the main thread may be about to wait, and would hear it only after that."""
     while True:
         time.sleep(0.001)
-        if _State.lost is not lost:
+        if _State.lost is not lost or signal.getsignal(number) is not _stop:
             return
         signal.pthread_kill(_MAIN, number)
 

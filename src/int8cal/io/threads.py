@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from itertools import islice
 from queue import Empty, SimpleQueue
+from sys import is_finalizing
 from threading import Lock, Thread
 from typing import Generic, TypeAlias, TypeVar
 
@@ -33,17 +34,16 @@ class _Task(Generic[_Item, _Result]):
     lock of that taken for good, and other threads wait for ever.
     """
 
-    _result: _Result
-    _error: BaseException | None = None
-
     def __init__(self, item: _Item) -> None:
-        self._item, self._undone = item, Lock()
+        self._items, self._results = [item], list[_Result]()
+        self._error: BaseException | None = None
+        self._undone = Lock()
         self._undone.acquire()
 
     def do(self, work: Callable[[_Item], _Result], caught: type[BaseException]) -> None:
-        """Work on the item; errors of a kind wait until the result is asked for."""
+        """Work on the item, which is forgotten then; errors of a kind wait until the result is asked for."""
         try:
-            self._result = work(self._item)
+            self._results.append(work(self._items.pop()))
         except caught as error:
             self._error = error
         self._undone.release()
@@ -55,13 +55,17 @@ class _Task(Generic[_Item, _Result]):
     def result(self) -> _Result:
         """What the work gave, or its error; once."""
         self._undone.acquire()
-        if self._error is not None:
-            raise self._error
-        return self._result
+        error, self._error = self._error, None
+        if error is None:
+            return self._results.pop()
+        try:
+            raise error
+        finally:
+            del error  # whose traceback holds this frame
 
 
 _Tasks: TypeAlias = "SimpleQueue[_Task[_Item, _Result] | None]"
-"""What no thread has begun; None ends one of them."""
+"""What no thread has begun; None stays, and ends each thread that finds it."""
 
 
 def map_on_threads(
@@ -96,9 +100,8 @@ def map_on_threads(
     tasks: _Tasks[_Item, _Result] = SimpleQueue()
     threads: list[Thread] = []
     try:
-        _start(threads, min(workers, len(under_way)) - caller_works, tasks, work)
-        for task in under_way:
-            tasks.put(task)
+        _start(threads, min(workers, len(under_way)) - bool(caller_works), tasks, work)
+        deque(map(tasks.put, under_way), maxlen=0)
         while under_way:
             if caller_works:
                 _work_meanwhile(under_way[0], tasks, work)
@@ -106,15 +109,14 @@ def map_on_threads(
             for item in islice(waiting, 1):
                 under_way.append(_Task(item))
                 tasks.put(under_way[-1])
+                del item
             yield result
     finally:
-        with suppress(Empty):
-            while True:
-                tasks.get_nowait()
-        for _ in threads:
-            tasks.put(None)
+        with uninterrupted():
+            _drop(tasks)
         for thread in threads:
-            thread.join()
+            if not is_finalizing():  # the interpreter ends, and so do they
+                thread.join()
 
 
 def _start(threads: list[Thread], count: int, tasks: _Tasks[_Item, _Result], work: Callable[[_Item], _Result]) -> None:
@@ -142,6 +144,15 @@ def _serve(tasks: _Tasks[_Item, _Result], work: Callable[[_Item], _Result]) -> N
     while (task := tasks.get()) is not None:
         task.do(work, BaseException)
         del task  # and its result, while the next one is waited for
+    tasks.put(None)
+
+
+def _drop(tasks: _Tasks[_Item, _Result]) -> None:
+    """Drop what has not begun, and end the threads."""
+    with suppress(Empty):
+        while True:
+            tasks.get_nowait()
+    tasks.put(None)
 
 
 def _work_meanwhile(
@@ -149,10 +160,9 @@ def _work_meanwhile(
 ) -> None:
     """Until a task is done, do what no thread has begun."""
     with suppress(Empty):
-        while not awaited.is_done:
-            task = tasks.get_nowait()
-            if task is not None:
-                task.do(work, Exception)
+        while not awaited.is_done and (task := tasks.get_nowait()) is not None:
+            task.do(work, Exception)
+            del task
 
 
 def usable_cores(cgroup_root: str = "/sys/fs/cgroup", own_cgroups: str = "/proc/self/cgroup") -> int:

@@ -65,7 +65,8 @@ def _notes(spec: SpecDocument) -> Iterator[str]:
         yield f"{where}, as {_OLD_ENGINE} has it. {settle}"
     else:
         defaults = "960 × 544 up to TAO 5.5, 640 × 640 since 6.25.9"
-        yield f"{'; '.join([f'{where} by default ({defaults})', *others])}. {settle}"
+        in_part = "in part " if spec.written("export.input_width") or spec.written("export.input_height") else ""
+        yield f"{'; '.join([f'{where} {in_part}by default ({defaults})', *others])}. {settle}"
 
 
 def _text(size: Size) -> str:

@@ -136,7 +136,7 @@ def network_elsewhere(fields: Collection[str]) -> str | None:
     """Name of the network that a spec is of, when it is one of those that int8cal does not have.
 
     Args:
-        fields: names at its top level, and ``section.name`` of those one level below.
+        fields: names at its top level, and those one and two levels below with the names above them.
     """
     return next((network for mark, network in _MARKS if mark in fields), None)
 

@@ -20,6 +20,8 @@ from int8cal.spec.document import GLOB_ROLES, Edit, PathValue, SpecDocument
 
 MAX_EPOCHS = 2**31 - 1
 
+_NO_ALIAS = "Where a YAML alias (*) stands for a value, write that value in its place."
+
 _MOST_LISTED = 5
 
 
@@ -149,7 +151,7 @@ def _aliases(spec: SpecDocument, planned: Sequence[_Planned]) -> Iterator[_Plann
                 f"{first.field} and {one.field} are one text, and would become {short_repr(first.new)} and "
                 f"{short_repr(one.new)}",
                 where=f"{printable(spec.path)}:{spec.line_of(one.edit.start)}",
-                hint="Write it twice, in place of the YAML alias (*).",
+                hint=_NO_ALIAS,
             )
     for leaf in spec.leaves():
         if leaf.start in by_start and leaf.path not in fields:
@@ -185,7 +187,7 @@ def _apply(spec: SpecDocument, planned: Sequence[_Planned], forgotten: tuple[Pat
     expected = [(leaf.start, leaf.path, new_values.get(leaf.start, leaf.content)) for leaf in spec.leaves()]
     expected += [(one.edit.start, one.field, one.new) for one in planned if one.old is None]
     if [(leaf.path, leaf.content) for leaf in updated.leaves()] != [leaf[1:] for leaf in sorted(expected)]:
-        raise SpecError("the update would change more than was asked for", where=printable(spec.path))
+        raise SpecError("the update would change more than was asked for", where=printable(spec.path), hint=_NO_ALIAS)
     changes = (Change(one.field, spec.line_of(one.edit.start), one.old, one.new) for one in planned)
     return Update(updated, tuple(changes), spec, forgotten)
 

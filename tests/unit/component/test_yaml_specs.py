@@ -80,7 +80,7 @@ def test_a_second_job_with_other_paths_leads_on_without_the_first_ones_spec(
     for words in (command, [*command, *of_validation]):
         assert run(words) == 0
         said = capsys.readouterr().out
-        assert (" is of an earlier job, and stays" in said) == (words is not command)
+        assert ("belongs to an earlier job and stays as it is" in said) == (words is not command)
         (verify,) = [line.split() for line in said.splitlines() if line.startswith("  int8cal verify")]
         assert run(verify[1:]) == 0
         assert "equal in every bit" in capsys.readouterr().out

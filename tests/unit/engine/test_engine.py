@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 import threading
 import time
+import weakref
 from itertools import islice
 
 import pytest
@@ -47,10 +51,12 @@ def run(results, *, batch_size=2, batches=None, max_skipped=0):
 @pytest.mark.parametrize("caller_works", [False, True])
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_results_come_in_order_whatever_finishes_first(workers, caller_works):
-    threads = set()
+    threads, all_are_there = set(), threading.Barrier(workers)
 
     def work(item):
-        threads.add(threading.get_ident())
+        if threading.get_ident() not in threads:
+            threads.add(threading.get_ident())
+            all_are_there.wait(10)
         time.sleep(0.002 * (item.record.crc % 3))
         return item
 
@@ -149,6 +155,52 @@ def test_closing_early_leaves_no_thread_and_begins_nothing_more():
     results.close()
     assert len(begun) <= 3, "the first, and one for each thread"
     assert threading.active_count() == before + sum(isinstance(one, threading.Timer) for one in threading.enumerate())
+
+
+@pytest.mark.parametrize("caller_works", [False, True])
+def test_what_was_taken_is_not_kept(caller_works):
+    class Item:
+        pass
+
+    alive, window = weakref.WeakSet(), 6
+
+    def items():
+        for _ in range(50):
+            item = Item()
+            alive.add(item)
+            yield item
+
+    results = map_on_threads(lambda item: object(), items(), 2, window=window, caller_works=caller_works)
+    for _ in range(30):
+        next(results)
+        assert len(alive) <= window
+    results.close()
+
+
+def test_an_error_keeps_nothing_of_its_work():
+    kept = weakref.WeakSet()
+
+    class Large:
+        pass
+
+    def work(item):
+        local = Large()
+        kept.add(local)
+        raise ValueError(item)
+
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="3"):
+            list(map_on_threads(work, [3], 1))
+        assert not kept
+    finally:
+        gc.enable()
+
+
+def test_an_interpreter_that_ends_with_images_under_way_ends():
+    script = "from int8cal.io.threads import map_on_threads; it = map_on_threads(str, range(100), 2); next(it)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_one_worker_needs_no_thread(three_threads):

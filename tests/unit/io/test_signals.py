@@ -125,6 +125,14 @@ def test_a_signal_that_is_dropped_comes_again(stop):
     assert time.monotonic() - begun < 10
 
 
+def test_a_signal_that_is_dropped_comes_though_signals_are_obeyed_anew():
+    with suppress(BaseException):
+        os.kill(os.getpid(), signal.SIGTERM)
+    with stops("terminated"):
+        stopping.obey_signals()
+        time.sleep(20)
+
+
 def test_a_signal_that_is_dropped_where_a_block_ends_comes_again():
     with stops("terminated"):
         with suppress(BaseException), uninterrupted():

@@ -391,7 +391,8 @@ def stated(
                 meant = f"Did you mean {near[0]}? " if near else ""
                 raise UsageError(f"there is no preset {preset!r}", hint=f"{meant}Use one of {', '.join(PRESETS)}.")
             base = PRESETS[preset].preprocessing
-            if "size" in values and base.short_side is not None:  # cut out the same part: 342 for Inception's 299
+            if "size" in values and base.short_side and values.get("resize", base.resize) == "short_side":
+                # the same part of the image is cut out: of 342 pixels for Inception's 299
                 values.setdefault("short_side", round(max(values["size"]) * base.short_side / max(base.size)))
             return replace(base, **values)
         if missing := [name for name in _NEEDED if name not in values]:

@@ -61,7 +61,7 @@ class Yaml:
         from int8cal.spec.yaml.text import read_document
 
         try:
-            return bool(candidates(read_document(data, "").root))
+            return bool(candidates(read_document(data, "").root, of_any_model=True))
         except SpecError:
             return False
 

@@ -40,7 +40,8 @@ def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_a
     if asked is not None and (len(fits) != 1 or _counts(values, schema_of(fits[0]))[1]):
         return asked
     said = _model_name(values)
-    unknown = {name for name in _names(values) if not any(_has(schema_of(network), name) for network in fits)}
+    alike = fits or candidates(values, of_any_model=True)
+    unknown = {name for name in _names(values) if not any(_has(schema_of(network), name) for network in alike)}
     if network := name_elsewhere(said) or network_elsewhere(unknown):
         raise not_here(network, path)
     where = printable(path)
@@ -53,6 +54,12 @@ def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_a
     if fits:
         raise SpecError(
             f"this could be a spec of {' or '.join(fits)}, or of a network that int8cal does not have",
+            where=where,
+            hint=_NAME_IT,
+        )
+    if alike:
+        raise SpecError(
+            f"its keys are those of {' or '.join(alike)}, but its model is of another network",
             where=where,
             hint=_NAME_IT,
         )
@@ -81,13 +88,20 @@ def _model_name(values: MappingNode) -> str:
     return str(said.value.value) if said is not None and isinstance(said.value, Scalar) else ""
 
 
-def candidates(values: MappingNode) -> list[str]:
-    """Names of the networks whose specs the keys fit best; the one that ``model_name`` names goes before the others."""
-    schemas = [(network, schema_of(network)) for network in known_networks()]
-    fits = [
-        _Fit(network, *_counts(values, schema)) for network, schema in schemas if not _has_other_model(values, schema)
+def candidates(values: MappingNode, *, of_any_model: bool = False) -> list[str]:
+    """Names of the networks whose specs the keys fit best; the one that ``model_name`` names goes before the others.
+
+    Args:
+        values: of a spec.
+        of_any_model: also where the section ``model`` says something that the network cannot mean by it.
+    """
+    fits = [_Fit(network, *_counts(values, schema_of(network))) for network in known_networks()]
+    fitting = [
+        fit
+        for fit in fits
+        if fit.known >= max(1, _KNOWN_PER_UNKNOWN * fit.unknown)
+        and (of_any_model or not _has_other_model(values, schema_of(fit.network)))
     ]
-    fitting = [fit for fit in fits if fit.known and fit.known >= _KNOWN_PER_UNKNOWN * fit.unknown]
     if not fitting:
         return []
     best = min((fit.unknown, -fit.known) for fit in fitting)

@@ -119,8 +119,9 @@ FOLDER_OF_IMAGES = "dataset: {batch_size: 16, test_dataset: {images_dir: images}
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (QUANTIZE % "deformable_resnet18", "this YAML fits no network's spec"),
-        (QUANTIZE % "resnet50", "this YAML fits no network's spec"),
+        (QUANTIZE % "deformable_resnet18", "its keys are those of ocrnet, but its model is of another network"),
+        (QUANTIZE % "resnet50", "its keys are those of ocrnet, but its model is of another network"),
+        (QUANTIZE % "VGG", None),
         (QUANTIZE % "ResNet2X", None),
         (QUANTIZE % "ResNet2X" + "model_name: ocdnet\n", "this is an OCDNet spec"),
         (QUANTIZE % "ResNet2X" + "model_name: rtdetr\n", "its model_name is rtdetr, and its keys are those of ocrnet"),
