@@ -206,10 +206,12 @@ def update(
     ]
     if out is not None and not dry_run:
         write_file(out, result.document.to_bytes(), overwrite=overwrite, inputs=(path,), replaces=SPEC)
-    _report_update(result, notes, out, dry_run=dry_run, as_json=as_json)
+    _report_update(result, notes, out, network=network, dry_run=dry_run, as_json=as_json)
 
 
-def _report_update(result: Update, notes: list[str], out: str | None, *, dry_run: bool, as_json: bool) -> None:
+def _report_update(
+    result: Update, notes: list[str], out: str | None, *, network: str | None, dry_run: bool, as_json: bool
+) -> None:
     if as_json:
         written = None if dry_run else out
         edits = [_edit_facts(one) for one in result.changes]
@@ -225,7 +227,7 @@ def _report_update(result: Update, notes: list[str], out: str | None, *, dry_run
         console.note(f"wrote {out} with {counted(len(result.changes), 'edit')}")
         endings.print_next(
             "All else is as it was, byte for byte. plan checks that the data are there.",
-            _plan(click.get_current_context().params["network"], out or ""),
+            _plan(network, out or ""),
         )
 
 

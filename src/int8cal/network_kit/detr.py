@@ -65,8 +65,13 @@ def _notes(spec: SpecDocument) -> Iterator[str]:
         yield f"{where}, as {_OLD_ENGINE} has it. {settle}"
     else:
         defaults = "960 × 544 up to TAO 5.5, 640 × 640 since 6.25.9"
-        in_part = "in part " if spec.written("export.input_width") or spec.written("export.input_height") else ""
+        in_part = "in part " if _states_side(spec) else ""
         yield f"{'; '.join([f'{where} {in_part}by default ({defaults})', *others])}. {settle}"
+
+
+def _states_side(spec: SpecDocument) -> bool:
+    """Whether the exported height or width is written, or both."""
+    return spec.written("export.input_height") or spec.written("export.input_width")
 
 
 def _text(size: Size) -> str:
@@ -74,8 +79,8 @@ def _text(size: Size) -> str:
 
 
 def _stretched_size(spec: SpecDocument, section: str) -> Size:
-    if section == "export" and not any(spec.written(f"export.input_{side}") for side in ("height", "width")):
-        section = _OLD_ENGINE if kit.stated_size(spec, _OLD_ENGINE) else section
+    if section == "export" and not _states_side(spec) and kit.stated_size(spec, _OLD_ENGINE):
+        section = _OLD_ENGINE
     names = [f"{section}.input_{side}" for side in ("height", "width")]
     height, width = map(spec.message.value, names)
     if height is None or width is None:

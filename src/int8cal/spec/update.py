@@ -145,6 +145,8 @@ def _aliases(spec: SpecDocument, planned: Sequence[_Planned]) -> Iterator[_Plann
     fields = {one.field for one in planned}
     by_start: dict[int, _Planned] = {}
     for one in planned:
+        if one.old is None:
+            continue  # what is added stands for nothing else, wherever it begins
         first = by_start.setdefault(one.edit.start, one)
         if first.new != one.new:
             raise SpecError(
