@@ -120,10 +120,11 @@ def keep_freed_memory() -> None:
 def share_freed_memory() -> None:
     """Have malloc use freed activations again, in one heap for all threads, and give back what is larger or unused.
 
-    Running a network frees and takes blocks of many sizes. In heaps of several threads they leave gaps that nothing
-    fits into, and the peak grows with the number of images. Mapping each block by itself keeps it flat, but zeroing
-    its pages anew takes an eighth to a third of the CPU time. In one heap gaps close: 12 to 30 % less CPU time than
-    with blocks of 4 MiB and more mapped, for a peak 6 % lower to 16 % higher (five networks, 32 and 192 images).
+    Running networks that stay open side by side frees and takes blocks of many sizes. In heaps of several threads they
+    leave gaps that nothing fits into, and the peak grows with the number of images. Mapping each block by itself keeps
+    it flat, but zeroing its pages anew takes an eighth to a third of the CPU time. In one heap gaps close: 12 to 30 %
+    less CPU time than with blocks of 4 MiB and more mapped, for a peak 6 % lower to 16 % higher (five networks, 32 and
+    192 images).
     """
     _mallopt((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, _LARGE_BYTES), (_M_TRIM_THRESHOLD, _LEAST_KEPT_BYTES))
 

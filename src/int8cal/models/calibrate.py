@@ -106,7 +106,7 @@ def calibrate(
     part_of = {number: part for part, numbers in enumerate(held_out, start=1) for number in numbers}
     size = binding.batch or 1
     more = () if known is None or size > 1 else tuple(outputs)
-    runner = Runner(model, list(dict.fromkeys([*tensors, *more])), binding, optimized=True)
+    runner = Runner(model, list(dict.fromkeys([*tensors, *more])), binding, optimized=True, for_one_pass=True)
 
     def count(numbers: list[int], images: BatchNCHW_f32) -> tuple[None, int]:
         number, held = part_of.get(numbers[0], 0), 0

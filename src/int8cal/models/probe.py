@@ -101,7 +101,7 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
     model = parts.model
     norm = next(_norms(model), None)
     outputs = numeric_outputs(model)
-    runner = Runner(model, [*outputs, *([norm[0]] if norm else [])], binding, optimized=True)
+    runner = Runner(model, [*outputs, *([norm[0]] if norm else [])], binding, optimized=True, for_one_pass=True)
     moments, step = _Moments(), binding.batch or 1
     found: list[dict[str, npt.NDArray[Any]]] = []
     shown = held = 0

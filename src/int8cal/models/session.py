@@ -53,6 +53,7 @@ class Runner:
         optimized: run it as `open_as_written` does; the tensors are kept as outputs, and what lies between them is as
             ONNX Runtime likes. Otherwise graph optimisations are off, and each tensor is computed as the file says.
         choices: tensors whose rows are not those of the images, see `int8cal.models.choices`.
+        for_one_pass: it is closed after one pass over images, see `open_session`.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.
@@ -66,12 +67,13 @@ class Runner:
         *,
         optimized: bool = False,
         choices: Collection[str] = (),
+        for_one_pass: bool = False,
     ) -> None:
         self.tensors = tuple(tensors)
         self._choices = choices
         self._binding = binding
         stages = _cut_in_stages(with_true_float16(model), tensors, binding.kernels)
-        self._stages = [_Stage(stage, optimized=optimized) for stage in stages]
+        self._stages = [_Stage(stage, optimized=optimized, for_one_pass=for_one_pass) for stage in stages]
         self._model_bytes, self._name = model.ByteSize(), model_name()
         self._part_size = binding.batch  # None: one image first, then as many as their outputs' size allows
 
@@ -341,18 +343,18 @@ def _with_outputs(model: Any, tensors: Sequence[str]) -> Any:
 class _Stage:
     """What can be computed together."""
 
-    def __init__(self, stage: _StageGraph, *, optimized: bool) -> None:
+    def __init__(self, stage: _StageGraph, *, optimized: bool, for_one_pass: bool) -> None:
         self._stage = stage
         self._session = None
         if stage.model is None:
             return
         if optimized:
-            self._session = open_as_written(stage.model)
+            self._session = open_as_written(stage.model, for_one_pass=for_one_pass)
         else:
             runtime = extras.onnxruntime()
             options = runtime.SessionOptions()
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-            self._session = open_session(stage.model, options)
+            self._session = open_session(stage.model, options, for_one_pass=for_one_pass)
 
     def run(self, known: _Values) -> None:
         """Compute the stage's tensors from those known so far; are added to them."""
@@ -419,11 +421,15 @@ def is_per_image(shapes: Sequence[tuple[int, ...]], images: int) -> bool:
     return len({shape[1:] for shape in shapes if shape}) == 1 and images == sum(shape[0] for shape in shapes if shape)
 
 
-def open_as_written(model: Any) -> Any:
+def open_as_written(model: Any, *, for_one_pass: bool = False) -> Any:
     """A session that runs a model as ONNX Runtime does for its users, but computes what the file says.
 
     Float biases are not rounded, and Q/DQ with signed activations (TensorRT's form) is computed in float, because
     products of 8 bits overflow on x86 processors without VNNI.
+
+    Args:
+        model: ``onnx.ModelProto``.
+        for_one_pass: see `open_session`.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.
@@ -431,11 +437,23 @@ def open_as_written(model: Any) -> Any:
     options = extras.onnxruntime().SessionOptions()
     if not _is_for_onnxruntime(model):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return open_session(model, options, disabled_optimizers=[BIAS_ROUNDING, IDENTITY_REMOVAL])
+    return open_session(
+        model, options, disabled_optimizers=[BIAS_ROUNDING, IDENTITY_REMOVAL], for_one_pass=for_one_pass
+    )
 
 
-def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str] = ()) -> Any:
+def open_session(
+    model: Any, options: Any, *, disabled_optimizers: Sequence[str] = (), for_one_pass: bool = False
+) -> Any:
     """An ``onnxruntime.InferenceSession`` on the CPU.
+
+    Args:
+        model: ``onnx.ModelProto``.
+        options: an ``onnxruntime.SessionOptions``, which is added to.
+        disabled_optimizers: names of ONNX Runtime's optimisations that are left out.
+        for_one_pass: keep what a run frees for the next one, until the session is closed: less CPU time, and no gaps
+            in a heap that others use, too. Sessions that stay open side by side would each keep their peak. Outputs
+            that outlive the session keep all of its memory, so they are to be copied.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.
@@ -444,7 +462,9 @@ def open_session(model: Any, options: Any, *, disabled_optimizers: Sequence[str]
     options.log_severity_level = extras.FATAL
     options.intra_op_num_threads = 1  # see `int8cal.models.passes`; `limited` counts the time of this thread alone
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other sessions need the processors
-    options.enable_cpu_mem_arena = False  # memory goes back at once; the peak stays that of one part of a batch
+    options.enable_cpu_mem_arena = for_one_pass  # else memory goes back at once
+    if for_one_pass:
+        options.enable_mem_pattern = False  # one block for all of a run would not fit into what smaller ones left
     hint = "Export the model to ONNX again, for an operator set that this ONNX Runtime knows."
     fault = extras.fault_of("ONNX Runtime cannot load the model", hint)
     with limited(load_limit(model.ByteSize()), model_name()), fault:

@@ -101,12 +101,12 @@ class KnownValues:
         return self._values.get(tuple(numbers))
 
     def keep(self, numbers: list[int], values: _Values) -> None:
-        """Keep them, if there is room."""
+        """Keep copies of them, if there is room: what a session gave keeps the memory of the session."""
         size = sum(value.nbytes for value in values.values())
         with self._lock:
             if size <= self._room:
                 self._room -= size
-                self._values[tuple(numbers)] = values
+                self._values[tuple(numbers)] = {name: value.copy() for name, value in values.items()}
 
 
 @dataclass

@@ -187,6 +187,17 @@ class TestAuto:
                     value, model.run([name], {"image": every[number][None]})[0], rtol=1e-4, atol=1e-5
                 )
 
+    def test_outputs_are_kept_without_the_memory_that_they_were_given_in(self) -> None:
+        given = np.ones((2, 1000), np.float32)
+        known = KnownValues()
+
+        known.keep([3], {"output": given[:1]})
+
+        kept = known.get([3])
+        assert kept is not None
+        assert np.array_equal(kept["output"], given[:1])
+        assert kept["output"].base is None
+
     @pytest.mark.parametrize("target", ["tensorrt", "onnxruntime"])
     def test_models_that_are_fed_their_scales_are_judged_like_models_of_their_own(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: Target
