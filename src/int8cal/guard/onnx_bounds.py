@@ -170,7 +170,7 @@ class _Bounds:
         with self._lock:
             if not self._inside:
                 self._before = resource.getrlimit(resource.RLIMIT_DATA)
-                self._start = _data_bytes()
+                self._start = data_bytes()
             self._change(1, most)
         try:
             yield
@@ -263,7 +263,7 @@ def _restrict_child(model_bytes: int, nodes: int) -> None:
     for number in (*STOPPING, signal.SIGPROF):
         signal.signal(number, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    most = _data_bytes() + _CHECK_BYTES + _CHECK_BYTES_PER_MODEL_BYTE * model_bytes
+    most = data_bytes() + _CHECK_BYTES + _CHECK_BYTES_PER_MODEL_BYTE * model_bytes
     most = _within(most, resource.getrlimit(resource.RLIMIT_DATA)[0])
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     seconds = _CHECK_SECONDS + nodes * _CHECK_SECONDS_PER_NODE + model_bytes / _CHECK_BYTES_PER_SECOND
@@ -274,7 +274,10 @@ def _within(limit: int, of_user: int) -> int:
     return limit if of_user == resource.RLIM_INFINITY else min(limit, of_user)
 
 
-def _data_bytes() -> int:
-    """What the kernel holds against RLIMIT_DATA."""
-    with open("/proc/self/statm") as status:
-        return int(status.read().split()[5]) * resource.getpagesize()
+def data_bytes() -> int:
+    """What the kernel holds against RLIMIT_DATA; 0 where it does not tell."""
+    try:
+        with open("/proc/self/statm") as status:
+            return int(status.read().split()[5]) * resource.getpagesize()
+    except OSError:
+        return 0

@@ -109,7 +109,7 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
         for part in runner.run(images[shown : shown + step]):
             if norm:
                 moments.add(part[norm[0]])  # large: never of all images at once
-            found.append({name: part[name] for name in outputs})
+            found.append({name: part[name].copy() for name in outputs})  # a view would keep the session's memory
             held += sum(values.nbytes for values in found[-1].values())
         shown = min(shown + step, len(images))
     images = images[:shown]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UseError
-from int8cal.guard.onnx_bounds import limited, load_limit, model_name, of_model, run_limit
+from int8cal.guard.onnx_bounds import data_bytes, limited, load_limit, model_name, of_model, run_limit
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
 from int8cal.models.kernels import Kernel
@@ -29,6 +29,7 @@ IDENTITY_REMOVAL = "EliminateIdentity"
 INT8_MODEL = "the INT8 model"
 LEAVE_IN_FLOAT = "Leave the node that is named in float: int8cal quantize --exclude NODE"
 _PART_BYTES = 96 << 20  # outputs held at a time; one image is the least
+_KEPT_BYTES = 512 << 20  # what a session keeps for its next runs; sizes that change with the image could grow for ever
 
 _Values: TypeAlias = dict[str, npt.NDArray[Any]]
 
@@ -53,7 +54,7 @@ class Runner:
         optimized: run it as `open_as_written` does; the tensors are kept as outputs, and what lies between them is as
             ONNX Runtime likes. Otherwise graph optimisations are off, and each tensor is computed as the file says.
         choices: tensors whose rows are not those of the images, see `int8cal.models.choices`.
-        for_one_pass: it is closed after one pass over images, see `open_session`.
+        for_one_pass: it is dropped after one pass over images, see `open_session`.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.
@@ -73,7 +74,9 @@ class Runner:
         self._choices = choices
         self._binding = binding
         stages = _cut_in_stages(with_true_float16(model), tensors, binding.kernels)
-        self._stages = [_Stage(stage, optimized=optimized, for_one_pass=for_one_pass) for stage in stages]
+        self._stages = [
+            _Stage(stage, optimized=optimized, for_one_pass=for_one_pass and len(stages) == 1) for stage in stages
+        ]
         self._model_bytes, self._name = model.ByteSize(), model_name()
         self._part_size = binding.batch  # None: one image first, then as many as their outputs' size allows
 
@@ -346,6 +349,7 @@ class _Stage:
     def __init__(self, stage: _StageGraph, *, optimized: bool, for_one_pass: bool) -> None:
         self._stage = stage
         self._session = None
+        self._most: int | None = None  # beyond it, a run gives back all that is free
         if stage.model is None:
             return
         if optimized:
@@ -355,6 +359,8 @@ class _Stage:
             options = runtime.SessionOptions()
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
             self._session = open_session(stage.model, options, for_one_pass=for_one_pass)
+        if for_one_pass:
+            self._most = data_bytes() + _KEPT_BYTES
 
     def run(self, known: _Values) -> None:
         """Compute the stage's tensors from those known so far; are added to them."""
@@ -365,7 +371,7 @@ class _Stage:
                 known[kernel.output] = kernel.compute(*(known[name] for name in kernel.inputs))
         if self._session is not None:
             fed = {name: known[name] for name in self._stage.inputs}
-            known.update(zip(outputs, _run(self._session, outputs, fed), strict=True))
+            known.update(zip(outputs, _run(self._session, outputs, fed, self._most), strict=True))
 
 
 def with_true_float16(model: Any) -> Any:
@@ -451,7 +457,7 @@ def open_session(
         model: ``onnx.ModelProto``.
         options: an ``onnxruntime.SessionOptions``, which is added to.
         disabled_optimizers: names of ONNX Runtime's optimisations that are left out.
-        for_one_pass: keep what a run frees for the next one, until the session is closed: less CPU time, and no gaps
+        for_one_pass: keep what a run frees for the next one, as long as the session lives: less CPU time, and no gaps
             in a heap that others use, too. Sessions that stay open side by side would each keep their peak. Outputs
             that outlive the session keep all of its memory, so they are to be copied.
 
@@ -462,9 +468,9 @@ def open_session(
     options.log_severity_level = extras.FATAL
     options.intra_op_num_threads = 1  # see `int8cal.models.passes`; `limited` counts the time of this thread alone
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other sessions need the processors
-    options.enable_cpu_mem_arena = for_one_pass  # else memory goes back at once
+    options.enable_cpu_mem_arena = for_one_pass  # else memory goes back at once: the peak stays that of a run
     if for_one_pass:
-        options.enable_mem_pattern = False  # one block for all of a run would not fit into what smaller ones left
+        options.enable_mem_pattern = False  # one block for all of a run seldom fits into what earlier runs left
     hint = "Export the model to ONNX again, for an operator set that this ONNX Runtime knows."
     fault = extras.fault_of("ONNX Runtime cannot load the model", hint)
     with limited(load_limit(model.ByteSize()), model_name()), fault:
@@ -476,9 +482,13 @@ def open_session(
         )
 
 
-def _run(session: Any, outputs: Sequence[str], feed: dict[str, npt.NDArray[np.float32]]) -> list[Any]:
+def _run(session: Any, outputs: Sequence[str], feed: dict[str, npt.NDArray[np.float32]], most: int | None) -> list[Any]:
     if not outputs:
         return []
+    options = None
+    if most is not None and data_bytes() > most:
+        options = extras.onnxruntime().RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     hint = "Export the model again for the size and batch size of the tensorfile."
     with extras.fault_of("the model fails on the samples", hint):
-        return list(session.run(list(outputs), feed))
+        return list(session.run(list(outputs), feed, options))
