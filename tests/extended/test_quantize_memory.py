@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +19,8 @@ pytestmark = [pytest.mark.extended, pytest.mark.timeout(1500)]
 SIZE = Size(544, 960)
 BATCH = 8
 NUMBERS = (32, 128, 512)
-RUN_MIB = 40  # activations and images
-BASE_MIB = {"entropy": 160, "auto": 250}  # libraries, and models that stay open side by side
+PROCESSORS = 2  # of which each may have a run
+MOST_MIB = {"entropy": 240, "auto": 330}  # libraries, two runs, and the models that "auto" keeps open side by side
 
 
 def write(path: Path, chunks: list[bytes], images: int) -> Path:
@@ -35,7 +34,8 @@ def write(path: Path, chunks: list[bytes], images: int) -> Path:
 def peak_mib(tensorfile: Path, out: Path, method: str) -> float:
     """Peak resident memory of one run."""
     script = PEAK_MIB + (
-        "import sys\n"
+        "import os, sys\n"
+        f"os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:{PROCESSORS}])\n"
         "from int8cal.cli import main\n"
         "try:\n"
         "    main(sys.argv[1:])\n"
@@ -43,11 +43,12 @@ def peak_mib(tensorfile: Path, out: Path, method: str) -> float:
         "    print(peak_mib(), file=sys.stderr)\n"
     )
     command = ["quantize", DETECTOR, tensorfile, "-o", out, "--no_agreement", "--method", method]
-    run = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
     return float(run.stderr.split()[-1])
 
 
-@pytest.mark.parametrize("method", BASE_MIB)
+@pytest.mark.parametrize("method", MOST_MIB)
 def test_memory_is_flat_and_that_of_the_runs_side_by_side(tmp_path: Path, method: str) -> None:
     compression = Compression.named("fast")
     chunks = [compression.encode(as_detector_input(scene.image)) for scene in scenes(5, BATCH, SIZE)]
@@ -59,4 +60,4 @@ def test_memory_is_flat_and_that_of_the_runs_side_by_side(tmp_path: Path, method
 
     print(dict(zip(NUMBERS, peaks, strict=True)))
     assert max(peaks) <= 1.1 * min(peaks), peaks
-    assert max(peaks) <= BASE_MIB[method] + RUN_MIB * min(os.cpu_count() or 1, 8), peaks
+    assert max(peaks) <= MOST_MIB[method], peaks

@@ -41,7 +41,7 @@ def try_model(
     from int8cal.models.graph import is_quantised
     from int8cal.models.onnx_file import load_model
     from int8cal.models.probe import probe
-    from int8cal.models.session import fault_of_model
+    from int8cal.models.runner import fault_of_model
 
     loaded = load_model(model)
     with opened_file(file) as opened:

@@ -83,5 +83,5 @@ def int8_score(
 def predictor(path: Path) -> Predict:
     """An ONNX model as a function, run by ONNX Runtime on the CPU, see `int8cal.models.session.open_as_written`."""
     session = open_as_written(load_model(path))
-    name = session.get_inputs()[0].name
+    name = session.inputs[0].name
     return lambda batch: tuple(session.run(None, {name: batch}))

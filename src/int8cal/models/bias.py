@@ -22,7 +22,7 @@ from int8cal.models.opset import opset
 from int8cal.models.passes import for_each_image
 from int8cal.models.placement import Placement
 from int8cal.models.qdq import Range, in_steps, scale_and_zero, weight_steps, with_equal_channels
-from int8cal.models.session import Runner
+from int8cal.models.runner import Runner
 from int8cal.types import Batches, BatchNCHW_f32, Progress
 
 MOST_IMAGES = 8

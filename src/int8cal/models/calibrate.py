@@ -16,7 +16,7 @@ from int8cal.models.binding import InputBinding
 from int8cal.models.histogram import Histogram, NonFiniteError
 from int8cal.models.passes import for_each_image
 from int8cal.models.ranges import DEFAULT_PERCENTILE, threshold
-from int8cal.models.session import Runner
+from int8cal.models.runner import Runner
 from int8cal.models.side_by_side import KnownValues
 from int8cal.types import Batches, BatchNCHW_f32, Method, Progress
 

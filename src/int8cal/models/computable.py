@@ -44,7 +44,7 @@ from int8cal.models.onnx_file import (
     unmarked,
 )
 from int8cal.models.opset import opset, raise_opset
-from int8cal.models.session import untyped, with_types
+from int8cal.models.typed import untyped, with_types
 from int8cal.types import Layout
 
 _WEIGHTS_ARE_NO_INPUTS = 4  # the first version of the format in which they need not be listed as such

@@ -15,7 +15,8 @@ from int8cal.io.space import require_free_space
 from int8cal.models import extras
 from int8cal.models.names import all_graphs, inner_graphs, unique_name
 from int8cal.models.opset import raise_opset
-from int8cal.models.session import open_session, with_types
+from int8cal.models.session import open_session
+from int8cal.models.typed import with_types
 
 _MIN_IR_VERSION = 7  # what opset 13 goes with; below 4 weights had to be inputs
 _MORE_BYTES = 1 << 20

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from int8cal.models import extras
 from int8cal.models.graph import float_tensors
 from int8cal.models.names import inner_graphs, node_reads, tensor_names, unique_name
-from int8cal.models.session import with_types
+from int8cal.models.typed import with_types
 
 OPSET = 19
 LARGEST = 65504.0

@@ -18,7 +18,7 @@ from int8cal.models import extras
 from int8cal.models.agreement import TensorAgreement
 from int8cal.models.binding import InputBinding
 from int8cal.models.names import all_graphs, node_reads
-from int8cal.models.session import Runner, numeric_outputs
+from int8cal.models.runner import Runner, numeric_outputs
 from int8cal.types import BatchNCHW_f32
 
 MIN_OPSET = 13  # the first with per-channel QuantizeLinear

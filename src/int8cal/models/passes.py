@@ -7,7 +7,6 @@ filled with runs side by side.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from int8cal.io.progress import watched
+from int8cal.io.threads import usable_cores
 from int8cal.models.overlap import Digested
 from int8cal.tensorfile import TensorFile
 from int8cal.types import Batches, BatchNCHW_f32, ImageCHW_f32, Progress
@@ -25,7 +25,7 @@ from int8cal.types import Batches, BatchNCHW_f32, ImageCHW_f32, Progress
 T = TypeVar("T")
 
 _MOST_RUNS = 8
-_MOST_BYTES = 1 << 30  # of what runs side by side may hold together; one run may always
+_MOST_BYTES = 1 << 30  # of the values that runs side by side may give; one run may always
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ def for_each_image(
     Args:
         batches: NCHW float32 batches.
         size: how many images a run takes: 1, or the batch size that a model insists on.
-        work: gets the numbers of the images and the images; gives its result, and how many bytes it held meanwhile.
+        work: gets the numbers of the images and the images; gives its result, and how many bytes the model gave.
             Is called on several threads.
         wanted: which images, by their numbers.
         most: stop after so many of them.
-        held: the bytes that a run holds, where that is known from runs before; else the first one runs alone.
+        held: the bytes that a run gives, where that is known from runs before; else the first one runs alone.
         progress: told about each image.
         phase: what is being done, for ``progress``.
     """
@@ -105,7 +105,7 @@ def for_each_image(
             advance(len(first.numbers))
             yield result
             del first, result
-        side_by_side = max(1, min(os.cpu_count() or 1, _MOST_RUNS, _MOST_BYTES // max(held, 1)))
+        side_by_side = max(1, min(usable_cores(), _MOST_RUNS, _MOST_BYTES // max(held, 1)))
         with ThreadPoolExecutor(side_by_side) as pool:
             waiting: deque[tuple[int, Future[tuple[T, int]]]] = deque()
             try:

@@ -15,7 +15,7 @@ from int8cal.models.choices import without_classes
 from int8cal.models.computable import Computable, computable
 from int8cal.models.graph import float_tensors
 from int8cal.models.names import computed_from
-from int8cal.models.session import Runner, is_per_image, joined, numeric_outputs
+from int8cal.models.runner import Runner, is_per_image, joined, numeric_outputs
 from int8cal.tensorfile.checksums import image_checksum
 from int8cal.types import BatchNCHW_f32, Layout
 

@@ -42,8 +42,8 @@ from int8cal.models.placement import Placement
 from int8cal.models.qdq import check_quantized
 from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
 from int8cal.models.recipe import recipe, write_recipe
+from int8cal.models.runner import INT8_MODEL, LEAVE_IN_FLOAT, fault_of_model, numeric_outputs, try_out
 from int8cal.models.search import QUICK_IMAGES, Figures, Search, fewest_in_float
-from int8cal.models.session import INT8_MODEL, LEAVE_IN_FLOAT, fault_of_model, numeric_outputs, try_out
 from int8cal.models.side_by_side import KnownValues, measure_agreement
 from int8cal.models.variants import Variants
 from int8cal.models.verdict import Verdict, judge

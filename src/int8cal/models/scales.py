@@ -29,7 +29,7 @@ from int8cal.models.onnx_file import load_with_paths, serialized
 from int8cal.models.opset import converted, opset
 from int8cal.models.placement import Placement, place
 from int8cal.models.qdq import Range, check_quantized, insert_qdq
-from int8cal.models.session import INT8_MODEL, LEAVE_IN_FLOAT, Runner, fault_of_model, numeric_outputs
+from int8cal.models.runner import INT8_MODEL, LEAVE_IN_FLOAT, Runner, fault_of_model, numeric_outputs
 from int8cal.models.side_by_side import measure_agreement
 from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring

@@ -18,7 +18,7 @@ from int8cal.models.binding import InputBinding
 from int8cal.models.choices import choices, given_choices, of_choices_alone, without_classes
 from int8cal.models.graph import float_tensors, weighted_outputs
 from int8cal.models.passes import LoadedImages, for_each_image
-from int8cal.models.session import INT8_MODEL, LEAVE_IN_FLOAT, Runner, fault_of_model, numeric_outputs
+from int8cal.models.runner import INT8_MODEL, LEAVE_IN_FLOAT, Runner, fault_of_model, numeric_outputs
 from int8cal.types import Batches, BatchNCHW_f32, Progress
 
 _Array: TypeAlias = npt.NDArray[np.float32]
@@ -104,9 +104,10 @@ class KnownValues:
         """Keep copies of them, if there is room: what a session for one pass gave would keep all of its memory."""
         size = sum(value.nbytes for value in values.values())
         with self._lock:
-            if size <= self._room:
-                self._room -= size
-                self._values[tuple(numbers)] = {name: value.copy() for name, value in values.items()}
+            if size > self._room:
+                return
+            self._room -= size
+        self._values[tuple(numbers)] = {name: value.copy() for name, value in values.items()}
 
 
 @dataclass

@@ -15,7 +15,8 @@ from int8cal.models.binding import InputBinding
 from int8cal.models.graph import WEIGHTED_OPS, all_activations, float_tensors, layers_within
 from int8cal.models.names import computed_from, free_inputs
 from int8cal.models.onnx_file import CONTRIBUTED_DOMAIN
-from int8cal.models.session import Runner, with_types
+from int8cal.models.runner import Runner
+from int8cal.models.typed import with_types
 
 _UNARY = frozenset(
     {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Softplus", "Softsign", "HardSwish", "Mish", "Gelu", "Abs", "Neg"}

@@ -112,7 +112,7 @@ def test_the_same_bits_for_any_order_batch_size_and_number_of_threads(
     source = skewed(tmp_path)
 
     def made(order: Any, size: int, processors: int) -> bytes:
-        monkeypatch.setattr("os.cpu_count", lambda: processors)
+        monkeypatch.setattr("int8cal.models.passes.usable_cores", lambda: processors)
         batches = list(every[order].reshape(-1, size, *SHAPE[1:]))
         quantize(
             source, batches, tmp_path / "o.onnx", method="mse", bias_correction=True, agreement=False, overwrite=True

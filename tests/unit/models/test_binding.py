@@ -17,7 +17,7 @@ from int8cal.models.compare import compare
 from int8cal.models.computable import computable
 from int8cal.models.probe import probe
 from int8cal.models.quantize import quantize
-from int8cal.models.session import Runner
+from int8cal.models.runner import Runner
 
 
 def model(kind: int = TensorProto.FLOAT, **others: tuple[int, list[Any] | None]) -> onnx.ModelProto:

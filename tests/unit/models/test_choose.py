@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,7 +33,8 @@ from int8cal.models.passes import for_each_image
 from int8cal.models.placement import place
 from int8cal.models.qdq import Range, insert_qdq
 from int8cal.models.quantize import quantize
-from int8cal.models.session import Runner, open_as_written
+from int8cal.models.runner import Runner
+from int8cal.models.session import open_as_written
 from int8cal.models.side_by_side import KeptSession, KnownValues
 from int8cal.models.verdict import judge
 from int8cal.models.wiring import Wiring
@@ -277,7 +279,7 @@ class TestAuto:
         self, make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def report_with(processors: int) -> Any:
-            monkeypatch.setattr("os.cpu_count", lambda: processors)
+            monkeypatch.setattr("int8cal.models.passes.usable_cores", lambda: processors)
             return quantize(make_model(), Images(), tmp_path / "o", overwrite=True)
 
         one, five = report_with(1), report_with(5)
@@ -536,6 +538,25 @@ class TestPasses:
                 tracemalloc.stop()
                 assert seen == count
                 assert peak < count * image.nbytes / 2
+
+    @pytest.mark.parametrize("usable", [1, 3])
+    def test_runs_are_as_many_as_processors_are_usable_not_as_the_machine_has(
+        self, monkeypatch: pytest.MonkeyPatch, usable: int
+    ) -> None:
+        monkeypatch.setattr("os.cpu_count", lambda: 64)
+        monkeypatch.setattr("os.sched_getaffinity", lambda process: range(usable))
+        monkeypatch.setattr("int8cal.io.threads._cgroup_folders", lambda *roots: [])
+        together = threading.Barrier(usable)
+        threads: set[int] = set()
+
+        def work(numbers: list[int], given: np.ndarray) -> tuple[None, int]:
+            if 1 <= numbers[0] <= usable:  # the first image runs alone
+                together.wait(10)
+            threads.add(threading.get_ident())
+            return None, 1
+
+        assert len(list(for_each_image(Images(), 1, work))) == 16
+        assert len(threads - {threading.get_ident()}) == usable
 
     def test_an_error_in_one_run_is_raised(self) -> None:
         def work(numbers: list[int], given: np.ndarray) -> tuple[Any, int]:

@@ -14,7 +14,7 @@ from tests.unit.models.conftest import SHAPE, Builder, Images
 
 from int8cal.models.binding import bind_input
 from int8cal.models.quantize import quantize
-from int8cal.models.session import Runner
+from int8cal.models.runner import Runner
 
 MakeModel = Callable[..., Path]
 

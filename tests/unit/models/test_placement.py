@@ -17,7 +17,8 @@ from int8cal.models.binding import InputBinding
 from int8cal.models.graph import all_activations, prepare
 from int8cal.models.placement import RULES, Placement, place
 from int8cal.models.qdq import Range, insert_qdq
-from int8cal.models.session import BIAS_ROUNDING, Runner
+from int8cal.models.runner import Runner
+from int8cal.models.session import BIAS_ROUNDING
 from int8cal.models.wiring import Wiring
 
 IMAGE = (16, 16, 24)

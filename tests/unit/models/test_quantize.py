@@ -18,7 +18,7 @@ from int8cal.errors import OutputError, OutputExistsError, UsageError, UseError
 from int8cal.exports import readers
 from int8cal.models.binding import InputBinding
 from int8cal.models.qdq import insert_qdq
-from int8cal.models.session import Runner
+from int8cal.models.runner import Runner
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.writer import TensorFileWriter
@@ -229,7 +229,7 @@ def test_scales_are_the_same_bits_for_any_order_batch_size_and_number_of_threads
     source = make_model()
 
     def scales(order: Any, size: int, processors: int) -> dict[str, bytes]:
-        monkeypatch.setattr("os.cpu_count", lambda: processors)
+        monkeypatch.setattr("int8cal.models.passes.usable_cores", lambda: processors)
         batches = list(every[order].reshape(-1, size, *every.shape[1:]))
         out = tmp_path / "o"
         quantize_fast(source, batches, out, method=method, agreement=False, force=True, overwrite=True)
