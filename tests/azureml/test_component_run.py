@@ -413,12 +413,28 @@ def test_records_that_are_not_in_their_folder_name_its_inputs(site):
     (site.root / "empty [1]").mkdir()
     with pytest.raises(MissingDataError, match="No files match") as caught:
         site.run(training_tf_records_dir=site.root / "empty [1]")
-    assert caught.value.hint == "Check the inputs training_tf_records_dir and training_tf_records_subdir."
+    assert caught.value.hint == (
+        f"The longest part that exists is {site.root}/empty [1]; it is empty. "
+        "Check the inputs training_tf_records_dir and training_tf_records_subdir."
+    )
 
 
-def test_missing_data_are_an_error(site):
-    with pytest.raises(MissingDataError, match="training TFRecords"):
-        site.run(training_tf_records_subdir="gone")
+def test_missing_data_are_an_error_that_says_what_is_there(site):
+    records = site.root / "made"
+    (records / "kitti_trainval").mkdir(parents=True)
+    with pytest.raises(MissingDataError, match="training TFRecords") as caught:
+        site.run(training_tf_records_dir=records, training_tf_records_subdir="gone")
+    assert caught.value.hint == (
+        f"The longest part that exists is {records}; it holds kitti_trainval. "
+        "Check the inputs training_tf_records_dir and training_tf_records_subdir."
+    )
+
+
+def test_a_spec_that_is_not_there_is_an_error_that_says_what_is(site):
+    with pytest.raises(SpecError, match="there is no such spec file") as caught:
+        site.run(specs_file="retrain_resnet18.yaml")
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith(" has spec.txt.")
 
 
 def test_role_that_the_spec_does_not_have(site):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from int8cal.component.inputs import BY_NAME, MAPPINGS
 from int8cal.errors import Int8calError, MissingDataError, OutputExistsError
+from int8cal.samples.nearby import near_by
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -51,7 +52,7 @@ def advised(*, original_only: bool) -> Iterator[None]:
 def missing_data_advised(
     paths: Collection[PathValue], replaced: Collection[str], served: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[None]:
-    """Name the inputs that say where missing data lie, or would have said so.
+    """Say what lies near missing data, and name the inputs that say where they lie, or would have said so.
 
     Args:
         paths: the paths in the updated spec.
@@ -69,7 +70,7 @@ def missing_data_advised(
             for mapping in MAPPINGS
             if mapping.role in roles
         ]
-        hint = " ".join(hints) or error.hint
+        hint = " ".join([near_by(error.filename or ""), *hints]).lstrip() if hints else error.hint
         raise MissingDataError(error.message, where=error.where, hint=hint, filename=error.filename) from error
 
 

@@ -26,6 +26,7 @@ from int8cal.component.page import refuse_foreign_page, written_page
 from int8cal.component.updated_spec import put_updated_spec, refuse_another_spec, update
 from int8cal.errors import MissingDataError, UsageError
 from int8cal.pipeline import make, plan
+from int8cal.samples.nearby import near_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -194,7 +195,7 @@ def _missing(request: Request) -> list[str]:
             raise MissingDataError(
                 f"the {mapping.title} of this run are not there",
                 where=place.path,
-                hint=f"Check the inputs {mapping.folder} and {mapping.subfolder}.",
+                hint=f"{near_by(place.path)} Check the inputs {mapping.folder} and {mapping.subfolder}.",
                 filename=place.path,
             )
         notes.append(f"the {mapping.title} is not there: {place.path}; the tensorfile does not need it")

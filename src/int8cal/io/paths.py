@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from int8cal.errors import OutputError, UsageError
 from int8cal.io.lacks import raise_if_lacking
-from int8cal.io.safe_text import printable
+from int8cal.io.safe_text import printable, short_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,7 @@ _KINDS = {
     stat.S_IFBLK: "a device",
 }
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+_MOST_NAMES = 8
 NOT_SUPPORTED = frozenset(
     {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK, errno.EXDEV}
 )
@@ -58,12 +59,19 @@ def given_path(path: object, what: str) -> str:
 
 
 def near_names(path: str, otherwise: str) -> str:
-    """The hint for a path that is not there: what lies beside it and is called nearly so, or what is said otherwise."""
+    """The hint for a path that is not there: what lies beside it and is called nearly so.
+
+    Else it is what is said otherwise, and what lies there, if that is little.
+    """
     folder, name = os.path.split(path.rstrip("/"))
-    near: list[str] = []
+    names: list[str] = []
     with contextlib.suppress(OSError, ValueError):
-        near = difflib.get_close_matches(name, os.listdir(folder or os.curdir), n=3, cutoff=0.6)
-    return f"Did you mean {' or '.join(printable(os.path.join(folder, one)) for one in near)}?" if near else otherwise
+        names = sorted(one for one in os.listdir(folder or os.curdir) if not one.startswith("."))
+    if near := difflib.get_close_matches(name, names, n=3, cutoff=0.6):
+        return f"Did you mean {' or '.join(printable(os.path.join(folder, one)) for one in near)}?"
+    if not folder or not 0 < len(names) <= _MOST_NAMES:
+        return otherwise
+    return f"{otherwise} {printable(folder)} has {', '.join(map(short_name, names))}."
 
 
 def absolute(path: str) -> str:

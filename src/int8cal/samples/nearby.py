@@ -30,6 +30,8 @@ _MOST_PARTS = 64
 """Of a path that is looked for elsewhere: each of its ends is asked for in every folder."""
 _IMAGE_SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 _SHOWN = 3
+_ESCAPED = re.compile(r"\[([*?\[])\]")
+"""A character of a name as `glob.escape` writes it."""
 
 
 class Moved(NamedTuple):
@@ -62,7 +64,8 @@ def moved(written: str, path: str, roots: Sequence[str], *, records: bool = Fals
 
 
 def near_by(path: str) -> str:
-    """The longest part of a path that exists, and what is there in place of the rest, in sentences."""
+    """The longest part of a path or pattern that exists, and what is there in place of the rest, in sentences."""
+    path = _ESCAPED.sub(r"\1", path)
     folder, rest = existing_part(path)
     if rest and os.path.isfile(os.path.join(folder, rest[0])):
         return f"{path_text(os.path.join(folder, rest[0]))} is a file, not a folder."
