@@ -13,9 +13,9 @@ import logging
 import os
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from int8cal.component import mlflow
@@ -25,11 +25,12 @@ from int8cal.component.inputs import INPUTS
 from int8cal.component.page import refuse_foreign_page, written_page
 from int8cal.component.updated_spec import put_updated_spec, refuse_another_spec, update
 from int8cal.errors import MissingDataError, UsageError
+from int8cal.io.threads import map_on_threads
 from int8cal.pipeline import make, plan
 from int8cal.samples.nearby import near_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from int8cal.component.request import Request
     from int8cal.manifest import Manifest
@@ -124,13 +125,16 @@ def _done(request: Request, progress: Progress | None) -> Outcome:
                 progress=progress,
                 record={"component": _component_facts(request, updated.update, notes, stages.seconds)},
             )
-        with ThreadPoolExecutor(1) as other, stages.timed("report"):  # each waits for the output, which may be slow
-            spec_is_there = None if there else other.submit(put_updated_spec, request, spec)
+        with stages.timed("report"):
             made = kept if os.path.exists(kept) else request.tensorfile  # not read again if that can be avoided
-            page = written_page(made, request.page, overwrite=request.overwrite)
-            if spec_is_there:
-                spec_is_there.result()
+            writing: list[Callable[[], Any]] = [] if there else [partial(put_updated_spec, request, spec)]
+            writing.append(partial(written_page, made, request.page, overwrite=request.overwrite))
+            *_, page = map_on_threads(_call, writing, 2, caller_works=True)  # each waits for the output: it may be slow
     return Outcome(request, manifest, updated.update, page, tuple(notes), stages.seconds)
+
+
+def _call(write: Callable[[], Any]) -> Any:
+    return write()
 
 
 def _log(notes: Iterable[str]) -> None:

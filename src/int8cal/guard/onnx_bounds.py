@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from int8cal.errors import UseError
 from int8cal.io.signals import STOPPING, within_reach
+from int8cal.io.threads import usable_cores
 
 if sys.platform == "linux":
     import resource
@@ -109,8 +110,8 @@ def run_limit(images: int, input_bytes: int, model_bytes: int) -> Limit:
 
 
 def load_limit(model_bytes: int) -> Limit:
-    """What loading a model may take. Each processor may have a thread of ours, whose stack is counted in."""
-    memory = _ANY_BYTES + _BYTES_PER_MODEL_BYTE * model_bytes + _STACK_BYTES * (os.cpu_count() or 1)
+    """What loading a model may take. Each usable processor may have a thread of ours, whose stack is counted in."""
+    memory = _ANY_BYTES + _BYTES_PER_MODEL_BYTE * model_bytes + _STACK_BYTES * usable_cores()
     return Limit(memory, _ANY_SECONDS + model_bytes / _LOAD_BYTES_PER_SECOND)
 
 
@@ -170,7 +171,7 @@ class _Bounds:
         with self._lock:
             if not self._inside:
                 self._before = resource.getrlimit(resource.RLIMIT_DATA)
-                self._start = data_bytes()
+                self._start = _data_bytes()
             self._change(1, most)
         try:
             yield
@@ -263,7 +264,7 @@ def _restrict_child(model_bytes: int, nodes: int) -> None:
     for number in (*STOPPING, signal.SIGPROF):
         signal.signal(number, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    most = data_bytes() + _CHECK_BYTES + _CHECK_BYTES_PER_MODEL_BYTE * model_bytes
+    most = _data_bytes() + _CHECK_BYTES + _CHECK_BYTES_PER_MODEL_BYTE * model_bytes
     most = _within(most, resource.getrlimit(resource.RLIMIT_DATA)[0])
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     seconds = _CHECK_SECONDS + nodes * _CHECK_SECONDS_PER_NODE + model_bytes / _CHECK_BYTES_PER_SECOND
@@ -274,7 +275,7 @@ def _within(limit: int, of_user: int) -> int:
     return limit if of_user == resource.RLIM_INFINITY else min(limit, of_user)
 
 
-def data_bytes() -> int:
+def _data_bytes() -> int:
     """What the kernel holds against RLIMIT_DATA; 0 where it does not tell."""
     try:
         with open("/proc/self/statm") as status:

@@ -80,7 +80,7 @@ def bias_errors(
         for tensor, rank in ranks.items()
     }
     wanted = [name for pair in means.values() for name in pair]
-    runner = Runner(extended, wanted, binding, optimized=True, for_one_pass=True)
+    runner = Runner(extended, wanted, binding, optimized=True)
 
     def run(_: list[int], images: BatchNCHW_f32) -> tuple[list[dict[str, _Doubles]], int]:
         parts = list(runner.run(images))

@@ -20,6 +20,8 @@ from int8cal.models.runner import Runner
 from int8cal.models.side_by_side import KnownValues
 from int8cal.types import Batches, BatchNCHW_f32, Method, Progress
 
+_MOST_KEPT_BYTES = 512 << 20  # ONNX Runtime takes up to twice as much for it, which a run may take in any case
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -78,6 +80,7 @@ def calibrate(
     known: KnownValues | None = None,
     outputs: Sequence[str] = (),
     held_out: Sequence[Collection[int]] = (),
+    activation_bytes: int | None = None,
 ) -> list[Calibration]:
     """Run every image once through the float model and count the magnitudes of the chosen tensors.
 
@@ -95,6 +98,8 @@ def calibrate(
         known: keeps the outputs for images that are held out, where a run takes one image.
         outputs: which outputs of the model those are.
         held_out: parts that are counted apart, by the numbers of their images.
+        activation_bytes: see `int8cal.models.wiring.Wiring`; where they are known and few, what a run frees is kept for
+            the next one.
 
     Returns:
         The calibration by the images that are in no part, then by those of each part; all are of the same tensors.
@@ -106,7 +111,13 @@ def calibrate(
     part_of = {number: part for part, numbers in enumerate(held_out, start=1) for number in numbers}
     size = binding.batch or 1
     more = () if known is None or size > 1 else tuple(outputs)
-    runner = Runner(model, list(dict.fromkeys([*tensors, *more])), binding, optimized=True, for_one_pass=True)
+    runner = Runner(
+        model,
+        list(dict.fromkeys([*tensors, *more])),
+        binding,
+        optimized=True,
+        keep_memory=activation_bytes is not None and activation_bytes <= _MOST_KEPT_BYTES,
+    )
 
     def count(numbers: list[int], images: BatchNCHW_f32) -> tuple[None, int]:
         number, held = part_of.get(numbers[0], 0), 0

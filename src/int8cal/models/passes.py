@@ -7,9 +7,8 @@ filled with runs side by side.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -17,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from int8cal.io.progress import watched
-from int8cal.io.threads import usable_cores
+from int8cal.io.threads import map_on_threads, usable_cores
 from int8cal.models.overlap import Digested
 from int8cal.tensorfile import TensorFile
 from int8cal.types import Batches, BatchNCHW_f32, ImageCHW_f32, Progress
@@ -106,26 +105,16 @@ def for_each_image(
             yield result
             del first, result
         side_by_side = max(1, min(usable_cores(), _MOST_RUNS, _MOST_BYTES // max(held, 1)))
-        with ThreadPoolExecutor(side_by_side) as pool:
-            waiting: deque[tuple[int, Future[tuple[T, int]]]] = deque()
-            try:
-                for some in loaded:
-                    waiting.append((len(some.numbers), pool.submit(work, some.numbers, some.images)))
-                    del some  # not kept while the next ones are read
-                    if len(waiting) >= max(side_by_side, 2):  # files and specs have the next images ready by then
-                        yield _next_result(waiting, advance)
-                while waiting:
-                    yield _next_result(waiting, advance)
-            finally:
-                for _, future in waiting:
-                    future.cancel()
+        window = max(side_by_side, 2)  # files and specs have the next images ready by then
+        with closing(map_on_threads(_done(work), loaded, side_by_side, window=window)) as results:
+            for count, result in results:
+                advance(count)
+                yield result
 
 
-def _next_result(waiting: deque[tuple[int, Future[tuple[T, int]]]], advance: Callable[[int], None]) -> T:
-    count, future = waiting.popleft()
-    result = future.result()[0]
-    advance(count)
-    return result
+def _done(work: Callable[[list[int], BatchNCHW_f32], tuple[T, int]]) -> Callable[[LoadedImages], tuple[int, T]]:
+    """The same for images with their numbers: how many they are, and what it makes of them."""
+    return lambda some: (len(some.numbers), work(some.numbers, some.images)[0])
 
 
 def _images_alone(batches: Batches, numbers: list[int]) -> Iterator[ImageCHW_f32] | None:

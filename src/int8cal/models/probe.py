@@ -101,7 +101,7 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
     model = parts.model
     norm = next(_norms(model), None)
     outputs = numeric_outputs(model)
-    runner = Runner(model, [*outputs, *([norm[0]] if norm else [])], binding, optimized=True, for_one_pass=True)
+    runner = Runner(model, [*outputs, *([norm[0]] if norm else [])], binding, optimized=True)
     moments, step = _Moments(), binding.batch or 1
     found: list[dict[str, npt.NDArray[Any]]] = []
     shown = held = 0
@@ -109,7 +109,7 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
         for part in runner.run(images[shown : shown + step]):
             if norm:
                 moments.add(part[norm[0]])  # large: never of all images at once
-            found.append({name: part[name].copy() for name in outputs})  # a view would keep the session's memory
+            found.append({name: part[name] for name in outputs})
             held += sum(values.nbytes for values in found[-1].values())
         shown = min(shown + step, len(images))
     images = images[:shown]

@@ -285,6 +285,7 @@ def quantize(
             known=known if method == "auto" and not binding.kernels else None,
             outputs=numeric_outputs(parts.model),
             held_out=held_out,
+            activation_bytes=wiring.activation_bytes,
         )
         calibration, trials = Calibration.joined(parted), trials_of(parted, held_out)
 

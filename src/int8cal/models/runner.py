@@ -52,7 +52,7 @@ class Runner:
             lies between them is as ONNX Runtime likes. Otherwise graph optimisations are off, and each tensor is
             computed as the file says.
         choices: tensors whose rows are not those of the images, see `int8cal.models.choices`.
-        for_one_pass: it is dropped after one pass over images, see `int8cal.models.session.open_session`.
+        keep_memory: see `int8cal.models.session.open_session`; of a graph in stages, each would keep its own peak.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.
@@ -66,14 +66,14 @@ class Runner:
         *,
         optimized: bool = False,
         choices: Collection[str] = (),
-        for_one_pass: bool = False,
+        keep_memory: bool = False,
     ) -> None:
         self.tensors = tuple(tensors)
         self._choices = choices
         self._binding = binding
         stages = _cut_in_stages(with_true_float16(model), tensors, binding.kernels)
         self._stages = [
-            _Stage(stage, optimized=optimized, for_one_pass=for_one_pass and len(stages) == 1) for stage in stages
+            _Stage(stage, optimized=optimized, keep_memory=keep_memory and len(stages) == 1) for stage in stages
         ]
         self._model_bytes, self._name = model.ByteSize(), model_name()
         self._part_size = binding.batch  # None: one image first, then as many as their outputs' size allows
@@ -280,18 +280,18 @@ def _model_of(model: Any, nodes: Iterable[Any], inputs: Sequence[str], outputs: 
 class _Stage:
     """What can be computed together."""
 
-    def __init__(self, stage: _StageGraph, *, optimized: bool, for_one_pass: bool) -> None:
+    def __init__(self, stage: _StageGraph, *, optimized: bool, keep_memory: bool) -> None:
         self._stage = stage
         self._session = None
         if stage.model is None:
             return
         if optimized:
-            self._session = open_as_written(stage.model, for_one_pass=for_one_pass)
+            self._session = open_as_written(stage.model, keep_memory=keep_memory)
         else:
             runtime = extras.onnxruntime()
             options = runtime.SessionOptions()
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-            self._session = open_session(stage.model, options, for_one_pass=for_one_pass)
+            self._session = open_session(stage.model, options, keep_memory=keep_memory)
 
     def run(self, known: _Values) -> None:
         """Compute the stage's tensors from those known so far; are added to them."""

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy.typing as npt
 
-from int8cal.guard.onnx_bounds import data_bytes, limited, load_limit, model_name
+from int8cal.guard.onnx_bounds import limited, load_limit, model_name
 from int8cal.models import extras
 
 BIAS_ROUNDING = "WeightBiasQuantization"
 """ONNX Runtime's optimisation that rounds float biases of Q/DQ models to int32."""
 IDENTITY_REMOVAL = "EliminateIdentity"
 """ONNX Runtime's optimisation that drops nodes which do nothing; see `int8cal.models.typed.with_true_float16`."""
-_KEPT_BYTES = 512 << 20  # what a session keeps for its next runs; sizes that change with the image could grow for ever
 
 
 class Session:
@@ -25,9 +24,8 @@ class Session:
         outputs: the same of each output.
     """
 
-    def __init__(self, opened: Any, *, keeps_memory: bool) -> None:
+    def __init__(self, opened: Any) -> None:
         self._opened = opened
-        self._most = data_bytes() + _KEPT_BYTES if keeps_memory else None
         self.inputs, self.outputs = opened.get_inputs(), opened.get_outputs()
 
     def run(self, outputs: Sequence[str] | None, feed: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
@@ -40,17 +38,13 @@ class Session:
         Raises:
             UseError: the model fails on these data.
         """
-        options = None
-        if self._most is not None and data_bytes() > self._most:
-            options = extras.onnxruntime().RunOptions()
-            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         hint = "Export the model again for the size and batch size of the tensorfile."
         with extras.fault_of("the model fails on the samples", hint):
-            return list(self._opened.run(outputs, feed, options))
+            return list(self._opened.run(outputs, feed))
 
 
 def open_session(
-    model: Any, options: Any, *, disabled_optimizers: Sequence[str] = (), for_one_pass: bool = False
+    model: Any, options: Any, *, disabled_optimizers: Sequence[str] = (), keep_memory: bool = False
 ) -> Session:
     """Load a model on the CPU.
 
@@ -58,9 +52,10 @@ def open_session(
         model: ``onnx.ModelProto``.
         options: an ``onnxruntime.SessionOptions``, which is added to.
         disabled_optimizers: names of ONNX Runtime's optimisations that are left out.
-        for_one_pass: keep what a run frees for the next one, as long as the session lives: less CPU time, and no gaps
-            in a heap that others use, too. Sessions that stay open side by side would each keep their peak. Outputs
-            that outlive the session keep all of its memory, so they are to be copied.
+        keep_memory: keep what a run frees for the next one, as long as the session lives: less CPU time, and no gaps
+            in a heap that others use, too. For a model whose activations have the same sizes in every run; others would
+            keep room for each size, rounded up to a power of two. Sessions that stay open side by side would each keep
+            their peak. Outputs that outlive the session keep all of its memory, so they are to be copied.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.
@@ -69,8 +64,8 @@ def open_session(
     options.log_severity_level = extras.FATAL
     options.intra_op_num_threads = 1  # see `int8cal.models.passes`; `limited` counts the time of this thread alone
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other sessions need the processors
-    options.enable_cpu_mem_arena = for_one_pass  # else memory goes back at once: the peak stays that of a run
-    if for_one_pass:
+    options.enable_cpu_mem_arena = keep_memory  # else memory goes back at once: the peak stays that of a run
+    if keep_memory:
         options.enable_mem_pattern = False  # one block for all of a run seldom fits into what earlier runs left
     hint = "Export the model to ONNX again, for an operator set that this ONNX Runtime knows."
     fault = extras.fault_of("ONNX Runtime cannot load the model", hint)
@@ -81,10 +76,10 @@ def open_session(
             providers=["CPUExecutionProvider"],
             disabled_optimizers=list(disabled_optimizers),
         )
-    return Session(opened, keeps_memory=for_one_pass)
+    return Session(opened)
 
 
-def open_as_written(model: Any, *, for_one_pass: bool = False) -> Session:
+def open_as_written(model: Any, *, keep_memory: bool = False) -> Session:
     """A session that runs a model as ONNX Runtime does for its users, but computes what the file says.
 
     Float biases are not rounded, and Q/DQ with signed activations (TensorRT's form) is computed in float, because
@@ -92,7 +87,7 @@ def open_as_written(model: Any, *, for_one_pass: bool = False) -> Session:
 
     Args:
         model: ``onnx.ModelProto``.
-        for_one_pass: see `open_session`.
+        keep_memory: see `open_session`.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.
@@ -100,9 +95,7 @@ def open_as_written(model: Any, *, for_one_pass: bool = False) -> Session:
     options = extras.onnxruntime().SessionOptions()
     if not _is_for_onnxruntime(model):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return open_session(
-        model, options, disabled_optimizers=[BIAS_ROUNDING, IDENTITY_REMOVAL], for_one_pass=for_one_pass
-    )
+    return open_session(model, options, disabled_optimizers=[BIAS_ROUNDING, IDENTITY_REMOVAL], keep_memory=keep_memory)
 
 
 def _is_for_onnxruntime(model: Any) -> bool:

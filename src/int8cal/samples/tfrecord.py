@@ -28,6 +28,7 @@ from int8cal.io.file_kinds import mistaken_for_data
 from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.protos import message_class
 from int8cal.io.safe_text import printable
+from int8cal.io.threads import map_on_threads
 from int8cal.samples.paths import open_data_file, path_text
 from int8cal.samples.schema import EXAMPLE
 from int8cal.types import Message
@@ -123,14 +124,7 @@ def side_by_side(read: Callable[[str], _T], paths: Sequence[str], *, at_once: in
     """What ``read`` gives for each file, in order; several are read at once, for on a network mount each one waits."""
     if len(paths) < 2:
         return list(map(read, paths))
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(at_once) as threads:
-        try:
-            return list(threads.map(read, paths))
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
+    return list(map_on_threads(read, paths, at_once))
 
 
 def frame_record(payload: bytes) -> bytes:
