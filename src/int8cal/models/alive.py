@@ -22,6 +22,7 @@ from int8cal.models.computable import Computable
 from int8cal.models.probe import Probe, Remembered, probe_part
 from int8cal.models.wants import by_metadata
 from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.selection import some_images as evenly_chosen
 from int8cal.types import Batches, BatchNCHW_f32, Size
@@ -88,6 +89,7 @@ def check_alive(
     if not len(images):
         return ()
     found = (
+        *no_pictures(images),
         *contradictions(parts.original, manifest),
         *other_size(parts.original, binding, images),
         *judge_model(probe_part(parts, images, binding)),
@@ -96,6 +98,20 @@ def check_alive(
     if error is not None and not force:
         raise UseError(error.message, hint=f"{error.hint} To go on all the same: --force.")
     return tuple(replace(finding, level="warning") if finding.level == "error" else finding for finding in found)
+
+
+def no_pictures(images: BatchNCHW_f32) -> Iterator[Finding]:
+    """Whether images are such that nothing can be calibrated by them, whatever the model.
+
+    Args:
+        images: some of those that it will be calibrated by.
+    """
+    count, pixels = len(images), images.shape[2] * images.shape[3]
+    hint = "Look at the images, and at what is made of them: int8cal inspect FILE."
+    if pixels > 1 and (images.min(axis=(2, 3)) == images.max(axis=(2, 3))).all():
+        yield Finding("error", "blank", f"every image looked at ({count}) is of one colour: no picture is in it", hint)
+    elif count > 1 and len(set(map(image_checksum, images))) == 1:
+        yield Finding("error", "one-image", f"the {count} images looked at are the same one, bit for bit", hint)
 
 
 def contradictions(model: Any, manifest: Mapping[str, Any] | None) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Which images of one set are in another set too: held-out images must not be."""
+"""Which images are in a set more than once, or in another set too: held-out images must not be."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from int8cal.errors import UsageError
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.checksums import image_checksum
+from int8cal.tensorfile.findings import Finding
 from int8cal.types import Batches, BatchNCHW_f32, ImageCHW_f32
 
 
@@ -95,6 +96,19 @@ def check_evaluation(images: Batches, evaluation: Batches) -> None:
         )
     if len(files) > 1 and os.path.samefile(*files):
         raise same_images(files[1])
+
+
+def repeated_images(images: Digested) -> Iterator[Finding]:
+    """Whether half of the images and more are others once more, by their bits; they must have been gone through."""
+    count = len(images.digests)
+    copies = count - len(set(images.digests))
+    if copies and 2 * copies >= count:
+        yield Finding(
+            "warning",
+            "repeated-images",
+            f"{copies} of {count} images repeat an earlier one bit for bit",
+            "Calibrate with many different images: copies make no range more certain.",
+        )
 
 
 def same_images(path: str | None) -> UsageError:

@@ -37,7 +37,7 @@ from int8cal.models.equalize import SUFFIX, is_uneven
 from int8cal.models.graph import all_activations, in_float32, lost_activations, prepare
 from int8cal.models.onnx_file import load_with_paths, serialized
 from int8cal.models.opset import MIN_OPSET, converted, opset
-from int8cal.models.overlap import Digested, check_evaluation, same_images, shared_images
+from int8cal.models.overlap import Digested, check_evaluation, repeated_images, same_images, shared_images
 from int8cal.models.placement import Placement
 from int8cal.models.qdq import check_quantized
 from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
@@ -288,6 +288,7 @@ def quantize(
             activation_bytes=wiring.activation_bytes,
         )
         calibration, trials = Calibration.joined(parted), trials_of(parted, held_out)
+        findings += tuple(repeated_images(used))
 
         # Choose the method, then search for the layers that stay float.
         to_judge_by = images if held_out_images is None else held_out_images
@@ -336,6 +337,9 @@ def quantize(
         is_as_chosen = precision == "fp32" and not (found and found.layers)  # else it is another model
         of_choice = choice.agreement if choice and is_as_chosen and bias_correction == choice.corrects_biases else None
         seen = [by_evaluation] if by_evaluation else [one for one in (of_choice, in_sample) if one]
+        verdict = judge(*seen) if seen else None
+        if found and score is None and verdict:
+            findings += tuple(found.missed_by(verdict.worst_db))
 
         # Write. The report comes before anything is published, for it reads the sample tables.
         whole = parts.reattach(quantized)
@@ -361,7 +365,7 @@ def quantize(
             percentile=percentile,
             choice=choice,
             search=found,
-            verdict=judge(*seen) if seen else None,
+            verdict=verdict,
             findings=findings,
             input=binding,
             images=calibration.images,

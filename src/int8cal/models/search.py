@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from int8cal.models.choose import MOST_HELD_OUT, Trial
 from int8cal.models.placement import Placement
 from int8cal.models.side_by_side import KnownValues, measure_each
 from int8cal.models.variants import Variants
+from int8cal.tensorfile.findings import Finding
 from int8cal.types import Batches, Method
 
 QUICK_IMAGES = 4
@@ -38,6 +39,21 @@ class Search:
     reached: float
     layers: tuple[str, ...]
     runs: int
+
+    def missed_by(self, sqnr_db: float) -> Iterator[Finding]:
+        """Whether the finished model, by the images that it is judged by, has less than was reached when searching.
+
+        Args:
+            sqnr_db: of its worst output.
+        """
+        if sqnr_db < self.wanted <= self.reached:
+            yield Finding(
+                "warning",
+                "below-min-agreement",
+                f"the model has {sqnr_db:.1f} dB on the images that it is judged by, less than the {self.wanted:g} dB "
+                f"asked for; on those that the layers were chosen by it had {self.reached:.1f} dB",
+                "Ask for as much more, or choose by more images.",
+            )
 
     @property
     def exclude_arguments(self) -> str:

@@ -61,6 +61,7 @@ _VERSION_HINT = (
 _NO_CACHE_HINT = "TensorRT 11 and later take the Q/DQ model that int8cal quantize makes, without a cache"
 _FIRST_MAJOR = 7  # older ones wrote other headers; none is in use any more
 _LAST_MAJOR = 10
+_DIGITS = 8  # of a number, unless its tensor was as good as never active
 _BYTES_OF_VALUE = len(": 3c010204\n")
 
 
@@ -230,7 +231,7 @@ def loads(text: str, where: str = "calibration cache") -> CalibrationCache:
     for number, raw in enumerate(lines[1:], start=2):
         line = raw.rstrip("\r")
         if line:
-            name, value = _entry(line, f"{where}:{number}")
+            name, value = _entry(line, f"{where}:{number}", is_cut_off=number == len(lines))
             if name in amax:
                 raise UseError(
                     f"tensor {short_repr(name)} is listed twice", where=f"{where}:{number}", hint=_DAMAGED_HINT
@@ -276,7 +277,7 @@ def _is_negative(value: float) -> bool:
     return math.copysign(1.0, value) < 0.0
 
 
-def _entry(line: str, where: str) -> tuple[str, float]:
+def _entry(line: str, where: str, *, is_cut_off: bool) -> tuple[str, float]:
     name, separator, digits = line.rpartition(": ")
     if len(name) > MAX_NAME:
         raise UseError(
@@ -284,6 +285,8 @@ def _entry(line: str, where: str) -> tuple[str, float]:
         )
     if not separator or not name or not _VALUE.fullmatch(digits):
         raise UseError("the line is not '<tensor name>: <hex digits>'", where=where, hint=_DAMAGED_HINT)
+    if is_cut_off and len(digits) < _DIGITS:
+        raise UseError("the file ends within the last number", where=where, hint=_DAMAGED_HINT)
     (scale,) = struct.unpack(">f", int(digits, 16).to_bytes(4, "big"))
     return name, scale * INT8_STEPS
 

@@ -844,3 +844,33 @@ class TestRefusals:
 
         with pytest.raises(UseError, match="2 inputs"):
             quantize_fast(make_model(change=second_input), images(), tmp_path / "int8.onnx")
+
+
+@pytest.mark.parametrize(("images", "code", "said"), [
+    (np.full((12, 3, 16, 24), 0.25, np.float32), "blank", "every image looked at (8) is of one colour"),
+    (np.repeat(np.random.default_rng(0).random((1, 3, 16, 24), np.float32), 12, axis=0), "one-image", "the same one"),
+    (np.zeros((1, 3, 16, 24), np.float32), "blank", "every image looked at (1) is of one colour"),
+])  # fmt: skip
+def test_images_without_a_picture_are_refused_whatever_the_model_makes_of_them(
+    make_model: MakeModel, tmp_path: Path, images: Any, code: str, said: str
+) -> None:
+    with pytest.raises(UseError) as caught:
+        quantize_fast(make_model(), [images], tmp_path / "o", agreement=False)
+    assert said in caught.value.message
+
+    forced = quantize_fast(make_model(), [images], tmp_path / "o", agreement=False, force=True)
+    assert (code, "warning") in {(finding.code, finding.level) for finding in forced.findings}
+
+
+@pytest.mark.parametrize(("copies", "is_told"), [(8, True), (7, False)])
+def test_images_of_which_half_are_copies_are_told_of(
+    make_model: MakeModel, tmp_path: Path, copies: int, is_told: bool
+) -> None:
+    different = np.random.default_rng(0).random((16 - copies, 3, 16, 24), np.float32)
+    images = np.concatenate([different, np.repeat(different[:1], copies, axis=0)])
+
+    report = quantize_fast(make_model(), [images], tmp_path / "o", agreement=False)
+
+    found = {finding.code: finding.message for finding in report.findings}
+    assert ("repeated-images" in found) == is_told
+    assert found.get("repeated-images", "") == (f"{copies} of 16 images repeat an earlier one bit for bit" * is_told)

@@ -79,6 +79,34 @@ def test_names_are_written_for_a_shell() -> None:
     assert Search(20, 21, ("a[0]/conv 1", "b"), 5).exclude_arguments == "--exclude 'a[0]/conv 1' --exclude b"
 
 
+@pytest.mark.parametrize(("wanted", "reached", "judged", "is_told"), [
+    (20.0, 20.4, 18.5, True),
+    (20.0, 20.4, 20.0, False),
+    (20.0, 19.0, 18.5, False),  # which is told already
+    (20.0, 20.4, math.nan, False),
+])  # fmt: skip
+def test_a_model_that_falls_short_of_what_was_reached_when_searching_is_told_of(
+    wanted: float, reached: float, judged: float, is_told: bool
+) -> None:
+    found = list(Search(wanted, reached, ("a",), 5).missed_by(judged))
+
+    assert [finding.level for finding in found] == ["warning"] * is_told
+    assert all(f"{judged:.1f} dB" in finding.message for finding in found)
+
+
+def test_the_report_says_that_the_model_falls_short(
+    make_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(layers: Sequence[str], wanted: float, *others: Any, **options: Any) -> Search:
+        return Search(wanted, wanted + 1, tuple(layers[:1]), 3)
+
+    monkeypatch.setattr("int8cal.models.quantize.fewest_in_float", found)
+
+    report = quantize(make_model(), Images(), tmp_path / "o", method="minmax", min_agreement=90)
+
+    assert "below-min-agreement" in {finding.code for finding in report.findings}
+
+
 def test_the_model_reaches_what_was_asked_for_on_held_out_images(
     make_model: Callable[..., Path], tmp_path: Path
 ) -> None:

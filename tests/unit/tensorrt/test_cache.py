@@ -165,6 +165,15 @@ def test_damaged_text_is_named_with_its_line(text: str, place: str) -> None:
     assert str(caught.value).startswith(place)
 
 
+@pytest.mark.parametrize("kept", range(1, 8))
+def test_a_file_that_was_cut_off_within_its_last_number_is_damaged(kept: int) -> None:
+    text = dumps(CalibrationCache({"images": 1.0, "scores": 0.99}, version_number("8.5.1")))
+
+    with pytest.raises(UseError, match=r"cal\.bin:3: the file ends within the last number"):
+        loads(text[: kept - 9], "cal.bin")
+    assert loads(text.removesuffix("\n")) == loads(text)
+
+
 @given(st.text())
 def test_any_text_gives_a_cache_or_an_error_of_ours(text: str) -> None:
     for head in ("", "TRT-8501-EntropyCalibration2\n"):
