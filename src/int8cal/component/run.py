@@ -16,6 +16,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from operator import call
 from typing import TYPE_CHECKING, Any
 
 from int8cal.component import mlflow
@@ -129,12 +130,8 @@ def _done(request: Request, progress: Progress | None) -> Outcome:
             made = kept if os.path.exists(kept) else request.tensorfile  # not read again if that can be avoided
             writing: list[Callable[[], Any]] = [] if there else [partial(put_updated_spec, request, spec)]
             writing.append(partial(written_page, made, request.page, overwrite=request.overwrite))
-            *_, page = map_on_threads(_call, writing, 2, caller_works=True)  # each waits for the output: it may be slow
+            *_, page = map_on_threads(call, writing, 2, caller_works=True)  # each waits for the output: it may be slow
     return Outcome(request, manifest, updated.update, page, tuple(notes), stages.seconds)
-
-
-def _call(write: Callable[[], Any]) -> Any:
-    return write()
 
 
 def _log(notes: Iterable[str]) -> None:

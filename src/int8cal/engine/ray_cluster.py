@@ -20,14 +20,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 from int8cal.errors import Int8calError, UnavailableError, UsageError
 from int8cal.io.optional import need
 from int8cal.io.signals import STOPPING, uninterrupted
-from int8cal.io.threads import usable_cores
+from int8cal.io.threads import SideThread, usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -61,19 +60,19 @@ class RayCluster:
         thread: the one that everything of Ray's runs in.
     """
 
-    def __init__(self, ray: Any, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, ray: Any, thread: SideThread) -> None:
         self.ray = ray
         self._thread = thread
         self._unwanted = threading.Event()
 
     def ask(self, function: Callable[..., _Answer], *arguments: Any) -> _Answer:
         """Call a function in the thread of the cluster, and wait for what it returns or raises."""
-        return self._thread.submit(function, *arguments).result()
+        return self._thread.begin(function, *arguments).result()
 
     def ask_keeping_signals(self, function: Callable[..., _Answer], *arguments: Any) -> _Answer:
         """As `ask`, for what takes the program's signal handlers away."""
-        answer = self._thread.submit(function, *arguments)
-        while not wait([answer], _SECONDS_WITHOUT_HANDLERS).done:
+        answer = self._thread.begin(function, *arguments)
+        while not answer.is_done_within(_SECONDS_WITHOUT_HANDLERS):
             _take_signals_back()
         _take_signals_back()
         return answer.result()
@@ -146,7 +145,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[RayCluster]:
     with ExitStack() as open_:
         as_imported = _QUIET | (_LOOPBACK if address == "local" else {})  # what Ray reads when it is imported
         open_.enter_context(_environment(**as_imported, RAY_AUTH_MODE=os.environ.get("RAY_AUTH_MODE")))
-        cluster = RayCluster(need("ray", "ray"), open_.enter_context(ThreadPoolExecutor(1, "ray")))
+        cluster = RayCluster(need("ray", "ray"), open_.enter_context(SideThread("ray")))
         if not cluster.ray.is_initialized():
             options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
             if address == "local":

@@ -12,11 +12,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
+from functools import partial
 from itertools import islice
+from operator import call
 from queue import Empty, SimpleQueue
 from sys import is_finalizing
 from threading import Lock, Thread
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from int8cal.errors import UsageError
 from int8cal.io.signals import uninterrupted
@@ -51,6 +53,14 @@ class _Task(Generic[_Item, _Result]):
     @property
     def is_done(self) -> bool:
         return not self._undone.locked()
+
+    def is_done_within(self, seconds: float) -> bool:
+        """Wait so long at most; no signal is heard meanwhile."""
+        with uninterrupted():
+            if self._undone.acquire(timeout=seconds):
+                self._undone.release()
+                return True
+        return False
 
     def result(self) -> _Result:
         """What the work gave, or its error; once."""
@@ -117,6 +127,29 @@ def map_on_threads(
         for thread in threads:
             if not is_finalizing():  # the interpreter ends, and so do they
                 thread.join()
+
+
+class SideThread:
+    """A thread for what must not run in the caller's; it does one thing after another, and ends with the block."""
+
+    def __init__(self, name: str) -> None:
+        self._tasks: _Tasks[Callable[[], Any], Any] = SimpleQueue()
+        self._thread = Thread(target=_serve, args=(self._tasks, call), name=name, daemon=True)
+
+    def __enter__(self) -> SideThread:
+        with uninterrupted():
+            self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._tasks.put(None)
+        self._thread.join()
+
+    def begin(self, function: Callable[..., _Result], *arguments: Any) -> _Task[Any, _Result]:
+        """Have a function called; what is given back has its result."""
+        task: _Task[Any, _Result] = _Task(partial(function, *arguments))
+        self._tasks.put(task)
+        return task
 
 
 def _start(threads: list[Thread], count: int, tasks: _Tasks[_Item, _Result], work: Callable[[_Item], _Result]) -> None:
