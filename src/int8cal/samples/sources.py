@@ -180,7 +180,8 @@ def _find_files(
     sources = [_SourceFiles(source, matching_files(source.pattern)) for source in selection.sources]
     if selection.validation_fold is not None:
         mark = _fold_mark(selection.validation_fold)
-        return _keep(sources, lambda path: mark not in path), _keep(sources, lambda path: mark in path), []
+        training, validation = _keep(sources, lambda path: mark not in path), _keep(sources, lambda path: mark in path)
+        return training, validation, _without_fold(selection.validation_fold, validation)
 
     if split == "validation" and selection.mode == DataloaderMode.MULTISOURCE:
         for files in sources:
@@ -197,6 +198,13 @@ def _find_files(
             raise
         return sources, validation, [f"validation_data_source: {error.message} The training split does not need it."]
     return sources, validation, []
+
+
+def _without_fold(fold: int, validation: list[_SourceFiles]) -> list[str]:
+    if any(files.files for files in validation):
+        return []
+    mark = _fold_mark(fold)
+    return [f"validation_fold is {fold}, and no TFRecord file has {mark!r} in its path: all are in the training split."]
 
 
 def _keep(sources: Iterable[_SourceFiles], belongs: Callable[[str], bool]) -> list[_SourceFiles]:

@@ -90,6 +90,18 @@ def test_split_without_any_record_is_an_error(folds: Path) -> None:
     assert "fold-005-of-" in str(caught.value)
 
 
+def test_a_fold_that_no_file_has_leaves_all_in_the_training_split_which_is_said(folds: Path) -> None:
+    everything = read_tfrecord_split(select(source(folds, "a")), "training")
+
+    found = read_tfrecord_split(select(source(folds, "a"), validation_fold=5), "training")
+
+    assert found.samples == everything.samples
+    assert found.warnings == (
+        "validation_fold is 5, and no TFRecord file has 'fold-005-of-' in its path: all are in the training split.",
+    )
+    assert read_tfrecord_split(select(source(folds, "a"), validation_fold=0), "training").warnings == ()
+
+
 def test_legacy_mode_has_no_validation_fold(folds: Path) -> None:
     with pytest.raises(DataError, match="LEGACY"):
         read_tfrecord_split(select(source(folds, "a"), mode=DataloaderMode.LEGACY, validation_fold=0), "validation")
