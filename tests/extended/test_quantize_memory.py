@@ -6,7 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+from onnx.numpy_helper import from_array
 from tests.memory import PEAK_MIB
 
 from int8cal.demo.evaluate import DETECTOR, as_detector_input, scenes
@@ -31,19 +36,19 @@ def write(path: Path, chunks: list[bytes], images: int) -> Path:
     return path
 
 
-def peak_mib(tensorfile: Path, out: Path, method: str) -> float:
-    """Peak resident memory of one run."""
+def peak_mib(*arguments: str | Path, processors: int = PROCESSORS) -> float:
+    """Peak resident memory of one run of ``int8cal quantize``."""
     script = PEAK_MIB + (
         "import os, sys\n"
-        f"os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:{PROCESSORS}])\n"
+        f"os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:{processors}])\n"
         "from int8cal.cli import main\n"
         "try:\n"
         "    main(sys.argv[1:])\n"
         "finally:\n"
         "    print(peak_mib(), file=sys.stderr)\n"
     )
-    command = ["quantize", DETECTOR, tensorfile, "-o", out, "--no_agreement", "--method", method]
-    run = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True)
+    command = [sys.executable, "-c", script, "quantize", *arguments, "--no_agreement"]
+    run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return float(run.stderr.split()[-1])
 
@@ -54,10 +59,47 @@ def test_memory_is_flat_and_that_of_the_runs_side_by_side(tmp_path: Path, method
     chunks = [compression.encode(as_detector_input(scene.image)) for scene in scenes(5, BATCH, SIZE)]
 
     peaks = [
-        peak_mib(write(tmp_path / "images.tensorfile", chunks, images), tmp_path / f"{images}.onnx", method)
+        peak_mib(DETECTOR, write(tmp_path / "images", chunks, images), "-o", tmp_path / f"{images}", "--method", method)
         for images in NUMBERS
     ]
 
     print(dict(zip(NUMBERS, peaks, strict=True)))
     assert max(peaks) <= 1.1 * min(peaks), peaks
     assert max(peaks) <= MOST_MIB[method], peaks
+
+
+def with_activations_by_the_image() -> onnx.ModelProto:
+    """A convolution, and beside it two activations of as many MiB as the brightest pixel says."""
+    nodes = [
+        make_node("Conv", ["image", "weights"], ["features"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        make_node("ReduceMax", ["image"], ["brightest"], keepdims=0),
+        make_node("Reshape", ["brightest", "one"], ["pixel"]),
+        make_node("Mul", ["pixel", "mebibyte"], ["values"]),
+        make_node("Cast", ["values"], ["extent"], to=TensorProto.INT64),
+        make_node("Expand", ["pixel", "extent"], ["large"]),
+        make_node("Sqrt", ["large"], ["roots"]),
+        make_node("ReduceMax", ["roots"], ["root"], keepdims=0),
+        make_node("Add", ["features", "root"], ["output"]),
+    ]
+    constants = [
+        from_array(np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32), "weights"),
+        from_array(np.array([1], np.int64), "one"),
+        from_array(np.array([(1 << 20) / 4], np.float32), "mebibyte"),
+    ]
+    image = make_tensor_value_info("image", TensorProto.FLOAT, ("n", 3, 8, 8))
+    output = make_tensor_value_info("output", TensorProto.FLOAT, ("n", 4, 8, 8))
+    graph = make_graph(nodes, "by_the_image", [image], [output], constants)
+    return make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_model_whose_sizes_depend_on_the_image_has_the_memory_of_its_largest(tmp_path: Path) -> None:
+    """One image at a time; ascending sizes would reach the bound on memory if each left its room behind."""
+    images = np.random.default_rng(0).random((6, 3, 8, 8), np.float32)
+    images[:, 0, 0, 0] = sizes = [57, 72, 225, 229, 325, 313]
+    np.save(tmp_path / "images.npy", images)
+    onnx.save(with_activations_by_the_image(), tmp_path / "model.onnx")
+
+    arguments = tmp_path / "model.onnx", tmp_path / "images.npy", "-o", tmp_path / "o.onnx", "--method", "entropy"
+    peak = peak_mib(*arguments, processors=1)
+
+    assert peak <= 2 * max(sizes) + MOST_MIB["entropy"]

@@ -180,8 +180,9 @@ def _find_files(
     sources = [_SourceFiles(source, matching_files(source.pattern)) for source in selection.sources]
     if selection.validation_fold is not None:
         mark = _fold_mark(selection.validation_fold)
-        training, validation = _keep(sources, lambda path: mark not in path), _keep(sources, lambda path: mark in path)
-        return training, validation, _without_fold(selection.validation_fold, validation)
+        in_fold = _keep(sources, lambda path: mark in path)
+        warnings = _without_fold(selection.validation_fold, in_fold)
+        return _keep(sources, lambda path: mark not in path), in_fold, warnings
 
     if split == "validation" and selection.mode == DataloaderMode.MULTISOURCE:
         for files in sources:
@@ -200,8 +201,8 @@ def _find_files(
     return sources, validation, []
 
 
-def _without_fold(fold: int, validation: list[_SourceFiles]) -> list[str]:
-    if any(files.files for files in validation):
+def _without_fold(fold: int, in_fold: list[_SourceFiles]) -> list[str]:
+    if any(files.files for files in in_fold):
         return []
     mark = _fold_mark(fold)
     return [f"validation_fold is {fold}, and no TFRecord file has {mark!r} in its path: all are in the training split."]
