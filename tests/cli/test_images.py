@@ -115,6 +115,10 @@ def test_the_help_says_what_skipping_needs(run_cli):
     assert "skip needs --max_skipped" in " ".join(run_cli("images", "--help").stdout.split())
 
 
+def test_the_help_says_that_presets_decide_the_orientation(run_cli):
+    assert "[default: no, or as the preset says]" in " ".join(run_cli("images", "--help").stdout.split())
+
+
 def test_links_to_folders_are_not_followed_and_told(photos, run_cli):
     (photos / "tree" / "below").mkdir(parents=True)
     (photos / "tree" / "below" / "link").symlink_to(photos / "photos")
