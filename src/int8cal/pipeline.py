@@ -19,11 +19,13 @@ from int8cal.engine import engine_named
 from int8cal.engine.job import Job
 from int8cal.errors import EngineFailedError, MissingDataError, UsageError
 from int8cal.io.paths import given_path
+from int8cal.io.safe_text import printable
 from int8cal.io.summary import counted, times
 from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.origins.experiment import read_spec
 from int8cal.origins.origin import Choice, Origin
 from int8cal.plans import Plan, plan_of, require_whole
+from int8cal.samples.folders import PICTURE_SUFFIXES
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.shards import TensorFileOutput
 from int8cal.types import ON_BAD_IMAGE, CompressionName, OnBadImage, SplitName
@@ -125,6 +127,12 @@ def make(
         EngineFailedError: NVIDIA's command failed.
     """
     out = given_path(out, "the tensorfile")
+    if out.lower().endswith(PICTURE_SUFFIXES) and not os.path.lexists(out):  # else it is told what is there
+        raise UsageError(
+            f"a tensorfile is written, and {os.path.splitext(out)[1]} is the name of a picture",
+            where=printable(out),
+            hint=f"Name it {printable(os.path.splitext(out)[0])}.tensor, outside of the folder of images.",
+        )
     plan = plan if isinstance(plan, Plan) else _plan(plan)
     require_whole(max_skipped=max_skipped, workers=workers, shards=shards)
     doer = engine_named(engine)

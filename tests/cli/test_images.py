@@ -7,6 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.pictures import encode, pixels
 
 import int8cal
@@ -114,17 +115,96 @@ def test_the_help_says_what_skipping_needs(run_cli):
     assert "skip needs --max_skipped" in " ".join(run_cli("images", "--help").stdout.split())
 
 
+def test_the_help_says_that_presets_decide_the_orientation(run_cli):
+    assert "[default: no, or as the preset says]" in " ".join(run_cli("images", "--help").stdout.split())
+
+
 def test_links_to_folders_are_not_followed_and_told(photos, run_cli):
     (photos / "tree" / "below").mkdir(parents=True)
     (photos / "tree" / "below" / "link").symlink_to(photos / "photos")
     none = run_cli("images", "tree", "--recursive", "-o", "x", *NUMBERS)
     assert none.code == 4
     assert "no image is in the folder, but 1 folder (below/link)" in none.stderr
-    assert "Links to folders are not followed" in none.stderr
+    assert "Links to folders and hidden folders are not entered" in none.stderr
     (photos / "tree" / "a.png").write_bytes(encode(pixels(40, 60)))
     plan = run_cli("images", "tree", "--recursive", "-o", "x", *NUMBERS, "--dry_run")
     assert plan.code == 0, plan.stderr
     assert "folders not entered 1" in " ".join(plan.stdout.split())
+
+
+def test_hidden_folders_are_not_entered(photos, run_cli):
+    (photos / "photos" / ".ipynb_checkpoints").mkdir()
+    (photos / "photos" / ".ipynb_checkpoints" / "d-checkpoint.png").write_bytes(encode(pixels(40, 60)))
+    plan = run_cli("images", "photos", "--recursive", "-o", "x", *NUMBERS, "--dry_run", "--json")
+    facts = json.loads(plan.stdout)["plan"]
+    assert facts["batches"] == 6
+    assert facts["dataset"]["folders not entered"] == 1
+
+
+def test_what_is_left_out_is_told_by_its_suffixes(photos, run_cli):
+    for number in range(3):
+        (photos / "photos" / f"{number}.heic").touch()
+    few = run_cli("images", "photos", "-o", "c.tensor", *NUMBERS)
+    assert few.code == 0, few.stderr
+    assert "files of other kinds 3 .heic, 1 .txt" in " ".join(few.stdout.split())
+    assert "left out" not in few.stderr
+    (photos / "photos" / "a.JP2").touch()
+    (photos / "photos" / "b.avif").touch()
+    many = run_cli("images", "photos", "-o", "x", *NUMBERS, "--dry_run", "--json")
+    facts = json.loads(many.stdout)["plan"]
+    assert facts["dataset"]["files of other kinds"] == 6
+    assert facts["dataset"]["suffixes of other kinds"] == {".heic": 3, ".JP2": 1, ".avif": 1, ".txt": 1}
+    told = "photos: 4 images are taken, and 5 pictures of other kinds are left out (3 .heic, 1 .JP2, 1 .avif). Convert"
+    assert told in many.stderr
+    assert told in facts["warnings"][0]
+
+
+def test_suffixes_without_end_fill_no_manifest(photos, run_cli):
+    for number in range(30):
+        (photos / "photos" / f"a.\x1b{number}").touch()
+    plan = run_cli("images", "photos", "-o", "x", *NUMBERS, "--dry_run", "--json")
+    suffixes = json.loads(plan.stdout)["plan"]["dataset"]["suffixes of other kinds"]
+    assert len(suffixes) == 9
+    assert sum(suffixes.values()) == 31
+    assert "\x1b" not in "".join(suffixes)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "mode"),
+    [("a.pgm", "PPM", "L"), ("b.PNM", "PPM", "RGB"), ("c.pbm", "PPM", "1"), ("d.jfif", "JPEG", "L")],
+)
+def test_kinds_of_ppm_and_jpeg_by_their_own_suffixes(name, kind, mode, photos, run_cli):
+    (photos / "one").mkdir()
+    (photos / "one" / name).write_bytes(encode(Image.fromarray(pixels()).convert(mode), kind))
+    done = run_cli("images", "one", "-o", "c.tensor", *NUMBERS)
+    assert done.code == 0, done.stderr
+
+
+@pytest.mark.parametrize("library", ["pillow", "opencv"])
+def test_floats_are_refused(library, photos, run_cli):
+    (photos / "one").mkdir()
+    (photos / "one" / "a.tif").write_bytes(encode(np.full((8, 8), 0.5, np.float32), "TIFF"))
+    done = run_cli("images", "one", "-o", "c.tensor", *NUMBERS, "--library", library)
+    assert done.code == 4
+    assert "a.tif: The image has pixels in floating point, not levels 0..255" in done.stderr
+    assert "Convert it to 8 bits as for training, or give arrays" in done.stderr
+
+
+def test_a_tensorfile_is_not_called_as_a_picture(photos, run_cli):
+    done = run_cli("images", "photos", "-o", "photos/x.PNG", *NUMBERS)
+    assert done.code == 2
+    assert "a tensorfile is written, and .PNG is the name of a picture\n  Name it photos/x.tensor" in done.stderr
+    assert not (photos / "photos" / "x.PNG").exists()
+
+
+def test_a_remote_address_in_a_coco_file(photos, run_cli):
+    listed = [{"id": 1, "file_name": "https://host/a.jpg"}, {"id": 2, "file_name": "c.PNG"}]
+    for count in (1, 2):
+        (photos / "photos" / "coco.json").write_text(json.dumps({"images": listed[:count]}))
+        done = run_cli("images", "photos/coco.json", "-o", "c.tensor", *NUMBERS)
+        assert done.code == 4
+        assert "It is a remote address (https:)" in done.stderr
+        assert "longest part" not in done.stderr
 
 
 def test_blank_lines_of_a_list_take_no_memory(photos, run_cli, monkeypatch):

@@ -353,7 +353,7 @@ TABLE = [
     )),
     Mistake("pictures of a phone", rename_images(".HEIC"), (
         "images", "data/training/image_2", "-o", "c.tensor", "--preset", "imagenet",
-    ), 4, ("no image is in the folder, but 8 files (.HEIC 8)", "Convert pictures of phones first")),
+    ), 4, ("no image is in the folder, but 8 files (.HEIC 8)", "Convert such pictures first")),
     Mistake("the beginning of the records' names without a star", without_star, RUN, 4, (
         "/data/tfrecords/kitti_trainval-*. Add --map ",
     )),

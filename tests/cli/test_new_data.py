@@ -125,6 +125,25 @@ def test_whole_numbers_may_have_a_point(occluded: str, tmp_path: Path) -> None:
     assert read_labels(str(tmp_path / "0.txt"))[0].occluded == int(float(occluded))
 
 
+@pytest.mark.parametrize("text", ["car 0 0 0 1 2 30 40 0 0 0 0 0 0 0\n", ""])
+def test_a_byte_order_mark_is_no_part_of_a_class(text: str, tmp_path: Path) -> None:
+    (tmp_path / "0.txt").write_text(text, encoding="utf-8-sig")
+    assert [label.name for label in read_labels(str(tmp_path / "0.txt"))] == text.split()[:1]
+
+
+def test_images_of_another_suffix_are_told(run_cli, tmp_path):
+    data = Path(shutil.copytree(GOLDEN / "small", tmp_path / "data"))
+    for name in ("000001", "000002"):
+        shutil.copy(data / "png" / f"{name}.png", data / "png" / f"{name}.x.jpg")
+    (data / "png" / "notes").touch()
+    plain = run_cli("records", "data", "-o", "made", "--image_dir", "png")
+    assert plain.code == 0, plain.stderr
+    assert "files not named *.png 2 .jpg, 1 without suffix" in " ".join(plain.stdout.split())
+    assert "warning: images not named *.png are left out: 2 .jpg" in plain.stderr
+    done = run_cli("records", "data", "-o", "again", "--image_dir", "png", "--json")
+    assert json.loads(done.stdout)["records"]["left_out"] == {".jpg": 2, "without suffix": 1}
+
+
 @pytest.mark.parametrize(
     ("spoil", "arguments", "words"),
     [

@@ -115,6 +115,50 @@ def test_arrays(photos, run_cli):
         assert graph(photos / f"{name}.onnx") == graph(photos / "a.onnx")
 
 
+def test_what_is_left_out_of_a_folder_is_told(photos, run_cli):
+    for number in range(13):
+        (photos / "photos" / f"{number}.heic").touch()
+    (photos / "photos" / "below").mkdir()
+    plain = run_cli("quantize", "m.onnx", "photos", "-o", "a.onnx", *NUMBERS)
+    assert plain.code == 0, plain.stderr
+    assert "files .png: 12\nfiles of other kinds: 13 .heic\nfolders not entered: 1" in plain.stdout
+    assert "12 images calibrated it. That is few: 100 to 1000 are usual" in plain.stdout
+    assert "photos: 12 images are taken, and 13 pictures of other kinds are left out (13 .heic)" in plain.stderr
+    done = run_cli("quantize", "m.onnx", "photos", "-o", "b.onnx", *NUMBERS, "--json")
+    dataset = json.loads(done.stdout)["quantize"]["dataset"]
+    planned = run_cli("images", "photos", "-o", "x", "--size", "16x24", *NUMBERS, "--dry_run", "--json")
+    assert dataset == json.loads(planned.stdout)["plan"]["dataset"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "photos/0.PNG",
+            ("this is one image, not a folder or a list of images\n  Give its folder, photos, or a text",),
+        ),
+        ("a.heic", ("this is one image",)),
+        ("a.zip", ("this is an archive", "Unpack it, and give the folder: unzip a.zip -d FOLDER")),
+        ("a.tar.GZ", ("this is an archive", "mkdir FOLDER && tar -xf a.tar.GZ -C FOLDER")),
+        ("a.7z", ("this is an archive", "give the folder")),
+    ],
+)
+def test_one_image_or_an_archive_is_told_as_what_it_is(photos, run_cli, name, words):
+    for other in ("a.heic", "a.zip", "a.tar.GZ", "a.7z"):
+        (photos / other).write_bytes(b"PK\x03\x04" + bytes(99))
+    size = ("--size", "16x24")
+    for command in (
+        ("quantize", "m.onnx", name, *NUMBERS),
+        ("quantize", "m.onnx", name),
+        ("images", name, *size, *NUMBERS),
+    ):
+        done = run_cli(*command, "-o", "out")
+        assert done.code == 4, done.stderr
+        for one in words:
+            assert f"{name}: {words[0]}" in done.stderr
+            assert one in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FEW_IMAGES = 100
 """Fewer images than this are said to be few: advice from practice is 100 to 1000."""
+_FEW = " That is few: 100 to 1000 are usual"
 
 
 def print_next(meaning: str, *commands: str) -> None:
@@ -64,7 +65,7 @@ def made(manifest: Manifest, source: str) -> None:
         source: what ``verify`` needs to make the images again: see `source_options`.
     """
     images = manifest.batches * manifest.shape[0]
-    few = " That is few: 100 to 1000 are usual (-m N batches)." if images < FEW_IMAGES else ""
+    few = f"{_FEW} (-m N batches)." if images < FEW_IMAGES else ""
     file = quoted(manifest.path)
     print_next(
         f"{manifest.path} holds {counted(images, 'image')} as the network is fed them, for INT8 calibration.{few}",
@@ -116,6 +117,7 @@ def quantized(
     verdict: Verdict | None = None,
     target: str = "tensorrt",
     trt_cache: str | None = None,
+    calibrated_with: int | None = None,
     calibration: str = "CALIBRATION.tensor",
     images: str | None = None,
 ) -> None:
@@ -129,6 +131,7 @@ def quantized(
         verdict: on the INT8 model, if there is one.
         target: engine that is to run it.
         trt_cache: the calibration cache that was also written.
+        calibrated_with: number of images, where there were any.
         calibration: what it was calibrated with, as words of a command.
         images: options of ``int8cal images`` that state the preprocessing, where there is no tensorfile.
     """
@@ -142,6 +145,8 @@ def quantized(
     if trt_cache:
         lines.append(trtexec_with_cache(model, trt_cache, binding))
     told = "ONNX Runtime takes the INT8 model as it is. " if target == "onnxruntime" else ""
+    if calibrated_with is not None and calibrated_with < FEW_IMAGES:
+        told += f"{counted(calibrated_with, 'image')} calibrated it.{_FEW}. "
     print_next(f"{told}Images that calibration has not seen decide whether the INT8 model is good.", *lines)
 
 

@@ -36,12 +36,18 @@ preprocessing_options = decorated(
     ),
     click.option("--std", metavar="S[,S,S]", help="Divided by after that.  [default: 1]"),
     click.option("--library", metavar="NAME", help="What decodes and resizes: pillow or opencv.  [default: pillow]"),
-    click.option("--exif/--no_exif", default=None, help="Turn images as their EXIF orientation says.  [default: no]"),
+    click.option(
+        "--exif/--no_exif",
+        default=None,
+        help="Turn images as their EXIF orientation says.  [default: no, or as the preset says]",
+    ),
 )
 """The options that state a preprocessing; the command passes them on to `preprocessing_of`."""
 
 places_of_images = decorated(
-    click.option("--recursive", is_flag=True, help="Of a folder of images: from the folders below it, too."),
+    click.option(
+        "--recursive", is_flag=True, help="Of a folder of images: from the folders below it, too, but for hidden ones."
+    ),
     click.option(
         "--image_dir", metavar="DIR", help="Where the names in a list or COCO file start.  [default: beside it]"
     ),
@@ -75,6 +81,12 @@ def warn_of_unit(preprocessing: Preprocessing) -> None:
     """Say before anything is decoded that the numbers alone cannot be right."""
     if doubt := preprocessing.doubt():
         console.note(f"warning: {doubt}")
+
+
+def warn_of_data(planned: Plan) -> None:
+    """Say before anything is decoded what is odd about the images."""
+    for warning in planned.warnings:
+        console.note(f"warning: {warning}")
 
 
 @click.command()
@@ -132,4 +144,6 @@ def _planned(
     preprocessing = preprocessing_of(**stated)
     warn_of_unit(preprocessing)
     origin = ImagesOrigin(source, preprocessing, recursive, image_dir)
-    return plan(origin, max_batches=max_batches, batch_size=batch_size, seed=seed)
+    planned = plan(origin, max_batches=max_batches, batch_size=batch_size, seed=seed)
+    warn_of_data(planned)
+    return planned

@@ -16,6 +16,7 @@ from int8cal.cli.options import given_words, json_option, model_input_options, o
 from int8cal.cli.process import share_freed_memory
 from int8cal.cli.scales import check_alone, quantize_from_scales
 from int8cal.cli.sources import Images, of_images
+from int8cal.cli.tables import dataset_rows
 from int8cal.errors import UsageError
 from int8cal.io.summary import counted
 from int8cal.types import METHODS, PRECISIONS, TARGETS
@@ -233,9 +234,11 @@ def quantize(
     if report.verdict and report.verdict.level == "poor":
         console.note(f"warning: the INT8 model is poor. {_WHAT_TO_TRY}")
     if as_json:
-        console.print_json({"quantize": _facts(report, output, trt_cache)})
+        console.print_json({"quantize": {**_facts(report, output, trt_cache), "dataset": sources.datasets.get(file)}})
     else:
-        console.print_lines(_lines(report, output, trt_cache, trt_version))
+        beside = [f"{name}: {count}" for name, count in dataset_rows(sources.datasets.get(file, {})) if count]
+        lines = _lines(report, output, trt_cache, trt_version)
+        console.print_lines([*lines[:2], *beside, *lines[2:]])
         endings.quantized(
             model,
             output,
@@ -244,6 +247,7 @@ def quantize(
             verdict=report.verdict,
             target=target,
             trt_cache=trt_cache,
+            calibrated_with=report.images,
             calibration=endings.quoted(file, *given_words(*_NOT_AGAIN)),
             images=endings.quoted(*sources.words()) or None,
         )

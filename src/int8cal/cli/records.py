@@ -70,6 +70,7 @@ def records(
       int8cal records data -o records --image_dir images --label_dir labels --image_extension jpg
     """
     from int8cal.network_kit.kitti_records import write_records
+    from int8cal.samples.folders import PICTURE_SUFFIXES, listed_suffixes
 
     done = write_records(
         root,
@@ -85,15 +86,22 @@ def records(
         seed=seed,
     )
     _tell_empty_folds(done.frames, val_split)
+    if pictures := {one: count for one, count in done.left_out.items() if one.lower() in PICTURE_SUFFIXES}:
+        console.note(
+            f"warning: images not named *.{image_extension} are left out: {listed_suffixes(pictures)}. Convert them, "
+            "or make records of them in another folder with --image_extension"
+        )
     if as_json:
         facts = {"folder": done.folder, "files": list(done.files), "frames": list(done.frames)}
         more = {"classes": dict(done.classes), "labels_without_image": done.labels_without_image}
-        console.print_json({"records": facts | more})
+        console.print_json({"records": facts | more | {"left_out": dict(done.left_out)}})
         return
     rows: list[tuple[str, object]] = [("records", f"{len(done.files)} files in {done.folder}")]
     rows += [(f"fold {fold}", f"{count} images") for fold, count in enumerate(done.frames)]
     rows += [(name, f"{count} objects") for name, count in done.classes.items()]
     rows.append(("labels without image", done.labels_without_image))
+    if done.left_out:
+        rows.append((f"files not named *.{image_extension}", listed_suffixes(done.left_out)))
     console.print_table(rows)
     pattern = os.path.join(os.path.abspath(done.folder), f"{stem}-*")
     spec = "spec.txt" if not os.path.lexists("spec.txt") else "new_spec.txt"

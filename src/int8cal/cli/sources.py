@@ -53,6 +53,7 @@ class Images:
         self._recursive, self._image_dir = recursive, image_dir
         self._files, self._model, self._stated = files, model, stated
         self._input_name, self._layout = input_name, layout
+        self.datasets: dict[str, dict[str, Any]] = {}  # by path, the facts of images that were opened
         self._is_warned = False
         self._of_model: list[str] = []  # options that the model's input stands for
 
@@ -71,6 +72,10 @@ class Images:
         if not of_images(path):
             places = {"keep": keep, "recursive": self._recursive, "image_dir": self._image_dir}
             wrong = given + [name for name, value in places.items() if value]
+            if os.path.isfile(path):
+                from int8cal.samples.folders import refuse_single
+
+                refuse_single(path)
             if wrong and not os.path.lexists(path):
                 raise click.UsageError(f"{printable(path)}: there is no such file or folder")
             if wrong and path.lower().endswith(".onnx"):
@@ -92,11 +97,14 @@ class Images:
                 hint="Add --preset imagenet (or clip, ultralytics, yolox, tf, caffe), --preprocess FILE.yaml, or the "
                 "numbers: --resize stretch --scale 1/255 --mean 0 --std 1.",
             )
+        from int8cal.cli.images import warn_of_data
         from int8cal.origins.images.origin import ImagesOrigin
         from int8cal.pipeline import make, plan
         from int8cal.tensorfile import TensorFile
 
         planned = plan(ImagesOrigin(path, self._preprocessing(), self._recursive, self._image_dir))
+        warn_of_data(planned)
+        self.datasets[path] = planned.dataset.facts()
         if keep is None:
             return planned.batches()
         make(planned, keep, progress=progress.on_stderr())

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from int8cal.io.summary import counted
 from int8cal.network_kit.framing import Framing, framing
+from int8cal.samples.folders import listed_suffixes
+from int8cal.samples.samples import FILES_LEFT_OUT, SUFFIXES_LEFT_OUT
 from int8cal.types import Size
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def run_table(manifest: Manifest) -> list[tuple[str, object]]:
     sizes = (Size(row.height, row.width) for row in manifest.samples)
     options = facts["arithmetic"]["options"]
     rows += _framing_row(framing(options, (channels, height, width), sizes), options)
-    rows += [(name, count) for name, count in facts["dataset"].items() if name != "sources"]
+    rows += dataset_rows(facts["dataset"])
     if manifest.skipped:
         rows.append(("skipped", f"{len(manifest.skipped)} images:"))
         rows += [("", f"{image.where}: {image.reason}") for image in manifest.skipped]
@@ -62,13 +64,21 @@ def plan_table(plan: Plan) -> list[tuple[str, object]]:
         ("plan", plan.sha256),
     ]
     rows += _framing_row(plan.framing(), plan.arithmetic.options)
-    rows += list(plan.dataset.counts.items())
+    rows += dataset_rows(plan.dataset.facts())
     rows += [("first samples", ", ".join(sample.frame_id for sample in plan.candidates(min(5, plan.image_count))))]
     rows.append(("missing images", len(missing)))
     rows += [("", path) for path in missing[:_MISSING_SHOWN]]
     if len(missing) > _MISSING_SHOWN:
         rows.append(("", f"and {len(missing) - _MISSING_SHOWN} more"))
     return rows
+
+
+def dataset_rows(facts: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """What there is beside the samples of a data set, by its facts; files of other kinds by their suffixes."""
+    rows = {name: count for name, count in facts.items() if name not in ("sources", SUFFIXES_LEFT_OUT)}
+    if suffixes := facts.get(SUFFIXES_LEFT_OUT):
+        rows[FILES_LEFT_OUT] = listed_suffixes(suffixes)
+    return list(rows.items())
 
 
 def _left_over(count: int, batch_size: int) -> list[tuple[str, object]]:

@@ -44,7 +44,7 @@ def decode(encoded: bytes, where: str, *, grey: bool, exif: bool) -> ImageHWC_u8
     cv2 = need()
     check_sound(encoded, where)  # OpenCV makes pixels of most damaged files
     if encoded.startswith(PNG_SIGNATURE):
-        encoded = deciding_chunks(encoded)
+        encoded = deciding_chunks(encoded, grey=grey)
     flags = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
     try:
         pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags | (0 if exif else cv2.IMREAD_IGNORE_ORIENTATION))

@@ -9,8 +9,10 @@ size was checked.
 from __future__ import annotations
 
 import io
+import logging
 import re
 import struct
+import threading
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -44,6 +46,15 @@ _PBM_HEADER = re.compile(rb"P(4)" + 2 * _NUMBER + _SPACE)
 _PPM_HEADER = re.compile(rb"P([56])" + 3 * _NUMBER + _SPACE)
 
 
+FLOAT = "F"
+"""Pillow's mode of pixels in floating point."""
+
+_told_of_clipping = threading.Event()  # once in a process, both: a folder may have thousands of such images
+_told_of_cutting = threading.Event()
+
+log = logging.getLogger(__name__)
+
+
 class _Picture(NamedTuple):
     """An image file whose header was read."""
 
@@ -73,11 +84,15 @@ def open_picture(encoded: bytes, where: str) -> Image.Image:
     with decoding(_CANNOT, where):
         picture = _read_header(encoded, where).load()
         picture.info.pop("transparency", None)
-        return picture
+    if picture.mode == FLOAT:  # which no network takes as it is; some take 16 bits
+        tell_loss(picture, where)
+    return picture
 
 
 def open_image(encoded: bytes, where: str) -> ImageHWC_u8 | Image.Image:
     """Decode an image file; that of a JPEG in grey or RGB to pixels: a picture of Pillow would be a copy of them.
+
+    For networks of 8 bits: what of a picture is lost by them is told.
 
     Args:
         encoded: the file.
@@ -91,7 +106,9 @@ def open_image(encoded: bytes, where: str) -> ImageHWC_u8 | Image.Image:
         MemoryError: likewise.
     """
     if not encoded.startswith(JPEG_SIGNATURE):
-        return open_picture(encoded, where)
+        picture = open_picture(encoded, where)
+        tell_loss(picture, where)
+        return picture
     with decoding(_CANNOT, where):
         components = jpeg.decode_components(encoded, where)
         return components if components.shape[2] in (1, 3) else picture_of(components)
@@ -100,6 +117,26 @@ def open_image(encoded: bytes, where: str) -> ImageHWC_u8 | Image.Image:
 def pixels_of(picture: Image.Image) -> ImageHWC_u8:
     """Pixels of an image of 8-bit channels: height × width × channels, 0..255."""
     return np.asarray(picture).reshape(picture.height, picture.width, -1)
+
+
+def tell_loss(picture: Image.Image, where: str) -> None:
+    """Say once in a process that Pillow keeps only whole levels 0..255, where that loses something."""
+    told, what = (
+        (_told_of_cutting, "grey in floating point: values are cut to whole levels 0..255")
+        if picture.mode == FLOAT
+        else (_told_of_clipping, "grey of 16 bits or more: values above 255 become white, negative ones black")
+    )
+    if picture.mode[0] not in "IF" or told.is_set():
+        return
+    whole = picture if picture.mode == FLOAT else picture.convert("I")  # versions of Pillow clip "I" alone alike
+    if (np.asarray(whole.convert("L")) != np.asarray(whole)).any():
+        told.set()
+        log.warning(
+            "%s: %s, here and in all such images, as Pillow has it. If the network is not fed so, convert them to 8 "
+            "bits first.",
+            where,
+            what,
+        )
 
 
 def size_of(image: ImageHWC_u8 | Image.Image) -> Size:

@@ -9,10 +9,8 @@ orientation in EXIF or XMP is read by one rule.
 from __future__ import annotations
 
 import io
-import logging
 import re
 import struct
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -27,6 +25,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from int8cal.errors import ImageError
 from int8cal.images import (
     GIF_SIGNATURES,
     JPEG_SIGNATURE,
@@ -39,14 +38,12 @@ from int8cal.images import (
     tiff,
 )
 from int8cal.images.limits import check_pixels, decoding, reader_by_signature, unread_kind
-from int8cal.images.pictures import LONGEST_PPM_HEADER, picture_of, pixels_of
+from int8cal.images.pictures import FLOAT, LONGEST_PPM_HEADER, picture_of, pixels_of, tell_loss
 from int8cal.types import ImageHWC_u8, Size
 
 PillowMode: TypeAlias = Literal["RGB", "L"]
 _CHANNELS: Mapping[PillowMode, int] = {"RGB": 3, "L": 1}
 _Opener: TypeAlias = Callable[[bytes, str], ImageFile.ImageFile]
-
-log = logging.getLogger(__name__)
 
 _CANNOT = "The image cannot be decoded"
 
@@ -68,11 +65,10 @@ _MAX_NOTES = 64
 _RED, _GREEN, _BLUE, _HALF, _BITS = 19595, 38470, 7471, 0x8000, 16
 """Pillow's fixed-point weights of grey."""
 
-_WHITE = 255
-_told_of_clipping = threading.Event()  # once in a process: a folder may have thousands of such images
 
-
-def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: bool = False) -> ImageHWC_u8:
+def open_converted(
+    encoded: bytes, mode: PillowMode, where: str, *, upright: bool = False, takes_floats: bool = True
+) -> ImageHWC_u8:
     """Decode an image file.
 
     Args:
@@ -80,20 +76,22 @@ def open_converted(encoded: bytes, mode: PillowMode, where: str, *, upright: boo
         mode: ``RGB`` or ``L``; alpha is dropped, not blended.
         where: name of the image for messages.
         upright: turned as its EXIF or XMP orientation says.
+        takes_floats: pixels in floating point are cut to whole levels, as Pillow does it; else they are refused.
 
     Returns:
         The first frame: height × width × channels (3 or 1), 0..255.
 
     Raises:
         ImageError: the format is unknown, the file damaged or cut off, or has more than
-            `int8cal.images.limits.MAX_PIXELS` pixels.
+            `int8cal.images.limits.MAX_PIXELS` pixels; or its pixels are in floating point, and are not taken so.
         MemoryError: there is too little memory; nothing is said of the file.
     """
     with decoding(_CANNOT, where):
         if encoded.startswith(TIFF_SIGNATURES):  # Pillow turns it whether it is asked to or not
-            return pixels_of(
-                _converted(tiff.Tiff(encoded, where, any_orientation=True).load(), mode, where).convert(mode)
-            )
+            loaded = tiff.Tiff(encoded, where, any_orientation=True).load()
+            if not takes_floats:
+                _refuse_floats(loaded, where)
+            return pixels_of(_converted(loaded, mode, where).convert(mode))
         notes: Mapping[Any, Any]
         if encoded.startswith(JPEG_SIGNATURE):
             components = jpeg.decode_components(encoded, where)
@@ -115,11 +113,11 @@ def check_sound(encoded: bytes, where: str) -> None:
     """Decode an image file only to see that it is whole, for a decoder that says nothing of damage.
 
     Raises:
-        ImageError, MemoryError: as `open_converted`.
+        ImageError, MemoryError: as `open_converted` that takes no floats.
     """
     with decoding(_CANNOT, where):
         if encoded.startswith(TIFF_SIGNATURES):
-            tiff.Tiff(encoded, where, any_orientation=True).load()
+            _refuse_floats(tiff.Tiff(encoded, where, any_orientation=True).load(), where)
         elif encoded.startswith(JPEG_SIGNATURE):
             jpeg.decode_components(encoded, where)
         else:
@@ -183,16 +181,25 @@ def _webp(encoded: bytes, where: str) -> ImageFile.ImageFile:
     return WebPImagePlugin.WebPImageFile(io.BytesIO(encoded))
 
 
+def _refuse_floats(picture: Image.Image, where: str) -> None:
+    """Refuse what Pillow would cut to whole levels: of values 0..1, nearly all would be black.
+
+    Raises:
+        ImageError: the pixels are in floating point. TIFF alone has such.
+    """
+    if picture.mode == FLOAT:
+        raise ImageError(
+            "The image has pixels in floating point, not levels 0..255.",
+            where=where,
+            hint="Convert it to 8 bits as for training, or give arrays that are preprocessed already: int8cal quantize "
+            "MODEL.onnx FILE.npy.",
+        )
+
+
 def _converted(picture: Image.Image, mode: PillowMode, where: str) -> Image.Image:
-    if picture.mode.startswith("I;16"):
-        whole = picture.convert("I")
-        if np.asarray(whole).max() > _WHITE and not _told_of_clipping.is_set():
-            _told_of_clipping.set()
-            log.warning(
-                "%s: 16-bit grey: values above 255 become white, here and in all such images, as Pillow has it. If the "
-                "network is not fed so, convert them to 8 bits first.",
-                where,
-            )
+    if picture.mode.startswith("I") or picture.mode == FLOAT:
+        whole = picture if picture.mode == FLOAT else picture.convert("I")
+        tell_loss(whole, where)
         return whole.convert(mode)
     if picture.mode != "P" or mode != "L":
         return picture.convert(mode)

@@ -168,11 +168,12 @@ def read_png(data: bytes, where: str) -> Png:
     )
 
 
-def deciding_chunks(data: bytes) -> bytes:
+def deciding_chunks(data: bytes, *, grey: bool) -> bytes:
     """A file that `read_png` has read, with only the chunks that decide pixels, or how they lie.
 
-    A text may inflate to many megabytes, an animation is another picture, and neither was checked. Profiles whose name
-    no PNG may have are left out, too: libpng writes it to the terminal.
+    A text may inflate to many megabytes, an animation is another picture, and neither was checked. Profiles stay only
+    where colours become grey, which is done by their gamma: libpng writes to the terminal what it thinks of them, and
+    their name, be it one that no PNG may have.
     """
     kept, offset = [data[: len(PNG_SIGNATURE)]], len(PNG_SIGNATURE)
     kind = b""
@@ -180,7 +181,8 @@ def deciding_chunks(data: bytes) -> bytes:
         kind = data[offset + 4 : offset + 8]
         end = offset + 12 + int.from_bytes(data[offset : offset + 4], "big")
         is_critical = not kind[0] & 0x20
-        if is_critical or kind in _COLOURS or (kind == b"iCCP" and _PROFILE_NAME.match(data, offset + 8)):
+        is_profile = grey and kind == b"iCCP" and _PROFILE_NAME.match(data, offset + 8)
+        if is_critical or kind in _COLOURS or is_profile:
             kept.append(data[offset:end])
         offset = end
     return b"".join(kept)

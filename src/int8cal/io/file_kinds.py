@@ -69,6 +69,7 @@ POLYGRAPHY_SCRIPT = FileKind("a data loader script", beginning_with(rb'"""Polygr
 
 SAVE_OTHERWISE = "Save it as PNG or JPEG."
 """What to do about an image that is sound, but of a format or kind that is not read."""
+_CONVERT = "Convert it to PNG or JPEG first, as with ImageMagick."
 
 _MISTAKEN: tuple[tuple[int, tuple[bytes, ...], str, str], ...] = (  # what begins so behind so many bytes
     (0, (b"\x1f\x8b",), "a gzip file", "Unpack it: gzip -d FILE."),
@@ -93,6 +94,8 @@ _MISTAKEN: tuple[tuple[int, tuple[bytes, ...], str, str], ...] = (  # what begin
         "an image in HEIF or AVIF",
         "Convert it first, as with heif-convert or ImageMagick.",
     ),
+    (0, (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"), "a JPEG 2000 image", _CONVERT),
+    (0, (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"), "a JPEG XL image", _CONVERT),
     (0, (b"<",), "a page in HTML or XML, perhaps of a download that failed", "Fetch the file again."),
 )
 

@@ -24,7 +24,7 @@ from int8cal.errors import DataError, MissingDataError, UsageError
 from int8cal.images.pictures import picture_size
 from int8cal.io.folders import new_folder
 from int8cal.io.safe_text import shell_word, short_repr
-from int8cal.samples.folders import list_folder
+from int8cal.samples.folders import list_folder, listed_suffixes, suffixes_of
 from int8cal.samples.nearby import folders_below
 from int8cal.samples.paths import open_data_file, path_text, read_text_file
 from int8cal.samples.tfrecord import Example, frame_record
@@ -179,6 +179,7 @@ class Records:
         frames: images in each fold.
         classes: objects of each class, as they are called in the records.
         labels_without_image: label files that belong to no image.
+        left_out: files in the folder of images with another suffix, by suffix.
     """
 
     folder: str
@@ -186,6 +187,7 @@ class Records:
     frames: tuple[int, ...]
     classes: Mapping[str, int] = field(default_factory=dict)
     labels_without_image: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def write_records(
@@ -233,7 +235,7 @@ def write_records(
         )
     image_dir = _name_below(root, image_dir)
     _require_folders(root, image_dir, label_dir)
-    frames = _frames(os.path.join(root, image_dir), extension, os.path.join(root, label_dir))
+    frames, left_out = _frames(os.path.join(root, image_dir), extension, os.path.join(root, label_dir))
     labels = list_folder(os.path.join(root, label_dir), "folder of labels", (".txt",)).files
     classes: Counter[str] = Counter()
     payloads = {}
@@ -251,7 +253,7 @@ def write_records(
                 Path(draft, shard_name(stem, fold, folds, shard, shards)).write_bytes(content)
         files = tuple(sorted(os.listdir(draft)))
     left = len({name.removesuffix(".txt") for name in labels if name.endswith(".txt")} - set(frames))
-    return Records(out, files, tuple(map(len, parts)), dict(sorted(classes.items())), left)
+    return Records(out, files, tuple(map(len, parts)), dict(sorted(classes.items())), left, left_out)
 
 
 def _name_below(root: str, image_dir: str) -> str:
@@ -298,14 +300,14 @@ def _require_folders(root: str, image_dir: str, label_dir: str) -> None:
         )
 
 
-def _frames(folder: str, extension: str, labels: str) -> list[str]:
-    """Names of the images without their extension, sorted."""
+def _frames(folder: str, extension: str, labels: str) -> tuple[list[str], dict[str, int]]:
+    """Names of the images without their extension, sorted, and the suffixes of all other files."""
     files = list_folder(folder, "folder of images", ()).files
     names = [name.removesuffix(f".{extension}") for name in files if name.endswith(f".{extension}")]
+    left_out = suffixes_of(name for name in files if not name.endswith(f".{extension}"))
     if names:
-        return names
-    suffixes = Counter(os.path.splitext(name)[1] for name in files)
-    there = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in suffixes.most_common(4)) or "none"
+        return names, left_out
+    there = listed_suffixes(left_out) or "none"
     if found := _image_extension(files):
         advice = f"Add --image_extension {shell_word(found)}."
     elif _image_extension(list_folder(labels, "folder of labels", ()).files):

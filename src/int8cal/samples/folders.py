@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from int8cal.errors import DataError, MissingDataError
 from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.paths import near_names
-from int8cal.io.safe_text import shell_word, short_name
+from int8cal.io.safe_text import printable, shell_word, short_name
 from int8cal.io.summary import counted
 from int8cal.samples.encoded import read_encoded
 from int8cal.samples.paths import WORKING_DIRECTORY_HINT, address_hint, path_text
@@ -28,7 +28,22 @@ CLASS_IMAGE_ENDINGS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png"})
 """File extensions of other images, in lower case only: those that the reference's exporter takes as well."""
 
+PICTURE_SUFFIXES = (
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl", ".pbm", ".pgm",
+    ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+"""Of files that are pictures for people, in lower case, whether they are read here or not."""
+
+_ARCHIVES = {
+    (".zip",): " unzip {} -d FOLDER",
+    (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"): " mkdir FOLDER && tar -xf {} -C FOLDER",
+    (".7z", ".rar"): "",
+}
+"""What unpacks archives, by the suffixes of their names."""
+
 _SUFFIXES_SHOWN = 3
+_SUFFIXES_COUNTED = 8
+"""Of files that are left out, in the manifest: names may be anything."""
 _LABEL_EXTENSION = ".txt"
 _IMAGE_NAMES = tuple(f".{ending}" for ending in CLASS_IMAGE_ENDINGS)
 """A name that ends so is taken for that of a file: a folder of such a name becomes a sample that cannot be read."""
@@ -199,6 +214,42 @@ def no_image_but(files: Sequence[str], folders: Sequence[str], *, recursive: boo
     return "there is no file in the folder, nor in those below it" if recursive else "the folder is empty"
 
 
+def refuse_single(path: str) -> None:
+    """Refuse one image, or an archive, in place of a folder or a list of images; the name tells.
+
+    Raises:
+        DataError: it is one.
+    """
+    name = path.lower()
+    if name.endswith(PICTURE_SUFFIXES):
+        raise DataError(
+            "this is one image, not a folder or a list of images",
+            where=path_text(path),
+            hint=f"Give its folder, {shell_word(os.path.dirname(path) or os.curdir)}, or a text file with one path per "
+            "line.",
+        )
+    for suffixes, command in _ARCHIVES.items():
+        if name.endswith(suffixes):
+            raise DataError(
+                "this is an archive, not a folder or a list of images",
+                where=path_text(path),
+                hint=f"Unpack it, and give the folder:{command.format(shell_word(path)) or ' FOLDER'}",
+            )
+
+
+def suffixes_of(files: Iterable[str]) -> dict[str, int]:
+    """How many files there are of each suffix, the most frequent first; the rare ones together."""
+    counts = Counter(os.path.splitext(name)[1] or "without suffix" for name in files).most_common()
+    shown = {printable(short_name(suffix)): number for suffix, number in counts[:_SUFFIXES_COUNTED]}
+    rest = sum(number for _, number in counts[_SUFFIXES_COUNTED:])
+    return shown | ({"others": rest} if rest else {})
+
+
+def listed_suffixes(suffixes: Mapping[str, int]) -> str:
+    """What `suffixes_of` gives, in words: ``50 .heic, 30 .gif``."""
+    return ", ".join(f"{number} {suffix}" for suffix, number in suffixes.items())
+
+
 def _of_suffixes(files: Sequence[str]) -> str:
     """How many files there are of which suffix, for messages: ``3 files (.HEIC 2, .txt 1)``."""
     counts = Counter(os.path.splitext(name)[1] or "without suffix" for name in files).most_common()
@@ -287,7 +338,8 @@ def files_below(
         folder: where to begin.
         what: it is, for messages.
         follow_links: enter links to folders, too.
-        not_entered: gets the paths of those that are not, relative to the folder, before the first file comes.
+        not_entered: leave hidden folders out, too; gets the paths of those that are not entered, relative to the
+            folder, before the first file comes.
 
     Raises:
         MissingDataError: the folder is not there.
@@ -301,7 +353,9 @@ def files_below(
         folders, found[inside] = list_folder(parent, what, _IMAGE_NAMES)
         for name in folders:
             path = os.path.join(parent, name)
-            if not os.path.islink(path):
+            if not_entered is not None and name.startswith("."):
+                not_entered.append(os.path.join(inside, name))
+            elif not os.path.islink(path):
                 waiting.append((os.path.join(inside, name), ways))
             elif follow_links:
                 entered = (*ways, os.path.realpath(parent))

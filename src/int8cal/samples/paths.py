@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Mapping
@@ -111,7 +112,7 @@ def path_inside(folder: str, name: str, extension: str, where: str) -> str:
 
 
 def read_text_file(path: str, what: str, most_bytes: int, *, hint: str, too_long: str) -> str:
-    """A small text file whole; bytes that are not UTF-8 become surrogate escapes.
+    """A small text file whole, without a byte-order mark; bytes that are not UTF-8 become surrogate escapes.
 
     Args:
         path: the file.
@@ -128,7 +129,7 @@ def read_text_file(path: str, what: str, most_bytes: int, *, hint: str, too_long
         data = file.read(most_bytes + 1)
     if len(data) > most_bytes:
         raise DataError(f"the {what} has more than {most_bytes >> 20} MiB", where=path_text(path), hint=too_long)
-    return data.decode("utf-8", "surrogateescape")
+    return data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
 
 
 def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, buffering: int = -1) -> BinaryIO:

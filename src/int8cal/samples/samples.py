@@ -9,6 +9,10 @@ from typing import Any, NamedTuple
 
 from int8cal.types import SplitName
 
+FILES_LEFT_OUT = "files of other kinds"
+SUFFIXES_LEFT_OUT = "suffixes of other kinds"
+"""Facts of a data set: how many files of its folders are no samples, and how many of each suffix."""
+
 
 class RecordRef(NamedTuple):
     """Where a TFRecord stands.
@@ -77,6 +81,7 @@ class Dataset:
         sources: every source of the split in spec order, those without samples included.
         validation_sources: the validation split's sources where the arithmetic needs their recorded sizes; else None.
         counts: facts for the summary and the manifest, such as ``{"images without label": 3}``.
+        suffixes: how many files there are of each suffix among those of other kinds, where that is known.
         warnings: what the user should know, one sentence each.
     """
 
@@ -84,6 +89,7 @@ class Dataset:
     sources: tuple[Source, ...]
     validation_sources: tuple[Source, ...] | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    suffixes: dict[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @cached_property
@@ -93,4 +99,5 @@ class Dataset:
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says of it: the samples of each source, and the counts."""
-        return {"sources": [len(source.samples) for source in self.sources], **self.counts}
+        suffixes = {SUFFIXES_LEFT_OUT: self.suffixes} if self.suffixes else {}
+        return {"sources": [len(source.samples) for source in self.sources], **self.counts, **suffixes}

@@ -58,6 +58,10 @@ def test_an_animation_is_not_looked_at(change):
     np.testing.assert_array_equal(decode(data, "x", grey=False, exif=False), STILL)
 
 
+def srgb_profile() -> bytearray:
+    return bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+
+
 @pytest.mark.parametrize("grey", [False, True])
 @pytest.mark.parametrize(
     ("kind", "body"),
@@ -65,6 +69,7 @@ def test_an_animation_is_not_looked_at(change):
         (b"gAMA", struct.pack(">I", 100_000)),
         (b"gAMA", struct.pack(">I", 45_455)),
         (b"sRGB", b"\0"),
+        (b"iCCP", b"sRGB IEC61966-2.1\0\0" + zlib.compress(srgb_profile())),
         (b"tRNS", struct.pack(">HHH", *STILL[0, 0])),
         (b"pHYs", struct.pack(">IIB", 1, 2, 0)),
         (b"tEXt", b"Comment\0a picture"),
@@ -78,18 +83,23 @@ def test_pixels_are_those_of_imread(tmp_path, kind, body, grey):
     np.testing.assert_array_equal(found, expected[:, :, None] if grey else expected[:, :, ::-1])
 
 
-def srgb_profile() -> bytearray:
-    return bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-
-
 def test_no_control_characters_of_a_file_reach_the_terminal(capfd):
     profile = srgb_profile()
     profile[64:68] = struct.pack(">I", 77)  # an intent that there is not, which libpng warns of by the profile's name
     data = with_chunk(still(), b"iCCP", b"\x1b]0;owned\x07\0\0" + zlib.compress(profile))
-    np.testing.assert_array_equal(decode(data, "x", grey=False, exif=False), STILL)
+    for grey in (True, False):
+        decode(data, "x", grey=grey, exif=False)
     assert "\x1b" not in capfd.readouterr().err
 
 
-def test_profiles_of_a_sound_name_stay():
+def test_a_profile_decides_no_pixel_of_colours_and_brings_no_warning(tmp_path, capfd):
+    path = tmp_path / "a.png"
+    path.write_bytes(with_chunk(still(), b"iCCP", b"name\0\0" + zlib.compress(b"no profile")))
+    np.testing.assert_array_equal(decode(path.read_bytes(), "x", grey=False, exif=False), STILL)
+    assert capfd.readouterr().err == ""
+    np.testing.assert_array_equal(cv2.imread(str(path)), STILL[:, :, ::-1])
+
+
+def test_profiles_of_a_sound_name_stay_where_colours_become_grey():
     data = with_chunk(still(), b"iCCP", b"sRGB IEC61966-2.1\0\0" + zlib.compress(srgb_profile()))
-    assert deciding_chunks(data) == data
+    assert deciding_chunks(data, grey=True) == data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import zlib
 
 import numpy as np
@@ -13,8 +14,9 @@ from tests.pictures import HEIGHT, WIDTH, all_kinds, encode, pixels
 from tests.tiff_files import tiff
 
 from int8cal.errors import ImageError
+from int8cal.images import pictures
 from int8cal.images.limits import MAX_PIXELS
-from int8cal.images.pictures import open_picture, picture_size
+from int8cal.images.pictures import open_image, open_picture, picture_size
 
 KINDS = all_kinds()
 
@@ -27,6 +29,24 @@ def test_pixels_and_mode_are_those_of_pillow(kind):
         np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
     assert "transparency" not in picture.info
     assert picture_size(KINDS[kind], "where") == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("opened", "kind", "values", "said"),
+    [
+        (open_image, "PNG", np.uint16, ["a: grey of 16 bits or more"]),
+        (open_image, "TIFF", np.uint16, ["a: grey of 16 bits or more"]),
+        (open_picture, "PNG", np.uint16, []),  # for networks that take 16 bits
+        (open_image, "TIFF", np.float32, ["a: grey in floating point"]),
+        (open_picture, "TIFF", np.float32, ["a: grey in floating point"]),
+    ],
+)
+def test_what_8_bits_lose_is_told(opened, kind, values, said, monkeypatch, caplog):
+    monkeypatch.setattr(pictures, "_told_of_clipping", threading.Event())
+    monkeypatch.setattr(pictures, "_told_of_cutting", threading.Event())
+    for largest in (255, 300, 400):
+        opened(encode(np.array([[0, largest + (largest > 255) / 4]], values), kind), "a")
+    assert [record.getMessage().partition(": values")[0] for record in caplog.records] == said
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 9), (8, 16), (17, 33), (375, 500)])

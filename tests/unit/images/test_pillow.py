@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from int8cal.errors import ImageError
-from int8cal.images import pillow
+from int8cal.images import pictures
 from int8cal.images.pillow import open_converted, upright_size
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (9, 14, 3), dtype=np.uint8)
@@ -47,11 +47,38 @@ def test_grey_of_16_bits_is_clipped() -> None:
     assert opened(data)[0, :, 0].tolist() == [0, 1, 255, 255, 255]
 
 
-def test_clipping_is_told_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(pillow, "_told_of_clipping", threading.Event())
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage().partition(": values")[0] for record in caplog.records]
+
+
+WIDE = [("PNG", np.uint16), ("TIFF", np.uint16), ("PPM", np.uint16), ("TIFF", np.int32)]
+
+
+@pytest.mark.parametrize(("kind", "values"), WIDE)
+def test_clipping_is_told_once(
+    kind: str, values: type, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pictures, "_told_of_clipping", threading.Event())
     for largest in (255, 256, 65535):
-        opened(encoded(Image.fromarray(np.array([[0, largest]], dtype=np.uint16)), "PNG"))
-    assert [record.getMessage().partition(": values")[0] for record in caplog.records] == ["a.png: 16-bit grey"]
+        picture = Image.fromarray(np.array([[0, largest]], dtype=values))
+        assert opened(encoded(picture, kind), "L").tolist() == [[0, 255]]
+    assert told(caplog) == ["a.png: grey of 16 bits or more"]
+
+
+def test_floats_that_lose_nothing_are_taken_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pictures, "_told_of_cutting", threading.Event())
+    for values in ([0, 255], [0, 0.5], [-1, 3]):
+        opened(encoded(Image.fromarray(np.array([values], dtype=np.float32)), "TIFF"))
+    assert told(caplog) == ["a.png: grey in floating point"]
+
+
+def test_floats_are_refused_where_they_are_not_taken() -> None:
+    data = encoded(Image.fromarray(np.full((2, 2), 0.5, np.float32)), "TIFF")
+    with pytest.raises(ImageError, match="floating point") as caught:
+        open_converted(data, "RGB", "a.tif", takes_floats=False)
+    assert "Convert it to 8 bits" in (caught.value.hint or "")
 
 
 def test_alpha_is_dropped_and_grey_replicated() -> None:

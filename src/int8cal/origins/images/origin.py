@@ -6,7 +6,7 @@ import codecs
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -20,11 +20,19 @@ from int8cal.network_kit.network import LabelledObject
 from int8cal.origins.images.preprocessing import PRESETS, Preprocessing, stated
 from int8cal.origins.origin import Choice, Decision
 from int8cal.samples.coco import MAX_IMAGES, read_boxes, read_coco
-from int8cal.samples.folders import files_below, list_folder, no_image_but
+from int8cal.samples.folders import (
+    PICTURE_SUFFIXES,
+    files_below,
+    list_folder,
+    listed_suffixes,
+    no_image_but,
+    refuse_single,
+    suffixes_of,
+)
 from int8cal.samples.nearby import folders_below, near_by
 from int8cal.samples.order import permutation
-from int8cal.samples.paths import open_data_file, path_text
-from int8cal.samples.samples import Dataset, Sample, Source
+from int8cal.samples.paths import address_hint, open_data_file, path_text
+from int8cal.samples.samples import FILES_LEFT_OUT, Dataset, Sample, Source
 from int8cal.spec.reading import PREPROCESSING, read_bytes
 from int8cal.spec.yaml.text import plain, read_document
 from int8cal.tensorfile import TensorFile
@@ -33,14 +41,16 @@ if TYPE_CHECKING:
     from int8cal.types import SampleOrder
 
 NAME: Final = "images"
-EXTENSIONS: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+EXTENSIONS: Final = (
+    ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
 """Of image files, in any case."""
 
 _SEED = 42
 _MAX_LIST_BYTES = 256 << 20
 _WHAT = "folder of images"
 _QUOTES = ('"', "'")
-_OF_PHONES = (".heic", ".heif", ".avif")
+_CONVERT = "Convert such pictures first, as with heif-convert or ImageMagick."
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,8 @@ class ImagesOrigin:
 
     def advice(self, path: str) -> str | None:
         """Where the names of a list or a COCO file start from, when none of its images is there; see `Origin`."""
+        if remote := address_hint(path):
+            return remote
         root = self._root
         if os.path.isdir(self.path) or any(os.path.isfile(os.path.join(root, name)) for name in self._names):
             return None
@@ -171,17 +183,17 @@ class ImagesOrigin:
         return _listed(self.path)
 
     def _dataset(self, *, recursive: bool) -> Dataset:
-        counts: dict[str, int] = {}
-        if self._is_coco or os.path.isfile(self.path):
-            names = self._names
-        else:
-            names, counts = _in_folder(self.path, recursive=recursive)
-        samples = tuple(Sample(0, name, os.path.join(self._root, name)) for name in names)
-        return Dataset("", (Source(0, self.path, samples),), counts=counts)
+        if not (self._is_coco or os.path.isfile(self.path)):
+            return _of_folder(self.path, recursive=recursive)
+        return Dataset("", (Source(0, self.path, _samples(self._root, self._names)),))
 
 
-def _in_folder(folder: str, *, recursive: bool) -> tuple[list[str], dict[str, int]]:
-    """Names of the images in a folder, sorted, and what else is there.
+def _samples(root: str, names: Sequence[str]) -> tuple[Sample, ...]:
+    return tuple(Sample(0, name, os.path.join(root, name)) for name in names)
+
+
+def _of_folder(folder: str, *, recursive: bool) -> Dataset:
+    """The images in a folder, sorted by name, and what else is there.
 
     Raises:
         MissingDataError: it is not there.
@@ -198,17 +210,27 @@ def _in_folder(folder: str, *, recursive: bool) -> tuple[list[str], dict[str, in
         hint = f"Images are files named {', '.join(EXTENSIONS)}, in any case."
         if folders:
             hint += (
-                " Links to folders are not followed: give the folder that they lead to, or a list of its images."
+                " Links to folders and hidden folders are not entered: give the folder itself, or a list of its images."
                 if recursive
                 else " For those in folders below it, add --recursive."
             )
-        if any(name.lower().endswith(_OF_PHONES) for name in files):
-            hint += " Convert pictures of phones first, as with heif-convert or ImageMagick."
+        if any(name.lower().endswith(PICTURE_SUFFIXES) for name in files):
+            hint += f" {_CONVERT}"
         message = no_image_but(files, folders, recursive=recursive)
         raise DataError(message, where=path_text(folder), hint=hint)
     suffixes = Counter(os.path.splitext(name)[1].lower() for name in names)
     counts = {f"files {suffix}": number for suffix, number in sorted(suffixes.items())}
-    return names, counts | {"files of other kinds": len(files) - len(names), "folders not entered": len(folders)}
+    others = [name for name in files if not name.lower().endswith(EXTENSIONS)]
+    counts |= {FILES_LEFT_OUT: len(others), "folders not entered": len(folders)}
+    pictures = [name for name in others if name.lower().endswith(PICTURE_SUFFIXES)]
+    warnings = []
+    if len(pictures) > len(names):
+        warnings.append(
+            f"{path_text(folder)}: {len(names)} images are taken, and {len(pictures)} pictures of other kinds are left "
+            f"out ({listed_suffixes(suffixes_of(pictures))}). {_CONVERT}"
+        )
+    source = Source(0, folder, _samples(folder, names))
+    return Dataset("", (source,), counts=counts, suffixes=suffixes_of(others), warnings=tuple(warnings))
 
 
 def _listed(path: str) -> list[str]:
@@ -220,14 +242,8 @@ def _listed(path: str) -> list[str]:
     with open_data_file(
         path, "list of images", DataError, hint="Give a text file with one path per line, in UTF-8."
     ) as file:
+        refuse_single(path)
         data = file.read(_MAX_LIST_BYTES + 1)
-    if path.lower().endswith(EXTENSIONS):
-        folder = shell_word(os.path.dirname(path) or os.curdir)
-        raise DataError(
-            "this is one image, not a folder or a list of images",
-            where=path_text(path),
-            hint=f"Give its folder, {folder}, or a text file with one path per line.",
-        )
     if len(data) > _MAX_LIST_BYTES or b"\0" in data:
         kind = next(
             (kind.name for kind in (TENSORFILE, ONNX_MODEL, NPZ, NPY) if kind.recognises(path)), "a binary file"

@@ -24,7 +24,7 @@ from PIL import Image
 
 from int8cal.errors import ImageError, UsageError
 from int8cal.images.limits import output_problem
-from int8cal.images.pillow import open_converted
+from int8cal.images.pillow import PillowMode, open_converted
 from int8cal.network_kit.network import Arithmetic, Evidence, array_size
 from int8cal.preprocess.normalise import look_up
 from int8cal.preprocess.stretch import nearest_positions
@@ -185,7 +185,8 @@ class Preprocessing:
             where = sample_place(sample)
             if self.library == "opencv":
                 return opencv.decode(encoded, where, grey=channels == 1, exif=self.exif)
-            return open_converted(encoded, "L" if channels == 1 else "RGB", where, upright=self.exif)
+            mode: PillowMode = "L" if channels == 1 else "RGB"
+            return open_converted(encoded, mode, where, upright=self.exif, takes_floats=False)
 
         def to_tensor(image: ImageHWC_u8, sample: Sample) -> ImageCHW_f32:
             pixels = self._resized(image)
