@@ -190,8 +190,8 @@ def _scratch_folder(given: str | os.PathLike[str] | None) -> str | None:
     path = os.fspath(given)
     refuse_address(path)
     if not os.path.isdir(absolute(path)):
-        hint = near_names(path, "Give scratch_dir (--scratch_dir) a folder that is there.")
-        raise UsageError("is no folder to write in first", where=printable(path), hint=hint)
+        hint = near_names(path, "Make it, or name another.")
+        raise UsageError("scratch_dir is no folder that is there", where=printable(path), hint=hint)
     return path
 
 

@@ -107,6 +107,7 @@ class Plan(Summarised):
         """The samples that go into the file when none is bad, in order."""
         return self.candidates(self.image_count)
 
+    @checked_arguments()
     def candidates(self, limit: int | None = None) -> Iterator[Sample]:
         """Samples of the epoch in order, ``limit`` of them: with bad images left out, later ones move up."""
         samples = self.dataset.samples

@@ -30,7 +30,11 @@ def plan(tiny_dataset):
     return int8cal.plan(tiny_dataset.spec, max_batches=1)
 
 
-@pytest.mark.parametrize("function", [*FUNCTIONS, *READERS, int8cal.Plan.batches], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "function",
+    [*FUNCTIONS, *READERS, int8cal.Plan.batches, int8cal.Plan.candidates, int8cal.Spec.checked_options],
+    ids=lambda one: one.__name__,
+)
 def test_every_argument_of_a_public_function_is_checked(function: Any) -> None:
     assert function.__wrapped__
     for name, annotation in function.__annotations__.items():
@@ -122,6 +126,12 @@ def test_claims_and_batches_of_plans_are_checked_too(plan) -> None:
         int8cal.Claim(plan.origin, any_order="no")
     with pytest.raises(UsageError, match="workers cannot be 'all'"):
         plan.batches(workers="all")
+    with pytest.raises(UsageError, match="limit cannot be '3'"):
+        plan.candidates("3")
+    with pytest.raises(UsageError, match="chosen cannot be 'x'"):
+        plan.origin.checked_options("x")
+    with pytest.raises(UsageError, match=r"name cannot be array\(\[\[0., 0.\],  "):
+        int8cal.readers.ort(plan, np.zeros((2, 2)))
     with pytest.raises(UsageError, match="name cannot be None"):
         int8cal.readers.ort(plan, None)
 
@@ -147,7 +157,7 @@ def test_a_scratch_folder_is_a_path_and_must_be_there(plan, tmp_path) -> None:
     scratch.mkdir()
     int8cal.make(plan, tmp_path / "a.tensor", scratch_dir=scratch)
     typo = tmp_path / "scrach" / "folder"
-    with pytest.raises(UsageError, match="is no folder to write in first") as caught:
+    with pytest.raises(UsageError, match="scratch_dir is no folder that is there") as caught:
         int8cal.make(plan, tmp_path / "b.tensor", scratch_dir=typo)
     assert caught.value.where == str(typo)
     assert not typo.parent.exists()

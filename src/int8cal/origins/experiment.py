@@ -214,6 +214,7 @@ class Spec(Summarised):
             raise UsageError(f"there is no split {split!r}", hint=f"Use {' or '.join(splits)}.")
         return split or splits[0]
 
+    @checked_arguments()
     def checked_options(self, chosen: Mapping[str, str]) -> dict[str, str]:
         """The value of every option of the network; see `int8cal.origins.origin.Origin.checked_options`."""
         known = {option.name: option for option in self.network.options}
