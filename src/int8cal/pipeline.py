@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from contextlib import suppress
@@ -18,17 +19,18 @@ from int8cal import manifest as manifests
 from int8cal.engine import engine_named
 from int8cal.engine.job import Job
 from int8cal.errors import EngineFailedError, MissingDataError, UsageError
-from int8cal.io.paths import given_path
-from int8cal.io.safe_text import printable
+from int8cal.io.arguments import checked_arguments
+from int8cal.io.paths import absolute, given_path, near_names, refuse_address
+from int8cal.io.safe_text import first_line, printable
 from int8cal.io.summary import counted, times
 from int8cal.manifest import Clock, Manifest, SkippedImage
 from int8cal.origins.experiment import read_spec
 from int8cal.origins.origin import Choice, Origin
-from int8cal.plans import Plan, plan_of, require_whole
+from int8cal.plans import Plan, plan_of
 from int8cal.samples.folders import PICTURE_SUFFIXES
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.shards import TensorFileOutput
-from int8cal.types import ON_BAD_IMAGE, CompressionName, OnBadImage, SplitName
+from int8cal.types import CompressionName, OnBadImage, SplitName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@checked_arguments()
 def plan(
     origin: Origin | str | os.PathLike[str],
     *,
@@ -45,7 +48,7 @@ def plan(
     max_batches: int | None = None,
     seed: int | None = None,
     batch_size: int | None = None,
-    data_root: str | None = None,
+    data_root: str | os.PathLike[str] | None = None,
     cal_image_dir: str | os.PathLike[str] | None = None,
     recursive: bool = False,
     options: Mapping[str, str] | None = None,
@@ -68,7 +71,8 @@ def plan(
         SpecError: the spec asks for something impossible.
         DataError: the data set cannot give what is asked for.
     """
-    origin = origin if isinstance(origin, Origin) else read_spec(origin, for_folder=cal_image_dir is not None)
+    if not isinstance(origin, Origin):
+        origin = read_spec(given_path(origin, "a spec"), for_folder=cal_image_dir is not None)
     choice = Choice(split, max_batches, seed, batch_size, data_root, cal_image_dir, recursive, options or {})
     return plan_of(origin, choice)
 
@@ -76,6 +80,7 @@ def plan(
 _plan = plan
 
 
+@checked_arguments(workers=1, max_skipped=0)
 def make(
     plan: Plan | Origin | str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -88,8 +93,8 @@ def make(
     compression: CompressionName = "fast",
     shards: int | None = None,
     resume: bool = False,
-    scratch_dir: str | None = None,
-    keep: str | None = None,
+    scratch_dir: str | os.PathLike[str] | None = None,
+    keep: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> Manifest:
@@ -110,11 +115,11 @@ def make(
         shards: write so many part files beside ``out``, which then holds no more than links to them; None: one file.
         resume: keep finished images beside ``out`` until it is complete, and use what an interrupted run of the same
             plan kept, as far as the images have not changed since.
-        scratch_dir: write there and copy to ``out`` at the end; None: beside ``out``.
+        scratch_dir: a folder that is there; write in it and copy to ``out`` at the end; None: beside ``out``.
         keep: give the file that was made in ``scratch_dir`` this name as well, where that can be done without copying:
             for who reads it again while ``out`` lies on a slow mount.
         progress: told how far the work is.
-        record: what else ``<out>.json`` should say, by name.
+        record: what else ``<out>.json`` should say, by name; JSON types.
 
     Returns:
         The record of the run.
@@ -126,15 +131,15 @@ def make(
         UnavailableError: engine ``ray``: no cluster, or one that does not fit; ``tao``: NVIDIA's command is not there.
         EngineFailedError: NVIDIA's command failed.
     """
-    out = given_path(out, "the tensorfile")
+    out, scratch = os.fspath(out), _scratch_folder(scratch_dir)
     if out.lower().endswith(PICTURE_SUFFIXES) and not os.path.lexists(out):  # else it is told what is there
         raise UsageError(
             f"a tensorfile is written, and {os.path.splitext(out)[1]} is the name of a picture",
             where=printable(out),
             hint=f"Name it {printable(os.path.splitext(out)[0])}.tensor, outside of the folder of images.",
         )
+    record = _as_json(record or {})
     plan = plan if isinstance(plan, Plan) else _plan(plan)
-    require_whole(max_skipped=max_skipped, workers=workers, shards=shards)
     doer = engine_named(engine)
     _check_skipping(on_bad_image, max_skipped)
     job = Job(
@@ -148,12 +153,10 @@ def make(
     )
     if unknown := [name for name in job.options_given if name not in doer.options]:
         raise UsageError(f"the engine {doer.name} has no option {', '.join(unknown)}", hint="Leave that out.")
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers cannot be {workers}", hint="Give --workers a positive number.")
     doer.check(plan)
     clock = Clock()
     with (
-        doer.scratch_folder(scratch_dir) as folder,
+        doer.scratch_folder(scratch) as folder,
         TensorFileOutput(out, shards=shards, overwrite=overwrite, scratch_dir=folder) as output,
         manifests.run_facts_output(out, overwrite=overwrite) as run_facts,
     ):
@@ -172,7 +175,7 @@ def make(
             skipped=tuple(SkippedImage.of(failed) for failed in made.skipped),
             warnings=plan.warnings,
             run={"spec": os.path.abspath(plan.origin.path), "overrides": list(plan.origin.overrides), **run},
-            record=dict(record or {}),
+            record=record,
         )
         if made.problem:
             manifests.publish_failure(run_facts, manifest, made.problem)
@@ -187,11 +190,31 @@ def make(
     return manifest
 
 
-def _check_skipping(on_bad_image: str, max_skipped: int) -> None:
-    if on_bad_image not in ON_BAD_IMAGE:
-        raise UsageError(f"on_bad_image {on_bad_image!r} is unknown", hint="Use fail or skip.")
-    if max_skipped < 0:
-        raise UsageError(f"{max_skipped} images cannot be left out", hint="Give --max_skipped 0 or more.")
+def _scratch_folder(given: str | os.PathLike[str] | None) -> str | None:
+    """The folder to write in first. It must be there: one that is misspelt would be made, and stay."""
+    if given is None:
+        return None
+    path = os.fspath(given)
+    refuse_address(path)
+    if not os.path.isdir(absolute(path)):
+        hint = near_names(path, "Make it, or name another.")
+        raise UsageError("scratch_dir is no folder that is there", where=printable(path), hint=hint)
+    return path
+
+
+def _as_json(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a caller wants recorded, which is written when all the work is done: what cannot be is refused before."""
+    try:
+        json.dumps(record := dict(record))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"record cannot be written as JSON: {first_line(error)}",
+            hint="Give texts, numbers, True, False and None, and lists and dicts of them.",
+        ) from error
+    return record
+
+
+def _check_skipping(on_bad_image: OnBadImage, max_skipped: int) -> None:
     if (on_bad_image == "skip") != (max_skipped > 0):
         raise UsageError(
             "skipping bad images needs both --on_bad_image skip and --max_skipped N with N > 0",

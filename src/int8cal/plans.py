@@ -9,12 +9,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from int8cal.errors import DataError, MissingDataError, SpecError, UsageError
-from int8cal.io.paths import given_path
-from int8cal.io.safe_text import printable, short_repr
+from int8cal.io.arguments import checked_arguments
+from int8cal.io.safe_text import printable
 from int8cal.io.summary import Summarised, counted, times
 from int8cal.network_kit.framing import Framing, framing
 from int8cal.samples.encoded import FIND_IMAGE, sample_place
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, repr=False, eq=False)
 class Plan(Summarised):
     """A run that is decided and not yet done. Nothing was decoded or written to make it.
+
+    Plans, their batches and specs cannot be pickled. A worker in another process (``DataLoader(num_workers=…)``, Dask)
+    is given the path of the spec, and calls `int8cal.plan` with the same arguments: equal plans make equal arrays.
 
     Attributes:
         origin: what it is made from: an experiment spec, or whatever else says which images and which arithmetic.
@@ -65,6 +67,13 @@ class Plan(Summarised):
     image_shape: tuple[int, int, int]
     options: Mapping[str, str] = field(default_factory=dict)
     folder: ImageFolder | None = None
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: origin and arithmetic hold classes and functions that are made at run time."""
+        raise UsageError(
+            "a plan cannot be pickled, nor can its batches",
+            hint="Give the other process the path of the spec, and call int8cal.plan with the same arguments there.",
+        )
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -98,11 +107,13 @@ class Plan(Summarised):
         """The samples that go into the file when none is bad, in order."""
         return self.candidates(self.image_count)
 
+    @checked_arguments()
     def candidates(self, limit: int | None = None) -> Iterator[Sample]:
         """Samples of the epoch in order, ``limit`` of them: with bad images left out, later ones move up."""
         samples = self.dataset.samples
         return (samples[index] for index in self.order[:limit])
 
+    @checked_arguments(workers=1)
     def batches(self, *, workers: int | None = None) -> PlanBatches:
         """The batches themselves, made anew in each pass, on threads and in bounded memory; no file is written.
 
@@ -253,8 +264,9 @@ def _find_images(missing: Sequence[str]) -> str:
 
 
 _MISSING_SHOWN = 3
-_BATCH_SIZE = "in the spec, or by --batch_size of int8cal calibration_tensorfile (or images)"
-"""Where the user says how large a batch is: the Azure ML component has no input for it."""
+BATCH_SIZE_OPTION = ", or by --batch_size of int8cal calibration_tensorfile (or images)"
+_BATCH_SIZE = f"in the spec{BATCH_SIZE_OPTION}"
+"""Where the user says how large a batch is: the Azure ML component has no input for it, see its advice."""
 
 
 def plan_of(origin: Origin, choice: Choice) -> Plan:
@@ -284,26 +296,9 @@ def plan_of(origin: Origin, choice: Choice) -> Plan:
     )
 
 
-def require_whole(**values: object) -> None:
-    """Refuse arguments that are neither a whole number nor None.
-
-    Raises:
-        UsageError: the first that is something else.
-    """
-    for name, value in values.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
-            raise UsageError(f"{name} cannot be {short_repr(value)}", hint="Give a whole number.")
-
-
 def _require_possible(choice: Choice) -> None:
     """Refuse numbers that no plan can have; None stands for what the origin says."""
     max_batches, batch_size, seed = choice.max_batches, choice.batch_size, choice.seed
-    require_whole(max_batches=max_batches, batch_size=batch_size)
-    for path, what in ((choice.data_root, "data_root"), (choice.cal_image_dir, "cal_image_dir")):
-        if path is not None:
-            given_path(path, what)
-    if not isinstance(choice.options, Mapping):
-        raise UsageError(f"options cannot be {short_repr(choice.options)}", hint="Give a mapping of names to values.")
     if max_batches is not None and (max_batches == 0 or max_batches < -1):
         raise UsageError(
             f"{max_batches} batches cannot be made", hint="Give -m a positive number, or -1 for all full batches."

@@ -21,6 +21,7 @@ import pytest
 from int8cal.cli.tables import run_table
 from int8cal.component import run as run_module
 from int8cal.errors import (
+    DataError,
     ImageError,
     MissingDataError,
     OutputError,
@@ -259,6 +260,19 @@ def test_output_dir_may_be_a_link(site):
     site.out.symlink_to(real)
     site.run()
     assert (real / "app" / "specs" / "spec.txt").is_file()
+
+
+def test_a_folder_that_is_neither_used_nor_there_is_a_note(site):
+    outcome = site.run(validation_data_dir="nodir", base_model_dir=site.pictures("models"))
+    reasons = {note.split(" is not used: ")[0]: note for note in outcome.notes if " is not used: " in note}
+    assert reasons["validation_data_dir"].endswith(" is not given, and there is no such folder: nodir")
+    assert reasons["base_model_dir"].endswith(" is not given")
+
+
+def test_of_too_many_batches_the_component_names_no_option_of_its_own(site):
+    with pytest.raises(DataError, match="while the requested amount is 500") as caught:
+        site.run(max_batches="500")
+    assert caught.value.hint.endswith("(-m, max_batches), or make smaller batches, in the spec.")
 
 
 def test_missing_base_model_is_a_note(site, caplog):

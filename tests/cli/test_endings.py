@@ -29,10 +29,23 @@ def prepared(tmp_path_factory, tiny_dataset):
         (folder / "photos" / f"{number}.png").write_bytes(encode(pixels(20 + number, 30), "PNG"))
     make_model(folder / "m.onnx")
     np.save(folder / "images.npy", np.random.default_rng(0).random((4, 3, 16, 24), np.float32))
+    np.save(folder / "noise.npy", np.random.default_rng(1).normal(0, 99, (4, 3, 16, 24)).astype(np.float32))
+    _with_a_factor(folder / "m.onnx", folder / "two.onnx")
+    (folder / "tao.json").write_text('{"tensor_scales": {"images": 1.0}}')
     (folder / "cal.bin").write_text(CACHE)
     (folder / "other.bin").write_text(CACHE.replace("3c01", "3c02"))
     shutil.copy(tiny_dataset.spec, folder / "spec.txt")
     return folder
+
+
+def _with_a_factor(path, out):
+    """The model with a second input, by which its output is multiplied."""
+    model = onnx.load(path)
+    output, last = model.graph.output[0].name, model.graph.node[-1]
+    last.output[0] = "unscaled"
+    model.graph.node.append(onnx.helper.make_node("Mul", ["unscaled", "factor"], [output], "scale"))
+    model.graph.input.append(onnx.helper.make_tensor_value_info("factor", onnx.TensorProto.FLOAT, [1]))
+    onnx.save(model, out)
 
 
 @pytest.fixture
@@ -65,6 +78,10 @@ IMAGES = f"int8cal images photos -o c.tensor --size 16x24 {' '.join(NUMBERS)}"
             "int8cal cache convert cal.json -o CAL.bin",
             "int8cal quantize MODEL.onnx --scales cal.json -o MODEL.int8.onnx",
         ]),
+        ("cache show tao.json", [
+            "int8cal cache convert tao.json -o CAL.bin --trt_version X.Y.Z",
+            "int8cal quantize MODEL.onnx --scales tao.json -o MODEL.int8.onnx",
+        ]),
         ("cache diff cal.bin other.bin", [
             "int8cal quantize MODEL.onnx --scales cal.bin -o 1.int8.onnx --eval VALIDATION.tensor",
             "int8cal quantize MODEL.onnx --scales other.bin -o 2.int8.onnx --eval VALIDATION.tensor",
@@ -91,6 +108,15 @@ IMAGES = f"int8cal images photos -o c.tensor --size 16x24 {' '.join(NUMBERS)}"
         ]),
         ("quantize m.onnx --scales cal.bin -o s.onnx", [
             "int8cal compare m.onnx s.onnx VALIDATION.tensor",
+            "trtexec --onnx=s.onnx --shapes=images:1x3x16x24 --saveEngine=s.engine",
+        ]),
+        ("quantize two.onnx images.npy -o q.onnx --input factor=0.5 --input images --layout nchw", [
+            "int8cal compare two.onnx q.onnx VALIDATION.tensor --input factor=0.5 --input images --layout nchw",
+            "trtexec --onnx=q.onnx --shapes=images:1x3x16x24 --saveEngine=q.engine",
+        ]),
+        ("quantize two.onnx --scales cal.bin -o s.onnx --eval noise.npy --input factor=0.5 --fold_weights", [
+            ("int8cal quantize two.onnx CALIBRATION.tensor --eval noise.npy --fold_weights --input factor=0.5 "
+             "-o s.better.onnx --min_agreement 15"),
             "trtexec --onnx=s.onnx --shapes=images:1x3x16x24 --saveEngine=s.engine",
         ]),
         ("doctor", ["int8cal demo"]),

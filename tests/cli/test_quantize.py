@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -253,6 +254,14 @@ def test_a_full_temporary_folder_is_no_fault_of_the_model(
     assert done.code == 5
     assert f"error: {folder}: about" in done.stderr
     assert "TMPDIR" in done.stderr
+
+
+def test_a_limit_on_the_size_of_files_is_not_the_models_fault(tensor: str, tmp_path: Path) -> None:
+    command = f"ulimit -f 16; exec {sys.executable} -m int8cal quantize {MODEL} {tensor} -o {tmp_path}/int8.onnx"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 10
+    assert "this process may write 0.016 MB" in done.stderr
+    assert "ulimit -f" in done.stderr
 
 
 def test_nan_in_a_tensorfile_is_found(run_cli: Any, tmp_path: Path) -> None:

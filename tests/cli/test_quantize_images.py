@@ -23,6 +23,7 @@ def make_model(
     metadata: dict[str, str] | None = None,
     seed: int = 0,
     free: bool = False,
+    channels: int = 3,
 ) -> None:
     """A convolution on 1 x 3 x 16 x 24, behind some arithmetic on the input."""
     nodes, name, tensors = [], "images", []
@@ -30,11 +31,11 @@ def make_model(
         tensors.append(numpy_helper.from_array(np.array(values, np.float32).reshape(1, -1, 1, 1), f"c{number}"))
         nodes.append(helper.make_node(operator, [name, f"c{number}"], [f"v{number}"], name=f"first{number}"))
         name = f"v{number}"
-    weights = np.random.default_rng(seed).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    weights = np.random.default_rng(seed).normal(size=(4, channels, 3, 3)).astype(np.float32)
     tensors.append(numpy_helper.from_array(weights, "w"))
     nodes.append(helper.make_node("Conv", [name, "w"], ["out"], name="conv"))
     ends = [
-        helper.make_tensor_value_info("images", 1, ["n", 3, "h", "w"] if free else ["n", 3, 16, 24]),
+        helper.make_tensor_value_info("images", 1, ["n", channels, "h", "w"] if free else ["n", channels, 16, 24]),
         helper.make_tensor_value_info("out", 1, ["n", 4, "y", "x"] if free else ["n", 4, 14, 22]),
     ]
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)
@@ -100,6 +101,34 @@ def test_dark_pictures_have_no_wrong_mean(photos, run_cli):
                    "--mean", "123,116,103")  # fmt: skip
     assert "warning" not in made.stderr
     assert "far-from-zero" not in run_cli("verify", "c.tensor").stdout
+
+
+def test_a_model_of_images_from_a_folder_is_made_again_from_the_folder(photos, run_cli):
+    assert run_cli("quantize", "m.onnx", "photos", "-o", "a.onnx", *NUMBERS).code == 0
+    again = run_cli("quantize", "m.onnx", "photos", "--reproduce", "a.onnx", *NUMBERS)
+    assert (again.code, again.stdout) == (0, "a.onnx: the same\n"), again.stderr
+    other = run_cli("quantize", "m.onnx", "photos", "--reproduce", "a.onnx", *NUMBERS, "--mean", "0.5")
+    assert other.code == 7
+    assert "images_sha256" in other.stdout
+    assert "nothing is guessed" in run_cli("quantize", "m.onnx", "photos", "--reproduce", "a.onnx").stderr
+    kept = run_cli("quantize", "m.onnx", "photos", "--reproduce", "a.onnx", *NUMBERS, "--keep", "k.tensor")
+    assert kept.code == 2
+    assert not (photos / "k.tensor").exists()
+
+
+def test_a_grey_model_needs_its_own_mean_with_a_preset_for_colour(photos, run_cli):
+    make_model(photos / "grey.onnx", channels=1)
+    gray = ("images", "photos", "-o", "c.tensor", "--order", "gray", "--size", "16x24")
+    for command in (("quantize", "grey.onnx", "photos", "-o", "q.onnx"), gray):
+        refused = run_cli(*command, "--preset", "imagenet")
+        assert refused.code == 2
+        assert "the mean and std of the preset imagenet are for 3 channels" in refused.stderr
+        assert "Add --mean and --std with one number" in refused.stderr
+        half = run_cli(*command, "--preset", "imagenet", "--mean", "0.5")
+        assert "the std of the preset imagenet is for 3 channels" in half.stderr
+        made = run_cli(*command, "--preset", "imagenet", "--mean", "0.45", "--std", "0.225")
+        assert made.code == 0, made.stderr
+    assert run_cli(*gray[:3], "tf.tensor", *gray[4:], "--preset", "tf").code == 0  # its numbers are for any channels
 
 
 def test_arrays(photos, run_cli):

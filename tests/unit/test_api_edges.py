@@ -44,8 +44,3 @@ def test_a_plan_goes_wherever_a_file_or_a_spec_goes(tiny_dataset, tmp_path):
     assert int8cal.verify(tmp_path / "c.tensor", spec=plan).sound
     exported = int8cal.export(plan, tmp_path / "c.npz", "npz")
     assert exported is not None
-
-
-def test_an_unknown_layout_is_refused(tiny_dataset, tmp_path):
-    with pytest.raises(UsageError, match="there is no layout 'x'"):
-        int8cal.export(int8cal.plan(tiny_dataset.spec), tmp_path / "c.npz", "npz", layout="x")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from int8cal.check.statistics import Statistics, measure
+from int8cal.io.arguments import checked_arguments
 from int8cal.io.summary import Summarised, counted, times
 from int8cal.tensorfile.batches import opened_file
 
@@ -84,6 +85,7 @@ class Inspection(Summarised):
         return facts | ({"channels": list(self.channels)} if self.channels else {})
 
 
+@checked_arguments()
 def inspect(file: str | os.PathLike[str] | TensorFile, *, quick: bool = False) -> Inspection:
     """Shape, type, size, filters, manifest and value ranges of a tensorfile, ours or NVIDIA's.
 

@@ -19,6 +19,7 @@ from int8cal.check.sense import without_loud
 from int8cal.check.statistics import Loudness
 from int8cal.engine.work import FailedSample, Image, ImageWork
 from int8cal.errors import DataError, UsageError
+from int8cal.io.arguments import checked_values
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import printable, shortened
 from int8cal.io.threads import map_on_threads
@@ -64,10 +65,12 @@ class Claim:
     split: SplitName | None = None
     seed: int | None = None
     any_order: bool = False
-    data_root: str | None = None
-    cal_image_dir: str | None = None
+    data_root: str | os.PathLike[str] | None = None
+    cal_image_dir: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
+        for name, value in checked_values(vars(self), type(self).__annotations__).items():
+            object.__setattr__(self, name, value)
         if not isinstance(self.origin, Origin):
             raise UsageError(
                 f"a claim cannot be about a {type(self.origin).__name__}",

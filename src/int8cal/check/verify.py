@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +16,7 @@ from int8cal.check.record import compare_record, facts_of
 from int8cal.check.sense import sense
 from int8cal.check.statistics import LoudnessCounts, Measures, Statistics, measure, measure_with_digest
 from int8cal.errors import TensorFileError
+from int8cal.io.arguments import checked_arguments
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import shortened
 from int8cal.io.summary import Summarised, times
@@ -115,6 +116,7 @@ class Verification(Summarised):
         }
 
 
+@checked_arguments(workers=1)
 def verify(
     path: str | os.PathLike[str] | TensorFile,
     *,
@@ -124,7 +126,7 @@ def verify(
     input_name: str | None = None,
     layout: Layout | None = None,
     constants: Constants | None = None,
-    watchers: Iterable[Watcher] = (),
+    watchers: Sequence[Watcher] = (),
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Verification:

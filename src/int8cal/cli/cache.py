@@ -70,7 +70,8 @@ def _tell_uses(content: CalibrationCache, path: str) -> None:
     """What a cache is good for: TensorRT of its release reads the text; of the ranges, a Q/DQ model can be made."""
     commands = [f"int8cal quantize MODEL.onnx --scales {endings.quoted(path)} -o MODEL.int8.onnx"]
     if path.endswith(".json"):
-        commands.insert(0, f"int8cal cache convert {endings.quoted(path)} -o CAL.bin")
+        version = " --trt_version X.Y.Z" if content.no_reader else ""
+        commands.insert(0, f"int8cal cache convert {endings.quoted(path)} -o CAL.bin{version}")
     elif not content.no_reader:
         commands.insert(0, endings.trtexec_with_cache("MODEL.onnx", path))
     endings.print_next(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from int8cal.cli import agreement, console, endings, progress
-from int8cal.cli.options import given_words, json_option, model_input_options, overwrite_option
+from int8cal.cli.options import json_option, model_input_options, model_input_words, overwrite_option
 
 if TYPE_CHECKING:
     from int8cal.types import Layout
@@ -85,5 +85,5 @@ def compare(
         if foreign:
             lines.append(f"not computed here, compared by what goes in: {', '.join(foreign)}")
         console.print_lines(lines)
-        held_out = ["--eval", file, *given_words(only=("inputs", "layout"))]
+        held_out = ["--eval", file, *model_input_words()]
         endings.compared(reference, other, result.input, judge(result.agreement), *held_out)

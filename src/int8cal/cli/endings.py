@@ -91,12 +91,19 @@ def exported(path: str, form: Format, layout: Layout) -> None:
     )
 
 
-def verified(found: Verification, model: str | None, *, made_of: str) -> None:
-    """After `verify` of a file without errors; ``made_of`` are the options that name what it was made of."""
+def verified(found: Verification, model: str | None, *, inputs: Sequence[str], made_of: str) -> None:
+    """After `verify` of a file without errors.
+
+    Args:
+        found: what it found.
+        model: the model that it was shown to.
+        inputs: what was said of that model's inputs.
+        made_of: the options that name what the file was made of.
+    """
     file = quoted(found.path)
     if any(finding.code == "model-quantised" for finding in found.findings):
         model = None  # quantize takes the float model, whose name is not known
-    commands = [f"int8cal quantize {quoted(model or 'MODEL.onnx')} {file} -o MODEL.int8.onnx"]
+    commands = [calibrating(model, file, inputs)]
     if found.plan is None:
         meaning = (
             "The values look right. Only a comparison with the source shows whether they are those of the training."
@@ -114,6 +121,7 @@ def quantized(
     held_out: str | None,
     *,
     binding: InputBinding,
+    inputs: Sequence[str] = (),
     verdict: Verdict | None = None,
     target: str = "tensorrt",
     trt_cache: str | None = None,
@@ -128,6 +136,7 @@ def quantized(
         output: the INT8 model.
         held_out: the images of ``--eval``.
         binding: the models' input.
+        inputs: what was said of the models' inputs.
         verdict: on the INT8 model, if there is one.
         target: engine that is to run it.
         trt_cache: the calibration cache that was also written.
@@ -135,7 +144,7 @@ def quantized(
         calibration: what it was calibrated with, as words of a command.
         images: options of ``int8cal images`` that state the preprocessing, where there is no tensorfile.
     """
-    lines = [] if held_out else [f"int8cal compare {quoted(model, output)} VALIDATION.tensor"]
+    lines = [] if held_out else [f"int8cal compare {quoted(model, output)} VALIDATION.tensor{_also(inputs)}"]
     if images and lines:
         lines.insert(0, f"int8cal images VALIDATION_DIR -o VALIDATION.tensor {images}")
     if verdict:
@@ -165,6 +174,22 @@ def compared(model: str, output: str, binding: InputBinding | None, verdict: Ver
         else _more_in_float(verdict, model, output, f"CALIBRATION.tensor {quoted(*options)}")
     )
     print_next(f"verdict: {verdict.level} ({name}{verdict.reason}). {meaning}", *commands)
+
+
+def calibrating(model: str | None, file: str, inputs: Sequence[str]) -> str:
+    """How a tensorfile becomes an INT8 model.
+
+    Args:
+        model: the float model; None where it is not known.
+        file: the tensorfile, quoted.
+        inputs: what was said of the model's inputs, see `int8cal.cli.options.model_input_words`.
+    """
+    return f"int8cal quantize {quoted(model or 'MODEL.onnx')} {file} -o MODEL.int8.onnx{_also(inputs)}"
+
+
+def _also(words: Sequence[str]) -> str:
+    """Further words of a command, if there are any."""
+    return f" {quoted(*words)}" if words else ""
 
 
 def trtexec(model: str, binding: InputBinding | None = None) -> str:

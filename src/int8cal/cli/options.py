@@ -64,6 +64,11 @@ def given_words(*left_out: str, only: Collection[str] | None = None) -> list[str
     return words
 
 
+def model_input_words() -> list[str]:
+    """What the user said of a model's inputs: the next command cannot bind the model without it."""
+    return given_words(only=("inputs", "layout"))
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 """``--json``; the command's function takes it as ``as_json``."""
 

@@ -12,7 +12,7 @@ import click
 from int8cal.cli import agreement, console, endings, progress
 from int8cal.cli.images import places_of_images, preprocessing_options
 from int8cal.cli.make import leaving_out_told
-from int8cal.cli.options import given_words, json_option, model_input_options, overwrite_option
+from int8cal.cli.options import given_words, json_option, model_input_options, model_input_words, overwrite_option
 from int8cal.cli.process import share_freed_memory
 from int8cal.cli.scales import check_alone, quantize_from_scales
 from int8cal.cli.sources import Images, of_images
@@ -23,6 +23,7 @@ from int8cal.types import METHODS, PRECISIONS, TARGETS
 
 if TYPE_CHECKING:
     from int8cal.models.quantize import QuantizeReport
+    from int8cal.tensorfile.batches import BatchesLike
     from int8cal.types import Layout, MethodChoice, Precision, Target
 
 
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
 @click.argument("model", metavar="MODEL.onnx")
 @click.argument("file", metavar="[FILE]", required=False)
 @click.option("-o", "--output", metavar="OUT.onnx", help="INT8 model to write.")
-@click.option("--reproduce", metavar="OUT.onnx", help="Make this INT8 model again, and say whether it is the same.")
+@click.option(
+    "--reproduce",
+    metavar="OUT.onnx",
+    help="Make this INT8 model again from FILE (for images: with the same options), and say whether it is the same.",
+)
 @click.option(
     "--method",
     type=click.Choice(["auto", *METHODS]),
@@ -159,9 +164,11 @@ def quantize(
     from int8cal.models.ranges import DEFAULT_PERCENTILE
 
     if reproduce is not None:
-        if file is None or output or scales:
+        if file is None or output or scales or keep:
             raise click.UsageError("--reproduce takes MODEL.onnx and FILE, and writes nothing")
-        _reproduce(model, file, reproduce, input_name=input_name, as_json=as_json)
+        with ExitStack() as files:
+            sources = Images(files, model, stated, input_name, layout, recursive=recursive, image_dir=image_dir)
+            _reproduce(model, sources.opened(file), reproduce, input_name=input_name, as_json=as_json)
         return
     if output is None:
         raise click.UsageError("Missing option '-o' / '--output'.")
@@ -244,6 +251,7 @@ def quantize(
             output,
             evaluation,
             binding=report.input,
+            inputs=model_input_words(),
             verdict=report.verdict,
             target=target,
             trt_cache=trt_cache,
@@ -260,11 +268,11 @@ _NOT_AGAIN = (
 """Parameters that another run for a better model is not given."""
 
 
-def _reproduce(model: str, file: str, made: str, *, input_name: str | None, as_json: bool) -> None:
+def _reproduce(model: str, images: BatchesLike, made: str, *, input_name: str | None, as_json: bool) -> None:
     from int8cal.errors import UseError
     from int8cal.models.recipe import reproduce
 
-    done = reproduce(model, file, made, input_name=input_name, progress=progress.on_stderr())
+    done = reproduce(model, images, made, input_name=input_name, progress=progress.on_stderr())
     if as_json:
         console.print_json({"reproduce": {"same": done.is_same, "differences": list(done.differences)}})
         if not done.is_same:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, endings, progress
-from int8cal.cli.options import claim_of, claim_options, json_option, model_input_options, overwrite_option
+from int8cal.cli.options import (
+    claim_of,
+    claim_options,
+    json_option,
+    model_input_options,
+    model_input_words,
+    overwrite_option,
+)
 
 if TYPE_CHECKING:
     from int8cal.types import Layout
@@ -85,5 +92,5 @@ def report(
             if not found.sound
             else endings.trtexec(int8, binding)
             if int8
-            else f"int8cal quantize {endings.quoted(model or 'MODEL.onnx')} {file} -o MODEL.int8.onnx",
+            else endings.calibrating(model, file, model_input_words()),
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import agreement, console, endings, progress
-from int8cal.cli.options import given_words
+from int8cal.cli.options import given_words, model_input_words
 from int8cal.io.safe_text import short_name
 from int8cal.io.summary import counted
 
@@ -25,6 +25,8 @@ _TAKEN = frozenset((
     "no_agreement", "no_equalize",
 ))  # fmt: skip
 """Parameters of ``quantize`` that mean something, or change nothing, beside ``--scales``."""
+_AGAIN = ("exclude", "evaluation", "fold_weights", "inputs", "layout")
+"""Those that a better model from images is given as well."""
 
 
 def check_alone() -> None:
@@ -70,7 +72,16 @@ def quantize_from_scales(
         console.print_json({"quantize": _facts(report, output, scales)})
     else:
         console.print_lines(_lines(report, output, scales))
-        endings.quantized(model, output, evaluation, binding=report.input, verdict=report.verdict)
+        again = endings.quoted("CALIBRATION.tensor", *given_words(only=_AGAIN))
+        endings.quantized(
+            model,
+            output,
+            evaluation,
+            calibration=again,
+            binding=report.input,
+            inputs=model_input_words(),
+            verdict=report.verdict,
+        )
 
 
 def _facts(report: ScalesReport, output: str, scales: str) -> dict[str, Any]:

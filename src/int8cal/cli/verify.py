@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console, endings, progress
-from int8cal.cli.options import claim_of, claim_options, json_option, model_input_options
+from int8cal.cli.options import claim_of, claim_options, json_option, model_input_options, model_input_words
 from int8cal.errors import TensorFileError
 from int8cal.io.summary import counted
 
@@ -68,7 +68,7 @@ def verify(
         if not found.sound:
             hint = "The findings in the output say what is wrong with it, and what to do."
             raise TensorFileError(f"do not use this file: {found.verdict}", where=found.path, hint=hint)
-        endings.verified(found, model, made_of=_source_options(file))
+        endings.verified(found, model, inputs=model_input_words(), made_of=_source_options(file))
 
 
 def _source_options(file: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from int8cal.component.inputs import BY_NAME, MAPPINGS
 from int8cal.errors import Int8calError, MissingDataError, OutputExistsError
+from int8cal.plans import BATCH_SIZE_OPTION
 from int8cal.samples.nearby import near_by
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def advised(*, original_only: bool) -> Iterator[None]:
         yield
     except Int8calError as error:
         hint = _OUTPUT_TAKEN if isinstance(error, OutputExistsError) else error.hint or ""
+        hint = hint.replace(BATCH_SIZE_OPTION, "")
         hint = _SWITCH.sub(r"set the input \1 to true", hint)
         named = (BY_NAME[name] for name in _INPUT.findall(hint) if name in BY_NAME)
         if original_only and any(not item.original for item in named):

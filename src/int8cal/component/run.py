@@ -94,8 +94,7 @@ def run(request: Request, *, progress: Progress | None = None) -> Outcome:
 def _done(request: Request, progress: Progress | None) -> Outcome:
     _require_separate_folders(request)
     stages = _Stages()
-    notes = [f"{item.name} is not used: {item.reason}" for item in request.not_used]
-    notes += _missing(request)
+    notes = [*_not_used(request), *_missing(request)]
     _log(notes)
     with stages.timed("update"):
         updated = update(request)
@@ -183,6 +182,14 @@ def _real_outputs(request: Request, top: str) -> list[str]:
 
 def _is_below(path: str, folder: str) -> bool:
     return os.path.commonpath((path, folder)) == folder
+
+
+def _not_used(request: Request) -> Iterator[str]:
+    """Notes on inputs without effect; a folder that is misspelt besides is not found out otherwise."""
+    for item in request.not_used:
+        folder = request.folders.get(item.name)
+        lacks = f", and there is no such folder: {folder}" if folder and not os.path.exists(folder) else ""
+        yield f"{item.name} is not used: {item.reason}{lacks}"
 
 
 def _missing(request: Request) -> list[str]:

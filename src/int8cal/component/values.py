@@ -19,6 +19,7 @@ _FALSE = frozenset({"false", "0", "no"})
 _WHOLE_NUMBER = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?")  # Azure ML sends the number 10 as 10.0
 _BARE_LINE_FEED = re.compile(r"(?<!\r)\n")
 _LINE = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)=(.*)", re.DOTALL)
+_BYTE_ORDER_MARK = "\ufeff"  # editors on Windows begin files with it
 MAX_INPUT_BYTES = 1 << 20
 """Longest text of inputs that is read."""
 
@@ -40,7 +41,7 @@ def read_lines(text: str, where: str) -> dict[str, str]:
         raise UsageError(f"has more than {MAX_INPUT_BYTES} characters", where=where)
     found: dict[str, str] = {}
     end = "\n" if _BARE_LINE_FEED.search(text) else "\r\n"
-    for number, line in enumerate(text.split(end), start=1):
+    for number, line in enumerate(text.removeprefix(_BYTE_ORDER_MARK).split(end), start=1):
         if not line.strip():
             continue
         match = _LINE.fullmatch(line)

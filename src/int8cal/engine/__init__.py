@@ -79,8 +79,6 @@ def engine_named(text: str) -> Engine:
     Raises:
         UsageError: the engine is unknown, or has no address.
     """
-    if not isinstance(text, str):
-        raise UsageError(f"an engine cannot be {text!r}", hint=f"Use one of: {', '.join(ENGINES)}.")
     name, is_addressed, address = text.partition("://")
     if name not in ENGINES:
         raise UsageError(f"unknown engine {name!r}", hint=f"Use one of: {', '.join(ENGINES)}.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from int8cal.engine.work import FailedSample, ImageWork
-from int8cal.errors import MissingDataError, UsageError
+from int8cal.errors import MissingDataError
 from int8cal.io.summary import Summarised, counted, times
 from int8cal.io.threads import map_on_threads
 
@@ -35,10 +35,6 @@ class PlanBatches(Summarised):
     plan: Plan
     workers: int | None = None
     _encoded: dict[int, bytes] = field(default_factory=dict, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"workers cannot be {self.workers}", hint="Give workers a positive number.")
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -13,10 +13,11 @@ import numpy as np
 
 from int8cal.errors import UsageError
 from int8cal.exports.readers import Rebatched
+from int8cal.io.arguments import checked_arguments
 from int8cal.io.file_kinds import NPY, NPZ, POLYGRAPHY_SCRIPT, TENSORFILE
 from int8cal.io.files import OutputFile
 from int8cal.io.folders import new_folder
-from int8cal.io.paths import absolute, given_path, output_errors
+from int8cal.io.paths import absolute, output_errors
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import short_repr
 from int8cal.io.space import require_free_space
@@ -26,7 +27,7 @@ from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.layout import PARTS, SAMPLE_FIELDS_1, SampleRow
 from int8cal.tensorfile.writer import TensorFileWriter
-from int8cal.types import FORMATS, LAYOUTS, Batches, BatchNCHW_f32, Format, Layout, Progress
+from int8cal.types import Batches, BatchNCHW_f32, Format, Layout, Progress
 
 _WITH_BATCHES = frozenset({"polygraphy", "tensorfile"})
 _WITH_NAME = ("npz", "polygraphy")
@@ -80,6 +81,7 @@ class Exported:
     dropped: int = 0
 
 
+@checked_arguments(rebatch=1)
 def export(
     batches: BatchesLike,
     out: str | os.PathLike[str],
@@ -116,7 +118,7 @@ def export(
     """
     _check_options(to, name, layout, rebatch, drop_remainder=drop_remainder, overwrite=overwrite)
     name = DEFAULT_NAME if name is None else name
-    path = given_path(out, "the output")
+    path = os.fspath(out)
     with opened(batches) as original:
         source = original if rebatch is None else Rebatched(original, rebatch, drop_remainder=drop_remainder)
         if to == "raw":
@@ -132,10 +134,6 @@ def export(
 def _check_options(
     to: str, name: str | None, layout: str, rebatch: int | None, *, drop_remainder: bool, overwrite: bool
 ) -> None:
-    if to not in FORMATS:
-        raise UsageError(f"unknown format {to!r}", hint=f"One of: {', '.join(FORMATS)}.")
-    if layout not in LAYOUTS:
-        raise UsageError(f"there is no layout {layout!r}", hint=f"Use {' or '.join(LAYOUTS)}.")
     if name is not None:
         _check_name(to, name)
     if rebatch is not None and to not in _WITH_BATCHES:

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from int8cal.errors import UnavailableError, UsageError
+from int8cal.io.arguments import checked_arguments
 from int8cal.io.optional import install_line
 from int8cal.tensorfile.batches import as_batches
 from int8cal.types import Batches, BatchNCHW_f32
@@ -28,6 +29,7 @@ __all__ = ["nncf", "ort", "polygraphy", "rebatch", "torch"]
 Source: TypeAlias = Batches | Iterable[BatchNCHW_f32] | Callable[[], Iterable[BatchNCHW_f32]]
 
 
+@checked_arguments()
 def ort(batches: Source, name: str) -> OrtReader:
     """For ONNX Runtime: a ``CalibrationDataReader`` that feeds the input ``name``.
 
@@ -37,6 +39,7 @@ def ort(batches: Source, name: str) -> OrtReader:
     return OrtReader(as_batches(batches), name)
 
 
+@checked_arguments()
 def polygraphy(batches: Source, name: str) -> NamedBatches:
     """For Polygraphy: a data loader of ``{name: batch}``, which can be gone through more than once.
 
@@ -45,6 +48,7 @@ def polygraphy(batches: Source, name: str) -> NamedBatches:
     return NamedBatches(as_batches(batches), name)
 
 
+@checked_arguments()
 def nncf(batches: Source, name: str) -> NamedBatches:
     """For NNCF: ``nncf.Dataset(readers.nncf(file, "input_1"))``; pass ``subset_size=len(file)`` to use all batches."""
     return NamedBatches(as_batches(batches), name)
@@ -62,6 +66,7 @@ def torch(batches: Source) -> TorchBatches:
         raise UnavailableError("PyTorch is not installed", hint=f"Install it: {install_line('torch')}") from error
 
 
+@checked_arguments(size=1)
 def rebatch(batches: Source, size: int, *, drop_remainder: bool = False) -> Rebatched:
     """The same images in the same order, in batches of another size.
 
@@ -139,10 +144,8 @@ class Rebatched:
     """
 
     def __init__(self, batches: Batches, size: int, *, drop_remainder: bool = False) -> None:
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise UsageError(f"a batch cannot have {size!r} images", hint="Give a whole number above 0.")
         self._batches = batches
-        self._size = int(size)
+        self._size = size
         images = batches.image_count
         self._count, self.dropped = divmod(images, size)
         if self._count == 0:

@@ -58,7 +58,7 @@ def shortened(text: str, length: int = MAX_SHOWN) -> str:
 
 def short_repr(value: object) -> str:
     """A value as Python writes it, in one line."""
-    return shortened(repr(value), _MAX_VALUE)
+    return shortened(repr(value).replace("\n", " "), _MAX_VALUE)  # arrays are written in several
 
 
 def short_name(name: str) -> str:

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from typing import Final
 
-from int8cal.errors import OutputError
+from int8cal.errors import OutputError, ResourceError
 from int8cal.io.paths import absolute
 
 _KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE of fallocate(2)
@@ -43,6 +43,36 @@ def require_free_space(
             where=folder,
             hint=hint,
         )
+
+
+def require_file_size(folder: str, needed: int, *, cause: Exception) -> None:
+    """Refuse a file that the system does not let this process write: where a library fails without saying why.
+
+    Args:
+        folder: where it goes.
+        needed: expected size in bytes.
+        cause: what came of it.
+
+    Raises:
+        ResourceError: files may have fewer bytes.
+    """
+    limit = file_size_limit()
+    if limit is not None and limit < needed:
+        raise ResourceError(
+            f"about {_megabytes(needed)} MB are needed in one file, and this process may write {_megabytes(limit)} MB",
+            where=folder,
+            hint="Raise its limit on the size of files (ulimit -f).",
+        ) from cause
+
+
+def file_size_limit() -> int | None:
+    """Bytes that a file of this process may have; None: any number."""
+    try:
+        import resource  # late: for few runs, and not on Windows
+    except ImportError:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _megabytes(size: int) -> str:

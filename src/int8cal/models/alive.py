@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from int8cal.errors import UseError
 from int8cal.io.safe_text import printable
-from int8cal.models.binding import InputBinding
+from int8cal.models.binding import InputBinding, images_not_finite
 from int8cal.models.computable import Computable
 from int8cal.models.probe import Probe, Remembered, probe_part
 from int8cal.models.wants import by_metadata
@@ -84,10 +84,12 @@ def check_alive(
         force: go on in spite of errors, which are warnings then.
 
     Raises:
-        UseError: there are errors, and ``force`` is not set; or the model fails.
+        UseError: there are errors, and ``force`` is not set; or the model fails, or the images are no numbers.
     """
     if not len(images):
         return ()
+    if not np.isfinite(images).all():
+        raise images_not_finite()
     found = (
         *no_pictures(images),
         *contradictions(parts.original, manifest),

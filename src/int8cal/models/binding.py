@@ -13,7 +13,7 @@ import numpy.typing as npt
 from int8cal.errors import ImageShapeError, UsageError, UseError
 from int8cal.io.safe_text import short_repr
 from int8cal.models import extras
-from int8cal.types import LAYOUTS, Layout
+from int8cal.types import Layout
 
 if TYPE_CHECKING:
     from int8cal.models.kernels import Kernel
@@ -129,6 +129,14 @@ def bind_input(
     return InputBinding(name, layout, dims[0], dtype, fed, tuple(kernels), option)
 
 
+def images_not_finite() -> UseError:
+    """The error for images that no model can be blamed for."""
+    return UseError(
+        "the images themselves hold infinite or undefined values (inf, NaN)",
+        hint="Look at how they were made: a division by 0, or values that were never set.",
+    )
+
+
 def unfed_binding(model: Any, name: str | None, layout: Layout | None) -> tuple[InputBinding, tuple[int, int, int]]:
     """The input that images would be fed into, where there are none, and their (C, H, W).
 
@@ -140,8 +148,6 @@ def unfed_binding(model: Any, name: str | None, layout: Layout | None) -> tuple[
     Raises:
         UseError: no input takes images.
     """
-    if layout is not None and layout not in LAYOUTS:
-        raise UsageError(f"there is no layout {layout!r}", hint=f"Use {' or '.join(LAYOUTS)}.")
     inputs = _real_inputs(model)
     if name is not None and name not in inputs:
         raise UseError(f"the model has no input {name!r}", hint=f"Its inputs: {_listed(inputs)}.")
@@ -257,6 +263,11 @@ def _layout(name: str, dims: list[int | None], chw: tuple[int, ...], wanted: Lay
         for layout, extents in candidates.items()
         if all(dim in (None, extent) for dim, extent in zip(dims[1:], extents, strict=True))
     ]
+    if not fitting and dims[1] == width != channels:
+        raise ImageShapeError(
+            f"input {name!r} takes {shown}, and the {samples} look like H×W×C",
+            hint="Batches are N×C×H×W: give values.transpose(0, 3, 1, 2).",
+        )
     if not fitting:
         raise ImageShapeError(
             f"input {name!r} takes {shown}, which does not fit {samples}",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from int8cal.errors import UseError
 from int8cal.io.safe_text import shell_word
-from int8cal.models.binding import InputBinding
+from int8cal.models.binding import InputBinding, images_not_finite
 from int8cal.models.histogram import Histogram, NonFiniteError
 from int8cal.models.passes import for_each_image
 from int8cal.models.ranges import DEFAULT_PERCENTILE, threshold
@@ -136,7 +136,7 @@ def calibrate(
     for wanted in passes:
         for _ in for_each_image(batches, size, count, wanted=wanted, progress=progress, phase="calibrating"):
             pass
-    return _without_infinite(model, counts, set(tensors if needed is None else needed))
+    return _without_infinite(model, binding, counts, set(tensors if needed is None else needed))
 
 
 class _Counts:
@@ -174,8 +174,12 @@ class _Counts:
         self.peaks[tensor] = peaks if known is None else np.maximum(known, peaks)
 
 
-def _without_infinite(model: Any, counts: Sequence[_Counts], needed: set[str]) -> list[Calibration]:
+def _without_infinite(
+    model: Any, binding: InputBinding, counts: Sequence[_Counts], needed: set[str]
+) -> list[Calibration]:
     not_finite = set().union(*(part.not_finite for part in counts))
+    if binding.name in not_finite:
+        raise images_not_finite()
     for tensor in sorted(not_finite & needed):
         readers = [node.name for node in model.graph.node if tensor in node.input]
         excluded = " ".join(f"--exclude {shell_word(name)}" for name in readers)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from int8cal.errors import UsageError
+from int8cal.io.arguments import checked_arguments
 from int8cal.io.safe_text import printable
 from int8cal.io.summary import Summarised
 from int8cal.models import extras
@@ -53,6 +54,7 @@ class Comparison(Summarised):
         return self.agreement.summary_rows()
 
 
+@checked_arguments(max_images=1)
 def compare(
     reference: str | os.PathLike[str],
     other: str | os.PathLike[str],

@@ -11,7 +11,7 @@ import numpy as np
 
 from int8cal.errors import UseError
 from int8cal.io.signals import cleaned_up
-from int8cal.io.space import require_free_space
+from int8cal.io.space import require_file_size, require_free_space
 from int8cal.models import extras
 from int8cal.models.names import all_graphs, inner_graphs, unique_name
 from int8cal.models.opset import raise_opset
@@ -123,16 +123,21 @@ def _fold(model: Any) -> Any:
     runtime, onnx = extras.onnxruntime(), extras.onnx()
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    needed = model.ByteSize() + _MORE_BYTES
     require_free_space(
         tempfile.gettempdir(),
-        model.ByteSize() + _MORE_BYTES,
+        needed,
         hint="Free some space there, or have TMPDIR name another folder: ONNX Runtime writes the model to it.",
     )
     folder = tempfile.TemporaryDirectory(prefix="int8cal-")
     with folder, cleaned_up(folder.cleanup):
         options.optimized_model_filepath = str(Path(folder.name, "folded.onnx"))
         # MatMul + Add stays as it is, so that nodes keep the names which the user may exclude.
-        open_session(model, options, disabled_optimizers=["MatMulAddFusion"])
+        try:
+            open_session(model, options, disabled_optimizers=["MatMulAddFusion"])
+        except extras.LibraryError as error:  # which does not say that it could not write
+            require_file_size(folder.name, needed, cause=error)
+            raise
         folded = onnx.load_model(options.optimized_model_filepath)
     used = {node.domain for node in folded.graph.node} | {""}
     kept = [entry for entry in folded.opset_import if entry.domain in used]

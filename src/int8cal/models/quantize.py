@@ -21,6 +21,7 @@ import numpy as np
 
 from int8cal.errors import UsageError
 from int8cal.guard.onnx_bounds import of_model
+from int8cal.io.arguments import checked_arguments
 from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
 from int8cal.io.paths import given_path
@@ -40,7 +41,7 @@ from int8cal.models.opset import MIN_OPSET, converted, opset
 from int8cal.models.overlap import Digested, check_evaluation, repeated_images, same_images, shared_images
 from int8cal.models.placement import Placement
 from int8cal.models.qdq import check_quantized
-from int8cal.models.ranges import DEFAULT_PERCENTILE, check_method
+from int8cal.models.ranges import DEFAULT_PERCENTILE, check_percentile
 from int8cal.models.recipe import recipe, write_recipe
 from int8cal.models.runner import INT8_MODEL, LEAVE_IN_FLOAT, fault_of_model, numeric_outputs, try_out
 from int8cal.models.search import QUICK_IMAGES, Figures, Search, fewest_in_float
@@ -145,6 +146,7 @@ class QuantizeReport(Summarised):
         return self.placement.did["excluded"]
 
 
+@checked_arguments()
 def quantize(
     model: str | os.PathLike[str],
     batches: BatchesLike,
@@ -189,7 +191,7 @@ def quantize(
         min_agreement: leave as few layers in float as give the worst output this SQNR in dB on held-out images, see
             `int8cal.models.search`.
         score: judges an INT8 model (``onnx.ModelProto``, the part of it that is computed here) in place of the SQNR;
-            larger is better, and ``min_agreement`` is in its unit.
+            larger is better. Not without ``min_agreement``, which is in its unit.
         say: told beforehand how many models will be tried.
         target: the engine that will run the model, see `int8cal.models.placement`.
         precision: of the float part: ``fp16`` makes all float16 that can be, see `int8cal.models.half`; under TensorRT
@@ -221,9 +223,9 @@ def quantize(
         OutputError: a result cannot be written, or exists already.
         UnavailableError: the extra ``quantize`` is not installed.
     """
-    _check_options(method, percentile, target, full_range_weights, bias_correction, min_agreement, score)
+    _check_options(percentile, target, full_range_weights, bias_correction, min_agreement, score)
     version = _cache_version(out, trt_cache, trt_version, deepstream)
-    if evaluation is batches:
+    if evaluation is not None and evaluation is batches:
         raise same_images(None)
     with ExitStack() as files:
         images = files.enter_context(opened(batches, again=agreement or method == "auto" or bool(bias_correction)))
@@ -403,7 +405,6 @@ def quantize(
 
 
 def _check_options(
-    method: MethodChoice,
     percentile: float,
     target: Target,
     full_range_weights: bool,
@@ -420,9 +421,14 @@ def _check_options(
         raise UsageError("full-range weights are for ONNX Runtime; TensorRT's always are", hint="Leave the option out.")
     if bias_correction and min_agreement is not None:
         raise UsageError("biases are corrected last, and a search needs models as they will be", hint=_ONE_OF_THEM)
+    if score is not None and min_agreement is None:
+        raise UsageError(
+            "score judges the models of a search, and none is asked for",
+            hint="Give min_agreement, too: the least score, in the unit of score.",
+        )
     if min_agreement is not None and not (math.isfinite(min_agreement) and (min_agreement >= 0 or score)):
         raise UsageError(f"an agreement of {min_agreement:g} cannot be reached", hint="Give the least SQNR in dB: 15.")
-    check_method("mse" if method == "auto" else method, percentile)
+    check_percentile(percentile)
 
 
 def _result_files(

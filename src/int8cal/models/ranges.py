@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from int8cal.errors import UsageError
 from int8cal.models.histogram import BINS, Histogram
-from int8cal.types import INT8_STEPS, METHODS, Method
+from int8cal.types import INT8_STEPS, Method
 
 DEFAULT_PERCENTILE = 99.99
 
@@ -45,9 +45,9 @@ def threshold(histogram: Histogram, method: Method = "entropy", percentile: floa
         percentile: share in percent, 50 <= percentile <= 100; used by ``percentile`` only.
 
     Raises:
-        UsageError: unknown method, or a percentile out of range.
+        UsageError: the percentile is out of range.
     """
-    check_method(method, percentile)
+    check_percentile(percentile)
     if histogram.amax == 0.0 or method == "minmax":
         return histogram.amax
     counts = histogram.counts[: int(np.flatnonzero(histogram.counts)[-1]) + 1]
@@ -55,14 +55,12 @@ def threshold(histogram: Histogram, method: Method = "entropy", percentile: floa
     return min(bins * histogram.top / BINS, histogram.amax)
 
 
-def check_method(method: str, percentile: float) -> None:
-    """Refuse a method or percentile that does not exist.
+def check_percentile(percentile: float) -> None:
+    """Refuse a percentile that does not exist.
 
     Raises:
-        UsageError: unknown method, or a percentile out of range.
+        UsageError: it is out of range.
     """
-    if method not in METHODS:
-        raise UsageError(f"unknown calibration method {method!r}", hint=f"One of: {', '.join(METHODS)}.")
     if not LEAST_PERCENTILE <= percentile <= 100.0:
         raise UsageError(
             f"percentile {percentile} is not within {LEAST_PERCENTILE:g} to 100",

@@ -17,6 +17,7 @@ from typing import Any
 
 from int8cal.errors import UseError
 from int8cal.guard.onnx_bounds import of_model
+from int8cal.io.arguments import checked_arguments
 from int8cal.io.file_kinds import ONNX_MODEL
 from int8cal.io.files import OutputFile
 from int8cal.io.paths import given_path
@@ -81,6 +82,7 @@ class ScalesReport:
     verdict: Verdict | None
 
 
+@checked_arguments()
 def quantize_from_scales(
     model: str | os.PathLike[str],
     scales: str | os.PathLike[str],

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from int8cal.errors import UseError
-from int8cal.io.safe_text import shell_word
+from int8cal.errors import UsageError, UseError
+from int8cal.io.safe_text import shell_word, short_repr
 from int8cal.io.summary import counted
 from int8cal.models.agreement import Agreement
 from int8cal.models.choose import MOST_HELD_OUT, Trial
@@ -192,7 +192,7 @@ class Figures:
         calibration = self.trial.calibration.only(placement.tensors(self.variants.model))
         model = self.variants.made(placement, calibration.amax(self.method, self.percentile), calibration)
         if self.score is not None:
-            return self.score(model)
+            return _figure(self.score(model))
         measured = measure_each(
             self.reference,
             model,
@@ -210,3 +210,13 @@ class Figures:
             )
         worst = joined.worst_db()
         return -math.inf if math.isnan(worst) else worst
+
+
+def _figure(given: Any) -> float:
+    """What a function of the caller gave for a model, which may be a number of any library."""
+    try:
+        return float(given)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"score returned {short_repr(given)}, which is no number", hint="Return one, larger for better models."
+        ) from error

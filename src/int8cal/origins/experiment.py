@@ -12,10 +12,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from int8cal import networks
 from int8cal.errors import DataError, SpecError, UsageError
+from int8cal.io.arguments import checked_arguments
 from int8cal.io.file_kinds import FileKind
 from int8cal.io.paths import given_path, refuse_missing_address
 from int8cal.io.safe_text import printable
@@ -66,6 +67,12 @@ class Spec(Summarised):
     notes: tuple[str, ...] = ()
     for_folder: bool = False
     mapped: tuple[tuple[str, str], ...] = ()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: its message is of a class that is built at run time."""
+        raise UsageError(
+            "a spec cannot be pickled", hint="Give the other process its path, and call int8cal.read_spec there."
+        )
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""
@@ -161,7 +168,7 @@ class Spec(Summarised):
             arithmetic = self._folder_arithmetic(dataset, options)
             _refuse_cutting(arithmetic, dataset, folder)
         else:
-            root = network.data_root(os.environ) if choice.data_root is None else choice.data_root
+            root = network.data_root(os.environ) if choice.data_root is None else os.fspath(choice.data_root)
             with missing_data_advised(self):
                 dataset = network.dataset(document, split, root)
             arithmetic = network.arithmetic(document, dataset, options)
@@ -207,6 +214,7 @@ class Spec(Summarised):
             raise UsageError(f"there is no split {split!r}", hint=f"Use {' or '.join(splits)}.")
         return split or splits[0]
 
+    @checked_arguments()
     def checked_options(self, chosen: Mapping[str, str]) -> dict[str, str]:
         """The value of every option of the network; see `int8cal.origins.origin.Origin.checked_options`."""
         known = {option.name: option for option in self.network.options}
@@ -312,6 +320,7 @@ def read_document(
     )
 
 
+@checked_arguments()
 def read_spec(
     path: str | os.PathLike[str],
     network: str | None = None,

@@ -38,7 +38,7 @@ class Choice:
     max_batches: int | None = None
     seed: int | None = None
     batch_size: int | None = None
-    data_root: str | None = None
+    data_root: str | os.PathLike[str] | None = None
     cal_image_dir: str | os.PathLike[str] | None = None
     recursive: bool = False
     options: Mapping[str, str] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from int8cal.check.sense import is_noise, without_loud
 from int8cal.check.statistics import LoudnessCounts
 from int8cal.check.verify import Verification, verify
 from int8cal.errors import TensorFileError, UsageError
+from int8cal.io.arguments import checked_arguments
 from int8cal.io.paths import given_path
 from int8cal.report import charts
 from int8cal.report.objects import PixelMaps
@@ -50,6 +51,7 @@ _MAX_SAMPLES = 2000
 """Rows of the sample table on the page."""
 
 
+@checked_arguments(pictures=0)
 def write_report(
     path: str | os.PathLike[str] | TensorFile,
     out: str | os.PathLike[str],
@@ -229,7 +231,7 @@ def _folder(manifest: Mapping[str, Any], claim: Claim | None) -> str | None:
     """The folder that the images are from in place of the spec's data; ``DIR``: it is not known which."""
     if not is_of_folder(manifest):
         return None
-    return (claim.cal_image_dir if claim else None) or "DIR"
+    return os.fspath((claim.cal_image_dir if claim else None) or "DIR")
 
 
 def _facts(found: Verification, size: str, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

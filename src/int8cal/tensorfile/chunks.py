@@ -19,9 +19,8 @@ import numpy as np
 from isal import isal_zlib
 
 from int8cal import native
-from int8cal.errors import UsageError
 from int8cal.tensorfile.zeros import deflated_zeros
-from int8cal.types import COMPRESSIONS, CompressionName
+from int8cal.types import CompressionName
 
 if TYPE_CHECKING:
     from int8cal.types import ImageCHW_f32
@@ -67,12 +66,9 @@ class Compression(NamedTuple):
     typical_ratio: float
 
     @classmethod
-    def named(cls, name: str) -> Compression:
-        """The compression of that name; `UsageError` for an unknown one."""
-        for compression in _ALL:
-            if compression.name == name:
-                return compression
-        raise UsageError(f"unknown compression {name!r}", hint=f"Use one of: {', '.join(COMPRESSIONS)}.")
+    def named(cls, name: CompressionName) -> Compression:
+        """The compression of that name."""
+        return next(compression for compression in _ALL if compression.name == name)
 
     @property
     def encoder(self) -> str:

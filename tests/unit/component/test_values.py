@@ -103,6 +103,10 @@ def test_lines(end, last):
     assert read_lines(text, "inputs") == {"model_app_name": "a b=c", "specs_file": " s.txt ", "output_dir": ""}
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name() -> None:
+    assert read_lines("\ufeffmodel_app_name=\ufeffa\n", "inputs") == {"model_app_name": "\ufeffa"}
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

@@ -35,7 +35,6 @@ def test_without_the_extra(monkeypatch, tiny_dataset, tmp_path):
         ("tao://head:1", "the engine tao has no address"),
         ("ray://", "names no cluster"),
         ("spark://head:1", "unknown engine 'spark'"),
-        (None, "an engine cannot be None"),
     ],
 )
 def test_an_address_is_for_ray_alone(text, message):

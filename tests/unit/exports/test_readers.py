@@ -113,7 +113,7 @@ def test_rebatching_keeps_every_image_in_order_or_says_so(batches: int, size: in
 
 @pytest.mark.parametrize("size", [0, -1, "4", None, True, 2.0])
 def test_batches_of_what_is_no_number_are_usage_errors(size: object) -> None:
-    with pytest.raises(UsageError, match="a batch cannot have"):
+    with pytest.raises(UsageError, match="size cannot be"):
         readers.rebatch(Numbers(2, 2), size)  # type: ignore[arg-type]  # the mistake
 
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 from tests.unit.models.conftest import SHAPE, Builder
 
-from int8cal.errors import UsageError, UseError
+from int8cal.errors import ImageShapeError, UsageError, UseError
 from int8cal.models.binding import bind_input
 from int8cal.models.compare import compare
 from int8cal.models.computable import computable
@@ -99,6 +99,16 @@ def test_an_input_without_a_value_is_named_with_the_option() -> None:
         bind_input(model(), SHAPE, constants={"other": 1})
     with pytest.raises(UseError, match="0 inputs"):
         bind_input(model(), SHAPE, constants={"image": 1})
+
+
+def test_images_that_look_like_nhwc_are_named_so() -> None:
+    images, channels, height, width = SHAPE
+    with pytest.raises(ImageShapeError, match=rf"samples of {height}×{width}×{channels} .* look like H×W×C") as caught:
+        bind_input(model(), (images, height, width, channels))
+    assert "values.transpose(0, 3, 1, 2)" in caught.value.hint
+    with pytest.raises(ImageShapeError, match="does not fit") as caught:
+        bind_input(model(), (images, channels, height, width + 1))
+    assert "transpose" not in caught.value.hint
 
 
 def test_it_stays_an_input_of_the_int8_model(images: Any, tmp_path: Path) -> None:

@@ -650,7 +650,7 @@ class TestRefusals:
 
     def test_failure_leaves_nothing_behind(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         source = make_model()
-        with pytest.raises(UseError, match=r"takes infinite or undefined values"):
+        with pytest.raises(UseError, match=r"images themselves hold infinite or undefined values"):
             quantize_fast(
                 source,
                 images(scale=np.inf),
@@ -664,7 +664,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"method": "best"}, "unknown calibration method"),
+            ({"method": "best"}, "method cannot be 'best'"),
             ({"percentile": 0}, "percentile"),
             ({"method": "percentile", "percentile": 0.9999}, r"in percent, e\.g\. 99\.99"),
             ({"trt_cache": "c"}, "one TensorRT version only"),
@@ -678,6 +678,10 @@ class TestRefusals:
     ) -> None:
         with pytest.raises(UsageError, match=message):
             quantize_fast(make_model(), images(), tmp_path / "int8.onnx", **arguments)
+
+    def test_a_percentile_of_numpy_is_a_number(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
+        options = {"method": "percentile", "percentile": np.float32(99.5)}
+        assert quantize_fast(make_model(), images(), tmp_path / "int8.onnx", **options).percentile == 99.5
 
     def test_evaluating_on_the_calibration_images(self, make_model: MakeModel, images: Any, tmp_path: Path) -> None:
         same = images()
@@ -705,6 +709,16 @@ class TestRefusals:
             quantize_fast(
                 make_model(change=rename), calibration, tmp_path / "o", trt_cache=tmp_path / "c", trt_version="10.3.0"
             )
+
+    @pytest.mark.parametrize("number", [0, 11])
+    def test_images_that_are_not_finite_are_not_the_models_fault(
+        self, make_model: MakeModel, images: Any, tmp_path: Path, number: int
+    ) -> None:
+        batches = np.concatenate(list(images(batches=12, shape=(1, *SHAPE[1:]))))
+        batches[number, 0, 0, 0] = np.nan
+        with pytest.raises(UseError, match="images themselves hold infinite or undefined values") as caught:
+            quantize_fast(make_model(), [batches[:6], batches[6:]], tmp_path / "int8.onnx")
+        assert "--exclude" not in caught.value.hint
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_weights_that_are_not_finite(self, images: Any, tmp_path: Path, value: float) -> None:

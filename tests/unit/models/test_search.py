@@ -147,3 +147,11 @@ def test_a_score_of_ones_own(make_model: Callable[..., Path], tmp_path: Path) ->
     assert report.search is not None
     assert len(report.search.layers) == 1
     assert "conv" in report.search.layers[0]
+
+
+def test_a_score_is_a_number_of_any_library(make_model: Callable[..., Path], tmp_path: Path) -> None:
+    options: dict[str, Any] = {"method": "mse", "min_agreement": 1}
+    report = quantize(make_model(), Images(), tmp_path / "o", score=lambda model: np.array(2), **options)
+    assert (report.search.layers, report.search.reached) == ((), 2.0)
+    with pytest.raises(UsageError, match="score returned None, which is no number"):
+        quantize(make_model(), Images(), tmp_path / "p", score=lambda model: None, **options)

@@ -199,11 +199,6 @@ def test_an_index_is_a_whole_number(tmp_path, key):
             file[key]
 
 
-def test_unknown_compression():
-    with pytest.raises(UsageError, match="zstd"):
-        Compression.named("zstd")
-
-
 def test_writing_where_one_cannot(tmp_path):
     with pytest.raises(OutputError) as caught:
         TensorFileWriter(str(tmp_path / "missing" / "f"), (1, 1, 2, 2), Compression.named("fast"))
