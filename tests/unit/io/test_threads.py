@@ -54,11 +54,13 @@ def test_a_signal_ends_a_wait_and_the_thread_goes_on() -> None:
     let_go.acquire()
 
     def hear(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
         raise InterruptedError
 
     def signal_and_wait() -> bool:
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-        return let_go.acquire()
+        while not let_go.acquire(timeout=0.01):  # one that comes just before the wait is not heard within it
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        return True
 
     before = signal.signal(signal.SIGUSR1, hear)
     try:
