@@ -115,7 +115,7 @@ def make(
         shards: write so many part files beside ``out``, which then holds no more than links to them; None: one file.
         resume: keep finished images beside ``out`` until it is complete, and use what an interrupted run of the same
             plan kept, as far as the images have not changed since.
-        scratch_dir: a folder that is there; write in it and copy to ``out`` at the end; None: beside ``out``.
+        scratch_dir: write there and copy to ``out`` at the end; is made if it is not there; None: beside ``out``.
         keep: give the file that was made in ``scratch_dir`` this name as well, where that can be done without copying:
             for who reads it again while ``out`` lies on a slow mount.
         progress: told how far the work is.
@@ -191,14 +191,15 @@ def make(
 
 
 def _scratch_folder(given: str | os.PathLike[str] | None) -> str | None:
-    """The folder to write in first. It must be there: one that is misspelt would be made, and stay."""
+    """The folder to write in first; it is made where that in which it lies is there: no path that is misspelt is."""
     if given is None:
         return None
     path = os.fspath(given)
     refuse_address(path)
-    if not os.path.isdir(absolute(path)):
-        hint = near_names(path, "Make it, or name another.")
-        raise UsageError("scratch_dir is no folder that is there", where=printable(path), hint=hint)
+    parent = os.path.dirname(absolute(path).rstrip("/"))
+    if not os.path.isdir(parent):
+        hint = near_names(parent, "Make that folder, or name another scratch_dir.")
+        raise UsageError("scratch_dir would lie in a folder that is not there", where=printable(path), hint=hint)
     return path
 
 

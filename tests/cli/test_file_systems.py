@@ -40,7 +40,6 @@ def make(run_cli, tiny_dataset, monkeypatch):
 
 @pytest.mark.parametrize("options", [(), ("--scratch_dir", "scratch"), ("--shards", "1"), ("--resume",)])
 def test_without_locks_links_renames_fsync_and_sizes(make, tmp_path, monkeypatch, options):
-    (tmp_path / "scratch").mkdir()
     monkeypatch.setattr(fcntl, "flock", failing(errno.ENOSYS))
     monkeypatch.setattr(os, "link", failing(errno.EPERM))
     monkeypatch.setattr(os, "rename", failing(errno.ENOSYS))

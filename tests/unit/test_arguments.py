@@ -152,12 +152,11 @@ def test_a_score_is_for_a_search(tmp_path) -> None:
     assert "min_agreement" in caught.value.hint
 
 
-def test_a_scratch_folder_is_a_path_and_must_be_there(plan, tmp_path) -> None:
+def test_a_scratch_folder_is_a_path_and_lies_in_a_folder_that_is_there(plan, tmp_path) -> None:
     scratch = tmp_path / "scratch"
-    scratch.mkdir()
     int8cal.make(plan, tmp_path / "a.tensor", scratch_dir=scratch)
     typo = tmp_path / "scrach" / "folder"
-    with pytest.raises(UsageError, match="scratch_dir is no folder that is there") as caught:
+    with pytest.raises(UsageError, match="scratch_dir would lie in a folder that is not there") as caught:
         int8cal.make(plan, tmp_path / "b.tensor", scratch_dir=typo)
     assert caught.value.where == str(typo)
     assert not typo.parent.exists()
