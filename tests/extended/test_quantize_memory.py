@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array
-from tests.memory import PEAK_MIB
+from tests.memory import PEAK_MIB, activations_of_as_many_mebibytes
 
 from int8cal.demo.evaluate import DETECTOR, as_detector_input, scenes
 from int8cal.tensorfile.chunks import Compression
@@ -70,22 +70,15 @@ def test_memory_is_flat_and_that_of_the_runs_side_by_side(tmp_path: Path, method
 
 def with_activations_by_the_image() -> onnx.ModelProto:
     """A convolution, and beside it two activations of as many MiB as the brightest pixel says."""
+    large, constants = activations_of_as_many_mebibytes("brightest", "root")
     nodes = [
         make_node("Conv", ["image", "weights"], ["features"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
         make_node("ReduceMax", ["image"], ["brightest"], keepdims=0),
-        make_node("Reshape", ["brightest", "one"], ["pixel"]),
-        make_node("Mul", ["pixel", "mebibyte"], ["values"]),
-        make_node("Cast", ["values"], ["extent"], to=TensorProto.INT64),
-        make_node("Expand", ["pixel", "extent"], ["large"]),
-        make_node("Sqrt", ["large"], ["roots"]),
-        make_node("ReduceMax", ["roots"], ["root"], keepdims=0),
+        *large,
         make_node("Add", ["features", "root"], ["output"]),
     ]
-    constants = [
-        from_array(np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32), "weights"),
-        from_array(np.array([1], np.int64), "one"),
-        from_array(np.array([(1 << 20) / 4], np.float32), "mebibyte"),
-    ]
+    weights = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    constants.append(from_array(weights, "weights"))
     image = make_tensor_value_info("image", TensorProto.FLOAT, ("n", 3, 8, 8))
     output = make_tensor_value_info("output", TensorProto.FLOAT, ("n", 4, 8, 8))
     graph = make_graph(nodes, "by_the_image", [image], [output], constants)

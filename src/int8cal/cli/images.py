@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from int8cal.cli import console
-from int8cal.cli.make import console_options, make_and_tell, output_options, tell_plan
+from int8cal.cli.make import console_options, make_and_tell, output_options, tell_plan, warn_of_data
 from int8cal.cli.options import decorated, given_words
 from int8cal.errors import UsageError
 
@@ -101,12 +101,6 @@ def warn_of_unit(preprocessing: Preprocessing) -> None:
     """Say before anything is decoded that the numbers alone cannot be right."""
     if doubt := preprocessing.doubt():
         console.note(f"warning: {doubt}")
-
-
-def warn_of_data(planned: Plan) -> None:
-    """Say before anything is decoded what is odd about the images."""
-    for warning in planned.warnings:
-        console.note(f"warning: {warning}")
 
 
 @click.command()

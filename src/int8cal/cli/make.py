@@ -432,9 +432,14 @@ def _planned(
         recursive=recursive,
         options={name: value for name, value in options.items() if value is not None},
     )
+    warn_of_data(planned)
+    return planned
+
+
+def warn_of_data(planned: Plan) -> None:
+    """Say before anything is decoded what is odd about the data."""
     for warning in planned.dataset.warnings:
         console.note(f"warning: {warning}")
-    return planned
 
 
 def _help(template: str, network: str | None) -> str:

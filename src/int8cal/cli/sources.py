@@ -97,7 +97,7 @@ class Images:
                 hint="Add --preset imagenet (or clip, ultralytics, yolox, tf, caffe), --preprocess FILE.yaml, or the "
                 "numbers: --resize stretch --scale 1/255 --mean 0 --std 1.",
             )
-        from int8cal.cli.images import warn_of_data
+        from int8cal.cli.make import warn_of_data
         from int8cal.origins.images.origin import ImagesOrigin
         from int8cal.pipeline import make, plan
         from int8cal.tensorfile import TensorFile

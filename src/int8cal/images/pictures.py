@@ -128,7 +128,7 @@ def tell_loss(picture: Image.Image, where: str) -> None:
     )
     if picture.mode[0] not in "IF" or told.is_set():
         return
-    whole = picture if picture.mode == FLOAT else picture.convert("I")  # versions of Pillow clip "I" alone alike
+    whole = picture if picture.mode in ("I", FLOAT) else picture.convert("I")  # versions of Pillow clip "I" alone alike
     if (np.asarray(whole.convert("L")) != np.asarray(whole)).any():
         told.set()
         log.warning(

@@ -56,23 +56,17 @@ def require_file_size(folder: str, needed: int, *, cause: Exception) -> None:
     Raises:
         ResourceError: files may have fewer bytes.
     """
-    limit = file_size_limit()
-    if limit is not None and limit < needed:
+    try:
+        import resource  # late: for few runs, and not on Windows
+    except ImportError:
+        return
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit != resource.RLIM_INFINITY and limit < needed:
         raise ResourceError(
             f"about {_megabytes(needed)} MB are needed in one file, and this process may write {_megabytes(limit)} MB",
             where=folder,
             hint="Raise its limit on the size of files (ulimit -f).",
         ) from cause
-
-
-def file_size_limit() -> int | None:
-    """Bytes that a file of this process may have; None: any number."""
-    try:
-        import resource  # late: for few runs, and not on Windows
-    except ImportError:
-        return None
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _megabytes(size: int) -> str:

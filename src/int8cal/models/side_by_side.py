@@ -101,7 +101,7 @@ class KnownValues:
         return self._values.get(tuple(numbers))
 
     def keep(self, numbers: list[int], values: _Values) -> None:
-        """Keep copies of them, if there is room: what a session for one pass gave would keep all of its memory."""
+        """Keep copies of them, if there is room: what a session gave that keeps memory would hold all of it."""
         size = sum(value.nbytes for value in values.values())
         with self._lock:
             if size > self._room:

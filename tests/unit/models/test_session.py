@@ -13,6 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+from tests.memory import activations_of_as_many_mebibytes
 from tests.unit.models.conftest import Images
 
 from int8cal.models import runner
@@ -23,25 +24,12 @@ from int8cal.models.runner import Runner
 from int8cal.models.session import open_as_written
 from int8cal.models.wiring import Wiring
 
-MEBIBYTE = 1 << 20
-
 MakeModel = Callable[..., Path]
 
 
 def of_as_many_mebibytes() -> Any:
     """A model whose activations are of as many MiB as the one pixel of its image says."""
-    nodes = [
-        make_node("Reshape", ["image", "one"], ["pixel"]),
-        make_node("Mul", ["pixel", "mebibyte"], ["values"]),
-        make_node("Cast", ["values"], ["extent"], to=TensorProto.INT64),
-        make_node("Expand", ["pixel", "extent"], ["large"]),
-        make_node("Sqrt", ["large"], ["larger"]),
-        make_node("ReduceMax", ["larger"], ["output"], keepdims=0),
-    ]
-    constants = [
-        onnx.numpy_helper.from_array(np.array([1], np.int64), "one"),
-        onnx.numpy_helper.from_array(np.array([MEBIBYTE / 4], np.float32), "mebibyte"),
-    ]
+    nodes, constants = activations_of_as_many_mebibytes("image", "output")
     image = make_tensor_value_info("image", TensorProto.FLOAT, (1, 1, 1, 1))
     output = make_tensor_value_info("output", TensorProto.FLOAT, ())
     graph = make_graph(nodes, "growing", [image], [output], constants)
