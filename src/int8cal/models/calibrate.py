@@ -20,8 +20,6 @@ from int8cal.models.runner import Runner
 from int8cal.models.side_by_side import KnownValues
 from int8cal.types import Batches, BatchNCHW_f32, Method, Progress
 
-_MOST_KEPT_BYTES = 512 << 20  # ONNX Runtime takes up to twice as much for it, which a run may take in any case
-
 
 @dataclass(frozen=True)
 class Calibration:
@@ -98,8 +96,7 @@ def calibrate(
         known: keeps the outputs for images that are held out, where a run takes one image.
         outputs: which outputs of the model those are.
         held_out: parts that are counted apart, by the numbers of their images.
-        activation_bytes: see `int8cal.models.wiring.Wiring`; where they are known and few, what a run frees is kept for
-            the next one.
+        activation_bytes: see `int8cal.models.runner.Runner`.
 
     Returns:
         The calibration by the images that are in no part, then by those of each part; all are of the same tensors.
@@ -116,7 +113,7 @@ def calibrate(
         list(dict.fromkeys([*tensors, *more])),
         binding,
         optimized=True,
-        keep_memory=activation_bytes is not None and activation_bytes <= _MOST_KEPT_BYTES,
+        activation_bytes=activation_bytes,
     )
 
     def count(numbers: list[int], images: BatchNCHW_f32) -> tuple[None, int]:

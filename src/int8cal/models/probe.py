@@ -16,6 +16,7 @@ from int8cal.models.computable import Computable, computable
 from int8cal.models.graph import float_tensors
 from int8cal.models.names import computed_from
 from int8cal.models.runner import Runner, is_per_image, joined, numeric_outputs
+from int8cal.models.shapes import activation_bytes, inferred
 from int8cal.tensorfile.checksums import image_checksum
 from int8cal.types import BatchNCHW_f32, Layout
 
@@ -101,7 +102,14 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
     model = parts.model
     norm = next(_norms(model), None)
     outputs = numeric_outputs(model)
-    runner = Runner(model, [*outputs, *([norm[0]] if norm else [])], binding, optimized=True)
+    fixed = inferred(model, binding, images.shape[1:])
+    runner = Runner(
+        model,
+        [*outputs, *([norm[0]] if norm else [])],
+        binding,
+        optimized=True,
+        activation_bytes=activation_bytes(fixed.graph) if fixed else None,
+    )
     moments, step = _Moments(), binding.batch or 1
     found: list[dict[str, npt.NDArray[Any]]] = []
     shown = held = 0
@@ -109,8 +117,9 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
         for part in runner.run(images[shown : shown + step]):
             if norm:
                 moments.add(part[norm[0]])  # large: never of all images at once
-            found.append({name: part[name] for name in outputs})
+            found.append({name: part[name].copy() for name in outputs})  # out of what the session keeps for its runs
             held += sum(values.nbytes for values in found[-1].values())
+            del part  # not kept while the next one is made
         shown = min(shown + step, len(images))
     images = images[:shown]
     values = joined(found, outputs, shown)

@@ -27,6 +27,7 @@ from int8cal.types import BatchNCHW_f32
 INT8_MODEL = "the INT8 model"
 LEAVE_IN_FLOAT = "Leave the node that is named in float: int8cal quantize --exclude NODE"
 _PART_BYTES = 96 << 20  # outputs held at a time; one image is the least
+_MOST_KEPT_BYTES = 512 << 20  # ONNX Runtime takes up to twice as much for it, which a run may take in any case
 
 _Values: TypeAlias = dict[str, npt.NDArray[Any]]
 
@@ -52,7 +53,9 @@ class Runner:
             lies between them is as ONNX Runtime likes. Otherwise graph optimisations are off, and each tensor is
             computed as the file says.
         choices: tensors whose rows are not those of the images, see `int8cal.models.choices`.
-        keep_memory: see `int8cal.models.session.open_session`; of a graph in stages, each would keep its own peak.
+        activation_bytes: see `int8cal.models.shapes.activation_bytes`. Where they are known and few, what a run frees
+            is kept for the next one (see `int8cal.models.session.open_session`), but for a graph in stages, of which
+            each would keep its own peak.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.
@@ -66,15 +69,14 @@ class Runner:
         *,
         optimized: bool = False,
         choices: Collection[str] = (),
-        keep_memory: bool = False,
+        activation_bytes: int | None = None,
     ) -> None:
         self.tensors = tuple(tensors)
         self._choices = choices
         self._binding = binding
         stages = _cut_in_stages(with_true_float16(model), tensors, binding.kernels)
-        self._stages = [
-            _Stage(stage, optimized=optimized, keep_memory=keep_memory and len(stages) == 1) for stage in stages
-        ]
+        keep_memory = len(stages) == 1 and activation_bytes is not None and activation_bytes <= _MOST_KEPT_BYTES
+        self._stages = [_Stage(stage, optimized=optimized, keep_memory=keep_memory) for stage in stages]
         self._model_bytes, self._name = model.ByteSize(), model_name()
         self._part_size = binding.batch  # None: one image first, then as many as their outputs' size allows
 

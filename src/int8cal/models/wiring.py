@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -13,10 +13,10 @@ from int8cal.errors import UseError
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
 from int8cal.models.graph import WEIGHTED_OPS, all_activations, float_tensors, layers_within
-from int8cal.models.names import computed_from, free_inputs, inner_graphs
+from int8cal.models.names import computed_from, free_inputs
 from int8cal.models.onnx_file import CONTRIBUTED_DOMAIN
 from int8cal.models.runner import Runner
-from int8cal.models.typed import with_types
+from int8cal.models.shapes import activation_bytes, inferred, known_shapes
 
 _UNARY = frozenset(
     {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Softplus", "Softsign", "HardSwish", "Mish", "Gelu", "Abs", "Neg"}
@@ -46,8 +46,7 @@ class Wiring:
         floats: names of all float32 tensors.
         constant_dims: constant → its shape.
         shapes: activation → its shape for one batch of ``batch`` images, where it is known.
-        activation_bytes: what all activations of one batch take together; None where the size of one depends on the
-            image, or is not known.
+        activation_bytes: see `int8cal.models.shapes.activation_bytes`.
         batch: 1, or the model's fixed batch size.
         outputs: names of the model's outputs.
         bordered: pictures with a border of numbers so large that no scale fits both; what pools them stays float.
@@ -62,12 +61,12 @@ class Wiring:
         self.batch = binding.batch or 1
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.activation_bytes: int | None = None
-        fixed = _inferred(model, binding, (self.batch, *image_shape))
+        fixed = inferred(model, binding, image_shape)
         if fixed:
-            known = _known_shapes(fixed.graph)
+            known = known_shapes(fixed.graph)
             missing = [name for name in all_activations(fixed) if name not in known]
             self.shapes = known | _shapes_of_a_run(model, missing, binding, (self.batch, *image_shape))
-            self.activation_bytes = _activation_bytes(fixed.graph, known)
+            self.activation_bytes = activation_bytes(fixed.graph)
         self._made_by = {name: node for node in self.nodes for name in node.output if name}
         self._read_by: dict[str, list[tuple[Any, int]]] = defaultdict(list)
         self._layers_above: dict[str, int] = {}  # tensor → bit set of the layers that it depends on
@@ -239,52 +238,6 @@ def _bordered(model: Any) -> set[str]:
         if any(not abs(fill) <= _LARGEST_FILL for fill in fills):
             found.update(node.output)
     return found
-
-
-def _inferred(model: Any, binding: InputBinding, shape: tuple[int, int, int, int]) -> Any:
-    """A copy of the model for batches of one shape, NCHW, with the types and shapes that follow from it, and no others.
-
-    None where inference fails: rules that need a shape find nothing then.
-    """
-    onnx = extras.onnx()
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    batch, channels, height, width = shape
-    wanted = (batch, *((channels, height, width) if binding.layout == "nchw" else (height, width, channels)))
-    for value in fixed.graph.input:
-        if value.name == binding.name:
-            for dim, extent in zip(value.type.tensor_type.shape.dim, wanted, strict=True):
-                dim.dim_value = extent
-    del fixed.graph.value_info[:]
-    for value in fixed.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    try:
-        return with_types(fixed, data_prop=True)
-    except extras.LibraryError:
-        return None
-
-
-def _known_shapes(graph: Any) -> dict[str, tuple[int, ...]]:
-    return {
-        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-        for value in (*graph.input, *graph.value_info, *graph.output)
-        if value.type.tensor_type.HasField("shape")
-        and all(dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim)
-    }
-
-
-def _activation_bytes(graph: Any, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    dtype_of = extras.onnx().helper.tensor_dtype_to_np_dtype
-    kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
-    total = 0
-    for node in graph.node:
-        if any(inner_graphs(node)):
-            return None
-        for name in filter(None, node.output):
-            if name not in shapes or not kinds.get(name):
-                return None
-            total += prod(shapes[name]) * dtype_of(kinds[name]).itemsize
-    return total
 
 
 def _shapes_of_a_run(

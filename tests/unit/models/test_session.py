@@ -20,6 +20,7 @@ from int8cal.models import runner
 from int8cal.models.binding import bind_input
 from int8cal.models.calibrate import calibrate
 from int8cal.models.graph import prepare
+from int8cal.models.probe import probe
 from int8cal.models.runner import Runner
 from int8cal.models.session import open_as_written
 from int8cal.models.wiring import Wiring
@@ -130,3 +131,21 @@ class TestActivationBytes:
         calibrate(model, ["output"], Images(1, (2, 1, 1, 1)), binding, activation_bytes=activation_bytes)
 
         assert told == [keeps]
+
+    @pytest.mark.parametrize("sizes_depend_on_the_image", [False, True])
+    def test_so_does_a_probe(
+        self, monkeypatch: pytest.MonkeyPatch, make_model: MakeModel, sizes_depend_on_the_image: bool
+    ) -> None:
+        told: list[bool] = []
+
+        def opened(model: Any, *, keep_memory: bool) -> Any:
+            told.append(keep_memory)
+            return open_as_written(model, keep_memory=keep_memory)
+
+        monkeypatch.setattr(runner, "open_as_written", opened)
+        model = of_as_many_mebibytes() if sizes_depend_on_the_image else onnx.load(make_model())
+        images = np.ones((2, 1, 1, 1) if sizes_depend_on_the_image else (2, 3, 16, 24), np.float32)
+
+        probe(model, images)
+
+        assert told == [not sizes_depend_on_the_image]
