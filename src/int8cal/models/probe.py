@@ -102,13 +102,12 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
     model = parts.model
     norm = next(_norms(model), None)
     outputs = numeric_outputs(model)
-    fixed = inferred(model, binding, images.shape[1:])
     runner = Runner(
         model,
         [*outputs, *([norm[0]] if norm else [])],
         binding,
         optimized=True,
-        activation_bytes=activation_bytes(fixed.graph) if fixed else None,
+        activation_bytes=_activation_bytes(model, binding, images.shape[1:]),
     )
     moments, step = _Moments(), binding.batch or 1
     found: list[dict[str, npt.NDArray[Any]]] = []
@@ -142,6 +141,11 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
         ranked=frozenset(without_classes(model, float_tensors(model)).intersection(judged)),
         different_images=len(set(map(image_checksum, images))),
     )
+
+
+def _activation_bytes(model: Any, binding: InputBinding, image_shape: tuple[int, int, int]) -> int | None:
+    fixed = inferred(model, binding, image_shape)  # with all weights: not kept
+    return activation_bytes(fixed.graph) if fixed else None
 
 
 def _norms(model: Any) -> Iterator[tuple[str, Values, Values]]:
