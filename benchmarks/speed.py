@@ -34,8 +34,7 @@ TARGETS = {
 def measure(settings: Settings) -> list[dict[str, Any]]:
     """One row per workload; the baseline, int8cal with one worker and int8cal as it is take turns.
 
-    Workers share caches and the way to memory, which the baseline's one thread has for itself. One worker tells how
-    much of the CPU time is due to that.
+    Workers share caches and the way to memory, which the baseline's one thread has for itself; one worker has, too.
     """
     return [_measure_one(workload, settings) for workload in settings.workloads]
 

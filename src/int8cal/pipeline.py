@@ -191,7 +191,7 @@ def make(
 
 
 def _scratch_folder(given: str | os.PathLike[str] | None) -> str | None:
-    """The folder to write in first; it is made where that in which it lies is there: no path that is misspelt is."""
+    """The folder to write in first. It may be missing, but not the folder around it: the path is misspelt then."""
     if given is None:
         return None
     path = os.fspath(given)
