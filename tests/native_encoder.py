@@ -10,7 +10,7 @@ from collections import Counter
 from itertools import groupby
 
 END, FIRST_LENGTH, LONGEST = 256, 257, 258
-BLOCK, WHOLE = 65280, 16384
+BLOCK, WHOLE, SHORT_RUN = 65280, 8192, 6
 
 
 class Bits:
@@ -116,7 +116,7 @@ def rest(value: int, count: int) -> list[tuple[int, int]]:
 
 
 def coded(out: Bits, tokens: list[tuple[int, int]], *, choose: bool = False) -> None:
-    """A block. With ``choose``, short runs are literals where that takes no more."""
+    """A block. With ``choose``, runs are literals where that takes no more."""
     frequency = Counter(value if value >= 0 else FIRST_LENGTH + length_symbol(n)[0] for value, n in tokens)
     frequency[END] = 1
     lengths = code_lengths(frequency, 12)
@@ -140,10 +140,10 @@ def coded(out: Bits, tokens: list[tuple[int, int]], *, choose: bool = False) -> 
 
 
 def sparse(block: bytes) -> list[tuple[int, int]]:
-    """Every run as a literal and what follows."""
+    """Short runs as literals, every other one as a literal and what follows."""
     tokens = []
     for value, run in ((value, len(list(same))) for value, same in groupby(block)):
-        tokens += [(value, 1), *(rest(value, run - 1) if run > 3 else [(value, 1)] * (run - 1))]
+        tokens += [(value, 1), *(rest(value, run - 1) if run > SHORT_RUN else [(value, 1)] * (run - 1))]
     return tokens
 
 

@@ -11,6 +11,7 @@ enum {
     FIRST_LENGTH = 257,
     MIN_MATCH = 3,
     MAX_MATCH = 258,
+    SHORT_RUN = 6,       /* longest run of a sparse plane that is literals only: readers look them up faster than they copy */
     MAX_BITS = 12,       /* longest code: the 15 of deflate would save next to nothing, and fewer would fit into a put */
     LENGTH_SYMBOLS = 19, /* of the code for code lengths */
     FEW_SYMBOLS = 32,    /* sorted one by one */
@@ -57,6 +58,15 @@ static inline int length_index(int length) {
 }
 
 static inline int extra_bits(int index) { return index < 8 || index == 28 ? 0 : index / 4 - 1; }
+
+/* The symbol of a distance, and the bits behind it: RFC 1951, 3.2.5. */
+static inline int distance_index(int distance) {
+    if (distance < 3) return distance - 1;
+    int top = 31 - __builtin_clz((unsigned)(distance - 1));
+    return 2 * top + ((distance - 1) >> (top - 1) & 1);
+}
+
+static inline int extra_distance_bits(int index) { return index < 4 ? 0 : index / 2 - 1; }
 
 /* Huffman code lengths of at most `limit` bits for the symbols with a frequency (below 2^18 in sum). Symbols are
    ordered by frequency, then number; of equal weights leaves are joined first. */

@@ -2,14 +2,14 @@
 
    Two ways to code a block. Sparse planes (few values, long runs) become a list of runs, most of them written by one
    table look-up. Dense planes are literals, five or six to a store, and only runs of 16 and more become matches. All
-   matches have distance 1. What repeats at other distances (stripes, tiles, text) is estimated on samples of the plane
-   that shows the image best; where a compressor that seeks such matches would be clearly better, it is left to it. */
+   matches have distance 1. What a compressor that seeks matches at all distances would make of the chunk (of stripes,
+   tiles, text) is estimated on samples; where that is clearly less, the chunk is left to it. */
 #include "repetitions.h"
 
 enum {
     PLANES = 4,
     BLOCK = 65280,         /* most values of a block */
-    WHOLE = 16384,         /* channels smaller than this share blocks */
+    WHOLE = 8192,          /* channels smaller than this share blocks */
     AHEAD = 4096,          /* bytes of values that are fetched from memory while these are split: a page */
     MARGIN = 64,           /* readable before and behind a plane of a block */
     MATCH_STEP = 16,       /* shortest run that dense planes write as matches */
@@ -23,8 +23,7 @@ enum {
     LEAST_WINDOWS = 8,     /* but so many windows at least */
     MOST_WINDOWS = 32,     /* and so many at most */
     GOLDEN = 40503,        /* from one to the next, in 65536ths of the chunk, modulo it: spreads the first few evenly */
-    MUCH = 200,            /* per mille: what a window of tiles saves, and one of a photograph does not */
-    SAVING_LIMIT = 50,     /* per mille: estimated saving from which on the chunk is left to the other compressor */
+    SAVING_LIMIT = 30,     /* per mille: estimated saving from which on the chunk is left to the other compressor */
 };
 
 /* What the caller learns of a chunk. */
@@ -50,7 +49,7 @@ typedef struct {
 
 typedef struct {
     uint8_t bytes[PLANES][MARGIN + BLOCK + MARGIN];
-    Places places;
+    Estimate estimate;
     SetBits set_bits;
     uint16_t begins[BLOCK + 8]; /* of runs; eight are written at a time */
     uint16_t runs[BLOCK];       /* value x RUN_KEYS + length; + 0 for a long one */
@@ -64,27 +63,6 @@ typedef struct {
 } Work;
 
 _Static_assert(RUN_TABLE == 63 && RUN_KEYS == 64, "six bits of a length count in `count_four_runs`");
-
-/* Bit i: byte i of these 64 differs from the byte before it. */
-static inline uint64_t changes(const uint8_t *at) {
-    uint64_t mask = 0;
-#if defined(__SSE2__)
-    for (int part = 0; part < 64; part += 16) {
-        __m128i here = _mm_loadu_si128((const __m128i *)(at + part));
-        __m128i before = _mm_loadu_si128((const __m128i *)(at + part - 1));
-        mask |= (uint64_t)(uint16_t)_mm_movemask_epi8(_mm_cmpeq_epi8(here, before)) << part;
-    }
-    return ~mask;
-#else
-    const uint64_t low = 0x7f7f7f7f7f7f7f7full;
-    for (int part = 0; part < 64; part += 8) {
-        uint64_t differs = load8(at + part) ^ load8(at + part - 1);
-        differs = (((differs & low) + low) | differs) & ~low; /* the top bit of every byte that is not 0 */
-        mask |= ((differs >> 7) * 0x0102040810204080ull >> 56) << part;
-    }
-    return mask;
-#endif
-}
 
 /* __builtin_popcountll is a call where the processor may lack the instruction. */
 static inline int bits_set(uint64_t mask) {
@@ -239,7 +217,7 @@ static void run_entries(Work *work, const uint8_t *values, int value_count) {
         uint64_t code = codes->code[values[i]], repeated = 0, *to = work->run_entry + values[i] * RUN_KEYS;
         to[0] = NOT_READY;
         for (int length = 1; length <= longest; length++) {
-            int match = length > MIN_MATCH ? codes->match_length[length - 1] : 0, literals = literal * length;
+            int match = length > SHORT_RUN ? codes->match_length[length - 1] : 0, literals = literal * length;
             if (literals <= 56) repeated |= code << (literals - literal);
             if (match && literal + match < literals)
                 to[length] = entry_of(code | (uint64_t)codes->match_code[length - 1] << literal, literal + match);
@@ -256,12 +234,12 @@ static int write_runs(Work *work, Bits *bits, const uint8_t *values, int value_c
     for (int i = 0; i < value_count; i++) {
         const uint16_t *times = work->run_counts + values[i] * RUN_KEYS;
         uint32_t literals = 0;
-        for (int length = 1; length <= MIN_MATCH; length++) literals += (uint32_t)length * times[length];
-        for (int length = MIN_MATCH + 1; length <= RUN_TABLE; length++) literals += times[length];
+        for (int length = 1; length <= SHORT_RUN; length++) literals += (uint32_t)length * times[length];
+        for (int length = SHORT_RUN + 1; length <= RUN_TABLE; length++) literals += times[length];
         for (int length = 0; length < RUN_KEYS; length++) of_length[length] = (uint16_t)(of_length[length] + times[length]);
         frequency[values[i]] = literals;
     }
-    for (int length = MIN_MATCH + 1; length <= RUN_TABLE; length++)
+    for (int length = SHORT_RUN + 1; length <= RUN_TABLE; length++)
         frequency[FIRST_LENGTH + length_index(length - 1)] += of_length[length];
     for (int k = 0; k < work->long_run_count; k++) {
         int i = work->long_runs[k], value = work->runs[i] / RUN_KEYS;
@@ -287,9 +265,9 @@ static int write_runs(Work *work, Bits *bits, const uint8_t *values, int value_c
             uint64_t filled = 0, lengths = 0;
             add_entry(&filled, &lengths, entry[work->runs[i]]);
             if (put_filled(&out, filled, lengths)) continue;
-            int value = work->runs[i] / RUN_KEYS;
-            put(&out, work->codes.code[value], work->codes.length[value]);
-            put_rest(&out, &work->codes, value, run_length(work, i) - 1);
+            int value = work->runs[i] / RUN_KEYS, length = run_length(work, i), literals = length > SHORT_RUN ? 1 : length;
+            for (int k = 0; k < literals; k++) put(&out, work->codes.code[value], work->codes.length[value]);
+            put_rest(&out, &work->codes, value, length - literals);
         }
     }
     put(&out, work->codes.code[END_OF_BLOCK], work->codes.length[END_OF_BLOCK]);
@@ -298,6 +276,26 @@ static int write_runs(Work *work, Bits *bits, const uint8_t *values, int value_c
 }
 
 /* --- dense planes ------------------------------------------------------------------------------------------------- */
+
+/* How often each byte occurs among at most 65535. Neighbours are often equal: in one table, each would wait for the one
+   before it. */
+typedef struct {
+    uint16_t table[8][256];
+} Counts;
+
+static inline void count_eight(Counts *counts, const uint8_t *bytes) {
+    uint64_t eight = load8(bytes);
+    for (int k = 0; k < 8; k++) counts->table[k][eight >> 8 * k & 255]++;
+}
+
+/* How often each of the 256 bytes occurs. */
+static inline void add_up(const Counts *counts, uint16_t *sums) {
+    for (int value = 0; value < 256; value++) {
+        uint16_t all = 0;
+        for (int k = 0; k < 8; k++) all = (uint16_t)(all + counts->table[k][value]);
+        sums[value] = all;
+    }
+}
 
 /* At most six, which mostly fit into one put. */
 static inline void put_literals(Bits *bits, const uint64_t *entry, const uint8_t *bytes, int count) {
@@ -401,28 +399,24 @@ static int split(Work *work, const float *values, int count) {
     return lowest != 0;
 }
 
-/* Whether a compressor that seeks matches would save so much. */
-static int saves(const Saving *saving, int per_mille) { return 1000 * saving->saved >= per_mille * saving->cost; }
-
-/* Whether a chunk is better left to such a compressor. Half of the windows, but no fewer than the least, decide alone
-   when they save little together and none of them saves much: one that does may be of a strip or a corner of tiles. */
-static int is_for_others(Work *work, const float *values, int64_t total) {
-    Saving all = {0, 0, 0};
+/* Whether a chunk is better left to a compressor that seeks matches. The first windows decide alone when it saves little
+   there, and none is full of repetitions: such a one may be of a strip or a corner of tiles. */
+static int is_for_others(Work *work, const float *values, int64_t channels, int64_t total) {
     int64_t windows = total / WINDOW_STEP;
     windows = windows < LEAST_WINDOWS ? LEAST_WINDOWS : windows < MOST_WINDOWS ? windows : MOST_WINDOWS;
-    int64_t half = windows / 2 < LEAST_WINDOWS ? LEAST_WINDOWS : windows / 2;
-    int somewhere = 0;
+    int64_t first = 3 * windows / 8 < LEAST_WINDOWS ? LEAST_WINDOWS : 3 * windows / 8;
+    Estimate *estimate = &work->estimate;
+    begin_estimate(estimate, channels, total / channels);
     for (int64_t window = 0; window < windows; window++) {
-        if (window == half && !somewhere && !saves(&all, SAVING_LIMIT / 2)) break;
+        if (window == first && !estimate->full_windows && !is_better_elsewhere(estimate, SAVING_LIMIT / 2)) return 0;
         int64_t count = window % LONG_STEP ? WINDOW : LONG_WINDOW;
         count = count < total ? count : total;
-        split(work, values + ((total - count) * (window * GOLDEN & 0xffff) >> 16), (int)count);
-        Saving here = {0, 0, 0};
-        for (int k = 1; k < PLANES - 1; k++) sample(&work->places, work->bytes[k] + MARGIN, (int)count, &here);
-        all = (Saving){all.saved + here.saved, all.cost + here.cost, all.bytes + here.bytes};
-        somewhere |= saves(&here, MUCH);
+        int64_t begin = (total - count) * (window * GOLDEN & 0xffff) >> 16;
+        int group = (int)((begin + count - 1) * estimate->groups / total);
+        estimate->has_lowest |= split(work, values + begin, (int)count);
+        add_window(estimate, group, work->bytes[1] + MARGIN, sizeof work->bytes[1], (int)count);
     }
-    return 4 * all.cost < 5 * PARTS * all.bytes || saves(&all, SAVING_LIMIT);
+    return is_better_elsewhere(estimate, SAVING_LIMIT);
 }
 
 /* --- a chunk ------------------------------------------------------------------------------------------------------ */
@@ -478,7 +472,7 @@ static int add_block(Work *work, int which, int count, int are_zeros) {
     return dense_block(work, &plane->bits, bytes, count);
 }
 
-EXPORT int int8cal_version(void) { return 8; }
+EXPORT int int8cal_version(void) { return 9; }
 
 EXPORT int64_t int8cal_encode_work_bytes(void) { return (int64_t)sizeof(Work); }
 
@@ -491,7 +485,7 @@ EXPORT int int8cal_encode(const float *values, int64_t channels, int64_t per_cha
     Work *work = memory;
     int64_t unit = per_channel < WHOLE ? channels * per_channel : per_channel, total = channels * per_channel;
     if (channels < 1 || per_channel < 1) return -1;
-    if (!always && is_for_others(work, values, total)) return 1;
+    if (!always && is_for_others(work, values, channels, total)) return 1;
     int64_t blocks = (unit + BLOCK - 1) / BLOCK, size = (unit + blocks - 1) / blocks;
     work->finite = 1;
     list_set_bits(&work->set_bits);
