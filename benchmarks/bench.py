@@ -99,7 +99,7 @@ def _arguments() -> argparse.Namespace:
 def _settings(folder: Path, *, quick: bool, repetitions: int | None) -> Settings:
     if quick:
         return Settings(QUICK_WORKLOADS, 4, 2, repetitions or 1, 1, (1, 4), (1, 2), folder)
-    return Settings(WORKLOADS, 160, 16, repetitions or 3, 21, (10, 50, 100), (2, 8, 32), folder)
+    return Settings(WORKLOADS, 144, 16, repetitions or 3, 21, (10, 50, 100), (2, 8, 32), folder)
 
 
 if __name__ == "__main__":
