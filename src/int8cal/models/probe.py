@@ -16,7 +16,7 @@ from int8cal.models.computable import Computable, computable
 from int8cal.models.graph import float_tensors
 from int8cal.models.names import computed_from
 from int8cal.models.runner import Runner, is_per_image, joined, numeric_outputs
-from int8cal.models.shapes import activation_bytes, inferred
+from int8cal.models.shapes import activation_shapes
 from int8cal.tensorfile.checksums import image_checksum
 from int8cal.types import BatchNCHW_f32, Layout
 
@@ -102,12 +102,13 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
     model = parts.model
     norm = next(_norms(model), None)
     outputs = numeric_outputs(model)
+    inferred = activation_shapes(model, binding, images.shape[1:])
     runner = Runner(
         model,
         [*outputs, *([norm[0]] if norm else [])],
         binding,
         optimized=True,
-        activation_bytes=_activation_bytes(model, binding, images.shape[1:]),
+        activation_bytes=inferred.nbytes if inferred else None,
     )
     moments, step = _Moments(), binding.batch or 1
     found: list[dict[str, npt.NDArray[Any]]] = []
@@ -141,11 +142,6 @@ def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) 
         ranked=frozenset(without_classes(model, float_tensors(model)).intersection(judged)),
         different_images=len(set(map(image_checksum, images))),
     )
-
-
-def _activation_bytes(model: Any, binding: InputBinding, image_shape: tuple[int, int, int]) -> int | None:
-    fixed = inferred(model, binding, image_shape)  # with all weights: not kept
-    return activation_bytes(fixed.graph) if fixed else None
 
 
 def _norms(model: Any) -> Iterator[tuple[str, Values, Values]]:

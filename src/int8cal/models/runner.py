@@ -53,9 +53,9 @@ class Runner:
             lies between them is as ONNX Runtime likes. Otherwise graph optimisations are off, and each tensor is
             computed as the file says.
         choices: tensors whose rows are not those of the images, see `int8cal.models.choices`.
-        activation_bytes: see `int8cal.models.shapes.activation_bytes`. Where they are known and few, what a run frees
-            is kept for the next one (see `int8cal.models.session.open_session`), but for a graph in stages, of which
-            each would keep its own peak.
+        activation_bytes: of all activations together. Where they are known and few, what a run frees is kept for the
+            next one (see `int8cal.models.session.open_session`), but for a graph in stages, of which each would keep
+            its own peak.
 
     Raises:
         UseError: ONNX Runtime cannot load the model.

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
+from int8cal.models.graph import all_activations
 from int8cal.models.names import inner_graphs
 from int8cal.models.typed import with_types
 
 
-def inferred(model: Any, binding: InputBinding, image_shape: tuple[int, int, int]) -> Any:
-    """A copy of a model for images of one size, with the types and shapes that follow from it, and no others.
+class ActivationShapes(NamedTuple):
+    """What shape inference tells.
+
+    Attributes:
+        known: tensor → its shape.
+        missing: activations whose shape it does not tell.
+        nbytes: what all activations take together; None where the size of one depends on the image, or is not known.
+    """
+
+    known: dict[str, tuple[int, ...]]
+    missing: list[str]
+    nbytes: int | None
+
+
+def activation_shapes(model: Any, binding: InputBinding, image_shape: tuple[int, int, int]) -> ActivationShapes | None:
+    """The shapes that follow from the size of the images, whatever the model states.
 
     Args:
         model: ``onnx.ModelProto``.
@@ -35,13 +50,15 @@ def inferred(model: Any, binding: InputBinding, image_shape: tuple[int, int, int
     for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:
-        return with_types(fixed, data_prop=True)
+        fixed = with_types(fixed, data_prop=True)
     except extras.LibraryError:
         return None
+    known = _known_shapes(fixed.graph)
+    missing = [name for name in all_activations(fixed) if name not in known]
+    return ActivationShapes(known, missing, _nbytes(fixed.graph, known))
 
 
-def known_shapes(graph: Any) -> dict[str, tuple[int, ...]]:
-    """Tensor → its shape, where the graph states all of it."""
+def _known_shapes(graph: Any) -> dict[str, tuple[int, ...]]:
     return {
         value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
         for value in (*graph.input, *graph.value_info, *graph.output)
@@ -50,13 +67,7 @@ def known_shapes(graph: Any) -> dict[str, tuple[int, ...]]:
     }
 
 
-def activation_bytes(graph: Any) -> int | None:
-    """What all activations take together; None where the size of one depends on the image, or is not known.
-
-    Args:
-        graph: of a model as `inferred` gives it.
-    """
-    shapes = known_shapes(graph)
+def _nbytes(graph: Any, shapes: dict[str, tuple[int, ...]]) -> int | None:
     dtype_of = extras.onnx().helper.tensor_dtype_to_np_dtype
     kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
     total = 0

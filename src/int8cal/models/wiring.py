@@ -12,11 +12,11 @@ import numpy as np
 from int8cal.errors import UseError
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
-from int8cal.models.graph import WEIGHTED_OPS, all_activations, float_tensors, layers_within
+from int8cal.models.graph import WEIGHTED_OPS, float_tensors, layers_within
 from int8cal.models.names import computed_from, free_inputs
 from int8cal.models.onnx_file import CONTRIBUTED_DOMAIN
 from int8cal.models.runner import Runner
-from int8cal.models.shapes import activation_bytes, inferred, known_shapes
+from int8cal.models.shapes import activation_shapes
 
 _UNARY = frozenset(
     {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Softplus", "Softsign", "HardSwish", "Mish", "Gelu", "Abs", "Neg"}
@@ -46,7 +46,7 @@ class Wiring:
         floats: names of all float32 tensors.
         constant_dims: constant → its shape.
         shapes: activation → its shape for one batch of ``batch`` images, where it is known.
-        activation_bytes: see `int8cal.models.shapes.activation_bytes`.
+        activation_bytes: of all activations together; see `int8cal.models.shapes.ActivationShapes`.
         batch: 1, or the model's fixed batch size.
         outputs: names of the model's outputs.
         bordered: pictures with a border of numbers so large that no scale fits both; what pools them stays float.
@@ -61,12 +61,10 @@ class Wiring:
         self.batch = binding.batch or 1
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.activation_bytes: int | None = None
-        fixed = inferred(model, binding, image_shape)
-        if fixed:
-            known = known_shapes(fixed.graph)
-            missing = [name for name in all_activations(fixed) if name not in known]
-            self.shapes = known | _shapes_of_a_run(model, missing, binding, (self.batch, *image_shape))
-            self.activation_bytes = activation_bytes(fixed.graph)
+        if inferred := activation_shapes(model, binding, image_shape):
+            of_a_run = _shapes_of_a_run(model, inferred.missing, binding, (self.batch, *image_shape))
+            self.shapes = inferred.known | of_a_run
+            self.activation_bytes = inferred.nbytes
         self._made_by = {name: node for node in self.nodes for name in node.output if name}
         self._read_by: dict[str, list[tuple[Any, int]]] = defaultdict(list)
         self._layers_above: dict[str, int] = {}  # tensor → bit set of the layers that it depends on
