@@ -148,19 +148,23 @@ def sparse(block: bytes) -> list[tuple[int, int]]:
 
 
 def dense(block: bytes) -> list[tuple[int, int]]:
-    """Literals; where 16 in a row equal the one before, looked at in steps of 16, a run."""
+    """Literals; where, within 64 bytes, the first six in a row equal the one before them, a run."""
     tokens, at = [(block[0], 1)], 1
     while at < len(block):
-        if at + 16 <= len(block) and block[at : at + 16] == block[at - 1 : at] * 16:
-            end = at
+        begins = (
+            i
+            for i in range(at, at + 64 - SHORT_RUN + 1)
+            if block[i : i + SHORT_RUN] == block[i - 1 : i] * SHORT_RUN and at + 64 <= len(block)
+        )
+        run = next(begins, None)
+        end = min(at + 64, len(block)) if run is None else run
+        tokens += [(value, 1) for value in block[at:end]]
+        at = end
+        if run is not None:
             while end < len(block) and block[end] == block[at]:
                 end += 1
             tokens += rest(block[at], end - at)
             at = end
-        else:
-            step = 16 if at + 16 <= len(block) else 1
-            tokens += [(value, 1) for value in block[at : at + step]]
-            at += step
     return tokens
 
 

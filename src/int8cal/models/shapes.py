@@ -13,11 +13,11 @@ from int8cal.models.typed import with_types
 
 
 class ActivationShapes(NamedTuple):
-    """What shape inference tells.
+    """What shape inference finds for images of one size.
 
     Attributes:
         known: tensor → its shape.
-        missing: activations whose shape it does not tell.
+        missing: activations whose shape it does not find.
         nbytes: what all activations take together; None where the size of one depends on the image, or is not known.
     """
 
@@ -27,7 +27,7 @@ class ActivationShapes(NamedTuple):
 
 
 def activation_shapes(model: Any, binding: InputBinding, image_shape: tuple[int, int, int]) -> ActivationShapes | None:
-    """The shapes that follow from the size of the images, whatever the model states.
+    """Infer shapes and sizes from the size of the images, whatever the model states.
 
     Args:
         model: ``onnx.ModelProto``.

@@ -209,10 +209,10 @@ def deflated(image: ImageCHW_f32, *, always: bool = False) -> Deflated | None:
 
     Args:
         image: CHW float32, C-contiguous.
-        always: even when another compressor makes much less of it.
+        always: even where igzip would make the smaller chunk, and of small images.
 
     Returns:
-        None when there is no library, or when another compressor makes much less of this image.
+        None when there is no library, or when the image is better left to igzip.
     """
     kernels = library()
     if kernels is None or image.size < (1 if always else _SMALLEST):

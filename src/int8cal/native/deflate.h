@@ -9,9 +9,10 @@ enum {
     SYMBOLS = 286,       /* bytes, the end of the block, and the lengths of matches */
     END_OF_BLOCK = 256,
     FIRST_LENGTH = 257,
+    DISTANCE_SYMBOLS = 30,
     MIN_MATCH = 3,
     MAX_MATCH = 258,
-    SHORT_RUN = 6,       /* longest run of a sparse plane that is literals only: readers look them up faster than they copy */
+    SHORT_RUN = 6,       /* longest run that is literals only: readers decode them faster than they copy */
     MAX_BITS = 12,       /* longest code: the 15 of deflate would save next to nothing, and fewer would fit into a put */
     LENGTH_SYMBOLS = 19, /* of the code for code lengths */
     FEW_SYMBOLS = 32,    /* sorted one by one */
@@ -59,7 +60,7 @@ static inline int length_index(int length) {
 
 static inline int extra_bits(int index) { return index < 8 || index == 28 ? 0 : index / 4 - 1; }
 
-/* The symbol of a distance, and the bits behind it: RFC 1951, 3.2.5. */
+/* Index of the symbol of a distance, and its extra bits: RFC 1951, 3.2.5. */
 static inline int distance_index(int distance) {
     if (distance < 3) return distance - 1;
     int top = 31 - __builtin_clz((unsigned)(distance - 1));
@@ -67,6 +68,16 @@ static inline int distance_index(int distance) {
 }
 
 static inline int extra_distance_bits(int index) { return index < 4 ? 0 : index / 2 - 1; }
+
+/* Count a run of `rest` bytes of a value that was just written. */
+static inline void count_rest(uint32_t *frequency, int value, int64_t rest) {
+    frequency[FIRST_LENGTH + 28] += (uint32_t)(rest / MAX_MATCH);
+    rest %= MAX_MATCH;
+    if (rest >= MIN_MATCH)
+        frequency[FIRST_LENGTH + length_index((int)rest)]++;
+    else
+        frequency[value] += (uint32_t)rest;
+}
 
 /* Huffman code lengths of at most `limit` bits for the symbols with a frequency (below 2^18 in sum). Symbols are
    ordered by frequency, then number; of equal weights leaves are joined first. */

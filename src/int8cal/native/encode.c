@@ -1,29 +1,26 @@
 /* float32 values -> the deflate streams of their four byte planes, and the Adler-32 of all of them.
 
    Two ways to code a block. Sparse planes (few values, long runs) become a list of runs, most of them written by one
-   table look-up. Dense planes are literals, five or six to a store, and only runs of 16 and more become matches. All
-   matches have distance 1. What a compressor that seeks matches at all distances would make of the chunk (of stripes,
-   tiles, text) is estimated on samples; where that is clearly less, the chunk is left to it. */
+   table look-up. Dense planes are literals, five or six to a store, with some runs between them. All matches have
+   distance 1. How large a compressor that seeks matches at all distances would make the chunk is estimated on samples;
+   where that is clearly smaller (stripes, tiles, text), the chunk is left to it. */
 #include "repetitions.h"
 
 enum {
     PLANES = 4,
     BLOCK = 65280,         /* most values of a block */
-    WHOLE = 8192,          /* channels smaller than this share blocks */
+    WHOLE = 8192,          /* channels smaller than this share blocks, and their headers */
     AHEAD = 4096,          /* bytes of values that are fetched from memory while these are split: a page */
     MARGIN = 64,           /* readable before and behind a plane of a block */
-    MATCH_STEP = 16,       /* shortest run that dense planes write as matches */
     RUN_VALUES = 64,       /* most values of a sparse plane */
     RUN_TABLE = 63,        /* longest run that the table of ready bits holds */
     RUN_KEYS = 64,         /* entries of a value in that table */
-    WINDOW = NEAR + LOOKED_AT,       /* bytes of a plane, in the last of which repetitions are sought */
-    LONG_WINDOW = REACH + LOOKED_AT, /* every LONG_STEP-th is this long, to find those that are far apart */
-    LONG_STEP = 3,         /* not 4: four steps are nearly half a chunk, and the long windows would crowd together */
+    LONG_STEP = 3,         /* one of so many windows is long; with 4, those would lie close together: see GOLDEN */
     WINDOW_STEP = 8192,    /* values of a chunk for each window, */
-    LEAST_WINDOWS = 8,     /* but so many windows at least */
+    LEAST_WINDOWS = 8,     /* but so many windows at least, which decide alone where the matter is clear, */
     MOST_WINDOWS = 32,     /* and so many at most */
     GOLDEN = 40503,        /* from one to the next, in 65536ths of the chunk, modulo it: spreads the first few evenly */
-    SAVING_LIMIT = 30,     /* per mille: estimated saving from which on the chunk is left to the other compressor */
+    SAVING_LIMIT = 30,     /* per mille: estimated saving above which the chunk is left to the other compressor */
 };
 
 /* What the caller learns of a chunk. */
@@ -74,21 +71,7 @@ static inline int bits_set(uint64_t mask) {
 /* Length of run number `i` of those that `list_runs` found. */
 static inline int run_length(const Work *work, int i) { return work->begins[i + 1] - work->begins[i]; }
 
-/* 16 bytes that all equal the one before them. */
-static inline int goes_on(const uint8_t *at) {
-    return load8(at) == load8(at - 1) && load8(at + 8) == load8(at + 7);
-}
-
-/* Count, or write, a run of `rest` bytes of a value that was just written. */
-static inline void count_rest(uint32_t *frequency, int value, int64_t rest) {
-    frequency[FIRST_LENGTH + 28] += (uint32_t)(rest / MAX_MATCH);
-    rest %= MAX_MATCH;
-    if (rest >= MIN_MATCH)
-        frequency[FIRST_LENGTH + length_index((int)rest)]++;
-    else
-        frequency[value] += (uint32_t)rest;
-}
-
+/* Write a run of `rest` bytes of a value that was just written. */
 static inline void put_rest(Bits *bits, const Codes *codes, int value, int64_t rest) {
     for (; rest >= MAX_MATCH; rest -= MAX_MATCH) put(bits, codes->match_code[MAX_MATCH], codes->match_length[MAX_MATCH]);
     if (rest >= MIN_MATCH)
@@ -206,7 +189,8 @@ static int list_runs(Work *work, const uint8_t *bytes, int count, uint8_t *value
     return runs;
 }
 
-/* The cheapest bits of short runs of each value, as far as there are any: all literals, or a literal and a match. */
+/* Bits of the runs of each value that the table holds: literals, or, beyond SHORT_RUN, a literal and a match where that is
+   shorter. */
 static void run_entries(Work *work, const uint8_t *values, int value_count) {
     const Codes *codes = &work->codes;
     for (int i = 0; i < value_count; i++) {
@@ -310,19 +294,23 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
     uint32_t frequency[SYMBOLS] = {0};
     counts.table[0][bytes[0]]++;
     int at = 1, matches = 0;
-    while (at + MATCH_STEP <= count) {
-        if (goes_on(bytes + at)) {
-            int run = run_at(bytes, at, count);
-            count_rest(frequency, bytes[at], run);
-            work->begins[matches++] = (uint16_t)at;
-            at += run;
+    while (at + 64 <= count) {
+        uint64_t begins = run_begins(changes(bytes + at));
+        if (!begins) {
+            for (int part = 0; part < 64; part += 8) count_eight(&counts, bytes + at + part);
+            at += 64;
             continue;
         }
-        for (int part = 0; part < MATCH_STEP; part += 8) count_eight(&counts, bytes + at + part);
-        at += MATCH_STEP;
+        int begin = at + __builtin_ctzll(begins);
+        for (; begin - at >= 8; at += 8) count_eight(&counts, bytes + at);
+        for (; at < begin; at++) counts.table[at & 7][bytes[at]]++;
+        int run = run_at(bytes, at, count);
+        count_rest(frequency, bytes[at], run);
+        work->begins[matches++] = (uint16_t)at;
+        at += run;
     }
     for (; at < count; at++) counts.table[0][bytes[at]]++;
-    work->begins[matches] = 0; /* where none begins */
+    work->begins[matches] = (uint16_t)count;
     uint16_t sums[256];
     add_up(&counts, sums);
     for (int value = 0; value < 256; value++) frequency[value] += sums[value];
@@ -333,24 +321,21 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
     uint64_t entry[256];
     for (int value = 0; value < 256; value++) entry[value] = entry_of(codes->code[value], codes->length[value]);
     Bits out = *bits;
-    put_literals(&out, entry, bytes, 1);
-    const uint16_t *match = work->begins;
-    at = 1;
-    while (at + MATCH_STEP <= count) {
-        if (at == *match) {
-            int run = run_at(bytes, at, count);
-            match++;
-            put_rest(&out, codes, bytes[at], run);
-            at += run;
-            continue;
+    at = 0;
+    for (int match = 0; match <= matches; match++) {
+        int end = work->begins[match];
+        for (; end - at >= 16; at += 16) {
+            put_literals(&out, entry, bytes + at, 6);
+            put_literals(&out, entry, bytes + at + 6, 5);
+            put_literals(&out, entry, bytes + at + 11, 5);
         }
-        _Static_assert(MATCH_STEP == 6 + 5 + 5, "all are put");
-        put_literals(&out, entry, bytes + at, 6);
-        put_literals(&out, entry, bytes + at + 6, 5);
-        put_literals(&out, entry, bytes + at + 11, 5);
-        at += MATCH_STEP;
+        for (; end - at >= 4; at += 4) put_literals(&out, entry, bytes + at, 4);
+        for (; at < end; at++) put_literals(&out, entry, bytes + at, 1);
+        if (match == matches) break;
+        int run = run_at(bytes, at, count);
+        put_rest(&out, codes, bytes[at], run);
+        at += run;
     }
-    for (; at < count; at++) put_literals(&out, entry, bytes + at, 1);
     put(&out, codes->code[END_OF_BLOCK], codes->length[END_OF_BLOCK]);
     *bits = out;
     return 1;
@@ -400,21 +385,27 @@ static int split(Work *work, const float *values, int count) {
 }
 
 /* Whether a chunk is better left to a compressor that seeks matches. The first windows decide alone when it saves little
-   there, and none is full of repetitions: such a one may be of a strip or a corner of tiles. */
-static int is_for_others(Work *work, const float *values, int64_t channels, int64_t total) {
-    int64_t windows = total / WINDOW_STEP;
+   there and none is full of repetitions, which may be a strip or a corner of tiles. */
+static int is_for_others(Work *work, const float *values, int64_t channels, int64_t per_channel) {
+    int64_t total = channels * per_channel, windows = total / WINDOW_STEP;
+    if (total < WINDOW) return 1;
     windows = windows < LEAST_WINDOWS ? LEAST_WINDOWS : windows < MOST_WINDOWS ? windows : MOST_WINDOWS;
-    int64_t first = 3 * windows / 8 < LEAST_WINDOWS ? LEAST_WINDOWS : 3 * windows / 8;
     Estimate *estimate = &work->estimate;
-    begin_estimate(estimate, channels, total / channels);
+    begin_estimate(estimate, channels, per_channel, per_channel >= WHOLE);
     for (int64_t window = 0; window < windows; window++) {
-        if (window == first && !estimate->full_windows && !is_better_elsewhere(estimate, SAVING_LIMIT / 2)) return 0;
+        if (window == LEAST_WINDOWS && !estimate->has_full_window && !is_better_elsewhere(estimate, SAVING_LIMIT / 2)) return 0;
         int64_t count = window % LONG_STEP ? WINDOW : LONG_WINDOW;
         count = count < total ? count : total;
         int64_t begin = (total - count) * (window * GOLDEN & 0xffff) >> 16;
         int group = (int)((begin + count - 1) * estimate->groups / total);
         estimate->has_lowest |= split(work, values + begin, (int)count);
-        add_window(estimate, group, work->bytes[1] + MARGIN, sizeof work->bytes[1], (int)count);
+        const uint8_t *planes[SAMPLED_PLANES];
+        for (int k = 0; k < SAMPLED_PLANES; k++) {
+            uint8_t *bytes = work->bytes[PLANES - SAMPLED_PLANES + k] + MARGIN;
+            memset(bytes + count, 0, 8);
+            planes[k] = bytes;
+        }
+        add_window(estimate, group, planes, (int)count);
     }
     return is_better_elsewhere(estimate, SAVING_LIMIT);
 }
@@ -485,7 +476,7 @@ EXPORT int int8cal_encode(const float *values, int64_t channels, int64_t per_cha
     Work *work = memory;
     int64_t unit = per_channel < WHOLE ? channels * per_channel : per_channel, total = channels * per_channel;
     if (channels < 1 || per_channel < 1) return -1;
-    if (!always && is_for_others(work, values, channels, total)) return 1;
+    if (!always && is_for_others(work, values, channels, per_channel)) return 1;
     int64_t blocks = (unit + BLOCK - 1) / BLOCK, size = (unit + blocks - 1) / blocks;
     work->finite = 1;
     list_set_bits(&work->set_bits);

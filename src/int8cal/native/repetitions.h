@@ -1,4 +1,4 @@
-/* Repetitions at other distances than 1: what a compressor that seeks them would make of a chunk, and ours, estimated on
+/* Repetitions at other distances than 1: how large a compressor that seeks them would make a chunk, and ours, estimated on
    samples. For both, the symbols that they would write are counted; their codes tell how many bits that takes. */
 #ifndef INT8CAL_REPETITIONS_H
 #define INT8CAL_REPETITIONS_H
@@ -9,31 +9,35 @@ enum {
     HASH_BITS = 11,
     REACH = 4096,         /* how far back they are sought: the window of the other compressor */
     LOOKED_AT = 704,      /* bytes at the end of a sample for which they are sought: */
-    NEAR = 1024,          /* at each of so many places before, */
-    FAR_STEP = 4,         /* and further away at one of so many, where each match of seven bytes begins or goes on */
-    LEAST_MATCH = 4,      /* of the other compressor */
-    DISTANCE_SYMBOLS = 30,
-    SAMPLED = 3,          /* planes: all but the lowest */
-    TALLIED = 4,          /* most groups of channels that are estimated by themselves */
+    NEAR = 1024,          /* at each of so many places before, but those that continue a run, */
+    FAR_STEP = 4,         /* and further away at one of so many */
+    WINDOW = NEAR + LOOKED_AT,       /* bytes of a sample */
+    LONG_WINDOW = REACH + LOOKED_AT, /* of one that finds those that are far apart, too */
+    THEIR_MIN_MATCH = 4,  /* of the other compressor */
+    SAMPLED_PLANES = 3,   /* all but the lowest */
+    MOST_GROUPS = 4,      /* of channels that are estimated by themselves */
     THEIR_BLOCK = 65536,  /* smaller channels share blocks of the other compressor, about */
     FLAT = 7,             /* quarters of a bit: bytes that take less in the planes in between are of a flat chunk */
 };
 
-/* Of samples of a plane: how often each compressor would write each symbol, and the bits behind its codes. Ours knows one
-   distance, whose code has one bit. */
+/* How often each symbol is written. */
 typedef struct {
-    uint32_t ours[SYMBOLS], theirs[SYMBOLS], their_distances[DISTANCE_SYMBOLS];
-    int64_t our_extra, their_extra;
+    uint32_t symbols[SYMBOLS], distances[DISTANCE_SYMBOLS];
+} Histogram;
+
+/* Of samples of a plane, by each compressor. */
+typedef struct {
+    Histogram ours, theirs;
 } Tally;
 
 /* Of samples of a chunk. */
 typedef struct {
-    Tally tallies[SAMPLED][TALLIED]; /* by plane and group of channels */
+    Tally tallies[SAMPLED_PLANES][MOST_GROUPS]; /* by plane and group of channels, for which ours has codes of their own */
     int groups;
-    int is_shared;            /* whether blocks of the other compressor hold several channels; ours has codes for each */
-    int has_lowest;           /* whether the lowest plane, which is not sampled, is not 0 */
-    int full_windows;         /* in which the other compressor writes at most half of the codes */
-    int64_t looked_at;        /* bytes of each plane */
+    int is_shared;       /* whether blocks of the other compressor hold several groups */
+    int has_lowest;      /* whether the lowest plane, which is not sampled, is not 0 */
+    int has_full_window; /* whether, in some window, the other compressor writes less than half as many codes */
+    int64_t looked_at;   /* bytes of each plane */
     uint16_t places[1 << HASH_BITS]; /* where bytes were last seen, by their hash */
 } Estimate;
 
@@ -86,13 +90,13 @@ static inline uint16_t *last_place(uint16_t *places, const uint8_t *bytes) {
     return places + ((uint32_t)load8(bytes) * 2654435761u >> (32 - HASH_BITS));
 }
 
-/* How many bytes agree; 0 for fewer than four, which are no match. */
+/* How many bytes agree; 0 for too few to be a match. */
 static inline int same_bytes(const uint8_t *bytes, int where, int at, int count) {
     uint32_t here, there;
-    memcpy(&here, bytes + at, 4);
-    memcpy(&there, bytes + where, 4);
+    memcpy(&here, bytes + at, THEIR_MIN_MATCH);
+    memcpy(&there, bytes + where, THEIR_MIN_MATCH);
     if (here != there) return 0;
-    int same = LEAST_MATCH, most = count - at < MAX_MATCH ? count - at : MAX_MATCH;
+    int same = THEIR_MIN_MATCH, most = count - at < MAX_MATCH ? count - at : MAX_MATCH;
     for (; same + 8 <= most; same += 8) {
         uint64_t differs = load8(bytes + at + same) ^ load8(bytes + where + same);
         if (differs) return same + __builtin_ctzll(differs) / 8;
@@ -101,52 +105,47 @@ static inline int same_bytes(const uint8_t *bytes, int where, int at, int count)
     return same;
 }
 
-/* Whether 64 bytes with these changes hold a run that ours would write as a match. */
-static inline int have_long_run(uint64_t changed) {
-    _Static_assert(SHORT_RUN == 6, "six that equal the byte before them");
+static inline void count_match(Histogram *histogram, int length, int distance) {
+    histogram->symbols[FIRST_LENGTH + length_index(length)]++;
+    histogram->distances[distance_index(distance)]++;
+}
+
+/* Of 64 bytes with these changes, those from which on as many bytes equal the one before them as a match has at least. */
+static inline uint64_t run_begins(uint64_t changed) {
+    _Static_assert(SHORT_RUN == 6, "six in a row");
     uint64_t equal = ~changed;
     equal &= equal >> 1;
     equal &= equal >> 2;
-    return (equal & equal >> 2) != 0;
+    return equal & equal >> 2;
 }
 
-/* Count what ours would write for bytes `at` to below `end`; seven behind them are readable. */
-static int tally_ours(Tally *tally, const uint8_t *bytes, int at, int end) {
+/* Count what ours would write for bytes `at` to below `end`, about as in a dense plane. Seven bytes behind them are
+   readable, and one before. */
+static int tally_ours(Histogram *ours, const uint8_t *bytes, int at, int end) {
     int written = 0;
     while (at < end) {
-        if (end - at > 64 && !have_long_run(changes(bytes + at + 1))) {
-            for (int k = 0; k < 64; k++) tally->ours[bytes[at + k]]++;
-            written += 64;
-            at += 64;
-            continue;
-        }
-        int run = run_at(bytes, at, end), literals = run;
-        if (run > SHORT_RUN) {
-            literals = 1;
-            for (int rest = run - 1; rest > 0; rest -= MAX_MATCH) {
-                int index = length_index(rest < MAX_MATCH ? rest < MIN_MATCH ? MIN_MATCH : rest : MAX_MATCH);
-                tally->ours[FIRST_LENGTH + index]++;
-                tally->our_extra += extra_bits(index) + 1;
-                written += 2;
-            }
-        }
-        tally->ours[bytes[at]] += (uint32_t)literals;
+        uint64_t begins = end - at < 64 ? 0 : run_begins(changes(bytes + at));
+        int literals = begins ? __builtin_ctzll(begins) : end - at < 64 ? end - at : 64;
+        for (int k = 0; k < literals; k++) ours->symbols[bytes[at + k]]++;
         written += literals;
+        at += literals;
+        if (!begins) continue;
+        int run = run_at(bytes, at, end), matches = run / MAX_MATCH + (run % MAX_MATCH >= MIN_MATCH);
+        count_rest(ours->symbols, bytes[at], run);
+        ours->distances[0] += (uint32_t)matches;
+        written += 2 * matches;
         at += run;
     }
     return written;
 }
 
-/* Count what both would write for the last LOOKED_AT of some bytes, the other compressor taking the last place where four
-   bytes were seen; eight behind them are readable. */
+/* Count what both would write for the last LOOKED_AT of at least WINDOW bytes, the other compressor taking the last place
+   where the same bytes were seen. Seven bytes behind them are readable. */
 static Written sample(uint16_t *places, const uint8_t *bytes, int count, Tally *tally) {
-    /* From here on; before, places are learnt. */
-    int looked_at = count < NEAR + LOOKED_AT ? 2 * count / 3 : count - LOOKED_AT;
-    int near_begin = looked_at > NEAR ? looked_at - NEAR : 0;
-    int learnt_end = count - 7 < looked_at ? count - 7 : looked_at, at = looked_at;
+    int looked_at = count - LOOKED_AT, near_begin = looked_at - NEAR, at = looked_at;
     Written written = {0, 0};
     memset(places, 0, sizeof(uint16_t) << HASH_BITS);
-    for (int k = 1; k < learnt_end; k += k < near_begin ? FAR_STEP : 1) {
+    for (int k = 1; k < looked_at; k += k < near_begin ? FAR_STEP : 1) {
         uint16_t *last = last_place(places, bytes + k);
         *last = bytes[k - 1] == bytes[k] ? *last : (uint16_t)k; /* of a run the begin: there a repetition may be long */
     }
@@ -154,20 +153,17 @@ static Written sample(uint16_t *places, const uint8_t *bytes, int count, Tally *
         uint16_t *last = last_place(places, bytes + at);
         int where = *last, match = same_bytes(bytes, where, at, count);
         *last = (uint16_t)at;
-        if (where >= at || at - where > REACH || !match) {
-            tally->theirs[bytes[at++]]++;
+        if (at - where > REACH || !match) {
+            tally->theirs.symbols[bytes[at++]]++;
             written.theirs++;
             continue;
         }
-        int length = length_index(match), distance = distance_index(at - where);
-        tally->theirs[FIRST_LENGTH + length]++;
-        tally->their_distances[distance]++;
-        tally->their_extra += extra_bits(length) + extra_distance_bits(distance);
+        count_match(&tally->theirs, match, at - where);
         written.theirs += 2;
         for (int next = 1; next < 3; next++) *last_place(places, bytes + at + next) = (uint16_t)(at + next); /* as it does */
         at += match;
     }
-    written.ours = tally_ours(tally, bytes, looked_at, at);
+    written.ours = tally_ours(&tally->ours, bytes, looked_at, at);
     return written;
 }
 
@@ -180,59 +176,66 @@ static int64_t coded_bits(const uint32_t *frequency, int symbols) {
     return bits;
 }
 
-static int64_t our_bits(const Tally *tally) { return coded_bits(tally->ours, SYMBOLS) + tally->our_extra; }
-
-static int64_t their_bits(const Tally *tally) {
-    return coded_bits(tally->theirs, SYMBOLS) + coded_bits(tally->their_distances, DISTANCE_SYMBOLS) + tally->their_extra;
+/* The same of a whole block, but its header. */
+static int64_t block_bits(const Histogram *histogram) {
+    int64_t bits = coded_bits(histogram->symbols, SYMBOLS) + coded_bits(histogram->distances, DISTANCE_SYMBOLS);
+    for (int index = 0; index < SYMBOLS - FIRST_LENGTH; index++)
+        bits += (int64_t)histogram->symbols[FIRST_LENGTH + index] * extra_bits(index);
+    for (int index = 0; index < DISTANCE_SYMBOLS; index++)
+        bits += (int64_t)histogram->distances[index] * extra_distance_bits(index);
+    return bits;
 }
 
-/* Add what the other compressor would write. */
-static void add_theirs(Tally *sum, const Tally *tally) {
-    for (int symbol = 0; symbol < SYMBOLS; symbol++) sum->theirs[symbol] += tally->theirs[symbol];
-    for (int symbol = 0; symbol < DISTANCE_SYMBOLS; symbol++) sum->their_distances[symbol] += tally->their_distances[symbol];
-    sum->their_extra += tally->their_extra;
+static void add_histogram(Histogram *sum, const Histogram *histogram) {
+    for (int symbol = 0; symbol < SYMBOLS; symbol++) sum->symbols[symbol] += histogram->symbols[symbol];
+    for (int index = 0; index < DISTANCE_SYMBOLS; index++) sum->distances[index] += histogram->distances[index];
 }
 
-static void begin_estimate(Estimate *estimate, int64_t channels, int64_t per_channel) {
+/* is_whole: whether ours has codes for each channel. */
+static void begin_estimate(Estimate *estimate, int64_t channels, int64_t per_channel, int is_whole) {
     memset(estimate, 0, sizeof *estimate);
-    estimate->groups = channels < TALLIED ? (int)channels : TALLIED;
+    estimate->groups = !is_whole ? 1 : channels < MOST_GROUPS ? (int)channels : MOST_GROUPS;
     estimate->is_shared = per_channel < THEIR_BLOCK;
-}
-
-/* planes: the sampled ones of a window, `step` bytes from one to the next. */
-static void add_window(Estimate *estimate, int group, const uint8_t *planes, size_t step, int count) {
-    Written all = {0, 0};
-    for (int k = 0; k < SAMPLED; k++) {
-        Written here = sample(estimate->places, planes + k * step, count, &estimate->tallies[k][group]);
-        all = (Written){all.ours + here.ours, all.theirs + here.theirs};
-    }
-    estimate->full_windows += 2 * all.theirs < all.ours;
-    estimate->looked_at += LOOKED_AT < count ? LOOKED_AT : count;
-}
-
-/* Whether the chunk is better left to the other compressor: where it saves so many per mille, or where most is flat. The
-   lowest plane is much like the one above it, where it is not 0. */
-static int is_better_elsewhere(Estimate *estimate, int per_mille) {
-    int64_t ours = 0, theirs = 0, in_between = 0; /* in the planes between the lowest and the highest */
-    for (int k = 0; k < SAMPLED; k++) {
-        Tally sum = {0};
-        int64_t by_us = 0, by_them = 0;
+    for (int k = 0; k < SAMPLED_PLANES; k++)
         for (int group = 0; group < estimate->groups; group++) {
             Tally *tally = &estimate->tallies[k][group];
-            tally->ours[END_OF_BLOCK] = tally->theirs[END_OF_BLOCK] = 1;
-            by_us += our_bits(tally);
-            if (estimate->is_shared)
-                add_theirs(&sum, tally);
-            else
-                by_them += their_bits(tally);
+            tally->ours.symbols[END_OF_BLOCK] = tally->theirs.symbols[END_OF_BLOCK] = 1;
         }
-        if (estimate->is_shared) by_them = their_bits(&sum);
-        int planes = !k && estimate->has_lowest ? 2 : 1;
-        ours += planes * by_us;
-        theirs += planes * by_them;
-        if (k < SAMPLED - 1) in_between += by_us;
+}
+
+/* planes: the sampled ones of a window. */
+static void add_window(Estimate *estimate, int group, const uint8_t *const planes[SAMPLED_PLANES], int count) {
+    Written all = {0, 0};
+    for (int k = 0; k < SAMPLED_PLANES; k++) {
+        Written here = sample(estimate->places, planes[k], count, &estimate->tallies[k][group]);
+        all = (Written){all.ours + here.ours, all.theirs + here.theirs};
     }
-    return 4 * in_between < FLAT * (SAMPLED - 1) * estimate->looked_at || 1000 * (ours - theirs) > per_mille * ours;
+    estimate->has_full_window |= 2 * all.theirs < all.ours;
+    estimate->looked_at += LOOKED_AT;
+}
+
+/* Whether the chunk is better left to the other compressor: where it saves more than so many per mille, or where most is
+   flat. The lowest plane, where it is not 0, is taken to be like the one above it, as in values of 8-bit pixels. */
+static int is_better_elsewhere(const Estimate *estimate, int per_mille) {
+    int64_t ours = 0, theirs = 0, in_between = 0; /* the last: of ours, in the planes between the lowest and the highest */
+    for (int k = 0; k < SAMPLED_PLANES; k++) {
+        Histogram shared = {0};
+        int64_t plane_ours = 0, plane_theirs = 0;
+        for (int group = 0; group < estimate->groups; group++) {
+            const Tally *tally = &estimate->tallies[k][group];
+            plane_ours += block_bits(&tally->ours);
+            if (estimate->is_shared)
+                add_histogram(&shared, &tally->theirs);
+            else
+                plane_theirs += block_bits(&tally->theirs);
+        }
+        if (estimate->is_shared) plane_theirs = block_bits(&shared);
+        int planes = !k && estimate->has_lowest ? 2 : 1;
+        ours += planes * plane_ours;
+        theirs += planes * plane_theirs;
+        if (k < SAMPLED_PLANES - 1) in_between += plane_ours;
+    }
+    return 4 * in_between < FLAT * (SAMPLED_PLANES - 1) * estimate->looked_at || 1000 * (ours - theirs) > per_mille * ours;
 }
 
 #endif
