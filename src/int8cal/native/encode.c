@@ -289,6 +289,7 @@ static inline void put_literals(Bits *bits, const uint64_t *entry, const uint8_t
     for (int k = 0; k < count; k++) put_filled(bits, entry[bytes[k]], entry[bytes[k]]);
 }
 
+/* Where the runs are that become matches is noted in `work->begins`, for writing them. */
 static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) {
     Counts counts = {0};
     uint32_t frequency[SYMBOLS] = {0};

@@ -16,7 +16,7 @@ enum {
     THEIR_MIN_MATCH = 4,  /* of the other compressor */
     SAMPLED_PLANES = 3,   /* all but the lowest */
     MOST_GROUPS = 4,      /* of channels that are estimated by themselves */
-    THEIR_BLOCK = 65536,  /* smaller channels share blocks of the other compressor, about */
+    THEIR_BLOCK = 131072, /* smaller channels share blocks of the other compressor, about */
     FLAT = 7,             /* quarters of a bit: bytes that take less in the planes in between are of a flat chunk */
 };
 
