@@ -69,14 +69,17 @@ static inline int distance_index(int distance) {
 
 static inline int extra_distance_bits(int index) { return index < 4 ? 0 : index / 2 - 1; }
 
-/* Count a run of `rest` bytes of a value that was just written. */
-static inline void count_rest(uint32_t *frequency, int value, int64_t rest) {
-    frequency[FIRST_LENGTH + 28] += (uint32_t)(rest / MAX_MATCH);
+/* Count a run of `rest` bytes of a value that was just written. Returns how many matches it takes. */
+static inline int64_t count_rest(uint32_t *frequency, int value, int64_t rest) {
+    int64_t matches = rest / MAX_MATCH;
+    frequency[FIRST_LENGTH + 28] += (uint32_t)matches;
     rest %= MAX_MATCH;
-    if (rest >= MIN_MATCH)
-        frequency[FIRST_LENGTH + length_index((int)rest)]++;
-    else
+    if (rest < MIN_MATCH) {
         frequency[value] += (uint32_t)rest;
+        return matches;
+    }
+    frequency[FIRST_LENGTH + length_index((int)rest)]++;
+    return matches + 1;
 }
 
 /* Huffman code lengths of at most `limit` bits for the symbols with a frequency (below 2^18 in sum). Symbols are

@@ -110,7 +110,7 @@ static inline void count_match(Histogram *histogram, int length, int distance) {
     histogram->distances[distance_index(distance)]++;
 }
 
-/* Of 64 bytes with these changes, those from which on as many bytes equal the one before them as a match has at least. */
+/* Bit i: of 64 bytes with these changes, SHORT_RUN from byte i on equal the one before them. */
 static inline uint64_t run_begins(uint64_t changed) {
     _Static_assert(SHORT_RUN == 6, "six in a row");
     uint64_t equal = ~changed;
@@ -130,8 +130,7 @@ static int tally_ours(Histogram *ours, const uint8_t *bytes, int at, int end) {
         written += literals;
         at += literals;
         if (!begins) continue;
-        int run = run_at(bytes, at, end), matches = run / MAX_MATCH + (run % MAX_MATCH >= MIN_MATCH);
-        count_rest(ours->symbols, bytes[at], run);
+        int run = run_at(bytes, at, end), matches = (int)count_rest(ours->symbols, bytes[at], run);
         ours->distances[0] += (uint32_t)matches;
         written += 2 * matches;
         at += run;
