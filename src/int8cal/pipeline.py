@@ -140,7 +140,7 @@ def make(
         )
     record = _as_json(record or {})
     plan = plan if isinstance(plan, Plan) else _plan(plan)
-    doer = engine_named(engine)
+    spec, doer = absolute(plan.origin.path), engine_named(engine)
     _check_skipping(on_bad_image, max_skipped)
     job = Job(
         plan,
@@ -174,7 +174,7 @@ def make(
             samples=tuple(made.rows),
             skipped=tuple(SkippedImage.of(failed) for failed in made.skipped),
             warnings=plan.warnings,
-            run={"spec": os.path.abspath(plan.origin.path), "overrides": list(plan.origin.overrides), **run},
+            run={"spec": spec, "overrides": list(plan.origin.overrides), **run},
             record=record,
         )
         if made.problem:

@@ -20,6 +20,8 @@ def words_of(tiny_dataset, tmp_path) -> Callable[[str], str]:
     """Put paths in place of ``{spec}``, ``{tensorfile}`` and ``{there}``, a folder that stays."""
     tensorfile = tmp_path / "it.tensor"
     int8cal.make(int8cal.plan(tiny_dataset.spec, max_batches=1), tensorfile)
+    (tmp_path / "photos").symlink_to(tiny_dataset.images[0].parent)
+    (tmp_path / "kitti").mkdir()
     return lambda arguments: arguments.format(spec=tiny_dataset.spec, tensorfile=tensorfile, there=tmp_path)
 
 
@@ -47,9 +49,11 @@ def in_deleted_folder(words_of, tmp_path, run_cli) -> Callable[[str], Any]:
         ("export {tensorfile} --to polygraphy -o loader.py", "loader.py"),
         ("report {tensorfile} -o page.html", "page.html"),
         ("demo --data_only", "int8cal-demo"),
+        ("images ../photos -o {there}/out --size 8x8 --resize stretch --scale 1", "photos"),
+        ("records ../kitti -o {there}/records", "kitti"),
     ],
 )
-def test_relative_output_is_refused_in_two_lines(in_deleted_folder, arguments, named):
+def test_relative_paths_are_refused_in_two_lines(in_deleted_folder, arguments, named):
     ended = in_deleted_folder(arguments)
     assert ended.code == 2
     what, hint = ended.stderr.splitlines()

@@ -288,6 +288,11 @@ def test_numbers_in_a_file(photos, run_cli):
         ((*NUMBERS[:2], "--resize", f"short_side:{'9' * 3000}", *NUMBERS[4:]), "pixels are too large"),
         ((*NUMBERS, "--order", "brg"), "order cannot be 'brg'"),
         ((*NUMBERS, "--preprocess", "x.yaml"), "says everything"),
+        ((*NUMBERS, "--pad", "3"), "pad has no effect with resize stretch"),
+        ((*NUMBERS, "--anchor", "top_left"), "anchor has no effect with resize stretch"),
+        (("--preset", "imagenet", "--rounding", "down"), "rounding has no effect with resize short_side"),
+        (("--preset", "clip", "--resize", "crop", "--interpolation", "lanczos"), "interpolation has no effect"),
+        ((*NUMBERS, "--image_dir", "more"), "image_dir is where the names in a list or a COCO file start"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(photos, run_cli, arguments, words):
@@ -307,13 +312,57 @@ def test_what_cannot_be_meant_is_refused(photos, run_cli, arguments, words):
         (("--size", "64x64"), 73),
         (("--size", "32x64"), 73),
         (("--size", "64x64", "--resize", "short_side:80"), 80),
-        (("--size", "64x64", "--resize", "stretch"), 256),
+        (("--size", "64x64", "--resize", "stretch"), None),
     ],
 )
 def test_a_preset_cuts_the_same_part_out_at_every_size(photos, run_cli, options, short_side):
     assert run_cli("images", "photos", "-o", "c.tensor", "--preset", "imagenet", *options).code == 0
     manifest = json.loads((photos / "c.tensor.json").read_text())["manifest"]
     assert manifest["arithmetic"]["options"]["preprocessing"]["short_side"] == short_side
+
+
+@pytest.mark.parametrize(("preset", "order"), [("imagenet", "bgr"), ("clip", "bgr"), ("caffe", "rgb"), ("tf", "bgr")])
+def test_mean_and_std_of_a_preset_turn_with_the_order(photos, run_cli, preset, order):
+    """Red keeps the mean of red, wherever it stands."""
+    for name, options in (("as_is", ()), ("turned", ("--order", order))):
+        done = run_cli("images", "photos", "-o", f"{name}.tensor", "--preset", preset, *options)
+        assert done.code == 0, done.stderr
+    as_is, turned = int8cal.TensorFile("as_is.tensor"), int8cal.TensorFile("turned.tensor")
+    for one, other in zip(as_is, turned, strict=True):
+        np.testing.assert_array_equal(other, one[:, ::-1])
+    assert run_cli("verify", "turned.tensor", "--images", "photos").code == 0
+
+
+def test_numbers_that_are_given_beside_a_preset_stay_as_they_are(photos, run_cli):
+    given = ("--preset", "imagenet", "--order", "bgr", "--mean", "0.1,0.2,0.3")
+    assert run_cli("images", "photos", "-o", "c.tensor", *given).code == 0
+    stated = json.loads((photos / "c.tensor.json").read_text())["manifest"]["arithmetic"]["options"]["preprocessing"]
+    assert (stated["mean"], stated["std"]) == ([0.1, 0.2, 0.3], [0.225, 0.224, 0.229])
+
+
+@pytest.mark.parametrize("resize", ["stretch", "short_side:32", "crop"])
+def test_a_preset_resized_otherwise_states_nothing_without_effect(photos, run_cli, resize):
+    """What is stated can be stated again, as numbers alone."""
+    options = ("--preset", "yolox", "--size", "24x32", "--resize", resize)
+    assert run_cli("images", "photos", "-o", "c.tensor", *options).code == 0
+    stated = json.loads((photos / "c.tensor.json").read_text())["manifest"]["arithmetic"]["options"]["preprocessing"]
+    assert (stated["pad"], stated["anchor"], stated["rounding"]) == (None, "centre", "nearest")
+    assert run_cli("verify", "c.tensor", "--images", "photos").code == 0
+
+
+def test_recursive_is_for_a_folder(photos, run_cli):
+    (photos / "list.txt").write_text("photos/d.png\n")
+    done = run_cli("images", "list.txt", "-o", "c.tensor", *NUMBERS, "--recursive")
+    assert done.code == 2
+    assert "recursive is for a folder, and this is a file that names the images" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["~/x.jpg", "$HOME/y.jpg"])
+def test_a_list_is_not_read_by_a_shell(photos, run_cli, name):
+    (photos / "list.txt").write_text(name)
+    done = run_cli("images", "list.txt", "-o", "c.tensor", *NUMBERS)
+    assert done.code == 4
+    assert done.stderr.endswith("  A list is not read by a shell: write what stands for ~ or $NAME.\n")
 
 
 def test_unknown_keys_of_a_file_are_errors(photos, run_cli):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from tests.unit.check.files import write_like_tao
 
+import int8cal
 from int8cal.tensorfile import TensorFile
 
 COMMAND = ("detectnet_v2", "calibration_tensorfile")
@@ -206,6 +207,22 @@ def test_really_failing_write(make, tiny_dataset, tmp_path):
     assert len(done.stderr.splitlines()) <= 2
     assert f"{tmp_path / 'full'}: cannot write the tensorfile: File too large" in done.stderr
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("form", ["raw", "npy", "npz", "tensorfile"])
+def test_really_failing_write_of_an_export(tiny_dataset, tmp_path, form):
+    int8cal.make(int8cal.plan(tiny_dataset.spec, max_batches=1), tmp_path / "it.tensor")
+    there = sorted(os.listdir(tmp_path))
+    program = (
+        "import resource\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))\n"
+        "from int8cal.cli import main\n"
+        f"main({['export', str(tmp_path / 'it.tensor'), '--to', form, '-o', str(tmp_path / 'full')]!r})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 5, done.stderr
+    assert "File too large" in done.stderr
+    assert sorted(os.listdir(tmp_path)) == there
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,13 @@ def test_resize_is_an_option_of_classification_alone(folder, run_cli):
 
 @pytest.mark.parametrize(
     ("network", "batches", "seed"),
-    [("classification", "1", "42"), ("ssd", "-1", "42"), ("faster_rcnn", "-1", "the spec's own")],
+    [
+        ("classification", "1", "42"),
+        ("ssd", "-1", "42"),
+        ("faster_rcnn", "-1", "the spec's own"),
+        ("rtdetr", "the spec's cal_batches, else -1", "42"),
+        ("classification_pyt", "the spec's cal_batches, else -1", "42"),
+    ],
 )
 def test_help_says_the_defaults_of_the_network(network, batches, seed, run_cli):
     text = " ".join(run_cli(network, "plan", "--help").stdout.split())

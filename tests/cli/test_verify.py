@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 from tests.unit.check.files import replace_batches, write_like_tao
 
 import int8cal
@@ -202,3 +205,14 @@ def test_inspect_shows_an_edited_manifest_as_it_is(made, run_cli, arithmetic):
     done = run_cli("inspect", made, "--json")
     json.loads(done.stdout, parse_constant=pytest.fail)
     assert run_cli("inspect", made, "--deepstream").code == 7
+
+
+def test_warnings_of_the_images_read_as_those_of_every_command(tmp_path):
+    """What a decoder finds odd while the images are made again."""
+    (tmp_path / "im").mkdir()
+    Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30) * 100).save(tmp_path / "im" / "deep.png")
+    start = [sys.executable, "-m", "int8cal"]
+    made = ["images", "im", "-o", "c.tensor", "--size", "20x30", "--resize", "stretch", "--scale", "1/255"]
+    for words in (made, ["verify", "c.tensor", "--images", "im"]):
+        done = subprocess.run([*start, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert "int8cal: warning: im/deep.png: grey of 16 bits" in done.stderr

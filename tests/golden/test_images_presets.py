@@ -10,7 +10,7 @@ import pytest
 
 import int8cal
 from int8cal.origins.images.origin import ImagesOrigin
-from int8cal.origins.images.preprocessing import PRESETS
+from int8cal.origins.images.stated import PRESETS
 
 HERE = Path(__file__).parent / "images"
 GOLDENS = json.loads((HERE / "goldens.json").read_text())

@@ -240,7 +240,7 @@ def test_an_id_twice_is_one_image_and_noted(here: Path, network: str, capfd: pyt
     assert run([network, "calibration_tensorfile", "-e", "spec.yaml", "-o", "out.tensor"]) == 0
     said = capfd.readouterr()
     assert "1 images have the id of a later one" in said.err
-    assert "1 of 1 images" in said.out
+    assert "1 of 1 image," in said.out
 
 
 def test_a_database_that_is_cut_off(refused: Any, here: Path) -> None:

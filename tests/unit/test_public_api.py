@@ -171,7 +171,7 @@ class TestReprs:
 
     def test_what_they_say(self, made) -> None:
         assert repr(made["plan"]) == "<Plan detectnet_v2: 2 batches of 2 × 3 × 96 × 160 float32, training>"
-        assert repr(made["slice"]).startswith("<BatchSlice 1 batches of 2 × 3 × 96 × 160 float32, of ")
+        assert repr(made["slice"]).startswith("<BatchSlice 1 batch of 2 × 3 × 96 × 160 float32, of ")
         assert "0 errors" in repr(made["verification"])
 
     def test_names_from_data_are_harmless(self, tiny_dataset, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class Inspection(Summarised):
 
     def summary_rows(self) -> Iterator[tuple[str, object]]:
         """The few facts that a notebook shows."""
-        yield "batches", f"{self.batches} of {times(self.shape)} ({self.image_count} images)"
+        yield "batches", f"{self.batches} of {times(self.shape)} ({counted(self.image_count, 'image')})"
         yield "stored as", f"{self.dtype}, filters: {', '.join(self.filters) or 'none'}"
         yield "size", f"{self.file_bytes / 1e6:,.1f} MB, {self.ratio:.1%} of the raw values"
         for number, channel in enumerate(self.channels):

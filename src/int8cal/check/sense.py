@@ -15,6 +15,7 @@ import numpy as np
 from int8cal.check.presets import Normalisation, range_text, resembling
 from int8cal.check.statistics import ImageStatistics, Loudness, Statistics
 from int8cal.io.safe_text import printable, shortened
+from int8cal.io.summary import counted
 from int8cal.tensorfile.findings import Finding, Level
 
 USUAL_IMAGES = 100
@@ -178,7 +179,7 @@ def _copies(statistics: Statistics, sources: list[bytes] | None) -> Iterator[Fin
     if not copies:
         return
     explained = sources is not None and _explained(statistics, sources)
-    why = "; the manifest names the same image files for them" if explained else ""
+    why = "; their image files are equal, too, by the manifest" if explained else ""
     if distinct == 1:
         yield Finding(
             "warning" if explained else "error",
@@ -191,7 +192,7 @@ def _copies(statistics: Statistics, sources: list[bytes] | None) -> Iterator[Fin
         "warning" if 2 * copies >= len(images) and not explained else "note",
         "repeated-images",
         f"{copies} of {len(images)} images repeat an earlier one bit for bit{why}",
-        "A few are normal: the reference draws some samples twice from several data sources.",
+        "A few are normal: data sets hold some pictures twice, and NVIDIA's loaders draw some samples twice.",
     )
 
 
@@ -325,6 +326,6 @@ def _number(statistics: Statistics) -> Iterator[Finding]:
         yield Finding(
             "note",
             "few-images",
-            f"{images} images; 100 to 1000 are usual for calibration",
+            f"{counted(images, 'image')}; 100 to 1000 are usual for calibration",
             "More and more varied images make the ranges more certain: raise -m, or use more data.",
         )

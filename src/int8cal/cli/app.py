@@ -120,6 +120,7 @@ def run(arguments: list[str]) -> int:
     if os.environ.get(COMPLETE):
         return _complete(os.environ[COMPLETE])
     obey_signals()
+    console.configure_logging()
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata in images: nothing that changes pixels
     try:
         return _run(arguments)

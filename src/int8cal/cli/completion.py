@@ -102,7 +102,7 @@ def _networks(ctx: click.Context, incomplete: str) -> Iterable[str]:
 
 
 def _presets(ctx: click.Context, incomplete: str) -> Iterable[str]:
-    from int8cal.origins.images.preprocessing import PRESETS
+    from int8cal.origins.images.stated import PRESETS
 
     return PRESETS
 

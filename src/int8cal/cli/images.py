@@ -9,11 +9,8 @@ import click
 from int8cal.cli import console
 from int8cal.cli.make import console_options, make_and_tell, output_options, tell_plan, warn_of_data
 from int8cal.cli.options import decorated, given_words
-from int8cal.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from int8cal.origins.images.preprocessing import Preprocessing
     from int8cal.plans import Plan
 
@@ -32,7 +29,11 @@ preprocessing_options = decorated(
     click.option("--pad", type=int, metavar="LEVEL", help="Level 0..255 around a letterboxed image."),
     click.option("--anchor", metavar="WHERE", help="Of a letterbox: centre or top_left.  [default: centre]"),
     click.option("--rounding", metavar="HOW", help="Of a letterboxed size: nearest or down.  [default: nearest]"),
-    click.option("--order", metavar="CHANNELS", help="rgb, bgr or gray.  [default: rgb]"),
+    click.option(
+        "--order",
+        metavar="CHANNELS",
+        help="rgb, bgr or gray; a preset's mean and std turn with it.  [default: rgb, or as the preset says]",
+    ),
     click.option("--scale", metavar="S", help="Factor of the levels 0..255: 1/255, 1/127.5, 1 or another number."),
     click.option(
         "--mean", metavar="M[,M,M]", help="Subtracted after scaling, in the order of the result.  [default: 0]"
@@ -70,31 +71,14 @@ def preprocessing_of(*, preset: str | None, preprocess: str | None, **numbers: A
         SpecError: the file cannot be read.
     """
     from int8cal.origins.images.origin import read_preprocessing
-    from int8cal.origins.images.preprocessing import stated
+    from int8cal.origins.images.stated import stated
 
     if preprocess is None:
-        _refuse_colour_preset(preset, numbers)
         return stated(preset, numbers)
     given = [name for name in _NUMBERS if numbers.get(name) is not None]
     if preset is not None or given:
         raise click.UsageError(f"--preprocess FILE says everything: leave --{given[0] if given else 'preset'} out")
     return read_preprocessing(preprocess)
-
-
-def _refuse_colour_preset(preset: str | None, numbers: Mapping[str, Any]) -> None:
-    """Refuse a preset's numbers for three channels where the network input has one: the user gave none of them."""
-    from int8cal.origins.images.preprocessing import PRESETS
-
-    if preset is None or preset not in PRESETS or numbers.get("order") != "gray":
-        return
-    base = PRESETS[preset].preprocessing
-    names = [name for name in ("mean", "std") if numbers.get(name) is None and len(getattr(base, name)) > 1]
-    if names:
-        verb = "are" if len(names) > 1 else "is"
-        raise UsageError(
-            f"the {' and '.join(names)} of the preset {preset} {verb} for 3 channels, and the network input has 1",
-            hint=f"Add {' and '.join(f'--{name}' for name in names)} with one number: what the model was trained with.",
-        )
 
 
 def warn_of_unit(preprocessing: Preprocessing) -> None:

@@ -8,6 +8,7 @@ import click
 
 from int8cal.cli import console, endings
 from int8cal.cli.options import json_option
+from int8cal.io.summary import counted
 
 if TYPE_CHECKING:
     from int8cal.tensorfile import TensorFile
@@ -58,9 +59,10 @@ def _print_nvinfer_keys(tensorfile: TensorFile, *, as_json: bool) -> None:
 
 
 def _table(facts: dict[str, Any], manifest: dict[str, Any] | None) -> list[tuple[str, object]]:
+    shape = " x ".join(map(str, facts["shape"]))
     rows: list[tuple[str, object]] = [
         ("tensorfile", facts["path"]),
-        ("batches", f"{facts['batches']} of shape {' x '.join(map(str, facts['shape']))} ({facts['images']} images)"),
+        ("batches", f"{facts['batches']} of shape {shape} ({counted(facts['images'], 'image')})"),
         ("stored as", f"{facts['dtype']}, filters: {', '.join(facts['filters']) or 'none'}"),
         ("size", f"{facts['bytes'] / 1e6:,.1f} MB, {facts['ratio']:.1%} of the raw values"),
     ]

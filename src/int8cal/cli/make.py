@@ -225,7 +225,10 @@ def _of_yaml(network: Network | None) -> list[Callable[[Command], Command]]:
 
 
 def _default_batches(network: Network | None) -> str:
-    return str(network.default_max_batches) if network else "that of NVIDIA's command for the network, or -1"
+    if network is None:
+        return "of YAML the spec's cal_batches; else that of NVIDIA's command for the network, or -1"
+    default = str(network.default_max_batches)
+    return f"the spec's cal_batches, else {default}" if network.spec_batches else default
 
 
 def _default_seed(network: Network | None) -> str:

@@ -20,7 +20,6 @@ def networks(*, as_json: bool) -> None:
     """
     from int8cal.networks import all_networks
 
-    console.configure_logging()
     known = all_networks()
     if as_json:
         console.print_json(

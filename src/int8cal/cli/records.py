@@ -10,6 +10,8 @@ import click
 from int8cal.cli import console, endings
 from int8cal.cli.options import json_option
 from int8cal.errors import DataError
+from int8cal.io.paths import absolute
+from int8cal.io.summary import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,23 +98,23 @@ def records(
         more = {"classes": dict(done.classes), "labels_without_image": done.labels_without_image}
         console.print_json({"records": facts | more | {"left_out": dict(done.left_out)}})
         return
-    rows: list[tuple[str, object]] = [("records", f"{len(done.files)} files in {done.folder}")]
-    rows += [(f"fold {fold}", f"{count} images") for fold, count in enumerate(done.frames)]
-    rows += [(name, f"{count} objects") for name, count in done.classes.items()]
+    rows: list[tuple[str, object]] = [("records", f"{counted(len(done.files), 'file')} in {done.folder}")]
+    rows += [(f"fold {fold}", counted(count, "image")) for fold, count in enumerate(done.frames)]
+    rows += [(name, counted(count, "object")) for name, count in done.classes.items()]
     rows.append(("labels without image", done.labels_without_image))
     if done.left_out:
         rows.append((f"files not named *.{image_extension}", listed_suffixes(done.left_out)))
     console.print_table(rows)
-    pattern = os.path.join(os.path.abspath(done.folder), f"{stem}-*")
+    pattern, data = os.path.join(absolute(done.folder), f"{stem}-*"), absolute(root)
     spec = "spec.txt" if not os.path.lexists("spec.txt") else "new_spec.txt"
     written = f'image_extension: "{image_extension}"'
     edit = endings.quoted("sed", "-i", f's/image_extension: "png"/{written}/', spec)  # the template says png
     endings.print_next(
-        f'In the spec: tfrecords_path: "{pattern}", image_directory_path: "{os.path.abspath(root)}", {written}.',
+        f'In the spec: tfrecords_path: "{pattern}", image_directory_path: "{data}", {written}.',
         f"int8cal spec new detectnet_v2 -o {spec}",
         *([] if image_extension == "png" else [edit]),
         f"int8cal plan -e {spec} --map '/PATH/TO/TFRECORDS/NAME-*' {endings.quoted(pattern)} "
-        f"--map /PATH/TO/DATA {endings.quoted(os.path.abspath(root))}",
+        f"--map /PATH/TO/DATA {endings.quoted(data)}",
     )
 
 

@@ -251,7 +251,6 @@ def _plan(network: str | None, path: str) -> str:
 def _read(path: str, network: str | None, *, allow_unknown_fields: bool = False, strict: bool = False) -> SpecDocument:
     from int8cal.origins.experiment import read_document
 
-    console.configure_logging()
     return read_document(path, network, as_asked=True, allow_unknown_fields=allow_unknown_fields, strict=strict)
 
 

@@ -25,7 +25,7 @@ def run_table(manifest: Manifest) -> list[tuple[str, object]]:
     batch_size, channels, height, width = manifest.shape
     rows: list[tuple[str, object]] = [
         ("tensorfile", manifest.path),
-        ("batches", f"{manifest.batches} of {batch_size} images, {channels} x {height} x {width} float32"),
+        ("batches", f"{manifest.batches} of {counted(batch_size, 'image')}, {channels} x {height} x {width} float32"),
         ("images", _images(facts["images"], facts["split"])),
         *_left_over(
             sum(facts["dataset"]["sources"]) - manifest.batches * batch_size - len(manifest.skipped), batch_size
@@ -38,7 +38,7 @@ def run_table(manifest: Manifest) -> list[tuple[str, object]]:
     rows += _framing_row(framing(options, (channels, height, width), sizes), options)
     rows += dataset_rows(facts["dataset"])
     if manifest.skipped:
-        rows.append(("skipped", f"{len(manifest.skipped)} images:"))
+        rows.append(("skipped", f"{counted(len(manifest.skipped), 'image')}:"))
         rows += [("", f"{image.where}: {image.reason}") for image in manifest.skipped]
     if manifest.run.get("images_reused"):
         rows.append(("resumed", f"{manifest.run['images_reused']} images of an interrupted run were used"))
@@ -55,7 +55,7 @@ def plan_table(plan: Plan) -> list[tuple[str, object]]:
         ("network", f"{plan.origin.name}: {plan.origin.title}"),
         ("images", f"{len(plan.dataset.samples)} {_images(plan.images_from, plan.split)}"),
         ("sources", len(plan.dataset.sources)),
-        ("batches", f"{plan.batch_count} of {plan.batch_size} images"),
+        ("batches", f"{plan.batch_count} of {counted(plan.batch_size, 'image')}"),
         *_left_over(len(plan.dataset.samples) - plan.image_count, plan.batch_size),
         ("shape", "{} x {} x {} x {} float32".format(*plan.shape)),
         ("size", f"{plan.nbytes / 1e6:,.1f} MB uncompressed"),

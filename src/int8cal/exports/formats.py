@@ -219,7 +219,8 @@ def _raw(source: Batches, path: str, layout: Layout, progress: Progress | None) 
         for batch in _laid_out(source, layout, progress):
             for image in batch:
                 names.append(f"{len(names):08d}.raw")
-                image.tofile(os.path.join(folder, names[-1]))
+                with open(os.path.join(folder, names[-1]), "wb") as file:  # `tofile` loses why it failed
+                    file.write(image.data)
         with open(os.path.join(folder, INPUT_LIST), "w", encoding="ascii", newline="\n") as listing:
             listing.writelines(f"{name}\n" for name in names)
     return Exported(path, "raw", shape, source.image_count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
 
 def need() -> Any:
-    """The module ``cv2``, working on one thread: the threads are ours.
+    """The module ``cv2``, working on one thread: the threads are ours. It logs nothing by itself, unless told to.
 
     Raises:
         UnavailableError: it is not installed.
     """
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # read when it is imported; its functions differ by version
     cv2 = optional.need("cv2", "opencv")
     cv2.setNumThreads(1)
     return cv2

@@ -23,6 +23,7 @@ import numpy as np
 from int8cal.errors import DataError, MissingDataError, UsageError
 from int8cal.images.pictures import picture_size
 from int8cal.io.folders import new_folder
+from int8cal.io.paths import absolute
 from int8cal.io.safe_text import shell_word, short_repr
 from int8cal.samples.folders import list_folder, listed_suffixes, suffixes_of
 from int8cal.samples.nearby import folders_below
@@ -97,7 +98,7 @@ def _label(columns: list[str], where: str) -> Label:
     try:
         numbers = [_number(column) for column in columns[1:]]
         if numbers[1] % 1 or abs(numbers[1]) > _LARGEST_INTEGER:
-            raise ValueError(f"occluded is {short_repr(columns[2])}, not a whole number")
+            raise ValueError(f"occluded is {short_repr(columns[2])}, not a whole number of at most {_LARGEST_INTEGER}")
         truncated, occluded, alpha, *rest = numbers
         left, top, right, bottom, height, width, length, x, y, z, rotation = rest
         return Label(
@@ -262,11 +263,11 @@ def _name_below(root: str, image_dir: str) -> str:
     Raises:
         UsageError: it lies elsewhere, where no loader would look.
     """
-    for resolved in (os.path.abspath, os.path.realpath):
+    for resolved in (absolute, os.path.realpath):
         name = os.path.relpath(resolved(os.path.join(root, image_dir)), resolved(root))
         if name.split(os.sep)[0] != os.pardir:
             return name
-    folder = os.path.abspath(os.path.join(root, image_dir))
+    folder = absolute(os.path.join(root, image_dir))
     raise UsageError(
         f"the folder of images lies outside of {path_text(root)}",
         where=path_text(image_dir),
@@ -286,8 +287,8 @@ def _require_folders(root: str, image_dir: str, label_dir: str) -> None:
         if os.path.isdir(folder) or not os.path.isdir(root):
             continue
         below = list(islice(folders_below(root), 1, None))
-        above = os.path.dirname(os.path.abspath(root))  # where the folder of images itself was given
-        near = [above, *below] if os.path.basename(os.path.abspath(root)) in (image_dir, label_dir) else below
+        above, given = os.path.split(absolute(root))  # where the folder of images itself was given
+        near = [above, *below] if given in (image_dir, label_dir) else below
         holding = next((one for one in near if os.path.isdir(os.path.join(one, name))), None)
         there = ", ".join(path_text(os.path.relpath(one, root)) for one in below[:_SHOWN]) or "none"
         hint = (

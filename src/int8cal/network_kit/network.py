@@ -173,7 +173,8 @@ class Network:
         options: choices beside the spec.
         splits: the parts of its data set; the first is taken when none is named.
         listed_splits: those that keep the order of the listing, for networks with the option `ORDER`.
-        spec_batches: number of batches that the spec asks for, if it does; it gives way to ``max_batches``.
+        spec_batches: number of batches that the spec asks for, if it does; it gives way to ``max_batches``. None: specs
+            of this network never do.
         notes: what the user should know of a spec, one sentence each.
         folder_arithmetic: the same as ``arithmetic`` for images from a folder, as a program of the reference takes it;
             None: it takes none, and they get ``arithmetic`` itself, with the evidence ``not compared``.
@@ -204,7 +205,7 @@ class Network:
     options: tuple[Option, ...] = ()
     splits: tuple[SplitName, ...] = ("training", "validation")
     listed_splits: frozenset[SplitName] = frozenset()
-    spec_batches: Callable[[Message], int | None] = lambda message: None
+    spec_batches: Callable[[Message], int | None] | None = None
     notes: Callable[[SpecDocument], Iterable[str]] = lambda spec: ()
     folder_arithmetic: _MakeArithmetic | None = None
     uses_recorded_sizes: bool = False

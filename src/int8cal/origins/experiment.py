@@ -198,7 +198,8 @@ class Spec(Summarised):
         """How many batches are wanted; of those that the spec asks for, no more than there are, with a note."""
         if choice.max_batches is not None:
             return choice.max_batches, ()
-        wanted = self.network.spec_batches(self.document.message)
+        asked = self.network.spec_batches
+        wanted = asked(self.document.message) if asked else None
         if wanted is None:
             return self.network.default_max_batches, ()
         if wanted <= available or not available:

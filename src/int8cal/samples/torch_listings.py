@@ -77,8 +77,16 @@ def class_images(index: int, folder: str, classes: Sequence[str], unlabelled: st
 
     Raises:
         MissingDataError: a folder is not there.
+        DataError: one cannot be read, there is no image in them, or the name of a class leads out of ``folder``.
     """
     there = _names_in(folder, "folder of class folders")
+    for name in classes:
+        if os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == os.pardir:
+            raise DataError(
+                f"the class {shown(name, 40)} of classes.txt is a path that leads out of the folder of class folders",
+                where=path_text(folder),
+                hint="Write the name of a folder in it, as in images_dir/NAME.",
+            )
     mismatch = _mismatch(folder, there, classes)
     of_class = {name: _visible(os.path.join(folder, name)) for name in classes}
     below = _below(unlabelled) if unlabelled else []
@@ -103,8 +111,8 @@ def class_images(index: int, folder: str, classes: Sequence[str], unlabelled: st
 
 def _mismatch(folder: str, there: Sequence[str], classes: Sequence[str]) -> str:
     """What of the classes and the folders has no counterpart; empty where all fit."""
-    known, present = set(classes), set(there)
-    lacking = [name for name in dict.fromkeys(classes) if name not in present]
+    known = {os.path.normpath(name).split(os.sep)[0] for name in classes}
+    lacking = [name for name in dict.fromkeys(classes) if not os.path.lexists(os.path.join(folder, name))]
     others = [name for name in there if name not in known and os.path.isdir(os.path.join(folder, name))]
     parts = []
     if lacking:

@@ -16,6 +16,7 @@ import numpy as np
 
 from int8cal.errors import TensorFileError
 from int8cal.io.safe_text import short_repr
+from int8cal.io.summary import counted
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.arithmetic import stated_arithmetic
 from int8cal.tensorfile.findings import Finding
@@ -64,7 +65,7 @@ def _check_objects(file: TensorFile) -> Iterator[Finding]:
         yield Finding(
             "error",
             "batch-uncounted",
-            f"the file says it has {len(file)} batches and holds more: {_some(uncounted)}",
+            f"the file says it has {counted(len(file), 'batch')} and holds more: {_some(uncounted)}",
             "The run that made it was cut off, or the file was edited; make it again.",
         )
     if extra - uncounted:
@@ -164,7 +165,7 @@ def _manifest_problems(file: TensorFile, manifest: Mapping[str, Any]) -> Iterato
     if is_run:
         yield from _origin_problems(manifest)
     if manifest["batches"] != len(file):
-        yield f"it speaks of {manifest['batches']} batches, the file has {len(file)}"
+        yield f"it speaks of {counted(manifest['batches'], 'batch')}, the file has {len(file)}"
     shape = [manifest["batch_size"], *_listed(manifest.get("image_shape"))]
     if shape != list(file.shape):
         yield f"it speaks of batches of shape {short_repr(shape)}, the file's are {list(file.shape)}"
@@ -195,7 +196,7 @@ def _table_problems(file: TensorFile, manifest: Mapping[str, Any], table: Any) -
     if skipped != stated:
         yield f"{skipped} rows of the sample table are of skipped images, it says {short_repr(stated)}"
     if len(used) != images:
-        yield f"the sample table names {len(used)} images, the file has {images}"
+        yield f"the sample table names {counted(len(used), 'image')}, the file has {images}"
         return
     places = np.divmod(np.arange(images), file.shape[0])
     if (used["batch"] != places[0]).any() or (used["position"] != places[1]).any():

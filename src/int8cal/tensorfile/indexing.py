@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import OutOfMemoryError
-from int8cal.io.summary import Summarised, times
+from int8cal.io.summary import Summarised, counted, times
 
 if TYPE_CHECKING:
     from int8cal.tensorfile.reader import TensorFile
@@ -114,7 +114,7 @@ class IndexedBatches(Summarised):
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""
-        return f"{len(self)} batches of {times(self.shape)} float32"
+        return f"{counted(len(self), 'batch')} of {times(self.shape)} float32"
 
 
 def _place(index: SupportsIndex, count: int, what: str) -> int:

@@ -20,7 +20,7 @@ from int8cal.guard.hdf5_errors import damaged
 from int8cal.guard.json_text import parsed_json
 from int8cal.io.paths import given_path, kind_of_file, near_names, refuse_missing_address
 from int8cal.io.safe_text import shell_word
-from int8cal.io.summary import times
+from int8cal.io.summary import counted, times
 from int8cal.io.threads import map_on_threads, usable_cores
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.ahead import read_ahead
@@ -380,7 +380,7 @@ class TensorFile(IndexedBatches):
         objects = self._file.count()
         if not 0 < count <= objects:
             raise self._error(
-                f"says it has {count} batches, and holds {objects} objects",
+                f"says it has {counted(count, 'batch')}, and holds {counted(objects, 'object')}",
                 hint="It is empty or incomplete: the run that made it failed. Make it again.",
             )
         return count

@@ -9,7 +9,7 @@ from tests.unit.check.files import replace_batches, write_like_tao
 
 import int8cal
 from int8cal.check.verify import verify
-from int8cal.origins.images.preprocessing import PRESETS
+from int8cal.origins.images.stated import PRESETS
 
 CAFFE = np.array([103.939, 116.779, 123.68], np.float32).reshape(3, 1, 1)
 TORCH = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
@@ -145,7 +145,7 @@ def test_copies_that_the_manifest_explains(made, tiny_dataset, tmp_path):
     found = verify(copy / "made")
     (repeated,) = [finding for finding in found.findings if finding.code == "one-image"]
     assert repeated.level == "warning"
-    assert "the manifest names the same image files" in repeated.message
+    assert "their image files are equal, too" in repeated.message
     assert found.sound
 
 

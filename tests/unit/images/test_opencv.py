@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -30,6 +32,17 @@ def still() -> bytes:
     file = io.BytesIO()
     Image.fromarray(STILL).save(file, "PNG")
     return file.getvalue()
+
+
+def test_opencv_says_nothing_itself_of_what_it_cannot_read(tmp_path):
+    """In a process of its own: OpenCV decides what it logs when it is imported."""
+    Image.fromarray(STILL).save(tmp_path / "x.tif", compression="lzma")
+    numbers = ["--library", "opencv", "--size", "9x7", "--resize", "stretch", "--scale", "1"]
+    command = [sys.executable, "-m", "int8cal", "images", ".", "-o", "out.tensor", *numbers]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "OpenCV cannot decode the image" in done.stderr
+    assert "grfmt" not in done.stderr
 
 
 def animated() -> bytes:

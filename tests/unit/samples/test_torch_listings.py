@@ -116,6 +116,19 @@ def test_metric_learning_folders(tmp_path: Path) -> None:
         listings.torchvision_classes(0, f"{root}/c")
 
 
+@pytest.mark.parametrize("name", ["../other", "{there}/other", "x/../../other", ".."])
+def test_a_class_leads_to_no_other_folder(tmp_path: Path, name: str) -> None:
+    write(tmp_path, "classes/x/1.jpg", "other/2.jpg")
+    with pytest.raises(DataError, match="leads out of the folder of class folders"):
+        listings.class_images(0, str(tmp_path / "classes"), ["x", name.format(there=tmp_path)], None)
+
+
+def test_a_class_may_be_a_folder_further_down(tmp_path: Path) -> None:
+    listing = listings.class_images(0, write(tmp_path, "deep/x/1.jpg", "y/2.jpg"), ["deep/x", "y"], None)
+    assert names(listing) == ["deep/x/1.jpg", "y/2.jpg"]
+    assert listing.notes == ()
+
+
 def test_classes_and_folders_that_do_not_fit_are_told(tmp_path: Path) -> None:
     """A list of classes written by hand: in another case, and without a folder that is there."""
     for name in ("a", "b", "c"):

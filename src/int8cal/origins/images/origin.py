@@ -17,7 +17,8 @@ from int8cal.io.file_kinds import NPY, NPZ, ONNX_MODEL, TENSORFILE
 from int8cal.io.safe_text import printable, shell_word
 from int8cal.network_kit.labels import folder_class
 from int8cal.network_kit.network import LabelledObject
-from int8cal.origins.images.preprocessing import PRESETS, Preprocessing, stated
+from int8cal.origins.images.preprocessing import Preprocessing
+from int8cal.origins.images.stated import PRESETS, stated
 from int8cal.origins.origin import Choice, Decision
 from int8cal.samples.coco import MAX_IMAGES, read_boxes, read_coco
 from int8cal.samples.folders import (
@@ -116,7 +117,11 @@ class ImagesOrigin:
         for folder in (found for start in (beside or os.curdir, os.curdir, above) for found in folders_below(start)):
             if os.path.isfile(os.path.join(folder, name)):
                 return f"The names start from another folder: add --image_dir {shell_word(folder)}"
-        return f"{near_by(path)} The names start from {path_text(root or os.curdir)}: --image_dir DIR names another."
+        if name[:1] in ("~", "$"):
+            return "A list is not read by a shell: write what stands for ~ or $NAME."
+        near = near_by(path)
+        start = f"The names start from {path_text(root or os.curdir)}: --image_dir DIR names another."
+        return f"{near} {start}" if near else start
 
     def checked_options(self, options: Mapping[str, str]) -> Mapping[str, str]:
         """It has none, but says in the manifest whether a folder was read recursively.
@@ -184,7 +189,19 @@ class ImagesOrigin:
 
     def _dataset(self, *, recursive: bool) -> Dataset:
         if not (self._is_coco or os.path.isfile(self.path)):
+            if self.image_dir is not None and os.path.isdir(self.path):
+                raise UsageError(
+                    "image_dir is where the names in a list or a COCO file start, and this is a folder",
+                    where=path_text(self.path),
+                    hint="Leave --image_dir out, or give the list.",
+                )
             return _of_folder(self.path, recursive=recursive)
+        if recursive:
+            raise UsageError(
+                "recursive is for a folder, and this is a file that names the images",
+                where=path_text(self.path),
+                hint="Leave --recursive out, or give the folder.",
+            )
         return Dataset("", (Source(0, self.path, _samples(self._root, self._names)),))
 
 

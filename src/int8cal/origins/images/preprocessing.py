@@ -1,4 +1,4 @@
-"""Preprocessing in numbers: what a model's own loader does to an image, as options, a YAML file or a preset state it.
+"""Preprocessing in numbers: what a model's own loader does to an image.
 
 u is a pixel 0..255 after decoding and resizing; f() rounds to float32, and ``scale`` is 1/255, 1/127.5 or a number::
 
@@ -10,12 +10,10 @@ Resizing by Pillow is its antialiased filter, width first, then height, as Pillo
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -56,7 +54,6 @@ _LARGEST = 1000
 """No network takes values so far apart: levels as they are run from 0 to 255."""
 _FAR = 3
 """Zero lies in or near the values of every network; so many times their range away, the mean has another unit."""
-_NEEDED = ("size", "resize", "scale")
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,7 @@ class Preprocessing:
                     f"{name} has {len(numbers)} numbers, and the network input {self.channels} channels",
                     hint=f"Give --{name} one number, or one per channel with commas between them.",
                 )
-        factor, divides = _factor(self.scale)
+        factor, divides = scale_factor(self.scale)
         with np.errstate(all="ignore"):
             scaled = _LEVELS / np.float32(factor) if divides else _LEVELS * np.float32(factor)
             means, deviations = (np.array(one, np.float64).astype(np.float32)[:, None] for one in (self.mean, self.std))
@@ -152,7 +149,7 @@ class Preprocessing:
             return f"the values run from {values.min():.6g} to {values.max():.6g}: --scale 1/255 divides levels by 255"
         if not _is_far(values):
             return None
-        factor, divides = _factor(self.scale)
+        factor, divides = scale_factor(self.scale)
         unit = 1 / factor if divides else factor
         said = f"the values run from {values.min():.4g} to {values.max():.4g}: mean is in the unit after scale"
         converted = {"mean": tuple(one * unit for one in self.mean)}
@@ -203,7 +200,7 @@ class Preprocessing:
 
     def facts(self) -> dict[str, Any]:
         """For the manifest: the numbers as stated, and what readers compute with."""
-        factor, divides = _factor(self.scale)
+        factor, divides = scale_factor(self.scale)
         unit = factor if divides else 1 / factor if factor else math.inf
         return {
             "channels": self.channels,
@@ -284,7 +281,7 @@ def _by_opencv(image: ImageHWC_u8, size: Size, interpolation: Interpolation) -> 
     return opencv.resize(image, size, interpolation)
 
 
-def _factor(scale: str) -> tuple[float, bool]:
+def scale_factor(scale: str) -> tuple[float, bool]:
     """The number in a scale, and whether levels are divided by it: ``1/255`` → (255, True), ``0.5`` → (0.5, False).
 
     Raises:
@@ -301,200 +298,3 @@ def _factor(scale: str) -> tuple[float, bool]:
             hint="Give --scale 1/255 for values 0 to 1, or --scale 1 for values 0 to 255.",
         ) from None
     return number, bool(slash)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A preprocessing by the name of those who trained with it.
-
-    Attributes:
-        preprocessing: the numbers.
-        source: library, function and version whose arrays it equals, bit for bit.
-    """
-
-    preprocessing: Preprocessing
-    source: str
-
-
-_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "scale": "1/255"}
-_SQUARE = Size(224, 224)
-
-PRESETS: Mapping[str, Preset] = {
-    "imagenet": Preset(
-        Preprocessing(_SQUARE, "short_side", short_side=256, preset="imagenet", **_IMAGENET),  # type: ignore[arg-type]
-        "torchvision 0.29.1, transforms.Resize(256), CenterCrop(224), ToTensor, Normalize",
-    ),
-    "clip": Preset(
-        Preprocessing(
-            _SQUARE,
-            "short_side",
-            "1/255",
-            "bicubic",
-            mean=(0.48145466, 0.4578275, 0.40821073),
-            std=(0.26862954, 0.26130258, 0.27577711),
-            preset="clip",
-        ),
-        "torchvision 0.29.1, the transforms of OpenAI's CLIP on the RGB image",
-    ),
-    "ultralytics": Preset(
-        Preprocessing(Size(640, 640), "letterbox", "1/255", pad=114, library="opencv", exif=True, preset="ultralytics"),
-        "ultralytics 8.4.190, data.augment.LetterBox(640, auto=False), BGR to RGB, /255; OpenCV 5.0",
-    ),
-    "yolox": Preset(
-        Preprocessing(
-            Size(640, 640),
-            "letterbox",
-            "1",
-            pad=114,
-            anchor="top_left",
-            rounding="down",
-            order="bgr",
-            library="opencv",
-            exif=True,
-            preset="yolox",
-        ),
-        "YOLOX 0.3.0, data.data_augment.preproc; OpenCV 5.0",
-    ),
-    "tf": Preset(
-        Preprocessing(_SQUARE, "stretch", "1/127.5", "nearest", mean=(1.0,), preset="tf"),
-        "Keras 3.15.1, utils.load_img, applications preprocess_input(mode='tf')",
-    ),
-    "caffe": Preset(
-        Preprocessing(_SQUARE, "stretch", "1", "nearest", order="bgr", mean=(103.939, 116.779, 123.68), preset="caffe"),
-        "Keras 3.15.1, utils.load_img, applications preprocess_input(mode='caffe')",
-    ),
-}
-
-
-def stated(
-    preset: str | None = None, numbers: Mapping[str, Any] | None = None, *, where: str | None = None
-) -> Preprocessing:
-    """A preprocessing from a preset, from numbers, or from a preset with some numbers of its own.
-
-    Args:
-        preset: one of `PRESETS`.
-        numbers: keys of ``preprocess.yaml`` with their values; those that are None do not count.
-        where: the file that they stand in, for messages.
-
-    Raises:
-        UsageError: the preset is unknown, a key is unknown or has another type, or the numbers do not suffice.
-    """
-    given = {name: value for name, value in (numbers or {}).items() if value is not None}
-    try:
-        values = {name: _converted(name, value) for name, value in given.items()}
-        if isinstance(values.get("resize"), tuple):
-            values["resize"], values["short_side"] = values["resize"]
-        if preset is not None:
-            if preset not in PRESETS:
-                near = difflib.get_close_matches(preset, PRESETS, n=1)
-                if re.fullmatch(r"yolo[-_]?v?(5|8|9|10|11|12).*|yolo", preset.lower()):
-                    near = ["ultralytics"]
-                meant = f"Did you mean {near[0]}? " if near else ""
-                raise UsageError(f"there is no preset {preset!r}", hint=f"{meant}Use one of {', '.join(PRESETS)}.")
-            base = PRESETS[preset].preprocessing
-            if "size" in values and base.short_side and values.get("resize", base.resize) == "short_side":
-                # the same part of the image is cut out: of 342 pixels for Inception's 299
-                values.setdefault("short_side", round(max(values["size"]) * base.short_side / max(base.size)))
-            return replace(base, **values)
-        if missing := [name for name in _NEEDED if name not in values]:
-            raise UsageError(
-                f"the preprocessing does not say {' or '.join(missing)}",
-                hint="Give --preset NAME, or --size HxW --resize stretch --scale 1/255 and what else the model was "
-                "trained with.",
-            )
-        return Preprocessing(**values)
-    except UsageError as error:
-        error.where = error.where or where
-        raise
-
-
-def _converted(name: str, value: Any) -> Any:
-    """The value of a key, whether an option or a file gives it.
-
-    Raises:
-        UsageError: the key is unknown, or the value is of another kind.
-    """
-    kinds: Mapping[str, tuple[Callable[[Any], Any], str]] = {
-        "size": (_size, "height and width in pixels, as 480x640 or [480, 640]"),
-        "resize": (_resize, f"one of {', '.join(RESIZES)}, with :N after short_side"),
-        "scale": (_text_of_number, "a number or 1/number"),
-        "interpolation": (_one_of(INTERPOLATIONS), f"one of {', '.join(INTERPOLATIONS)}"),
-        "short_side": (_whole, "a whole number of pixels"),
-        "pad": (_whole, "a level from 0 to 255"),
-        "anchor": (_one_of(ANCHORS), f"one of {', '.join(ANCHORS)}"),
-        "rounding": (_one_of(ROUNDINGS), f"one of {', '.join(ROUNDINGS)}"),
-        "order": (_one_of(ORDERS), f"one of {', '.join(ORDERS)}"),
-        "mean": (_numbers, "one number, or one per channel"),
-        "std": (_numbers, "one number, or one per channel"),
-        "library": (_one_of(LIBRARIES), f"one of {', '.join(LIBRARIES)}"),
-        "exif": (_truth, "true or false"),
-        "preset": (_one_of(tuple(PRESETS)), f"one of {', '.join(PRESETS)}"),
-    }
-    if name not in kinds:
-        raise UsageError(f"there is no key {name!r}", hint=f"The keys are: {', '.join(kinds)}.")
-    convert, meaning = kinds[name]
-    try:
-        return convert(value)
-    except (TypeError, ValueError, OverflowError):
-        square = (
-            f" A square: {value}x{value}." if name == "size" and str(value).isascii() and str(value).isdecimal() else ""
-        )
-        raise UsageError(f"{name} cannot be {value!r}", hint=f"It is {meaning}.{square}") from None
-
-
-def _size(value: Any) -> Size:
-    parts = value.lower().split("x") if isinstance(value, str) else value
-    height, width = parts
-    return Size(_whole(height), _whole(width))
-
-
-def _resize(value: Any) -> Any:
-    name, colon, edge = _require_text(value).partition(":")
-    chosen = _one_of(RESIZES)(name)
-    if not colon:
-        return chosen
-    if chosen != "short_side":
-        raise ValueError
-    return chosen, _whole(edge)
-
-
-def _one_of(choices: Sequence[str]) -> Callable[[Any], str]:
-    def convert(value: Any) -> str:
-        if _require_text(value) not in choices:
-            raise ValueError
-        return str(value)
-
-    return convert
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-        raise ValueError
-    return int(value)
-
-
-def _numbers(value: Any) -> tuple[float, ...]:
-    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
-    if any(isinstance(part, bool) for part in parts):
-        raise ValueError
-    return tuple(float(part) for part in parts)
-
-
-def _text_of_number(value: Any) -> str:
-    if isinstance(value, bool):
-        raise ValueError
-    text = value if isinstance(value, str) else repr(float(value))
-    _factor(text)
-    return text
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
-
-
-def _require_text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
