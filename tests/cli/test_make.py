@@ -195,14 +195,19 @@ def test_read_only_folder(make):
     assert len(done.stderr.splitlines()) == 2
 
 
-def test_really_failing_write(make, tiny_dataset, tmp_path):
+def run_with_small_files(limit, *words):
+    """The command in a process whose files cannot grow beyond some bytes, as on a disk that becomes full."""
     program = (
         "import resource\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
         "from int8cal.cli import main\n"
-        f"main({[*COMMAND, '-e', str(tiny_dataset.spec), '-o', str(tmp_path / 'full')]!r})\n"
+        f"main({[*map(str, words)]!r})\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_really_failing_write(tiny_dataset, tmp_path):
+    done = run_with_small_files(100_000, *COMMAND, "-e", tiny_dataset.spec, "-o", tmp_path / "full")
     assert done.returncode == 5, done.stderr
     assert len(done.stderr.splitlines()) <= 2
     assert f"{tmp_path / 'full'}: cannot write the tensorfile: File too large" in done.stderr
@@ -213,13 +218,7 @@ def test_really_failing_write(make, tiny_dataset, tmp_path):
 def test_really_failing_write_of_an_export(tiny_dataset, tmp_path, form):
     int8cal.make(int8cal.plan(tiny_dataset.spec, max_batches=1), tmp_path / "it.tensor")
     there = sorted(os.listdir(tmp_path))
-    program = (
-        "import resource\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))\n"
-        "from int8cal.cli import main\n"
-        f"main({['export', str(tmp_path / 'it.tensor'), '--to', form, '-o', str(tmp_path / 'full')]!r})\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = run_with_small_files(5_000, "export", tmp_path / "it.tensor", "--to", form, "-o", tmp_path / "full")
     assert done.returncode == 5, done.stderr
     assert "File too large" in done.stderr
     assert sorted(os.listdir(tmp_path)) == there
