@@ -130,7 +130,7 @@ def coded(out: Bits, tokens: list[tuple[int, int]], *, choose: bool = False) -> 
         before = tokens[i - 1][0]
         match = lengths[FIRST_LENGTH + symbol] + bits + 1
         literals = lengths[before] * (n + 1) if before >= 0 else 99
-        if choose and n < 32 and literals <= min(56, (literals // (n + 1)) + match):
+        if choose and literals <= min(56, (literals // (n + 1)) + match):
             out.parts.append(code[before] * n)
             continue
         out.parts.append(code[FIRST_LENGTH + symbol])

@@ -21,7 +21,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from int8cal.types import ImageCHW_f32, ImageHWC_u8, ValueTable_f32, ValueTables_f32
 
-VERSION: Final = 9
+VERSION: Final = 10
 """Of functions and encoded bytes, as in ``encode.c``. A library of another one is passed over, and so is one that lacks
 a function."""
 
@@ -42,7 +42,7 @@ COUNTED_BINS: Final = 2048
 
 _PLANES = 4
 _SMALLEST = 32768
-"""Values of an image; smaller ones are left to the other compressor."""
+"""Values of an image; of smaller ones, samples would be the whole, and are left to the other compressor."""
 _LANES = 16
 _KEPT = 1 << 23
 """Bytes that a thread keeps for the next call at most."""

@@ -175,7 +175,7 @@ static int begin_block(Bits *bits, Codes *codes, const uint32_t *frequency) {
     uint16_t code[LENGTH_SYMBOLS];
     uint32_t occurs[LENGTH_SYMBOLS] = {0}, weight[SYMBOLS];
 
-    for (int i = 0; i < SYMBOLS; i++) weight[i] = frequency[i] < 65535 ? frequency[i] : 65535;
+    for (int i = 0; i < SYMBOLS; i++) weight[i] = frequency[i] < 65535 ? frequency[i] : 65535; /* long constant planes */
     code_lengths(weight, SYMBOLS, MAX_BITS, codes->length);
     uint64_t size = 0;
     for (int i = 0; i < FIRST_LENGTH; i++) size += (uint64_t)frequency[i] * codes->length[i];
@@ -184,7 +184,7 @@ static int begin_block(Bits *bits, Codes *codes, const uint32_t *frequency) {
     if (!has_room(bits, HEADER_BYTES + size / 8)) return 0;
     canonical_codes(codes->length, SYMBOLS, codes->code);
     int literals = SYMBOLS;
-    while (literals > FIRST_LENGTH && !codes->length[literals - 1]) literals--;
+    while (!codes->length[literals - 1]) literals--; /* the end of the block has a code */
     memcpy(lengths, codes->length, (size_t)literals);
     lengths[literals] = 1; /* the distance code */
 

@@ -15,9 +15,8 @@ enum {
     RUN_VALUES = 64,       /* most values of a sparse plane */
     RUN_TABLE = 63,        /* longest run that the table of ready bits holds */
     RUN_KEYS = 64,         /* entries of a value in that table */
-    LONG_STEP = 3,         /* one of so many windows is long; with 4, those would lie close together: see GOLDEN */
     WINDOW_STEP = 8192,    /* values of a chunk for each window, */
-    LEAST_WINDOWS = 8,     /* but so many windows at least, which decide alone where the matter is clear, */
+    LEAST_WINDOWS = 12,    /* but so many windows at least, which decide alone where the matter is clear, */
     MOST_WINDOWS = 32,     /* and so many at most */
     GOLDEN = 40503,        /* from one to the next, in 65536ths of the chunk, modulo it: spreads the first few evenly */
     SAVING_LIMIT = 30,     /* per mille: estimated saving above which the chunk is left to the other compressor */
@@ -342,7 +341,7 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
     return 1;
 }
 
-/* --- repetitions at other distances ------------------------------------------------------------------------------- */
+/* --- byte planes -------------------------------------------------------------------------------------------------- */
 
 /* The byte planes of some values. Returns whether any of the lowest plane is not 0: half-precision values have none. */
 static int split(Work *work, const float *values, int count) {
@@ -385,6 +384,8 @@ static int split(Work *work, const float *values, int count) {
     return lowest != 0;
 }
 
+/* --- repetitions at other distances ------------------------------------------------------------------------------- */
+
 /* Whether a chunk is better left to a compressor that seeks matches. The first windows decide alone when it saves little
    there and none is full of repetitions, which may be a strip or a corner of tiles. */
 static int is_for_others(Work *work, const float *values, int64_t channels, int64_t per_channel) {
@@ -395,18 +396,16 @@ static int is_for_others(Work *work, const float *values, int64_t channels, int6
     begin_estimate(estimate, channels, per_channel, per_channel >= WHOLE);
     for (int64_t window = 0; window < windows; window++) {
         if (window == LEAST_WINDOWS && !estimate->has_full_window && !is_better_elsewhere(estimate, SAVING_LIMIT / 2)) return 0;
-        int64_t count = window % LONG_STEP ? WINDOW : LONG_WINDOW;
-        count = count < total ? count : total;
-        int64_t begin = (total - count) * (window * GOLDEN & 0xffff) >> 16;
-        int group = (int)((begin + count - 1) * estimate->groups / total);
-        estimate->has_lowest |= split(work, values + begin, (int)count);
+        int64_t begin = (total - WINDOW) * (window * GOLDEN & 0xffff) >> 16;
+        int group = (int)((begin + WINDOW - 1) * estimate->groups / total);
+        estimate->has_lowest |= split(work, values + begin, WINDOW);
         const uint8_t *planes[SAMPLED_PLANES];
         for (int k = 0; k < SAMPLED_PLANES; k++) {
             uint8_t *bytes = work->bytes[PLANES - SAMPLED_PLANES + k] + MARGIN;
-            memset(bytes + count, 0, 8);
+            memset(bytes + WINDOW, 0, 8); /* read, and decides nothing */
             planes[k] = bytes;
         }
-        add_window(estimate, group, planes, (int)count);
+        add_window(estimate, group, planes);
     }
     return is_better_elsewhere(estimate, SAVING_LIMIT);
 }
@@ -454,7 +453,7 @@ static int add_block(Work *work, int which, int count, int are_zeros) {
     if (!flush_constant(work, plane)) return 0;
     plane->coded = 1;
     bytes[-1] = bytes[0];
-    memset(bytes + count, 0, MARGIN);
+    memset(bytes + count, 0, MARGIN); /* read, and decides nothing */
     int seen = 0, changed = 0;
     for (int at = 0; at + 64 <= count; at += 512, seen += 64) changed += bits_set(changes(bytes + at));
     uint8_t values[RUN_VALUES];
@@ -464,7 +463,7 @@ static int add_block(Work *work, int which, int count, int are_zeros) {
     return dense_block(work, &plane->bits, bytes, count);
 }
 
-EXPORT int int8cal_version(void) { return 9; }
+EXPORT int int8cal_version(void) { return 10; }
 
 EXPORT int64_t int8cal_encode_work_bytes(void) { return (int64_t)sizeof(Work); }
 

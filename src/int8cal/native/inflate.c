@@ -475,8 +475,8 @@ EXPORT int64_t int8cal_inflate(const uint8_t *in, int64_t size, uint8_t *out, in
     s.in -= s.count >> 3;
     if (s.in_end - s.in < 4) return -1;
     Adler adler = {1, 0};
-    for (uint8_t *at = out; at < s.out; at += 1 << 20)
-        add_to_adler(&adler, at, s.out - at < 1 << 20 ? (int)(s.out - at) : 1 << 20);
+    for (int64_t at = 0; at < s.out - out; at += 1 << 20)
+        add_to_adler(&adler, out + at, s.out - out - at < 1 << 20 ? (int)(s.out - out - at) : 1 << 20);
     uint32_t expected = (uint32_t)s.in[0] << 24 | (uint32_t)s.in[1] << 16 | (uint32_t)s.in[2] << 8 | s.in[3];
     return expected == (uint32_t)(adler.b << 16 | adler.a) ? s.out - out : -1;
 }

@@ -7,17 +7,17 @@
 
 enum {
     HASH_BITS = 11,
-    REACH = 4096,         /* how far back they are sought: the window of the other compressor */
+    REACH = 4096,         /* how far back they are sought: `_FAST_WINDOW_BITS` of the other compressor */
     LOOKED_AT = 704,      /* bytes at the end of a sample for which they are sought: */
     NEAR = 1024,          /* at each of so many places before, but those that continue a run, */
     FAR_STEP = 4,         /* and further away at one of so many */
-    WINDOW = NEAR + LOOKED_AT,       /* bytes of a sample */
-    LONG_WINDOW = REACH + LOOKED_AT, /* of one that finds those that are far apart, too */
+    WINDOW = REACH + LOOKED_AT, /* bytes of a sample */
     THEIR_MIN_MATCH = 4,  /* of the other compressor */
     SAMPLED_PLANES = 3,   /* all but the lowest */
     MOST_GROUPS = 4,      /* of channels that are estimated by themselves */
-    THEIR_BLOCK = 131072, /* smaller channels share blocks of the other compressor, about */
-    FLAT = 7,             /* quarters of a bit: bytes that take less in the planes in between are of a flat chunk */
+    THEIR_BLOCK = 131072, /* smaller channels share blocks of the other compressor: about so many symbols are one */
+    FLAT = 7,             /* quarters of a bit: bytes that take less in the planes in between are of a flat chunk, whose
+                             long runs inflate slowly where all matches have distance 1 */
 };
 
 /* How often each symbol is written. */
@@ -138,19 +138,19 @@ static int tally_ours(Histogram *ours, const uint8_t *bytes, int at, int end) {
     return written;
 }
 
-/* Count what both would write for the last LOOKED_AT of at least WINDOW bytes, the other compressor taking the last place
-   where the same bytes were seen. Seven bytes behind them are readable. */
-static Written sample(uint16_t *places, const uint8_t *bytes, int count, Tally *tally) {
-    int looked_at = count - LOOKED_AT, near_begin = looked_at - NEAR, at = looked_at;
+/* Count what both would write for the last LOOKED_AT of WINDOW bytes, the other compressor taking the last place where the
+   same bytes were seen. Seven bytes behind them are readable. */
+static Written sample(uint16_t *places, const uint8_t *bytes, Tally *tally) {
+    int at = REACH;
     Written written = {0, 0};
     memset(places, 0, sizeof(uint16_t) << HASH_BITS);
-    for (int k = 1; k < looked_at; k += k < near_begin ? FAR_STEP : 1) {
+    for (int k = 1; k < REACH; k += k < REACH - NEAR ? FAR_STEP : 1) {
         uint16_t *last = last_place(places, bytes + k);
         *last = bytes[k - 1] == bytes[k] ? *last : (uint16_t)k; /* of a run the begin: there a repetition may be long */
     }
-    while (at + 8 <= count) {
+    while (at + 8 <= WINDOW) {
         uint16_t *last = last_place(places, bytes + at);
-        int where = *last, match = same_bytes(bytes, where, at, count);
+        int where = *last, match = same_bytes(bytes, where, at, WINDOW);
         *last = (uint16_t)at;
         if (at - where > REACH || !match) {
             tally->theirs.symbols[bytes[at++]]++;
@@ -162,7 +162,7 @@ static Written sample(uint16_t *places, const uint8_t *bytes, int count, Tally *
         for (int next = 1; next < 3; next++) *last_place(places, bytes + at + next) = (uint16_t)(at + next); /* as it does */
         at += match;
     }
-    written.ours = tally_ours(&tally->ours, bytes, looked_at, at);
+    written.ours = tally_ours(&tally->ours, bytes, REACH, at);
     return written;
 }
 
@@ -203,10 +203,10 @@ static void begin_estimate(Estimate *estimate, int64_t channels, int64_t per_cha
 }
 
 /* planes: the sampled ones of a window. */
-static void add_window(Estimate *estimate, int group, const uint8_t *const planes[SAMPLED_PLANES], int count) {
+static void add_window(Estimate *estimate, int group, const uint8_t *const planes[SAMPLED_PLANES]) {
     Written all = {0, 0};
     for (int k = 0; k < SAMPLED_PLANES; k++) {
-        Written here = sample(estimate->places, planes[k], count, &estimate->tallies[k][group]);
+        Written here = sample(estimate->places, planes[k], &estimate->tallies[k][group]);
         all = (Written){all.ours + here.ours, all.theirs + here.theirs};
     }
     estimate->has_full_window |= 2 * all.theirs < all.ours;

@@ -138,6 +138,16 @@ def test_a_value_that_is_not_finite_is_never_called_so(kind: str, value: float, 
     assert not found.all_finite
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("channels", [[0], [1], [0, 1, 2]])
+def test_nor_are_channels_of_nothing_else(value: float, channels: list[int]) -> None:
+    image = look_up(pictures("noise", 200, 200, seed=5), SINGLE_VALUES)
+    image[channels] = value
+    found = native.deflated(image, always=True)
+    assert found
+    assert not found.all_finite
+
+
 def periodic(kind: str) -> np.ndarray:
     y, x = np.mgrid[0:224, 0:320]
     tile = np.random.default_rng(1).integers(0, 256, (16, 16))
@@ -294,7 +304,30 @@ def test_nor_where_a_strip_repeats_after_some_rows(
 
 
 def test_small_chunks_are_left_to_the_other_encoder() -> None:
-    assert native.deflated(look_up(pictures("noise", 32, 32, 1), HALF_VALUES)) is None
+    noise = look_up(pictures("noise", 128, 256, 1)[:, :, :1], HALF_VALUES)
+    assert native.deflated(noise) is not None
+    assert native.deflated(noise.reshape(1, 1, -1)[:, :, :-1].copy()) is None
+
+
+@pytest.mark.parametrize("always", [0, 1])
+def test_what_is_left_in_the_work_memory_decides_nothing(always: int) -> None:
+    kernels = native.library()
+    assert kernels
+    half_changed = (
+        np.cumsum(np.arange(64) < 32).astype(np.uint32) << 16
+    )  # one change more would make another block of it
+    images = [look_up(pictures(kind, 120, 130, seed=5), HALF_VALUES) for kind in KINDS]
+    for image in (half_changed.view(np.float32).reshape(1, 1, 64), *images):
+        room, results = image.size + image.size // 4 + 4096, set()
+        for left in (0, 1, 2, 255):
+            work = np.full(kernels.int8cal_encode_work_bytes(), left, np.uint8)
+            out, chunk = np.zeros(4 * room, np.uint8), native._Chunk()
+            size = len(image), image.size // len(image)
+            status = kernels.int8cal_encode(
+                image.ctypes.data, *size, out.ctypes.data, room, always, work.ctypes.data, chunk
+            )
+            results.add((status, bytes(chunk), out.tobytes()) if not status else (status,))
+        assert len(results) == 1
 
 
 def test_too_little_room_is_noticed_before_it_is_used() -> None:
@@ -342,6 +375,7 @@ def borderline(height: int, width: int) -> Iterator[np.ndarray]:
     """Images that are left to the other compressor, and others that just are not: more and more that repeats."""
     noise, (y, x) = drawn("noise", height, width).astype(int), np.mgrid[0:height, 0:width]
     repeated = {
+        "far apart": noise.ravel()[(width * y + x) % 4500],
         "tiles": np.tile(drawn("tile", 8, 8), (height // 8 + 1, width // 8 + 1))[:height, :width],
         "rows that come back": noise[y % 24, x],
         "stripes": drawn("stripe", 1, 40)[0, x % 40],
@@ -360,15 +394,23 @@ def borderline(height: int, width: int) -> Iterator[np.ndarray]:
 
 def test_an_encoder_of_this_version_writes_these_bytes() -> None:
     """Whatever changes a byte, or which images are left to others, is another version; journals go by it."""
-    seen, left = hashlib.sha256(), 0
-    for (height, width), table in itertools.product(((112, 112), (301, 310)), ("half", "single", "caffe")):
-        for picture in borderline(height, width):
-            image = look_up(picture[:, :, None].repeat(3, axis=2).astype(np.uint8), TABLES[table])
-            found = native.deflated(image)
-            left += found is None
+    seen, left = hashlib.sha256(), []
+    sizes = [(3, 112, 112, table) for table in ("half", "single", "caffe")]
+    sizes += [(3, 301, 310, table) for table in ("half", "single", "caffe")]
+    sizes += [(1, 182, 181, "half"), (2, 330, 330, "half"), (2, 400, 400, "half"), (5, 100, 100, "half")]
+    for channels, height, width, table in sizes:
+        for picture in itertools.islice(borderline(height, width), 0, None, 1 if channels == 3 else 3):
+            pixels = np.stack([picture if channels == 3 else picture + 50 * k & 255 for k in range(channels)], axis=2)
+            found = native.deflated(look_up(pixels.astype(np.uint8), TABLES[table]))
+            left.append(found is None)
             seen.update(
                 b"left" if found is None else b"".join((*map(bytes, filter(None, found.planes)), b"%d" % found.adler))
             )
-    assert native.encoder() == "native 9"
-    assert 500 < left < 1500
-    assert seen.hexdigest() == "51e02b67e6d1fa3845ad87ab77da434f9279bea124a31a901b36d6855bed27e8"
+    for levels in (64, 65):  # most values of a plane that becomes a list of runs, and one more
+        image = TABLES["levels"][np.arange(60000) // 3 % levels].reshape(1, 200, 300)
+        found = native.deflated(image, always=True)
+        assert found
+        seen.update(b"".join(map(bytes, filter(None, found.planes))))
+    assert native.encoder() == "native 10"
+    assert 0.3 < np.mean(left) < 0.7
+    assert seen.hexdigest() == "29be238ee0f6f10c71d9029dee53cf25d23b85c59f29dcd0718581ce00b37da4"
