@@ -83,6 +83,9 @@ Message: TypeAlias = Any
 INT8_STEPS = 127
 """Steps between 0 and the magnitude at which a tensor saturates in INT8: scale = amax / 127."""
 
+LEAST_SCALE = 2.0**-126
+"""Scales below are subnormal in float32 or 0, and engines may take them for 0: what needs one was never active."""
+
 
 class Size(NamedTuple):
     """Height and width in pixels, in this order everywhere."""

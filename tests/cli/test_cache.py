@@ -135,7 +135,7 @@ def test_what_is_no_cache_is_an_error_with_its_place(run_cli: Any, tmp_path: Pat
 
 
 def test_convert_names_the_tensors_that_it_leaves_out(run_cli: Any, tmp_path: Path) -> None:
-    amax = {"input_1": 1.0, "dead": 0.0}
+    amax = {"input_1": 1.0, "dead": 0.0, "faint": 1e-44}
     (tmp_path / "cal.json").write_text(
         json.dumps({"version": 100300, "algorithm": "EntropyCalibration2", "amax": amax})
     )
@@ -144,10 +144,15 @@ def test_convert_names_the_tensors_that_it_leaves_out(run_cli: Any, tmp_path: Pa
 
     assert done.stdout.splitlines()[:2] == [
         "cal.bin: TRT-100300-EntropyCalibration2, 1 tensor",
-        "left out, their scale is 0, which is none: dead",
+        "left out, their scale is 0, which is none: dead, faint",
+    ]
+    assert [line.split(maxsplit=1)[1] for line in run_cli("cache", "show", "cal.json").stdout.splitlines()[3:6]] == [
+        "±1",
+        "no range",
+        "no range",
     ]
     facts = json.loads(run_cli("cache", "convert", "cal.json", "c.bin", "--json").stdout)["cache"]
-    assert (facts["tensors"], facts["left_out"]) == (1, ["dead"])
+    assert (facts["tensors"], facts["left_out"]) == (1, ["dead", "faint"])
 
 
 def test_impossible_ranges_are_listed_and_left_out_of_what_is_written(run_cli: Any, tmp_path: Path) -> None:

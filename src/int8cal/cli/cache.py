@@ -52,7 +52,9 @@ def show(*, file: str, as_json: bool) -> None:
         ("tensors", len(content.amax)),
     ]
     unusable = content.unusable
-    rows += [(short_name(name), _range(amax, impossible=name in unusable)) for name, amax in content.amax.items()]
+    ranges = {name: _range(amax, impossible=name in unusable) for name, amax in content.amax.items()}
+    ranges |= dict.fromkeys(content.without_range, "no range")
+    rows += [(short_name(name), text) for name, text in ranges.items()]
     console.print_table(rows)
     if unusable:
         count = "1 tensor has" if len(unusable) == 1 else f"{len(unusable)} tensors have"
@@ -61,8 +63,6 @@ def show(*, file: str, as_json: bool) -> None:
 
 
 def _range(amax: float, *, impossible: bool) -> str:
-    if amax == 0.0 and math.copysign(1.0, amax) > 0.0:
-        return "no range"
     return f"impossible: {amax:.6g}" if impossible else f"±{amax:.6g}"
 
 

@@ -435,7 +435,7 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
     if report.not_finite and trt_cache:
         lines.append(f"infinite on these images, not in the cache: {', '.join(report.not_finite)}")
     if report.inactive:
-        lines.append(f"always 0 on these images, range unknown: {', '.join(report.inactive)}")
+        lines.append(f"always 0 (or as good as that) on these images, range unknown: {', '.join(report.inactive)}")
     if report.in_sample:
         lines += agreement.as_lines(report.in_sample, "agreement with float, in-sample (images used to calibrate)")
     if report.held_out:

@@ -23,6 +23,7 @@ from int8cal.models.names import tensor_names, unique_name
 from int8cal.models.onnx_file import check_valid
 from int8cal.models.placement import Placement
 from int8cal.models.weights import Axis, separate_weights
+from int8cal.types import LEAST_SCALE
 
 _LEVELS = 127
 _SEVEN_BITS = 63
@@ -35,7 +36,7 @@ class Range:
     """The values of an activation that its INT8 form can hold.
 
     Attributes:
-        amax: magnitude at which it saturates; 0.0 for a tensor that was never active: its scale is 1.
+        amax: magnitude at which it saturates; its scale is 1 for a tensor that was never active, see `LEAST_SCALE`.
         low: the smallest value seen; only uint8 makes use of it.
         peaks: largest magnitude of each channel, for depthwise convolutions; see `int8cal.models.equalize`.
     """
@@ -232,14 +233,12 @@ def weight_steps(placement: Placement, *, full_range_weights: bool) -> int:
 
 
 def _signed(amax: float) -> tuple[np.float32, np.int8]:
-    return np.float32(amax) / np.float32(_LEVELS) if amax > 0.0 else np.float32(1), np.int8(0)
+    return np.float32(_or_one(np.float32(amax) / np.float32(_LEVELS))), np.int8(0)
 
 
 def _unsigned(values: Range) -> tuple[np.float32, np.uint8]:
     low, high = min(0.0, max(values.low, -values.amax)), values.amax
-    if high <= low:
-        return np.float32(1), np.uint8(0)
-    scale = np.float32((high - low) / 255)
+    scale = np.float32(_or_one(np.float32((high - low) / 255)))
     return scale, np.uint8(round(min(-low / float(scale), 255.0)))
 
 
@@ -247,7 +246,12 @@ def _weight_scales(values: npt.NDArray[np.float32], axis: Axis, steps: int) -> n
     """Scale of each output channel, or of all together: shape (channels,) or ()."""
     others = None if axis is None else tuple(other for other in range(values.ndim) if other != axis)
     amax = np.abs(values).max(axis=others, initial=0.0).astype(np.float32)
-    return np.asarray(np.where(amax > 0.0, amax / np.float32(steps), np.float32(1)), np.float32)
+    return _or_one(amax / np.float32(steps))
+
+
+def _or_one(scale: np.float32 | npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The scale, and 1 where it is that of values which are all 0, or as good as that: see `LEAST_SCALE`."""
+    return np.where(scale >= np.float32(LEAST_SCALE), scale, np.float32(1))
 
 
 def in_steps(values: npt.NDArray[np.float32], axis: Axis, steps: int) -> tuple[npt.NDArray[np.int8], _Array]:

@@ -82,7 +82,8 @@ class QuantizeReport(Summarised):
         opset: (of the float model, of the INT8 model).
         amax: quantised activation → threshold.
         not_finite: activations that took infinite values (attention masks); no cache lists them.
-        inactive: measured activations that were 0 on every image; their scale is arbitrary, and no cache lists them.
+        inactive: measured activations that were 0, or as good as that, on every image; their scale is arbitrary, and no
+            cache lists them.
         listed_in_float: activations that the cache lists and that are float in the INT8 model. TensorRT may compute
             them in INT8, which no agreement shows.
         unlisted: activations of the float model that a cache does not list, because another node computes what theirs

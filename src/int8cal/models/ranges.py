@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from int8cal.errors import UsageError
 from int8cal.models.histogram import BINS, Histogram
-from int8cal.types import INT8_STEPS, Method
+from int8cal.types import INT8_STEPS, LEAST_SCALE, Method
 
 DEFAULT_PERCENTILE = 99.99
 
@@ -37,7 +37,7 @@ _Array: TypeAlias = npt.NDArray[np.float64]
 
 
 def threshold(histogram: Histogram, method: Method = "entropy", percentile: float = DEFAULT_PERCENTILE) -> float:
-    """Magnitude at which a tensor saturates; 0.0 for a tensor that never left zero.
+    """Magnitude at which a tensor saturates; 0.0 for a tensor that never left zero, but for less than `LEAST_SCALE`.
 
     Args:
         histogram: magnitudes seen during calibration.
@@ -48,8 +48,13 @@ def threshold(histogram: Histogram, method: Method = "entropy", percentile: floa
         UsageError: the percentile is out of range.
     """
     check_percentile(percentile)
-    if histogram.amax == 0.0 or method == "minmax":
-        return histogram.amax
+    found = histogram.amax
+    if found > 0.0 and method != "minmax":
+        found = _clipped(histogram, method, percentile)
+    return found if found >= LEAST_SCALE * INT8_STEPS else 0.0
+
+
+def _clipped(histogram: Histogram, method: Method, percentile: float) -> float:
     counts = histogram.counts[: int(np.flatnonzero(histogram.counts)[-1]) + 1]
     bins = _percentile_bins(counts, percentile) if method == "percentile" else _BINS[method](counts)
     return min(bins * histogram.top / BINS, histogram.amax)

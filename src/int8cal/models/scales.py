@@ -36,7 +36,7 @@ from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorrt.cache import CalibrationCache, read_cache
-from int8cal.types import Layout, Progress
+from int8cal.types import INT8_STEPS, LEAST_SCALE, Layout, Progress
 
 _NO_MATCH_HINT = "Give the cache of this very model: its tensors must have the names that they have in the ONNX file."
 
@@ -53,7 +53,7 @@ class ScalesReport:
         lacking: layers and other nodes that stay float because the file has no range for what they read → that tensor.
         not_in_model: names that the file has and the model lacks; other programs merge layers, and name what they add.
         unusable: names in the file whose range is infinite, undefined or negative → that range.
-        without_range: names in the file whose range is 0, which is none.
+        without_range: names in the file whose range is 0 or as good as that (see `LEAST_SCALE`), which is none.
         foreign, behind: see `int8cal.models.quantize.QuantizeReport`.
         opset: (of the float model, of the INT8 model).
         from_float16: whether the model held 16-bit floats, which are float32 in the INT8 model.
@@ -159,7 +159,7 @@ def quantize_from_scales(
         lacking=lacking,
         not_in_model=tuple(name for name in cache.amax if names.find(name) is None),
         unusable=cache.unusable,
-        without_range=cache.without_range,
+        without_range=_without_range(cache),
         foreign=parts.foreign,
         behind=parts.behind,
         opset=(opset(original), opset(quantized)),
@@ -186,13 +186,21 @@ class _Names:
         return next((candidate for candidate in candidates if candidate in self._all), None)
 
 
+def _without_range(cache: CalibrationCache) -> tuple[str, ...]:
+    """Names of tensors that were never active: a Q/DQ pair by such a range would hold nothing."""
+    impossible = cache.unusable
+    return tuple(
+        name for name, amax in cache.amax.items() if name not in impossible and amax < LEAST_SCALE * INT8_STEPS
+    )
+
+
 def _usable(cache: CalibrationCache, names: _Names, where: str) -> dict[str, float]:
     """Tensor of the model → threshold, of those in the file that are one.
 
     Raises:
         UseError: there is none.
     """
-    unusable = {*cache.unusable, *cache.without_range}
+    unusable = {*cache.unusable, *_without_range(cache)}
     found: dict[str, float] = {}
     for name, amax in cache.amax.items():
         own = names.find(name)

@@ -39,6 +39,8 @@ MAX_TENSORS = 50_000
 MAX_NAME = 4096
 """Longest name of a tensor, in characters."""
 _MAX_FLOAT32 = 3.4028234663852886e38
+_LARGEST_ZERO = 2.0**-150
+"""The largest number that float32 rounds to 0."""
 
 _HEADER = re.compile(r"TRT-(\S{1,64})-([A-Za-z0-9]{1,64})", re.ASCII)
 _HEADER_NUMBER = re.compile(r"[1-9]\d{3,6}", re.ASCII)
@@ -84,8 +86,8 @@ class CalibrationCache:
 
     @property
     def without_range(self) -> tuple[str, ...]:
-        """Tensors that were never active: our text has no place for them, JSON has."""
-        return tuple(name for name, amax in self.amax.items() if amax == 0.0 and not _is_negative(amax))
+        """Tensors whose scale is 0 in float32, never active: our text has no place for them, JSON has."""
+        return tuple(name for name, amax in self.amax.items() if _has_no_scale(amax) and not _is_negative(amax))
 
     @property
     def unusable(self) -> dict[str, float]:
@@ -180,18 +182,17 @@ def _is_text(name: str) -> bool:
 
 
 def dumps(cache: CalibrationCache) -> str:
-    """The text of a cache. Tensors with ``amax`` 0 are left out: a scale of 0 is not a scale.
+    """The text of a cache. Tensors ``without_range`` are left out: a scale of 0 is not a scale.
 
     Raises:
-        UseError: a name cannot be written, a magnitude is negative, infinite or too small for float32, or no TensorRT
-            would read the cache.
+        UseError: a name cannot be written, a magnitude is negative or infinite, or no TensorRT would read the cache.
     """
     if cache.no_reader:
         raise _of_no_use(cache)
     check_names(cache.amax)
     lines = [cache.header]
     for name, amax in cache.amax.items():
-        if amax != 0.0:
+        if not _has_no_scale(amax):
             lines.append(f"{name}: {_bits(name, amax)}")
     return "\n".join(lines) + "\n"
 
@@ -212,7 +213,7 @@ def _bits(name: str, amax: float) -> str:
         bits = struct.pack(">f", amax / INT8_STEPS)
     except OverflowError:
         bits = b""
-    if not bits or not math.isfinite(amax) or amax < 0.0 or bits == b"\0\0\0\0":
+    if not bits or not math.isfinite(amax) or amax < 0.0:
         raise _no_range(name, amax)
     return bits.hex()
 
@@ -270,6 +271,11 @@ def _is_range(value: float) -> bool:
 
 def _is_beyond_float(value: float) -> bool:
     return isinstance(value, int) and abs(value) > _MAX_FLOAT32
+
+
+def _has_no_scale(amax: float) -> bool:
+    """Whether the scale is 0 in float32."""
+    return 0.0 <= amax / INT8_STEPS <= _LARGEST_ZERO
 
 
 def _is_negative(value: float) -> bool:

@@ -71,7 +71,7 @@ def test_what_has_no_usable_range_stays_float_and_is_named(calibrated: tuple[Pat
 
     def change(lines: dict[str, str]) -> None:
         lines.update(impossible)
-        lines["add_2/relu"] = "0"
+        lines["add_2/relu"], lines["add_3/relu"] = "0", "1"
         del lines["crop_and_resize_1/Reshape_1:0"]
         lines["(Unnamed Layer* 3) [Shuffle]_output"] = lines["fused_away"] = "3c010204"
 
@@ -80,7 +80,7 @@ def test_what_has_no_usable_range_stays_float_and_is_named(calibrated: tuple[Pat
     report = quantize_from_scales(model, path, tmp_path / "int8.onnx")
 
     assert set(report.unusable) == set(impossible)
-    assert report.without_range == ("add_2/relu",)
+    assert report.without_range == ("add_2/relu", "add_3/relu")
     assert report.not_in_model == ("(Unnamed Layer* 3) [Shuffle]_output", "fused_away")
     expected = {"block_2a_node", "block_2a_shortcut_node", "block_3a_node", "block_3a_shortcut_node", "block_4a_node"}
     assert expected <= set(report.lacking)
