@@ -25,7 +25,7 @@ from int8cal.types import Target
 _LEAST_CHANNELS = 16  # below, Tensor Cores gain nothing
 _GROUPED_STEP = 8  # grouped convolutions have INT8 kernels for multiples of this many channels …
 _GROUPED_KERNEL = 3  # … and kernels from this size on
-_LEFT_OUT = ("weight_first", "contributed", "within")  # rules that concern what no option of ours makes INT8
+_LEFT_OUT = ("weight_first", "contributed", "within", "empty")  # rules that concern what no option of ours makes INT8
 _ORT_LAYERS = frozenset({"Conv", "Gemm", "MatMul"})  # ONNX Runtime has no INT8 ConvTranspose
 
 
@@ -192,12 +192,14 @@ def _layers(draft: _Draft) -> list[str]:
     return [node.name for node in found]
 
 
-def _weight_first(draft: _Draft) -> list[str]:
-    return draft.name_floats("weight_first", map(_name, filter(draft.wiring.has_weight_first, draft.wiring.nodes)))
+def _named(rule: str, is_one: Callable[[Wiring, Any], bool]) -> Callable[[_Draft], list[str]]:
+    """Of a rule about nodes that no other rule makes INT8: it names them."""
+    return lambda draft: draft.name_floats(rule, (one.name for one in draft.wiring.nodes if is_one(draft.wiring, one)))
 
 
-def _contributed(draft: _Draft) -> list[str]:
-    return draft.name_floats("contributed", map(_name, filter(draft.wiring.has_contributed_weight, draft.wiring.nodes)))
+def _left(rule: str, is_one: Callable[[Wiring, Any], bool]) -> Callable[[_Draft], list[str]]:
+    """Of a rule about layers that the first one has made INT8: it makes them float again."""
+    return lambda draft: draft.leave(rule, [layer for layer in draft.layers() if is_one(draft.wiring, layer)])
 
 
 def _within(draft: _Draft) -> list[str]:
@@ -205,8 +207,8 @@ def _within(draft: _Draft) -> list[str]:
     return draft.name_floats("within", inside)
 
 
-def _name(node: Any) -> str:
-    return str(node.name)
+def _is_empty(wiring: Wiring, node: Any) -> bool:
+    return 0 in wiring.constant_dims[node.input[1]]
 
 
 def _excluded(draft: _Draft) -> list[str]:
@@ -217,17 +219,13 @@ def _excluded(draft: _Draft) -> list[str]:
     return draft.leave("excluded", [node for node in draft.layers() if draft.is_excluded(node)])
 
 
-def _one_row(draft: _Draft) -> list[str]:
-    products = [node for node in draft.layers() if node.op_type in ("Gemm", "MatMul")]
-    return draft.leave("one_row", [node for node in products if draft.wiring.rows_of_one_image(node.input[0]) == 1])
-
-
-def _few_channels(draft: _Draft) -> list[str]:
-    convolutions = [node for node in draft.layers() if node.op_type in ("Conv", "ConvTranspose")]
-    return draft.leave("few_channels", [node for node in convolutions if _is_thin(draft.wiring, node)])
+def _is_one_row(wiring: Wiring, node: Any) -> bool:
+    return node.op_type in ("Gemm", "MatMul") and wiring.rows_of_one_image(node.input[0]) == 1
 
 
 def _is_thin(wiring: Wiring, node: Any) -> bool:
+    if node.op_type not in ("Conv", "ConvTranspose"):
+        return False
     dims = wiring.constant_dims[node.input[1]]
     groups = wiring.groups(node)
     inputs, outputs = (dims[1], dims[0]) if node.op_type == "Conv" else (dims[0] // groups, dims[1] * groups)
@@ -236,10 +234,6 @@ def _is_thin(wiring: Wiring, node: Any) -> bool:
     if groups > 1:
         return outputs % _GROUPED_STEP != 0 or min(dims[2:], default=0) < _GROUPED_KERNEL
     return wiring.layers_before(node.input[0]) > 0
-
-
-def _not_in_onnxruntime(draft: _Draft) -> list[str]:
-    return draft.leave("no_kernel", [node for node in draft.layers() if node.op_type not in _ORT_LAYERS])
 
 
 def _depthwise(draft: _Draft) -> list[str]:
@@ -413,19 +407,25 @@ RULES: tuple[Rule, ...] = (
         "weight_first",
         "matrix products whose constant weight is the left operand stay float",
         "a weight has a scale for each output channel, and INT8 kernels want those on the right",
-        _weight_first,
+        _named("weight_first", Wiring.has_weight_first),
     ),
     Rule(
         "contributed",
         "layers of ONNX Runtime's own operators (FusedConv, Attention), which exporters do not write, stay float",
         "its optimiser makes them of others, and TensorRT does not know them",
-        _contributed,
+        _named("contributed", Wiring.has_contributed_weight),
     ),
     Rule(
         "within",
         "layers in the branches of an If stay float",
         "ranges are those of the branches that ran, and another one may run on other images",
         _within,
+    ),
+    Rule(
+        "empty",
+        "layers whose weights hold no values (0 channels) stay float",
+        "they compute nothing, and engines fail on them in INT8",
+        _left("empty", _is_empty),
     ),
     Rule(
         "excluded",
@@ -437,7 +437,7 @@ RULES: tuple[Rule, ...] = (
         "one_row",
         "matrix products with one row for each image stay float",
         "a product of a vector and a matrix has no use for Tensor Cores; it is bound by memory, and classifiers end so",
-        _one_row,
+        _left("one_row", _is_one_row),
         ("tensorrt",),
     ),
     Rule(
@@ -445,14 +445,14 @@ RULES: tuple[Rule, ...] = (
         f"convolutions with fewer than {_LEAST_CHANNELS} channels stay float, but for the first; grouped ones are INT8 "
         f"if their outputs are a multiple of {_GROUPED_STEP} and their kernels at least {_GROUPED_KERNEL} wide",
         "Tensor Cores gain nothing there, and the outputs of detectors lose most",
-        _few_channels,
+        _left("few_channels", _is_thin),
         ("tensorrt",),
     ),
     Rule(
         "no_kernel",
         "transposed convolutions stay float",
         "ONNX Runtime has no INT8 kernel for them",
-        _not_in_onnxruntime,
+        _left("no_kernel", lambda _, node: node.op_type not in _ORT_LAYERS),
         ("onnxruntime",),
     ),
     Rule(

@@ -18,6 +18,7 @@ from int8cal.errors import OutputError, OutputExistsError, UsageError, UseError
 from int8cal.exports import readers
 from int8cal.models.binding import InputBinding
 from int8cal.models.qdq import insert_qdq
+from int8cal.models.quantize import quantize
 from int8cal.models.runner import Runner
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.chunks import Compression
@@ -335,6 +336,61 @@ def test_tensors_that_are_always_0_are_reported_as_inactive(images: Any, tmp_pat
 
     assert report.inactive == ("dead",)
     assert constants(onnx.load(tmp_path / "int8.onnx"))["dead_scale"] == 1.0
+
+
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+@pytest.mark.parametrize("options", [{}, {"target": "onnxruntime"}, {"precision": "fp16"}, {"fold_weights": True}])
+def test_what_float32_has_no_scale_for_is_as_good_as_0(
+    images: Any, tmp_path: Path, options: dict[str, Any], method: Any
+) -> None:
+    nodes = [
+        NODE("Mul", ["image", "factor"], ["faint"]),
+        NODE("Conv", ["faint", "w"], ["still"], "still", pads=[1] * 4),
+        NODE("Conv", ["image", "w.faint", "b"], ["mixed"], "mixed", pads=[1] * 4),
+        NODE("Add", ["still", "mixed"], ["y"]),
+    ]
+    faint = KERNEL.copy()
+    faint[0], faint[1] = 1e-44, 1e-37  # of the second the scale is not 0, but engines that flush take it for 0
+    weights = {"w": KERNEL, "w.faint": faint, "b": np.full(16, 0.1, np.float32), "factor": np.float32(1e-44)}
+    source, out = small(nodes, weights, ["N", 16, 16, 24])(tmp_path / "m"), tmp_path / "int8.onnx"
+
+    more = {} if options.get("target") else {"trt_cache": tmp_path / "cal.bin", "trt_version": "10.3.0"}
+    report = quantize(source, images(), out, method=method, **options, **more)
+
+    scales = [values for name, values in constants(onnx.load(out)).items() if "_scale" in name]
+    assert all(np.isfinite(scale).all() and (scale > 1e-38).all() for scale in scales)
+    assert "faint" in report.inactive
+    assert report.verdict is not None
+    assert report.verdict.level == "good"
+    if more:
+        assert "faint" not in read_cache(tmp_path / "cal.bin").amax
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "onnxruntime"])
+@pytest.mark.parametrize("correct", [True, False])
+def test_layers_without_channels_stay_float_and_are_named(
+    images: Any, tmp_path: Path, target: Any, correct: bool
+) -> None:
+    nodes = [
+        NODE("Conv", ["image", "w"], ["some"], "some", pads=[1] * 4),
+        NODE("Conv", ["some", "w.none"], ["none"], "to_none", pads=[1] * 4),
+        NODE("Relu", ["none"], ["none.relu"]),
+        NODE("Conv", ["none.relu", "w.of_none", "b"], ["constant"], "of_none", pads=[1] * 4),
+        NODE("Add", ["some", "constant"], ["sum"]),
+        NODE("Conv", ["sum", "w.last"], ["y"], "last", pads=[1] * 4),
+    ]
+    shapes = {"w.none": (0, 16, 3, 3), "w.of_none": (16, 0, 3, 3)}
+    weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    rest = np.random.default_rng(1).standard_normal((16, 16, 3, 3)).astype(np.float32)
+    weights |= {"w": KERNEL, "w.last": rest, "b": np.full(16, 0.1, np.float32)}
+    source = small(nodes, weights, ["N", 16, 16, 24])(tmp_path / "m")
+
+    report = quantize_fast(source, images(), tmp_path / "int8.onnx", target=target, bias_correction=correct)
+
+    assert report.placement.floated == {"to_none": "empty", "of_none": "empty"}
+    assert [names for _, names in report.placement.left_out] == [("to_none", "of_none")]
+    assert report.verdict is not None
+    assert report.verdict.level == "good"
 
 
 def weighted(model: onnx.ModelProto) -> dict[str, tuple[int | None, tuple[int, ...]]]:
