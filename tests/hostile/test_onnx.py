@@ -22,7 +22,7 @@ from tests.memory import PEAK_MIB
 
 from int8cal.errors import UseError
 from int8cal.models import extras
-from int8cal.models.onnx_file import load_model
+from int8cal.models.onnx_file import load_model, load_with_paths
 
 SECONDS = 2.0
 """CPU that a refusal may take: what the threat-model page promises."""
@@ -355,6 +355,61 @@ def test_external_data_beside_the_model_is_read(tmp_path: Path) -> None:
     model = load_model(tmp_path / "model.onnx")
 
     np.testing.assert_array_equal(numpy_helper.to_array(model.graph.initializer[0]), [0, 1, 2, 3])
+
+
+def linked(folder: Path, model: str, data: str) -> Path:
+    """A model and its data in one folder, links to the files of these names."""
+    values = {model: relu(None).SerializeToString(), data: np.arange(4, dtype=np.float32).tobytes()}
+    for name in values:
+        (folder / name).parent.mkdir(exist_ok=True)
+    with_external(folder / model, "w.bin")
+    (folder / data).write_bytes(values[data])
+    (folder / "snapshot").mkdir()
+    (folder / "snapshot" / "model.onnx").symlink_to(folder / model)
+    (folder / "snapshot" / "w.bin").symlink_to(folder / data)
+    return folder / "snapshot" / "model.onnx"
+
+
+def test_links_of_model_and_data_into_one_folder_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = linked(tmp_path, "blobs/aaa", "blobs/bbb")
+
+    model, files = load_with_paths(path)
+
+    np.testing.assert_array_equal(numpy_helper.to_array(model.graph.initializer[0]), [0, 1, 2, 3])
+    assert [Path(file).resolve() for file in files] == [tmp_path / "blobs/aaa", tmp_path / "blobs/bbb"]
+    monkeypatch.chdir(path.parent)
+    assert load_model("model.onnx") == model
+
+
+def test_data_lie_beside_the_model_as_it_is_named_or_beside_its_file(tmp_path: Path) -> None:
+    for folder in ("named", "own"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "w.bin").write_bytes(np.full(4, len(folder), np.float32).tobytes())
+    with_external(tmp_path / "own" / "model.onnx", "w.bin")
+    (tmp_path / "named" / "model.onnx").symlink_to("../own/model.onnx")
+    for expected in ("named", "own"):
+        (tensor,) = load_model(tmp_path / "named" / "model.onnx").graph.initializer
+        assert numpy_helper.to_array(tensor)[0] == len(expected)
+        (tmp_path / "named" / "w.bin").unlink(missing_ok=True)
+
+
+def test_a_link_to_elsewhere_is_refused_with_the_command_that_makes_files_of_links(tmp_path: Path) -> None:
+    path = linked(tmp_path, "blobs/aaa", "other place/bbb")
+
+    with pytest.raises(UseError, match=r"'w.bin' is a link to another folder .* not followed") as caught:
+        load_model(path)
+
+    command = str(caught.value.hint).partition("links: ")[2]
+    subprocess.run(command.replace("COPY", f"{tmp_path}/copy"), shell=True, check=True)
+    (tensor,) = load_model(tmp_path / "copy" / "model.onnx").graph.initializer
+    np.testing.assert_array_equal(numpy_helper.to_array(tensor), [0, 1, 2, 3])
+
+
+def test_data_that_are_beside_the_model_and_cannot_be_read_are_not_looked_for_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "w.bin").mkdir()
+    with_external(tmp_path / "model.onnx", "w.bin")
+    with pytest.raises(UseError, match=r"cannot be read: not a regular file\n.*ls -lL"):
+        load_model(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize(("kind", "opset"), [("INT4", 21), ("UINT4", 21), ("FLOAT4E2M1", 23)])

@@ -25,6 +25,7 @@ from int8cal.guard.onnx_wire import MAX_RANK, NO_MODEL_HINT, check_wire
 from int8cal.io.file_kinds import HDF5_SIGNATURE
 from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.paths import given_path, near_names, open_regular
+from int8cal.io.safe_text import shell_word
 from int8cal.models import extras
 from int8cal.models.names import all_graphs, inner_graphs
 
@@ -291,30 +292,32 @@ def _take_in_external_data(onnx: Any, model: Any, path: str) -> Iterable[str]:
     Returns:
         The paths of those files.
     """
-    folder = Path(path).resolve().parent
     taken: dict[str, int] = {}  # file → bytes of it that are in the model, each as often as a tensor has it
     left = MAX_BYTES
     for tensor in _tensors(model.graph):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
-        tensor.raw_data = _external_bytes(tensor, folder, left, _raw_bytes(onnx, tensor, path), taken, path)
+        tensor.raw_data = _external_bytes(tensor, left, _raw_bytes(onnx, tensor, path), taken, path)
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
         left -= len(tensor.raw_data)
-    return [str(folder / location) for location in taken]
+    return list(taken)
 
 
-def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, taken: dict[str, int], path: str) -> bytes:
+def _external_bytes(tensor: Any, limit: int, needed: int, taken: dict[str, int], path: str) -> bytes:
     entries = _external_entries(tensor)
     location = entries.get("location", "")
     if location in ("", ".", "..") or "/" in location or "\\" in location or "\0" in location:
         hint = "External data must lie in a file beside the model, named without any folder."
         raise _bad(path, f"tensor {tensor.name!r} refers to data in {location!r}", hint)
+    name = _external_file(location, path)
     try:
-        file = open_regular(folder / location, follow_links=False)
+        file = open_regular(name, follow_links=False)
     except OSError as error:
         raise_if_lacking(error, path)
-        hint = "Keep the files with external data beside the model."
+        hint = f"See whether it is whole, and may be read: ls -lL {shell_word(name)}"
+        if isinstance(error, FileNotFoundError):
+            hint = "Keep the files with external data beside the model."
         raise _bad(path, f"external data {location!r} cannot be read: {error.strerror}", hint) from error
     with file:
         size = _size(file, path, f"external data {location!r}")
@@ -327,11 +330,34 @@ def _external_bytes(tensor: Any, folder: Path, limit: int, needed: int, taken: d
             raise _bad(path, f"tensor {tensor.name!r} lies outside its external file {location!r}")
         if length != needed:
             raise _not_filled(tensor, path)
-        taken[location] = taken.get(location, 0) + length
-        if taken[location] > _MOST_SHARED * size:
+        taken[name] = taken.get(name, 0) + length
+        if taken[name] > _MOST_SHARED * size:
             raise _bad(path, f"its tensors share the bytes of {location!r} more than {_MOST_SHARED} times over")
         file.seek(offset)
         return file.read(length)
+
+
+def _external_file(location: str, path: str) -> str:
+    """The file of external data: beside the model as it is named, else beside the file that this name is a link to.
+
+    What is a link itself, as in the cache of Hugging Face, is followed into the folder of the model's own file alone:
+    elsewhere it would make any file a part of the model.
+
+    Raises:
+        UseError: it is a link to elsewhere.
+    """
+    folder, own = os.path.dirname(path), os.path.dirname(os.path.realpath(path))
+    names = [os.path.join(place, location) for place in (folder, own)]
+    name = next(filter(os.path.lexists, names), names[0])
+    target = os.path.realpath(name)
+    if os.path.islink(name) and os.path.dirname(target) != own:
+        raise _bad(
+            path,
+            f"external data {location!r} is a link to another folder than the model's, which is not followed",
+            "Take a copy of the model, in which files are in the place of links: "
+            f"cp -rL {shell_word(os.path.dirname(name) or '.')} COPY",
+        )
+    return target
 
 
 def _external_entries(tensor: Any) -> dict[str, str]:
