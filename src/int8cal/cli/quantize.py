@@ -102,7 +102,7 @@ if TYPE_CHECKING:
 @click.option("--full_range_weights", is_flag=True, help="8-bit weights for onnxruntime; else 7 (x86 without VNNI).")
 @click.option("--force", is_flag=True, help="Go on although the float model does not come alive on the images.")
 @model_input_options
-@overwrite_option("Replace an existing ONNX model and cache; nothing else is replaced.")
+@overwrite_option("Replace an existing ONNX model, cache, and configuration that was not edited.")
 @json_option
 def quantize(
     *,

@@ -417,30 +417,27 @@ def write_file(
         output.commit()
 
 
-def commit_together(first: OutputFile, last: OutputFile, *, then: Callable[[], None] = lambda: None) -> None:
-    """Give two files their names, of which the first is of no use without the last.
+def commit_together(*files: OutputFile, then: Callable[[], None] = lambda: None) -> None:
+    """Give files their names, of which each is of no use without the last.
 
-    All that takes long is done before either has its name. When the process dies between the two, the first alone is
+    All that takes long is done before any has its name. When the process dies in between, the first ones alone are
     there.
 
     Args:
-        first: written, but not committed.
-        last: likewise.
-        then: done when both have their names, before a signal is obeyed.
+        files: written, but not committed.
+        then: done when all have their names, before a signal is obeyed.
 
     Raises:
-        OutputError: one of them cannot be finished; neither has its name then (with ``overwrite``, what had the name of
-            the first may be gone).
+        OutputError: one of them cannot be finished; none has its name then (with ``overwrite``, what had the names of
+            those before it may be gone).
     """
-    first.prepare()
-    last.prepare()
-    with uninterrupted():
-        first.commit()
-        try:
-            last.commit()
-        except OutputError:
-            first.withdraw()
-            raise
+    for file in files:
+        file.prepare()
+    with uninterrupted(), contextlib.ExitStack() as undo:
+        for file in files:
+            file.commit()
+            undo.callback(file.withdraw)
+        undo.pop_all()
         then()
 
 

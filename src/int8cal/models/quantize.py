@@ -52,7 +52,7 @@ from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version_number
-from int8cal.tensorrt.deepstream import configuration, other_padding
+from int8cal.tensorrt.deepstream import CONFIGURATION, configuration, other_padding
 from int8cal.types import Layout, Method, MethodChoice, Precision, Progress, Target
 
 _ONE_OF_THEM = "Leave out either --bias_correction or --min_agreement."
@@ -215,7 +215,8 @@ def quantize(
         evaluation: held-out images of the same preprocessing, to measure agreement on; as ``batches``.
         agreement: measure agreement on the calibration images.
         force: go on although the float model does not come alive on the images, see `int8cal.models.alive`.
-        overwrite: replace existing files, ``out`` if it is an ONNX model and ``trt_cache`` if it is a cache.
+        overwrite: replace existing files, ``out`` if it is an ONNX model, ``trt_cache`` if it is a cache, and
+            ``deepstream`` if it was written here and not edited since.
         progress: told about each pass over images.
 
     Raises:
@@ -244,7 +245,7 @@ def quantize(
         read, model_paths = load_with_paths(model)
         files.enter_context(of_model(model_paths[0]))
         original = in_float32(read)
-        for file in filter(None, (model_file, cache_file)):
+        for file in filter(None, (model_file, cache_file, config_file)):
             file.spare(model_paths)
         parts = computable(original)
         parts.check_layers()
@@ -393,15 +394,12 @@ def quantize(
             shared_images=0 if held_out_images is None else shared_images(used, held_out_images),
         )
         model_file.write(data)
-        if cache_file is None or version is None:
-            model_file.commit()
-        else:
+        if cache_file:
             cache = CalibrationCache({name: amax[name] for name in listed if name in amax}, version)
             cache_file.write(dumps(cache).encode())
-            commit_together(cache_file, model_file)
-        if config_file is not None:
+        if config_file:
             config_file.write(config.encode())
-            config_file.commit()
+        commit_together(*filter(None, (config_file, cache_file, model_file)))
     return report
 
 
@@ -445,7 +443,7 @@ def _result_files(
     if trt_cache:
         cache_file = files.enter_context(output(os.fspath(trt_cache), replaces=CALIBRATION_CACHE))
     if deepstream:
-        config_file = files.enter_context(output(given_path(deepstream, "a configuration")))
+        config_file = files.enter_context(output(given_path(deepstream, "a configuration"), replaces=CONFIGURATION))
     return model_file, cache_file, config_file
 
 

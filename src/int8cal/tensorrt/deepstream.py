@@ -8,11 +8,13 @@ DeepStream detects nothing.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from int8cal.errors import TensorFileError, UseError
+from int8cal.io.file_kinds import FileKind
 from int8cal.tensorfile.arithmetic import StatedArithmetic, stated_arithmetic
 from int8cal.tensorfile.findings import Finding
 from int8cal.types import Layout
@@ -156,11 +158,25 @@ def configuration(
             "the name of the model or the cache cannot be written into a configuration", hint="Give it another name."
         )
     remarks = "".join(f"# {found.message}.\n" for found in other_padding(manifest, image_shape))
-    return _HEAD + remarks + "".join(f"{key}={value}\n" for key, value in keys.items()) + _REST
+    return _headed(_GROUP + remarks + "".join(f"{key}={value}\n" for key, value in keys.items()) + _REST)
 
 
-_HEAD = """# For DeepStream's nvinfer, by int8cal. The cache is valid for the TensorRT release of its header only.
-[property]
+def _headed(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{_FIRST_LINE}\n# By this int8cal tells whether the lines below were edited: {digest}\n{text}"
+
+
+def _is_as_written(path: str) -> bool:
+    with open(path, "rb") as file:
+        text = file.read(_MOST_BYTES).decode(errors="replace")
+    return text == _headed(text.split("\n", 2)[-1])
+
+
+CONFIGURATION = FileKind("a configuration as int8cal wrote it (edited ones are kept)", _is_as_written)
+_MOST_BYTES = 1 << 16  # two paths are the most of it
+
+_FIRST_LINE = "# For DeepStream's nvinfer, by int8cal. The cache is valid for the TensorRT release of its header only."
+_GROUP = """[property]
 gie-unique-id=1
 """
 _REST = """

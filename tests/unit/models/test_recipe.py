@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import onnx
 import pytest
 from tests.unit.models.conftest import Images
 
-from int8cal.errors import UsageError, UseError
+from int8cal.errors import OutputError, OutputExistsError, UsageError, UseError
+from int8cal.io.files import OutputFile
 from int8cal.models.quantize import quantize
 from int8cal.models.recipe import reproduce
 
@@ -137,6 +139,42 @@ class TestDeepStream:
         )
         assert "network-input-order=1" in (tmp_path / "pgie.txt").read_text()
         assert "deepstream-padding" in [finding.code for finding in report.findings]
+
+    def test_with_overwrite_it_is_made_again_unless_it_was_edited(self, make_model: MakeModel, tmp_path: Path) -> None:
+        source, config, out = make_model(), tmp_path / "pgie.txt", tmp_path / "o"
+        options = {"trt_cache": tmp_path / "cal.bin", "trt_version": "10.16.0", "deepstream": config}
+        made = partial(quantize, source, Preprocessed(), out, **options, method="minmax", agreement=False)
+        made()
+        first = config.read_bytes()
+        with pytest.raises(OutputExistsError):
+            made()
+        made(overwrite=True)
+        assert config.read_bytes() == first
+
+        edited = config.read_text().replace("# network-type=0", "network-type=0")
+        for text in (edited, "mine", "# a\n# b\n"):
+            config.write_text(text)
+            out.unlink(missing_ok=True)
+            with pytest.raises(OutputError, match=r"not a configuration as int8cal wrote it .edited ones are kept"):
+                made(overwrite=True)
+            assert config.read_text() == text
+            assert not out.exists()
+
+    def test_neither_model_nor_cache_is_new_without_it(
+        self, make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        source, commit = make_model(), OutputFile.commit
+
+        def failing(file: OutputFile) -> None:
+            if file.path.endswith("cal.bin"):
+                raise OutputError("the disk is gone", where=file.path)
+            commit(file)
+
+        monkeypatch.setattr(OutputFile, "commit", failing)
+        options = {"trt_cache": tmp_path / "cal.bin", "trt_version": "10.16.0", "deepstream": tmp_path / "c"}
+        with pytest.raises(OutputError, match="the disk is gone"):
+            quantize(source, Preprocessed(), tmp_path / "o", **options, method="minmax", agreement=False)
+        assert list(tmp_path.iterdir()) == [source]
 
     def test_int8_mode_never_comes_without_a_cache(self, make_model: MakeModel, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="runs FP16 without one"):
