@@ -159,6 +159,69 @@ def test_compare_prints_and_draws(run_cli: Any, tensor: str, held_out: str, tmp_
     assert facts["outputs"][0]["sqnr_db"] is None
 
 
+def _behind(model: onnx.ModelProto, operator: str, *constants: float) -> None:
+    """Put a node behind the output of a model, whose name it takes over."""
+    last, name = model.graph.node[-1], model.graph.output[0].name
+    last.output[0] = "before"
+    names = [f"constant{number}" for number in range(len(constants))]
+    for one, value in zip(names, constants, strict=True):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(value), one))
+    model.graph.node.append(onnx.helper.make_node(operator, ["before", *names], [name]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        pytest.param({"float.onnx": ("Sub", -np.nan)}, 7, "the float model gives undefined values (NaN)", id="NaN"),
+        pytest.param(
+            {"float.onnx": ("Sub", np.nan), "int8.onnx": ("Sub", np.nan)},
+            7,
+            "the float model gives undefined values (NaN)",
+            id="NaN in both",
+        ),
+        pytest.param(
+            {"int8.onnx": ("Sub", np.nan)},
+            0,
+            "only the INT8 model gives infinite or undefined values",
+            id="NaN in INT8",
+        ),
+        pytest.param(
+            {"float.onnx": ("Add", np.inf)}, 0, "only the float model gives infinite or undefined values", id="infinite"
+        ),
+        pytest.param(
+            {"float.onnx": ("Add", np.inf), "int8.onnx": ("Sub", np.inf)},
+            0,
+            "both models give infinite or undefined values, and not the same",
+            id="infinite in both",
+        ),
+        pytest.param({"float.onnx": ("Shape",)}, 7, "no output could be compared", id="another shape"),
+    ],
+)
+def test_compare_blames_the_model_that_gives_no_numbers(
+    run_cli: Any, tensor: str, tmp_path: Path, changes: dict[str, Any], code: int, said: str
+) -> None:
+    for name in ("float.onnx", "int8.onnx"):
+        model = onnx.load(MODEL)
+        if name in changes:
+            _behind(model, *changes[name])
+        if "Shape" in changes.get(name, ()):
+            model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+            model.graph.output[0].type.tensor_type.ClearField("shape")
+        (tmp_path / name).write_bytes(model.SerializeToString())
+
+    done = run_cli("compare", "float.onnx", "int8.onnx", tensor)
+
+    assert done.code == code, done.stderr
+    assert said in (done.stderr if code else done.stdout)
+    assert ("Next:" in done.stdout) == (not code)
+    assert "trtexec" not in done.stdout
+    facts = run_cli("compare", "float.onnx", "int8.onnx", tensor, "--json")
+    assert facts.code == code
+    found = json.loads(facts.stdout)["compare"]["outputs"]
+    blamed = [word for word, at in (("INT8", "int8.onnx"), ("float", "float.onnx")) if at in changes]
+    assert [output["not_finite_in"] for output in found] == ([] if "no output" in said else [blamed])
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

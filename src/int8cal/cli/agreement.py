@@ -40,6 +40,7 @@ def _facts(tensor: TensorAgreement) -> dict[str, Any]:
     return {
         "name": tensor.name,
         "finite": tensor.finite,
+        "not_finite_in": sorted(tensor.lost_in),
         "identical": tensor.identical,
         "sqnr_db": tensor.sqnr_db,
         "cosine": tensor.cosine,

@@ -46,6 +46,7 @@ def compare(
       int8cal compare model.onnx model.int8.onnx validation.tensor
       int8cal compare model.onnx model.int8.onnx validation.tensor --html compare.html
     """
+    from int8cal.errors import UseError
     from int8cal.models import compare as work
     from int8cal.models.onnx_file import refuse_other_formats
     from int8cal.models.verdict import judge
@@ -72,12 +73,16 @@ def compare(
         if page:
             page.write(page_of(result, title=f"{other} against {reference}"))
             page.commit()
+    verdict = judge(result.agreement)
+    is_measured = verdict.level != "not measured"
     if as_json:
         facts = {
             "bytes": {"float": result.float_bytes, "int8": result.int8_bytes},
             "not_computed": [{"node": n.name, "operator": n.operator} for n in result.foreign if not n.computed],
         }
         console.print_json({"compare": facts | agreement.as_json(result.agreement)})
+        if not is_measured:
+            raise click.exceptions.Exit(UseError.exit_code)
     else:
         sizes = f"{result.float_bytes / 1e6:.3f} MB and {result.int8_bytes / 1e6:.3f} MB"
         lines = agreement.as_lines(result.agreement, f"{reference} and {other} ({sizes})")
@@ -85,5 +90,13 @@ def compare(
         if foreign:
             lines.append(f"not computed here, compared by what goes in: {', '.join(foreign)}")
         console.print_lines(lines)
+        if not is_measured:
+            name = f"output {verdict.output!r}: " if verdict.output else ""
+            raise UseError(
+                f"nothing can be told of the INT8 model: {name}{verdict.reason}",
+                where=reference,
+                hint="Compare a model with the INT8 model made of it, on images on which the float model works: "
+                f"{endings.quoted('int8cal', 'verify', file, '--model', reference)} looks at both.",
+            )
         held_out = ["--eval", file, *model_input_words()]
-        endings.compared(reference, other, result.input, judge(result.agreement), *held_out)
+        endings.compared(reference, other, result.input, verdict, *held_out)

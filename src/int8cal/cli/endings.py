@@ -166,11 +166,10 @@ def compared(model: str, output: str, binding: InputBinding | None, verdict: Ver
         "good": "What INT8 changes is small. The accuracy on the task itself has the last word.",
         "look": "Often usable: measure the accuracy of the task itself.",
         "poor": "The INT8 model is not to be relied on.",
-        "not measured": "Measure the accuracy of the task itself.",
     }[verdict.level]
     commands = (
         [trtexec(output, binding)]
-        if verdict.level in ("good", "not measured")
+        if verdict.level == "good"
         else _more_in_float(verdict, model, output, f"CALIBRATION.tensor {quoted(*options)}")
     )
     print_next(f"verdict: {verdict.level} ({name}{verdict.reason}). {meaning}", *commands)

@@ -28,14 +28,16 @@ class TensorAgreement:
         name: the tensor.
         classes: number of classes when the tensor is a classifier's output, (N, K) or (N, K, 1, 1) with K ≥ 2; else 0.
         classifies: whether a tensor of that shape is a classifier's.
-        finite: False as soon as either model gave NaN or infinity where the other did not; the figures have no meaning
-            then and are NaN. Where both give the same of them (masks), only the other values count.
+        lost_in: which of both models, ``float`` and ``INT8``, gave NaN or infinity where the other did not; the figures
+            have no meaning then and are NaN. Where both give the same of them (masks), only the other values count.
+        undefined: whether the float model gave NaN there: nothing can be told of the other one then.
     """
 
     name: str
     classes: int = 0
     classifies: bool = True
-    finite: bool = True
+    lost_in: set[str] = field(default_factory=set)
+    undefined: bool = False
     _is_float: bool = field(default=True, repr=False, compare=False)
     _levels: set[int] = field(default_factory=set, repr=False, compare=False)
     _channels: ChannelSums = field(default_factory=ChannelSums, repr=False, compare=False)
@@ -55,7 +57,9 @@ class TensorAgreement:
         lost = ~np.isfinite(first)
         if lost.any() and not lost.all() and np.array_equal(first[lost], second[lost], equal_nan=True):
             first[lost] = second[lost] = 0.0
-        self.finite = self.finite and bool(np.isfinite(first).all() and np.isfinite(second).all())
+        both = {"float": first, "INT8": second}
+        self.lost_in.update(model for model, values in both.items() if not np.isfinite(values).all())
+        self.undefined |= bool(np.isnan(first).any())
         if not self.finite:
             return  # NaN would be lost in a maximum, and nothing that follows can be told
         self._is_float = bool(np.issubdtype(reference.dtype, np.floating))
@@ -80,7 +84,8 @@ class TensorAgreement:
 
     def merge(self, other: TensorAgreement) -> None:
         """Take in what another one has of other images."""
-        self.finite = self.finite and other.finite
+        self.lost_in |= other.lost_in
+        self.undefined |= other.undefined
         self._is_float = self._is_float and other._is_float
         self._levels |= other._levels
         self.classes = self.classes or other.classes
@@ -94,6 +99,11 @@ class TensorAgreement:
         self._max_error = max(self._max_error, other._max_error)
         self._images += other._images
         self._same_class += other._same_class
+
+    @property
+    def finite(self) -> bool:
+        """Whether the figures have a meaning, see ``lost_in``."""
+        return not self.lost_in
 
     @property
     def sqnr_db(self) -> float:

@@ -10,8 +10,8 @@ The rule, by the SQNR of the worst output (or group of its channels, see `int8ca
 Of a classifier, the share of images with the same class in both models counts, too: ``good`` from 95 %, ``poor``
 below 80 %. Outputs that are whole numbers are judged only where there are no others, by their share of equal values:
 ``good`` from 98 %, ``poor`` below 90 %; pictures of 8 bits are judged by the SQNR (see `TensorAgreement.whole`). One
-image of another class alone decides nothing. Where no output can be compared, or none holds a value, the verdict is
-``not measured``.
+image of another class alone decides nothing. Where no output can be compared, none holds a value, or the float model
+itself gives undefined ones, the verdict is ``not measured``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Literal, TypeAlias
 from int8cal.models.agreement import Agreement, TensorAgreement
 
 Level: TypeAlias = Literal["good", "look", "poor", "not measured"]
-_ORDER: tuple[Level, ...] = ("poor", "look", "good")
+_ORDER: tuple[Level, ...] = ("poor", "not measured", "look", "good")
 
 GOOD_DB, POOR_DB = 15.0, 10.0
 _GOOD_TOP1, _POOR_TOP1 = 0.95, 0.80
@@ -59,8 +59,10 @@ def judge(*agreements: Agreement) -> Verdict:
 
 def _of(output: TensorAgreement) -> tuple[Verdict, float]:
     """The verdict by one output, and a figure to sort equal ones by."""
+    if output.undefined:
+        return Verdict("not measured", output.name, "the float model gives undefined values (NaN)"), -math.inf
     if not output.finite:
-        return Verdict("poor", output.name, "it takes infinite or undefined values"), -math.inf
+        return Verdict("poor", output.name, _lost(output)), -math.inf
     if output.whole:
         level = _level(output.equal, _GOOD_EQUAL, _POOR_EQUAL)
         return Verdict(level, output.name, f"{output.equal:.1%} of its values are equal"), output.equal
@@ -71,6 +73,13 @@ def _of(output: TensorAgreement) -> tuple[Verdict, float]:
         )
     level, reason = min(found, key=lambda item: _ORDER.index(item[0]))
     return Verdict(level, output.name, reason), output.worst_db
+
+
+def _lost(output: TensorAgreement) -> str:
+    if len(output.lost_in) > 1:
+        return "both models give infinite or undefined values, and not the same"
+    (one,) = output.lost_in
+    return f"only the {one} model gives infinite or undefined values"
 
 
 def _level(value: float, good: float, poor: float) -> Level:
