@@ -27,6 +27,7 @@ from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.types import METHODS, Layout, Precision, Progress, Target
 
 KEY = "int8cal"
+_FLOAT_MODEL = "float_model_sha256"
 _PACKAGES = ("numpy", "onnx", "onnxruntime")
 _MOST_NAMED = 5
 
@@ -71,7 +72,7 @@ def recipe(model: Any, images: Digested, choices: Mapping[str, Any], manifest: M
         manifest: of the tensorfile, which names its plan.
     """
     facts = {
-        "float_model_sha256": hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest(),
+        _FLOAT_MODEL: _digest(model),
         "images_sha256": hashlib.sha256(b"".join(images.digests)).hexdigest(),
         "images": len(images.digests),
         "plan_sha256": (manifest or {}).get("plan_sha256"),
@@ -79,6 +80,10 @@ def recipe(model: Any, images: Digested, choices: Mapping[str, Any], manifest: M
         "versions": {"int8cal": int8cal.__version__, **{name: version(name) for name in _PACKAGES}},
     }
     return json.dumps(facts, sort_keys=True, ensure_ascii=True)
+
+
+def _digest(model: Any) -> str:
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
 
 
 def write_recipe(model: Any, text: str) -> None:
@@ -142,12 +147,18 @@ def reproduce(
         progress: told about each image.
 
     Raises:
-        UseError: ``made`` does not say how it was made; what `int8cal.quantize` raises.
+        UseError: ``made`` does not say how it was made, or was made of another model; what `int8cal.quantize` raises.
     """
     from int8cal.models.quantize import quantize
 
     first = load_model(made)
     before = read_recipe(first, os.fspath(made))
+    if before.get(_FLOAT_MODEL) not in (None, _digest(load_model(model))):
+        raise UseError(
+            f"is not the float model that {os.fspath(made)} was made of: the SHA-256 in its record is another",
+            where=os.fspath(model),
+            hint="Give that model, as it was then: a new export is another file, be the weights the same.",
+        )
     options = {name: before[name] for name in _CHOICES}
     with TemporaryDirectory(prefix="int8cal-") as folder, opened(batches) as images:
         out = Path(folder, "again.onnx")

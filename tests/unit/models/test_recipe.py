@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 from tests.unit.models.conftest import Images
@@ -47,18 +46,16 @@ class TestReproduce:
         assert not done.is_same
         assert [line.split(":")[0] for line in done.differences[:2]] == ["images_sha256", "image_scale"]
 
-    def test_another_model_with_weights_of_the_same_names(self, make_model: MakeModel, tmp_path: Path) -> None:
-        def wider(model: onnx.ModelProto) -> None:
-            for tensor in model.graph.initializer:
-                if tensor.name in ("dense.w", "dense.b"):
-                    values = onnx.numpy_helper.to_array(tensor)
-                    tensor.CopyFrom(onnx.numpy_helper.from_array(np.concatenate([values, values]), tensor.name))
-            model.graph.output[1].type.tensor_type.ClearField("shape")
+    def test_another_float_model_is_told_before_the_work(self, make_model: MakeModel, tmp_path: Path) -> None:
+        def other(model: onnx.ModelProto) -> None:
+            for node in model.graph.node:
+                node.name = f"other/{node.name}"
 
-        quantize(make_model(), Images(), tmp_path / "o", method="minmax")
+        quantize(make_model(), Images(), tmp_path / "o", method="minmax", exclude=["head"])
 
-        done = reproduce(make_model("wider.onnx", change=wider), Images(), tmp_path / "o")
-        assert "dense.w: shape [4, 6] then, [8, 6] now" in done.differences
+        with pytest.raises(UseError, match=r"is not the float model that .*o was made of") as caught:
+            reproduce(make_model("other.onnx", change=other), Images(), tmp_path / "o")
+        assert str(caught.value.where).endswith("other.onnx")
 
     def test_a_record_of_other_types_is_damaged(self, make_model: MakeModel, tmp_path: Path) -> None:
         out = tmp_path / "o"
