@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ from int8cal.demo.experiment import experiment_spec
 from int8cal.demo.kitti import label
 from int8cal.demo.scene import draw_scene
 from int8cal.errors import OutputError, OutputExistsError, UsageError
+from int8cal.io.folders import new_folder
 from int8cal.io.paths import absolute, refuse_address
 from int8cal.io.progress import watched
 from int8cal.io.threads import map_on_threads
@@ -47,6 +48,7 @@ _TFRECORDS = Path("tfrecords")
 _SPEC = Path("experiment_spec.txt")
 _NAME_ANOTHER = "Name another one: -o DIR."
 _MARK = Path("int8cal-demo.json")
+_NAMES = re.compile("|".join(re.escape(path.parts[0]) for path in (_IMAGES, _TFRECORDS, _SPEC, _MARK)))
 _RECORDS_STEM = "kitti_trainval"
 _SHARDS = 2
 _JPEG_QUALITY = 90
@@ -117,9 +119,8 @@ def make_dataset(
     target = Path(absolute(os.fspath(folder)))
     _refuse_taken(target, overwrite=overwrite)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as work:
-            draft = Path(work, "data")
+        with new_folder(str(target), holding=_NAMES, replacing=True) as work:
+            draft = Path(work)
             (draft / _IMAGES).mkdir(parents=True)
             (draft / _LABELS).mkdir()
             draw = partial(_write_frame, draft, seed, image_format, picture_size)
@@ -140,7 +141,6 @@ def make_dataset(
             _refuse_taken(target, overwrite=overwrite)
             if target.exists():
                 shutil.rmtree(target)
-            draft.rename(target)
     except OSError as error:
         raise OutputError(f"The data set cannot be written: {error.strerror}.", where=str(target)) from error
     return DemoDataset(

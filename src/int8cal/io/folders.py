@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def new_folder(path: str, *, holding: re.Pattern[str]) -> Iterator[str]:
+def new_folder(path: str, *, holding: re.Pattern[str], replacing: bool = False) -> Iterator[str]:
     """A folder that gets its final name when the block ends well, and is removed when it does not.
 
     Args:
-        path: the final name; nothing is ever replaced.
+        path: the final name; nothing is ever replaced here.
         holding: what the names in it are like. What a dead run left behind is removed if it holds nothing else.
+        replacing: whether the block itself removes what has the final name, as its last step.
 
     Yields:
         Path of the folder to fill.
@@ -35,7 +36,7 @@ def new_folder(path: str, *, holding: re.Pattern[str]) -> Iterator[str]:
     """
     refuse_address(path)
     taken = OutputExistsError("already exists", where=path, hint="Choose another name.")
-    if os.path.lexists(path):
+    if os.path.lexists(path) and not replacing:
         raise taken
     parent, name = os.path.split(absolute(path))
     part = os.path.join(parent, hidden_name(name, "part"))

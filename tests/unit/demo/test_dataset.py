@@ -105,6 +105,19 @@ def test_a_failed_run_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_what_a_killed_run_left_is_taken_over_and_the_old_data_set_stays_until_the_new_one_is_complete(
+    tmp_path: Path,
+) -> None:
+    spec = make_dataset(tmp_path / "data", **SMALL).spec
+    (tmp_path / ".data.part" / "training").mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt):
+        make_dataset(tmp_path / "data", overwrite=True, progress=Interrupting(), **SMALL)
+    assert spec.is_file()
+    (tmp_path / ".data.part" / "training").mkdir(parents=True)
+    make_dataset(tmp_path / "data", overwrite=True, **SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
 class Interrupting:
     """A user who presses Ctrl-C after the first picture."""
 
