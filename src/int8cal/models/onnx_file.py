@@ -12,8 +12,8 @@ from __future__ import annotations
 import mmap
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, partial
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -293,24 +293,26 @@ def _take_in_external_data(onnx: Any, model: Any, path: str) -> Iterable[str]:
         The paths of those files.
     """
     taken: dict[str, int] = {}  # file → bytes of it that are in the model, each as often as a tensor has it
-    left = MAX_BYTES
+    left, file_of = MAX_BYTES, cache(partial(_external_file, path))  # links are followed once, not for each tensor
     for tensor in _tensors(model.graph):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
-        tensor.raw_data = _external_bytes(tensor, left, _raw_bytes(onnx, tensor, path), taken, path)
+        tensor.raw_data = _external_bytes(tensor, file_of, left, _raw_bytes(onnx, tensor, path), taken, path)
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
         left -= len(tensor.raw_data)
     return list(taken)
 
 
-def _external_bytes(tensor: Any, limit: int, needed: int, taken: dict[str, int], path: str) -> bytes:
+def _external_bytes(
+    tensor: Any, file_of: Callable[[str], str], limit: int, needed: int, taken: dict[str, int], path: str
+) -> bytes:
     entries = _external_entries(tensor)
     location = entries.get("location", "")
     if location in ("", ".", "..") or "/" in location or "\\" in location or "\0" in location:
         hint = "External data must lie in a file beside the model, named without any folder."
         raise _bad(path, f"tensor {tensor.name!r} refers to data in {location!r}", hint)
-    name = _external_file(location, path)
+    name = file_of(location)
     try:
         file = open_regular(name, follow_links=False)
     except OSError as error:
@@ -337,7 +339,7 @@ def _external_bytes(tensor: Any, limit: int, needed: int, taken: dict[str, int],
         return file.read(length)
 
 
-def _external_file(location: str, path: str) -> str:
+def _external_file(path: str, location: str) -> str:
     """The file of external data: beside the model as it is named, else beside the file that this name is a link to.
 
     What is a link itself, as in the cache of Hugging Face, is followed into the folder of the model's own file alone:
