@@ -86,6 +86,14 @@ def require_folder(path: str, what: str) -> None:
         )
 
 
+def leads_out(name: str) -> bool:
+    """Whether a path that data names may leave its folder: it is absolute, climbs with ``..``, or has a NUL character.
+
+    One that climbs back into it counts, too: behind a link, ``..`` is another folder.
+    """
+    return name.startswith("/") or "\0" in name or ".." in name.split("/")
+
+
 def path_inside(folder: str, name: str, extension: str, where: str) -> str:
     """Path of a file that data names, which must not leave its folder.
 
@@ -102,7 +110,7 @@ def path_inside(folder: str, name: str, extension: str, where: str) -> str:
         DataError: the name is absolute, climbs with ``..``, or has a NUL character.
     """
     file_name = f"{name}.{extension}"
-    if name.startswith("/") or "\0" in file_name or ".." in (*name.split("/"), *file_name.split("/")):
+    if leads_out(name) or leads_out(file_name):
         raise DataError(
             f"the image name '{path_text(name)}' leads out of the image directory",
             where=where,

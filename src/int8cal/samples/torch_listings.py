@@ -14,7 +14,7 @@ from int8cal.errors import DataError
 from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.safe_text import shown
 from int8cal.samples.folders import files_below, list_folder
-from int8cal.samples.paths import open_data_file, path_text
+from int8cal.samples.paths import leads_out, open_data_file, path_text
 from int8cal.samples.samples import Sample, Source
 
 DETECTION_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".JPEG", ".JPG", ".PNG")
@@ -81,7 +81,7 @@ def class_images(index: int, folder: str, classes: Sequence[str], unlabelled: st
     """
     there = _names_in(folder, "folder of class folders")
     for name in classes:
-        if os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == os.pardir:
+        if leads_out(name):
             raise DataError(
                 f"the class {shown(name, 40)} of classes.txt is a path that leads out of the folder of class folders",
                 where=path_text(folder),
@@ -111,8 +111,9 @@ def class_images(index: int, folder: str, classes: Sequence[str], unlabelled: st
 
 def _mismatch(folder: str, there: Sequence[str], classes: Sequence[str]) -> str:
     """What of the classes and the folders has no counterpart; empty where all fit."""
-    known = {os.path.normpath(name).split(os.sep)[0] for name in classes}
-    lacking = [name for name in dict.fromkeys(classes) if not os.path.lexists(os.path.join(folder, name))]
+    known, present = {os.path.normpath(name).split(os.sep)[0] for name in classes}, set(there)
+    absent = [name for name in dict.fromkeys(classes) if name not in present]
+    lacking = [name for name in absent if not os.path.lexists(os.path.join(folder, name))]  # others are further down
     others = [name for name in there if name not in known and os.path.isdir(os.path.join(folder, name))]
     parts = []
     if lacking:
