@@ -313,9 +313,8 @@ def test_small_chunks_are_left_to_the_other_encoder() -> None:
 def test_what_is_left_in_the_work_memory_decides_nothing(always: int) -> None:
     kernels = native.library()
     assert kernels
-    half_changed = (
-        np.cumsum(np.arange(64) < 32).astype(np.uint32) << 16
-    )  # one change more would make another block of it
+    # One change more would make another kind of block of it.
+    half_changed = np.cumsum(np.arange(64) < 32).astype(np.uint32) << 16
     images = [look_up(pictures(kind, 120, 130, seed=5), HALF_VALUES) for kind in KINDS]
     for image in (half_changed.view(np.float32).reshape(1, 1, 64), *images):
         room, results = image.size + image.size // 4 + 4096, set()
@@ -407,9 +406,8 @@ def test_an_encoder_of_this_version_writes_these_bytes() -> None:
                 b"left" if found is None else b"".join((*map(bytes, filter(None, found.planes)), b"%d" % found.adler))
             )
     for levels in (64, 65):  # most values of a plane that becomes a list of runs, and one more
-        number = np.repeat(np.arange(5000), np.resize(range(8, 16), 5000))[
-            :40000
-        ]  # zeros are cheaper than some matches
+        # Zeros in runs of which some are cheaper as literals than as matches.
+        number = np.repeat(np.arange(5000), np.resize(range(8, 16), 5000))[:40000]
         bits = np.where(np.diff(number, append=-1), 1 + number % (levels - 1), 0).astype(np.uint32) << 16
         found = native.deflated(bits.view(np.float32).reshape(1, 200, 200), always=True)
         assert found
