@@ -145,7 +145,7 @@ class ImageWork:
         if tensor.dtype != np.float32:
             raise ImageError(f"becomes values of the type {tensor.dtype}, not float32")
         facts = ImageFacts(size.height, size.width, len(encoded), hashlib.sha256(encoded).digest())
-        return Image(sample, tensor, facts)
+        return Image(sample, np.ascontiguousarray(tensor), facts)  # a turned one would be read in another order
 
     def require_finite(self, image: Image) -> None:
         """What every arithmetic promises, and none may break: one bad value would ruin a calibration."""

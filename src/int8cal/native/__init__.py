@@ -213,10 +213,15 @@ def deflated(image: ImageCHW_f32, *, always: bool = False) -> Deflated | None:
 
     Returns:
         None when there is no library, or when the image is better left to igzip.
+
+    Raises:
+        ValueError: the image is of another type, or not contiguous.
     """
     kernels = library()
     if kernels is None or image.size < (1 if always else _SMALLEST):
         return None
+    if image.dtype != np.float32 or not image.flags.c_contiguous:
+        raise ValueError(f"an image of {image.dtype} with strides {image.strides}")
     room = image.size + image.size // 4 + 4096
     out, work = _memory(_PLANES * room, kernels)
     chunk = _Chunk()

@@ -123,8 +123,8 @@ class Arithmetic:
         name: stable name of the arithmetic, recorded in the manifest (``detectnet_v2.mode0``).
         evidence: how well it is known to equal the reference.
         decode: (encoded bytes, sample) → decoded image; raises `ImageError`.
-        to_tensor: (decoded image, sample) → network input, CHW float32, C-contiguous, every value finite (the engine
-            refuses images of which that is not true); raises `ImageError`.
+        to_tensor: (decoded image, sample) → network input, CHW float32, every value finite (the engine refuses images
+            of which that is not true); raises `ImageError`.
         shape: sample → (channels, height, width) of its network input, from the recorded size alone.
         options: whatever parameters decide the numbers, for the manifest (JSON types only). Readers rely on
             ``channel_order`` (``RGB``, ``BGR``, ``grey``) and on either ``value_range``, the values of pixels 0 and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,6 +35,21 @@ def result_of(tmp_path):
 def test_what_is_promised_is_taken(result_of):
     tensor = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
     assert result_of(tensor).chunk == tensor.tobytes()
+
+
+@pytest.mark.parametrize("compression", ["fast", "small", "none"])
+@pytest.mark.parametrize("turned", [np.s_[::-1], np.s_[:, ::-1], np.s_[:, :, ::-1]])
+def test_a_view_that_turns_an_image_becomes_what_it_shows(tmp_path, compression, turned):
+    path, shape = tmp_path / "a.png", (3, 150, 160)
+    path.write_bytes(encode(pixels()))
+    view = np.random.default_rng(0).random(shape, np.float32).astype(np.float16).astype(np.float32)[turned]
+    flipped = Arithmetic("plugin.flip", "unverified", lambda encoded, _: pixels(), lambda *_: view, lambda _: shape)
+    plain = replace(flipped, to_tensor=lambda *_: view.copy())
+    chunks = [
+        ChunkWork(ImageWork(one, shape), Compression.named(compression))(Sample(0, "a", str(path))).chunk
+        for one in (flipped, plain)
+    ]
+    assert chunks[0] == chunks[1]
 
 
 @pytest.mark.parametrize(

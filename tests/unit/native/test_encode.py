@@ -351,6 +351,15 @@ def test_a_lack_of_memory_for_the_result_is_called_so(monkeypatch: pytest.Monkey
         native.deflated(look_up(pictures("noise", 61, 67, 1), SINGLE_VALUES), always=True)
 
 
+@pytest.mark.parametrize("turned", [np.s_[::-1], np.s_[:, ::-1], np.s_[..., ::2]])
+def test_an_image_that_is_not_as_the_kernel_reads_it_is_refused(turned: tuple[slice, ...]) -> None:
+    image = np.zeros((3, 200, 400), np.float32)
+    with pytest.raises(ValueError, match="strides"):
+        native.deflated(image[turned])
+    with pytest.raises(ValueError, match="float64"):
+        native.deflated(image.astype(np.float64))
+
+
 def test_the_switch_takes_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
     image, fast = look_up(pictures("soft", 200, 200, 1), HALF_VALUES), Compression.named("fast")
     with_it, name = fast.encode(image), fast.encoder
