@@ -53,6 +53,18 @@ def test_reader_that_has_seen_enough(shell, arguments):
     assert done.stderr == ""
 
 
+def test_a_reader_that_has_seen_enough_does_not_turn_an_error_into_success(shell, tmp_path):
+    assert shell(MAKE, "").returncode == 0
+    path = tmp_path / "out"
+    content = bytearray(path.read_bytes())
+    content[-len(content) // 3] ^= 1
+    path.write_bytes(content)
+    assert shell("verify {out}", "").returncode == 6
+    for _ in range(3):  # whoever is first
+        assert shell("verify {out}", "| true").returncode == 6
+    assert shell("inspect nosuch --json", "| true").returncode == 6
+
+
 @pytest.mark.parametrize("redirections", [">/dev/full 2>&-", "2>&-", "2>/dev/full"])
 def test_exit_code_is_right_when_nothing_can_be_said(shell, redirections):
     assert shell("inspect nosuchfile", redirections).returncode == 6

@@ -130,8 +130,6 @@ def run(arguments: list[str]) -> int:
         return stopped.exit_code
     except process.StdoutError as error:
         process.give_up_stdout()
-        if error.reader_gone:
-            return 0
         console.print_error(error, as_json=False)
         return error.exit_code
 

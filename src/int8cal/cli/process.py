@@ -7,7 +7,6 @@ memory and its collection of garbage are set for what it does. Whose run ends ea
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import io
 import os
@@ -40,14 +39,16 @@ class StdoutError(OutputError):
             where="standard output",
             hint="Send the output elsewhere, or free some space.",
         )
-        self.reader_gone = error.errno == errno.EPIPE
-        """The reader of a pipe has seen enough, which is not an error of anybody."""
 
 
 class _Stdout(io.FileIO):
+    """Drops what the reader of a pipe does not wait for: the command goes on, and its exit code is its own."""
+
     def write(self, content: Any, /) -> int:
         try:
             return super().write(content)
+        except BrokenPipeError:
+            return memoryview(content).nbytes
         except OSError as error:
             raise StdoutError(error) from error
 
