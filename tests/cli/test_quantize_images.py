@@ -314,6 +314,31 @@ def test_a_preset_that_contradicts_the_model(photos, run_cli, first, metadata, p
     assert words in done.stderr
     assert run_cli(*command, "--scale", "1/255", "--force").code == 0
 
+    made = ("images", "photos", "-o", "c.tensor", "--preset", preset, "--resize", "stretch", "--size", "16x24")
+    assert run_cli(*made).code == 0
+    judged = run_cli("verify", "c.tensor", "--model", "m.onnx")
+    assert judged.code == 6
+    assert "[model-preset]" in judged.stdout
+    assert words in judged.stdout
+    refused = run_cli("quantize", "m.onnx", "c.tensor", "-o", "again.onnx")
+    assert refused.code == 7
+    assert words in refused.stderr
+    assert run_cli("quantize", "m.onnx", "c.tensor", "-o", "again.onnx", "--force").code == 0
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [("--preset", "ultralytics"), ("--preset", "imagenet", "--mean", "0", "--std", "1"), ("--scale", "1/255")],
+)
+def test_numbers_that_the_model_takes_are_no_contradiction(photos, run_cli, numbers):
+    make_model(photos / "m.onnx", metadata={"author": "Ultralytics"})
+    made = run_cli("images", "photos", "-o", "c.tensor", *numbers, "--resize", "stretch", "--size", "16x24")
+    assert made.code == 0
+    judged = run_cli("verify", "c.tensor", "--model", "m.onnx")
+    assert "the model takes the images" in judged.stdout
+    assert "[model-preset]" not in judged.stdout
+    assert run_cli("quantize", "m.onnx", "c.tensor", "-o", "out.onnx").code == 0
+
 
 def test_a_folder_that_is_not_there_is_told(photos, run_cli):
     done = run_cli("quantize", "m.onnx", "photo", "-o", "q.onnx", *NUMBERS)

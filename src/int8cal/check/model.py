@@ -37,7 +37,7 @@ def try_model(
         UseError: the model cannot be read, or nothing can be told by it: its input cannot be fed, or it fails.
         UnavailableError: onnx or onnxruntime is not installed.
     """
-    from int8cal.models.alive import PROBED_IMAGES, judge_model, other_size
+    from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, other_size
     from int8cal.models.graph import is_quantised
     from int8cal.models.onnx_file import load_model
     from int8cal.models.probe import probe
@@ -45,7 +45,7 @@ def try_model(
 
     loaded = load_model(model)
     with opened_file(file) as opened:
-        images = some_images(opened, PROBED_IMAGES)
+        images, manifest = some_images(opened, PROBED_IMAGES), opened.manifest
     if not len(images):
         return []  # which is reported of the file itself
     with fault_of_model(os.fspath(model)):  # not of the file
@@ -53,7 +53,11 @@ def try_model(
             seen = probe(loaded, images, input_name=input_name, layout=layout, constants=constants)
         except ImageShapeError as error:
             return [_unfit(error)]
-    found = [*other_size(loaded, seen.binding, images), *judge_model(seen)]
+    found = [
+        *contradictions(loaded, seen.binding, images, manifest),
+        *other_size(loaded, seen.binding, images),
+        *judge_model(seen),
+    ]
     return [*found, _INT8] if is_quantised(loaded) else found
 
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 _MAX_BEGINNING = 1 << 16
 _BY_HAND = ("size", "resize", "order", "scale", "mean", "std")
 _PLACES = ("recursive", "image_dir")
-_CONTRADICTED_TINY, _CONTRADICTED_WIDE = 0.05, 300.0
-"""Spans of the values behind a model's own first nodes that no preprocessing means."""
 
 
 class Images:
@@ -207,23 +205,16 @@ def refuse_contradiction(found: Wanted, preprocessing: Preprocessing, model: str
     """Refuse a preset that is not what the model says of itself.
 
     Raises:
-        UsageError: its metadata name another, or its first nodes do the same once more, or the opposite.
+        UsageError: it says something against it.
     """
-    hint = "If the numbers are right all the same, give them by hand: --scale, --mean, --std."
-    if found.exporter == "Ultralytics" and preprocessing.preset != "ultralytics":
-        raise UsageError(
-            f"the model's metadata say that Ultralytics exported it, and the preset is {preprocessing.preset}",
-            where=printable(model),
-            hint=f"Use --preset ultralytics. {hint}",
-        )
-    if found.factor is None or found.offset is None:
-        return
+    from int8cal.models.wants import contradiction
+
     values = preprocessing.values()
-    span = float((abs(found.factor).max() * (values.max() - values.min())).item())
-    if not _CONTRADICTED_TINY <= span <= _CONTRADICTED_WIDE:
+    said = contradiction(found, str(preprocessing.preset), (float(values.min()), float(values.max())))
+    if said:
+        right = "Use --preset ultralytics." if found.exporter == "Ultralytics" else "One of them is too much."
         raise UsageError(
-            f"the model's first nodes ({', '.join(found.nodes)}) scale its input by {abs(found.factor).max():.4g}, and "
-            f"the preset {preprocessing.preset} makes values from {values.min():.3g} to {values.max():.3g}",
+            said,
             where=printable(model),
-            hint=f"One of them is too much. {hint}",
+            hint=f"{right} If the numbers are right all the same, give them by hand: --scale, --mean, --std.",
         )

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from int8cal.errors import UseError
-from int8cal.io.safe_text import printable
+from int8cal.errors import TensorFileError, UseError
+from int8cal.io.safe_text import printable, shortened
 from int8cal.models.binding import InputBinding, images_not_finite
 from int8cal.models.computable import Computable
 from int8cal.models.probe import Probe, Remembered, probe_part
-from int8cal.models.wants import by_metadata
+from int8cal.models.wants import by_metadata, contradiction, said_by
 from int8cal.tensorfile import TensorFile
+from int8cal.tensorfile.arithmetic import stated_arithmetic
 from int8cal.tensorfile.checksums import image_checksum
 from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.selection import some_images as evenly_chosen
@@ -51,6 +52,9 @@ _FLAT = 30.0
 """How many times narrower than in training means the same; dark or plain pictures may be narrower, too."""
 _SHIFTED = 6.0
 """How many standard deviations of training mean that the offset is wrong."""
+_OF_IMAGES = "images."
+"""Before the preset in the name of an arithmetic of ``int8cal images``."""
+_UNIT = (0.0, 1.0)
 _SAME_PROBABILITY = 1e-4
 _SAME = 1e-5
 
@@ -92,7 +96,7 @@ def check_alive(
         raise images_not_finite()
     found = (
         *no_pictures(images),
-        *contradictions(parts.original, manifest),
+        *contradictions(parts.original, binding, images, manifest),
         *other_size(parts.original, binding, images),
         *judge_model(probe_part(parts, images, binding)),
     )
@@ -116,8 +120,17 @@ def no_pictures(images: BatchNCHW_f32) -> Iterator[Finding]:
         yield Finding("error", "one-image", f"the {count} images looked at are the same one, bit for bit", hint)
 
 
-def contradictions(model: Any, manifest: Mapping[str, Any] | None) -> Iterator[Finding]:
-    """Whether a file was made for another of TAO's networks than the model is, as far as either says what it is."""
+def contradictions(
+    model: Any, binding: InputBinding, images: BatchNCHW_f32, manifest: Mapping[str, Any] | None
+) -> Iterator[Finding]:
+    """Whether a file was made for another model than this, as far as both say what they are.
+
+    Args:
+        model: ``onnx.ModelProto``.
+        binding: its input.
+        images: some of the file.
+        manifest: of the file: it names one of TAO's networks, or a preset of ``int8cal images``.
+    """
     network = str((manifest or {}).get("network") or "")
     known = {*_OTHERS, *(name for names in _TAO_OUTPUTS.values() for name in names)}
     for output in model.graph.output:
@@ -130,6 +143,32 @@ def contradictions(model: Any, manifest: Mapping[str, Any] | None) -> Iterator[F
                 f"that of {' or '.join(fitting)}",
                 f"Make the file again: int8cal {fitting[0]} calibration_tensorfile -e SPEC.",
             )
+    preset, values = _by_preset(manifest or {}, images.shape[1])
+    found = said_by(model, binding)
+    is_right = found.exporter == "Ultralytics" and values == _UNIT  # by numbers of its own
+    if preset and not is_right and (said := contradiction(found, preset, values)):
+        named = f"--preset {found.exporter.lower()}" if found.exporter else "the model's own preprocessing"
+        yield Finding(
+            "error",
+            "model-preset",
+            said,
+            f"Make the file again with {named}; or, if its numbers are right all the same, by them alone: --scale, "
+            "--mean, --std.",
+        )
+
+
+def _by_preset(manifest: Mapping[str, Any], channels: int) -> tuple[str, tuple[float, float]]:
+    """The preset that a file was made by, empty where it was none, and the values of the darkest and lightest pixel."""
+    try:
+        stated = stated_arithmetic(manifest, channels)
+    except TensorFileError:  # which is an error of the file, not of what the model makes of it
+        stated = None
+    preset = stated.name.removeprefix(_OF_IMAGES) if stated else ""
+    if stated is None or stated.name in (preset, f"{_OF_IMAGES}stated"):
+        return "", _UNIT
+    mean, scale = np.array(stated.mean), np.array(stated.scale)
+    least, greatest = ((level - mean) * scale for level in (0, 255))
+    return printable(shortened(preset, 80)), (float(least.min()), round(float(greatest.max()), 9))
 
 
 def other_size(model: Any, binding: InputBinding, images: BatchNCHW_f32) -> Iterator[Finding]:

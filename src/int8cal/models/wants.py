@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from int8cal.io.safe_text import printable
 from int8cal.models import extras
 from int8cal.models.binding import Constants, InputBinding, unfed_binding
 from int8cal.models.computable import computable
@@ -19,6 +20,8 @@ from int8cal.types import Layout, Size
 
 _PASSED = frozenset({"Identity", "Cast", "Transpose"})
 _MOST_NODES = 12
+_CONTRADICTED_TINY, _CONTRADICTED_WIDE = 0.05, 300.0
+"""Spans of the values behind a model's own first nodes that no preprocessing means."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,16 @@ def wanted(path: str | os.PathLike[str], *, input_name: str | None = None, layou
         UnavailableError: the extra ``quantize`` is not installed.
     """
     model = load_model(path)
-    binding, _ = unfed_binding(model, input_name, layout)
+    return said_by(model, unfed_binding(model, input_name, layout)[0])
+
+
+def said_by(model: Any, binding: InputBinding) -> Wanted:
+    """The same of a model that was read.
+
+    Args:
+        model: ``onnx.ModelProto``.
+        binding: its input.
+    """
     value = next(one for one in model.graph.input if one.name == binding.name)
     shape = value.type.tensor_type.shape.dim
     dims = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in shape]
@@ -88,6 +100,31 @@ def wanted(path: str | os.PathLike[str], *, input_name: str | None = None, layou
     exporter, stated = by_metadata(model)
     factor, offset, nodes = _first_steps(model, binding.name)
     return Wanted(binding.name, binding.layout, channels, height, width, exporter, stated, factor, offset, nodes)
+
+
+def contradiction(found: Wanted, preset: str, values: tuple[float, float]) -> str | None:
+    """What a model says against a preset of ``int8cal images``; None: nothing.
+
+    Args:
+        found: what it says.
+        preset: the preset.
+        values: the least and the greatest value that the preset's numbers make.
+
+    Returns:
+        Its metadata name another preset, or its first nodes do the same once more, or the opposite.
+    """
+    if found.exporter == "Ultralytics" and preset != "ultralytics":
+        return f"the model's metadata say that Ultralytics exported it, and the preset is {preset}"
+    if found.factor is None or found.offset is None:
+        return None
+    least, greatest = values
+    span = float((abs(found.factor).max() * (greatest - least)).item())
+    if _CONTRADICTED_TINY <= span <= _CONTRADICTED_WIDE:
+        return None
+    return (
+        f"the model's first nodes ({', '.join(map(printable, found.nodes))}) scale its input by "
+        f"{abs(found.factor).max():.4g}, and the preset {preset} makes values from {least:.3g} to {greatest:.3g}"
+    )
 
 
 def by_metadata(model: Any) -> tuple[str, Size | None]:
