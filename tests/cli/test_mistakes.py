@@ -639,3 +639,13 @@ def test_the_hint_for_an_extra_is_a_line_that_works_here(data, run_cli, monkeypa
     assert told.code == 8
     assert line in told.stderr.lower()
     assert "int8cal[" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("inspect", "--nope"), ("nosuch",), ("inspect",), ("inspect", "nosuch"), ("quantize", "nosuch", "x")]
+)
+def test_every_error_has_the_same_facts_as_json(run_cli, command):
+    done = run_cli(*command, "--json")
+    error = json.loads(done.stdout)["error"]
+    assert error.keys() == {"type", "message", "where", "hint", "exit_code"}
+    assert error["exit_code"] == done.code != 0

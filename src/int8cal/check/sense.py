@@ -185,7 +185,7 @@ def _copies(statistics: Statistics, sources: list[bytes] | None) -> Iterator[Fin
             "warning" if explained else "error",
             "one-image",
             f"all {len(images)} images are the same one{why}",
-            "Calibrate with many different images. " + _REMAKE,
+            "Calibrate with many different images." + ("" if explained else f" {_REMAKE}"),
         )
         return
     yield Finding(
@@ -237,7 +237,7 @@ def _without_manifest(statistics: Statistics) -> Iterator[Finding]:
             "error",
             "unscaled",
             f"values are in {values}: pixels as they are, neither scaled nor centred",
-            "No TAO network takes such input; INT8 models made with it detect nothing. " + _REMAKE,
+            f"No TAO network takes such input, and few others do (YOLOX): INT8 models detect nothing by it. {_REMAKE}",
         )
     elif far := list(_far_from_zero(statistics)):
         yield from far

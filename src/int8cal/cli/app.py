@@ -184,13 +184,9 @@ def _usage(error: click.ClickException, *, as_json: bool) -> int:
     if isinstance(error, click.NoSuchOption) and context:
         near = _of_these_words(error.option_name, context.command)
         message = f"{error.message} Did you mean {' or '.join(near)}?" if near else message
-    code = UsageError.exit_code
-    if as_json:
-        console.print_json({"error": {"type": "UsageError", "message": message, "exit_code": code}})
-    else:
-        hint = f"Try: {context.command_path} --help" if context else None
-        console.print_two_lines(message, hint)
-    return code
+    found = UsageError(message, hint=f"Try: {context.command_path} --help" if context else None)
+    console.print_error(found, as_json=as_json)
+    return found.exit_code
 
 
 def _of_these_words(name: str, command: click.Command) -> list[str]:

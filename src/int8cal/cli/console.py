@@ -98,7 +98,8 @@ def print_bug(error: BaseException, *, as_json: bool) -> None:
     from int8cal.cli.doctor import facts
 
     if as_json:
-        print_json({"error": {"type": "Bug", "message": f"{type(error).__name__}: {error}", "exit_code": EXIT_BUG}})
+        said = {"type": "Bug", "message": f"{type(error).__name__}: {error}", "where": None, "hint": None}
+        print_json({"error": {**said, "exit_code": EXIT_BUG}})
     for line in "".join(traceback.format_exception(error)).splitlines():
         click.echo(printable(shortened(line)), err=True)
     note("this is a bug in int8cal; please report it with the lines above and these facts:")
