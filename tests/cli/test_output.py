@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from tests.pictures import encode, pixels
 
 import int8cal
 from int8cal.demo.evaluate import CLASSIFIER
@@ -327,3 +331,79 @@ def test_disk_that_is_full_when_the_record_is_written(plan, tmp_path, monkeypatc
     with pytest.raises(OutputError, match="full"):
         int8cal.make(plan, tmp_path / "out")
     assert os.listdir(tmp_path) == []
+
+
+def limited(limit: int, *command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run int8cal where no file may have more than so many bytes, which is as if the disk were full then."""
+
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.run(
+        [sys.executable, "-m", "int8cal", *map(str, command)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=limit_files,
+    )
+
+
+@pytest.mark.parametrize("options", [(), ("--shards", "2"), ("--resume",)], ids=["one", "shards", "resume"])
+def test_a_disk_that_is_full_at_the_end_of_a_run_is_an_error_and_leaves_nothing(tmp_path, options):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(400):
+        (pictures / f"{number:04}.png").write_bytes(encode(pixels(8, 8, seed=number)))
+    folder = tmp_path / "out"
+    folder.mkdir()
+    command = ("images", pictures, "--size", "8x8", "--resize", "stretch", "--scale", "1/255", "--batch_size", "40")
+    assert limited(1 << 30, *command, "-o", folder / "whole.t", *options[:2]).returncode == 0
+    whole = max(path.stat().st_size for path in folder.iterdir())
+    shutil.rmtree(folder)
+    for limit in range(whole - 40_000 if whole > 60_000 else 2000, whole, 3000):
+        folder.mkdir()
+        done = limited(limit, *command, "-o", folder / "c.t", *options)
+        assert done.returncode == 10, (limit, done.returncode, done.stderr)
+        assert "ulimit -f" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert [path.name for path in folder.iterdir() if not path.name.endswith(".resume")] == []
+        shutil.rmtree(folder)
+
+
+def test_an_old_part_that_cannot_be_deleted_does_not_spoil_the_new_file(tiny_dataset, tmp_path, run_cli):
+    out = tmp_path / "c.t"
+    command = (*COMMAND, "-e", tiny_dataset.spec, "-o", out, "--shards", "1")
+    assert run_cli(*command, "--seed", "1").code == 0
+    (old,) = tmp_path.glob("c.t-*")
+    old.unlink()
+    old.mkdir()
+    again = run_cli(*command, "--seed", "2", "--overwrite")
+    assert again.code == 0
+    assert "is of no use any more, and cannot be deleted" in again.stderr
+    assert json.loads((tmp_path / "c.t.json").read_text())["manifest"]["seed"] == 2
+    assert run_cli("verify", out, "-e", tiny_dataset.spec).code == 0
+
+
+def test_records_on_a_full_disk(tiny_dataset, tmp_path):
+    done = limited(100, "records", Path(tiny_dataset.spec).parent / "training", "-o", tmp_path / "records")
+    assert done.returncode == 10, done.stderr
+    assert done.stderr.startswith(f"int8cal: error: {tmp_path / 'records'}: ")
+    assert not list(tmp_path.glob("*records*"))
+
+
+@pytest.mark.parametrize("named", ["spec", "out", "image"])
+def test_a_log_is_not_appended_to_what_is_worked_with(tiny_dataset, tmp_path, run_cli, named):
+    spec, out = Path(tiny_dataset.spec), tmp_path / "c.t"
+    log = {"spec": spec, "out": out, "image": next(spec.parent.rglob("*.png"), next(spec.parent.rglob("*.jpg"), None))}[
+        named
+    ]
+    before = log.read_bytes() if log.exists() else None
+    done = run_cli(*COMMAND, "-e", spec, "-o", out, "--log_file", log)
+    assert done.code == 2
+    assert "Choose another name for the log." in done.stderr
+    assert (log.read_bytes() if log.exists() else None) == before
+
+
+def test_more_workers_than_there_are_numbers_for(tiny_dataset, tmp_path, run_cli):
+    assert run_cli(*COMMAND, "-e", tiny_dataset.spec, "-o", tmp_path / "c.t", "--workers", str(10**20)).code == 0

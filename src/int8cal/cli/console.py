@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from int8cal.errors import EXIT_BUG, OutputError
+from int8cal.errors import EXIT_BUG, OutputError, UsageError
 from int8cal.io.safe_text import printable, shortened
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from int8cal.errors import Int8calError
 
 JSON_SCHEMA = 1
+_LOOKED_AT = 4096
+"""Bytes of a file in which a 0 tells that it is no text."""
 
 
 def print_json(result: dict[str, Any]) -> None:
@@ -117,6 +119,7 @@ def configure_logging(*, verbose: bool = False, log_file: str | None = None) -> 
 
     Raises:
         OutputError: the log file cannot be opened.
+        UsageError: it is something else.
     """
     logger = logging.getLogger("int8cal")
     logger.setLevel(logging.DEBUG)
@@ -139,6 +142,7 @@ def _opened_log(path: str) -> logging.Handler:
 
     hint = "Give --log_file the name of a file, in a folder that can be written to."
     refuse_address(path)
+    _refuse_input(path)
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         if kind_of_file(path, follow_links=True) == "a named pipe" and not os.path.realpath(path).startswith("/proc/"):
@@ -146,6 +150,25 @@ def _opened_log(path: str) -> logging.Handler:
         return _LogFile(path, mode="a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise OutputError(f"cannot open the log file: {error.strerror}", where=path, hint=hint) from error
+
+
+def _refuse_input(path: str) -> None:
+    """Refuse to append to what the command works with, or to what is no text.
+
+    Raises:
+        UsageError: it is such a file.
+    """
+    from int8cal.io.paths import absolute
+
+    hint = "Choose another name for the log."
+    context = click.get_current_context(silent=True)
+    for name, value in (context.params if context else {}).items():
+        if name != "log_file" and isinstance(value, str) and os.path.realpath(value) == os.path.realpath(path):
+            raise UsageError(f"the log file is that of --{name}, too", where=absolute(path), hint=hint)
+    if os.path.isfile(path):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if b"\0" in file.read(_LOOKED_AT):
+                raise UsageError("is no text, and logs are appended to it", where=absolute(path), hint=hint)
 
 
 class _LogFile(logging.FileHandler):

@@ -31,7 +31,7 @@ _TEST_ITEMS, _TABLE_ITEMS = 200, 1000
     help="Folder to make; must not exist, or be empty.",
 )
 @click.option(
-    "--images", type=click.IntRange(min=8), default=64, show_default=True, metavar="N", help="Pictures to draw."
+    "--images", type=click.IntRange(8, 100_000), default=64, show_default=True, metavar="N", help="Pictures to draw."
 )
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="S", help="Seed of the pictures."

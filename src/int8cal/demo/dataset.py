@@ -28,7 +28,7 @@ from PIL import Image
 from int8cal.demo.experiment import experiment_spec
 from int8cal.demo.kitti import label
 from int8cal.demo.scene import draw_scene
-from int8cal.errors import OutputError, OutputExistsError, UsageError
+from int8cal.errors import OutputExistsError, UsageError
 from int8cal.io.folders import new_folder
 from int8cal.io.paths import absolute, refuse_address
 from int8cal.io.progress import watched
@@ -118,31 +118,28 @@ def make_dataset(
     refuse_address(os.fspath(folder))
     target = Path(absolute(os.fspath(folder)))
     _refuse_taken(target, overwrite=overwrite)
-    try:
-        with new_folder(str(target), holding=_NAMES, replacing=True) as work:
-            draft = Path(work)
-            (draft / _IMAGES).mkdir(parents=True)
-            (draft / _LABELS).mkdir()
-            draw = partial(_write_frame, draft, seed, image_format, picture_size)
-            frames = _in_order(draw, images, progress)
-            _write_tfrecords(draft / _TFRECORDS, frames, seed, validation_split=validation_split)
-            text = experiment_spec(
-                tfrecords=str(target / _TFRECORDS / f"{_RECORDS_STEM}-*"),
-                image_directory=str(target / _IMAGES.parent),
-                image_extension=image_format,
-                network_size=network,
-                batch_size=batch_size,
-                seed=seed,
-                validation_fold=0 if validation_split else None,
-                auto_resize=auto_resize,
-            )
-            (draft / _SPEC).write_text(text, encoding="utf-8")
-            (draft / _MARK).write_text(json.dumps({"images": images, "seed": seed}) + "\n", encoding="utf-8")
-            _refuse_taken(target, overwrite=overwrite)
-            if target.exists():
-                shutil.rmtree(target)
-    except OSError as error:
-        raise OutputError(f"The data set cannot be written: {error.strerror}.", where=str(target)) from error
+    with new_folder(str(target), holding=_NAMES, replacing=True) as work:
+        draft = Path(work)
+        (draft / _IMAGES).mkdir(parents=True)
+        (draft / _LABELS).mkdir()
+        draw = partial(_write_frame, draft, seed, image_format, picture_size)
+        frames = _in_order(draw, images, progress)
+        _write_tfrecords(draft / _TFRECORDS, frames, seed, validation_split=validation_split)
+        text = experiment_spec(
+            tfrecords=str(target / _TFRECORDS / f"{_RECORDS_STEM}-*"),
+            image_directory=str(target / _IMAGES.parent),
+            image_extension=image_format,
+            network_size=network,
+            batch_size=batch_size,
+            seed=seed,
+            validation_fold=0 if validation_split else None,
+            auto_resize=auto_resize,
+        )
+        (draft / _SPEC).write_text(text, encoding="utf-8")
+        (draft / _MARK).write_text(json.dumps({"images": images, "seed": seed}) + "\n", encoding="utf-8")
+        _refuse_taken(target, overwrite=overwrite)
+        if target.exists():
+            shutil.rmtree(target)
     return DemoDataset(
         root=target,
         spec=target / _SPEC,

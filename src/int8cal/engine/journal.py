@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias, Ty
 
 from int8cal.engine.work import ChunkWork, EncodedSample, FailedSample, ImageFacts
 from int8cal.errors import DataError, OutputError
-from int8cal.io.paths import absolute, flush, kind_of_file, output_errors
+from int8cal.io.paths import absolute, flush, kind_of_file, output_errors, remove_remains
 from int8cal.samples.encoded import read_encoded, sample_place
 
 if TYPE_CHECKING:
@@ -128,8 +128,7 @@ class Journal:
     def remove(self) -> None:
         """Delete the journal: the output is complete."""
         self._close()  # network file systems keep an open file under a hidden name
-        with suppress(FileNotFoundError):
-            os.unlink(self.path)
+        remove_remains(self.path)
 
     def _close(self) -> None:
         if self._file >= 0:

@@ -8,7 +8,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from int8cal.errors import OutputExistsError
+from int8cal.errors import Int8calError, OutputExistsError
 from int8cal.io.locks import Lock, hidden_name, in_use
 from int8cal.io.paths import absolute, cannot, refuse_address
 
@@ -31,7 +31,7 @@ def new_folder(path: str, *, holding: re.Pattern[str], replacing: bool = False) 
 
     Raises:
         OutputExistsError: the final name is taken.
-        OutputError: another run is writing this folder, or it cannot be made.
+        OutputError: another run is writing this folder, or it cannot be made, or what the block writes into it.
         UsageError: the name is the address of a remote folder.
     """
     refuse_address(path)
@@ -63,8 +63,10 @@ def new_folder(path: str, *, holding: re.Pattern[str], replacing: bool = False) 
                 if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:
                     raise taken from error
                 raise cannot("finish the folder", error, path, parent) from error
-        except BaseException:  # not in the end: once it has its final name, the temporary one may be another run's
+        except BaseException as error:  # not in the end: with its final name, the temporary one may be another run's
             shutil.rmtree(part, ignore_errors=True)
+            if isinstance(error, OSError) and not isinstance(error, Int8calError):
+                raise cannot("write the folder", error, path, parent) from error
             raise
     finally:
         lock.release()

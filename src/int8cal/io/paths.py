@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import logging
 import os
 import re
 import select
@@ -17,6 +18,8 @@ from int8cal.io.safe_text import printable, short_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -223,6 +226,16 @@ def flush(descriptor: int) -> None:
     except OSError as error:
         if error.errno not in NOT_SUPPORTED:
             raise
+
+
+def remove_remains(path: str) -> None:
+    """Delete a file of ours that the finished work has no use for; where that fails, say so and go on."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        log.warning("%s is of no use any more, and cannot be deleted: %s", printable(path), error.strerror)
 
 
 @contextlib.contextmanager

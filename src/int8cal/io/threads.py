@@ -24,6 +24,8 @@ from int8cal.errors import UsageError
 from int8cal.io.signals import uninterrupted
 
 _WINDOW_PER_WORKER = 2
+_MOST_WORKERS = 1 << 20
+"""No system has so many threads; more than are of use are never started."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -102,7 +104,7 @@ def map_on_threads(
     Raises:
         UsageError: the system does not give this process so many threads.
     """
-    workers = workers or usable_cores()
+    workers = min(workers or usable_cores(), _MOST_WORKERS)
     waiting = iter(items)
     under_way: deque[_Task[_Item, _Result]] = deque(map(_Task, islice(waiting, window or _WINDOW_PER_WORKER * workers)))
     if not under_way:

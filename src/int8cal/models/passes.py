@@ -7,6 +7,7 @@ filled with runs side by side.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def load_images(
     """
     numbers: list[int] = []
     images: list[ImageCHW_f32] = []
-    for number, image in islice(_wanted_images(batches, wanted), most):
+    for number, image in islice(_wanted_images(batches, wanted), most and min(most, sys.maxsize)):
         numbers.append(number)
         images.append(image)
         del image  # not kept while the next one is read

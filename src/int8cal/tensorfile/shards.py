@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from int8cal.errors import TensorFileError, UsageError
 from int8cal.io.file_kinds import TENSORFILE
 from int8cal.io.files import OutputFile
-from int8cal.io.paths import kind_of_file
+from int8cal.io.paths import kind_of_file, remove_remains
 from int8cal.io.signals import uninterrupted
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.writer import TensorFileWriter
@@ -167,8 +167,7 @@ class TensorFileOutput(OutputFile):
             super().commit()
             published.pop_all()
             for path in old - {part.path for part in used}:
-                with suppress(FileNotFoundError):
-                    os.unlink(path)
+                remove_remains(path)
 
     def _parts_of_old_file(self) -> set[str]:
         """The parts of the file that is replaced, as far as they have the names that such parts are given."""

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import zlib
 from typing import TYPE_CHECKING, Any, Self
 
 import h5py
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from int8cal.tensorfile.chunks import Compression
+
+_TABLE_LEVEL = 4
+"""Of deflate, for the sample table."""
 
 _RESERVED_BYTES = 16 << 20
 """Room that is set aside at a time."""
@@ -107,7 +111,7 @@ class TensorFileWriter:
                 text = record_with_checksum(text, table)
                 attributes.create(layout.MANIFEST, np.bytes_(text))
             if table is not None:
-                self._file.create_dataset(layout.SAMPLES, data=table, chunks=table.shape, compression=4, shuffle=True)
+                self._write_table(table)
             self._file.close()
         space.give_back(self._path)
         written: dict[str, Any] = {} if manifest is None else json.loads(text)
@@ -119,6 +123,18 @@ class TensorFileWriter:
             self._file.close()
         except (OSError, RuntimeError):  # the disk is full: what was written is thrown away by the caller
             self._file.id.close()
+
+    def _write_table(self, table: np.ndarray[Any, np.dtype[np.void]]) -> None:
+        """Write the sample table, as one chunk that was compressed here, as those of images are.
+
+        A chunk that HDF5 compresses is written when the dataset is let go: h5py passes over a full disk then, and HDF5
+        fails by a null pointer when the file is closed.
+        """
+        dataset = self._file.create_dataset(
+            layout.SAMPLES, table.shape, table.dtype, chunks=table.shape, compression=_TABLE_LEVEL, shuffle=True
+        )
+        by_significance = np.frombuffer(table.tobytes(), np.uint8).reshape(len(table), -1).T
+        dataset.id.write_direct_chunk((0,), zlib.compress(by_significance.tobytes(), _TABLE_LEVEL))
 
     def _reserve(self, nbytes: int) -> None:
         """Set room aside for a chunk, and for the next ones."""
@@ -167,10 +183,10 @@ class _OutputErrors:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, (OSError, RuntimeError)):
-            raise_if_lacking(error, self._path)
             told = _ERRNO.search(str(error))  # not every error of h5py's has it as an attribute
             number = getattr(error, "errno", None) or (told and int(told[1]))
             reason = os.strerror(number) if number else first_line(error)
+            raise_if_lacking(OSError(number, reason) if number else error, self._path)
             raise OutputError(
                 f"cannot write the tensorfile: {reason}",
                 where=self._path,
