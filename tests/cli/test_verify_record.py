@@ -99,6 +99,7 @@ def test_another_version_may_word_it_otherwise(made, tiny_dataset, run_cli):
         manifest["plan_sha256"] = plan.hashed(stated | {"spec_sha256": "1" * 64})
 
     edit(made, other_version)
+    made.with_name("made.json").unlink()  # the record of this version
     done = run_cli("verify", made, "-e", tiny_dataset.spec)
     assert done.code == 0, done.stdout
     assert "0 errors, 0 warnings" in done.stdout
@@ -185,3 +186,15 @@ def test_a_split_that_the_spec_does_not_have_is_a_finding(made, tiny_dataset, ru
     done = run_cli("verify", made, "-e", tiny_dataset.spec)
     assert done.code == 6
     assert "there is no split 'holdout'" in done.stdout
+
+
+def test_a_record_of_another_run_beside_the_file_is_told_of(tiny_dataset, tmp_path, run_cli):
+    """As it is where a run died between the names of the two."""
+    for seed in ("1", "2"):
+        command = ("detectnet_v2", "calibration_tensorfile", "-m", "1", "-e", tiny_dataset.spec, "--seed", seed)
+        assert run_cli(*command, "-o", tmp_path / f"{seed}.t").code == 0
+    assert "[record-beside]" not in run_cli("verify", tmp_path / "1.t").stdout
+    (tmp_path / "2.t.json").replace(tmp_path / "1.t.json")
+    done = run_cli("verify", tmp_path / "1.t")
+    assert "1.t.json tells of another run than the manifest in the file [record-beside]" in done.stdout
+    assert "[record-beside]" not in run_cli("verify", tmp_path / "2.t").stdout  # whose record is gone

@@ -18,8 +18,9 @@ from int8cal.check.statistics import LoudnessCounts, Measures, Statistics, measu
 from int8cal.errors import TensorFileError
 from int8cal.io.arguments import checked_arguments
 from int8cal.io.progress import watched
-from int8cal.io.safe_text import shortened
+from int8cal.io.safe_text import printable, shortened
 from int8cal.io.summary import Summarised, times
+from int8cal.manifest import read_run_facts
 from int8cal.network_kit.framing import by_size_alone, framing
 from int8cal.tensorfile.batches import opened_file
 from int8cal.tensorfile.check import ValueCheck, check_structure
@@ -160,7 +161,7 @@ def verify(
         seen = []
         if model is not None:
             seen = try_model(file, model, input_name=input_name, layout=layout, constants=constants)
-        structure = [*check_structure(file), *_unknown_network(file)]
+        structure = [*check_structure(file), *_unknown_network(file), *_record_beside(file)]
         values, statistics = ValueCheck(file), Statistics(file.shape[1], file.shape[2] * file.shape[3])
         rebuilt = _Rebuild(claim, file, workers)
         with closing(rebuilt):
@@ -195,6 +196,19 @@ def _unknown_network(file: TensorFile) -> Iterator[Finding]:
             "unknown-network",
             f"the manifest names the network {shortened(network, 80)!r}, which int8cal does not know",
             "Install the distribution that brings this network; without one, the manifest was edited.",
+        )
+
+
+def _record_beside(file: TensorFile) -> Iterator[Finding]:
+    """Whether the ``.json`` beside the file is of another run, such as one that died while it replaced the file."""
+    path = f"{file.path}.json"
+    beside, manifest = (read_run_facts(path) or {}).get("manifest"), file.manifest
+    if manifest and isinstance(beside, dict) and beside.get("plan_sha256") != manifest.get("plan_sha256"):
+        yield Finding(
+            "warning",
+            "record-beside",
+            f"{printable(path)} tells of another run than the manifest in the file",
+            "A run that was to replace the file may have been killed. Make the file again, or remove the .json.",
         )
 
 
