@@ -116,6 +116,23 @@ def test_a_model_of_images_from_a_folder_is_made_again_from_the_folder(photos, r
     assert not (photos / "k.tensor").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--method", "entropy"), "--method"),
+        (("--trt_cache", "c.bin", "--trt_version", "10.3.0"), "--trt_cache"),
+        (("--eval", "photos"), "--eval"),
+        (("--fold_weights",), "--fold_weights"),
+        (("--overwrite",), "--overwrite"),
+        (("--input", "size=1"), "values of --input"),
+    ],
+)
+def test_what_the_record_says_is_not_given_again(photos, run_cli, options, word):
+    refused = run_cli("quantize", "m.onnx", "photos", "--reproduce", "a.onnx", *NUMBERS, *options)
+    assert refused.code == 2
+    assert f"--reproduce does as the record in a.onnx says; leave out {word}" in refused.stderr
+
+
 def test_a_grey_model_needs_its_own_mean_with_a_preset_for_colour(photos, run_cli):
     make_model(photos / "grey.onnx", channels=1)
     gray = ("images", "photos", "-o", "c.tensor", "--order", "gray", "--size", "16x24")

@@ -18,6 +18,7 @@ from int8cal.cli.scales import check_alone, quantize_from_scales
 from int8cal.cli.sources import Images, of_images
 from int8cal.cli.tables import dataset_rows
 from int8cal.errors import UsageError
+from int8cal.io.safe_text import printable
 from int8cal.io.summary import counted
 from int8cal.types import METHODS, PRECISIONS, TARGETS
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--reproduce",
     metavar="OUT.onnx",
-    help="Make this INT8 model again from FILE (for images: with the same options), and say whether it is the same.",
+    help="Make this INT8 model again from FILE (images: with the same preprocessing), and say whether it is the same.",
 )
 @click.option(
     "--method",
@@ -166,6 +167,10 @@ def quantize(
     if reproduce is not None:
         if file is None or output or scales or keep:
             raise click.UsageError("--reproduce takes MODEL.onnx and FILE, and writes nothing")
+        others = given_words(*_OF_REPRODUCE, *stated)
+        if others or constants:
+            word = others[0] if others else "values of --input"
+            raise click.UsageError(f"--reproduce does as the record in {printable(reproduce)} says; leave out {word}")
         with ExitStack() as files:
             sources = Images(files, model, stated, input_name, layout, recursive=recursive, image_dir=image_dir)
             _reproduce(model, sources.opened(file), reproduce, input_name=input_name, as_json=as_json)
@@ -266,6 +271,10 @@ _NOT_AGAIN = (
     "deepstream", "overwrite",
 )  # fmt: skip
 """Parameters that another run for a better model is not given."""
+
+
+_OF_REPRODUCE = ("model", "file", "reproduce", "recursive", "image_dir", "inputs", "layout", "as_json")
+"""Parameters that mean something beside ``--reproduce``, but for the preprocessing."""
 
 
 def _reproduce(model: str, images: BatchesLike, made: str, *, input_name: str | None, as_json: bool) -> None:
