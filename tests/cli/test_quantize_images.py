@@ -116,6 +116,20 @@ def test_a_model_of_images_from_a_folder_is_made_again_from_the_folder(photos, r
     assert not (photos / "k.tensor").exists()
 
 
+def test_a_kept_tensorfile_is_replaced_when_asked_for(photos, run_cli):
+    keep = ("quantize", "m.onnx", "photos", "-o", "a.onnx", "--keep", "k.tensor", *NUMBERS)
+    assert run_cli(*keep).code == 0
+    assert run_cli(*keep).code == 5
+    (photos / "photos" / "0.PNG").unlink()
+    done = run_cli(*keep, "--overwrite")
+    assert done.code == 0, done.stderr
+    with TensorFile(photos / "k.tensor") as file:
+        assert len(file) == 11
+    (photos / "k.tensor").write_text("of the user")
+    assert run_cli(*keep, "--overwrite").code == 5
+    assert (photos / "k.tensor").read_text() == "of the user"
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [

@@ -103,7 +103,7 @@ if TYPE_CHECKING:
 @click.option("--full_range_weights", is_flag=True, help="8-bit weights for onnxruntime; else 7 (x86 without VNNI).")
 @click.option("--force", is_flag=True, help="Go on although the float model does not come alive on the images.")
 @model_input_options
-@overwrite_option("Replace an existing ONNX model, cache, and configuration that was not edited.")
+@overwrite_option("Replace an existing ONNX model, tensorfile of --keep, cache, and configuration that was not edited.")
 @json_option
 def quantize(
     *,
@@ -211,7 +211,7 @@ def quantize(
         sources = Images(files, model, stated, input_name, layout, recursive=recursive, image_dir=image_dir)
         if of_images(file) and not (evaluation and of_images(evaluation)):  # else: of which of them is the image?
             files.enter_context(leaving_out_told(by=lambda: f"{sources.command(file)} "))
-        images = sources.opened(file, keep=keep)
+        images = sources.opened(file, keep=keep, overwrite=overwrite)
         held_out = sources.opened(evaluation) if evaluation and os.path.isdir(evaluation) else evaluation
         report = work.quantize(
             model,
