@@ -190,6 +190,13 @@ def test_floats_are_refused(library, photos, run_cli):
     assert "Convert it to 8 bits as for training, or give arrays" in done.stderr
 
 
+def test_images_are_verified_without_what_belongs_to_a_spec(photos, run_cli):
+    for option in (("--override", "a.b=1"), ("--map", "/a", "/b")):
+        done = run_cli("verify", "c.tensor", "--images", "photos", *option)
+        assert done.code == 2
+        assert "--images takes no spec: leave -e, --use_validation_set, --cal_image_dir, --map and" in done.stderr
+
+
 def test_a_tensorfile_is_not_called_as_a_picture(photos, run_cli):
     done = run_cli("images", "photos", "-o", "photos/x.PNG", *NUMBERS)
     assert done.code == 2
