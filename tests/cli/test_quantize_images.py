@@ -228,6 +228,8 @@ def test_one_image_or_an_archive_is_told_as_what_it_is(photos, run_cli, name, wo
         (("c.npy", *NUMBERS), 2, ("--resize is for images from a folder",)),
         (("c.npy",), 7, ("an array of float64 with the shape 2x3",)),
         (("pickled.npy",), 7, ("the arrays cannot be read",)),
+        (("junk.npy",), 7, ("junk.npy: this is no .npy file\n  Save one array of float32",)),
+        (("junk.npz",), 7, ("junk.npz: this is no .npz file\n  Save one array of float32",)),
         (
             ("c.npy", "--eval", "photos", *NUMBERS),
             2,
@@ -245,6 +247,8 @@ def test_what_is_refused(photos, run_cli, arguments, code, words):
     (photos / "broken").mkdir()
     (photos / "broken" / "a.png").write_bytes(b"no image")
     (photos / "list.txt").write_text(f"a.png\n{next((photos / 'photos').iterdir())}\na.png\nb.png\n")
+    for name in ("junk.npy", "junk.npz"):
+        (photos / name).write_text("junk\n")
     np.save(photos / "pickled.npy", np.array([{}], object), allow_pickle=True)
     np.savez(photos / "two.npz", a=np.zeros(1), b=np.zeros(1))
     done = run_cli("quantize", "m.onnx", *arguments, "-o", "out.onnx")
