@@ -204,6 +204,22 @@ def test_a_tensorfile_is_not_called_as_a_picture(photos, run_cli):
     assert not (photos / "photos" / "x.PNG").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("c.txt", "a list of images"),
+        ("c.JSON", "a COCO file"),
+        ("c.npy", "arrays of NumPy"),
+        ("c.npz", "arrays of NumPy"),
+    ],
+)
+def test_a_tensorfile_is_not_called_as_what_quantize_takes_for_something_else(photos, run_cli, name, what):
+    done = run_cli("images", "photos", "-o", name, *NUMBERS)
+    assert done.code == 2
+    assert f"is the name of {what}\n  Name it c.tensor.\n" in done.stderr
+    assert not (photos / name).exists()
+
+
 def test_a_remote_address_in_a_coco_file(photos, run_cli):
     listed = [{"id": 1, "file_name": "https://host/a.jpg"}, {"id": 2, "file_name": "c.PNG"}]
     for count in (1, 2):
