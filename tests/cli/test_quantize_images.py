@@ -162,6 +162,23 @@ def test_a_grey_model_needs_its_own_mean_with_a_preset_for_colour(photos, run_cl
     assert run_cli(*gray[:3], "tf.tensor", *gray[4:], "--preset", "tf").code == 0  # its numbers are for any channels
 
 
+def test_a_list_and_a_coco_file_are_evaluated_on_as_their_folder_is(photos, run_cli):
+    (photos / "held_out").mkdir()
+    for number in range(6, 12):
+        (photos / "photos" / f"{number}.PNG").rename(photos / "held_out" / f"{number}.PNG")
+    names = sorted(f"held_out/{file.name}" for file in (photos / "held_out").iterdir())
+    (photos / "list.txt").write_text("\n".join(names))
+    listed = [{"id": number, "file_name": name} for number, name in enumerate(names)]
+    (photos / "coco.json").write_text(json.dumps({"images": listed}))
+    figures = []
+    for held_out in ("held_out", "list.txt", "coco.json"):
+        done = run_cli("quantize", "m.onnx", "photos", "-o", f"{held_out}.onnx", *NUMBERS, "--eval", held_out, "--json")
+        assert done.code == 0, done.stderr
+        figures.append(json.loads(done.stdout)["quantize"]["held_out"])
+    assert figures[0]["images"] == 6
+    assert figures[0] == figures[1] == figures[2]
+
+
 def test_arrays(photos, run_cli):
     assert run_cli("quantize", "m.onnx", "photos", "-o", "a.onnx", *NUMBERS, "--keep", "c.tensor").code == 0
     with TensorFile(photos / "c.tensor") as file:
@@ -236,6 +253,7 @@ def test_one_image_or_an_archive_is_told_as_what_it_is(photos, run_cli, name, wo
             ("photos: --eval takes", "int8cal images photos -o EVAL.tensor …"),
         ),
         (("c.npy", "--eval", "photos"), 2, ("photos: --eval takes", "int8cal images photos -o EVAL.tensor …")),
+        (("c.npy", "--eval", "list.txt"), 2, ("list.txt: --eval takes", "int8cal images list.txt -o EVAL.tensor …")),
         (("broken", *NUMBERS), 4, ("Repair or replace the image",)),
         (("broken", *NUMBERS, "--keep", "k.tensor"), 4, ("Repair or replace the image",)),
         (("list.txt", *NUMBERS), 4, ("3 of 4 images are missing", "Put the images there")),

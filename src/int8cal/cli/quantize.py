@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -69,7 +68,8 @@ if TYPE_CHECKING:
     "--eval",
     "evaluation",
     metavar="FILE2",
-    help="Tensorfile (or .npz, .npy) of held-out images to measure agreement on.",
+    help="Held-out images to measure agreement on: a tensorfile, .npz or .npy; a folder, a list or a COCO file where "
+    "FILE is one of these.",
 )
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
@@ -200,11 +200,11 @@ def quantize(
         raise click.UsageError("--percentile is for --method percentile")
     refuse_other_formats(model)  # before FILE is opened: who swaps the two is to be told so
     share_freed_memory()
-    if evaluation and os.path.isdir(evaluation) and not of_images(file):
+    if evaluation and of_images(evaluation) and not of_images(file):
         raise UsageError(
-            f"--eval takes images from a folder where FILE is such, too, with the same preprocessing; {file} is not",
-            where=evaluation,
-            hint="Make a tensorfile of the folder, preprocessed as FILE is: "
+            f"--eval takes images where FILE is such, too, with the same preprocessing; {printable(file)} is not",
+            where=printable(evaluation),
+            hint="Make a tensorfile of them, preprocessed as FILE is: "
             f"{endings.quoted('int8cal', 'images', evaluation, '-o', 'EVAL.tensor')} …, then --eval EVAL.tensor.",
         )
     with ExitStack() as files:
@@ -212,7 +212,7 @@ def quantize(
         if of_images(file) and not (evaluation and of_images(evaluation)):  # else: of which of them is the image?
             files.enter_context(leaving_out_told(by=lambda: f"{sources.command(file)} "))
         images = sources.opened(file, keep=keep, overwrite=overwrite)
-        held_out = sources.opened(evaluation) if evaluation and os.path.isdir(evaluation) else evaluation
+        held_out = sources.opened(evaluation) if evaluation and of_images(evaluation) else evaluation
         report = work.quantize(
             model,
             images,
