@@ -130,6 +130,34 @@ def test_a_kept_tensorfile_is_replaced_when_asked_for(photos, run_cli):
     assert (photos / "k.tensor").read_text() == "of the user"
 
 
+def test_every_file_that_was_written_is_named(photos, run_cli):
+    plain = json.loads(run_cli("quantize", "m.onnx", "photos", "-o", "a.onnx", *NUMBERS, "--json").stdout)["quantize"]
+    assert plain["keep"] is plain["deepstream"] is None
+    cache = ("--trt_cache", "c.bin", "--trt_version", "10.3.0", "--deepstream", "nvinfer.txt", "--keep", "k.tensor")
+    line = ("quantize", "m.onnx", "photos", "-o", "b.onnx", *NUMBERS, *cache)
+    done = run_cli(*line)
+    assert done.code == 0, done.stderr
+    for name, what in (
+        ("c.bin", "calibration cache"),
+        ("nvinfer.txt", "configuration of DeepStream's nvinfer"),
+        ("k.tensor", "tensorfile of these images"),
+    ):
+        assert (photos / name).exists()
+        assert f"{name}: {what}" in done.stdout
+    facts = json.loads(run_cli(*line, "--overwrite", "--json").stdout)["quantize"]
+    assert [facts[name] for name in ("trt_cache", "deepstream", "keep")] == ["c.bin", "nvinfer.txt", "k.tensor"]
+
+
+def test_the_outputs_of_quantize_stand_together_in_its_help(run_cli):
+    shown = run_cli("quantize", "--help").stdout
+    group = shown[shown.index("Output:") :].split("\n\n")[0]
+    assert [name for name in ("--trt_cache", "--deepstream", "--keep") if name in group] == [
+        "--trt_cache",
+        "--deepstream",
+        "--keep",
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [

@@ -246,10 +246,13 @@ def quantize(
     if report.verdict and report.verdict.level == "poor":
         console.note(f"warning: the INT8 model is poor. {_WHAT_TO_TRY}")
     if as_json:
-        console.print_json({"quantize": {**_facts(report, output, trt_cache), "dataset": sources.datasets.get(file)}})
+        more = {"deepstream": deepstream, "keep": keep, "dataset": sources.datasets.get(file)}
+        console.print_json({"quantize": {**_facts(report, output, trt_cache), **more}})
     else:
         beside = [f"{name}: {count}" for name, count in dataset_rows(sources.datasets.get(file, {})) if count]
         lines = _lines(report, output, trt_cache, trt_version)
+        beside += [f"{keep}: tensorfile of these images"] if keep else []
+        beside += [f"{deepstream}: configuration of DeepStream's nvinfer"] if deepstream else []
         console.print_lines([*lines[:2], *beside, *lines[2:]])
         endings.quantized(
             model,
