@@ -204,6 +204,16 @@ def test_a_tensorfile_is_not_called_as_a_picture(photos, run_cli):
     assert not (photos / "photos" / "x.PNG").exists()
 
 
+@pytest.mark.parametrize("source", ["photos", "photos/", "list.txt"])
+def test_the_images_are_told_by_their_folder_or_list(photos, run_cli, source):
+    (photos / "list.txt").write_text("photos/a.JPG\nphotos/b.jpeg\n")
+    name, count = ("list.txt", 2) if source == "list.txt" else ("photos", 4)
+    plan = run_cli("images", source, "-o", "c.tensor", *NUMBERS, "--dry_run").stdout.splitlines()
+    assert f"images {count} of {name}" in [" ".join(line.split()) for line in plan]
+    made = run_cli("images", source, "-o", "c.tensor", *NUMBERS).stdout.splitlines()
+    assert f"images of {name}" in [" ".join(line.split()) for line in made]
+
+
 @pytest.mark.parametrize(
     ("name", "what"),
     [
