@@ -28,6 +28,7 @@ from int8cal.origins.experiment import read_spec
 from int8cal.origins.origin import Choice, Origin
 from int8cal.plans import Plan, plan_of
 from int8cal.samples.folders import PICTURE_SUFFIXES
+from int8cal.tensorfile.arrays import SUFFIXES as ARRAY_SUFFIXES
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.shards import TensorFileOutput
 from int8cal.types import CompressionName, OnBadImage, SplitName
@@ -38,6 +39,15 @@ if TYPE_CHECKING:
     from int8cal.types import Progress
 
 log = logging.getLogger(__name__)
+
+_PICTURE = "a picture"
+_SUFFIXES_TAKEN = {
+    **dict.fromkeys(PICTURE_SUFFIXES, _PICTURE),
+    **dict.fromkeys(ARRAY_SUFFIXES, "arrays of NumPy"),
+    ".txt": "a list of images",
+    ".json": "a COCO file",
+}
+"""What the commands that take a tensorfile take for something else, by the end of its name."""
 
 
 @checked_arguments()
@@ -132,11 +142,13 @@ def make(
         EngineFailedError: NVIDIA's command failed.
     """
     out, scratch = os.fspath(out), _scratch_folder(scratch_dir)
-    if out.lower().endswith(PICTURE_SUFFIXES) and not os.path.lexists(out):  # else it is told what is there
+    name, suffix = os.path.splitext(out)
+    if (taken := _SUFFIXES_TAKEN.get(suffix.lower())) and not os.path.lexists(out):  # else it is told what is there
+        beside = ", outside of the folder of images" if taken == _PICTURE else ""
         raise UsageError(
-            f"a tensorfile is written, and {os.path.splitext(out)[1]} is the name of a picture",
+            f"a tensorfile is written, and {suffix} is the name of {taken}",
             where=printable(out),
-            hint=f"Name it {printable(os.path.splitext(out)[0])}.tensor, outside of the folder of images.",
+            hint=f"Name it {printable(name)}.tensor{beside}.",
         )
     record = _as_json(record or {})
     plan = plan if isinstance(plan, Plan) else _plan(plan)

@@ -23,7 +23,7 @@ from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE, MAX_BA
 from int8cal.types import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from int8cal.engine.batches import PlanBatches
     from int8cal.network_kit.network import Arithmetic

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from tests.pictures import encode, pixels
 
 from int8cal.tensorfile import TensorFile
 
@@ -94,6 +95,57 @@ def test_skipping_equals_the_same_order_without_the_bad_ones(run, dataset):
         assert second.manifest["skipped"] == 2
     record = json.loads((out.parent / "out.json").read_text())
     assert [image["frame_id"] for image in record["skipped"]] == [names[1], names[4]]
+
+
+@pytest.fixture
+def with_a_skipped_image(run, dataset):
+    """(the file, its skipped image, a function that says where an image of the data set lies)."""
+    _, whole = run("whole")
+    name = order(whole)[1]
+
+    def place(name):
+        return dataset[0] / "training" / f"{name}.png"
+
+    sound = place(name).read_bytes()
+    place(name).write_bytes(b"broken")
+    done, out = run("out", "-m", "1", "--on_bad_image", "skip", "--max_skipped", "2")
+    assert done.code == 0, done.stderr
+    with TensorFile(out) as file:
+        assert file.samples["batch"].tolist()[:3] == [0, -1, 0]
+    return out, name, sound, place
+
+
+def test_verify_leaves_out_the_skipped_image_though_it_was_mended(with_a_skipped_image, dataset, run_cli):
+    out, name, sound, place = with_a_skipped_image
+    assert run_cli("verify", out, "-e", dataset[1]).code == 0
+    place(name).write_bytes(sound)
+    verified = run_cli("verify", out, "-e", dataset[1])
+    assert verified.code == 0, verified.stdout + verified.stderr
+
+
+def test_verify_names_the_used_image_that_broke(with_a_skipped_image, dataset, run_cli):
+    out, name, _, place = with_a_skipped_image
+    used = order(out)[0]
+    place(used).write_bytes(b"broken, too")
+    verified = run_cli("verify", out, "-e", dataset[1])
+    assert verified.code == 4
+    assert str(place(used)) in verified.stderr
+    assert str(place(name)) not in verified.stderr
+
+
+def test_verify_leaves_out_a_skipped_image_each_time_it_is_listed(run_cli, tmp_path):
+    for number, name in enumerate("abcd"):
+        (tmp_path / f"{name}.png").write_bytes(encode(pixels(30, 20, seed=number)))
+    listed = tmp_path / "list.txt"
+    listed.write_text("".join(f"{name}.png\n" for name in "abacbddbab"))
+    sound = (tmp_path / "b.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(b"broken")
+    skip = ("--on_bad_image", "skip", "--max_skipped", "9")
+    assert run_cli("images", listed, "-o", tmp_path / "out", "--preset", "imagenet", *skip).code == 0
+    assert order(tmp_path / "out").count("b.png") == 4
+    (tmp_path / "b.png").write_bytes(sound)
+    verified = run_cli("verify", tmp_path / "out", "--images", listed)
+    assert verified.code == 0, verified.stdout
 
 
 def test_all_full_batches_are_counted_again(run, dataset):

@@ -175,3 +175,18 @@ def test_impossible_ranges_are_listed_and_left_out_of_what_is_written(run_cli: A
     assert done.code == 0
     assert "their range is impossible: b, d" in done.stdout
     assert (tmp_path / "out.bin").read_text() == "TRT-8601-MinMaxCalibration\na: 3f800000\n"
+
+
+@pytest.mark.parametrize("ranges", ["input_1: 7f800000\n", "input_1: 7f800000\nfaint: 00000000\n"])
+def test_a_cache_without_any_range_is_not_written(run_cli: Any, tmp_path: Path, ranges: str) -> None:
+    (tmp_path / "cal.bin").write_text(f"TRT-100300-EntropyCalibration2\n{ranges}")
+
+    done = run_cli("cache", "convert", "cal.bin", "new.bin")
+
+    assert done.code == 7
+    assert (
+        "cal.bin: no tensor has a range that a cache can hold\n  Look at them: int8cal cache show cal.bin"
+        in done.stderr
+    )
+    assert done.stdout == ""
+    assert not (tmp_path / "new.bin").exists()

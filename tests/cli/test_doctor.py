@@ -31,7 +31,7 @@ def versions(monkeypatch):
 
     def pretend(**other: str) -> None:
         def version(package: str) -> str:
-            said = other.get(package.replace("-", "_"))
+            said = other.get(package.lower().replace("-", "_"))
             if said == "":
                 raise metadata.PackageNotFoundError(package)
             return said or real(package)
@@ -52,6 +52,12 @@ def test_what_is_missing_is_told_with_what_it_is_for(run_cli, versions):
 def test_versions_that_were_never_tested(run_cli, versions):
     versions(numpy="9.1.0")
     assert "warning  numpy 9.1.0 was never tested with this int8cal: 2.x was" in run_cli("doctor").stdout
+
+
+@pytest.mark.parametrize("package", [*doctor._required(), *doctor._OPTIONAL])
+def test_a_version_of_each_package_is_judged(versions, package):
+    versions(**{package.lower().replace("-", "_"): "99.1"})
+    assert any(f"{package} 99.1 was never tested" in text for _, text in doctor._of_packages())
 
 
 def test_a_folder_that_cannot_hold_results(run_cli):

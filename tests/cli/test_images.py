@@ -190,11 +190,44 @@ def test_floats_are_refused(library, photos, run_cli):
     assert "Convert it to 8 bits as for training, or give arrays" in done.stderr
 
 
+def test_images_are_verified_without_what_belongs_to_a_spec(photos, run_cli):
+    for option in (("--override", "a.b=1"), ("--map", "/a", "/b")):
+        done = run_cli("verify", "c.tensor", "--images", "photos", *option)
+        assert done.code == 2
+        assert "--images takes no spec: leave -e, --use_validation_set, --cal_image_dir, --map and" in done.stderr
+
+
 def test_a_tensorfile_is_not_called_as_a_picture(photos, run_cli):
     done = run_cli("images", "photos", "-o", "photos/x.PNG", *NUMBERS)
     assert done.code == 2
     assert "a tensorfile is written, and .PNG is the name of a picture\n  Name it photos/x.tensor" in done.stderr
     assert not (photos / "photos" / "x.PNG").exists()
+
+
+@pytest.mark.parametrize("source", ["photos", "photos/", "list.txt"])
+def test_the_images_are_told_by_their_folder_or_list(photos, run_cli, source):
+    (photos / "list.txt").write_text("photos/a.JPG\nphotos/b.jpeg\n")
+    name, count = ("list.txt", 2) if source == "list.txt" else ("photos", 4)
+    plan = run_cli("images", source, "-o", "c.tensor", *NUMBERS, "--dry_run").stdout.splitlines()
+    assert f"images {count} of {name}" in [" ".join(line.split()) for line in plan]
+    made = run_cli("images", source, "-o", "c.tensor", *NUMBERS).stdout.splitlines()
+    assert f"images of {name}" in [" ".join(line.split()) for line in made]
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("c.txt", "a list of images"),
+        ("c.JSON", "a COCO file"),
+        ("c.npy", "arrays of NumPy"),
+        ("c.npz", "arrays of NumPy"),
+    ],
+)
+def test_a_tensorfile_is_not_called_as_what_quantize_takes_for_something_else(photos, run_cli, name, what):
+    done = run_cli("images", "photos", "-o", name, *NUMBERS)
+    assert done.code == 2
+    assert f"is the name of {what}\n  Name it c.tensor.\n" in done.stderr
+    assert not (photos / name).exists()
 
 
 def test_a_remote_address_in_a_coco_file(photos, run_cli):

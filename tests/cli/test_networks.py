@@ -120,6 +120,8 @@ def test_resize_is_an_option_of_classification_alone(folder, run_cli):
     unnamed = run_cli(JOB, "-e", "classification.txt", "-o", "o", "--resize", "training")
     assert unnamed.code == 2
     assert "--resize is an option of classification: name the network: int8cal classification" in unnamed.stderr
+    misplaced = run_cli(JOB, "-e", "ssd.txt", "-o", "o", "--resize", "training").stderr
+    assert "--resize is an option of classification, and the spec is of ssd" in misplaced
     assert "No such option" in run_cli(JOB, "-e", "classification.txt", "-o", "o", "--size", "3").stderr
     other = run_cli("classification", JOB, "-e", "ssd.txt", "-o", "o", "--resize", "training")
     assert other.code == 2
@@ -178,3 +180,13 @@ def test_networks_are_listed(run_cli):
     names = [network["name"] for network in json.loads(run_cli("networks", "--json").stdout)["networks"]]
     assert names == sorted(names)
     assert {"classification", "detectnet_v2", "dssd", "faster_rcnn", "ssd", "rtdetr", "segformer"} <= set(names)
+
+
+@pytest.mark.parametrize("network", ["rtdetr", "segformer"])
+def test_an_option_of_many_networks_is_advised_for_that_of_the_spec(folder, run_cli, network):
+    assert run_cli("spec", "new", network, "-o", "spec.yaml").code == 0
+    for command in (JOB, "plan"):
+        told = run_cli(command, "-e", "spec.yaml", "--order", "listing").stderr
+        assert f"name the network: int8cal {network} {command} …" in told
+    missing = run_cli("plan", "-e", "nowhere.yaml", "--order", "listing").stderr
+    assert "name the network: int8cal NETWORK plan …" in missing

@@ -116,6 +116,65 @@ def test_a_model_of_images_from_a_folder_is_made_again_from_the_folder(photos, r
     assert not (photos / "k.tensor").exists()
 
 
+def test_a_kept_tensorfile_is_replaced_when_asked_for(photos, run_cli):
+    keep = ("quantize", "m.onnx", "photos", "-o", "a.onnx", "--keep", "k.tensor", *NUMBERS)
+    assert run_cli(*keep).code == 0
+    assert run_cli(*keep).code == 5
+    (photos / "photos" / "0.PNG").unlink()
+    done = run_cli(*keep, "--overwrite")
+    assert done.code == 0, done.stderr
+    with TensorFile(photos / "k.tensor") as file:
+        assert len(file) == 11
+    (photos / "k.tensor").write_text("of the user")
+    assert run_cli(*keep, "--overwrite").code == 5
+    assert (photos / "k.tensor").read_text() == "of the user"
+
+
+def test_every_file_that_was_written_is_named(photos, run_cli):
+    plain = json.loads(run_cli("quantize", "m.onnx", "photos", "-o", "a.onnx", *NUMBERS, "--json").stdout)["quantize"]
+    assert plain["keep"] is plain["deepstream"] is None
+    cache = ("--trt_cache", "c.bin", "--trt_version", "10.3.0", "--deepstream", "nvinfer.txt", "--keep", "k.tensor")
+    line = ("quantize", "m.onnx", "photos", "-o", "b.onnx", *NUMBERS, *cache)
+    done = run_cli(*line)
+    assert done.code == 0, done.stderr
+    for name, what in (
+        ("c.bin", "calibration cache"),
+        ("nvinfer.txt", "configuration of DeepStream's nvinfer"),
+        ("k.tensor", "tensorfile of these images"),
+    ):
+        assert (photos / name).exists()
+        assert f"{name}: {what}" in done.stdout
+    facts = json.loads(run_cli(*line, "--overwrite", "--json").stdout)["quantize"]
+    assert [facts[name] for name in ("trt_cache", "deepstream", "keep")] == ["c.bin", "nvinfer.txt", "k.tensor"]
+
+
+def test_the_outputs_of_quantize_stand_together_in_its_help(run_cli):
+    shown = run_cli("quantize", "--help").stdout
+    group = shown[shown.index("Output:") :].split("\n\n")[0]
+    assert [name for name in ("--trt_cache", "--deepstream", "--keep") if name in group] == [
+        "--trt_cache",
+        "--deepstream",
+        "--keep",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--method", "entropy"), "--method"),
+        (("--trt_cache", "c.bin", "--trt_version", "10.3.0"), "--trt_cache"),
+        (("--eval", "photos"), "--eval"),
+        (("--fold_weights",), "--fold_weights"),
+        (("--overwrite",), "--overwrite"),
+        (("--input", "size=1"), "values of --input"),
+    ],
+)
+def test_what_the_record_says_is_not_given_again(photos, run_cli, options, word):
+    refused = run_cli("quantize", "m.onnx", "photos", "--reproduce", "a.onnx", *NUMBERS, *options)
+    assert refused.code == 2
+    assert f"--reproduce does as the record in a.onnx says; leave out {word}" in refused.stderr
+
+
 def test_a_grey_model_needs_its_own_mean_with_a_preset_for_colour(photos, run_cli):
     make_model(photos / "grey.onnx", channels=1)
     gray = ("images", "photos", "-o", "c.tensor", "--order", "gray", "--size", "16x24")
@@ -129,6 +188,23 @@ def test_a_grey_model_needs_its_own_mean_with_a_preset_for_colour(photos, run_cl
         made = run_cli(*command, "--preset", "imagenet", "--mean", "0.45", "--std", "0.225")
         assert made.code == 0, made.stderr
     assert run_cli(*gray[:3], "tf.tensor", *gray[4:], "--preset", "tf").code == 0  # its numbers are for any channels
+
+
+def test_a_list_and_a_coco_file_are_evaluated_on_as_their_folder_is(photos, run_cli):
+    (photos / "held_out").mkdir()
+    for number in range(6, 12):
+        (photos / "photos" / f"{number}.PNG").rename(photos / "held_out" / f"{number}.PNG")
+    names = sorted(f"held_out/{file.name}" for file in (photos / "held_out").iterdir())
+    (photos / "list.txt").write_text("\n".join(names))
+    listed = [{"id": number, "file_name": name} for number, name in enumerate(names)]
+    (photos / "coco.json").write_text(json.dumps({"images": listed}))
+    figures = []
+    for held_out in ("held_out", "list.txt", "coco.json"):
+        done = run_cli("quantize", "m.onnx", "photos", "-o", f"{held_out}.onnx", *NUMBERS, "--eval", held_out, "--json")
+        assert done.code == 0, done.stderr
+        figures.append(json.loads(done.stdout)["quantize"]["held_out"])
+    assert figures[0]["images"] == 6
+    assert figures[0] == figures[1] == figures[2]
 
 
 def test_arrays(photos, run_cli):
@@ -197,12 +273,15 @@ def test_one_image_or_an_archive_is_told_as_what_it_is(photos, run_cli, name, wo
         (("c.npy", *NUMBERS), 2, ("--resize is for images from a folder",)),
         (("c.npy",), 7, ("an array of float64 with the shape 2x3",)),
         (("pickled.npy",), 7, ("the arrays cannot be read",)),
+        (("junk.npy",), 7, ("junk.npy: this is no .npy file\n  Save one array of float32",)),
+        (("junk.npz",), 7, ("junk.npz: this is no .npz file\n  Save one array of float32",)),
         (
             ("c.npy", "--eval", "photos", *NUMBERS),
             2,
             ("photos: --eval takes", "int8cal images photos -o EVAL.tensor …"),
         ),
         (("c.npy", "--eval", "photos"), 2, ("photos: --eval takes", "int8cal images photos -o EVAL.tensor …")),
+        (("c.npy", "--eval", "list.txt"), 2, ("list.txt: --eval takes", "int8cal images list.txt -o EVAL.tensor …")),
         (("broken", *NUMBERS), 4, ("Repair or replace the image",)),
         (("broken", *NUMBERS, "--keep", "k.tensor"), 4, ("Repair or replace the image",)),
         (("list.txt", *NUMBERS), 4, ("3 of 4 images are missing", "Put the images there")),
@@ -214,6 +293,8 @@ def test_what_is_refused(photos, run_cli, arguments, code, words):
     (photos / "broken").mkdir()
     (photos / "broken" / "a.png").write_bytes(b"no image")
     (photos / "list.txt").write_text(f"a.png\n{next((photos / 'photos').iterdir())}\na.png\nb.png\n")
+    for name in ("junk.npy", "junk.npz"):
+        (photos / name).write_text("junk\n")
     np.save(photos / "pickled.npy", np.array([{}], object), allow_pickle=True)
     np.savez(photos / "two.npz", a=np.zeros(1), b=np.zeros(1))
     done = run_cli("quantize", "m.onnx", *arguments, "-o", "out.onnx")

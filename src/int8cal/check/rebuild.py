@@ -7,6 +7,7 @@ options, the spec, and the file's own size.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from int8cal.check.sense import without_loud
 from int8cal.check.statistics import Loudness
-from int8cal.engine.work import FailedSample, Image, ImageWork
+from int8cal.engine.work import FailedSample, Image, ImageWork, names_of
 from int8cal.errors import DataError, UsageError
 from int8cal.io.arguments import checked_values
 from int8cal.io.progress import watched
@@ -30,14 +31,13 @@ from int8cal.plans import Plan
 from int8cal.samples.encoded import sample_place
 from int8cal.tensorfile.checksums import digest_of
 from int8cal.tensorfile.findings import Finding
-from int8cal.tensorfile.layout import FOLDER_RECURSIVE, is_of_folder, is_seed
+from int8cal.tensorfile.layout import FOLDER_RECURSIVE, SKIPPED, is_of_folder, is_seed
 from int8cal.types import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from int8cal.check.statistics import ImageStatistics
-    from int8cal.plans import Plan
     from int8cal.samples.samples import Sample
     from int8cal.tensorfile import TensorFile
     from int8cal.types import BatchNCHW_f32, ImageCHW_f32, Progress, SplitName
@@ -276,10 +276,12 @@ class InOrder:
     _made: set[bytes] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        skipped = (self.file.manifest or {}).get("skipped", 0)
-        self._may_fail = skipped if isinstance(skipped, int) else 0
-        wanted = None if self._may_fail else len(self.file) * self.file.shape[0]
-        self._results = rebuilt_images(self.planned, self.planned.candidates(wanted), self.workers)
+        table, skipped = self.file.samples, (self.file.manifest or {}).get("skipped", 0)
+        self._may_fail = skipped if table is None and isinstance(skipped, int) else 0  # which ones, only a table says
+        left_out = _left_out(table) if table is not None else Counter()
+        wanted = None if self._may_fail else len(self.file) * self.file.shape[0] + left_out.total()
+        samples = _without(left_out, self.planned.candidates(wanted))
+        self._results = rebuilt_images(self.planned, samples, self.workers)
         self._next = 0
 
     def add(self, first: int, batch: BatchNCHW_f32) -> None:
@@ -342,6 +344,27 @@ class InOrder:
             self._next += 1
             if result is None or self._next > number:
                 return result
+
+
+def _left_out(table: npt.NDArray[np.void]) -> Counter[tuple[object, ...]]:
+    """The samples that a sample table names as skipped, by `_identity`, and how often."""
+    rows = table[table["batch"] == SKIPPED][["source", "frame_id", "record_file", "record_offset"]]
+    return Counter(tuple(row) for row in rows.tolist())
+
+
+def _without(left_out: Counter[tuple[object, ...]], samples: Iterable[Sample]) -> Iterator[Sample]:
+    """Samples but for those that are left out, each as often as it is."""
+    for sample in samples:
+        identity = _identity(sample)
+        if left_out[identity]:
+            left_out[identity] -= 1
+        else:
+            yield sample
+
+
+def _identity(sample: Sample) -> tuple[object, ...]:
+    """Which sample it is, whatever became of its record since."""
+    return names_of(sample)[:4]
 
 
 def in_any_order(

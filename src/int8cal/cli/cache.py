@@ -9,7 +9,8 @@ import click
 
 from int8cal.cli import console, endings
 from int8cal.cli.options import json_option, overwrite_option
-from int8cal.io.safe_text import short_name
+from int8cal.errors import UseError
+from int8cal.io.safe_text import printable, short_name
 from int8cal.io.summary import counted
 
 if TYPE_CHECKING:
@@ -123,6 +124,12 @@ def convert(
     content = replace(content, amax={name: amax for name, amax in content.amax.items() if name not in unusable})
     keeps_all = output.endswith(".json")
     left_out = () if keeps_all else content.without_range
+    if len(content.amax) == len(left_out):
+        raise UseError(
+            "no tensor has a range that a cache can hold",
+            where=printable(source),
+            hint=f"Look at them: {endings.quoted('int8cal', 'cache', 'show', source)}",
+        )
     text = dumps_json(content) if keeps_all else dumps(content)
     write_file(output, text.encode(), overwrite=overwrite, inputs=(source,), replaces=CALIBRATION_CACHE)
     if as_json:

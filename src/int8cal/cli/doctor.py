@@ -30,9 +30,9 @@ _OPTIONAL = tuple(package for packages, _ in _EXTRAS.values() for package in pac
 TESTED_MAJORS: Final = {
     "click": {8}, "google-crc32c": {1}, "h5py": {3}, "ijson": {3}, "imagecodecs": {2026}, "isal": {1}, "jinja2": {3},
     "lmdb": {3}, "mlflow-skinny": {3}, "numpy": {2}, "onnx": {1}, "onnxruntime": {1}, "opencv-python-headless": {5},
-    "Pillow": {13}, "protobuf": {6, 7}, "PyYAML": {6}, "ray": {2}, "simplejpeg": {1}, "tqdm": {4}, "xxhash": {4},
+    "pillow": {13}, "protobuf": {6, 7}, "pyyaml": {6}, "ray": {2}, "simplejpeg": {1}, "tqdm": {4}, "xxhash": {4},
 }  # fmt: skip
-"""Major versions that the tests run with: others may do, and were never tried together."""
+"""Major versions that the tests run with: others may do, and were never tried together. Names in lower case."""
 
 _PYTHONS = ((3, 11), (3, 14))
 _LITTLE_MEMORY = 1 << 30
@@ -87,7 +87,7 @@ def _of_python() -> Iterator[tuple[str, str]]:
 def _of_packages() -> Iterator[tuple[str, str]]:
     for name in (*_required(), *_OPTIONAL):
         version = _version(name)
-        tested = TESTED_MAJORS.get(name)
+        tested = TESTED_MAJORS.get(name.lower())
         major = re.match(r"\d+", version)
         if version == "not installed" and name not in _OPTIONAL:
             yield "problem", f"{name} is missing, and int8cal needs it"

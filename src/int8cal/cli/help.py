@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-_OUTPUT = "output output_path output_dir overwrite shards compression json html trt_cache trt_version to keep"
+_OUTPUT = (
+    "output output_path output_dir overwrite shards compression json html trt_cache trt_version deepstream to keep"
+)
 _BEHAVIOUR = "on_bad_image max_skipped resume strict strict_network allow_unknown_fields dry_run any_order quick"
 _MACHINE = "workers scratch_dir engine ray_address log_file verbose help version"
 _GROUPS: dict[str, list[str]] = {

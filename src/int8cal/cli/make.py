@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -360,6 +361,7 @@ class _AnyNetworkCommand(LauncherCommand):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         from int8cal import networks
 
+        words = list(args)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -371,10 +373,25 @@ class _AnyNetworkCommand(LauncherCommand):
             ]
             if not having:
                 raise
-            raise click.UsageError(
-                f"--{name} is an option of {' and '.join(having)}: name the network: int8cal {having[0]} {self.name} …",
-                ctx,
-            ) from error
+            own = _network_of(words)
+            told = f"--{name} is an option of {' and '.join(having)}"
+            if own is None or own in having:
+                told += f": name the network: int8cal {own or 'NETWORK'} {self.name} …"
+            else:
+                told += f", and the spec is of {own}"
+            raise click.UsageError(told, ctx) from error
+
+
+def _network_of(words: list[str]) -> str | None:
+    """The network of the spec on a command line; None where there is none, or it cannot be read."""
+    from int8cal.errors import Int8calError
+    from int8cal.origins.experiment import read_spec
+
+    for option, value in pairwise(words):
+        if option in ("-e", "--experiment_spec_file", "--experiment_spec"):
+            with suppress(Int8calError):
+                return read_spec(value).name
+    return None
 
 
 def _plan_command(network: Network | None = None, name: str | None = None) -> click.Command:

@@ -232,9 +232,9 @@ def claim_of(
     if (preprocess or image_dir) and not source:
         raise click.UsageError(f"--{'preprocess' if preprocess else 'image_dir'} is for --images DIR")
     if source:
-        if spec or use_validation_set or cal_image_dir or mapped:
+        if spec or use_validation_set or cal_image_dir or mapped or overrides:
             raise click.UsageError(
-                "--images takes no spec: leave -e, --use_validation_set, --cal_image_dir and --map out"
+                "--images takes no spec: leave -e, --use_validation_set, --cal_image_dir, --map and --override out"
             )
         from int8cal.origins.images.origin import ImagesOrigin, preprocessing_of_file, read_preprocessing
 

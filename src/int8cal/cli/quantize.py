@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from int8cal.cli.scales import check_alone, quantize_from_scales
 from int8cal.cli.sources import Images, of_images
 from int8cal.cli.tables import dataset_rows
 from int8cal.errors import UsageError
+from int8cal.io.safe_text import printable
 from int8cal.io.summary import counted
 from int8cal.types import METHODS, PRECISIONS, TARGETS
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--reproduce",
     metavar="OUT.onnx",
-    help="Make this INT8 model again from FILE (for images: with the same options), and say whether it is the same.",
+    help="Make this INT8 model again from FILE (images: with the same preprocessing), and say whether it is the same.",
 )
 @click.option(
     "--method",
@@ -68,7 +68,8 @@ if TYPE_CHECKING:
     "--eval",
     "evaluation",
     metavar="FILE2",
-    help="Tensorfile (or .npz, .npy) of held-out images to measure agreement on.",
+    help="Held-out images to measure agreement on: a tensorfile, .npz or .npy; a folder, a list or a COCO file where "
+    "FILE is one of these.",
 )
 @click.option("--no_agreement", is_flag=True, help="Do not measure agreement on the calibration file itself.")
 @click.option("--fold_weights", is_flag=True, help="Store weights as INT8 (smaller file) instead of float with Q/DQ.")
@@ -102,7 +103,7 @@ if TYPE_CHECKING:
 @click.option("--full_range_weights", is_flag=True, help="8-bit weights for onnxruntime; else 7 (x86 without VNNI).")
 @click.option("--force", is_flag=True, help="Go on although the float model does not come alive on the images.")
 @model_input_options
-@overwrite_option("Replace an existing ONNX model, cache, and configuration that was not edited.")
+@overwrite_option("Replace an existing ONNX model, tensorfile of --keep, cache, and configuration that was not edited.")
 @json_option
 def quantize(
     *,
@@ -166,6 +167,10 @@ def quantize(
     if reproduce is not None:
         if file is None or output or scales or keep:
             raise click.UsageError("--reproduce takes MODEL.onnx and FILE, and writes nothing")
+        others = given_words(*_OF_REPRODUCE, *stated)
+        if others or constants:
+            word = others[0] if others else "values of --input"
+            raise click.UsageError(f"--reproduce does as the record in {printable(reproduce)} says; leave out {word}")
         with ExitStack() as files:
             sources = Images(files, model, stated, input_name, layout, recursive=recursive, image_dir=image_dir)
             _reproduce(model, sources.opened(file), reproduce, input_name=input_name, as_json=as_json)
@@ -195,19 +200,19 @@ def quantize(
         raise click.UsageError("--percentile is for --method percentile")
     refuse_other_formats(model)  # before FILE is opened: who swaps the two is to be told so
     share_freed_memory()
-    if evaluation and os.path.isdir(evaluation) and not of_images(file):
+    if evaluation and of_images(evaluation) and not of_images(file):
         raise UsageError(
-            f"--eval takes images from a folder where FILE is such, too, with the same preprocessing; {file} is not",
-            where=evaluation,
-            hint="Make a tensorfile of the folder, preprocessed as FILE is: "
+            f"--eval takes images where FILE is such, too, with the same preprocessing; {printable(file)} is not",
+            where=printable(evaluation),
+            hint="Make a tensorfile of them, preprocessed as FILE is: "
             f"{endings.quoted('int8cal', 'images', evaluation, '-o', 'EVAL.tensor')} …, then --eval EVAL.tensor.",
         )
     with ExitStack() as files:
         sources = Images(files, model, stated, input_name, layout, recursive=recursive, image_dir=image_dir)
         if of_images(file) and not (evaluation and of_images(evaluation)):  # else: of which of them is the image?
             files.enter_context(leaving_out_told(by=lambda: f"{sources.command(file)} "))
-        images = sources.opened(file, keep=keep)
-        held_out = sources.opened(evaluation) if evaluation and os.path.isdir(evaluation) else evaluation
+        images = sources.opened(file, keep=keep, overwrite=overwrite)
+        held_out = sources.opened(evaluation) if evaluation and of_images(evaluation) else evaluation
         report = work.quantize(
             model,
             images,
@@ -241,10 +246,13 @@ def quantize(
     if report.verdict and report.verdict.level == "poor":
         console.note(f"warning: the INT8 model is poor. {_WHAT_TO_TRY}")
     if as_json:
-        console.print_json({"quantize": {**_facts(report, output, trt_cache), "dataset": sources.datasets.get(file)}})
+        more = {"deepstream": deepstream, "keep": keep, "dataset": sources.datasets.get(file)}
+        console.print_json({"quantize": {**_facts(report, output, trt_cache), **more}})
     else:
         beside = [f"{name}: {count}" for name, count in dataset_rows(sources.datasets.get(file, {})) if count]
         lines = _lines(report, output, trt_cache, trt_version)
+        beside += [f"{keep}: tensorfile of these images"] if keep else []
+        beside += [f"{deepstream}: configuration of DeepStream's nvinfer"] if deepstream else []
         console.print_lines([*lines[:2], *beside, *lines[2:]])
         endings.quantized(
             model,
@@ -266,6 +274,10 @@ _NOT_AGAIN = (
     "deepstream", "overwrite",
 )  # fmt: skip
 """Parameters that another run for a better model is not given."""
+
+
+_OF_REPRODUCE = ("model", "file", "reproduce", "recursive", "image_dir", "inputs", "layout", "as_json")
+"""Parameters that mean something beside ``--reproduce``, but for the preprocessing."""
 
 
 def _reproduce(model: str, images: BatchesLike, made: str, *, input_name: str | None, as_json: bool) -> None:

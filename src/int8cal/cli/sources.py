@@ -55,12 +55,13 @@ class Images:
         self._is_warned = False
         self._of_model: list[str] = []  # options that the model's input stands for
 
-    def opened(self, path: str, *, keep: str | None = None) -> Any:
+    def opened(self, path: str, *, keep: str | None = None, overwrite: bool = False) -> Any:
         """Batches of a tensorfile, of arrays, or of a folder, a list or a COCO file of images.
 
         Args:
             path: which.
             keep: also write the batches of images to this tensorfile.
+            overwrite: replace that, if it is one.
 
         Raises:
             UsageError: images without their preprocessing, or a preprocessing without images.
@@ -105,7 +106,7 @@ class Images:
         self.datasets[path] = planned.dataset.facts()
         if keep is None:
             return planned.batches()
-        make(planned, keep, progress=progress.on_stderr())
+        make(planned, keep, overwrite=overwrite, progress=progress.on_stderr())
         return self._files.enter_context(TensorFile(keep))
 
     def words(self) -> list[str]:

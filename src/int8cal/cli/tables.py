@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
+from int8cal.io.paths import absolute
 from int8cal.io.summary import counted
 from int8cal.network_kit.framing import Framing, framing
 from int8cal.samples.folders import listed_suffixes
@@ -26,7 +28,7 @@ def run_table(manifest: Manifest) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [
         ("tensorfile", manifest.path),
         ("batches", f"{manifest.batches} of {counted(batch_size, 'image')}, {channels} x {height} x {width} float32"),
-        ("images", _images(facts["images"], facts["split"])),
+        ("images", _images(facts["images"], facts["split"], manifest.run.get("spec", ""))),
         *_left_over(
             sum(facts["dataset"]["sources"]) - manifest.batches * batch_size - len(manifest.skipped), batch_size
         ),
@@ -53,7 +55,7 @@ def plan_table(plan: Plan) -> list[tuple[str, object]]:
     missing = plan.missing_images()
     rows: list[tuple[str, object]] = [
         ("network", f"{plan.origin.name}: {plan.origin.title}"),
-        ("images", f"{len(plan.dataset.samples)} {_images(plan.images_from, plan.split)}"),
+        ("images", f"{len(plan.dataset.samples)} {_images(plan.images_from, plan.split, plan.origin.path)}"),
         ("sources", len(plan.dataset.sources)),
         ("batches", f"{plan.batch_count} of {counted(plan.batch_size, 'image')}"),
         *_left_over(len(plan.dataset.samples) - plan.image_count, plan.batch_size),
@@ -102,7 +104,8 @@ def _order(options: Mapping[str, str], seed: int) -> str:
     return "as listed" if options.get("order") == "listing" else f"seed {seed}"
 
 
-def _images(images_from: str, split: str | None) -> str:
+def _images(images_from: str, split: str | None, source: str) -> str:
+    """Which ones: those of a split, or of the folder or list that an origin without splits is."""
     if images_from != "data set":
         return f"of a {images_from}"
-    return f"of the {split} split" if split else "as stated"
+    return f"of the {split} split" if split else f"of {os.path.basename(absolute(source)) or source}"

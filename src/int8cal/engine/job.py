@@ -216,8 +216,7 @@ def assemble(
     Raises:
         DataError: a bad image too many, or not enough good ones.
     """
-    done = Assembled()
-    rows: list[SampleRow] = []
+    done, filled = Assembled(), 0  # images of the open batch
     waiting: list[bytes] = []
     if batches == 0:
         raise ValueError("batches must not be 0")
@@ -226,14 +225,14 @@ def assemble(
             _skip(result, done, max_skipped)
             continue
         waiting.append(result.chunk)
-        rows.append(result.row(done.batches, len(rows)))
-        if len(rows) == batch_size or batches is not None:
+        done.rows.append(result.row(done.batches, filled))
+        filled += 1
+        if filled == batch_size or batches is not None:
             for chunk in waiting:
                 writer.append(chunk)
             waiting.clear()
-        if len(rows) == batch_size:
-            done.rows += rows
-            rows.clear()
+        if filled == batch_size:
+            filled = 0
             done.batches += 1
             advance(batch_size)
             if done.batches == batches:
@@ -243,6 +242,7 @@ def assemble(
             f"{len(done.skipped)} images were skipped, and the rest fills {done.batches} of {batches or 1} batches",
             hint="Ask for fewer batches (-m, max_batches), or mend the images named above.",
         )
+    done.rows = [row for row in done.rows if row.batch < done.batches]  # what fills no batch is not in the file
     return done
 
 

@@ -266,7 +266,7 @@ class WorkUnlessKnown:
 
 
 class _Stream(Protocol):
-    """What does the work: see `int8cal.engine.assemble.ChunkEngine.stream`."""
+    """What does the work: see `int8cal.engine.job.ChunkEngine.stream`."""
 
     def __call__(
         self, work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import UsageError
-from int8cal.guard.hdf5_errors import damaged, hdf5_errors, no_hdf5
+from int8cal.guard.hdf5_errors import damaged, hdf5_errors, no_hdf5, open_already
 from int8cal.guard.hdf5_filters import inflated, room_of, settings_are_sound, unshuffle
 from int8cal.guard.hdf5_walk import MAX_ENTRIES, OTHER_FILTERS, Chunks, RefusedError, UnsoundError, Walk
 from int8cal.io.lacks import raise_if_lacking
@@ -104,7 +104,7 @@ class Hdf5File:
             file = h5py.File(self.path, "r", locking=False)
         except Exception as error:
             raise_if_lacking(error, self.path)
-            raise no_hdf5(self.path) from error
+            raise (open_already(self.path) if "don't match" in str(error) else no_hdf5(self.path)) from error
         # Left alone, HDF5 remembers where every batch lies: 240 MB for 10,000 batches.
         config = file.id.get_mdc_config()
         config.max_size = config.initial_size = _METADATA_CACHE_BYTES

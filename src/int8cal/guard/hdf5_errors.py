@@ -53,3 +53,10 @@ def no_hdf5(path: str) -> TensorFileError:
         "cannot be opened as HDF5: it is of another kind, was cut off, or was never closed by what wrote it",
         hint="Make it again.",
     )
+
+
+def open_already(path: str) -> TensorFileError:
+    """The error for a file that HDF5 does not open twice in a process with flags that do not match."""
+    return damaged(
+        path, "is open in this process already, by another library with other flags", hint="Close it there first."
+    )

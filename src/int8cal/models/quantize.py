@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from typing import Any, cast
 
 import numpy as np
@@ -469,7 +470,7 @@ def _cache_version(
     """TensorRT's number in the header of the cache; None without one.
 
     Raises:
-        UsageError: there is a cache without a version, or something that needs a cache without one.
+        UsageError: a cache without a version, something that needs a cache without one, or one name for two results.
     """
     if trt_cache is None and deepstream is not None:
         raise UsageError(
@@ -480,8 +481,11 @@ def _cache_version(
         raise UsageError("a TensorRT version is of use only with a calibration cache", hint="Add --trt_cache FILE.")
     if trt_cache is None:
         return None
-    if os.path.realpath(trt_cache) == os.path.realpath(out):
-        raise UsageError("model and calibration cache cannot be one file", where=os.fspath(out))
+    named = {"the INT8 model": out, "the calibration cache": trt_cache, "DeepStream's configuration": deepstream}
+    for (first, path), (second, other) in combinations(named.items(), 2):
+        if path and other and os.path.realpath(path) == os.path.realpath(other):
+            hint = "Give each a name of its own."
+            raise UsageError(f"{first} and {second} cannot be one file", where=os.fspath(other), hint=hint)
     if trt_version is None:
         raise UsageError(
             "a calibration cache is valid for one TensorRT version only",

@@ -167,7 +167,7 @@ def reproduce(
     after = read_recipe(second, "the model that was made again")
     causes = [
         f"{name}: {_short(before.get(name))} then, {_short(after.get(name))} now"
-        for name in sorted(before.keys() | after.keys() - {"chosen_by"})
+        for name in sorted(before.keys() | after.keys())
         if name != "chosen_by" and before.get(name) != after.get(name)
     ]
     differences = _differences(first, second)

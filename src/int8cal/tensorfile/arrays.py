@@ -15,6 +15,8 @@ from int8cal.types import BatchNCHW_f32
 
 SUFFIXES = (".npy", ".npz")
 
+_BEGINNINGS = (b"\x93NUMPY", b"PK")
+"""Of files of NumPy; it takes all others for pickles, and advises to trust them."""
 _MOST_INFLATED, _FREE_BYTES = 200, 64 << 20
 """How many times its compressed size an array may have; below so many bytes, any."""
 _SAVE = "Save one array of float32, images x channels x height x width: numpy.save(FILE, array)."
@@ -41,11 +43,20 @@ def array_batches(path: str, name_of_input: Callable[[], str] | None = None) -> 
     try:
         with library_errors(UseError, _UNREADABLE, where=where, hint=_SAVE), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes that overflow: an error follows
-            loaded = _member(path, name_of_input, where) if is_archive else np.load(path, "r", allow_pickle=False)
+            with open(path, "rb") as file:
+                is_numpys = file.read(6).startswith(_BEGINNINGS)
+            if not is_numpys:
+                loaded = None
+            elif is_archive:
+                loaded = _member(path, name_of_input, where)
+            else:
+                loaded = np.load(path, "r", allow_pickle=False)
     except MemoryError as error:
         if is_archive:
             raise
         raise UseError(f"{_UNREADABLE}: it states more values than it holds", where=where, hint=_SAVE) from error
+    if loaded is None:
+        raise UseError(f"this is no {'.npz' if is_archive else '.npy'} file", where=where, hint=_SAVE)
     if not isinstance(loaded, np.ndarray):
         raise UseError("this holds something else than arrays", where=where, hint=_SAVE)
     if loaded.ndim != 4 or loaded.dtype != np.float32 or not loaded.size:

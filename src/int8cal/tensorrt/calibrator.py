@@ -11,8 +11,9 @@
 
 TensorRT takes an exception in a calibrator for the end of the data and calibrates with what it has got. Therefore every
 error is kept, no cache is written after one, and leaving the ``with`` block raises it. So does a calibration that ended
-before the last batch. Nor does TensorRT say whether it took a cache: one that it would not take is refused beforehand,
-and as soon as it asks for a batch, it has to take all.
+before the last batch. An error of the block itself goes on, with the kept one as a note. Nor does TensorRT say whether
+it took a cache: one that it would not take is refused beforehand, and as soon as it asks for a batch, it has to take
+all.
 """
 
 from __future__ import annotations
@@ -171,13 +172,17 @@ class Feed:
             Exception: what went wrong in reading, copying or writing.
             UseError: TensorRT did not take all batches.
         """
-        if self._memory is not None:
-            self._memory.free()
-            self._memory = None
+        self.free()
         if self.error is not None:
             raise self.error
         if not self.from_cache:
             self._check_complete()
+
+    def free(self) -> None:
+        """Free the GPU's memory."""
+        if self._memory is not None:
+            self._memory.free()
+            self._memory = None
 
     @contextmanager
     def _errors_kept(self) -> Iterator[None]:
@@ -287,6 +292,11 @@ def _calibrator_class(trt: Any) -> type:
         def __exit__(
             self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
         ) -> None:
-            self.feed.finish()
+            if error is None:
+                self.feed.finish()
+                return
+            self.feed.free()
+            if self.feed.error not in (None, error):
+                error.add_note(f"Before that, in the calibrator: {self.feed.error}")
 
     return EntropyCalibrator2

@@ -298,12 +298,29 @@ def test_skipping_moves_later_samples_up():
     chunks, done = run([good(0), bad(1), good(2), good(3), bad(4), good(5)], batches=2, max_skipped=2)
     assert chunks == [0, 2, 3, 5]
     assert [failed.sample.frame_id for failed in done.skipped] == ["id/1", "id/4"]
-    assert [row.frame_id for row in done.rows if row.batch == -1] == [b"id/1", b"id/4"]
+    assert [(row.frame_id, row.batch, row.position) for row in done.rows] == [
+        (b"id/0", 0, 0),
+        (b"id/1", -1, -1),
+        (b"id/2", 0, 1),
+        (b"id/3", 1, 0),
+        (b"id/4", -1, -1),
+        (b"id/5", 1, 1),
+    ]
 
 
 def test_skipping_counts_the_batches_again():
     chunks, done = run([good(0), bad(1), good(2), good(3), good(4), bad(5)], max_skipped=9)
     assert (chunks, done.batches) == ([0, 2, 3, 4], 2)
+
+
+def test_rows_of_an_unfilled_batch_are_dropped_and_those_of_bad_images_stay():
+    _, done = run([bad(0), good(1), good(2), good(3), bad(4)], max_skipped=9)
+    assert [(row.frame_id, row.batch) for row in done.rows] == [
+        (b"id/0", -1),
+        (b"id/1", 0),
+        (b"id/2", 0),
+        (b"id/4", -1),
+    ]
 
 
 def test_too_many_bad_images():

@@ -753,6 +753,16 @@ class TestRefusals:
         with pytest.raises(UsageError, match="cannot be one file"):
             quantize_fast(make_model(), images(), out, trt_cache=same, trt_version="10.3.0")
 
+    def test_one_file_for_deepstream_and_another_result(
+        self, make_model: MakeModel, images: Any, tmp_path: Path
+    ) -> None:
+        out, cache = tmp_path / "int8.onnx", tmp_path / "cal.bin"
+        for same in (out, cache):
+            same_again = tmp_path / "." / same.name
+            with pytest.raises(UsageError, match="and DeepStream's configuration cannot be one file"):
+                quantize_fast(make_model(), images(), out, trt_cache=cache, trt_version="10.3.0", deepstream=same_again)
+        assert not out.exists()
+
     def test_names_that_a_cache_cannot_hold_are_refused_before_the_work(
         self, make_model: MakeModel, images: Any, tmp_path: Path
     ) -> None:

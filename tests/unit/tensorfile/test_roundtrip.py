@@ -228,3 +228,13 @@ def test_a_full_disk_is_told_as_one_whatever_hdf5_was_doing(tmp_path, monkeypatc
             patch.setattr(h5py.File, "close", close)
             with pytest.raises(OutputError, match="cannot write the tensorfile: No space left on device"):
                 writer.finish({}, [])
+
+
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_a_file_that_is_open_by_another_library_is_not_called_damaged(tmp_path, mode):
+    path = write(tmp_path / "x", np.zeros((1, 2, 3, 4, 5), np.float32))
+    with h5py.File(path, mode), pytest.raises(TensorFileError, match="is open in this process already") as caught:
+        TensorFile(path)
+    assert caught.value.hint == "Close it there first."
+    with TensorFile(path) as file:
+        assert len(file) == 1

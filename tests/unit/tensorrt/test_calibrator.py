@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import math
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -136,6 +137,24 @@ def test_a_calibration_that_stops_early_is_an_error(cuda: Cuda, images: Any, tmp
         tensorrt.EntropyCalibrator2(images(), tmp_path / "c") as calibrator,
     ):
         calibrator.get_batch(["x"])
+
+
+def test_an_error_of_the_block_is_not_hidden(cuda: Cuda, images: Any) -> None:
+    calibrator = tensorrt.EntropyCalibrator2(images())
+    calibrator.get_batch(["x"])
+    with pytest.raises(RuntimeError, match="the parser failed") as caught, calibrator:
+        raise RuntimeError("the parser failed")
+    assert not hasattr(caught.value, "__notes__")
+    assert cuda.buffers == {}
+
+
+def test_what_made_the_block_fail_is_told_with_its_error(cuda: Cuda, images: Any) -> None:
+    calibrator = tensorrt.EntropyCalibrator2(images())
+    with suppress(UseError):
+        calibrator.get_batch(["x", "size"])
+    with pytest.raises(RuntimeError, match="no engine") as caught, calibrator:
+        raise RuntimeError("no engine")
+    assert "in the calibrator: the network has 2 inputs" in caught.value.__notes__[0]
 
 
 def test_cuda_failure_is_an_error(cuda: Cuda, images: Any, monkeypatch: pytest.MonkeyPatch) -> None:
