@@ -279,6 +279,8 @@ def test_numbers_in_a_file(photos, run_cli):
         (("--preset", "imagenett"), "there is no preset 'imagenett'"),
         ((*NUMBERS, "--mean", "1,2"), "mean has 2 numbers"),
         ((*NUMBERS, "--std", "0"), "not finite"),
+        *[((*NUMBERS, "--std", std), "one value of all levels") for std in ("inf", "1e40", "0.5,0.5,inf")],
+        ((*NUMBERS[:4], "--scale", "1e-300"), "one value of all levels"),
         ((*NUMBERS[:4], "--scale", "255/1"), "a scale of '255/1'"),
         (("--size", "24", *NUMBERS[2:]), "size cannot be '24'"),
         ((*NUMBERS[:2], "--resize", "letterbox", *NUMBERS[4:]), "letterbox needs the level of the border"),

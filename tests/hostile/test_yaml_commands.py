@@ -115,6 +115,7 @@ def test_each_command_ends_with_the_one_that_fits_what_was_given(here: Path, cap
         ("rtdetr", "image_dir: images", "image_dir: coco.json", 4, ["coco.json is a file, not a folder: unpack it"]),
         ("dino", "image_dir: images", 'image_dir: "???"', 4, ["has ??? for image_dir"]),
         ("dino", "image_dir: images", "image_dir: [images]", 3, ["a list stands where text is needed"]),
+        ("dino", "input_std: .0.2.", "input_std: [.inf, 1, 1]", 3, ["one value of all levels"]),
         ("rtdetr", "json_file: coco.json", "json_file: null", 3, ["null stands where text is needed"]),
         ("rtdetr", "json_file: coco.json", "json_file: none.json", 4, ["Nothing is listed in none.json"]),
         ("classification_pyt", "images_dir: train", "images_dir: up", 4, ["one level deeper: name up/train"]),

@@ -23,6 +23,7 @@ from int8cal.images.pillow import PillowMode, open_converted, upright_size
 from int8cal.io.safe_text import short_repr
 from int8cal.network_kit.network import Arithmetic, LabelledObject, array_size
 from int8cal.network_kit.path_roles import BASE_MODEL, ENGINE, RESULT, TRAINING, VALIDATION, WRITTEN
+from int8cal.preprocess.normalise import tells_levels_apart
 from int8cal.preprocess.torchvision import normalised
 from int8cal.samples.coco import CocoImage, matching_files, read_boxes, read_coco
 from int8cal.samples.encoded import read_encoded, sample_place
@@ -97,7 +98,7 @@ def checked_values(spec: SpecDocument, mean_name: str, std_name: str) -> tuple[V
     """Values of the pixel levels of RGB images for a mean and a deviation of the spec, and the facts for the record.
 
     Raises:
-        SpecError: a number is missing or too many, or the deviation is zero.
+        SpecError: a number is missing or too many, the deviation is zero, or no level differs from another.
     """
     mean, std = spec.message.value(mean_name), spec.message.value(std_name)
     try:
@@ -107,6 +108,12 @@ def checked_values(spec: SpecDocument, mean_name: str, std_name: str) -> tuple[V
         raise SpecError(f"{name}: {error}", where=spec.where(name), hint="Give three numbers, or one.") from None
     if not np.isfinite(values).all():
         raise SpecError(f"{mean_name} and {std_name} make values that are not finite", where=spec.where(mean_name))
+    if not tells_levels_apart(values):
+        raise SpecError(
+            f"{mean_name} and {std_name} make one value of all levels",
+            where=spec.where(std_name),
+            hint="Set them to what the network was trained with.",
+        )
     facts: dict[str, Any] = {"mean": [255 * one for one in mean], "scale": [1 / (255 * one) for one in std]}
     return values, {"channel_order": "RGB", **(facts if min(std) > 0 else {})}
 
