@@ -374,6 +374,14 @@ def test_unknown_keys_of_a_file_are_errors(photos, run_cli):
     assert done.stderr.startswith("int8cal: error: p.yaml: there is no key 'means'")
 
 
+@pytest.mark.parametrize("preset", ["5", "[imagenet]", "{a: b}", "true"])
+def test_a_preset_of_a_file_is_text(photos, run_cli, preset):
+    (photos / "p.yaml").write_text(f"preset: {preset}\n")
+    done = run_cli("images", "photos", "-o", "c.tensor", "--preprocess", "p.yaml")
+    assert done.code == 2
+    assert done.stderr.startswith("int8cal: error: p.yaml: preset cannot be ")
+
+
 def test_a_letterbox_that_nvinfer_fills_otherwise_is_warned_of(photos, run_cli):
     boxed = ("--size", "8x12", "--resize", "letterbox", "--scale", "1/255", "--pad")
     for pad, warned in (("114", True), ("0", False)):
