@@ -14,7 +14,9 @@ import pytest
 from tests.pictures import encode, pixels
 from tests.specs import YAML_SPECS, changed
 
+import int8cal
 from int8cal.cli.app import run
+from int8cal.errors import SpecError
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 9)}]\n" for number in range(1, 20)
@@ -64,6 +66,40 @@ def test_the_sound_one_runs(here: Path, network: str) -> None:
     assert run([network, "calibration_tensorfile", "-e", "spec.yaml", "-o", "out.tensor"]) == 0
     assert run(["verify", "out.tensor", "-e", "spec.yaml"]) == 0
     assert run(["inspect", "out.tensor"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "text", "note"),
+    [
+        (
+            "rtdetr",
+            YAML_SPECS["dino"].replace("{input_std: [0.2]}", "{}"),
+            "is a spec of dino, not of rtdetr: runs as dino",
+        ),
+        ("dino", YAML_SPECS["deformable_detr"], "is a spec of deformable_detr, not of dino: runs as deformable_detr"),
+        (
+            "ocrnet",
+            YAML_SPECS["ocrnet"] + "model_name: rtdetr\n",
+            "its model_name is rtdetr, and its keys are those of ocrnet: runs as ocrnet",
+        ),
+        (
+            "segformer",
+            YAML_SPECS["segformer"] + "model_name: visual_changenet\n",
+            "its model_name is visual_changenet, and its keys are those of segformer: runs as segformer",
+        ),
+    ],
+)
+def test_a_model_name_of_another_network(
+    here: Path, capfd: pytest.CaptureFixture[str], asked: str, text: str, note: str
+) -> None:
+    (here / "spec.yaml").write_text(text)
+    assert run([asked, "plan", "-e", "spec.yaml"]) == 0
+    assert note in capfd.readouterr().err
+    assert run([asked, "plan", "-e", "spec.yaml", "--strict_network"]) == 3
+    assert note.partition(": runs")[0] in capfd.readouterr().err
+    assert any(note in one for one in int8cal.read_spec("spec.yaml", asked).warnings)
+    with pytest.raises(SpecError):
+        int8cal.read_spec("spec.yaml", asked, strict_network=True)
 
 
 @pytest.mark.parametrize("network", ["dino", "deformable_detr"])

@@ -33,6 +33,7 @@ from int8cal.spec.yaml.text import (
     read_document,
     reads_differently,
     scalars,
+    stated_name,
     written_as,
 )
 from int8cal.spec.yaml.values import Typing
@@ -76,6 +77,11 @@ class YamlSpec:
     def root(self) -> str:
         """The kind of spec: ``int8cal.rtdetr.Experiment``."""
         return f"int8cal.{self.network}.Experiment"
+
+    @property
+    def names_network(self) -> str | None:
+        """What ``model_name`` says."""
+        return stated_name(self.values) or None
 
     @property
     def message(self) -> YamlSpec:

@@ -166,6 +166,12 @@ def scalars(node: Node, path: str = "") -> Iterator[tuple[str, Scalar]]:
         yield path, node
 
 
+def stated_name(values: MappingNode) -> str:
+    """What a spec's ``model_name`` says; empty when it has none."""
+    said = values.get("model_name")
+    return str(said.value.value) if said is not None and isinstance(said.value, Scalar) else ""
+
+
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./@+=-]*")
 _INTERPOLATION = re.compile(r"(?<!\\)(\\*+)\$\{")
 
