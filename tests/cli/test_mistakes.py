@@ -318,7 +318,7 @@ TABLE = [
         "/data/tao-experiments/project/tfrecords/kitti", f"/data. Add --map {ELSEWHERE} /",
     )),
     Mistake("a new beginning that is not there", nothing, (*PLAN, "--map", ELSEWHERE, "nowhere"), 4, (
-        f"/data. Add --map {ELSEWHERE} /",
+        f"/data. Give --map {ELSEWHERE} /", f"/data in place of --map {ELSEWHERE} /", "/nowhere, or write a new spec: ",
     )),
     Mistake("relative paths, and no folder that they start from", relative, RUN, 4, (
         "There is no ", "The data seem to lie in ", "/data. Add --map project /",
@@ -585,6 +585,15 @@ def test_the_line_that_is_told_makes_it_work(data, run_cli, tmp_path):
     assert made.code == 0, made.stderr
     assert (tmp_path / "c.tensor").read_bytes() == (tmp_path / "again.tensor").read_bytes()
     assert run_cli("verify", "c.tensor", "-e", "data/spec.txt", *options).code == 0
+
+
+def test_the_line_that_is_told_for_a_new_path_that_is_not_there_makes_it_work(data, run_cli):
+    wrong = ("--map", f"{ELSEWHERE}/", "nowhere")
+    line = run_cli(*RUN, *wrong).stderr
+    options = shlex.split(line[line.index("--map") :].split(" in place of")[0])
+    assert run_cli(*RUN, *options).code == 0
+    assert run_cli(*shlex.split(line[line.index("int8cal spec update") :])[1:]).code == 0
+    assert run_cli("plan", "-e", "data/spec.new.txt").code == 0
 
 
 def test_records_that_lie_and_are_called_otherwise_are_found_by_following_the_lines(data, run_cli, tmp_path):

@@ -149,6 +149,13 @@ def test_each_command_ends_with_the_one_that_fits_what_was_given(here: Path, cap
         ("rtdetr", "image_dir: images", "image_dir: /workspace/tao/images", 4, ["--map /workspace/tao "]),
         ("rtdetr", "image_dir: images", "image_dir: imges", 4, ["working directory has images", "--map imges "]),
         ("rtdetr", "image_dir: images", "image_dir: coco.json", 4, ["coco.json is a file, not a folder: unpack it"]),
+        (
+            "rtdetr",
+            "json_file: coco.json",
+            "json_file: labels.json",
+            4,
+            ["--map labels.json FILE to", "--map labels.json FILE\n"],
+        ),
         ("dino", "image_dir: images", 'image_dir: "???"', 4, ["has ??? for image_dir"]),
         ("dino", "image_dir: images", "image_dir: [images]", 3, ["a list stands where text is needed"]),
         ("dino", "input_std: .0.2.", "input_std: [.inf, 1, 1]", 3, ["one value of all levels"]),
