@@ -69,6 +69,22 @@ def test_the_sound_one_runs(here: Path, network: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("split", "value", "words"),
+    [
+        ("test", "[images]", "image_dir of dataset.test_data_sources is a list, not text"),
+        ("test", "{a: b}", "image_dir of dataset.test_data_sources is a mapping, not text"),
+        ("infer", "{a: b}", "image_dir of dataset.infer_data_sources is a mapping, not text"),
+        ("infer", "[[a]]", "image_dir of dataset.infer_data_sources is a list, not text"),
+        ("infer", '"???"', "dataset.infer_data_sources has ??? for image_dir"),
+    ],
+)
+def test_a_folder_that_is_no_text(refused: Any, split: str, value: str, words: str) -> None:
+    source = f"{split}_data_sources: {{image_dir: {value}, json_file: coco.json}}"
+    text = changed(YAML_SPECS["rtdetr"], ("dataset: {", f"dataset: {{{source}, "))
+    refused("rtdetr", text, 4, words, arguments=("--split", split))
+
+
+@pytest.mark.parametrize(
     ("asked", "text", "note"),
     [
         (

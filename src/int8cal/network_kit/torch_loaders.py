@@ -267,11 +267,21 @@ def source_entry(spec: SpecDocument, source: Mapping[str, Any], key: str, name: 
     value = source.get(key)
     if not isinstance(value, str) or value == _NOT_GIVEN:
         raise DataError(
-            f"{name} has {_NOT_GIVEN} for {key}" if value == _NOT_GIVEN else f"{name} has no {key}",
+            _no_text(name, key, value),
             where=spec.where(name),
             hint=f"It needs image_dir and json_file; it has: {', '.join(map(str, source)) or 'nothing'}.",
         )
     return value
+
+
+def _no_text(name: str, key: str, value: Any) -> str:
+    """What is wrong with a value of a data source that should be text."""
+    if value is None:
+        return f"{name} has no {key}"
+    if value == _NOT_GIVEN:
+        return f"{name} has {_NOT_GIVEN} for {key}"
+    shape = "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else short_repr(value)
+    return f"{key} of {name} is {shape}, not text"
 
 
 def is_serialized(spec: SpecDocument, split: str) -> bool:
@@ -297,7 +307,9 @@ def detection_listings(spec: SpecDocument, split: str, root: str, *, patterns: b
         folders = value.get("image_dir")
         for index, folder in enumerate(folders if isinstance(folders, list) else [folders]):
             if not isinstance(folder, str) or folder == _NOT_GIVEN:
-                raise DataError(f"{name} has no image_dir", where=spec.where(name), hint="Name a folder of images.")
+                raise DataError(
+                    _no_text(name, "image_dir", folder), where=spec.where(name), hint="Name a folder of images."
+                )
             listing = detection_folder(index, os.path.join(root, folder))
             yield listing if index else replace(listing, notes=(*listing.notes, *_missing_classmap(value, root)))
         return
