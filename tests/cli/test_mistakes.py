@@ -503,6 +503,17 @@ TABLE = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "is_fed_images"), [("visual_changenet", False), ("pointpillars", False), ("mask2former", True)]
+)
+def test_images_make_no_data_of_a_network_that_is_not_fed_them(data, run_cli, name, is_fed_images):
+    (data / "other.yaml").write_text(f"model_name: {name}\ndataset:\n  train: {{type: coco}}\n")
+    for command in ((name, "plan"), ("plan", "-e", "data/other.yaml"), ("spec", "new", name, "-o", "new.yaml")):
+        told = run_cli(*command).stderr
+        assert "int8cal has no " in told
+        assert ("int8cal images" in told) is is_fed_images
+
+
 @pytest.mark.parametrize("mistake", TABLE, ids=lambda mistake: mistake.name)
 def test_what_the_user_is_told(mistake, data, run_cli):
     mistake.prepare(data)
