@@ -313,13 +313,14 @@ def detection_listings(spec: SpecDocument, split: str, root: str, *, patterns: b
             listing = detection_folder(index, os.path.join(root, folder))
             yield listing if index else replace(listing, notes=(*listing.notes, *_missing_classmap(value, root)))
         return
-    index = 0
+    index, sized = 0, is_serialized(spec, split)
     for position, source in enumerate(value if isinstance(value, list) else [value]):
         place = f"{name}[{position}]" if isinstance(value, list) else name
         json_file = source_entry(spec, source, "json_file", place)
         image_dir = source_entry(spec, source, "image_dir", place) if source.get("image_dir") else ""
-        for file in matching_files(os.path.join(root, json_file)) if patterns and json_file else [json_file]:
-            yield _coco_listing(index, image_dir, file, root, sized=is_serialized(spec, split))
+        files = matching_files(os.path.join(root, json_file)) if patterns and json_file else ()
+        for file, start in [(file, "") for file in files] or [(json_file, root)]:
+            yield _coco_listing(index, image_dir, os.path.join(root, image_dir), file, start, sized=sized)
             index += 1
 
 
@@ -330,13 +331,12 @@ def _missing_classmap(source: Mapping[str, Any], root: str) -> Iterator[str]:
         yield "dataset.infer_data_sources: NVIDIA's inference would stop without the list of classes (classmap)"
 
 
-def _coco_listing(index: int, image_dir: str, json_file: str, root: str, *, sized: bool) -> Listing:
+def _coco_listing(index: int, image_dir: str, folder: str, json_file: str, root: str, *, sized: bool) -> Listing:
     """The images of an annotation file, by their ids; ``sized``: the reference needs width and height of each."""
     if not json_file:
         raise MissingDataError(
             "json_file is empty", where=path_text(image_dir), hint="Name the annotations.", filename=""
         )
-    folder = os.path.join(root, image_dir)
     found = read_coco(os.path.join(root, json_file))
     where = path_text(json_file)
     notes = []
@@ -366,10 +366,13 @@ def coco_objects(spec: SpecDocument, sample: Sample) -> list[LabelledObject] | N
     """The boxes of an image in the annotations of its folder; None when none of them name it."""
     for image_dir, pattern in _annotations(spec):
         named = os.path.join(image_dir, _file_and_frame(sample.frame_id)[0])
+        root = ""  # what relative paths were joined to
         if os.path.abspath(named) != os.path.abspath(sample.path):
-            continue  # an image of this name in another folder
+            if os.path.isabs(named) or os.path.isabs(pattern) or not sample.path.endswith(os.sep + named):
+                continue  # an image of this name in another folder
+            root = sample.path.removesuffix(named)
         try:
-            for json_file in matching_files(pattern):
+            for json_file in matching_files(os.path.join(root, pattern)):
                 boxes = _boxes(json_file, os.stat(json_file).st_mtime_ns).get(sample.frame_id)
                 if boxes is not None:
                     return [LabelledObject(name, (x, y, x + width, y + height)) for name, x, y, width, height in boxes]
