@@ -312,6 +312,8 @@ def test_numbers_in_a_file(photos, run_cli):
         (("--preset", "imagenett"), "there is no preset 'imagenett'"),
         ((*NUMBERS, "--mean", "1,2"), "mean has 2 numbers"),
         ((*NUMBERS, "--std", "0"), "not finite"),
+        *[((*NUMBERS, "--std", std), "one value of all levels") for std in ("inf", "1e40", "0.5,0.5,inf")],
+        ((*NUMBERS[:4], "--scale", "1e-300"), "one value of all levels"),
         ((*NUMBERS[:4], "--scale", "255/1"), "a scale of '255/1'"),
         (("--size", "24", *NUMBERS[2:]), "size cannot be '24'"),
         ((*NUMBERS[:2], "--resize", "letterbox", *NUMBERS[4:]), "letterbox needs the level of the border"),
@@ -403,6 +405,14 @@ def test_unknown_keys_of_a_file_are_errors(photos, run_cli):
     done = run_cli("images", "photos", "-o", "c.tensor", "--preprocess", "p.yaml")
     assert done.code == 2
     assert done.stderr.startswith("int8cal: error: p.yaml: there is no key 'means'")
+
+
+@pytest.mark.parametrize("preset", ["5", "[imagenet]", "{a: b}", "true"])
+def test_a_preset_of_a_file_is_text(photos, run_cli, preset):
+    (photos / "p.yaml").write_text(f"preset: {preset}\n")
+    done = run_cli("images", "photos", "-o", "c.tensor", "--preprocess", "p.yaml")
+    assert done.code == 2
+    assert done.stderr.startswith("int8cal: error: p.yaml: preset cannot be ")
 
 
 def test_a_letterbox_that_nvinfer_fills_otherwise_is_warned_of(photos, run_cli):

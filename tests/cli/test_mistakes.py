@@ -318,7 +318,7 @@ TABLE = [
         "/data/tao-experiments/project/tfrecords/kitti", f"/data. Add --map {ELSEWHERE} /",
     )),
     Mistake("a new beginning that is not there", nothing, (*PLAN, "--map", ELSEWHERE, "nowhere"), 4, (
-        f"/data. Add --map {ELSEWHERE} /",
+        f"/data. Give --map {ELSEWHERE} /", f"/data in place of --map {ELSEWHERE} /", "/nowhere, or write a new spec: ",
     )),
     Mistake("relative paths, and no folder that they start from", relative, RUN, 4, (
         "There is no ", "The data seem to lie in ", "/data. Add --map project /",
@@ -503,6 +503,17 @@ TABLE = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "is_fed_images"), [("visual_changenet", False), ("pointpillars", False), ("mask2former", True)]
+)
+def test_images_make_no_data_of_a_network_that_is_not_fed_them(data, run_cli, name, is_fed_images):
+    (data / "other.yaml").write_text(f"model_name: {name}\ndataset:\n  train: {{type: coco}}\n")
+    for command in ((name, "plan"), ("plan", "-e", "data/other.yaml"), ("spec", "new", name, "-o", "new.yaml")):
+        told = run_cli(*command).stderr
+        assert "int8cal has no " in told
+        assert ("int8cal images" in told) is is_fed_images
+
+
 @pytest.mark.parametrize("mistake", TABLE, ids=lambda mistake: mistake.name)
 def test_what_the_user_is_told(mistake, data, run_cli):
     mistake.prepare(data)
@@ -585,6 +596,15 @@ def test_the_line_that_is_told_makes_it_work(data, run_cli, tmp_path):
     assert made.code == 0, made.stderr
     assert (tmp_path / "c.tensor").read_bytes() == (tmp_path / "again.tensor").read_bytes()
     assert run_cli("verify", "c.tensor", "-e", "data/spec.txt", *options).code == 0
+
+
+def test_the_line_that_is_told_for_a_new_path_that_is_not_there_makes_it_work(data, run_cli):
+    wrong = ("--map", f"{ELSEWHERE}/", "nowhere")
+    line = run_cli(*RUN, *wrong).stderr
+    options = shlex.split(line[line.index("--map") :].split(" in place of")[0])
+    assert run_cli(*RUN, *options).code == 0
+    assert run_cli(*shlex.split(line[line.index("int8cal spec update") :])[1:]).code == 0
+    assert run_cli("plan", "-e", "data/spec.new.txt").code == 0
 
 
 def test_records_that_lie_and_are_called_otherwise_are_found_by_following_the_lines(data, run_cli, tmp_path):

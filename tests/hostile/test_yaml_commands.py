@@ -14,7 +14,9 @@ import pytest
 from tests.pictures import encode, pixels
 from tests.specs import YAML_SPECS, changed
 
+import int8cal
 from int8cal.cli.app import run
+from int8cal.errors import SpecError
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 9)}]\n" for number in range(1, 20)
@@ -66,6 +68,56 @@ def test_the_sound_one_runs(here: Path, network: str) -> None:
     assert run(["inspect", "out.tensor"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("split", "value", "words"),
+    [
+        ("test", "[images]", "image_dir of dataset.test_data_sources is a list, not text"),
+        ("test", "{a: b}", "image_dir of dataset.test_data_sources is a mapping, not text"),
+        ("infer", "{a: b}", "image_dir of dataset.infer_data_sources is a mapping, not text"),
+        ("infer", "[[a]]", "image_dir of dataset.infer_data_sources is a list, not text"),
+        ("infer", '"???"', "dataset.infer_data_sources has ??? for image_dir"),
+    ],
+)
+def test_a_folder_that_is_no_text(refused: Any, split: str, value: str, words: str) -> None:
+    source = f"{split}_data_sources: {{image_dir: {value}, json_file: coco.json}}"
+    text = changed(YAML_SPECS["rtdetr"], ("dataset: {", f"dataset: {{{source}, "))
+    refused("rtdetr", text, 4, words, arguments=("--split", split))
+
+
+@pytest.mark.parametrize(
+    ("asked", "text", "note"),
+    [
+        (
+            "rtdetr",
+            YAML_SPECS["dino"].replace("{input_std: [0.2]}", "{}"),
+            "is a spec of dino, not of rtdetr: runs as dino",
+        ),
+        ("dino", YAML_SPECS["deformable_detr"], "is a spec of deformable_detr, not of dino: runs as deformable_detr"),
+        (
+            "ocrnet",
+            YAML_SPECS["ocrnet"] + "model_name: rtdetr\n",
+            "its model_name is rtdetr, and its keys are those of ocrnet: runs as ocrnet",
+        ),
+        (
+            "segformer",
+            YAML_SPECS["segformer"] + "model_name: visual_changenet\n",
+            "its model_name is visual_changenet, and its keys are those of segformer: runs as segformer",
+        ),
+    ],
+)
+def test_a_model_name_of_another_network(
+    here: Path, capfd: pytest.CaptureFixture[str], asked: str, text: str, note: str
+) -> None:
+    (here / "spec.yaml").write_text(text)
+    assert run([asked, "plan", "-e", "spec.yaml"]) == 0
+    assert note in capfd.readouterr().err
+    assert run([asked, "plan", "-e", "spec.yaml", "--strict_network"]) == 3
+    assert note.partition(": runs")[0] in capfd.readouterr().err
+    assert any(note in one for one in int8cal.read_spec("spec.yaml", asked).warnings)
+    with pytest.raises(SpecError):
+        int8cal.read_spec("spec.yaml", asked, strict_network=True)
+
+
 @pytest.mark.parametrize("network", ["dino", "deformable_detr"])
 def test_a_file_tells_of_which_network_it_is(here: Path, network: str, capfd: pytest.CaptureFixture[str]) -> None:
     (here / "spec.yaml").write_text(YAML_SPECS[network].replace(f"model_name: {network}\n", ""))
@@ -113,8 +165,16 @@ def test_each_command_ends_with_the_one_that_fits_what_was_given(here: Path, cap
         ("rtdetr", "image_dir: images", "image_dir: /workspace/tao/images", 4, ["--map /workspace/tao "]),
         ("rtdetr", "image_dir: images", "image_dir: imges", 4, ["working directory has images", "--map imges "]),
         ("rtdetr", "image_dir: images", "image_dir: coco.json", 4, ["coco.json is a file, not a folder: unpack it"]),
+        (
+            "rtdetr",
+            "json_file: coco.json",
+            "json_file: labels.json",
+            4,
+            ["--map labels.json FILE to", "--map labels.json FILE\n"],
+        ),
         ("dino", "image_dir: images", 'image_dir: "???"', 4, ["has ??? for image_dir"]),
         ("dino", "image_dir: images", "image_dir: [images]", 3, ["a list stands where text is needed"]),
+        ("dino", "input_std: .0.2.", "input_std: [.inf, 1, 1]", 3, ["one value of all levels"]),
         ("rtdetr", "json_file: coco.json", "json_file: null", 3, ["null stands where text is needed"]),
         ("rtdetr", "json_file: coco.json", "json_file: none.json", 4, ["Nothing is listed in none.json"]),
         ("classification_pyt", "images_dir: train", "images_dir: up", 4, ["one level deeper: name up/train"]),
@@ -182,7 +242,7 @@ class TestEveryNetwork:
     def test_whole_numbers_that_python_could_not_print(self, refused: Any, network: str) -> None:
         for number in ("0b" + "1" * 15000, "0x" + "f" * 4000, "1" + ":59" * 3000, "9" * 4000):
             refused(network, f"results_dir: {number}\n{YAML_SPECS[network]}", 3, "cannot be read as int")
-        refused(network, YAML_SPECS[network], 2, "cannot be read as int", arguments=(f"results_dir=0x{'f' * 4000}",))
+        refused(network, YAML_SPECS[network], 2, "digits", arguments=(f"results_dir={'9' * 4000}",))
 
     def test_unknown_keys_and_doubles(self, refused: Any, network: str) -> None:
         refused(network, YAML_SPECS[network] + "reslts_dir: /x\n", 3, "Did you mean results_dir?", "spec.yaml:")

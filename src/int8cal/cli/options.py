@@ -329,11 +329,14 @@ class SuggestingGroup(click.Group):
         """What to say of a command that there is not."""
         import difflib  # late: for mistakes alone
 
-        from int8cal.spec.elsewhere import name_elsewhere
+        from int8cal.spec.elsewhere import is_fed_images, name_elsewhere
 
         name = given.replace("-", "_")
         if elsewhere := name_elsewhere(name):
-            return f"int8cal has no {elsewhere} yet; int8cal images makes its calibration data"
+            images = (
+                "int8cal images makes its calibration data" if is_fed_images(elsewhere) else "see: int8cal networks"
+            )
+            return f"int8cal has no {elsewhere} yet; {images}"
         near = difflib.get_close_matches(name, self.known_names(ctx), n=1)
         meant = f"did you mean {near[0]!r}?" if near else "see: int8cal networks"
         return f"there is no command or network {given!r}; {meant}"

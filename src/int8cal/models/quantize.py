@@ -193,7 +193,7 @@ def quantize(
         min_agreement: leave as few layers in float as give the worst output this SQNR in dB on held-out images, see
             `int8cal.models.search`.
         score: judges an INT8 model (``onnx.ModelProto``, the part of it that is computed here) in place of the SQNR;
-            larger is better. Not without ``min_agreement``, which is in its unit.
+            finite, larger is better. Not without ``min_agreement``, which is in its unit.
         say: told beforehand how many models will be tried.
         target: the engine that will run the model, see `int8cal.models.placement`.
         precision: of the float part: ``fp16`` makes all float16 that can be, see `int8cal.models.half`; under TensorRT

@@ -22,6 +22,7 @@ from int8cal.types import Batches, Method
 QUICK_IMAGES = 4
 """On so many each layer is tried alone."""
 _SHOWN = 3
+_SCORE = "Return a finite number, larger for better models."
 
 
 @dataclass(frozen=True)
@@ -215,8 +216,9 @@ class Figures:
 def _figure(given: Any) -> float:
     """What a function of the caller gave for a model, which may be a number of any library."""
     try:
-        return float(given)
+        figure = float(given)
     except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"score returned {short_repr(given)}, which is no number", hint="Return one, larger for better models."
-        ) from error
+        raise UsageError(f"score returned {short_repr(given)}, which is no number", hint=_SCORE) from error
+    if not math.isfinite(figure):  # no comparison with it would say which model is better
+        raise UsageError(f"score returned {figure}, which is not finite", hint=_SCORE)
+    return figure

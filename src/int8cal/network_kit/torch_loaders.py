@@ -23,6 +23,7 @@ from int8cal.images.pillow import PillowMode, open_converted, upright_size
 from int8cal.io.safe_text import short_repr
 from int8cal.network_kit.network import Arithmetic, LabelledObject, array_size
 from int8cal.network_kit.path_roles import BASE_MODEL, ENGINE, RESULT, TRAINING, VALIDATION, WRITTEN
+from int8cal.preprocess.normalise import tells_levels_apart
 from int8cal.preprocess.torchvision import normalised
 from int8cal.samples.coco import CocoImage, matching_files, read_boxes, read_coco
 from int8cal.samples.encoded import read_encoded, sample_place
@@ -97,7 +98,7 @@ def checked_values(spec: SpecDocument, mean_name: str, std_name: str) -> tuple[V
     """Values of the pixel levels of RGB images for a mean and a deviation of the spec, and the facts for the record.
 
     Raises:
-        SpecError: a number is missing or too many, or the deviation is zero.
+        SpecError: a number is missing or too many, the deviation is zero, or no level differs from another.
     """
     mean, std = spec.message.value(mean_name), spec.message.value(std_name)
     try:
@@ -107,6 +108,12 @@ def checked_values(spec: SpecDocument, mean_name: str, std_name: str) -> tuple[V
         raise SpecError(f"{name}: {error}", where=spec.where(name), hint="Give three numbers, or one.") from None
     if not np.isfinite(values).all():
         raise SpecError(f"{mean_name} and {std_name} make values that are not finite", where=spec.where(mean_name))
+    if not tells_levels_apart(values):
+        raise SpecError(
+            f"{mean_name} and {std_name} make one value of all levels",
+            where=spec.where(std_name),
+            hint="Set them to what the network was trained with.",
+        )
     facts: dict[str, Any] = {"mean": [255 * one for one in mean], "scale": [1 / (255 * one) for one in std]}
     return values, {"channel_order": "RGB", **(facts if min(std) > 0 else {})}
 
@@ -260,11 +267,21 @@ def source_entry(spec: SpecDocument, source: Mapping[str, Any], key: str, name: 
     value = source.get(key)
     if not isinstance(value, str) or value == _NOT_GIVEN:
         raise DataError(
-            f"{name} has {_NOT_GIVEN} for {key}" if value == _NOT_GIVEN else f"{name} has no {key}",
+            _no_text(name, key, value),
             where=spec.where(name),
             hint=f"It needs image_dir and json_file; it has: {', '.join(map(str, source)) or 'nothing'}.",
         )
     return value
+
+
+def _no_text(name: str, key: str, value: Any) -> str:
+    """What is wrong with a value of a data source that should be text."""
+    if value is None:
+        return f"{name} has no {key}"
+    if value == _NOT_GIVEN:
+        return f"{name} has {_NOT_GIVEN} for {key}"
+    shape = "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else short_repr(value)
+    return f"{key} of {name} is {shape}, not text"
 
 
 def is_serialized(spec: SpecDocument, split: str) -> bool:
@@ -290,17 +307,20 @@ def detection_listings(spec: SpecDocument, split: str, root: str, *, patterns: b
         folders = value.get("image_dir")
         for index, folder in enumerate(folders if isinstance(folders, list) else [folders]):
             if not isinstance(folder, str) or folder == _NOT_GIVEN:
-                raise DataError(f"{name} has no image_dir", where=spec.where(name), hint="Name a folder of images.")
+                raise DataError(
+                    _no_text(name, "image_dir", folder), where=spec.where(name), hint="Name a folder of images."
+                )
             listing = detection_folder(index, os.path.join(root, folder))
             yield listing if index else replace(listing, notes=(*listing.notes, *_missing_classmap(value, root)))
         return
-    index = 0
+    index, sized = 0, is_serialized(spec, split)
     for position, source in enumerate(value if isinstance(value, list) else [value]):
         place = f"{name}[{position}]" if isinstance(value, list) else name
         json_file = source_entry(spec, source, "json_file", place)
         image_dir = source_entry(spec, source, "image_dir", place) if source.get("image_dir") else ""
-        for file in matching_files(os.path.join(root, json_file)) if patterns and json_file else [json_file]:
-            yield _coco_listing(index, image_dir, file, root, sized=is_serialized(spec, split))
+        files = matching_files(os.path.join(root, json_file)) if patterns and json_file else ()
+        for file, start in [(file, "") for file in files] or [(json_file, root)]:
+            yield _coco_listing(index, image_dir, os.path.join(root, image_dir), file, start, sized=sized)
             index += 1
 
 
@@ -311,13 +331,12 @@ def _missing_classmap(source: Mapping[str, Any], root: str) -> Iterator[str]:
         yield "dataset.infer_data_sources: NVIDIA's inference would stop without the list of classes (classmap)"
 
 
-def _coco_listing(index: int, image_dir: str, json_file: str, root: str, *, sized: bool) -> Listing:
+def _coco_listing(index: int, image_dir: str, folder: str, json_file: str, root: str, *, sized: bool) -> Listing:
     """The images of an annotation file, by their ids; ``sized``: the reference needs width and height of each."""
     if not json_file:
         raise MissingDataError(
             "json_file is empty", where=path_text(image_dir), hint="Name the annotations.", filename=""
         )
-    folder = os.path.join(root, image_dir)
     found = read_coco(os.path.join(root, json_file))
     where = path_text(json_file)
     notes = []
@@ -347,10 +366,13 @@ def coco_objects(spec: SpecDocument, sample: Sample) -> list[LabelledObject] | N
     """The boxes of an image in the annotations of its folder; None when none of them name it."""
     for image_dir, pattern in _annotations(spec):
         named = os.path.join(image_dir, _file_and_frame(sample.frame_id)[0])
+        root = ""  # what relative paths were joined to
         if os.path.abspath(named) != os.path.abspath(sample.path):
-            continue  # an image of this name in another folder
+            if os.path.isabs(named) or os.path.isabs(pattern) or not sample.path.endswith(os.sep + named):
+                continue  # an image of this name in another folder
+            root = sample.path.removesuffix(named)
         try:
-            for json_file in matching_files(pattern):
+            for json_file in matching_files(os.path.join(root, pattern)):
                 boxes = _boxes(json_file, os.stat(json_file).st_mtime_ns).get(sample.frame_id)
                 if boxes is not None:
                     return [LabelledObject(name, (x, y, x + width, y + height)) for name, x, y, width, height in boxes]

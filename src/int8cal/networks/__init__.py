@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from int8cal.errors import SpecError, UnavailableError, UsageError
 from int8cal.io.safe_text import printable
-from int8cal.spec.elsewhere import BY_IMAGES, name_elsewhere
+from int8cal.spec.elsewhere import advice_elsewhere, name_elsewhere
 from int8cal.spec.languages import register_folder
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def get(name: str) -> Network:
         if network.name == name or (network.reference_command and network.reference_command.task_tao5 == name):
             return network
     if elsewhere := name_elsewhere(name):
-        raise UsageError(f"int8cal has no {elsewhere} yet", hint=BY_IMAGES)
+        raise UsageError(f"int8cal has no {elsewhere} yet", hint=advice_elsewhere(elsewhere))
     known = [network.name for network in all_networks()]
     near = difflib.get_close_matches(name, known, n=1)
     meant = f"Did you mean {near[0]}? " if near else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
@@ -25,6 +26,9 @@ PLACEHOLDER = "/PATH/TO/"
 
 _PARTS_SHARED = 2
 """Paths that have fewer components in common have it by chance: ``/home``."""
+
+_SUFFIX = re.compile(r"\.[A-Za-z]+")
+"""Of a file; folders may be called v1.0."""
 
 
 @contextmanager
@@ -83,29 +87,33 @@ def _near(path: str, written: str) -> str:
 
 
 def _map_line(value: PathValue, path: str, spec: Spec) -> str:
-    """The substitution that would find the data, as options to type; empty when none is known."""
+    """The substitution that would find the data, as options to type."""
+    from int8cal.spec.update import without_tail  # late: most runs take the spec as it is
+
     written = value.content
     if written.startswith(PLACEHOLDER):
         yours = f"--map {shell_word(written)} YOURS"
         return f"This stands for a path of yours in the spec that spec new wrote: write it there, or add {yours}."
     roots = dict.fromkeys((os.path.dirname(os.path.abspath(spec.path)), os.getcwd()))
     found = moved(written, path, tuple(roots), records=value.role in GLOB_ROLES)
-    old, new = (
-        (found.old, shell_word(os.path.abspath(found.new))) if found else (_beginning(written, path, spec), "FOLDER")
-    )
-    line = f"--map {shell_word(_as_in_the_file(old, spec.mapped))} {new}"
+    old = _as_in_the_file(found.old if found else _beginning(written, path, spec), spec.mapped)
+    elsewhere = "FILE" if _SUFFIX.fullmatch(os.path.splitext(old)[1]) else "FOLDER"
+    line = _map_option(old, os.path.abspath(found.new) if found else elsewhere)
+    same = [_map_option(*pair) for pair in spec.mapped if without_tail(pair[0]) == without_tail(old)]
     name, extension = os.path.splitext(spec.path)
     outputs = (f"{name}.new{number}{extension}" for number in chain([""], count(2)))
     output = shell_word(next(path for path in outputs if not os.path.lexists(path)))
-    given = "".join(f"--map {shell_word(old)} {shell_word(new)} " for old, new in spec.mapped)
+    others = [option for option in (_map_option(*pair) for pair in spec.mapped) if option not in same]
     network = "" if _tells_its_network(spec) else f"--network {spec.name} "
-    update = f"int8cal spec update {shell_word(spec.path)} {network}-o {output} {given}{line}"
-    where = (
-        f"The data seem to lie in {found.new}. Add"
-        if found
-        else f"{_without_records(value)}If the data lie elsewhere, add"
-    )
-    return f"{where} {line} to the command, or write a new spec: {update}"
+    update = f"int8cal spec update {shell_word(spec.path)} {network}-o {output} {' '.join([*others, line])}"
+    where = f"The data seem to lie in {found.new}." if found else f"{_without_records(value)}If the data lie elsewhere,"
+    verb = ("Give" if same else "Add") if found else "give" if same else "add"
+    place = f"in place of {same[0]}" if same else "to the command"
+    return f"{where} {verb} {line} {place}, or write a new spec: {update}"
+
+
+def _map_option(old: str, new: str) -> str:
+    return f"--map {shell_word(old)} {shell_word(new)}"
 
 
 def _tells_its_network(spec: Spec) -> bool:

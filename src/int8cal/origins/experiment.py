@@ -29,6 +29,7 @@ from int8cal.samples.folders import ImageFolder, read_folder
 from int8cal.samples.order import permutation, sequential
 from int8cal.samples.paths import path_text
 from int8cal.spec.document import SpecFinding
+from int8cal.spec.elsewhere import name_elsewhere
 from int8cal.spec.languages import language_of
 from int8cal.spec.reading import read_bytes
 from int8cal.types import Size
@@ -340,6 +341,7 @@ def read_spec(
         allow_unknown_fields: unknown fields are warnings instead of errors.
         strict: legacy fields, too, are errors.
         strict_network: a spec of another network than ``network`` is an error; else it runs as what it is, and warns.
+            So does one whose ``model_name`` is of another one, but whose keys are not: it runs as its keys say.
         overrides: ``key=value`` each, put in place of what the file says, for languages that have them (YAML).
         for_folder: images are taken from a folder: sections that decide no pixel, such as the data sources, may be
             missing.
@@ -361,8 +363,21 @@ def read_spec(
         if strict_network:
             raise SpecError(message, where=document.path, hint=f"Run: int8cal {found.name} …")
         notes = (f"{document.path}: {message}: runs as {found.name}",)
+    elif network and (said := _other_name(document, found)):
+        message = f"its model_name is {said}, and its keys are those of {found.name}"
+        if strict_network:
+            raise SpecError(message, where=document.where("model_name"), hint="Correct model_name, or leave it out.")
+        notes = (f"{document.where('model_name')}: {message}: runs as {found.name}",)
     require_sound(document, found, for_folder=for_folder)
     return Spec(document, found, (*notes, *found.notes(document)), for_folder)
+
+
+def _other_name(document: SpecDocument, found: Network) -> str | None:
+    """The network of another name that a spec says to be of; None when it says none that there is."""
+    said = document.names_network
+    if said is None or said == found.name or not (name_elsewhere(said) or said in networks.names()):
+        return None
+    return said
 
 
 def require_sound(document: SpecDocument, network: Network | None, *, for_folder: bool = False) -> None:

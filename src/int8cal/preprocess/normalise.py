@@ -49,6 +49,11 @@ def level_planes(channels: int) -> ImageCHW_f32:
     return np.tile(_LEVELS, (channels, 1, 1))
 
 
+def tells_levels_apart(values: ValueTables_f32) -> bool:
+    """Whether every channel of tables, channels × 256, has more than one value: else no image would be left of it."""
+    return bool((np.ptp(values, axis=1) > 0).all())
+
+
 def look_up(
     image: ImageHWC_u8,
     table: ValueTable_f32 | ValueTables_f32,

@@ -83,6 +83,10 @@ class SpecDocument(Protocol):
         """The kind of spec that it is: ``int8cal.detectnet_v2.Experiment``."""
 
     @property
+    def names_network(self) -> str | None:
+        """The network that it says in words to be of, where its language has a key for that."""
+
+    @property
     def message(self) -> Message:
         """Its values by attribute, defaults included."""
 

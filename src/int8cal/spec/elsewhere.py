@@ -120,11 +120,34 @@ _NAMES = {
 """What TAO's command line, and the key ``model_name``, call them."""
 
 
-BY_IMAGES = (
+_NO_SINGLE_IMAGES = {
+    "ActionRecognitionNet",  # clips of video
+    "BEVFusion",  # several cameras and points
+    "Optical Inspection",  # pairs of images
+    "PointPillars",  # points
+    "PoseClassificationNet",  # sequences of joints
+    "Sparse4D",  # several cameras
+    "StyleGAN-XL",  # random numbers
+    "VisualChangeNet",  # pairs of images
+}
+"""Networks that are not fed one image at a time."""
+
+_BY_IMAGES = (
     "int8cal images makes its calibration data if you state the preprocessing: "
     "int8cal images DIR -o FILE --size HxW --resize HOW --scale S --mean M --std S."
 )
-"""What to do about a network that int8cal does not have."""
+
+
+def is_fed_images(network: str) -> bool:
+    """Whether a network that int8cal does not have is fed one image at a time."""
+    return network not in _NO_SINGLE_IMAGES
+
+
+def advice_elsewhere(network: str) -> str:
+    """What to do about a network that int8cal does not have, by its name."""
+    if not is_fed_images(network):
+        return "It is not fed single images. The networks that there are: int8cal networks."
+    return _BY_IMAGES
 
 
 def name_elsewhere(name: str) -> str | None:
@@ -145,5 +168,7 @@ def not_here(network: str, path: str) -> SpecError:
     """The error for a spec of such a network."""
     article = "an" if network[0] in "AEIO" or network.startswith(("LPR", "FPE", "NV", "MAE", "MAL")) else "a"
     return SpecError(
-        f"this is {article} {network} spec, and int8cal has no such network yet", where=printable(path), hint=BY_IMAGES
+        f"this is {article} {network} spec, and int8cal has no such network yet",
+        where=printable(path),
+        hint=advice_elsewhere(network),
     )

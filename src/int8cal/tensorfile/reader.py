@@ -310,8 +310,12 @@ class TensorFile(IndexedBatches):
         """Some images by their numbers in the file; those that come next are inflated on threads, and no others.
 
         Raises:
+            IndexError: the file has no such image; numbers count from 0, never from the end.
             TensorFileError: an image cannot be read, or is not what was written.
         """
+        for number in numbers if not isinstance(numbers, range) else (*numbers[:1], *numbers[-1:]):
+            if not 0 <= number < self.image_count:
+                raise IndexError(f"image {number} of {self.image_count}")
 
         def stored() -> Iterator[_StoredImage]:
             size, *extents = self._shape

@@ -155,3 +155,6 @@ def test_a_score_is_a_number_of_any_library(make_model: Callable[..., Path], tmp
     assert (report.search.layers, report.search.reached) == ((), 2.0)
     with pytest.raises(UsageError, match="score returned None, which is no number"):
         quantize(make_model(), Images(), tmp_path / "p", score=lambda model: None, **options)
+    for figure in (math.nan, np.float32("nan"), math.inf, -math.inf):
+        with pytest.raises(UsageError, match=r"score returned -?(nan|inf), which is not finite"):
+            quantize(make_model(), Images(), tmp_path / "p", score=lambda model, figure=figure: figure, **options)

@@ -60,6 +60,20 @@ def test_the_boxes_are_those_of_the_folder(detection: Path, split: str, box: tup
     assert (found.name, found.box) == ("car", box)
 
 
+@pytest.mark.parametrize(("split", "box"), [("train", (1, 2, 4, 6)), ("val", (5, 6, 12, 7))])
+def test_the_boxes_are_found_from_the_folder_that_paths_start_from(
+    detection: Path, monkeypatch: pytest.MonkeyPatch, split: str, box: tuple[int, ...]
+) -> None:
+    (detection.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(detection.parent / "elsewhere")
+    for root in (str(detection.parent), ".."):
+        plan = int8cal.plan(int8cal.read_spec(detection, "rtdetr"), split=split, data_root=root)
+        (sample,) = plan.samples()
+        (found,) = plan.origin.objects(sample) or [None]
+        assert found is not None
+        assert found.box == box
+
+
 @pytest.mark.parametrize("name", ["cal_batch_size", "cal_batches"])
 @pytest.mark.parametrize("number", [0, -3])
 def test_a_number_that_makes_no_sense_is_not_taken_for_1(detection: Path, name: str, number: int) -> None:

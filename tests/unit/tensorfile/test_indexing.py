@@ -47,6 +47,14 @@ def test_an_index_gives_what_the_array_has_there(file, index) -> None:
     assert file[index].dtype == np.float32
 
 
+@pytest.mark.parametrize("numbers", [[20], [-1], [0, 20], range(18, 21), range(-1, 3)])
+def test_images_that_the_file_does_not_have(file, numbers) -> None:
+    with pytest.raises(IndexError, match=r"image (20|-1) of 20"):
+        list(file.images(numbers))
+    assert [image.shape for image in file.images(range(18, 20))] == [ALL.shape[2:]] * 2
+    assert not list(file.images(range(20, 20)))
+
+
 @given(ANY_SLICE, ANY_SLICE)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_a_slice_is_a_view_of_the_same_batches(file, one: slice, two: slice) -> None:

@@ -24,7 +24,7 @@ from int8cal.errors import ImageError, UsageError
 from int8cal.images.limits import output_problem
 from int8cal.images.pillow import PillowMode, open_converted
 from int8cal.network_kit.network import Arithmetic, Evidence, array_size
-from int8cal.preprocess.normalise import look_up
+from int8cal.preprocess.normalise import look_up, tells_levels_apart
 from int8cal.preprocess.stretch import nearest_positions
 from int8cal.preprocess.torchvision import centred, resized, shorter_edge_size
 from int8cal.samples.encoded import sample_place
@@ -125,7 +125,7 @@ class Preprocessing:
         """Value of each pixel level, channels × 256, in the order of the result.
 
         Raises:
-            UsageError: a number is missing or too many, or the values are not finite.
+            UsageError: a number is missing or too many, or the values are not finite, or all the same.
         """
         for name, numbers in (("mean", self.mean), ("std", self.std)):
             if len(numbers) not in (1, self.channels):
@@ -140,6 +140,11 @@ class Preprocessing:
             values = np.broadcast_to((scaled - means) / deviations, (self.channels, len(_LEVELS)))
         if not np.isfinite(values).all():
             raise UsageError("scale, mean and std make values that are not finite", hint="Is a std 0?")
+        if not tells_levels_apart(values):
+            raise UsageError(
+                "scale, mean and std make one value of all levels",
+                hint="Give --scale, --mean and --std as the model was trained with them; such as --scale 1/255.",
+            )
         return np.ascontiguousarray(values)
 
     def doubt(self) -> str | None:

@@ -114,6 +114,8 @@ def stated(
         if isinstance(values.get("resize"), tuple):
             values["resize"], values["short_side"] = values["resize"]
         if preset is not None:
+            if not isinstance(preset, str):  # a file may hold anything
+                _converted("preset", preset)
             if preset not in PRESETS:
                 near = difflib.get_close_matches(preset, PRESETS, n=1)
                 if re.fullmatch(r"yolo[-_]?v?(5|8|9|10|11|12).*|yolo", preset.lower()):

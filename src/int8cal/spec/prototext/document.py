@@ -44,6 +44,11 @@ class PrototextSpec:
         """This language has none."""
         return ()
 
+    @property
+    def names_network(self) -> str | None:
+        """Nor a key for this: the fields tell it."""
+        return None
+
     def __repr__(self) -> str:
         return f"<{describe_root(self.root)} spec {printable(self.path)}>"
 

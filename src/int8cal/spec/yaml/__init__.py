@@ -82,7 +82,8 @@ class Yaml:
         """
         from int8cal.spec.yaml.document import YamlSpec
         from int8cal.spec.yaml.find import network_of
-        from int8cal.spec.yaml.text import read_document, with_overrides
+        from int8cal.spec.yaml.overrides import with_overrides
+        from int8cal.spec.yaml.text import read_document
 
         document = read_document(data, path)
         values = with_overrides(document, overrides)

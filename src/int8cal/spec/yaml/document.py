@@ -21,6 +21,7 @@ from int8cal.errors import SpecError
 from int8cal.io.safe_text import printable, short_repr
 from int8cal.spec.document import Edit, Leaf, PathValue, SpecFinding, has_role
 from int8cal.spec.yaml.interpolation import InterpolationError, Path, Resolver, is_interpolated, literal, path_text
+from int8cal.spec.yaml.overrides import with_overrides
 from int8cal.spec.yaml.schema import MISSING, UNJUDGED, VERSIONS, Schema, versions_text
 from int8cal.spec.yaml.text import (
     Document,
@@ -32,7 +33,7 @@ from int8cal.spec.yaml.text import (
     read_document,
     reads_differently,
     scalars,
-    with_overrides,
+    stated_name,
     written_as,
 )
 from int8cal.spec.yaml.values import Typing
@@ -76,6 +77,11 @@ class YamlSpec:
     def root(self) -> str:
         """The kind of spec: ``int8cal.rtdetr.Experiment``."""
         return f"int8cal.{self.network}.Experiment"
+
+    @property
+    def names_network(self) -> str | None:
+        """What ``model_name`` says."""
+        return stated_name(self.values) or None
 
     @property
     def message(self) -> YamlSpec:
@@ -175,7 +181,7 @@ class YamlSpec:
             return f"{printable(self.path)}:{line}:{column}"
         for override in self.overrides:
             base += 1
-            if offset < base + len(override):
+            if offset <= base + len(override):  # an empty value begins at the end
                 return printable(override)
             base += len(override)
         return printable(self.path)

@@ -11,7 +11,7 @@ from int8cal.spec.elsewhere import name_elsewhere, network_elsewhere, not_here
 from int8cal.spec.yaml import known_networks, schema_of
 from int8cal.spec.yaml.interpolation import is_interpolated
 from int8cal.spec.yaml.schema import MISSING, Schema
-from int8cal.spec.yaml.text import MappingNode, Node, Scalar, scalars
+from int8cal.spec.yaml.text import MappingNode, Node, Scalar, scalars, stated_name
 
 _KNOWN_PER_UNKNOWN = 4
 """How many keys of a spec must be known for each that is not; with fewer it is the spec of something else."""
@@ -28,18 +28,21 @@ def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_a
     Args:
         values: of the spec.
         path: where it was read from; only for messages.
-        asked: the network that the user names; another one is found only when that one lacks keys and it does not.
+        asked: the network that the user names; another one is found only when that one lacks keys and it does not, or
+            when ``model_name`` names it and it has all keys.
         as_asked: no other one is looked for.
 
     Raises:
         SpecError: none has them, or several have.
     """
+    said = stated_name(values)
+    if asked is not None and not as_asked and said in known_networks() and _has_all(values, schema_of(said)):
+        return said
     if asked is not None and (as_asked or not _counts(values, schema_of(asked))[1]):
         return asked
     fits = candidates(values)
     if asked is not None and (len(fits) != 1 or _counts(values, schema_of(fits[0]))[1]):
         return asked
-    said = _model_name(values)
     alike = fits or candidates(values, of_any_model=True)
     unknown = {name for name in _names(values) if not any(_has(schema_of(network), name) for network in alike)}
     if network := name_elsewhere(said) or network_elsewhere(unknown):
@@ -71,6 +74,10 @@ def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_a
     )
 
 
+def _has_all(values: MappingNode, schema: Schema) -> bool:
+    return not _counts(values, schema)[1] and not _has_other_model(values, schema)
+
+
 def _names(values: MappingNode) -> Iterator[str]:
     """Keys at the top level, and those one and two levels below with the keys above them."""
     for entry in values.entries:
@@ -81,11 +88,6 @@ def _names(values: MappingNode) -> Iterator[str]:
 
 def _has(schema: Schema, name: str) -> bool:
     return name in schema.fields or name in schema.sections
-
-
-def _model_name(values: MappingNode) -> str:
-    said = values.get("model_name")
-    return str(said.value.value) if said is not None and isinstance(said.value, Scalar) else ""
 
 
 def candidates(values: MappingNode, *, of_any_model: bool = False) -> list[str]:
@@ -106,7 +108,7 @@ def candidates(values: MappingNode, *, of_any_model: bool = False) -> list[str]:
         return []
     best = min((fit.unknown, -fit.known) for fit in fitting)
     names = [fit.network for fit in fitting if (fit.unknown, -fit.known) == best]
-    said = _model_name(values)
+    said = stated_name(values)
     return [said] if said in names else names
 
 

@@ -12,13 +12,13 @@ What a text can cost is bounded: its length, its depth, and the number of values
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import yaml
 
-from int8cal.errors import SpecError, UsageError
+from int8cal.errors import SpecError
 from int8cal.io.safe_text import printable, short_repr
 from int8cal.spec.reading import SPEC, Wanted
 
@@ -34,7 +34,6 @@ MAX_VALUES = 20_000
 ScalarValue: TypeAlias = bool | int | float | str | None
 
 _TAG = "tag:yaml.org,2002:"
-_OVERRIDE = "Overrides are key=value, such as dataset.batch_size=4."
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,20 +145,6 @@ def read_document(data: bytes, path: str, wanted: Wanted = SPEC) -> Document:
     return Document(text, root)
 
 
-def read_value(text: str, name: str, base: int) -> Node:
-    """The value of a command line's ``key=value``; none is null, as in YAML.
-
-    Args:
-        text: the value.
-        name: what to call it in messages.
-        base: added to its offsets, so that they are none of the spec's own.
-
-    Raises:
-        SpecError: it is not YAML, or beyond the limits of this module.
-    """
-    return _Builder(text, name, base).document()
-
-
 def plain(node: Node) -> Any:
     """What a node means, as dicts, lists and scalars."""
     if isinstance(node, MappingNode):
@@ -179,6 +164,12 @@ def scalars(node: Node, path: str = "") -> Iterator[tuple[str, Scalar]]:
             yield from scalars(item, f"{path}[{index}]")
     else:
         yield path, node
+
+
+def stated_name(values: MappingNode) -> str:
+    """What a spec's ``model_name`` says; empty when it has none."""
+    said = values.get("model_name")
+    return str(said.value.value) if said is not None and isinstance(said.value, Scalar) else ""
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./@+=-]*")
@@ -202,7 +193,7 @@ def written_as(content: str, old: str) -> str:
 
 
 def _is_text(content: str) -> bool:
-    node = read_value(content, "", 0)
+    node = _Builder(content, "").document()
     return isinstance(node, Scalar) and node.value == content
 
 
@@ -213,51 +204,6 @@ def _escaped(character: str) -> str:
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
-
-
-def with_overrides(document: Document, overrides: Sequence[str]) -> MappingNode:
-    """The values of a document with the command line's ``key=value`` put in, one after the other.
-
-    Raises:
-        UsageError: one is not ``key=value``, of a form that changes lists or removes keys, or its value is not YAML.
-    """
-    root = document.root
-    base = len(document.text)
-    for override in overrides:
-        base += 1
-        root = _with_override(root, override, base)
-        base += len(override)
-    return root
-
-
-def _with_override(root: MappingNode, override: str, base: int) -> MappingNode:
-    key, equals, text = override.partition("=")
-    told = printable(override)
-    if not equals or not key:
-        raise UsageError(f"{told} is not an override", hint=_OVERRIDE)
-    if key[0] in "+~":
-        raise UsageError(f"{told}: overrides change keys; '{key[0]}' is not understood", hint=_OVERRIDE)
-    steps = key.split(".")
-    if "[" in key or not all(steps):
-        raise UsageError(f"{told}: an override names a key, not a part of a list", hint="Give the whole list: key=[…].")
-    try:
-        value = read_value(text, told, base + len(key) + 1)
-    except SpecError as error:
-        raise UsageError(error.message, where=told, hint=_OVERRIDE) from None
-    return _replaced(root, steps, base, value, told)
-
-
-def _replaced(node: MappingNode, steps: Sequence[str], start: int, value: Node, told: str) -> MappingNode:
-    step, *deeper = steps
-    if not deeper:
-        return node.with_value(step, start, value)
-    entry = node.get(step)
-    below = entry.value if entry else MappingNode(start, start, ())
-    if isinstance(below, ListNode):
-        raise UsageError(f"{told}: {step} is a list", hint="Give the whole list: key=[…].")
-    if isinstance(below, Scalar):  # null, or a value where a section is needed, which the schema refuses
-        below = MappingNode(start, start, ())
-    return node.with_value(step, entry.start if entry else start, _replaced(below, deeper, start, value, told))
 
 
 _DIFFERENT = re.compile(
@@ -325,10 +271,9 @@ def _hint(wanted: Wanted) -> str:
 class _Builder:
     """One text, read by events; nothing is expanded before it was counted."""
 
-    def __init__(self, text: str, path: str, base: int = 0, wanted: Wanted = SPEC) -> None:
+    def __init__(self, text: str, path: str, wanted: Wanted = SPEC) -> None:
         self._hint = _hint(wanted)
         self._path = path
-        self._base = base
         self._text = text
         self._loader: Any = None  # typeshed leaves its methods without types
         self._anchors: dict[str, tuple[Node, int]] = {}
@@ -339,7 +284,7 @@ class _Builder:
             self._loader = _Loader(self._text)
             self._loader.get_event()  # the stream begins
             if self._loader.check_event(yaml.StreamEndEvent):
-                return Scalar(self._base, self._base, None, "", plain=True)
+                return Scalar(0, 0, None, "", plain=True)
             self._loader.get_event()  # the document begins
             node, _ = self._node(0)
             self._loader.get_event()  # it ends
@@ -405,7 +350,7 @@ class _Builder:
             raise self._error(f"{short_repr(event.value)} cannot be read as {tag.removeprefix(_TAG)}", event) from None
         start, end = self._span(event)
         if event.anchor is not None or event.tag is not None:  # which stay when the value is replaced
-            properties = _PROPERTIES.match(self._text, start - self._base, end - self._base)
+            properties = _PROPERTIES.match(self._text, start, end)
             start += len(properties[0]) if properties else 0
         return Scalar(start, end, value, event.value, plain=event.style is None)
 
@@ -438,7 +383,7 @@ class _Builder:
             elif key in written:
                 raise self._error(f"the key {key!r} is written twice", start)
             else:
-                written[key] = Entry(key, self._base + start.start_mark.index, value)
+                written[key] = Entry(key, start.start_mark.index, value)
         end = self._loader.get_event()
         return MappingNode(*self._span(event, end), tuple({**merged, **written}.values())), total
 
@@ -463,7 +408,7 @@ class _Builder:
         return mappings
 
     def _span(self, first: Any, last: Any | None = None) -> tuple[int, int]:
-        return self._base + first.start_mark.index, self._base + (last or first).end_mark.index
+        return first.start_mark.index, (last or first).end_mark.index
 
     def _require_few(self, count: int, event: Any) -> None:
         if count > MAX_VALUES:

@@ -10,8 +10,9 @@ import pytest
 from int8cal.errors import SpecError, UsageError
 from int8cal.spec.yaml.document import YamlSpec
 from int8cal.spec.yaml.interpolation import MAX_LENGTH, InterpolationError, Resolver
+from int8cal.spec.yaml.overrides import with_overrides
 from int8cal.spec.yaml.schema import Schema
-from int8cal.spec.yaml.text import read_document, with_overrides, written_as
+from int8cal.spec.yaml.text import read_document, written_as
 
 SCHEMA = Schema.parse(
     "\n".join(
@@ -277,7 +278,8 @@ def test_overrides() -> None:
     assert one.value("dataset.size") == 5
     assert one.value("dataset.sizes") == [7, 8]
     assert one.value("dataset.augmentation.mean") == [1.0]
-    assert one.value("results_dir") is None
+    assert one.value("results_dir") == ""
+    assert one.where("results_dir") == "results_dir="
     assert one.where("dataset.size") == "dataset.size=5"
     assert one.where("dataset.sizes[1]") == "dataset.sizes=[7, 8]"
     assert one.document.text == "dataset: {size: 4}"
