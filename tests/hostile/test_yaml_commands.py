@@ -90,9 +90,13 @@ def test_a_folder_that_is_no_text(refused: Any, split: str, value: str, words: s
         (
             "rtdetr",
             YAML_SPECS["dino"].replace("{input_std: [0.2]}", "{}"),
-            "is a spec of dino, not of rtdetr: runs as dino",
+            "its model_name is dino, and its keys are those of rtdetr: runs as rtdetr",
         ),
-        ("dino", YAML_SPECS["deformable_detr"], "is a spec of deformable_detr, not of dino: runs as deformable_detr"),
+        (
+            "dino",
+            YAML_SPECS["deformable_detr"],
+            "its model_name is deformable_detr, and its keys are those of dino: runs as dino",
+        ),
         (
             "ocrnet",
             YAML_SPECS["ocrnet"] + "model_name: rtdetr\n",

@@ -322,6 +322,9 @@ def read_document(
     )
 
 
+_NAME_HINT = "Correct model_name, or leave it out; or ask for the network that it names."
+
+
 @checked_arguments()
 def read_spec(
     path: str | os.PathLike[str],
@@ -341,7 +344,8 @@ def read_spec(
         allow_unknown_fields: unknown fields are warnings instead of errors.
         strict: legacy fields, too, are errors.
         strict_network: a spec of another network than ``network`` is an error; else it runs as what it is, and warns.
-            So does one whose ``model_name`` is of another one, but whose keys are not: it runs as its keys say.
+            One with the keys of ``network`` and another ``model_name`` is an error, too; else it runs as ``network``,
+            and warns.
         overrides: ``key=value`` each, put in place of what the file says, for languages that have them (YAML).
         for_folder: images are taken from a folder: sections that decide no pixel, such as the data sources, may be
             missing.
@@ -366,7 +370,7 @@ def read_spec(
     elif network and (said := _other_name(document, found)):
         message = f"its model_name is {said}, and its keys are those of {found.name}"
         if strict_network:
-            raise SpecError(message, where=document.where("model_name"), hint="Correct model_name, or leave it out.")
+            raise SpecError(message, where=document.where("model_name"), hint=_NAME_HINT)
         notes = (f"{document.where('model_name')}: {message}: runs as {found.name}",)
     require_sound(document, found, for_folder=for_folder)
     return Spec(document, found, (*notes, *found.notes(document)), for_folder)

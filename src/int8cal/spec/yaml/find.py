@@ -28,21 +28,18 @@ def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_a
     Args:
         values: of the spec.
         path: where it was read from; only for messages.
-        asked: the network that the user names; another one is found only when that one lacks keys and it does not, or
-            when ``model_name`` names it and it has all keys.
+        asked: the network that the user names; another one is found only when that one lacks keys and it does not.
         as_asked: no other one is looked for.
 
     Raises:
         SpecError: none has them, or several have.
     """
-    said = stated_name(values)
-    if asked is not None and not as_asked and said in known_networks() and _has_all(values, schema_of(said)):
-        return said
     if asked is not None and (as_asked or not _counts(values, schema_of(asked))[1]):
         return asked
     fits = candidates(values)
     if asked is not None and (len(fits) != 1 or _counts(values, schema_of(fits[0]))[1]):
         return asked
+    said = stated_name(values)
     alike = fits or candidates(values, of_any_model=True)
     unknown = {name for name in _names(values) if not any(_has(schema_of(network), name) for network in alike)}
     if network := name_elsewhere(said) or network_elsewhere(unknown):
@@ -72,10 +69,6 @@ def network_of(values: MappingNode, path: str, asked: str | None = None, *, as_a
         where=where,
         hint=f"Its first keys are: {names}; see int8cal networks." if names else "It holds no key at all.",
     )
-
-
-def _has_all(values: MappingNode, schema: Schema) -> bool:
-    return not _counts(values, schema)[1] and not _has_other_model(values, schema)
 
 
 def _names(values: MappingNode) -> Iterator[str]:
