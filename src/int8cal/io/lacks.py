@@ -1,4 +1,4 @@
-"""What is lacking when something fails: memory, open files, room in a file, or a library. No input is to blame."""
+"""What the system lacks when something fails: memory, open files, or a library. No input is to blame for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST_CHAIN = 8
 
 
 def lack_of(error: BaseException, where: str | None = None) -> MemoryError | ResourceError | None:
-    """What an exception comes of, if memory, open files or room in a file are lacking; None when that is not said.
+    """What an exception comes of, when the system lacks memory or open files; None when it says nothing of that.
 
     The number of a system error decides, for its text names a file; of others the words.
 
@@ -48,12 +48,6 @@ def lack_of(error: BaseException, where: str | None = None) -> MemoryError | Res
                 "too many open files: the system gives this process no more",
                 where=where,
                 hint="Raise its limit (ulimit -n), or use fewer --workers.",
-            )
-        if number == errno.EFBIG:
-            return ResourceError(
-                "the file may not become larger: it is at a limit of this process, or of the file system",
-                where=where,
-                hint="Raise the limit on the size of files (ulimit -f), or write to another file system.",
             )
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return None

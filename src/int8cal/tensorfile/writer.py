@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -15,6 +16,7 @@ import numpy as np
 from int8cal.errors import OutputError
 from int8cal.io import space
 from int8cal.io.lacks import raise_if_lacking
+from int8cal.io.paths import TOO_LARGE
 from int8cal.io.safe_text import first_line
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.checksums import NO_DIGEST, record_with_checksum
@@ -190,7 +192,7 @@ class _OutputErrors:
             raise OutputError(
                 f"cannot write the tensorfile: {reason}",
                 where=self._path,
-                hint="Check free space, quota and permissions of the folder.",
+                hint=TOO_LARGE if number == errno.EFBIG else "Check free space, quota and permissions of the folder.",
             ) from error
 
 
