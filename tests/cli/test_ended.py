@@ -154,8 +154,11 @@ def _may_mount() -> bool:
 
 
 @pytest.mark.extended
-@pytest.mark.parametrize("full", [_file_size_limit, *([_small_disk] if _may_mount() else [])])
-def test_disk_that_is_full_in_the_middle(tiny_dataset, tmp_path, full):
+@pytest.mark.parametrize(
+    ("full", "hint"),
+    [(_file_size_limit, "ulimit -f"), *([(_small_disk, "Check free space")] if _may_mount() else [])],
+)
+def test_disk_that_is_full_in_the_middle(tiny_dataset, tmp_path, full, hint):
     raw = 2 * 4 * 3 * 96 * 160 * 4  # bytes: enough for the check before the work, too little for the file around them
     command = f"{sys.executable} -m int8cal {' '.join(COMMAND)} -m 2 --compression none -e {tiny_dataset.spec}"
     done = subprocess.run(
@@ -168,7 +171,7 @@ def test_disk_that_is_full_in_the_middle(tiny_dataset, tmp_path, full):
     assert done.returncode == 5, done.stderr
     assert done.stdout == ""  # nor is anything left on the small disk
     assert len(done.stderr.splitlines()) == 2
-    assert "Check free space" in done.stderr
+    assert hint in done.stderr
     assert os.listdir(tmp_path) == []
 
 
