@@ -29,7 +29,7 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-TOO_LARGE = "Raise the limit on the size of files (ulimit -f), or write to another file system."
+_TOO_LARGE = "Raise the limit on the size of files (ulimit -f), or write to another file system."
 """What to do about a file that may not become larger, whatever is free."""
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _MOST_NAMES = 8
@@ -256,7 +256,7 @@ def output_errors(path: str, message: str, *, hint: str) -> Iterator[None]:
             raise
         raise_if_lacking(error, path)
         if error.errno == errno.EFBIG:
-            hint = TOO_LARGE
+            hint = _TOO_LARGE
         raise OutputError(f"{message}: {error.strerror or error}", where=path, hint=hint) from error
 
 
@@ -283,7 +283,7 @@ def cannot(what: str, error: OSError, where: str, folder: str | None = None) -> 
     elif error.errno == errno.ENAMETOOLONG:
         hint = "Choose a shorter name."
     elif error.errno == errno.EFBIG:
-        hint = TOO_LARGE
+        hint = _TOO_LARGE
     else:
         hint = "Check free space, quota and permissions of the folder."
     return OutputError(f"cannot {what}: {error.strerror or error}", where=where, hint=hint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -16,7 +15,7 @@ import numpy as np
 from int8cal.errors import OutputError
 from int8cal.io import space
 from int8cal.io.lacks import raise_if_lacking
-from int8cal.io.paths import TOO_LARGE
+from int8cal.io.paths import absolute, cannot
 from int8cal.io.safe_text import first_line
 from int8cal.tensorfile import layout
 from int8cal.tensorfile.checksums import NO_DIGEST, record_with_checksum
@@ -185,15 +184,12 @@ class _OutputErrors:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, (OSError, RuntimeError)):
+            raise_if_lacking(error, self._path)
             told = _ERRNO.search(str(error))  # not every error of h5py's has it as an attribute
             number = getattr(error, "errno", None) or (told and int(told[1]))
-            reason = os.strerror(number) if number else first_line(error)
-            raise_if_lacking(OSError(number, reason) if number else error, self._path)
-            raise OutputError(
-                f"cannot write the tensorfile: {reason}",
-                where=self._path,
-                hint=TOO_LARGE if number == errno.EFBIG else "Check free space, quota and permissions of the folder.",
-            ) from error
+            refused = OSError(number, os.strerror(number)) if number else OSError(first_line(error))
+            folder = os.path.dirname(absolute(self._path))
+            raise cannot("write the tensorfile", refused, self._path, folder) from error
 
 
 def _sample_table(samples: Sequence[layout.SampleRow]) -> np.ndarray[Any, np.dtype[np.void]]:
