@@ -144,9 +144,11 @@ def contradictions(
                 f"Make the file again: int8cal {fitting[0]} calibration_tensorfile -e SPEC.",
             )
     preset, values = _by_preset(manifest or {}, images.shape[1])
+    if not preset:
+        return
     found = said_by(model, binding)
     is_right = found.exporter == "Ultralytics" and values == _UNIT  # by numbers of its own
-    if preset and not is_right and (said := contradiction(found, preset, values)):
+    if not is_right and (said := contradiction(found, preset, values)):
         named = f"--preset {found.exporter.lower()}" if found.exporter else "the model's own preprocessing"
         yield Finding(
             "error",
