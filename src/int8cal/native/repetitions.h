@@ -7,6 +7,7 @@
 
 enum {
     HASH_BITS = 11,
+    PLACES = 1 << HASH_BITS,
     REACH = 4096,         /* how far back they are sought: `_FAST_WINDOW_BITS` of the other compressor */
     LOOKED_AT = 704,      /* bytes at the end of a sample for which they are sought: */
     NEAR = 1024,          /* at each of so many places before, but those that continue a run, */
@@ -38,7 +39,7 @@ typedef struct {
     int has_lowest;      /* whether the lowest plane, which is not sampled, is not 0 */
     int has_full_window; /* whether, in some window, the other compressor writes less than half as many codes */
     int64_t looked_at;   /* bytes of each plane */
-    uint16_t places[1 << HASH_BITS]; /* where bytes were last seen, by their hash */
+    uint16_t places[2 * PLACES]; /* where bytes were last seen, by their hash; the second half is never read */
 } Estimate;
 
 /* Codes written for a sample. */
@@ -85,9 +86,9 @@ static inline int run_at(const uint8_t *bytes, int from, int count) {
     return count - from;
 }
 
-/* Where four bytes were last seen, if at all: to be compared. */
-static inline uint16_t *last_place(uint16_t *places, const uint8_t *bytes) {
-    return places + ((uint32_t)load8(bytes) * 2654435761u >> (32 - HASH_BITS));
+/* Of four bytes, HASH_BITS long. */
+static inline uint32_t hash_of(const uint8_t *bytes) {
+    return (uint32_t)load8(bytes) * 2654435761u >> (32 - HASH_BITS);
 }
 
 /* How many bytes agree; 0 for too few to be a match. */
@@ -138,18 +139,24 @@ static int tally_ours(Histogram *ours, const uint8_t *bytes, int at, int end) {
     return written;
 }
 
+/* Note where bytes are, unless they continue a run: from its begin, many bytes may repeat. Those go to the second half,
+   since a branch could not be predicted. */
+static inline void note_place(uint16_t *places, const uint8_t *bytes, int at) {
+    uint32_t continues = bytes[at - 1] == bytes[at];
+    places[hash_of(bytes + at) | continues << HASH_BITS] = (uint16_t)at;
+}
+
 /* Count what both would write for the last LOOKED_AT of WINDOW bytes, the other compressor taking the last place where the
    same bytes were seen. Seven bytes behind them are readable. */
 static Written sample(uint16_t *places, const uint8_t *bytes, Tally *tally) {
     int at = REACH;
     Written written = {0, 0};
-    memset(places, 0, sizeof(uint16_t) << HASH_BITS);
-    for (int k = 1; k < REACH; k += k < REACH - NEAR ? FAR_STEP : 1) {
-        uint16_t *last = last_place(places, bytes + k);
-        *last = bytes[k - 1] == bytes[k] ? *last : (uint16_t)k; /* of a run the begin: there a repetition may be long */
-    }
+    memset(places, 0, PLACES * sizeof *places);
+    int k = 1;
+    for (; k < REACH - NEAR; k += FAR_STEP) note_place(places, bytes, k);
+    for (; k < REACH; k++) note_place(places, bytes, k);
     while (at + 8 <= WINDOW) {
-        uint16_t *last = last_place(places, bytes + at);
+        uint16_t *last = places + hash_of(bytes + at);
         int where = *last, match = same_bytes(bytes, where, at, WINDOW);
         *last = (uint16_t)at;
         if (at - where > REACH || !match) {
@@ -159,7 +166,7 @@ static Written sample(uint16_t *places, const uint8_t *bytes, Tally *tally) {
         }
         count_match(&tally->theirs, match, at - where);
         written.theirs += 2;
-        for (int next = 1; next < 3; next++) *last_place(places, bytes + at + next) = (uint16_t)(at + next); /* as it does */
+        for (int next = 1; next < 3; next++) places[hash_of(bytes + at + next)] = (uint16_t)(at + next); /* as it does */
         at += match;
     }
     written.ours = tally_ours(&tally->ours, bytes, REACH, at);
