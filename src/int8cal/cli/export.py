@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     help="Order of dimensions in npz, npy and raw.",
 )
 @click.option(
-    "--rebatch", type=click.IntRange(min=1), metavar="N", help="Images per batch, for polygraphy, tensorfile."
+    "--rebatch",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Images per batch, for polygraphy, tensorfile.  [default: as FILE has them]",
 )
 @click.option("--drop_remainder", is_flag=True, help="Leave out the last images if they do not fill a batch.")
 @overwrite_option("Replace OUT if it is a file of the format; never a folder.")

@@ -17,16 +17,21 @@ if TYPE_CHECKING:
 preprocessing_options = decorated(
     click.option("--preset", metavar="NAME", help="imagenet, clip, ultralytics, yolox, tf or caffe."),
     click.option("--preprocess", metavar="FILE", help="A preprocess.yaml with the numbers below as keys."),
-    click.option("--size", metavar="HxW", help="Height and width of the model's input."),
+    click.option(
+        "--size",
+        metavar="HxW",
+        help="Height and width of the model's input.  [required without --preset or --preprocess]",
+    ),
     click.option(
         "--resize",
         metavar="HOW",
-        help="stretch; letterbox, filled with --pad; short_side[:N], then a centre crop; crop, without scaling.",
+        help="stretch; letterbox, filled with --pad; short_side[:N], then a centre crop; crop, without scaling.  "
+        "[required without --preset or --preprocess]",
     ),
     click.option(
         "--interpolation", metavar="FILTER", help="nearest, bilinear, bicubic or lanczos.  [default: bilinear]"
     ),
-    click.option("--pad", type=int, metavar="LEVEL", help="Level 0..255 around a letterboxed image."),
+    click.option("--pad", type=int, metavar="LEVEL", help="Level 0..255 around a letterboxed image, which needs it."),
     click.option("--anchor", metavar="WHERE", help="Of a letterbox: centre or top_left.  [default: centre]"),
     click.option("--rounding", metavar="HOW", help="Of a letterboxed size: nearest or down.  [default: nearest]"),
     click.option(
@@ -34,7 +39,11 @@ preprocessing_options = decorated(
         metavar="CHANNELS",
         help="rgb, bgr or gray; a preset's mean and std turn with it.  [default: rgb, or as the preset says]",
     ),
-    click.option("--scale", metavar="S", help="Factor of the levels 0..255: 1/255, 1/127.5, 1 or another number."),
+    click.option(
+        "--scale",
+        metavar="S",
+        help="Factor of the levels 0..255: 1/255, 1/127.5, 1 or another number.  [required without --preset or --preprocess]",
+    ),
     click.option(
         "--mean", metavar="M[,M,M]", help="Subtracted after scaling, in the order of the result.  [default: 0]"
     ),

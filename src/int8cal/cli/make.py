@@ -96,10 +96,15 @@ output_options = decorated(
         help="; ".join(f"{name}: {words}" for name, words in COMPRESSIONS.items()) + ".",
     ),
     click.option(
-        "--scratch_dir", metavar="DIR", help="Write here first, then copy to FILE: for slow or network targets."
+        "--scratch_dir",
+        metavar="DIR",
+        help="Write here first, then copy to FILE: for slow or network targets.  [default: beside FILE]",
     ),
     click.option(
-        "--shards", type=int, metavar="N", help="Write N part files beside FILE, which any reader opens as one file."
+        "--shards",
+        type=int,
+        metavar="N",
+        help="Write N part files beside FILE, which any reader opens as one file.  [default: one file]",
     ),
     click.option(
         "--resume", is_flag=True, help="Keep finished images, and go on from those of an interrupted run of this plan."
