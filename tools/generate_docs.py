@@ -41,9 +41,9 @@ ERRORS_INTRODUCTION = """\
 
 An error is one or two lines on stderr: what is wrong and where (`spec.txt:12:5`, `file.tfrecord:+10432`, an image
 path), then what to do. With `--json` it is one object on stdout instead,
-`{"error": {"type", "message", "where", "hint", "exit_code"}}`. A command that judges (`verify`, `plan`, `compare`)
-gives its verdict instead, and the exit code. Output that a command could not finish does not get its name, and what had
-the name before stays.
+`{"error": {"type", "message", "where", "hint", "exit_code"}}`. A command that judges (`verify`, `plan`, `compare`,
+`doctor`) gives its verdict instead, and the exit code. Output that a command could not finish does not get its name,
+and what had the name before stays.
 """
 
 EXCEPTIONS_INTRODUCTION = """\

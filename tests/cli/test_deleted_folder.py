@@ -70,7 +70,7 @@ def test_relative_paths_are_refused_in_two_lines(in_deleted_folder, arguments, n
         "spec check {spec}",
         "inspect {tensorfile}",
         "verify {tensorfile}",
-        "doctor",
+        "doctor --output_dir {there}",
         "networks",
     ],
 )

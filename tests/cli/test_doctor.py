@@ -43,10 +43,11 @@ def versions(monkeypatch):
 
 def test_what_is_missing_is_told_with_what_it_is_for(run_cli, versions):
     versions(onnxruntime="", h5py="")
-    told = run_cli("doctor").stdout
-    assert "problem  h5py is missing, and int8cal needs it" in told
-    assert "not installed: onnxruntime, for quantize, compare and verify --model. Install what the extra" in told
-    assert "1 to mend" in told
+    done = run_cli("doctor")
+    assert done.code == 8
+    assert "problem  h5py is missing, and int8cal needs it" in done.stdout
+    assert "not installed: onnxruntime, for quantize, compare and verify --model. Install what the extra" in done.stdout
+    assert "1 to mend" in done.stdout
 
 
 def test_versions_that_were_never_tested(run_cli, versions):
@@ -61,8 +62,12 @@ def test_a_version_of_each_package_is_judged(versions, package):
 
 
 def test_a_folder_that_cannot_hold_results(run_cli):
-    told = run_cli("doctor", "--output_dir", "nowhere").stdout
-    assert "problem  nowhere cannot hold results: No such file or directory" in told
+    done = run_cli("doctor", "--output_dir", "nowhere")
+    assert done.code == 8
+    assert "problem  nowhere cannot hold results: No such file or directory" in done.stdout
+    as_json = run_cli("doctor", "--output_dir", "nowhere", "--json")
+    assert as_json.code == 8
+    assert "problem" in {one["level"] for one in json.loads(as_json.stdout)["judgements"]}
 
 
 def test_the_tested_versions_are_those_of_the_lock():

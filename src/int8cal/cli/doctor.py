@@ -17,6 +17,7 @@ from int8cal import __version__, native
 from int8cal.cli import console, endings
 from int8cal.cli.options import json_option
 from int8cal.engine import ENGINES
+from int8cal.errors import UnavailableError
 
 _EXTRAS: Final = {
     "quantize": (("onnx", "onnxruntime"), "quantize, compare and verify --model"),
@@ -45,7 +46,7 @@ _LITTLE_DISK = 2 << 30
 )
 @json_option
 def doctor(*, output_dir: str, as_json: bool) -> None:
-    """Versions and environment, for bug reports, and what is wrong with them.
+    """Versions and environment, for bug reports, and what is wrong with them. Exit code 8 if there is a problem.
 
     \b
     Examples:
@@ -53,17 +54,19 @@ def doctor(*, output_dir: str, as_json: bool) -> None:
       int8cal doctor --output_dir /mnt/results --json
     """
     judged = list(judgements(output_dir))
+    problems = sum(level == "problem" for level, _ in judged)
     if as_json:
         console.print_json({"doctor": facts(), "judgements": [{"level": one, "text": text} for one, text in judged]})
-        return
-    console.print_table(facts().items())
-    console.print_lines(["", *(f"{level:<8} {text}" for level, text in judged)])
-    worst = sum(level == "problem" for level, _ in judged)
-    if worst:
-        console.print_lines([f"{worst} to mend before int8cal can be relied on here"])
     else:
-        console.print_lines(["nothing stands in the way of int8cal here"])
-        endings.print_next("", "int8cal demo")
+        console.print_table(facts().items())
+        console.print_lines(["", *(f"{level:<8} {text}" for level, text in judged)])
+        if problems:
+            console.print_lines([f"{problems} to mend before int8cal can be relied on here"])
+        else:
+            console.print_lines(["nothing stands in the way of int8cal here"])
+            endings.print_next("", "int8cal demo")
+    if problems:
+        raise click.exceptions.Exit(UnavailableError.exit_code)
 
 
 def judgements(output_dir: str) -> Iterator[tuple[str, str]]:

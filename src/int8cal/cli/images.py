@@ -42,7 +42,8 @@ preprocessing_options = decorated(
     click.option(
         "--scale",
         metavar="S",
-        help="Factor of the levels 0..255: 1/255, 1/127.5, 1 or another number.  [required without --preset or --preprocess]",
+        help="Factor of the levels 0..255: 1/255, 1/127.5, 1 or another number.  [required without --preset or "
+        "--preprocess]",
     ),
     click.option(
         "--mean", metavar="M[,M,M]", help="Subtracted after scaling, in the order of the result.  [default: 0]"
