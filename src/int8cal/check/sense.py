@@ -298,8 +298,8 @@ def _far_from_zero(statistics: Statistics) -> Iterator[Finding]:
             "far-from-zero",
             f"values of channel {channel} are in {range_text(statistics.low[channel], statistics.high[channel])}: "
             f"zero is {times:.0f} standard deviations from their mean",
-            "Was a mean of levels 0..255 subtracted from values 0..1? int8cal images takes --mean in the unit after "
-            "--scale: divide it by 255 for --scale 1/255, and make the file again.",
+            "Was a mean of levels 0..255 subtracted from values 0..1? Divide it by 255, in the spec or for --mean of "
+            "int8cal images, and make the file again.",
         )
 
 
