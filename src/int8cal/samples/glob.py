@@ -1,11 +1,13 @@
 """Glob patterns as Python's ``glob.glob`` expands them, with an end to the work that a pattern can ask for.
 
 ``*``, ``?`` and ``[...]`` match within one name; ``**`` acts as ``*``; names that begin with a dot are matched only by
-patterns that do; links are followed; what cannot be read matches nothing.
+patterns that do; links are followed. A folder that cannot be read is an error here: for ``glob.glob`` it holds nothing,
+and images would be missing without a word.
 """
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import re
@@ -31,7 +33,8 @@ def expand(pattern: str) -> Iterator[str]:
         pattern: without NUL characters.
 
     Raises:
-        DataError: the pattern goes up (``..``) after a wildcard, or more than `MAX_NAMES` names had to be looked at.
+        DataError: the pattern goes up (``..``) after a wildcard, a folder that it asks for cannot be read, or more than
+            `MAX_NAMES` names had to be looked at.
     """
     wild, parts = False, pattern.split("/")
     if len(parts) > _MAX_PARTS or sum(bool(_WILDCARD.search(name)) for name in parts) > _MAX_WILDCARDS:
@@ -71,7 +74,14 @@ class _Expansion:
 
     def _is_there(self, path: str) -> bool:
         self._count()
-        return os.path.isdir(path) if path.endswith("/") else os.path.lexists(path)
+        try:
+            os.lstat(path)  # of a path that ends with a slash, the folder is asked for
+        except ValueError:  # no name of a file
+            return False
+        except OSError as error:
+            self._require_absent(error, path)
+            return False
+        return True
 
     def _matching(self, folder: str, pattern: str) -> Iterator[str]:
         matches = re.compile(fnmatch.translate(pattern)).match
@@ -88,8 +98,20 @@ class _Expansion:
                     self._count()
                     if (pattern[0] == "." or entry.name[0] != ".") and matches(entry.name):
                         yield entry.name
-        except OSError as error:  # a folder that cannot be read holds nothing, as for the reference
-            raise_if_lacking(error, printable(folder or os.curdir))
+        except OSError as error:
+            self._require_absent(error, folder or os.curdir)
+
+    def _require_absent(self, error: OSError, path: str) -> None:
+        """Raise unless there is nothing of that name: no such file, a file in place of a folder, a link in a circle."""
+        where = printable(path)
+        raise_if_lacking(error, where)
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            raise DataError(
+                f"cannot be read: {error.strerror}",
+                where=where,
+                hint=f"The pattern {printable(self._pattern)} asks for what is in it. Make it readable for this user, "
+                "or name the folders of the files in the pattern.",
+            ) from error
 
     def _count(self) -> None:
         self._names += 1

@@ -13,9 +13,11 @@ from int8cal.network_kit.network import Arithmetic
 from int8cal.networks.detectnet_v2 import NETWORK
 from int8cal.preprocess.normalise import HALF_VALUES, SINGLE_VALUES
 from int8cal.samples.encoded import read_encoded
+from int8cal.samples.folders import ImageFolder, read_folder
 from int8cal.spec.prototext.document import PrototextSpec
 from int8cal.spec.prototext.load import parse
 from int8cal.spec.prototext.text import SpecText
+from int8cal.types import Size
 
 from ...build import record, write_records
 
@@ -174,6 +176,20 @@ def test_extension_and_mode_choose_the_dct(tmp_path: Path, extension: str, mode:
     write_records(tmp_path / "records" / "r", [record("a", 64, 96)])
     spec = make_spec(dataset=f'image_extension: "{extension}" dataloader_mode: {mode}')
     assert arithmetic_of(spec, tmp_path).options["jpeg_dct"] == dct
+
+
+def test_of_a_folder_each_name_chooses_the_dct(tmp_path: Path) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    for name in ("a.jpg", "b.png"):
+        write_image(tmp_path, name, photo, "JPEG")
+    dataset = read_folder(ImageFolder(str(tmp_path / "images")), None, size_of=lambda *_: Size(64, 96))
+    accurate = np.asarray(Image.open(tmp_path / "images" / "a.jpg"))
+    for written in ("", 'image_extension: "png"', 'image_extension: "jpg"'):
+        arithmetic = NETWORK.arithmetic(make_spec(dataset=written), dataset, {})
+        assert arithmetic.options["jpeg_dct"] == "accurate and fast"
+        of_jpg, of_png = (arithmetic.decode(read_encoded(sample), sample).pixels for sample in dataset.samples)
+        np.testing.assert_array_equal(of_jpg, accurate[: of_jpg.shape[0], : of_jpg.shape[1]])
+        assert (of_jpg != of_png).any()
 
 
 def test_size_with_limited_sides_comes_from_the_record(odd_images: Path) -> None:

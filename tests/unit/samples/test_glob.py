@@ -45,6 +45,25 @@ def test_a_folder_is_not_empty_because_too_many_files_are_open(tree: Path, monke
         list(ours.expand(str(tree / "*")))
 
 
+@pytest.mark.parametrize(("function", "pattern"), [("scandir", "a/*"), ("scandir", "*/*/file"), ("lstat", "a/file")])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_a_folder_that_cannot_be_read_is_not_empty(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, function: str, pattern: str, number: int
+) -> None:
+    real = getattr(os, function)
+
+    def refused(path: str) -> object:
+        if path.startswith(str(tree / "a")):
+            raise OSError(number, os.strerror(number))
+        return real(path)
+
+    monkeypatch.setattr(os, function, refused)
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        list(ours.expand(str(tree / pattern)))
+    assert str(caught.value.where).startswith(str(tree / "a"))
+    assert pattern in str(caught.value.hint)
+
+
 def test_folders_that_are_listed_are_counted(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ours, "_MAX_FOLDERS", 5)
     with pytest.raises(DataError, match="more than 5 folders to be listed"):

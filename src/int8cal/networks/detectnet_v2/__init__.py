@@ -61,6 +61,8 @@ _UNIFORM_SAMPLING = 2
 _MAX_STEP = 2.0**20
 """Largest distance of sample points in pixels; beyond it nothing of an image would be seen."""
 
+_DCT = {True: "fast", False: "accurate"}
+
 _ToTensor = Callable[[Any, Sample], ImageCHW_f32]
 
 
@@ -102,10 +104,13 @@ class _Settings(NamedTuple):
         """Images are raw float16 files."""
         return self.mode != DataloaderMode.MULTISOURCE and self.extension.lower() == "fp16"
 
-    @property
-    def fast_dct(self) -> bool:
-        """JPEG is decoded with the fast inverse DCT. Mode 0 does so for every extension but two, in lower case."""
-        return self.mode != DataloaderMode.MULTISOURCE or self.extension not in ("jpg", "jpeg")
+    def fast_dct(self, sample: Sample) -> bool:
+        """JPEG is decoded with the fast inverse DCT. Mode 0 does so for every extension but two, in lower case.
+
+        An image of a folder has its own, whatever the spec says of the data sources.
+        """
+        extension = self.extension if sample.record else sample.path.rpartition(".")[2]
+        return self.mode != DataloaderMode.MULTISOURCE or extension not in ("jpg", "jpeg")
 
     @property
     def window(self) -> Window:
@@ -245,7 +250,7 @@ def _arithmetic(spec: SpecDocument, dataset: Dataset, _: Mapping[str, str]) -> A
         "dataloader_mode": settings.mode.name,
         "channels": settings.channels,
         "channel_order": "RGB" if settings.channels == 3 else "grey",
-        "jpeg_dct": "fast" if settings.fast_dct else "accurate",
+        "jpeg_dct": " and ".join(sorted({_DCT[settings.fast_dct(sample)] for sample in dataset.samples})),
         "raw_float16": settings.raw_half,
         "value_range": [0.0, 1.0],
     }
@@ -284,7 +289,7 @@ def _decoder(settings: _Settings) -> Callable[[bytes, Sample], ImageHWC_u8 | Ima
         where = sample_place(sample)
         if settings.raw_half:
             return decode_raw_half(encoded, settings.channels, sample.height, sample.width, where=where)
-        return decode_image(encoded, settings.channels, fast_dct=settings.fast_dct, where=where)
+        return decode_image(encoded, settings.channels, fast_dct=settings.fast_dct(sample), where=where)
 
     return decode
 
@@ -294,7 +299,8 @@ def _cut_way(settings: _Settings, window: Window, cut: Callable[[Corner, Sample]
     corner = Size(window.bottom, window.right)
 
     def decode(encoded: bytes, sample: Sample) -> Corner:
-        return decode_corner(encoded, settings.channels, corner, fast_dct=settings.fast_dct, where=sample_place(sample))
+        where, fast_dct = sample_place(sample), settings.fast_dct(sample)
+        return decode_corner(encoded, settings.channels, corner, fast_dct=fast_dct, where=where)
 
     return _Way(decode, cut, lambda decoded: decoded.size)
 
