@@ -88,6 +88,7 @@ def test_images_that_the_disk_refuses(make, tmp_path, monkeypatch, number, momen
     assert done.code == 4
     assert os.strerror(number) in done.stderr
     assert len(done.stderr.splitlines()) == 2
+    assert ("Make it readable" in done.stderr) == ((number, moment) == (errno.EACCES, "open"))
     skipping = make("--on_bad_image", "skip", "--max_skipped", "1")
     assert skipping.code == 4
     assert "more than 1 images are bad" in skipping.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tracemalloc
 
 import numpy as np
@@ -238,6 +239,16 @@ def test_a_remote_address_in_a_coco_file(photos, run_cli):
         assert done.code == 4
         assert "It is a remote address (https:)" in done.stderr
         assert "longest part" not in done.stderr
+
+
+def test_a_name_that_ends_with_a_blank_is_that_name(photos, run_cli):
+    for name in ("d.png ", "d.png\u3000"):
+        shutil.copy(photos / "photos" / "c.PNG", photos / "photos" / name)
+    (photos / "list.txt").write_text("photos/d.png \n \nphotos/d.png\u3000\r\n", encoding="utf-8")
+    done = run_cli("images", "list.txt", "-o", "c.tensor", *NUMBERS)
+    assert done.code == 0, done.stderr
+    with int8cal.TensorFile("c.tensor") as file:
+        assert sorted(file.samples["frame_id"].tolist()) == [b"photos/d.png ", "photos/d.png\u3000".encode()]
 
 
 def test_blank_lines_of_a_list_take_no_memory(photos, run_cli, monkeypatch):

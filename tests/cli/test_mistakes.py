@@ -221,6 +221,11 @@ def without_star(data: Path) -> None:
     edit(data, "kitti_trainval-*", "kitti_trainval")
 
 
+def of_windows(path: str) -> Callable[[Path], None]:
+    """The records are named by a path of Windows."""
+    return lambda data: edit(data, f"{ELSEWHERE}/tfrecords/kitti_trainval-*", path)
+
+
 def placeholders(data: Path) -> None:
     edit(data, f"{ELSEWHERE}/tfrecords/kitti_trainval-*", "/PATH/TO/TFRECORDS/NAME-*")
 
@@ -283,11 +288,23 @@ TABLE = [
     Mistake("the image folder is gone", no_folder, RUN, 4, (
         "No dataset image directory found", "longest part that", "/data/training FOLDER to the command",
     )),
+    Mistake("a path of Windows", of_windows(r"C:\data\records-*"), RUN, 4, (
+        "It is a path of Windows: write / in it, and the folder where that drive is mounted",
+    )),
+    Mistake("a path of Windows with escape sequences", of_windows(r"C:\train\new\records-*"), RUN, 4, (
+        "It is a path of Windows",
+    )),
+    Mistake("a path with escape sequences", of_windows(r"D\train\new\records-*"), RUN, 4, (
+        "A backslash in a spec begins an escape sequence", "write / in paths",
+    )),
+    Mistake("a path with an escape sequence that is none", of_windows(r"C:\xray\records-*"), RUN, 3, (
+        "a backslash begins an escape sequence here: truncated", "Write / in paths, or two backslashes for one.",
+    )),
     # --- files that are not records
     Mistake("the converter's warnings", beside(b'{"a": 1}', "kitti_trainval-0_warning.json"), RUN, 4, (
         "the list of warnings that dataset_convert writes", "Let the pattern match the records alone",
     )),
-    Mistake("gzip", beside(gzip.compress(b"x")), RUN, 4, ("but a gzip file", "gzip -d")),
+    Mistake("gzip", beside(gzip.compress(b"x")), RUN, 4, ("but a gzip file", "gzip -dc FILE > NEW")),
     Mistake("git-LFS", beside(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), RUN, 4, (
         "a git-LFS pointer", "git lfs pull",
     )),
@@ -451,6 +468,9 @@ TABLE = [
     Mistake("names in quotation marks", listing("names.txt", '"x.png"\n"y.png"\n'), (
         "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet",
     ), 4, ("Every line is a path as it is: take the quotation marks out.",)),
+    Mistake("a blank at the end of a name", listing("names.txt", "training/image_2/000000.png \n"), (
+        "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet",
+    ), 4, ("000000.png lies there: correct the names in the file that gives them.",)),
     Mistake("a pattern in a list", listing("names.txt", "training/image_2/*.png\n"), (
         "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet",
     ), 4, ("Every line is one path, and no pattern",)),

@@ -72,7 +72,7 @@ SAVE_OTHERWISE = "Save it as PNG or JPEG."
 _CONVERT = "Convert it to PNG or JPEG first, as with ImageMagick."
 
 _MISTAKEN: tuple[tuple[int, tuple[bytes, ...], str, str], ...] = (  # what begins so behind so many bytes
-    (0, (b"\x1f\x8b",), "a gzip file", "Unpack it: gzip -d FILE."),
+    (0, (b"\x1f\x8b",), "a gzip file", "Unpack it: gzip -dc FILE > NEW, and name the new file."),
     (0, (b"version https://git-lfs",), "a git-LFS pointer, not the file itself", "Fetch the files: git lfs pull."),
     (
         0,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from int8cal.errors import MissingDataError, SpecError
 from int8cal.io.safe_text import shell_word
 from int8cal.samples.nearby import existing_part, moved, near_by
-from int8cal.samples.paths import DATA_ROOT_HINT, WORKING_DIRECTORY_HINT, address_hint, path_text
+from int8cal.samples.paths import DATA_ROOT_HINT, WORKING_DIRECTORY_HINT, path_hint, path_text
 from int8cal.spec.document import GLOB_ROLES
 from int8cal.spec.languages import language_of
 
@@ -38,7 +38,7 @@ def missing_data_advised(spec: Spec) -> Iterator[None]:
         yield
     except MissingDataError as error:
         path = error.filename
-        value = _written(path, spec) if path and not address_hint(path) else None
+        value = _written(path, spec) if path and not path_hint(path) else None
         if path is None or value is None:
             raise
         general = (DATA_ROOT_HINT, WORKING_DIRECTORY_HINT)
@@ -53,7 +53,7 @@ def missing_folder_advice(spec: Spec, path: str) -> str | None:
     while folder not in ("", os.sep) and not os.path.isdir(folder):
         if os.path.isfile(folder):
             return f"{path_text(folder)} is a file, not a folder: unpack it, and name the folder in the spec."
-        if not address_hint(folder) and (value := _written(folder, spec)):
+        if not path_hint(folder) and (value := _written(folder, spec)):
             if _leads_to(value.content.rstrip("/"), existing_part(folder)[0]):
                 return _near(folder, value.content)  # what the spec names is there, what the records name in it is not
             return " ".join(filter(None, (_near(folder, value.content), _map_line(value, folder, spec))))

@@ -18,7 +18,7 @@ from int8cal.io.paths import near_names
 from int8cal.io.safe_text import printable, shell_word, short_name
 from int8cal.io.summary import counted
 from int8cal.samples.encoded import read_encoded
-from int8cal.samples.paths import WORKING_DIRECTORY_HINT, address_hint, path_text
+from int8cal.samples.paths import WORKING_DIRECTORY_HINT, path_hint, path_text
 from int8cal.samples.samples import Dataset, Sample, Source
 from int8cal.types import Size, SplitName
 
@@ -311,7 +311,7 @@ def list_folder(folder: str, what: str, files: tuple[str, ...]) -> FolderListing
             raise MissingDataError(
                 f"there is no such {what}",
                 where=where,
-                hint=address_hint(folder) or near_names(folder, WORKING_DIRECTORY_HINT),
+                hint=path_hint(folder) or near_names(folder, WORKING_DIRECTORY_HINT),
                 filename=folder,
             ) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)

@@ -18,6 +18,9 @@ DATA_ROOT_HINT = "Relative paths are joined to DATA_BASE_PATH (else ~/datasets).
 WORKING_DIRECTORY_HINT = "Relative paths start from the working directory."
 
 _ADDRESS_INSIDE = re.compile(r"(?:^|/)([A-Za-z][A-Za-z0-9+.-]+):/")
+_DRIVE_INSIDE = re.compile(r"(?:^|/)[A-Za-z]:[\\\0-\x1f]")
+"""``C:`` and a backslash, or what an escape sequence made of it."""
+
 _LONGEST_PATH = 4096
 """Characters that a path may have on any system we know."""
 
@@ -58,18 +61,21 @@ def matching_files(pattern: str, *, hint: str = DATA_ROOT_HINT) -> tuple[str, ..
     paths = () if impossible else tuple(sorted(expand(pattern)))
     if not paths:  # these words, and those of `require_folder`, are the reference's
         raise MissingDataError(
-            f"No files match pattern {path_text(pattern)}.", hint=address_hint(pattern) or hint, filename=pattern
+            f"No files match pattern {path_text(pattern)}.", hint=path_hint(pattern) or hint, filename=pattern
         )
     return paths
 
 
-def address_hint(path: str) -> str | None:
-    """What to say when nothing has a path of a spec that holds the address of a remote file, be it behind a folder."""
-    address = _ADDRESS_INSIDE.search(path)
-    if not address:
-        return None
-    scheme = address[1].lower()
-    return f"It is a remote address ({scheme}:), and int8cal reads local files only: mount or download it first."
+def path_hint(path: str) -> str | None:
+    """What a path that nothing has tells by itself: it holds, be it behind a folder, what no path here does."""
+    if address := _ADDRESS_INSIDE.search(path):
+        scheme = address[1].lower()
+        return f"It is a remote address ({scheme}:), and int8cal reads local files only: mount or download it first."
+    if _DRIVE_INSIDE.search(path):
+        return "It is a path of Windows: write / in it, and the folder where that drive is mounted, such as /mnt/c."
+    if any(character in "\a\b\t\n\v\f\r" for character in path):
+        return "A backslash in a spec begins an escape sequence, such as \\t: write / in paths."
+    return None
 
 
 def require_folder(path: str, what: str) -> None:
@@ -81,7 +87,7 @@ def require_folder(path: str, what: str) -> None:
     if not os.path.isdir(path):
         raise MissingDataError(
             f"No {what} found at path: '{path_text(path)}'",
-            hint=address_hint(path) or DATA_ROOT_HINT,
+            hint=path_hint(path) or DATA_ROOT_HINT,
             filename=path,
         )
 
@@ -171,6 +177,8 @@ def open_data_file(path: str, what: str, error: type[DataError], *, hint: str, b
         raise error(f"the {what} is not a regular file", where=where, hint=hint) from None
     except OSError as problem:
         raise_if_lacking(problem, where)
+        if isinstance(problem, PermissionError):
+            hint = "Make it readable for this user."
         raise error(f"the {what} cannot be opened: {problem.strerror}", where=where, hint=hint) from problem
     except ValueError as problem:
         raise error(f"the {what} cannot be opened: {problem}", where=where, hint=hint) from problem

@@ -32,7 +32,7 @@ from int8cal.samples.folders import (
 )
 from int8cal.samples.nearby import folders_below, near_by
 from int8cal.samples.order import permutation
-from int8cal.samples.paths import address_hint, open_data_file, path_text
+from int8cal.samples.paths import open_data_file, path_hint, path_text
 from int8cal.samples.samples import FILES_LEFT_OUT, Dataset, Sample, Source
 from int8cal.spec.reading import PREPROCESSING, read_bytes
 from int8cal.spec.yaml.text import plain, read_document
@@ -102,7 +102,7 @@ class ImagesOrigin:
 
     def advice(self, path: str) -> str | None:
         """Where the names of a list or a COCO file start from, when none of its images is there; see `Origin`."""
-        if remote := address_hint(path):
+        if remote := path_hint(path):
             return remote
         root = self._root
         if os.path.isdir(self.path) or any(os.path.isfile(os.path.join(root, name)) for name in self._names):
@@ -271,8 +271,8 @@ def _listed(path: str) -> list[str]:
             hint="Give a folder, or a text file with one path per line, in UTF-8.",
         )
     lines = re.finditer(rb"[^\r\n]+", data.removeprefix(codecs.BOM_UTF8))
-    texts = (line[0].decode("utf-8", "surrogateescape").strip() for line in lines)
-    names = list(islice(filter(None, texts), MAX_IMAGES + 1))
+    texts = (line[0].decode("utf-8", "surrogateescape") for line in lines)
+    names = list(islice((text for text in texts if text.strip()), MAX_IMAGES + 1))
     if len(names) > MAX_IMAGES:
         raise DataError(
             f"the list names more than {MAX_IMAGES:,} images", where=path_text(path), hint="Write several lists."

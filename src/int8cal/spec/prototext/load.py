@@ -146,7 +146,11 @@ def _merge_error(
     for package in (schema_of(root).package, COMMON_PACKAGE):
         reason = reason.replace(f"{package}.", "")
     offset = start + column - 1
-    hint = _expected_at(text, new_message(root).DESCRIPTOR, offset)
+    if reason.startswith("'unicodeescape' codec"):
+        reason = f"a backslash begins an escape sequence here: {reason.rpartition(': ')[2]}"
+        hint: str | None = "Write / in paths, or two backslashes for one."
+    else:
+        hint = _expected_at(text, new_message(root).DESCRIPTOR, offset)
     return SpecError(shown(reason, 300), where=text.place(path, offset), hint=hint)
 
 
