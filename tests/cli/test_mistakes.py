@@ -221,8 +221,8 @@ def without_star(data: Path) -> None:
     edit(data, "kitti_trainval-*", "kitti_trainval")
 
 
-def of_windows(path: str) -> Callable[[Path], None]:
-    """The records are named by a path of Windows."""
+def records_at(path: str) -> Callable[[Path], None]:
+    """The records are named by another path."""
     return lambda data: edit(data, f"{ELSEWHERE}/tfrecords/kitti_trainval-*", path)
 
 
@@ -288,16 +288,19 @@ TABLE = [
     Mistake("the image folder is gone", no_folder, RUN, 4, (
         "No dataset image directory found", "longest part that", "/data/training FOLDER to the command",
     )),
-    Mistake("a path of Windows", of_windows(r"C:\data\records-*"), RUN, 4, (
+    Mistake("a pattern for all folders below", records_at("data/nowhere/**/records-*"), RUN, 4, (
+        "No files match pattern", "** stands for one folder here, as * does",
+    )),
+    Mistake("a path of Windows", records_at(r"C:\data\records-*"), RUN, 4, (
         "It is a path of Windows: write / in it, and the folder where that drive is mounted",
     )),
-    Mistake("a path of Windows with escape sequences", of_windows(r"C:\train\new\records-*"), RUN, 4, (
+    Mistake("a path of Windows with escape sequences", records_at(r"C:\train\new\records-*"), RUN, 4, (
         "It is a path of Windows",
     )),
-    Mistake("a path with escape sequences", of_windows(r"D\train\new\records-*"), RUN, 4, (
+    Mistake("a path with escape sequences", records_at(r"D\train\new\records-*"), RUN, 4, (
         "A backslash in a spec begins an escape sequence", "write / in paths",
     )),
-    Mistake("a path with an escape sequence that is none", of_windows(r"C:\xray\records-*"), RUN, 3, (
+    Mistake("a path with an escape sequence that is none", records_at(r"C:\xray\records-*"), RUN, 3, (
         "a backslash begins an escape sequence here: truncated", "Write / in paths, or two backslashes for one.",
     )),
     # --- files that are not records

@@ -60,8 +60,9 @@ def matching_files(pattern: str, *, hint: str = DATA_ROOT_HINT) -> tuple[str, ..
     impossible = "\0" in pattern or len(pattern) > _LONGEST_PATH
     paths = () if impossible else tuple(sorted(expand(pattern)))
     if not paths:  # these words, and those of `require_folder`, are the reference's
+        deeper = "** stands for one folder here, as * does: write */* for two." if "**" in pattern else None
         raise MissingDataError(
-            f"No files match pattern {path_text(pattern)}.", hint=path_hint(pattern) or hint, filename=pattern
+            f"No files match pattern {path_text(pattern)}.", hint=path_hint(pattern) or deeper or hint, filename=pattern
         )
     return paths
 

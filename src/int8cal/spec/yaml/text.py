@@ -294,6 +294,8 @@ class _Builder:
             mark = error.problem_mark or error.context_mark
             message = " ".join(filter(None, (error.context, error.problem)))
             hint = "YAML is indented by spaces, never by tabs." if "'\\t'" in message else self._hint
+            if mark and self._text[max(mark.index - 1, 0) : mark.index + 1] == "${":
+                hint = "Between { and }, or [ and ], write ${…} in quotes."
             raise SpecError(f"this is not YAML: {message}", where=self._place(mark), hint=hint) from None
         except yaml.YAMLError as error:  # a character that YAML does not allow
             offset = getattr(error, "position", 0)

@@ -322,6 +322,7 @@ def test_a_scalar_that_newer_yaml_reads_differently_is_named() -> None:
         ("sizes", "dataset:\n  sizes: 3\n", "Put it in [ ]."),
         ("source", "dataset:\n  source:\n  - image_dir: a\n", "Take away the [ ], or the -: it is one mapping."),
         ("size", "dataset:\n\tsize: 3\n", "YAML is indented by spaces, never by tabs."),
+        ("image_dir", "dataset: {image_dir: ${oc.env:HOME}/a}\n", "Between { and }, or [ and ], write ${…} in quotes."),
     ],
 )
 def test_a_value_of_another_shape_comes_with_how_to_write_it(name: str, text: str, hint: str) -> None:
