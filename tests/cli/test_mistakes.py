@@ -230,6 +230,12 @@ def placeholders(data: Path) -> None:
     edit(data, f"{ELSEWHERE}/tfrecords/kitti_trainval-*", "/PATH/TO/TFRECORDS/NAME-*")
 
 
+def accented(data: Path) -> None:
+    """An image whose name has its accent apart, as archives of macOS give it, and a list that has it composed."""
+    shutil.copy(data / "training/image_2/000000.png", data / "e\u0301.png")
+    (data / "names.txt").write_text("\u00e9.png\n", encoding="utf-8")
+
+
 def listing(name: str, text: str) -> Callable[[Path], None]:
     """Another file beside the spec."""
 
@@ -474,6 +480,9 @@ TABLE = [
     Mistake("a blank at the end of a name", listing("names.txt", "training/image_2/000000.png \n"), (
         "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet",
     ), 4, ("000000.png lies there: correct the names in the file that gives them.",)),
+    Mistake("a name in another form of Unicode", accented, (
+        "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet",
+    ), 4, ("A file there has the same name in another form of Unicode (NFC, NFD)",)),
     Mistake("a pattern in a list", listing("names.txt", "training/image_2/*.png\n"), (
         "images", "data/names.txt", "-o", "c.tensor", "--preset", "imagenet",
     ), 4, ("Every line is one path, and no pattern",)),

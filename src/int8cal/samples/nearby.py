@@ -10,6 +10,7 @@ import difflib
 import glob
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice, pairwise
@@ -30,6 +31,10 @@ _MOST_PARTS = 64
 """Of a path that is looked for elsewhere: each of its ends is asked for in every folder."""
 _IMAGE_SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 _SHOWN = 3
+_ANOTHER_FORM = (
+    "A file there has the same name in another form of Unicode (NFC, NFD): rename the files, or write the names as ls "
+    "prints them."
+)
 _ESCAPED = re.compile(r"\[([*?\[])\]")
 """A character of a name as `glob.escape` writes it."""
 
@@ -98,6 +103,8 @@ def image_instead(path: str, name: str) -> str | None:
     if repeated and os.path.isfile(repeated):
         twice = _repeated(path)
         return f"Take {short_name(twice)} off the end of image_directory_path: the records name that folder, too."
+    if _looks_the_same(path):
+        return _ANOTHER_FORM
     found = _with_other_suffix(path)
     if found:
         return f'{short_name(found)} lies there: set image_extension: "{short_name(found.rpartition(".")[2])}".'
@@ -116,8 +123,19 @@ def named_instead(path: str) -> str | None:
     """
     if "\\" in path and os.path.isfile(path.replace("\\", "/")):
         return "The names have backslashes: write them with / in the file that gives them."
+    if _looks_the_same(path):
+        return _ANOTHER_FORM
     found = _with_other_suffix(path)
     return f"{short_name(found)} lies there: correct the names in the file that gives them." if found else None
+
+
+def _looks_the_same(path: str) -> bool:
+    """Whether a file beside a path has its name in the other form of Unicode: archives of macOS hold such names."""
+    folder, name = os.path.split(path)
+    if name.isascii():
+        return False
+    form = unicodedata.normalize("NFC", name)
+    return any(found != name and unicodedata.normalize("NFC", found) == form for found in _names(folder))
 
 
 def _with_other_suffix(path: str) -> str | None:
