@@ -43,6 +43,7 @@ def _facts(tensor: TensorAgreement) -> dict[str, Any]:
         "not_finite_in": sorted(tensor.lost_in),
         "identical": tensor.identical,
         "sqnr_db": tensor.sqnr_db,
+        "varying_sqnr_db": tensor.varying_db,
         "cosine": tensor.cosine,
         "max_error": tensor.max_error,
         "top1": tensor.top1,
@@ -60,6 +61,8 @@ def _table(heading: str, tensors: Sequence[TensorAgreement]) -> list[str]:
         rows += [
             (f"  {group.text} (up to {group.peak:.3g})", f"{group.sqnr_db:.1f}", "", "", "") for group in tensor.groups
         ]
+        if tensor.mostly_constant:
+            rows.append(("  what varies of it", f"{tensor.varying_db:.1f}", "", "", ""))
     width = max(len(row[0]) for row in rows)
     return [f"  {row[0]:<{width}}" + "".join(f"  {cell:>9}" for cell in row[1:]) for row in rows]
 

@@ -19,6 +19,14 @@ _Doubles: TypeAlias = npt.NDArray[np.float64]
 _MOST_CLASSES = 64
 """Different values of 8 bits that may still be classes: usual maps show some 20, pictures most of the 256 levels."""
 
+_LEAST_IMAGES = 8
+"""Fewer say little about what varies from image to image."""
+_CONSTANT = 1e-12
+"""Of the signal: less varies by rounding alone."""
+_MOSTLY_CONSTANT = 100.0
+"""The signal over what varies of it, from which on the SQNR is that of a constant: noise as strong as what varies still
+leaves 20 dB."""
+
 
 @dataclass
 class TensorAgreement:
@@ -44,6 +52,7 @@ class TensorAgreement:
     _values: int = 0
     _equal: int = 0
     _signal: float = 0.0
+    _total: float = 0.0
     _other: float = 0.0
     _product: float = 0.0
     _noise: float = 0.0
@@ -72,6 +81,7 @@ class TensorAgreement:
         if self._is_float or self._levels:
             self._channels.add(first.reshape(reference.shape), error.reshape(reference.shape))
         self._signal += _product(first, first)
+        self._total += float(first.sum())
         self._other += _product(second, second)
         self._product += _product(first, second)
         self._noise += _product(error, error)
@@ -93,6 +103,7 @@ class TensorAgreement:
         self._values += other._values
         self._equal += other._equal
         self._signal += other._signal
+        self._total += other._total
         self._other += other._other
         self._product += other._product
         self._noise += other._noise
@@ -113,6 +124,32 @@ class TensorAgreement:
         if self._noise == 0.0:
             return math.inf
         return 10.0 * math.log10(self._signal / self._noise) if self._signal > 0.0 else -math.inf
+
+    @property
+    def varying_db(self) -> float | None:
+        """SQNR in dB of what varies: 10 log10(Σ (f − mean of its channel)² / Σ (f − q)²).
+
+        None when it cannot be told: of whole numbers, of fewer than 8 images, and where nothing varies.
+        """
+        varying = self._varying
+        if varying is None:
+            return None
+        return 10.0 * math.log10(varying / self._noise) if self._noise else math.inf
+
+    @property
+    def mostly_constant(self) -> bool:
+        """Whether nearly all of the signal is the same everywhere, so that `sqnr_db` says little about what varies."""
+        varying = self._varying
+        return varying is not None and self._signal > _MOSTLY_CONSTANT * varying
+
+    @property
+    def _varying(self) -> float | None:
+        if not self.finite or self.empty or self.whole or self._images < _LEAST_IMAGES:
+            return None
+        varying = self._channels.varying(self._values)
+        if varying is None:
+            varying = self._signal - self._total**2 / self._values
+        return varying if varying > _CONSTANT * self._signal else None
 
     @property
     def empty(self) -> bool:

@@ -1,6 +1,7 @@
-"""Groups of channels of one magnitude: a tensor may hold boxes in pixels beside scores from 0 to 1.
+"""Groups of channels of one magnitude, and what varies of a tensor: what a figure over all of it would not show.
 
-Over the whole tensor the noise of the scores would vanish beside the signal of the boxes.
+A tensor may hold boxes in pixels beside scores from 0 to 1: the noise of the scores would vanish beside the signal of
+the boxes. So it would beside a large value that is the same everywhere.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ class Group:
 
 
 class ChannelSums:
-    """Signal, noise and largest magnitude of each channel, along each axis that may number channels."""
+    """Signal, noise, largest magnitude and sum of each channel, along each axis that may number channels."""
 
     def __init__(self) -> None:
-        self._sums: dict[int, tuple[_Doubles, _Doubles, _Doubles]] = {}
+        self._sums: dict[int, tuple[_Doubles, _Doubles, _Doubles, _Doubles]] = {}
         self._shape: tuple[int, ...] | None = None
 
     def add(self, values: _Doubles, error: _Doubles) -> None:
@@ -58,8 +59,8 @@ class ChannelSums:
             self._shape = values.shape
             for axis in _channel_axes(values.shape):
                 zeros = np.zeros(values.shape[axis])
-                self._sums[axis] = (zeros, zeros.copy(), zeros.copy())
-        for axis, (signal, noise, peak) in list(self._sums.items()):
+                self._sums[axis] = (zeros, zeros.copy(), zeros.copy(), zeros.copy())
+        for axis, (signal, noise, peak, total) in list(self._sums.items()):
             if axis >= values.ndim or values.shape[axis] != len(signal):
                 del self._sums[axis]  # it numbers no channels
                 continue
@@ -67,6 +68,7 @@ class ChannelSums:
             signal += np.square(values).sum(axis=others)
             noise += np.square(error).sum(axis=others)
             np.maximum(peak, np.abs(values).max(axis=others), out=peak)
+            total += values.sum(axis=others)
 
     def merge(self, other: ChannelSums) -> None:
         """Take in all that another one has."""
@@ -74,9 +76,9 @@ class ChannelSums:
             return
         if self._shape is None:
             self._shape = other._shape
-            self._sums = {axis: (s.copy(), n.copy(), p.copy()) for axis, (s, n, p) in other._sums.items()}
+            self._sums = {axis: (s.copy(), n.copy(), p.copy(), t.copy()) for axis, (s, n, p, t) in other._sums.items()}
             return
-        for axis, (signal, noise, peak) in list(self._sums.items()):
+        for axis, (signal, noise, peak, total) in list(self._sums.items()):
             theirs = other._sums.get(axis)
             if theirs is None or len(theirs[0]) != len(signal):
                 del self._sums[axis]
@@ -84,11 +86,27 @@ class ChannelSums:
             signal += theirs[0]
             noise += theirs[1]
             np.maximum(peak, theirs[2], out=peak)
+            total += theirs[3]
+
+    def varying(self, count: int) -> float | None:
+        """The signal without what is the same in all of a channel, Σ (f − mean of its channel)².
+
+        Args:
+            count: of all values.
+
+        Returns:
+            Of the axis along which the least is left; None when no axis numbers channels.
+        """
+        left = (
+            float(signal.sum() - np.square(total).sum() * len(total) / count)
+            for signal, _, _, total in self._sums.values()
+        )
+        return min(left, default=None)
 
     def groups(self) -> tuple[Group, ...]:
         """Groups along the axis on which they lie farthest apart; none if all channels are of one magnitude."""
         best: tuple[float, tuple[Group, ...]] = (0.0, ())
-        for axis, (signal, noise, peak) in self._sums.items():
+        for axis, (signal, noise, peak, _) in self._sums.items():
             bounds = _bounds(peak, 0, len(peak))
             if len(bounds) > 2:
                 apart = float(_separations(peak)[np.array(bounds[1:-1]) - 1].max())

@@ -10,7 +10,9 @@ The rule, by the SQNR of the worst output (or group of its channels, see `int8ca
 Of a classifier, the share of images with the same class in both models counts, too: ``good`` from 95 %, ``poor``
 below 80 %. Outputs that are whole numbers are judged only where there are no others, by their share of equal values:
 ``good`` from 98 %, ``poor`` below 90 %; pictures of 8 bits are judged by the SQNR (see `TensorAgreement.whole`). One
-image of another class alone decides nothing. Where no output can be compared, none holds a value, or the float model
+image of another class alone decides nothing. An output of which nearly all is the same everywhere (an offset, scores
+that are all but 0 and 1) is judged by the SQNR of what varies, too; no worse than ``look`` where a classifier chooses
+the same class on every image. Where no output can be compared, none holds a value, or the float model
 itself gives undefined ones, the verdict is ``not measured``.
 """
 
@@ -71,6 +73,11 @@ def _of(output: TensorAgreement) -> tuple[Verdict, float]:
         found.append(
             (_level(output.top1, _GOOD_TOP1, _POOR_TOP1), f"the same class on {output.top1:.1%} of the images")
         )
+    if output.mostly_constant and output.varying_db is not None:
+        level = _level(output.varying_db, GOOD_DB, POOR_DB)
+        if output.top1 == 1.0 and level == "poor":
+            level = "look"  # the scores of one class that all images have: their noise changes no decision
+        found.append((level, f"{output.varying_db:.1f} dB in what varies, and nearly all of it is the same everywhere"))
     level, reason = min(found, key=lambda item: _ORDER.index(item[0]))
     return Verdict(level, output.name, reason), output.worst_db
 

@@ -124,10 +124,13 @@ def _row(tensor: TensorAgreement) -> Row:
 
 
 def _groups(tensor: TensorAgreement) -> list[Row]:
-    return [
+    rows = [
         Row(f"{group.text}, up to {group.peak:.3g}", True, f"{group.sqnr_db:.1f}", _bar(group.sqnr_db))
         for group in tensor.groups
     ]
+    if tensor.mostly_constant and tensor.varying_db is not None:
+        rows.append(Row("what varies of it", True, f"{tensor.varying_db:.1f}", _bar(tensor.varying_db)))
+    return rows
 
 
 def _bar(sqnr_db: float) -> float:

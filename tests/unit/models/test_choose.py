@@ -318,6 +318,58 @@ class TestVerdict:
         assert (found.level, found.reason) == ("poor", "the same class on 70.0% of the images")
         assert found.worst_db == tensor.sqnr_db
 
+    @pytest.mark.parametrize("offset", [50.0, -3e4])
+    @pytest.mark.parametrize("shape", [(20, 4, 8, 8), (20, 6), (20, 1), (20, 300, 4), (20,)])
+    def test_a_constant_hides_no_noise(self, offset: float, shape: tuple[int, ...]) -> None:
+        random = np.random.default_rng(0)
+        varying = random.standard_normal(shape)
+        values, noise = varying + offset, random.standard_normal(shape)
+        left = varying if len(shape) == 1 else varying - varying.mean(axis=(0, *range(2, len(shape))), keepdims=True)
+        whole, parts = (
+            TensorAgreement("y", classifies=False),
+            [TensorAgreement("y", classifies=False) for _ in range(4)],
+        )
+        pairs = zip(np.split(values, 10), np.split(noise, 10), strict=True)
+        for number, (some, other) in enumerate(pairs):
+            whole.add(some, some + other)
+            parts[number % 4].add(some, some + other)
+        for other_part in parts[1:]:
+            parts[0].merge(other_part)
+        for tensor in (whole, parts[0]):
+            assert tensor.sqnr_db > 30
+            assert tensor.varying_db == pytest.approx(10 * np.log10((left**2).sum() / (noise**2).sum()), abs=0.6)
+            found = judge(Agreement(20, (tensor,)))
+            assert found.level == "poor"
+            assert (
+                found.reason
+                == f"{tensor.varying_db:.1f} dB in what varies, and nearly all of it is the same everywhere"
+            )
+            assert found.worst_db == tensor.sqnr_db
+
+    def test_what_varies_decides_nothing_without_a_large_constant(self) -> None:
+        tensor = TensorAgreement("y")
+        random = np.random.default_rng(0)
+        values = random.standard_normal((20, 4, 8, 8)) + 3
+        tensor.add(values, values + random.normal(0, 0.5, values.shape))
+        assert (tensor.varying_db or 0) < 10 < 15 < tensor.sqnr_db
+        assert not tensor.mostly_constant
+        assert judge(Agreement(20, (tensor,))).level == "good"
+
+    @pytest.mark.parametrize("values", [np.full((20, 4), 7.0), np.random.default_rng(0).standard_normal((7, 4)) + 1e3])
+    def test_of_few_images_or_nothing_that_varies_nothing_is_told(self, values: Any) -> None:
+        tensor = TensorAgreement("y")
+        tensor.add(values, values + 0.1)
+        assert (tensor.varying_db, tensor.mostly_constant) == (None, False)
+        assert judge(Agreement(len(values), (tensor,))).level == "good"
+
+    def test_scores_of_one_class_on_all_images_are_poor_only_by_another_class(self) -> None:
+        tensor = TensorAgreement("p")
+        scores = np.abs(np.random.default_rng(0).normal(0, 1e-3, 20))
+        other = np.abs(np.random.default_rng(1).normal(0, 1e-3, 20))
+        tensor.add(np.stack([1 - scores, scores], axis=1), np.stack([1 - other, other], axis=1))
+        assert (tensor.varying_db or 0) < 10 < 50 < tensor.sqnr_db
+        assert judge(Agreement(20, (tensor,))).level == "look"
+
     def test_whole_numbers_count_only_alone(self) -> None:
         classes = TensorAgreement("argmax")
         classes.add(np.arange(100), np.where(np.arange(100) < 5, 0, np.arange(100)))
