@@ -44,6 +44,7 @@ from int8cal.models.onnx_file import (
     unmarked,
 )
 from int8cal.models.opset import opset, raise_opset
+from int8cal.models.stated import restore_outputs, without_stale_shapes
 from int8cal.models.typed import untyped, with_types
 from int8cal.types import Layout
 
@@ -170,8 +171,7 @@ class Computable:
             UseError: what stands behind the plug-ins cannot be converted.
         """
         if not self.foreign:
-            if self.watched:
-                _restore_outputs(changed.graph, self.original.graph)
+            restore_outputs(changed.graph, self.original.graph)
             return changed
         computed = {kernel.output for kernel in self.kernels}
         whole = marked(raise_opset(marked(self.original, plug_ins_alone=True), opset(changed)))
@@ -184,7 +184,7 @@ class Computable:
             is_plug_in = foreign_operator(node) is not None and not any(inner_graphs(node))
             changed.graph.node.append(originals[_title_output(node)] if is_plug_in else unmarked(node))
         topological_sort(changed.graph)
-        _restore_outputs(changed.graph, self.original.graph)
+        restore_outputs(changed.graph, self.original.graph)
         present = {entry.domain for entry in changed.opset_import}
         changed.opset_import.extend(entry for entry in self.original.opset_import if entry.domain not in present)
         check_valid(changed)
@@ -198,9 +198,11 @@ def computable(model: Any) -> Computable:
         model: as `int8cal.models.onnx_file.load_model` gave it; is kept, and not changed.
 
     Raises:
-        UseError: no part of the model can be computed.
+        UseError: the model has no outputs, or no part of it can be computed.
     """
-    whole = extras.onnx().shape_inference.infer_shapes(marked(model), data_prop=True)
+    if not model.graph.output:
+        raise UseError("the model has no outputs", hint="Export it with those that are wanted.")
+    whole = extras.onnx().shape_inference.infer_shapes(without_stale_shapes(marked(model)), data_prop=True)
     _drop_unused(whole.graph)
     for flat in (False, True):
         kernels = _kernels(whole, flat=flat)
@@ -474,11 +476,3 @@ def _bring_in(changed: Any, whole: Any, rest: Sequence[Any]) -> None:
             changed.node.add().CopyFrom(node)
             present.update(node.output)
             missing.extend(node_reads(node))
-
-
-def _restore_outputs(changed: Any, original: Any) -> None:
-    """The outputs of the original in its order; those of the computable part with the shapes that were filled in."""
-    filled = {output.name: output for output in changed.output}
-    names = {output.name for output in original.output}
-    changed.value_info.extend(output for output in changed.output if output.name not in names)
-    _replace(changed.output, [filled.get(output.name, output) for output in original.output])

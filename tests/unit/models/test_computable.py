@@ -259,6 +259,36 @@ def test_outputs_without_shape_are_filled_in(make_model: Any, images: Any, tmp_p
     assert [len(output.type.tensor_type.shape.dim) for output in outputs] == [4, 2]
 
 
+def test_the_extents_that_the_outputs_state_stay(make_model: Any, images: Any, tmp_path: Path) -> None:
+    def free_the_batch(model: onnx.ModelProto) -> None:
+        inferred = onnx.shape_inference.infer_shapes(model)
+        model.graph.value_info.extend(inferred.graph.value_info)  # of one image, and left so
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+
+    quantize_fast(make_model(batch=1, change=free_the_batch), images(), tmp_path / "q.onnx")
+    quantized = onnx.load(tmp_path / "q.onnx")
+    extents = {
+        value.name: [extent.dim_param or extent.dim_value for extent in value.type.tensor_type.shape.dim]
+        for value in (*quantized.graph.input, *quantized.graph.output)
+    }
+    assert extents == {
+        "image": ["batch", *SHAPE[1:]],
+        "up": ["batch", 16, *SHAPE[2:]],
+        "prob": ["batch", 4],
+    }
+    inner = {value.name: value for value in quantized.graph.value_info}
+    assert not inner["joined"].type.tensor_type.shape.dim[0].HasField("dim_value")
+
+
+@pytest.mark.parametrize("work", [quantize_fast, compare])
+def test_a_model_without_outputs_is_none(work: Any, make_model: Any, images: Any, tmp_path: Path) -> None:
+    source = make_model(change=lambda model: model.graph.ClearField("output"))
+    others = (images(), tmp_path / "q.onnx") if work is quantize_fast else (source, images())
+    with pytest.raises(UseError, match="the model has no outputs"):
+        work(source, *others)
+
+
 def test_outputs_whose_rank_nobody_can_tell_are_computed(images: Any, tmp_path: Path) -> None:
     """A shape that is computed from the values of the image."""
     net = Builder()
