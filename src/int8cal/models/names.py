@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 from int8cal.errors import UseError
 
+_WILD = re.compile(r"[*?[]")
 _SHAPE_ONLY = frozenset({"Shape", "Size"})
 """Operators that look at no value of their input."""
 
@@ -25,6 +27,23 @@ def tensor_names(graph: Any) -> set[str]:
 def fits(name: str, pattern: str) -> bool:
     """Whether a name is this one, or fits it as a shell pattern. Names may hold brackets."""
     return name == pattern or fnmatchcase(name, pattern)
+
+
+class Patterns:
+    """Names and shell patterns, of which there may be as many as there are names to be looked up; see `fits`."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._all = dict.fromkeys(patterns)
+        self._wild = [pattern for pattern in self._all if _WILD.search(pattern)]
+
+    def fit(self, name: str) -> bool:
+        """Whether one of them fits a name."""
+        return name in self._all or any(fnmatchcase(name, pattern) for pattern in self._wild)
+
+    def idle(self, names: Collection[str]) -> list[str]:
+        """Those that fit none of the names."""
+        known = frozenset(names)
+        return [one for one in self._all if one not in known and not any(fits(name, one) for name in known)]
 
 
 def unique_name(wanted: str, taken: set[str]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from int8cal.errors import UseError
 from int8cal.io.summary import counted
 from int8cal.models.graph import WEIGHTED_OPS
-from int8cal.models.names import fits
+from int8cal.models.names import Patterns
 from int8cal.models.onnx_file import ORIGINAL_HINT
 from int8cal.models.wiring import Wiring
 from int8cal.types import Target
@@ -101,7 +101,7 @@ class _Draft:
     """A placement in the making."""
 
     wiring: Wiring
-    exclude: Sequence[str]
+    exclude: Patterns
     target: Target
     reads: dict[str, tuple[int, ...]] = field(default_factory=dict)
     layer_names: set[str] = field(default_factory=set)
@@ -116,7 +116,7 @@ class _Draft:
         return node.name in self.layer_names
 
     def is_excluded(self, node: Any) -> bool:
-        return any(fits(node.name, pattern) for pattern in self.exclude)
+        return self.exclude.fit(node.name)
 
     def leave(self, rule: str, nodes: Sequence[Any]) -> list[str]:
         """Make layers float again."""
@@ -145,7 +145,7 @@ def place(model: Any, wiring: Wiring, exclude: Sequence[str] = (), target: Targe
     Raises:
         UseError: a pattern fits no node, or no layer is left to quantise.
     """
-    draft = _Draft(wiring, exclude, target)
+    draft = _Draft(wiring, Patterns(exclude), target)
     did = {rule.name: tuple(rule.apply(draft)) for rule in RULES if target in rule.targets}
     layers = tuple(node.name for node in draft.layers())
     if not layers:
@@ -212,10 +212,9 @@ def _is_empty(wiring: Wiring, node: Any) -> bool:
 
 
 def _excluded(draft: _Draft) -> list[str]:
-    for pattern in draft.exclude:
-        if not any(fits(node.name, pattern) for node in draft.wiring.nodes):
-            names = ", ".join(node.name for node in draft.layers()[:5])
-            raise UseError(f"no node fits the exclusion {pattern!r}", hint=f"Nodes are named like: {names}.")
+    for pattern in draft.exclude.idle([node.name for node in draft.wiring.nodes]):
+        names = ", ".join(node.name for node in draft.layers()[:5])
+        raise UseError(f"no node fits the exclusion {pattern!r}", hint=f"Nodes are named like: {names}.")
     return draft.leave("excluded", [node for node in draft.layers() if draft.is_excluded(node)])
 
 
