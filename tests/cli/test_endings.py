@@ -15,6 +15,7 @@ from tests.pictures import encode, pixels
 
 from int8cal.cli import console, endings
 from int8cal.models.binding import InputBinding
+from int8cal.models.search import Search
 from int8cal.models.verdict import Verdict
 
 CACHE = "TRT-8601-EntropyCalibration2\nimages: 3c010a14\n"
@@ -235,6 +236,19 @@ def test_the_next_command_of_each_export(run, form, expected):
     done = run(f"export c.tensor --to {form} -o out.{form}")
     assert done.code == 0, done.stderr
     assert next_lines(done.stdout) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reached", "proposed"),
+    [(15.0, 15.1, "--min_agreement 22"), (8.0, 8.5, "--min_agreement 15"), (40.0, 33.0, None)],
+)
+def test_a_search_that_was_not_enough_is_asked_for_more(capsys, wanted, reached, proposed):
+    search = Search(wanted, reached, ("a",), 7)
+    verdict = Verdict("poor", "p", "8.9 dB", 8.9)
+    endings.quantized("m.onnx", "q.onnx", None, binding=InputBinding("x", "nchw", None), verdict=verdict, search=search)
+    told = capsys.readouterr().out
+    assert told.count("--min_agreement") == (proposed is not None)
+    assert proposed is None or f"{proposed}\n" in told
 
 
 @pytest.mark.parametrize("options", ["-o out.nchw", "-o out.npz", "-o out.npy --layout nhwc"])

@@ -157,6 +157,36 @@ def test_compare_prints_and_draws(run_cli: Any, tensor: str, held_out: str, tmp_
     facts = json.loads(run_cli("compare", MODEL, MODEL, held_out, "--max-images", "3", "--json").stdout)["compare"]
     assert facts["images"] == 3
     assert facts["outputs"][0]["sqnr_db"] is None
+    assert facts["outputs"][0]["varying_sqnr_db"] is None
+
+
+def test_a_model_that_is_not_quantised_gets_no_praise(run_cli: Any, tensor: str, held_out: str, tmp_path: Path) -> None:
+    run_cli("quantize", MODEL, tensor, "-o", "int8.onnx", "--no_agreement")
+    for other, is_int8 in (("int8.onnx", True), (MODEL, False)):
+        done = run_cli("compare", MODEL, other, held_out, "--html", "page.html", "--overwrite")
+        assert done.code == 0, done.stderr
+        assert ("is not quantised: the figures say nothing of INT8" in done.stderr) != is_int8
+        assert ("The second model is not quantised" in (tmp_path / "page.html").read_text()) != is_int8
+        found = json.loads(run_cli("compare", MODEL, other, held_out, "--json").stdout)["compare"]
+        assert found["is_quantised"] == is_int8
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_weights_that_are_not_finite_are_the_models_fault(
+    run_cli: Any, tensor: str, tmp_path: Path, value: float
+) -> None:
+    model = onnx.load(MODEL)
+    read = {name for node in model.graph.node if node.op_type == "Conv" for name in node.input[1:]}
+    weight = next(one for one in model.graph.initializer if one.name in read)
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values.flat[3] = value
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    onnx.save(model, tmp_path / "broken.onnx")
+    for words in (("quantize", "broken.onnx", tensor, "-o", "q.onnx"), ("verify", tensor, "--model", "broken.onnx")):
+        done = run_cli(*words)
+        assert done.code == 7
+        assert f"weight {weight.name!r} holds infinite or undefined values" in done.stderr
+        assert "do not use this file" not in done.stderr
 
 
 def _behind(model: onnx.ModelProto, operator: str, *constants: float) -> None:

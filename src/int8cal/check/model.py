@@ -38,7 +38,7 @@ def try_model(
         UnavailableError: onnx or onnxruntime is not installed.
     """
     from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, other_size
-    from int8cal.models.graph import is_quantised
+    from int8cal.models.graph import is_quantised, require_finite_weights
     from int8cal.models.onnx_file import load_model
     from int8cal.models.probe import probe
     from int8cal.models.runner import fault_of_model
@@ -49,6 +49,7 @@ def try_model(
     if not len(images):
         return []  # which is reported of the file itself
     with fault_of_model(os.fspath(model)):  # not of the file
+        require_finite_weights(loaded)
         try:
             seen = probe(loaded, images, input_name=input_name, layout=layout, constants=constants)
         except ImageShapeError as error:

@@ -69,6 +69,9 @@ def _range(amax: float, *, impossible: bool) -> str:
 
 def _tell_uses(content: CalibrationCache, path: str) -> None:
     """What a cache is good for: TensorRT of its release reads the text; of the ranges, a Q/DQ model can be made."""
+    if not content.amax:
+        console.note("warning: it has no range of any tensor, and is good for nothing")
+        return
     commands = [f"int8cal quantize MODEL.onnx --scales {endings.quoted(path)} -o MODEL.int8.onnx"]
     if path.endswith(".json"):
         version = " --trt_version X.Y.Z" if content.no_reader else ""

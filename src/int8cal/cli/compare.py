@@ -9,6 +9,7 @@ import click
 
 from int8cal.cli import agreement, console, endings, progress
 from int8cal.cli.options import json_option, model_input_options, model_input_words, overwrite_option
+from int8cal.io.safe_text import printable
 
 if TYPE_CHECKING:
     from int8cal.types import Layout
@@ -73,11 +74,14 @@ def compare(
         if page:
             page.write(page_of(result, title=f"{other} against {reference}"))
             page.commit()
+    if not result.is_quantised:
+        console.note(f"warning: {printable(other)} is not quantised: the figures say nothing of INT8")
     verdict = judge(result.agreement)
     is_measured = verdict.level != "not measured"
     if as_json:
         facts = {
             "bytes": {"float": result.float_bytes, "int8": result.int8_bytes},
+            "is_quantised": result.is_quantised,
             "not_computed": [{"node": n.name, "operator": n.operator} for n in result.foreign if not n.computed],
         }
         console.print_json({"compare": facts | agreement.as_json(result.agreement)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from int8cal.check.verify import Verification
     from int8cal.manifest import Manifest
     from int8cal.models.binding import InputBinding
+    from int8cal.models.search import Search
     from int8cal.models.verdict import Verdict
     from int8cal.plans import Plan
     from int8cal.types import Format, Layout
@@ -123,6 +125,7 @@ def quantized(
     binding: InputBinding,
     inputs: Sequence[str] = (),
     verdict: Verdict | None = None,
+    search: Search | None = None,
     target: str = "tensorrt",
     trt_cache: str | None = None,
     calibrated_with: int | None = None,
@@ -138,6 +141,7 @@ def quantized(
         binding: the models' input.
         inputs: what was said of the models' inputs.
         verdict: on the INT8 model, if there is one.
+        search: what was found for ``--min_agreement``.
         target: engine that is to run it.
         trt_cache: the calibration cache that was also written.
         calibrated_with: number of images, where there were any.
@@ -148,7 +152,7 @@ def quantized(
     if images and lines:
         lines.insert(0, f"int8cal images VALIDATION_DIR -o VALIDATION.tensor {images}")
     if verdict:
-        lines += _more_in_float(verdict, model, output, calibration)
+        lines += _more_in_float(verdict, model, output, calibration, search)
     if target == "tensorrt":
         lines.append(trtexec(output, binding))
     if trt_cache:
@@ -210,11 +214,22 @@ def _engine(model: str) -> str:
     return f"--saveEngine={os.path.splitext(model)[0]}.engine"
 
 
-def _more_in_float(verdict: Verdict, model: str, output: str, calibration: str) -> list[str]:
-    """How to make a better model by its SQNR; nothing where it is good, or another figure than that is not."""
+def _more_in_float(
+    verdict: Verdict, model: str, output: str, calibration: str, search: Search | None = None
+) -> list[str]:
+    """How to make a better model by its SQNR; nothing where it is good, or another figure than that is not.
+
+    Where layers were left in float before, as much more is asked for as the model has less than was asked for; nothing
+    where that was out of reach.
+    """
     from int8cal.models.verdict import GOOD_DB  # late: NumPy
 
     if verdict.level not in ("look", "poor") or verdict.worst_db >= GOOD_DB:
         return []
-    better = quoted("-o", f"{os.path.splitext(output)[0]}.better.onnx", "--min_agreement", f"{GOOD_DB:g}")
+    wanted = GOOD_DB
+    if search:
+        if search.reached < search.wanted:
+            return []
+        wanted = max(wanted, math.ceil(2 * search.wanted - verdict.worst_db))
+    better = quoted("-o", f"{os.path.splitext(output)[0]}.better.onnx", "--min_agreement", f"{wanted:g}")
     return [f"int8cal quantize {quoted(model)} {calibration} {better}"]

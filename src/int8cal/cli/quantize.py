@@ -98,7 +98,7 @@ if TYPE_CHECKING:
     type=click.Choice(PRECISIONS),
     default="fp32",
     show_default=True,
-    help="Of the float part; inputs and outputs stay float32.",
+    help="Of the float part; inputs and outputs are float32.",
 )
 @click.option("--full_range_weights", is_flag=True, help="8-bit weights for onnxruntime; else 7 (x86 without VNNI).")
 @click.option("--force", is_flag=True, help="Go on although the float model does not come alive on the images.")
@@ -261,6 +261,7 @@ def quantize(
             binding=report.input,
             inputs=model_input_words(),
             verdict=report.verdict,
+            search=report.search,
             target=target,
             trt_cache=trt_cache,
             calibrated_with=report.images,
@@ -437,7 +438,9 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
         lines.append(f"left in float: {', '.join(report.excluded)}")
     lines += [f"{words}: {', '.join(names)}" for words, names in report.placement.left_out]
     if report.from_float16:
-        lines.append("the model holds 16-bit floats: ranges are those of float32, and so is what stays float")
+        lines.append(
+            "the model holds 16-bit floats: the INT8 model has float32 in their place, its inputs and outputs included"
+        )
     for computed, how in ((False, "not computed here"), (True, "computed for calibration by our own formulas")):
         nodes = [f"{node.name} ({node.operator})" for node in report.foreign if node.computed is computed]
         if nodes:

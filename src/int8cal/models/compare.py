@@ -36,6 +36,7 @@ class Comparison(Summarised):
             is among the outputs that were compared.
         ranges: tensor that the other model quantises → smallest and largest value that it keeps.
         input: how the images got into the other model.
+        is_quantised: whether the other model is INT8 at all: nothing of it is where it has no Q/DQ.
     """
 
     agreement: Agreement
@@ -44,6 +45,7 @@ class Comparison(Summarised):
     foreign: tuple[Foreign, ...] = ()
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     input: InputBinding | None = None
+    is_quantised: bool = True
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""
@@ -88,7 +90,8 @@ def compare(
         UnavailableError: the extra ``quantize`` is not installed.
     """
     models = load_model(reference), load_model(other)
-    if is_quantised(models[0]) and not is_quantised(models[1]):
+    quantised = is_quantised(models[1])
+    if is_quantised(models[0]) and not quantised:
         raise UsageError(
             "the first model is quantised, and the second one is not",
             where=printable(os.fspath(reference)),
@@ -110,7 +113,7 @@ def compare(
             progress=progress,
         )
     sizes = models[0].ByteSize(), models[1].ByteSize()
-    return Comparison(agreement, *sizes, first.foreign, _ranges(models[1]), bindings[1])
+    return Comparison(agreement, *sizes, first.foreign, _ranges(models[1]), bindings[1], quantised)
 
 
 def _ranges(model: Any) -> dict[str, tuple[float, float]]:

@@ -49,7 +49,7 @@ def prepare(model: Any) -> Any:
 
 def is_quantised(model: Any) -> bool:
     """Whether a model computes with integers, or is told to by Q/DQ."""
-    return any(node.op_type in _LOW_PRECISION_OPS for node in model.graph.node)
+    return any(node.op_type in _LOW_PRECISION_OPS for graph in all_graphs(model.graph) for node in graph.node)
 
 
 def in_float32(model: Any) -> Any:
@@ -86,6 +86,7 @@ def in_float32(model: Any) -> Any:
             if value.type.tensor_type.elem_type in half:
                 value.type.tensor_type.elem_type, changed = float32, True
     _check_weights(copy)
+    require_finite_weights(copy)
     return copy if changed else model
 
 
@@ -103,6 +104,29 @@ def _check_weights(model: Any) -> None:
     if found and types.FLOAT not in found:
         names = ", ".join(sorted(types.DataType.Name(kind).lower() for kind in found))
         raise UseError(f"the weights of the model are {names}", hint="Export the model in float32 or float16.")
+
+
+def require_finite_weights(model: Any) -> None:
+    """See that the weights and biases of the layers are finite: what they make of an image is no fault of the image.
+
+    Raises:
+        UseError: some are NaN or infinite.
+    """
+    types = extras.onnx().TensorProto
+    read = {name for node in model.graph.node if node.op_type in WEIGHTED_OPS for name in node.input[1:]}
+    floats = (types.FLOAT, types.FLOAT16, types.BFLOAT16)
+    for tensor in model.graph.initializer:
+        if tensor.name in read and tensor.data_type in floats:
+            refuse_infinite(tensor)
+
+
+def refuse_infinite(weight: Any) -> None:
+    """Raise `UseError` where a weight (``onnx.TensorProto``) is not finite throughout."""
+    if not np.isfinite(extras.onnx().numpy_helper.to_array(weight)).all():
+        raise UseError(
+            f"weight {weight.name!r} holds infinite or undefined values (inf, NaN)",
+            hint="The float model is damaged: export it again.",
+        )
 
 
 def _with_constant_weights(model: Any) -> Any:

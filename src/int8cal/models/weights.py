@@ -6,11 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
-from int8cal.errors import UseError
-from int8cal.models import extras
-from int8cal.models.graph import WEIGHTED_OPS
+from int8cal.models.graph import WEIGHTED_OPS, refuse_infinite
 from int8cal.models.names import all_graphs, tensor_names, unique_name
 
 Axis = int | None
@@ -43,7 +39,7 @@ def separate_weights(model: Any, nodes: Sequence[Any]) -> dict[str, Axis]:
         name = node.input[1]
         axis = _channel_axis(node, weights[name])
         if (name, axis) not in copies:
-            _refuse_infinite(weights[name])
+            refuse_infinite(weights[name])
             is_only_way = name not in axes and not reads[name]
             copies[name, axis] = name if is_only_way else _copied(model.graph, weights[name], taken)
             axes[copies[name, axis]] = axis
@@ -76,11 +72,3 @@ def _copied(graph: Any, weight: Any, taken: set[str]) -> str:
     copy.CopyFrom(weight)
     copy.name = unique_name(f"{weight.name}_int8", taken)
     return str(copy.name)
-
-
-def _refuse_infinite(weight: Any) -> None:
-    if not np.isfinite(extras.onnx().numpy_helper.to_array(weight)).all():
-        raise UseError(
-            f"weight {weight.name!r} holds infinite or undefined values (inf, NaN)",
-            hint="The float model is damaged: export it again.",
-        )

@@ -11,6 +11,7 @@ from int8cal.models.verdict import judge
 from int8cal.report.web_page import rendered
 
 _FULL_BAR_DB = 60.0  # above it, INT8 and float are as good as equal
+_NOT_QUANTISED = "The second model is not quantised: the figures say nothing of INT8."
 _WORDS = {
     "good": ("good", "Good"),
     "look": ("fair", "Look before you use it"),
@@ -87,7 +88,7 @@ class ModelPart:
             outputs=tuple(row for tensor in agreement.outputs for row in (_row(tensor), *_groups(tensor))),
             layers=tuple(_row(tensor) for tensor in agreement.worst_layers(len(agreement.layers))),
             ranges=tuple((name, f"{low:.4g}", f"{high:.4g}") for name, (low, high) in comparison.ranges.items()),
-            note=note,
+            note=note if comparison.is_quantised else f"{_NOT_QUANTISED} {note}".rstrip(),
         )
 
 
