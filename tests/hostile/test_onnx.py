@@ -453,3 +453,33 @@ def test_a_whole_process_stays_small(tmp_path: Path) -> None:
     )
 
     assert float(done.stdout) < MEGABYTES
+
+
+@pytest.mark.parametrize("operator", ["Div", "Mod"])
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+@pytest.mark.parametrize("form", ["initializer", "Constant", "ints"])
+def test_whole_numbers_divided_by_minus_one_are_refused(tmp_path: Path, operator: str, kind: Any, form: str) -> None:
+    """ONNX Runtime computes such a node while it loads the model, and the processor ends the process."""
+    least, divisor = np.array([np.iinfo(kind).min], kind), np.array([-1], kind)
+    weights = {"least": least, "divisor": divisor}
+    nodes = [helper.make_node(operator, ["least", "divisor"], ["quotient"], name="quotient")]
+    if form == "Constant":
+        nodes.insert(0, helper.make_node("Constant", [], ["divisor"], value=numpy_helper.from_array(divisor)))
+    if form == "ints":
+        nodes.insert(0, helper.make_node("Constant", [], ["divisor"], value_ints=[-1]))
+    if form != "initializer":
+        del weights["divisor"]
+    saved(tmp_path / "model.onnx", relu(None, *nodes, **weights))
+    with pytest.raises(UseError, match="node 'quotient' divides whole numbers by -1"):
+        load_model(tmp_path / "model.onnx")
+
+
+def test_usual_divisions_are_taken(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Div", ["extent", "step"], ["count"]),
+        helper.make_node("Div", ["x", "minus"], ["z"]),
+        helper.make_node("Mod", ["extent", "step"], ["rest"]),
+    ]
+    weights = {"extent": np.array([64]), "step": np.array([32]), "minus": np.float32([-1])}
+    saved(tmp_path / "model.onnx", relu(None, *nodes, **weights))
+    load_model(tmp_path / "model.onnx")

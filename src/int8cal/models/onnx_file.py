@@ -78,6 +78,7 @@ def load_with_paths(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]
         _check_tensor(onnx, tensor, name)
     _check_operators(model, name)
     _check_ranks(model, name)
+    _check_divisors(model, name)
     if len(model.graph.output) > _MOST_OUTPUTS:
         hint = "Leave those away that nobody needs: onnx.utils.extract_model."
         raise _bad(name, f"has {len(model.graph.output):,} outputs, and at most {_MOST_OUTPUTS} are read", hint)
@@ -423,6 +424,30 @@ def _check_operators(model: Any, path: str) -> None:
     for graph in all_graphs(model.graph):
         if graph.sparse_initializer or any(_has_sparse(node) for node in graph.node):
             raise _bad(path, "holds sparse tensors, which are not supported", "Export the model with dense weights.")
+
+
+def _check_divisors(model: Any, path: str) -> None:
+    """Refuse whole numbers divided by -1: of the least one, that ends the process, and ONNX Runtime does not look."""
+    graphs = list(all_graphs(model.graph))
+    constants = {tensor.name: tensor for graph in graphs for tensor in graph.initializer}
+    for node in (node for graph in graphs for node in graph.node if node.op_type == "Constant"):
+        constants |= dict.fromkeys(node.output, *node.attribute[:1])
+    for node in (node for graph in graphs for node in graph.node if node.op_type in ("Div", "Mod")):
+        divisor = constants.get(node.input[1]) if len(node.input) > 1 else None
+        if divisor is not None and -1 in _whole_numbers(divisor):
+            hint = "Multiply by -1 instead, or export the model without that node."
+            raise _bad(path, f"node {node.name or node.op_type!r} divides whole numbers by -1", hint)
+
+
+def _whole_numbers(constant: Any) -> Any:
+    """What a tensor, or an attribute of ``Constant``, holds of whole numbers with a sign."""
+    onnx = extras.onnx()
+    if isinstance(constant, onnx.AttributeProto):
+        if not constant.HasField("t"):
+            return (*constant.ints, constant.i)
+        constant = constant.t
+    values = onnx.numpy_helper.to_array(constant)
+    return values if values.dtype.kind == "i" else ()
 
 
 def _has_sparse(node: Any) -> bool:
