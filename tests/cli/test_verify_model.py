@@ -251,7 +251,7 @@ def of_two_inputs(path):
     [
         (of_any_size, "its layout cannot be told", "--layout nchw or --layout nhwc"),
         (of_bytes, "input 'image' takes uint8, whole numbers from 0 to 255", "images without scaling"),
-        (of_two_inputs, "2 inputs ('image', 'size'), a tensorfile feeds one", "--input NAME=VALUE"),
+        (of_two_inputs, "2 inputs ('image', 'size'), a tensorfile feeds one", "--input size=VALUE, such as 1."),
         (of_rows, "input 'image' takes ?×92160, no batches of", "in four dimensions"),
     ],
 )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.errors import ImageShapeError, UsageError, UseError
-from int8cal.io.safe_text import short_repr
+from int8cal.io.safe_text import shell_word, short_repr
 from int8cal.models import extras
 from int8cal.types import Layout
 
@@ -112,7 +112,7 @@ def bind_input(
     if len(inputs) != 1:
         raise UseError(
             f"the model has {len(inputs)} inputs ({_listed(inputs)}), a tensorfile feeds one",
-            hint=_CONSTANT_HINT if inputs else "One input must be left for the images.",
+            hint=_which_constant(inputs) if inputs else "One input must be left for the images.",
         )
     name, value = next(iter(inputs.items()))
     dtype = _dtype(value)
@@ -243,6 +243,15 @@ def _constant(value: Any, given: float | Sequence[float]) -> tuple[npt.NDArray[A
     if np.issubdtype(dtype, np.integer) and not np.array_equal(converted, array):
         raise UsageError(f"input {value.name!r} takes {dtype}, not {short_repr(given)}", hint=_CONSTANT_HINT)
     return converted, each
+
+
+def _which_constant(inputs: Mapping[str, Any]) -> str:
+    """What to type for the inputs that take no images, if those can be told."""
+    others = [name for name, value in inputs.items() if len(_dims(value)) != 4]
+    if len(others) != len(inputs) - 1:
+        return _CONSTANT_HINT
+    words = " ".join(f"--input {shell_word(name)}=VALUE" for name in others)
+    return f"Give what takes no images a constant: {words}, such as 1."
 
 
 def _layout(name: str, dims: list[int | None], chw: tuple[int, ...], wanted: Layout | None) -> Layout:

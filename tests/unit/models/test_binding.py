@@ -94,7 +94,7 @@ def test_half_a_whole_number_is_none() -> None:
 def test_an_input_without_a_value_is_named_with_the_option() -> None:
     with pytest.raises(UseError, match=r"2 inputs \('image', 'factor'\)") as caught:
         bind_input(model(factor=FACTOR), SHAPE)
-    assert "--input NAME=VALUE" in str(caught.value.hint)
+    assert "--input factor=VALUE" in str(caught.value.hint)
     with pytest.raises(UseError, match="no input 'other'"):
         bind_input(model(), SHAPE, constants={"other": 1})
     with pytest.raises(UseError, match="0 inputs"):
