@@ -138,9 +138,12 @@ class TensorAgreement:
 
     @property
     def mostly_constant(self) -> bool:
-        """Whether nearly all of the signal is the same everywhere, so that `sqnr_db` says little about what varies."""
+        """Whether nearly all of the signal is the same everywhere, so that `sqnr_db` says little about what varies.
+
+        Not where nothing differs: then there is nothing to be hidden.
+        """
         varying = self._varying
-        return varying is not None and self._signal > _MOSTLY_CONSTANT * varying
+        return varying is not None and self._noise > 0.0 and self._signal > _MOSTLY_CONSTANT * varying
 
     @property
     def _varying(self) -> float | None:

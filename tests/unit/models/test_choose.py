@@ -362,6 +362,13 @@ class TestVerdict:
         assert (tensor.varying_db, tensor.mostly_constant) == (None, False)
         assert judge(Agreement(len(values), (tensor,))).level == "good"
 
+    def test_of_an_output_that_is_identical_nothing_is_hidden(self) -> None:
+        tensor = TensorAgreement("y")
+        values = np.random.default_rng(0).standard_normal((20, 4)) + 1e3
+        tensor.add(values, values)
+        assert (tensor.varying_db, tensor.mostly_constant) == (np.inf, False)
+        assert judge(Agreement(20, (tensor,))).level == "good"
+
     def test_scores_of_one_class_on_all_images_are_poor_only_by_another_class(self) -> None:
         tensor = TensorAgreement("p")
         scores = np.abs(np.random.default_rng(0).normal(0, 1e-3, 20))
