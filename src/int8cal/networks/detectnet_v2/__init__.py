@@ -246,11 +246,13 @@ def _order(message: Message, dataset: Dataset, seed: int) -> SampleOrder:
 
 def _arithmetic(spec: SpecDocument, dataset: Dataset, _: Mapping[str, str]) -> Arithmetic:
     settings = _settings(spec.message)
+    from_folder = any(sample.record is None for sample in dataset.samples[:1])
+    names = dataset.samples if from_folder else dataset.samples[:1]  # records have one extension for all of them
     options: dict[str, Any] = {
         "dataloader_mode": settings.mode.name,
         "channels": settings.channels,
         "channel_order": "RGB" if settings.channels == 3 else "grey",
-        "jpeg_dct": " and ".join(sorted({_DCT[settings.fast_dct(sample)] for sample in dataset.samples})),
+        "jpeg_dct": " and ".join(sorted({_DCT[settings.fast_dct(sample)] for sample in names})),
         "raw_float16": settings.raw_half,
         "value_range": [0.0, 1.0],
     }
