@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from int8cal.models import extras
-from int8cal.models.names import computed_from, free_inputs, node_reads, tensor_names, unique_name
+from int8cal.models.names import computed_from, free_inputs, node_reads, replace_values, tensor_names, unique_name
 
 _CHOOSERS = {"NonMaxSuppression": (0, 2), "TopK": (1, 1), "NonZero": (0, 1), "ArgMax": (0, 1)}
 """Operator → position of the output that holds the choice, and how many of the first inputs are chosen by."""
@@ -146,7 +146,5 @@ def given_choices(model: Any, names: Collection[str]) -> Any:
                 node.output[position] = unique_name(f"{name}_own", taken)
                 copy.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, None))
     for field in (copy.graph.output, copy.graph.value_info):
-        kept = [type(value).FromString(value.SerializeToString()) for value in field if value.name not in names]
-        del field[:]
-        field.extend(kept)
+        replace_values(field, [value for value in field if value.name not in names])
     return copy

@@ -13,7 +13,7 @@ What nodes choose by (`int8cal.models.choices`), and what they choose, are outpu
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from int8cal.models.names import (
     inner_graphs,
     node_reads,
     rename_tensors,
+    replace_values,
     tensor_names,
     topological_sort,
     unique_name,
@@ -177,7 +178,7 @@ class Computable:
         whole = marked(raise_opset(marked(self.original, plug_ins_alone=True), opset(changed)))
         rest = [*_rest(whole, computed), *(node for node in whole.graph.node if computed.intersection(node.output))]
         _make_room(changed.graph, self.model.graph, whole.graph, rest)
-        _replace(changed.graph.input, [value for value in changed.graph.input if value.name not in computed])
+        replace_values(changed.graph.input, [value for value in changed.graph.input if value.name not in computed])
         _bring_in(changed.graph, whole.graph, rest)
         originals = {name: node for node in self.original.graph.node for name in node.output if name}
         for node in rest:
@@ -243,7 +244,7 @@ def comparable(first: Computable, second: Computable) -> tuple[Any, Any]:
     pair = []
     for parts in (first, second):
         model = type(parts.model).FromString(parts.model.SerializeToString())
-        _replace(model.graph.output, [value for value in parts.model.graph.output if value.name not in single])
+        replace_values(model.graph.output, [value for value in parts.model.graph.output if value.name not in single])
         pair.append(model)
     return pair[0], pair[1]
 
@@ -256,7 +257,7 @@ def _watch_choices(part: Any) -> tuple[str, ...]:
     watched = [name for name in dict.fromkeys(names) if name not in outputs]
     part.graph.output.extend(known.get(name) or extras.onnx().ValueInfoProto(name=name) for name in watched)
     kept = [value for value in part.graph.value_info if value.name not in watched]
-    _replace(part.graph.value_info, kept)
+    replace_values(part.graph.value_info, kept)
     return tuple(watched)
 
 
@@ -394,16 +395,16 @@ def _cut(model: Any, behind: set[str], wanted: Sequence[str], kernels: Sequence[
     for name in wanted:
         if name in computed and name not in outputs:
             outputs[name] = known.get(name) or extras.onnx().ValueInfoProto(name=name)
-    _replace(graph.output, outputs.values())
-    _replace(graph.node, front)
+    replace_values(graph.output, outputs.values())
+    replace_values(graph.node, front)
     weights = {tensor.name for tensor in graph.initializer}
-    _replace(graph.input, [*(value for value in graph.input if value.name not in weights), *new])
+    replace_values(graph.input, [*(value for value in graph.input if value.name not in weights), *new])
     model.ir_version = max(model.ir_version, _WEIGHTS_ARE_NO_INPUTS)
-    _replace(graph.value_info, [v for v in graph.value_info if v.name not in outputs and v.name not in gone])
+    replace_values(graph.value_info, [v for v in graph.value_info if v.name not in outputs and v.name not in gone])
     read = {name for node in front for name in node_reads(node)} | outputs.keys()
-    _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])
+    replace_values(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])
     imports = {node.domain for node in front} | {"", "ai.onnx"}
-    _replace(model.opset_import, [entry for entry in model.opset_import if entry.domain in imports])
+    replace_values(model.opset_import, [entry for entry in model.opset_import if entry.domain in imports])
 
 
 def _as_input(kernel: Kernel, known: Mapping[str, Any]) -> Any:
@@ -424,16 +425,10 @@ def _drop_unused(graph: Any) -> None:
     unread = {tensor.name for tensor in graph.initializer} - read
     inputs = [value for value in graph.input if value.name not in unread]
     if len(inputs) < len(graph.input):
-        _replace(graph.input, inputs)
+        replace_values(graph.input, inputs)
     kept = sum(tensor.name in read for tensor in graph.initializer)
     graph.initializer.sort(key=lambda tensor: tensor.name not in read)  # in place: weights are large
     del graph.initializer[kept:]
-
-
-def _replace(field: Any, values: Iterable[Any]) -> None:
-    copies = [type(value).FromString(value.SerializeToString()) for value in values]
-    del field[:]
-    field.extend(copies)
 
 
 def _make_room(changed: Any, part: Any, whole: Any, rest: Sequence[Any]) -> None:

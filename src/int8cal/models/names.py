@@ -69,6 +69,13 @@ def rename_tensors(graph: Any, names: Mapping[str, str]) -> None:
             node.output[:] = [names.get(name, name) for name in node.output]
 
 
+def replace_values(field: Any, values: Iterable[Any]) -> None:
+    """Put copies of messages in place of what a repeated field holds; they may be of that field itself."""
+    copies = [type(value).FromString(value.SerializeToString()) for value in values]
+    del field[:]
+    field.extend(copies)
+
+
 def all_graphs(graph: Any) -> Iterator[Any]:
     """A graph and every graph inside its nodes."""
     yield graph

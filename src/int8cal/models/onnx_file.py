@@ -27,7 +27,7 @@ from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.paths import given_path, near_names, open_regular
 from int8cal.io.safe_text import shell_word
 from int8cal.models import extras
-from int8cal.models.names import all_graphs, inner_graphs
+from int8cal.models.names import all_graphs, inner_graphs, replace_values
 
 MAX_BYTES = 2**31 - 1  # protobuf's own limit; external data counts, for the model is put together in memory
 MAX_ACTIVATION_BYTES = 2**32  # of one tensor at batch size 1
@@ -101,10 +101,8 @@ def check_valid(model: Any, where: str | None = None) -> None:
     checked = marked(model)
     stated = [output for output in checked.graph.output if output.type.tensor_type.HasField("shape")]
     if len(stated) < len(checked.graph.output):  # which TensorRT and ONNX Runtime don't need, and the checker wants
-        outputs = [type(output).FromString(output.SerializeToString()) for output in stated]
         checked = type(checked).FromString(checked.SerializeToString())
-        del checked.graph.output[:]
-        checked.graph.output.extend(outputs)
+        replace_values(checked.graph.output, stated)
     for value in checked.graph.input:
         if value.type.WhichOneof("value") == "tensor_type" and not value.type.tensor_type.HasField("shape"):
             hint = "Export the model with the shapes of its inputs; dimensions that vary may have names."
@@ -431,7 +429,7 @@ def _check_divisors(model: Any, path: str) -> None:
     graphs = list(all_graphs(model.graph))
     constants = {tensor.name: tensor for graph in graphs for tensor in graph.initializer}
     for node in (node for graph in graphs for node in graph.node if node.op_type == "Constant"):
-        constants |= dict.fromkeys(node.output, *node.attribute[:1])
+        constants.update((name, attribute) for name in node.output for attribute in node.attribute)
     for node in (node for graph in graphs for node in graph.node if node.op_type in ("Div", "Mod")):
         divisor = constants.get(node.input[1]) if len(node.input) > 1 else None
         if divisor is not None and -1 in _whole_numbers(divisor):

@@ -212,9 +212,9 @@ def _is_empty(wiring: Wiring, node: Any) -> bool:
 
 
 def _excluded(draft: _Draft) -> list[str]:
-    for pattern in draft.exclude.idle([node.name for node in draft.wiring.nodes]):
+    if idle := draft.exclude.idle([node.name for node in draft.wiring.nodes]):
         names = ", ".join(node.name for node in draft.layers()[:5])
-        raise UseError(f"no node fits the exclusion {pattern!r}", hint=f"Nodes are named like: {names}.")
+        raise UseError(f"no node fits the exclusion {idle[0]!r}", hint=f"Nodes are named like: {names}.")
     return draft.leave("excluded", [node for node in draft.layers() if draft.is_excluded(node)])
 
 

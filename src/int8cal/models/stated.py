@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from int8cal.models import extras
+from int8cal.models.names import free_inputs, replace_values
 from int8cal.models.onnx_file import foreign_operator
 
 _INVENTED = "unk__"
@@ -17,17 +18,14 @@ def without_stale_shapes(model: Any) -> Any:
     That may be of one size: exporters and scripts that free the batch afterwards leave it behind, and it would fix the
     batch of all that is inferred from it. What comes out of nodes that are not computed is known by nothing else.
     """
-    weights = {tensor.name for tensor in model.graph.initializer}
-    extents = [
-        one for value in model.graph.input if value.name not in weights for one in value.type.tensor_type.shape.dim
-    ]
+    free = free_inputs(model.graph)
+    extents = [one for value in model.graph.input if value.name in free for one in value.type.tensor_type.shape.dim]
     if not model.graph.value_info or all(extent.HasField("dim_value") for extent in extents):
         return model
     foreign = {name for node in model.graph.node if foreign_operator(node) is not None for name in node.output}
     copy = extras.onnx().ModelProto()
     copy.CopyFrom(model)
-    del copy.graph.value_info[:]
-    copy.graph.value_info.extend(value for value in model.graph.value_info if value.name in foreign)
+    replace_values(copy.graph.value_info, [value for value in model.graph.value_info if value.name in foreign])
     return copy
 
 
@@ -40,9 +38,7 @@ def restore_outputs(changed: Any, original: Any) -> None:
     filled = {output.name: output for output in changed.output}
     names = {output.name for output in original.output}
     changed.value_info.extend(output for output in changed.output if output.name not in names)
-    outputs = [_as_stated(filled.get(output.name, output), output) for output in original.output]
-    del changed.output[:]
-    changed.output.extend(outputs)
+    replace_values(changed.output, [_as_stated(filled.get(output.name, output), output) for output in original.output])
 
 
 def _as_stated(found: Any, stated: Any) -> Any:
