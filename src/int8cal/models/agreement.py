@@ -52,7 +52,6 @@ class TensorAgreement:
     _values: int = 0
     _equal: int = 0
     _signal: float = 0.0
-    _total: float = 0.0
     _other: float = 0.0
     _product: float = 0.0
     _noise: float = 0.0
@@ -81,7 +80,6 @@ class TensorAgreement:
         if self._is_float or self._levels:
             self._channels.add(first.reshape(reference.shape), error.reshape(reference.shape))
         self._signal += _product(first, first)
-        self._total += float(first.sum())
         self._other += _product(second, second)
         self._product += _product(first, second)
         self._noise += _product(error, error)
@@ -103,7 +101,6 @@ class TensorAgreement:
         self._values += other._values
         self._equal += other._equal
         self._signal += other._signal
-        self._total += other._total
         self._other += other._other
         self._product += other._product
         self._noise += other._noise
@@ -149,10 +146,8 @@ class TensorAgreement:
     def _varying(self) -> float | None:
         if not self.finite or self.empty or self.whole or self._images < _LEAST_IMAGES:
             return None
-        varying = self._channels.varying(self._values)
-        if varying is None:
-            varying = self._signal - self._total**2 / self._values
-        return varying if varying > _CONSTANT * self._signal else None
+        varying = self._channels.varying
+        return varying if varying is not None and varying > _CONSTANT * self._signal else None
 
     @property
     def empty(self) -> bool:

@@ -44,69 +44,111 @@ class Group:
         return f"channel {self.first}" if self.first == self.last else f"channels {self.first}–{self.last}"
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How far values are from their mean, of each channel.
+
+    Parts are joined by their means. The difference of two sums, Σ f² − (Σ f)² / n, would be one of rounding alone where
+    a large constant stands in all values.
+
+    Attributes:
+        count: values in a channel.
+        mean: of them.
+        squares: Σ (f − mean)².
+    """
+
+    count: int
+    mean: _Doubles
+    squares: _Doubles
+
+    @classmethod
+    def of(cls, values: _Doubles, axis: int) -> Spread:
+        """Of the channels that an axis numbers."""
+        others = _others(values, axis)
+        mean = values.mean(axis=others, keepdims=True)
+        apart = values - mean
+        return cls(values.size // mean.size, mean.reshape(-1), np.square(apart, out=apart).sum(axis=others))
+
+    def joined(self, other: Spread) -> Spread:
+        """Of the values of both."""
+        count = self.count + other.count
+        apart, share = other.mean - self.mean, other.count / count
+        squares = self.squares + other.squares + np.square(apart) * (self.count * share)
+        return Spread(count, self.mean + apart * share, squares)
+
+    @property
+    def signal(self) -> _Doubles:
+        """Σ f²."""
+        signal: _Doubles = self.squares + self.count * np.square(self.mean)
+        return signal
+
+    @property
+    def whole(self) -> Spread:
+        """Of all channels as one."""
+        between = Spread.of(self.mean.reshape(1, -1), 0)
+        squares = self.squares.sum(keepdims=True) + self.count * between.squares
+        return Spread(self.count * len(self.mean), between.mean, squares)
+
+
 class ChannelSums:
-    """Signal, noise, largest magnitude and sum of each channel, along each axis that may number channels."""
+    """Spread, noise and largest magnitude of each channel, along each axis that may number channels."""
 
     def __init__(self) -> None:
-        self._sums: dict[int, tuple[_Doubles, _Doubles, _Doubles, _Doubles]] = {}
-        self._shape: tuple[int, ...] | None = None
+        self._sums: dict[int, tuple[Spread, _Doubles, _Doubles]] = {}
+        self._whole: Spread | None = None  # where no axis numbers channels
 
     def add(self, values: _Doubles, error: _Doubles) -> None:
         """Take in one run: float values, and the differences from them."""
         if not values.size:
             return
-        if self._shape is None:
-            self._shape = values.shape
-            for axis in _channel_axes(values.shape):
-                zeros = np.zeros(values.shape[axis])
-                self._sums[axis] = (zeros, zeros.copy(), zeros.copy(), zeros.copy())
-        for axis, (signal, noise, peak, total) in list(self._sums.items()):
-            if axis >= values.ndim or values.shape[axis] != len(signal):
-                del self._sums[axis]  # it numbers no channels
-                continue
-            others = tuple(other for other in range(values.ndim) if other != axis)
-            signal += np.square(values).sum(axis=others)
-            noise += np.square(error).sum(axis=others)
-            np.maximum(peak, np.abs(values).max(axis=others), out=peak)
-            total += values.sum(axis=others)
+        part = ChannelSums()
+        for axis in _channel_axes(values.shape):
+            others = _others(values, axis)
+            noise, peak = np.square(error).sum(axis=others), np.abs(values).max(axis=others)
+            part._sums[axis] = Spread.of(values, axis), noise, peak
+        if not part._sums:
+            part._whole = Spread.of(values.reshape(1, -1), 0)
+        self.merge(part)
 
     def merge(self, other: ChannelSums) -> None:
-        """Take in all that another one has."""
-        if other._shape is None:
+        """Take in all that another one has; an axis of another extent there numbers no channels."""
+        mine, theirs = self._all, other._all
+        if theirs is None:
             return
-        if self._shape is None:
-            self._shape = other._shape
-            self._sums = {axis: (s.copy(), n.copy(), p.copy(), t.copy()) for axis, (s, n, p, t) in other._sums.items()}
+        if mine is None:
+            self._sums, self._whole = dict(other._sums), other._whole
             return
-        for axis, (signal, noise, peak, total) in list(self._sums.items()):
-            theirs = other._sums.get(axis)
-            if theirs is None or len(theirs[0]) != len(signal):
-                del self._sums[axis]
-                continue
-            signal += theirs[0]
-            noise += theirs[1]
-            np.maximum(peak, theirs[2], out=peak)
-            total += theirs[3]
+        sums = {
+            axis: (spread.joined(more[0]), noise + more[1], np.maximum(peak, more[2]))
+            for axis, (spread, noise, peak) in self._sums.items()
+            if (more := other._sums.get(axis)) and len(more[1]) == len(noise)
+        }
+        self._whole = None if sums else mine.whole.joined(theirs.whole)
+        self._sums = sums
 
-    def varying(self, count: int) -> float | None:
+    @property
+    def _all(self) -> Spread | None:
+        return next((spread for spread, _, _ in self._sums.values()), self._whole)
+
+    @property
+    def varying(self) -> float | None:
         """The signal without what is the same in all of a channel, Σ (f − mean of its channel)².
 
-        Args:
-            count: of all values.
-
-        Returns:
-            Of the axis along which the least is left; None when no axis numbers channels.
+        Of the axis along which the least is left, or of the whole tensor when no axis numbers channels. None where
+        nothing was taken in.
         """
-        left = (
-            float(signal.sum() - np.square(total).sum() * len(total) / count)
-            for signal, _, _, total in self._sums.values()
-        )
-        return min(left, default=None)
+        spreads = [spread for spread, _, _ in self._sums.values()]
+        if self._whole is not None:
+            spreads.append(self._whole)
+        return min((float(spread.squares.sum()) for spread in spreads), default=None)
 
     def groups(self) -> tuple[Group, ...]:
         """Groups along the axis on which they lie farthest apart; none if all channels are of one magnitude."""
         best: tuple[float, tuple[Group, ...]] = (0.0, ())
-        for axis, (signal, noise, peak, _) in self._sums.items():
+        for axis, (spread, noise, peak) in self._sums.items():
+            if len(peak) > _MOST_CHANNELS:
+                continue
+            signal = spread.signal
             bounds = _bounds(peak, 0, len(peak))
             if len(bounds) > 2:
                 apart = float(_separations(peak)[np.array(bounds[1:-1]) - 1].max())
@@ -120,7 +162,12 @@ class ChannelSums:
 
 def _channel_axes(shape: tuple[int, ...]) -> list[int]:
     axes = {1: (), 2: (1,), 3: (1, 2), 4: (1,), 5: (1, 4)}.get(len(shape), ())
-    return [axis for axis in axes if 2 <= shape[axis] <= _MOST_CHANNELS]
+    most = math.inf if len(shape) == 2 else _MOST_CHANNELS  # in two dimensions there is no other axis
+    return [axis for axis in axes if 2 <= shape[axis] <= most]
+
+
+def _others(values: _Doubles, axis: int) -> tuple[int, ...]:
+    return tuple(other for other in range(values.ndim) if other != axis)
 
 
 def _bounds(peak: _Doubles, start: int, end: int) -> list[int]:

@@ -346,6 +346,45 @@ class TestVerdict:
             )
             assert found.worst_db == tensor.sqnr_db
 
+    @pytest.mark.parametrize(
+        ("shape", "runs"), [((1, 100_000, 8), 20), ((500, 6), 200), ((1, 2000), 500), ((3001,), 9)]
+    )
+    def test_rounding_is_nothing_that_varies(self, shape: tuple[int, ...], runs: int) -> None:
+        tensor, values = TensorAgreement("y", classifies=False), np.full(shape, 0.1, np.float32)
+        for _ in range(runs):
+            tensor.add(values, values * np.float32(1.001))
+        assert (tensor.varying_db, tensor.mostly_constant) == (None, False)
+        assert judge(Agreement(runs, (tensor,))).level == "good"
+
+    def test_what_varies_by_a_millionth_is_told_to_a_hundredth(self) -> None:
+        parts = [TensorAgreement("y", classifies=False) for _ in range(40)]
+        random = np.random.default_rng(0)
+        values, noise = 1e6 + random.standard_normal((40, 3, 50, 50)) * 2, random.standard_normal((40, 3, 50, 50))
+        for part, some, other in zip(parts, values, values + noise, strict=True):
+            part.add(some[None], other[None])
+        found = Agreement.joined([Agreement(1, (part,)) for part in parts]).outputs[0]
+        left = values - values.mean(axis=(0, 2, 3), keepdims=True)
+        assert found.varying_db == pytest.approx(10 * np.log10((left**2).sum() / (noise**2).sum()), abs=0.01)
+
+    def test_every_channel_of_a_long_vector_has_its_own_constant(self) -> None:
+        random = np.random.default_rng(0)
+        tensor = TensorAgreement("embedding", classifies=False)
+        values = np.linspace(-60, 60, 2048) + random.normal(0, 0.01, (50, 2048))
+        tensor.add(values, values + random.normal(0, 0.01, values.shape))
+        assert abs(tensor.varying_db or 99) < 0.2 < 60 < tensor.sqnr_db
+        assert tensor.groups == ()
+        assert judge(Agreement(50, (tensor,))).level == "poor"
+
+    def test_rows_of_another_length_are_no_channels(self) -> None:
+        random = np.random.default_rng(0)
+        tensor = TensorAgreement("y", classifies=False)
+        runs = [random.standard_normal((length, length + 2)) + 50 for length in (3, 0, 5, 5, 9)]
+        for values in runs:
+            tensor.add(values, values + random.standard_normal(values.shape))
+        everything = np.concatenate([values.ravel() for values in runs])
+        varying = 10 ** ((tensor.varying_db or 0) / 10) * tensor._noise
+        assert varying == pytest.approx(((everything - everything.mean()) ** 2).sum())
+
     def test_what_varies_decides_nothing_without_a_large_constant(self) -> None:
         tensor = TensorAgreement("y")
         random = np.random.default_rng(0)
