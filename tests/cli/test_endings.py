@@ -238,17 +238,27 @@ def test_the_next_command_of_each_export(run, form, expected):
     assert next_lines(done.stdout) == [expected]
 
 
-@pytest.mark.parametrize(
-    ("wanted", "reached", "proposed"),
-    [(15.0, 15.1, "--min_agreement 22"), (8.0, 8.5, "--min_agreement 15"), (40.0, 33.0, None)],
-)
-def test_a_search_that_was_not_enough_is_asked_for_more(capsys, wanted, reached, proposed):
+@pytest.mark.parametrize(("wanted", "reached", "judged", "proposed"), [
+    (15.0, 15.1, 8.9, 22),
+    (15.0, 17.3, 14.0, 19),  # by 16, the model with 17.3 would be chosen again
+    (20.0, 21.0, 14.5, 27),
+    (8.0, 8.5, 8.9, 15),
+    (12.0, 16.0, 13.0, 18),
+    (40.0, 33.0, 8.9, None),
+    (15.0, math.inf, 8.9, None),
+    (15.0, 15.1, math.nan, None),
+    (15.0, 15.1, -math.inf, None),
+])  # fmt: skip
+def test_a_search_that_was_not_enough_is_asked_for_as_much_more_as_was_missing(
+    capsys, wanted, reached, judged, proposed
+):
     search = Search(wanted, reached, ("a",), 7)
-    verdict = Verdict("poor", "p", "8.9 dB", 8.9)
+    verdict = Verdict("poor", "p", "too little", judged)
     endings.quantized("m.onnx", "q.onnx", None, binding=InputBinding("x", "nchw", None), verdict=verdict, search=search)
     told = capsys.readouterr().out
     assert told.count("--min_agreement") == (proposed is not None)
-    assert proposed is None or f"{proposed}\n" in told
+    assert proposed is None or f"--min_agreement {proposed}\n" in told
+    assert proposed is None or proposed > reached
 
 
 @pytest.mark.parametrize("options", ["-o out.nchw", "-o out.npz", "-o out.npy --layout nhwc"])

@@ -219,8 +219,9 @@ def _more_in_float(
 ) -> list[str]:
     """How to make a better model by its SQNR; nothing where it is good, or another figure than that is not.
 
-    Where layers were left in float before, as much more is asked for as the model has less than was asked for; nothing
-    where that was out of reach.
+    Where layers were left in float before, as much more is asked for as the model has less on the images that it is
+    judged by than on those that the layers were chosen by: that is beyond what was reached, and makes another model.
+    Nothing where what was asked for was out of reach, or how much is missing cannot be told.
     """
     from int8cal.models.verdict import GOOD_DB  # late: NumPy
 
@@ -228,8 +229,9 @@ def _more_in_float(
         return []
     wanted = GOOD_DB
     if search:
-        if search.reached < search.wanted:
+        missing = search.reached - verdict.worst_db
+        if search.reached < search.wanted or not math.isfinite(missing):
             return []
-        wanted = max(wanted, math.ceil(2 * search.wanted - verdict.worst_db))
+        wanted = math.ceil(max(wanted, search.wanted) + max(missing, 0.0))
     better = quoted("-o", f"{os.path.splitext(output)[0]}.better.onnx", "--min_agreement", f"{wanted:g}")
     return [f"int8cal quantize {quoted(model)} {calibration} {better}"]
