@@ -213,6 +213,21 @@ def test_of_a_poor_model_the_next_command_leaves_more_in_float(run, tmp_path):
     ]
 
 
+def test_a_report_on_a_model_that_is_not_quantised_says_so_and_builds_no_engine_of_it(run, tmp_path):
+    assert run(IMAGES.removeprefix("int8cal ")).code == 0
+    assert run("quantize m.onnx images.npy -o q.onnx").code == 0
+    for int8, is_int8 in (("q.onnx", True), ("m.onnx", False)):
+        line = f"report c.tensor -o r.html --model m.onnx --int8 {int8} --overwrite"
+        done = run(line)
+        assert done.code == 0, done.stderr
+        assert ("the model of --int8 is not quantised" in done.stderr) != is_int8
+        quantizes = ["int8cal quantize m.onnx c.tensor -o MODEL.int8.onnx"]
+        assert (next_lines(done.stdout) == quantizes) != is_int8
+        page = (tmp_path / "r.html").read_text()
+        assert ("the second model is not quantised: the figures say nothing of INT8" in page) != is_int8
+        assert ("int8-not-quantised" in run(f"{line} --json").stdout) != is_int8
+
+
 def test_a_better_sqnr_is_not_proposed_where_it_is_good_and_the_classes_are_not(capsys):
     for db, proposed in ((40.0, False), (12.0, True), (math.nan, True)):
         verdict = Verdict("poor", "p", "the same class on 70.0% of the images", db)

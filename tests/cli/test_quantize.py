@@ -165,10 +165,19 @@ def test_a_model_that_is_not_quantised_gets_no_praise(run_cli: Any, tensor: str,
     for other, is_int8 in (("int8.onnx", True), (MODEL, False)):
         done = run_cli("compare", MODEL, other, held_out, "--html", "page.html", "--overwrite")
         assert done.code == 0, done.stderr
-        assert ("is not quantised: the figures say nothing of INT8" in done.stderr) != is_int8
-        assert ("The second model is not quantised" in (tmp_path / "page.html").read_text()) != is_int8
-        found = json.loads(run_cli("compare", MODEL, other, held_out, "--json").stdout)["compare"]
-        assert found["is_quantised"] == is_int8
+        said = "the second model is not quantised: the figures say nothing of INT8"
+        assert (f"warning: {other}: {said}" in done.stderr) != is_int8
+        assert (f"verdict: not measured ({said})" in done.stdout) != is_int8
+        assert ("What INT8 changes is small" in done.stdout) == ("trtexec" in done.stdout) == is_int8
+        makes_one = f"int8cal quantize {MODEL} CALIBRATION.tensor -o MODEL.int8.onnx --eval {held_out}"
+        assert (makes_one in done.stdout) != is_int8
+        page = (tmp_path / "page.html").read_text()
+        assert ("<strong>Not measured</strong>" in page and said in page) != is_int8
+        found = run_cli("compare", MODEL, other, held_out, "--json")
+        assert found.code == 0
+        facts = json.loads(found.stdout)["compare"]
+        assert (facts["is_quantised"], facts["verdict"]["level"]) == (is_int8, "good" if is_int8 else "not measured")
+        assert (facts["verdict"]["reason"] == said) != is_int8
 
 
 @pytest.mark.parametrize("value", [np.nan, -np.inf])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -50,7 +51,6 @@ def compare(
     from int8cal.errors import UseError
     from int8cal.models import compare as work
     from int8cal.models.onnx_file import refuse_other_formats
-    from int8cal.models.verdict import judge
     from int8cal.report.comparison import page_of
     from int8cal.report.web_page import page_output
 
@@ -75,13 +75,14 @@ def compare(
             page.write(page_of(result, title=f"{other} against {reference}"))
             page.commit()
     if not result.is_quantised:
-        console.note(f"warning: {printable(other)} is not quantised: the figures say nothing of INT8")
-    verdict = judge(result.agreement)
-    is_measured = verdict.level != "not measured"
+        console.note(f"warning: {printable(other)}: {work.NOT_QUANTISED}")
+    verdict = result.verdict
+    is_measured = verdict.level != "not measured" or verdict.reason == work.NOT_QUANTISED
     if as_json:
         facts = {
             "bytes": {"float": result.float_bytes, "int8": result.int8_bytes},
             "is_quantised": result.is_quantised,
+            "verdict": asdict(verdict),
             "not_computed": [{"node": n.name, "operator": n.operator} for n in result.foreign if not n.computed],
         }
         console.print_json({"compare": facts | agreement.as_json(result.agreement)})

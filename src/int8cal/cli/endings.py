@@ -164,18 +164,23 @@ def quantized(
 
 
 def compared(model: str, output: str, binding: InputBinding | None, verdict: Verdict, *options: str) -> None:
-    """After compare: what the figures mean, in the words of ``quantize``, which ``options`` are for as well."""
+    """After compare: what the figures mean, in the words of ``quantize``, which ``options`` are for as well.
+
+    Nothing is measured where the second model is not quantised: the command makes one that is.
+    """
     name = f"{verdict.output}: " if verdict.output else ""
     meaning = {
         "good": "What INT8 changes is small. The accuracy on the task itself has the last word.",
         "look": "Often usable: measure the accuracy of the task itself.",
         "poor": "The INT8 model is not to be relied on.",
+        "not measured": "Give the INT8 model that is made of the first one.",
     }[verdict.level]
-    commands = (
-        [trtexec(output, binding)]
-        if verdict.level == "good"
-        else _more_in_float(verdict, model, output, f"CALIBRATION.tensor {quoted(*options)}")
-    )
+    if verdict.level == "good":
+        commands = [trtexec(output, binding)]
+    elif verdict.level == "not measured":
+        commands = [calibrating(model, "CALIBRATION.tensor", options)]
+    else:
+        commands = _more_in_float(verdict, model, output, f"CALIBRATION.tensor {quoted(*options)}")
     print_next(f"verdict: {verdict.level} ({name}{verdict.reason}). {meaning}", *commands)
 
 

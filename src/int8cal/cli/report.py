@@ -81,6 +81,10 @@ def report(
     else:
         console.print_table([("report", output), ("findings", found.verdict)])
         binding = None
+        for finding in found.findings:
+            if finding.code == "int8-not-quantised":
+                console.note(f"{finding.level}: {finding.message}. {finding.hint}")
+                int8 = None  # no engine for it
         if int8 and found.sound:
             from int8cal.models.wants import input_for
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,11 @@ from int8cal.models.computable import Foreign, comparable, computable
 from int8cal.models.graph import is_quantised
 from int8cal.models.onnx_file import load_model
 from int8cal.models.side_by_side import measure_agreement
+from int8cal.models.verdict import Verdict, judge
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.types import Layout, Progress
+
+NOT_QUANTISED = "the second model is not quantised: the figures say nothing of INT8"
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,6 +49,14 @@ class Comparison(Summarised):
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     input: InputBinding | None = None
     is_quantised: bool = True
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the figures mean; small differences of a model that is not quantised mean nothing for INT8."""
+        found = judge(self.agreement)
+        if self.is_quantised or found.level in ("poor", "not measured"):
+            return found
+        return replace(found, level="not measured", output=None, reason=NOT_QUANTISED)
 
     def summary(self) -> str:
         """All that matters of it, in one short line."""

@@ -22,6 +22,7 @@ from int8cal.report.viewing import ContactSheet, LevelCounts, Thumbnail, View, v
 from int8cal.report.web_page import page_output
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.batches import opened_file
+from int8cal.tensorfile.findings import Finding
 from int8cal.tensorfile.layout import SKIPPED, is_of_folder, split_text
 from int8cal.tensorfile.selection import evenly
 
@@ -162,6 +163,8 @@ def build_page(
         compared = (
             _compared(model, int8, file, found, inputs, progress) if model is not None and int8 is not None else None
         )
+        if compared and not compared.is_quantised:
+            found = found.with_findings([_NOT_INT8])
         rows = _sample_rows(file)
         manifest = file.manifest
         size = _size(file)
@@ -196,6 +199,14 @@ def build_page(
             _shapes_option(model, found, inputs),
         ),
     )
+
+
+_NOT_INT8 = Finding(
+    "warning",
+    "int8-not-quantised",
+    "the model of --int8 is not quantised: how far it is from the float model says nothing of INT8",
+    "Give the INT8 model that int8cal quantize makes of the float model.",
+)
 
 
 def _compared(

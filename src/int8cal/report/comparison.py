@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from int8cal import __version__
 from int8cal.models.agreement import TensorAgreement
 from int8cal.models.compare import Comparison
-from int8cal.models.verdict import judge
 from int8cal.report.web_page import rendered
 
 _FULL_BAR_DB = 60.0  # above it, INT8 and float are as good as equal
-_NOT_QUANTISED = "The second model is not quantised: the figures say nothing of INT8."
 _WORDS = {
     "good": ("good", "Good"),
     "look": ("fair", "Look before you use it"),
@@ -46,6 +44,7 @@ class ModelPart:
     """Everything that is shown of a comparison. Names from data are made printable by the template.
 
     Attributes:
+        is_quantised: whether the second model is INT8 at all.
         level: class of the verdict in the style sheet.
         verdict: in a word or two.
         reason: why.
@@ -57,6 +56,7 @@ class ModelPart:
         note: about the images; empty if there is nothing to say.
     """
 
+    is_quantised: bool
     level: str
     verdict: str
     reason: str
@@ -71,10 +71,11 @@ class ModelPart:
     def of(cls, comparison: Comparison, note: str = "") -> ModelPart:
         """What is shown of a comparison."""
         agreement = comparison.agreement
-        verdict = judge(agreement)
+        verdict = comparison.verdict
         level, word = _WORDS[verdict.level]
         foreign = [f"{node.name} ({node.operator})" for node in comparison.foreign if not node.computed]
         return cls(
+            is_quantised=comparison.is_quantised,
             level=level,
             verdict=word,
             reason=f"{verdict.output}: {verdict.reason}" if verdict.output else verdict.reason,
@@ -88,7 +89,7 @@ class ModelPart:
             outputs=tuple(row for tensor in agreement.outputs for row in (_row(tensor), *_groups(tensor))),
             layers=tuple(_row(tensor) for tensor in agreement.worst_layers(len(agreement.layers))),
             ranges=tuple((name, f"{low:.4g}", f"{high:.4g}") for name, (low, high) in comparison.ranges.items()),
-            note=note if comparison.is_quantised else f"{_NOT_QUANTISED} {note}".rstrip(),
+            note=note,
         )
 
 
