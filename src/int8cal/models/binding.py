@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,7 +27,6 @@ _FEW_CHANNELS = 4
 _USUAL_SHAPE = (3, 256, 256)  # what a model with free dimensions is taken to be fed, where nothing is
 _UNKNOWN_SHAPE = ("CHANNELS", "HEIGHT", "WIDTH")  # the same in a command, for the user to fill in
 _MAX_CONSTANT_VALUES = 1 << 20
-_CONSTANT_HINT = "Give it a constant: --input NAME=VALUE, e.g. --input scale_factor=1."
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def bind_input(
     if len(inputs) != 1:
         raise UseError(
             f"the model has {len(inputs)} inputs ({_listed(inputs)}), a tensorfile feeds one",
-            hint=_which_constant(inputs) if inputs else "One input must be left for the images.",
+            hint=_which_constants(inputs, name, shape[1:]) if inputs else "One input must be left for the images.",
         )
     name, value = next(iter(inputs.items()))
     dtype = _dtype(value)
@@ -227,7 +226,9 @@ def _constant(value: Any, given: float | Sequence[float]) -> tuple[npt.NDArray[A
     except (TypeError, ValueError):
         numbers = np.array([np.nan])
     if not np.isfinite(numbers).all():
-        raise UsageError(f"input {value.name!r} takes numbers, not {short_repr(given)}", hint=_CONSTANT_HINT)
+        raise UsageError(
+            f"input {value.name!r} takes numbers, not {short_repr(given)}", hint=_to_be_given([value.name])
+        )
     free = [axis for axis, dim in enumerate(shape) if dim is None]
     rest = prod(dim for dim in shape if dim is not None)
     if len(free) == 1 and numbers.size > 1 and numbers.size % rest == 0:
@@ -236,30 +237,54 @@ def _constant(value: Any, given: float | Sequence[float]) -> tuple[npt.NDArray[A
     if prod(filled) > _MAX_CONSTANT_VALUES or numbers.size not in (1, prod(filled)):
         wanted = "×".join("?" if dim is None else str(dim) for dim in shape) or "1"
         values = "value" if wanted == "1" else "values"
-        raise UsageError(f"input {value.name!r} takes {wanted} {values}, not {numbers.size}", hint=_CONSTANT_HINT)
+        raise UsageError(
+            f"input {value.name!r} takes {wanted} {values}, not {numbers.size}", hint=_to_be_given([value.name])
+        )
     array = np.broadcast_to(numbers, prod(filled)).reshape(filled)
     with np.errstate(all="ignore"):
         converted = array.astype(dtype)
     if np.issubdtype(dtype, np.integer) and not np.array_equal(converted, array):
-        raise UsageError(f"input {value.name!r} takes {dtype}, not {short_repr(given)}", hint=_CONSTANT_HINT)
+        raise UsageError(
+            f"input {value.name!r} takes {dtype}, not {short_repr(given)}", hint=_to_be_given([value.name])
+        )
     return converted, each
 
 
-def _which_constant(inputs: Mapping[str, Any]) -> str:
-    """What to type for the inputs that take no images, if those can be told."""
-    others = [name for name, value in inputs.items() if len(_dims(value)) != 4]
-    if len(others) != len(inputs) - 1:
-        return _CONSTANT_HINT
-    words = " ".join(f"--input {shell_word(name)}=VALUE" for name in others)
-    return f"Give what takes no images a constant: {words}, such as 1."
+def _which_constants(inputs: Mapping[str, Any], name: str | None, chw: Sequence[int]) -> str:
+    """What to type for the inputs that take no images: all but the named one, or the only one that fits the images."""
+    dims = {one: _dims(value) for one, value in inputs.items()}
+    of_four = [one for one in dims if len(dims[one]) == 4]
+    fitting = [one for one in of_four if _fitting(dims[one], chw)]
+    images = [name] if name else fitting if len(fitting) == 1 else of_four
+    if len(images) == 1:
+        return _to_be_given([name for name in inputs if name not in images])
+    return f"Give all but the one that takes the images a value: {_value_options(inputs, ' or ')}, such as 1."
 
 
-def _layout(name: str, dims: list[int | None], chw: tuple[int, ...], wanted: Layout | None) -> Layout:
+def _to_be_given(names: Iterable[str]) -> str:
+    return f"Give what takes no images a value: {_value_options(names, ' ')}, such as 1."
+
+
+def _value_options(names: Iterable[str], between: str) -> str:
+    return between.join(f"--input {shell_word(name)}=VALUE" for name in names)
+
+
+def _fitting(dims: Sequence[int | None], chw: Sequence[int]) -> list[Layout]:
+    """Layouts in which an input of four dimensions takes such images."""
     channels, height, width = chw
     candidates: dict[Layout, tuple[int, int, int]] = {
         "nchw": (channels, height, width),
         "nhwc": (height, width, channels),
     }
+    return [
+        layout
+        for layout, extents in candidates.items()
+        if all(dim in (None, extent) for dim, extent in zip(dims[1:], extents, strict=True))
+    ]
+
+
+def _layout(name: str, dims: list[int | None], chw: tuple[int, ...], wanted: Layout | None) -> Layout:
+    channels, height, width = chw
     shown = "×".join("?" if dim is None else str(dim) for dim in dims)
     samples = f"samples of {channels}×{height}×{width} (C×H×W)"
     if len(dims) != 4:
@@ -267,11 +292,7 @@ def _layout(name: str, dims: list[int | None], chw: tuple[int, ...], wanted: Lay
             f"input {name!r} takes {shown or 'a shape that the model does not state'}, no batches of {samples}",
             hint="Export a model that takes batches of images, in four dimensions.",
         )
-    fitting = [
-        layout
-        for layout, extents in candidates.items()
-        if all(dim in (None, extent) for dim, extent in zip(dims[1:], extents, strict=True))
-    ]
+    fitting = _fitting(dims, chw)
     if not fitting and dims[1] == width != channels:
         raise ImageShapeError(
             f"input {name!r} takes {shown}, and the {samples} look like H×W×C",

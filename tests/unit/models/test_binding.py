@@ -82,8 +82,9 @@ def test_whole_numbers_and_truth_values_are_given_too() -> None:
 
 @pytest.mark.parametrize("value", [[1, 2, 3], [], "x", [[None]]], ids=["too many", "none", "text", "nothing"])
 def test_a_value_that_does_not_fit_its_input(value: Any) -> None:
-    with pytest.raises(UsageError, match="factor"):
+    with pytest.raises(UsageError, match="factor") as caught:
         bind_input(model(factor=FACTOR), SHAPE, constants={"factor": value})
+    assert "--input factor=VALUE" in str(caught.value.hint)
 
 
 def test_half_a_whole_number_is_none() -> None:
@@ -99,6 +100,25 @@ def test_an_input_without_a_value_is_named_with_the_option() -> None:
         bind_input(model(), SHAPE, constants={"other": 1})
     with pytest.raises(UseError, match="0 inputs"):
         bind_input(model(), SHAPE, constants={"image": 1})
+
+
+@pytest.mark.parametrize(("others", "name", "said"), [
+    ({"sf": ["N", 1, 1, 1]}, None, "no images a value: --input sf=VALUE, such as 1."),
+    ({"sf": ["N", 1, 1, 1], "im shape": ["N", 2]}, None, "--input sf=VALUE --input 'im shape'=VALUE, such"),
+    ({"other": ["N", *SHAPE[1:]]}, "image", "no images a value: --input other=VALUE, such as 1."),
+    ({"other": ["N", *SHAPE[1:]], "k": [1]}, None,
+     "all but the one that takes the images a value: --input image=VALUE or --input other=VALUE or --input k=VALUE"),
+])  # fmt: skip
+def test_inputs_without_a_value_are_named_whatever_their_shape(
+    others: dict[str, list[Any]], name: str | None, said: str
+) -> None:
+    of = model()
+    of.graph.input.extend(
+        helper.make_tensor_value_info(other, TensorProto.FLOAT, shape) for other, shape in others.items()
+    )
+    with pytest.raises(UseError, match=f"the model has {1 + len(others)} inputs") as caught:
+        bind_input(of, SHAPE, name=name)
+    assert said in str(caught.value.hint)
 
 
 def test_images_that_look_like_nhwc_are_named_so() -> None:
