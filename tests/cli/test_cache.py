@@ -29,12 +29,15 @@ def test_show_names_release_and_ranges(run_cli: Any, cache: Path) -> None:
     assert facts["amax"]["input_1"] == pytest.approx(1.0, rel=1e-6)
 
 
-def test_a_cache_without_ranges_is_good_for_nothing(run_cli: Any, tmp_path: Path) -> None:
-    (tmp_path / "none.bin").write_text(TEXT.splitlines()[0] + "\n")
-    done = run_cli("cache", "show", "none.bin")
-    assert done.code == 0
-    assert "it has no range of any tensor" in done.stderr
-    assert "Next:" not in done.stdout
+@pytest.mark.parametrize("lines", ["", "x: 00000000\ny: 7f800000\n"], ids=["empty", "zero and infinite"])
+def test_a_cache_without_ranges_is_good_for_nothing(run_cli: Any, cache: Path, tmp_path: Path, lines: str) -> None:
+    (tmp_path / "none.bin").write_text(f"{TEXT.splitlines()[0]}\n{lines}")
+    for words in (("show", "none.bin"), ("diff", "none.bin", cache), ("diff", cache, "none.bin")):
+        done = run_cli("cache", *words)
+        assert done.code == 0
+        assert "warning: none.bin has no range of any tensor" in done.stderr
+        assert "Next:" not in done.stdout
+    assert "Next:" in run_cli("cache", "show", cache).stdout
 
 
 def test_convert_to_json_and_back_gives_the_same_bytes(run_cli: Any, cache: Path, tmp_path: Path) -> None:

@@ -63,14 +63,17 @@ def show(*, file: str, as_json: bool) -> None:
     _tell_uses(content, file)
 
 
+_GOOD_FOR_NOTHING = "has no range of any tensor, and is good for nothing"
+
+
 def _range(amax: float, *, impossible: bool) -> str:
     return f"impossible: {amax:.6g}" if impossible else f"±{amax:.6g}"
 
 
 def _tell_uses(content: CalibrationCache, path: str) -> None:
     """What a cache is good for: TensorRT of its release reads the text; of the ranges, a Q/DQ model can be made."""
-    if not content.amax:
-        console.note("warning: it has no range of any tensor, and is good for nothing")
+    if not content.has_ranges:
+        console.note(f"warning: {printable(path)} {_GOOD_FOR_NOTHING}")
         return
     commands = [f"int8cal quantize MODEL.onnx --scales {endings.quoted(path)} -o MODEL.int8.onnx"]
     if path.endswith(".json"):
@@ -169,7 +172,8 @@ def diff(*, first: str, second: str, tolerance: float, as_json: bool) -> None:
     from int8cal.tensorrt.cache import diff as compare
     from int8cal.tensorrt.cache import read_cache
 
-    found = compare(read_cache(first), read_cache(second), tolerance)
+    contents = read_cache(first), read_cache(second)
+    found = compare(*contents, tolerance)
     if as_json:
         facts = {
             "equal": found.equal,
@@ -189,6 +193,10 @@ def diff(*, first: str, second: str, tolerance: float, as_json: bool) -> None:
     if found.equal:
         endings.print_next("Both tell TensorRT the same.")
         return
+    for file, content in zip((first, second), contents, strict=True):
+        if not content.has_ranges:
+            console.note(f"warning: {printable(file)} {_GOOD_FOR_NOTHING}")
+            return
     tries = (
         f"int8cal quantize MODEL.onnx --scales {endings.quoted(file)} -o {number}.int8.onnx --eval VALIDATION.tensor"
         for number, file in enumerate((first, second), 1)

@@ -38,6 +38,7 @@ from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorrt.cache import CalibrationCache, read_cache
 from int8cal.types import INT8_STEPS, LEAST_SCALE, Layout, Progress
 
+_EMPTY_HINT = "Give a cache that holds ranges: int8cal quantize --trt_cache writes one."
 _NO_MATCH_HINT = "Give the cache of this very model: its tensors must have the names that they have in the ONNX file."
 
 
@@ -208,6 +209,8 @@ def _usable(cache: CalibrationCache, names: _Names, where: str) -> dict[str, flo
             found[own] = amax
     if not found:
         listed = len(cache.amax) - len(unusable)
+        if not listed:
+            raise UseError("the file has no range of any tensor", where=where, hint=_EMPTY_HINT)
         raise UseError(
             f"none of the {listed} tensors with a range is one of the model's", where=where, hint=_NO_MATCH_HINT
         )

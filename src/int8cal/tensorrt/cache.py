@@ -95,6 +95,11 @@ class CalibrationCache:
         return {name: amax for name, amax in self.amax.items() if not amax <= _MAX_FLOAT32 or _is_negative(amax)}
 
     @property
+    def has_ranges(self) -> bool:
+        """Whether anything can be quantised by it: a cache may be empty, or hold nothing but the two kinds above."""
+        return not self.amax.keys() <= {*self.without_range, *self.unusable}
+
+    @property
     def header(self) -> str:
         """The first line: ``TRT-100300-EntropyCalibration2``."""
         return f"TRT-{self.version}-{self.algorithm}" if self.first_line is None else self.first_line

@@ -135,7 +135,8 @@ def test_exclusions_hold_and_agreement_is_measured_where_there_are_images(
     ("lines", "says"),
     [
         ({"other": "3c010204"}, "none of the 1 tensors with a range is one of the model's"),
-        ({"input_image": "0", "conv1": "7f800000"}, "none of the 0 tensors"),
+        ({"input_image": "0", "conv1": "7f800000"}, "the file has no range of any tensor"),
+        ({}, "the file has no range of any tensor"),
         ({"nms_out": "3c010204"}, "no range for what any layer reads"),
     ],
 )
