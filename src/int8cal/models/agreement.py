@@ -19,7 +19,7 @@ _Doubles: TypeAlias = npt.NDArray[np.float64]
 _MOST_CLASSES = 64
 """Different values of 8 bits that may still be classes: usual maps show some 20, pictures most of the 256 levels."""
 
-_LEAST_IMAGES = 8
+_LEAST_IMAGES = 4
 """Fewer say little about what varies from image to image."""
 _CONSTANT = 1e-12
 """Of the signal: less varies by rounding alone."""
@@ -126,7 +126,7 @@ class TensorAgreement:
     def varying_db(self) -> float | None:
         """SQNR in dB of what varies: 10 log10(Σ (f − mean of its channel)² / Σ (f − q)²).
 
-        None when it cannot be told: of whole numbers, of fewer than 8 images, and where nothing varies.
+        None when it cannot be told: of whole numbers, of fewer than 4 images, and where nothing varies.
         """
         varying = self._varying
         if varying is None:
@@ -175,8 +175,15 @@ class TensorAgreement:
 
     @property
     def worst_db(self) -> float:
-        """SQNR in dB of the worst group of channels; of the whole tensor where there are no groups."""
-        return min((group.sqnr_db for group in self.groups), default=self.sqnr_db)
+        """The SQNR in dB that it is judged by.
+
+        That of the worst group of channels, or of the whole tensor where there are no groups; of one that is mostly
+        constant `varying_db`, if that is less.
+        """
+        figures = [group.sqnr_db for group in self.groups] or [self.sqnr_db]
+        if self.mostly_constant and self.varying_db is not None:
+            figures.append(self.varying_db)
+        return min(figures)
 
     @property
     def equal(self) -> float:
@@ -244,7 +251,7 @@ class Agreement(Summarised):
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     def worst_db(self) -> float:
-        """SQNR in dB of the worst output, or group of its channels; NaN if one is not finite or none can be judged."""
+        """SQNR in dB of the worst output, by what each is judged by; NaN if one is not finite or none can be judged."""
         if not self.judged or not all(output.finite for output in self.judged):
             return math.nan
         return min(output.worst_db for output in self.judged)

@@ -40,7 +40,7 @@ class Verdict:
         level: see the module.
         output: the output that decides; None when there is none to judge.
         reason: the figure that decides, in words.
-        worst_db: SQNR in dB of the worst output, whatever decides; NaN where it has no meaning.
+        worst_db: `TensorAgreement.worst_db` of the worst output, whatever decides; NaN where it has no meaning.
     """
 
     level: Level
@@ -68,16 +68,14 @@ def _of(output: TensorAgreement) -> tuple[Verdict, float]:
     if output.whole:
         level = _level(output.equal, _GOOD_EQUAL, _POOR_EQUAL)
         return Verdict(level, output.name, f"{output.equal:.1%} of its values are equal"), output.equal
-    found = [(_level(output.worst_db, GOOD_DB, POOR_DB), _decibels(output))]
+    level = _level(output.worst_db, GOOD_DB, POOR_DB)
+    if level == "poor" and output.top1 == 1.0 and output.worst_db == output.varying_db:
+        level = "look"  # the scores of one class that all images have: their noise changes no decision
+    found = [(level, _decibels(output))]
     if output.top1 is not None and output.other_class > 1:
         found.append(
             (_level(output.top1, _GOOD_TOP1, _POOR_TOP1), f"the same class on {output.top1:.1%} of the images")
         )
-    if output.mostly_constant and output.varying_db is not None:
-        level = _level(output.varying_db, GOOD_DB, POOR_DB)
-        if output.top1 == 1.0 and level == "poor":
-            level = "look"  # the scores of one class that all images have: their noise changes no decision
-        found.append((level, f"{output.varying_db:.1f} dB in what varies, and nearly all of it is the same everywhere"))
     level, reason = min(found, key=lambda item: _ORDER.index(item[0]))
     return Verdict(level, output.name, reason), output.worst_db
 
@@ -97,4 +95,7 @@ def _decibels(output: TensorAgreement) -> str:
     if output.identical:
         return "identical"
     worst = min(output.groups, key=lambda group: group.sqnr_db, default=None)
-    return f"{output.worst_db:.1f} dB" + (f" in {worst.text}" if worst else "")
+    if worst and worst.sqnr_db == output.worst_db:
+        return f"{worst.sqnr_db:.1f} dB in {worst.text}"
+    varies = "" if output.worst_db == output.sqnr_db else " in what varies, and nearly all of it is the same everywhere"
+    return f"{output.worst_db:.1f} dB{varies}"

@@ -107,24 +107,38 @@ def test_the_report_says_that_the_model_falls_short(
     assert "below-min-agreement" in {finding.code for finding in report.findings}
 
 
-def test_the_model_reaches_what_was_asked_for_on_held_out_images(
-    make_model: Callable[..., Path], tmp_path: Path
-) -> None:
-    def coarse(model: onnx.ModelProto) -> None:
-        """One weight of the last convolution is so large that the others of its channel are lost in INT8."""
-        for item in model.graph.initializer:
-            if item.name == "up.w":
-                values = onnx.numpy_helper.to_array(item).copy()
-                values[0] *= 500
-                item.CopyFrom(onnx.numpy_helper.from_array(values, item.name))
+def with_a_coarse_layer(model: onnx.ModelProto) -> None:
+    """One weight of the last convolution is so large that the others of its channel are lost in INT8."""
+    for item in model.graph.initializer:
+        if item.name == "up.w":
+            values = onnx.numpy_helper.to_array(item).copy()
+            values[0] *= 500
+            item.CopyFrom(onnx.numpy_helper.from_array(values, item.name))
 
-    source, told = make_model(change=coarse), []
+
+def with_an_offset_behind_it(model: onnx.ModelProto) -> None:
+    """The same, and every output is large, and nearly the same everywhere."""
+    with_a_coarse_layer(model)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1e5), "offset"))
+    for value in model.graph.output:
+        for node in model.graph.node:
+            for names in (node.input, node.output):
+                names[:] = [f"{name}.inner" if name == value.name else name for name in names]
+        model.graph.node.append(onnx.helper.make_node("Add", [f"{value.name}.inner", "offset"], [value.name]))
+
+
+@pytest.mark.parametrize("change", [with_a_coarse_layer, with_an_offset_behind_it])
+def test_the_model_reaches_what_was_asked_for_on_held_out_images(
+    make_model: Callable[..., Path], tmp_path: Path, change: Callable[[onnx.ModelProto], None]
+) -> None:
+    source, told = make_model(change=change), []
     before = quantize(source, Images(), tmp_path / "o", method="minmax", agreement=False)
     assert before.search is None
 
     plain = quantize(source, Images(), tmp_path / "p", method="minmax").in_sample
     assert plain is not None
     wanted = plain.worst_db() + 3
+    assert wanted < 50
     report = quantize(source, Images(), tmp_path / "q", method="minmax", min_agreement=wanted, say=told.append)
 
     assert report.search is not None
