@@ -124,14 +124,14 @@ def test_more_images_than_the_data_have(made, tiny_dataset, tmp_path, run_cli):
         path = write_like_tao(tmp_path / "more", np.stack([*file, *file]))
     done = run_cli("verify", path, "-e", tiny_dataset.spec)
     assert done.code == 6
-    assert "the file has 16 images, spec and data give 9" in done.stdout
+    assert "the file has 16 images, their source gives 9" in done.stdout
 
 
 def test_another_shape(tiny_dataset, tmp_path, run_cli):
     scenes = np.random.default_rng(0).random((1, 2, 3, 8, 8), np.float32)
     done = run_cli("verify", write_like_tao(tmp_path / "f", scenes), "-e", tiny_dataset.spec)
     assert done.code == 6
-    assert "shape (2, 3, 8, 8), spec and data give (2, 3, 96, 160)" in done.stdout
+    assert "shape (2, 3, 8, 8), their source gives (2, 3, 96, 160)" in done.stdout
 
 
 def test_skipped_images_are_skipped_again(tiny_dataset, tmp_path, run_cli):
@@ -168,7 +168,7 @@ def test_images_that_cannot_be_used_are_named_in_any_order_too(tiny_dataset, tmp
     other.write_bytes(kept[: len(kept) // 2])
     done = run_cli("verify", path, "-e", tmp_path / "spec.txt", "--any_order")
     assert done.code == 6
-    assert "1 of 8 different images are not what the spec makes" in done.stdout
+    assert "1 of 8 different images are not what their source makes" in done.stdout
     assert any(f"2 of its images cannot be used; the first: {one}: " in done.stdout for one in (bad, other))
     assert "Mend the images of the split that cannot be used" in done.stdout
 

@@ -166,9 +166,9 @@ def planned(claim: Claim, file: TensorFile) -> tuple[list[Finding], Plan | None]
         possible = claim.plan(file, batch_size=1, batches=-1).image_count  # is it the number that cannot be?
         if possible >= images:
             raise
-        return [_of_other_data(f"the file has {images} images, spec and data give {possible}")], None
+        return [_of_other_data(f"the file has {images} images, their source gives {possible}")], None
     if found.shape != file.shape:
-        return [_of_other_data(f"the file's batches have shape {file.shape}, spec and data give {found.shape}")], None
+        return [_of_other_data(f"the file's batches have shape {file.shape}, their source gives {found.shape}")], None
     return [], found
 
 
@@ -241,7 +241,7 @@ class Difference:
 
     def __str__(self) -> str:
         return (
-            f"channel {self.channel}, y {self.y}, x {self.x}: the file has {self.found:.9g}, the spec makes "
+            f"channel {self.channel}, y {self.y}, x {self.x}: the file has {self.found:.9g}, the source makes "
             f"{self.made:.9g}; {self.count} values differ, by at most {self.largest:.3g}"
         )
 
@@ -424,8 +424,8 @@ def in_any_order(
         finding = Finding(
             "error",
             "differs",
-            f"{len(missing)} of {len(numbers)} different images are not what the spec makes of any image of the split. "
-            f"{_unusable(failed)}"
+            f"{len(missing)} of {len(numbers)} different images are not what their source makes of any image of the "
+            f"split. {_unusable(failed)}"
             f"The first, and the image that is nearest: {_nearest(planned, file, number, fields)}",
             "Mend the images of the split that cannot be used, and verify again: the file may have been made from them."
             if failed
@@ -477,7 +477,7 @@ def _incomplete(compared: int) -> Finding:
     return Finding(
         "error",
         "not-compared",
-        f"only {compared} images of the file could be compared with what the spec makes",
+        f"only {compared} images of the file could be compared with what their source makes",
         "Mend what the other findings name first.",
     )
 
