@@ -40,6 +40,22 @@ def test_a_cache_without_ranges_is_good_for_nothing(run_cli: Any, cache: Path, t
     assert "Next:" in run_cli("cache", "show", cache).stdout
 
 
+def test_each_of_two_caches_without_ranges_is_named(run_cli: Any, tmp_path: Path) -> None:
+    for name in ("a.bin", "b.bin"):
+        (tmp_path / name).write_text(f"{TEXT.splitlines()[0]}\n{name}: 00000000\n")
+    done = run_cli("cache", "diff", "a.bin", "b.bin")
+    assert [f"warning: {name} has no range" in done.stderr for name in ("a.bin", "b.bin")] == [True, True]
+
+
+def test_a_scale_below_the_least_is_no_range_for_anyone(run_cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "least.json").write_text(
+        json.dumps({"version": 100300, "algorithm": "EntropyCalibration2", "amax": {"x": 1e-39}})
+    )
+    done = run_cli("cache", "show", "least.json")
+    assert "warning: least.json has no range of any tensor" in done.stderr
+    assert "no range" in done.stdout
+
+
 def test_convert_to_json_and_back_gives_the_same_bytes(run_cli: Any, cache: Path, tmp_path: Path) -> None:
     assert run_cli("cache", "convert", cache, "cal.json").code == 0
     assert run_cli("cache", "convert", "cal.json", "again.bin").code == 0

@@ -213,6 +213,14 @@ def test_of_a_poor_model_the_next_command_leaves_more_in_float(run, tmp_path):
     ]
 
 
+def test_more_batches_are_asked_for_only_where_there_are_more_images(run):
+    line = IMAGES.removeprefix("int8cal ")
+    every, one = run(line), run(f"{line} -m 1 --overwrite")
+    assert (every.code, one.code) == (0, 0)
+    assert ("100 to 1000 are usual." in every.stdout, "(-m N batches)" in every.stdout) == (True, False)
+    assert "100 to 1000 are usual (-m N batches)." in one.stdout
+
+
 def test_a_report_on_a_model_that_is_not_quantised_says_so_and_builds_no_engine_of_it(run, tmp_path):
     assert run(IMAGES.removeprefix("int8cal ")).code == 0
     assert run("quantize m.onnx images.npy -o q.onnx").code == 0

@@ -41,6 +41,20 @@ def test_a_folder_becomes_a_tensorfile_that_proves_itself(photos, run_cli):
     assert run_cli("report", "c.tensor", "-o", "r.html", "--images", "photos").code == 0
 
 
+@pytest.mark.parametrize(
+    ("numbers", "offset"), [(("1/255", "--mean", "1", "--std", "-1"), 1), (("-0.00392156862745098",), 0)]
+)
+def test_inverted_levels_prove_themselves_too(photos, run_cli, numbers, offset):
+    options = ("--size", "24x32", "--resize", "stretch", "--scale")
+    for name, scale in (("c.tensor", numbers), ("upright.tensor", ("1/255",))):
+        done = run_cli("images", "photos", "-o", name, *options, *scale)
+        assert done.code == 0, done.stderr
+    assert run_cli("verify", "c.tensor", "--images", "photos").code == 0
+    assert run_cli("report", "c.tensor", "-o", "r.html", "--images", "photos").code == 0
+    with int8cal.TensorFile("c.tensor") as file, int8cal.TensorFile("upright.tensor") as upright:
+        np.testing.assert_allclose(file[0], offset - upright[0], atol=1e-6)
+
+
 @pytest.mark.parametrize(("batch_size", "left"), [("3", "1 image"), ("2", "")])
 def test_images_that_fill_no_batch_are_counted(photos, run_cli, batch_size, left):
     made = run_cli("images", "photos", "-o", "c.tensor", *NUMBERS, "--batch_size", batch_size)

@@ -129,7 +129,7 @@ def convert(
     unusable = content.unusable
     content = replace(content, amax={name: amax for name, amax in content.amax.items() if name not in unusable})
     keeps_all = output.endswith(".json")
-    left_out = () if keeps_all else content.without_range
+    left_out = () if keeps_all else content.without_scale
     if len(content.amax) == len(left_out):
         raise UseError(
             "no tensor has a range that a cache can hold",
@@ -193,10 +193,11 @@ def diff(*, first: str, second: str, tolerance: float, as_json: bool) -> None:
     if found.equal:
         endings.print_next("Both tell TensorRT the same.")
         return
-    for file, content in zip((first, second), contents, strict=True):
-        if not content.has_ranges:
-            console.note(f"warning: {printable(file)} {_GOOD_FOR_NOTHING}")
-            return
+    without = [file for file, content in zip((first, second), contents, strict=True) if not content.has_ranges]
+    for file in without:
+        console.note(f"warning: {printable(file)} {_GOOD_FOR_NOTHING}")
+    if without:
+        return
     tries = (
         f"int8cal quantize MODEL.onnx --scales {endings.quoted(file)} -o {number}.int8.onnx --eval VALIDATION.tensor"
         for number, file in enumerate((first, second), 1)

@@ -67,7 +67,8 @@ def made(manifest: Manifest, source: str) -> None:
         source: what ``verify`` needs to make the images again: see `source_options`.
     """
     images = manifest.batches * manifest.shape[0]
-    few = f"{_FEW} (-m N batches)." if images < FEW_IMAGES else ""
+    how = "" if manifest.facts["max_batches"] == -1 else " (-m N batches)"  # all are in it
+    few = f"{_FEW}{how}." if images < FEW_IMAGES else ""
     file = quoted(manifest.path)
     print_next(
         f"{manifest.path} holds {counted(images, 'image')} as the network is fed them, for INT8 calibration.{few}",

@@ -50,8 +50,6 @@ _CHECK_BYTES_PER_SECOND = 10e6
 _CHECK_SECONDS_PER_NODE = 3e-4
 _STACK_BYTES = 8 << 20
 
-_OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
-
 _tell: Callable[[UseError], object] | None = None
 """Where the process is ours: how the user is told of an error that ends it."""
 
@@ -147,14 +145,12 @@ def limited(limit: Limit, name: str | None = None) -> Iterator[None]:
 def _one_error_for_memory(most: int) -> Iterator[None]:
     try:
         yield
-    except (MemoryError, UseError) as error:
-        if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
-            raise UseError(
-                f"the model takes more memory than {most >> 20} MiB, or than there is",
-                hint="Few models of this size need as much: see which of its nodes makes a tensor of a computed size. "
-                "In Python, int8cal.quantize and int8cal.compare have no limit.",
-            ) from error
-        raise
+    except MemoryError as error:
+        raise UseError(
+            f"the model takes more memory than {most >> 20} MiB, or than there is",
+            hint="Few models of this size need as much: see which of its nodes makes a tensor of a computed size. "
+            "In Python, int8cal.quantize and int8cal.compare have no limit.",
+        ) from error
 
 
 class _Bounds:

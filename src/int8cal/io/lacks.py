@@ -15,6 +15,7 @@ _NO_MEMORY = (
     "bad allocation",
     "z_mem_error",
     "failed to map segment",
+    "failed to allocate memory",
 )
 """How C libraries, and what loads them, say that they got no memory."""
 

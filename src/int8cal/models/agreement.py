@@ -178,8 +178,12 @@ class TensorAgreement:
         """The SQNR in dB that it is judged by.
 
         That of the worst group of channels, or of the whole tensor where there are no groups; of one that is mostly
-        constant `varying_db`, if that is less.
+        constant `varying_db`, if that is less. Of `whole` numbers each other one is noise as strong as its signal: 90 %
+        equal ones are 10 dB.
         """
+        if self.whole and self.finite and not self.empty:
+            other = self._values - self._equal
+            return 10.0 * math.log10(self._values / other) if other else math.inf
         figures = [group.sqnr_db for group in self.groups] or [self.sqnr_db]
         if self.mostly_constant and self.varying_db is not None:
             figures.append(self.varying_db)

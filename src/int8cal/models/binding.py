@@ -27,6 +27,7 @@ _FEW_CHANNELS = 4
 _USUAL_SHAPE = (3, 256, 256)  # what a model with free dimensions is taken to be fed, where nothing is
 _UNKNOWN_SHAPE = ("CHANNELS", "HEIGHT", "WIDTH")  # the same in a command, for the user to fill in
 _MAX_CONSTANT_VALUES = 1 << 20
+_IMAGES_OR_VALUE = "Leave out --input NAME or --input NAME=VALUE: values are for inputs that take no images."
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,9 @@ def bind_input(
     for wanted in (*(constants or {}), *([] if name is None else [name])):
         if wanted not in inputs:
             raise UseError(f"the model has no input {wanted!r}", hint=f"Its inputs: {_listed(inputs)}.")
-    fed = {other: _constant(inputs.pop(other), value) for other, value in (constants or {}).items() if other != name}
+    if name in (constants or {}):
+        raise UsageError(f"input {name!r} takes the images, and no value", hint=_IMAGES_OR_VALUE)
+    fed = {other: _constant(inputs.pop(other), value) for other, value in (constants or {}).items()}
     if len(inputs) != 1:
         raise UseError(
             f"the model has {len(inputs)} inputs ({_listed(inputs)}), a tensorfile feeds one",

@@ -15,8 +15,9 @@ from types import ModuleType
 from typing import Any
 
 from int8cal.errors import Int8calError, UseError
+from int8cal.guard.libraries import told
+from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.optional import need as need
-from int8cal.io.safe_text import first_line
 
 FATAL = 4
 """ONNX Runtime's highest log severity."""
@@ -36,7 +37,7 @@ class LibraryError(UseError):
 
 @contextmanager
 def fault_of(message: str, hint: str) -> Iterator[None]:
-    """Make whatever a library raises a fault of the model; but where memory ran out.
+    """Make whatever a library raises a fault of the model; but where the system lacks something.
 
     Args:
         message: what went wrong; the library's class and first words follow.
@@ -47,10 +48,11 @@ def fault_of(message: str, hint: str) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, Int8calError):
+    except Int8calError:
         raise
     except Exception as error:
-        raise LibraryError(message, f"{type(error).__name__}: {first_line(error)}", hint) from error
+        raise_if_lacking(error)
+        raise LibraryError(message, told(error), hint) from error
 
 
 class _Guarded:

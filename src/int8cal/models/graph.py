@@ -13,7 +13,7 @@ from int8cal.errors import UseError
 from int8cal.io.signals import cleaned_up
 from int8cal.io.space import require_file_size, require_free_space
 from int8cal.models import extras
-from int8cal.models.names import all_graphs, inner_graphs, unique_name
+from int8cal.models.names import all_graphs, computed_from, inner_graphs, unique_name
 from int8cal.models.opset import raise_opset
 from int8cal.models.session import open_session
 from int8cal.models.typed import with_types
@@ -201,10 +201,7 @@ def all_activations(model: Any) -> list[str]:
 def lost_activations(original: Any, prepared: Any) -> list[str]:
     """Names of the float32 activations of a model that `prepare` merged into others, or left out as needless."""
     inferred = with_types(_with_constant_weights(original))
-    computed = {value.name for value in inferred.graph.input}
-    for node in inferred.graph.node:
-        if computed.intersection(node.input):
-            computed.update(node.output)
+    computed = computed_from(inferred.graph.node, (value.name for value in inferred.graph.input), by_shape=True)
     kept = set(all_activations(prepared))
     return [name for name in all_activations(inferred) if name in computed and name not in kept]
 

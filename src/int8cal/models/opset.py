@@ -92,8 +92,15 @@ def _check_equal(model: Any, newer: Any, binding: InputBinding, few: BatchNCHW_f
         same_shape = values.shape == after[name].shape
         if same_shape:
             found.add(values, after[name])
-        if not same_shape or found.sqnr_db < _LEAST_DB:  # NaN: there is nothing to compare
-            apart = f"is {found.sqnr_text} dB from what it was" if same_shape else "has another shape"
+        if not same_shape:
+            apart = "has another shape"
+        elif len(found.lost_in) == 1:
+            apart = "is finite in one of both alone"
+        elif found.sqnr_db < _LEAST_DB:  # NaN: no values, or infinite before as well
+            apart = f"is {found.sqnr_text} dB from what it was"
+        else:
+            apart = ""
+        if apart:
             raise UseError(
                 f"converted from opset {opset(model)} to {opset(newer)}, the model computes something else: output "
                 f"{printable(name)} {apart}",

@@ -155,6 +155,7 @@ class _Pairs:
     def add_constant(self, name: str, values: _Array) -> str:
         tensor = extras.onnx().numpy_helper.from_array(values, unique_name(name, self._taken))
         self._graph.initializer.append(tensor)
+        self._constants[tensor.name] = self._graph.initializer[-1]
         return str(tensor.name)
 
     def values(self, name: str) -> _Array:

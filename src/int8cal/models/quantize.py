@@ -230,8 +230,10 @@ def quantize(
     version = _cache_version(out, trt_cache, trt_version, deepstream)
     if evaluation is not None and evaluation is batches:
         raise same_images(None)
+    searches = min_agreement is not None and evaluation is None  # on these images
+    again = agreement or method == "auto" or bool(bias_correction) or searches
     with ExitStack() as files:
-        images = files.enter_context(opened(batches, again=agreement or method == "auto" or bool(bias_correction)))
+        images = files.enter_context(opened(batches, again=again))
         used, held_out_images = Digested(images), None
         sources = [given_path(model, "a model"), *images.paths]
         if evaluation is not None:

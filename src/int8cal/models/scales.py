@@ -36,7 +36,7 @@ from int8cal.models.verdict import Verdict, judge
 from int8cal.models.wiring import Wiring
 from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorrt.cache import CalibrationCache, read_cache
-from int8cal.types import INT8_STEPS, LEAST_SCALE, Layout, Progress
+from int8cal.types import Layout, Progress
 
 _EMPTY_HINT = "Give a cache that holds ranges: int8cal quantize --trt_cache writes one."
 _NO_MATCH_HINT = "Give the cache of this very model: its tensors must have the names that they have in the ONNX file."
@@ -160,7 +160,7 @@ def quantize_from_scales(
         lacking=lacking,
         not_in_model=tuple(name for name in cache.amax if names.find(name) is None),
         unusable=cache.unusable,
-        without_range=_without_range(cache),
+        without_range=cache.without_range,
         foreign=parts.foreign,
         behind=parts.behind,
         opset=(opset(original), opset(quantized)),
@@ -187,21 +187,13 @@ class _Names:
         return next((candidate for candidate in candidates if candidate in self._all), None)
 
 
-def _without_range(cache: CalibrationCache) -> tuple[str, ...]:
-    """Names of tensors that were never active: a Q/DQ pair by such a range would hold nothing."""
-    impossible = cache.unusable
-    return tuple(
-        name for name, amax in cache.amax.items() if name not in impossible and amax < LEAST_SCALE * INT8_STEPS
-    )
-
-
 def _usable(cache: CalibrationCache, names: _Names, where: str) -> dict[str, float]:
     """Tensor of the model → threshold, of those in the file that are one.
 
     Raises:
         UseError: there is none.
     """
-    unusable = {*cache.unusable, *_without_range(cache)}
+    unusable = {*cache.unusable, *cache.without_range}
     found: dict[str, float] = {}
     for name, amax in cache.amax.items():
         own = names.find(name)

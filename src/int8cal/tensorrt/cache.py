@@ -30,7 +30,7 @@ from int8cal.io.file_kinds import ONNX_MODEL, TENSORFILE, FileKind
 from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.paths import NotRegularError, near_names, open_regular
 from int8cal.io.safe_text import short_repr
-from int8cal.types import INT8_STEPS
+from int8cal.types import INT8_STEPS, LEAST_SCALE
 
 ENTROPY_2 = "EntropyCalibration2"
 MAX_BYTES = 4 << 20
@@ -85,9 +85,16 @@ class CalibrationCache:
     first_line: str | None = None
 
     @property
-    def without_range(self) -> tuple[str, ...]:
-        """Tensors whose scale is 0 in float32, never active: our text has no place for them, JSON has."""
+    def without_scale(self) -> tuple[str, ...]:
+        """Tensors whose scale is 0 in float32: our text has no place for them, JSON has."""
         return tuple(name for name, amax in self.amax.items() if _has_no_scale(amax) and not _is_negative(amax))
+
+    @property
+    def without_range(self) -> tuple[str, ...]:
+        """Tensors that were never active, or as good as that (see `LEAST_SCALE`): a Q/DQ pair would hold nothing."""
+        impossible = self.unusable
+        least = LEAST_SCALE * INT8_STEPS
+        return tuple(name for name, amax in self.amax.items() if name not in impossible and amax < least)
 
     @property
     def unusable(self) -> dict[str, float]:
@@ -187,7 +194,7 @@ def _is_text(name: str) -> bool:
 
 
 def dumps(cache: CalibrationCache) -> str:
-    """The text of a cache. Tensors ``without_range`` are left out: a scale of 0 is not a scale.
+    """The text of a cache. Tensors ``without_scale`` are left out: a scale of 0 is not a scale.
 
     Raises:
         UseError: a name cannot be written, a magnitude is negative or infinite, or no TensorRT would read the cache.

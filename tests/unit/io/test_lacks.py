@@ -8,6 +8,7 @@ import pytest
 
 from int8cal.errors import OutOfMemoryError, ResourceError, UnavailableError
 from int8cal.io.lacks import lack_of, raise_if_lacking
+from int8cal.models.extras import LibraryError, fault_of
 
 
 def caused(error: Exception, cause: BaseException) -> Exception:
@@ -68,3 +69,17 @@ def test_what_was_handled_before_says_nothing() -> None:
     with pytest.raises(ValueError, match="damaged") as caught:
         fall_back()
     assert lack_of(caught.value) is None
+
+
+def test_no_model_is_to_blame_for_what_the_system_lacks() -> None:
+    for error, kind in (
+        (FILES, ResourceError),
+        (RuntimeError("Failed to allocate memory for requested buffer"), MemoryError),
+    ):
+        with pytest.raises(kind), fault_of("onnx.load fails on the model", "Export it again."):
+            raise error
+    with (
+        pytest.raises(LibraryError, match=r"onnx\.load fails on the model: ValueError: torn"),
+        fault_of("onnx.load fails on the model", "Export it again."),
+    ):
+        raise ValueError("torn")

@@ -71,6 +71,16 @@ def test_channels_are_right_on_average(tmp_path: Path, groups: int, target: Any)
     assert worst[1] > worst[0]
 
 
+def test_corrected_biases_are_of_32_bits_for_onnx_runtime_as_others_are(tmp_path: Path) -> None:
+    quantize(skewed(tmp_path), images(), tmp_path / "o", method="minmax", bias_correction=True, target="onnxruntime")
+    graph = onnx.load(tmp_path / "o").graph
+    makers = {name: node for node in graph.node for name in node.output}
+    types = {item.name: item.data_type for item in graph.initializer}
+    biases = [makers[node.input[2]] for node in graph.node if node.op_type == "Conv"]
+    assert [bias.op_type for bias in biases] == ["DequantizeLinear"] * 2
+    assert {types[bias.input[0]] for bias in biases} == {onnx.TensorProto.INT32}
+
+
 def test_nothing_but_biases_changes(tmp_path: Path) -> None:
     source = skewed(tmp_path)
     options: dict[str, Any] = {"method": "mse", "agreement": False, "trt_version": "10.3.0"}

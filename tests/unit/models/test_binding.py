@@ -121,6 +121,11 @@ def test_inputs_without_a_value_are_named_whatever_their_shape(
     assert said in str(caught.value.hint)
 
 
+def test_the_input_of_the_images_takes_no_value() -> None:
+    with pytest.raises(UsageError, match="input 'image' takes the images, and no value"):
+        bind_input(model(factor=FACTOR), SHAPE, name="image", constants={"image": 1, "factor": 1})
+
+
 def test_images_that_look_like_nhwc_are_named_so() -> None:
     images, channels, height, width = SHAPE
     with pytest.raises(ImageShapeError, match=rf"samples of {height}×{width}×{channels} .* look like H×W×C") as caught:

@@ -416,6 +416,14 @@ class TestVerdict:
         assert (tensor.varying_db or 0) == tensor.worst_db < 10 < 50 < tensor.sqnr_db
         assert judge(Agreement(20, (tensor,))).level == "look"
 
+    @pytest.mark.parametrize(("different", "db"), [(0, np.inf), (1, 20.0), (10, 10.0), (100, 0.0)])
+    def test_of_whole_numbers_it_counts_how_many_differ(self, different: int, db: float) -> None:
+        tensor = TensorAgreement("class", classifies=False)
+        values = np.arange(100)
+        tensor.add(values, values + (values < different) * np.arange(1, 101))
+        assert tensor.worst_db == pytest.approx(db)
+        assert Agreement(100, (tensor,)).worst_db() == tensor.worst_db
+
     def test_whole_numbers_count_only_alone(self) -> None:
         classes = TensorAgreement("argmax")
         classes.add(np.arange(100), np.where(np.arange(100) < 5, 0, np.arange(100)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.unit.models.conftest import SHAPE, Builder, Images, quantize_fast
 
 from int8cal.errors import UseError
+from int8cal.models.binding import InputBinding
 from int8cal.models.computable import computable
 from int8cal.models.onnx_file import load_model
-from int8cal.models.opset import raise_opset
+from int8cal.models.opset import converted, raise_opset
 from int8cal.models.quantize import quantize
 
 FLOAT = TensorProto.FLOAT
@@ -78,6 +81,22 @@ def test_a_conversion_that_changes_what_is_computed_is_refused(tmp_path):
         quantize_fast(tmp_path / "m.onnx", Images(), tmp_path / "q.onnx")
     assert "opset 13 or later" in caught.value.hint
     assert not (tmp_path / "q.onnx").exists()
+
+
+@pytest.mark.parametrize(("values", "is_refused"), [
+    (np.float32([0, 1, np.inf]), True),
+    (np.float32([0, 1, 2]), False),
+    (np.float32([np.nan, np.nan, np.nan]), False),  # whose float model says so already
+])  # fmt: skip
+def test_a_conversion_after_which_values_are_not_finite_is_refused(monkeypatch, values, is_refused):
+    before = values if np.isnan(values).all() else np.float32([0, 1, 2])
+    given = iter([{"y": before}, {"y": values}])
+    monkeypatch.setattr("int8cal.models.opset.Runner", lambda *_: SimpleNamespace(run=lambda few: iter([next(given)])))
+    monkeypatch.setattr("int8cal.models.opset.numeric_outputs", lambda model: ["y"])
+    old = resizing("Upsample", 9, "nearest", (2, 2))
+    refused = pytest.raises(UseError, match="output y is finite in one of both alone") if is_refused else nullcontext()
+    with refused:
+        converted(old, InputBinding("image", "nchw", None), np.zeros(SHAPE, np.float32), 13)
 
 
 def test_random_numbers_are_not_compared(tmp_path):

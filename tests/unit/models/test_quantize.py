@@ -17,6 +17,7 @@ from tests.unit.models.conftest import SHAPE, Builder, fails_from, quantize_fast
 from int8cal.errors import OutputError, OutputExistsError, UsageError, UseError
 from int8cal.exports import readers
 from int8cal.models.binding import InputBinding
+from int8cal.models.graph import lost_activations, prepare
 from int8cal.models.qdq import insert_qdq
 from int8cal.models.quantize import quantize
 from int8cal.models.runner import Runner
@@ -303,6 +304,18 @@ def test_activations_that_the_cache_does_not_list_are_named(images: Any, tmp_pat
     assert not set(report.unlisted) & listed.keys()
     assert set(report.listed_in_float) == listed.keys() - report.amax.keys() != set()
     assert set(report.unlisted) | listed.keys() == {"image", "same", "raw", "norm", "scaled", "active", "y"}
+
+
+def test_what_reads_no_activation_is_no_lost_one(tmp_path: Path) -> None:
+    nodes = [
+        NODE("Conv", ["image", "w"], ["a"], "a"),
+        NODE("MaxPool", ["a"], ["p", ""], "pool", kernel_shape=[2, 2]),
+        NODE("Clip", ["k", "", "high"], ["clipped"], "clip"),
+        NODE("Mul", ["p", "clipped"], ["y"], "mul"),
+    ]
+    weights = {"w": KERNEL, "k": np.ones((1, len(KERNEL), 1, 1), np.float32), "high": np.float32(1)}
+    model = onnx.load(small(nodes, weights, ["N", None, None, None])(tmp_path / "m"))
+    assert lost_activations(model, prepare(model)) == []
 
 
 def test_excluded_nodes_stay_float(make_model: MakeModel, images: Any, tmp_path: Path) -> None:

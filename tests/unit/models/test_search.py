@@ -148,6 +148,16 @@ def test_the_model_reaches_what_was_asked_for_on_held_out_images(
     assert "layers one at a time" in told[0]
 
 
+def test_images_that_come_but_once_are_refused_before_they_are_used(
+    make_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    taken = []
+    batches = (taken.append(number) or batch for number, batch in enumerate(Images()))
+    with pytest.raises(UsageError, match="once"):
+        quantize(make_model(), batches, tmp_path / "o", method="minmax", min_agreement=10, agreement=False)
+    assert len(taken) <= 1
+
+
 def test_a_score_of_ones_own(make_model: Callable[..., Path], tmp_path: Path) -> None:
     def count_of_float_layers(model: onnx.ModelProto) -> float:
         return sum(node.op_type == "Conv" and node.input[1] in floats(model) for node in model.graph.node)

@@ -123,7 +123,9 @@ def test_tensors_without_range_are_left_out_and_impossible_ones_refused() -> Non
     least = 127 * 2.0**-149
     cache = CalibrationCache({"dead": 0.0, "faint": 8.8e-44, "x": 1.0, "least": least}, 8501)
     assert loads(dumps(cache)).amax == {"x": pytest.approx(1.0), "least": least}
-    assert cache.without_range == ("dead", "faint")
+    assert cache.without_scale == ("dead", "faint")
+    assert cache.without_range == ("dead", "faint", "least")
+    assert not CalibrationCache({"dead": 0.0, "least": least}, 8501).has_ranges
     for amax in (-1.0, float("nan"), float("inf"), 1e300, -1e-60):
         with pytest.raises(UseError, match="no usable range"):
             dumps(CalibrationCache({"x": amax}, 8501))
@@ -252,7 +254,7 @@ def test_values_without_leading_zeros_are_read_as_tensorrt_writes_them() -> None
 
     scales = {name: struct.unpack(">f", bits.to_bytes(4, "big"))[0] for name, bits in HEX}
     assert cache.amax == {name: scale * 127 for name, scale in scales.items()}
-    assert cache.without_range == ("(Unnamed Layer* 12) [Shuffle]_output",)
+    assert cache.without_scale == ("(Unnamed Layer* 12) [Shuffle]_output",)
     assert cache.unusable == {}
 
 

@@ -204,14 +204,15 @@ class Preprocessing:
         )
 
     def facts(self) -> dict[str, Any]:
-        """For the manifest: the numbers as stated, and what readers compute with."""
+        """For the manifest: the numbers as stated, and what readers compute with, who know no inverted levels."""
         factor, divides = scale_factor(self.scale)
-        unit = factor if divides else 1 / factor if factor else math.inf
+        unit = factor if divides else 1 / factor
+        scale = [1 / (one * unit) for one in self.std]
+        computed = {"mean": [one * unit for one in self.mean], "scale": scale} if min(scale) > 0 else {}
         return {
             "channels": self.channels,
             "channel_order": {"rgb": "RGB", "bgr": "BGR", "gray": "grey"}[self.order],
-            "mean": [one * unit for one in self.mean],
-            "scale": [1 / (one * unit) for one in self.std],
+            **computed,
             "preprocessing": self.to_json(),
         }
 
