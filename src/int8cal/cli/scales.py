@@ -33,7 +33,9 @@ def check_alone() -> None:
     """Refuse what only images can serve: the other arguments that the command was given."""
     for word in given_words(*_TAKEN):
         name = word if word.startswith("--") else "FILE"
-        raise click.UsageError(f"--scales brings the ranges itself, for TensorRT and in float32; leave out {name}")
+        raise click.UsageError(
+            f"--scales replaces calibration, and makes float32 models for TensorRT: leave out {name}"
+        )
 
 
 def quantize_from_scales(

@@ -24,8 +24,8 @@ _LEAST_IMAGES = 4
 _CONSTANT = 1e-12
 """Of the signal: less varies by rounding alone."""
 _MOSTLY_CONSTANT = 100.0
-"""The signal over what varies of it, from which on the SQNR is that of a constant: noise as strong as what varies still
-leaves 20 dB."""
+"""A signal that is so many times what varies of it is mostly a constant: noise as strong as what varies still leaves
+20 dB."""
 
 
 @dataclass

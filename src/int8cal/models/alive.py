@@ -216,7 +216,7 @@ def judge_model(seen: Probe) -> list[Finding]:
                 "model-alive",
                 f"the model takes the images ({fed}), and its outputs are alive on {images} of them: "
                 f"{', '.join(map(printable, alive))}{remembered}",
-                "Nothing; that channels or images are the right ones is still not proved by it.",
+                "Nothing to do. It does not prove that channels or images are the right ones.",
             )
         )
     return [*found, *_unseen(seen)]

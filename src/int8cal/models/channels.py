@@ -18,7 +18,7 @@ _Doubles: TypeAlias = npt.NDArray[np.float64]
 
 _MOST_CHANNELS = 1024
 _APART = 8.0  # by which the weakest channel of one group must be above the strongest of the other
-_ABOVE_ONE = 2.0  # the least of the louder group: scores of rare classes are not group of their own
+_ABOVE_ONE = 2.0  # the least of the louder group: scores of rare classes are no group of their own
 
 
 @dataclass(frozen=True)

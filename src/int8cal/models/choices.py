@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from int8cal.models import extras
-from int8cal.models.names import computed_from, free_inputs, node_reads, replace_values, tensor_names, unique_name
+from int8cal.models.names import (
+    computed_from,
+    copied,
+    free_inputs,
+    node_reads,
+    replace_values,
+    tensor_names,
+    unique_name,
+)
 
 _CHOOSERS = {"NonMaxSuppression": (0, 2), "TopK": (1, 1), "NonZero": (0, 1), "ArgMax": (0, 1)}
 """Operator → position of the output that holds the choice, and how many of the first inputs are chosen by."""
@@ -137,8 +145,7 @@ def given_choices(model: Any, names: Collection[str]) -> Any:
         names: outputs of nodes that choose.
     """
     onnx = extras.onnx()
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     taken = tensor_names(copy.graph)
     for node in copy.graph.node:
         for position, name in enumerate(node.output):

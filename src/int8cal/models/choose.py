@@ -38,7 +38,7 @@ _LEAST_IMAGES = 8
 _EQUAL_DB = 0.2
 """Methods this near to the best equal it, and the first of them in the order of `METHODS` is taken."""
 _BEHIND_DB = 2.0
-"""A method that is farther behind is dropped; by less, other images have turned it round."""
+"""A method that is farther behind is dropped. Smaller gaps have been seen to turn round on other images."""
 _DECIDE_EVERY = 4
 """After so many images, and again after as many, it is asked which methods to drop; fewer would decide by chance."""
 _NEAR_FROM = 12
@@ -57,7 +57,8 @@ class Choice:
             NaN where values are not finite.
         tried: method → on how many images; those of a method that fell behind are fewer.
         held_out: whether those took no part in the thresholds that were compared.
-        agreement: of the model by the chosen method, on those images; with corrected biases, if they are, on the first.
+        agreement: of the model by the chosen method on those images. Where biases are corrected: of that model,
+            on the images of the first trial.
         biases: SQNR in dB without and with corrected biases, on the first images that the method was tried on; None if
             that was not tried.
     """

@@ -93,7 +93,7 @@ def compare(
         layout: layout of that input, where it cannot be told.
         constants: values of the models' other inputs, which take no images.
         max_images: stop after so many; None: all.
-        progress: told about each batch.
+        progress: told about each image.
 
     Raises:
         UsageError: the batches are not what they must be, or the first model is the quantised one.

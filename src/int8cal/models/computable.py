@@ -26,8 +26,10 @@ from int8cal.models.graph import WEIGHTED_OPS, float_tensors, layers_within
 from int8cal.models.kernels import Kernel, kernel_of
 from int8cal.models.names import (
     computed_from,
+    copied,
     fits,
     free_inputs,
+    graphs_of,
     inner_graphs,
     node_reads,
     rename_tensors,
@@ -146,7 +148,7 @@ class Computable:
         for node in whole.graph.node:
             found.update((name, None) for name in node.output if name in behind and _may_be_float(kinds.get(name)))
             for attribute in node.attribute:
-                for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                for graph in graphs_of(attribute):
                     found.update(dict.fromkeys(_floats_within(graph, kinds, whole)))
         return list(found)
 
@@ -243,7 +245,7 @@ def comparable(first: Computable, second: Computable) -> tuple[Any, Any]:
     single = set(first.watched) ^ set(second.watched)
     pair = []
     for parts in (first, second):
-        model = type(parts.model).FromString(parts.model.SerializeToString())
+        model = copied(parts.model)
         replace_values(model.graph.output, [value for value in parts.model.graph.output if value.name not in single])
         pair.append(model)
     return pair[0], pair[1]
@@ -328,7 +330,7 @@ def _floats_within(graph: Any, outside: dict[str, int], whole: Any) -> Iterator[
         if node.op_type != "Constant":
             yield from (name for name in node.output if name and _may_be_float(known.get(name)))
         for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            for inner in graphs_of(attribute):
                 yield from _floats_within(inner, known, whole)
 
 
@@ -359,7 +361,7 @@ def _rest(model: Any, computed: Container[str]) -> list[Any]:
 
 def _front(whole: Any, kernels: Sequence[Kernel]) -> tuple[Any, list[Any]]:
     """The computable part of a model, and the nodes that are not in it, those of kernels apart."""
-    part = type(whole).FromString(whole.SerializeToString())
+    part = copied(whole)
     computed = {kernel.output for kernel in kernels}
     rest = _rest(whole, computed)
     if rest or kernels:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.models import extras
-from int8cal.models.names import all_graphs, tensor_names, unique_name
+from int8cal.models.names import all_graphs, replace_values, tensor_names, unique_name
 
 Peaks = npt.NDArray[np.float32]
 
@@ -97,16 +97,12 @@ class _Equalization:
         """Put the new nodes behind those whose outputs they read, and drop weights that nobody reads any more."""
         ordered = []
         for node in self._graph.node:
-            ordered.append(type(node).FromString(node.SerializeToString()))
+            ordered.append(node)
             ordered += [self._after[output] for output in node.output if output in self._after]
-        del self._graph.node[:]
-        self._graph.node.extend(ordered)
+        replace_values(self._graph.node, ordered)
         read = {name for part in all_graphs(self._graph) for node in part.node for name in node.input}
         read |= {output.name for part in all_graphs(self._graph) for output in part.output}
-        kept = [tensor for tensor in self._graph.initializer if tensor.name in read]
-        kept = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
-        del self._graph.initializer[:]
-        self._graph.initializer.extend(kept)
+        replace_values(self._graph.initializer, [item for item in self._graph.initializer if item.name in read])
 
     def _input(self, source: str, share: npt.NDArray[np.float32], rank: int) -> str:
         if source not in self._scaled:

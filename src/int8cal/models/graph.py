@@ -13,7 +13,14 @@ from int8cal.errors import UseError
 from int8cal.io.signals import cleaned_up
 from int8cal.io.space import require_file_size, require_free_space
 from int8cal.models import extras
-from int8cal.models.names import all_graphs, computed_from, inner_graphs, unique_name
+from int8cal.models.names import (
+    all_graphs,
+    computed_from,
+    copied,
+    inner_graphs,
+    replace_values,
+    unique_name,
+)
 from int8cal.models.opset import raise_opset
 from int8cal.models.session import open_session
 from int8cal.models.typed import with_types
@@ -66,8 +73,7 @@ def in_float32(model: Any) -> Any:
     """
     onnx = extras.onnx()
     half, float32 = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16), onnx.TensorProto.FLOAT
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     changed = False
     for graph in all_graphs(copy.graph):
         tensors = list(graph.initializer)
@@ -131,13 +137,9 @@ def refuse_infinite(weight: Any) -> None:
 
 def _with_constant_weights(model: Any) -> Any:
     """A copy whose weights are not inputs: older exporters list them there, which makes them variable."""
-    copy = extras.onnx().ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     weights = {initializer.name for initializer in copy.graph.initializer}
-    inputs = [value for value in copy.graph.input if value.name not in weights]
-    if len(inputs) != len(copy.graph.input):
-        del copy.graph.input[:]
-        copy.graph.input.extend(inputs)
+    replace_values(copy.graph.input, [value for value in copy.graph.input if value.name not in weights])
     copy.ir_version = max(copy.ir_version, _MIN_IR_VERSION)
     return copy
 
@@ -164,9 +166,7 @@ def _fold(model: Any) -> Any:
             raise
         folded = onnx.load_model(options.optimized_model_filepath)
     used = {node.domain for node in folded.graph.node} | {""}
-    kept = [entry for entry in folded.opset_import if entry.domain in used]
-    del folded.opset_import[:]
-    folded.opset_import.extend(kept)
+    replace_values(folded.opset_import, [entry for entry in folded.opset_import if entry.domain in used])
     return folded
 
 

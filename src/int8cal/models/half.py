@@ -20,7 +20,14 @@ import numpy.typing as npt
 
 from int8cal.models import extras
 from int8cal.models.graph import float_tensors
-from int8cal.models.names import inner_graphs, node_reads, tensor_names, unique_name
+from int8cal.models.names import (
+    copied,
+    inner_graphs,
+    node_reads,
+    replace_values,
+    tensor_names,
+    unique_name,
+)
 from int8cal.models.typed import with_types
 
 OPSET = 19
@@ -51,21 +58,15 @@ def to_half(model: Any, largest: Mapping[str, float], *, single_scales: bool = F
     Returns:
         The model, and the names of nodes that stay float32 although their operator has a float16 form.
     """
-    onnx = extras.onnx()
-    half = onnx.ModelProto()
-    half.CopyFrom(model)
+    half = copied(model)
     work = _Conversion(half, largest, single_scales=single_scales)
     nodes = []
     for node in half.graph.node:
         nodes += work.converted(node)
-    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    del half.graph.node[:]
-    half.graph.node.extend(copies)
+    replace_values(half.graph.node, nodes)
     del half.graph.value_info[:]
     used = {name for node in half.graph.node for name in node_reads(node)} | {item.name for item in half.graph.output}
-    kept = [type(item).FromString(item.SerializeToString()) for item in half.graph.initializer if item.name in used]
-    del half.graph.initializer[:]
-    half.graph.initializer.extend(kept)
+    replace_values(half.graph.initializer, [item for item in half.graph.initializer if item.name in used])
     return half, tuple(work.out_of_range)
 
 
@@ -104,7 +105,7 @@ class _Conversion:
         after: list[Any] = []
         if node.op_type == "DequantizeLinear":
             if becomes_half:
-                self._dequantized[node.output[0]] = type(node).FromString(node.SerializeToString())
+                self._dequantized[node.output[0]] = copied(node)
             else:
                 self._wide.add(node.output[0])
         for position, name in enumerate(node.input):
@@ -184,7 +185,7 @@ class _Conversion:
 
     @staticmethod
     def _limit(node: Any) -> float:
-        """Below what the inputs of a node must be, so that what it computes on the way is not too large."""
+        """The largest input of a node for which what it computes on the way still fits into float16."""
         if node.op_type in _EXPONENTIALS:
             return _LARGEST_EXPONENT
         return _LARGEST_SQUARED if node.op_type in _SQUARES else _NEAR

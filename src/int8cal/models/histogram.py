@@ -75,9 +75,7 @@ class Histogram:
         if other.top in (0.0, self.top):
             self.counts += other.counts
             return
-        doublings = min(round(math.log2(self.top / other.top)), BINS.bit_length() - 1)
-        merged = other.counts.reshape(-1, 1 << doublings).sum(axis=1)
-        self.counts[: merged.size] += merged
+        self.counts += _coarser(other.counts, self.top / other.top)
 
     def _reach(self, amax: float) -> None:
         """Widen the range until it holds ``amax``."""
@@ -86,8 +84,13 @@ class Histogram:
             return
         top = 2.0 ** max(math.frexp(amax)[1], _SMALLEST_EXPONENT)
         if self.top:
-            doublings = min(round(math.log2(top / self.top)), BINS.bit_length() - 1)
-            merged = self.counts.reshape(-1, 1 << doublings).sum(axis=1)
-            self.counts = np.zeros(BINS, np.int64)
-            self.counts[: merged.size] = merged
+            self.counts = _coarser(self.counts, top / self.top)
         self.top = top
+
+
+def _coarser(counts: npt.NDArray[np.int64], factor: float) -> npt.NDArray[np.int64]:
+    """Counts over a range that is so many times as large, a power of two: neighbouring bins are added up."""
+    doublings = min(round(math.log2(factor)), BINS.bit_length() - 1)
+    merged = np.zeros(BINS, np.int64)
+    merged[: BINS >> doublings] = counts.reshape(-1, 1 << doublings).sum(axis=1)
+    return merged

@@ -69,9 +69,16 @@ def rename_tensors(graph: Any, names: Mapping[str, str]) -> None:
             node.output[:] = [names.get(name, name) for name in node.output]
 
 
+def copied(message: Any) -> Any:
+    """A copy of a model, a node, a tensor, or what else ONNX has as a message."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
 def replace_values(field: Any, values: Iterable[Any]) -> None:
     """Put copies of messages in place of what a repeated field holds; they may be of that field itself."""
-    copies = [type(value).FromString(value.SerializeToString()) for value in values]
+    copies = [copied(value) for value in values]
     del field[:]
     field.extend(copies)
 
@@ -83,10 +90,15 @@ def all_graphs(graph: Any) -> Iterator[Any]:
         yield from inner_graphs(node)
 
 
+def graphs_of(attribute: Any) -> list[Any]:
+    """The graphs that an attribute of a node holds."""
+    return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
+
+
 def inner_graphs(node: Any) -> Iterator[Any]:
     """The graphs inside one node, and those inside of them."""
     for attribute in node.attribute:
-        for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+        for inner in graphs_of(attribute):
             yield from all_graphs(inner)
 
 
@@ -153,9 +165,7 @@ def topological_sort(graph: Any) -> None:
     if len(order) != len(nodes):
         raise UseError("nodes of the model wait for each other in a circle")
     if order != sorted(order):
-        copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-        del graph.node[:]
-        graph.node.extend(copies[number] for number in order)
+        replace_values(graph.node, [nodes[number] for number in order])
 
 
 def _values(graph: Any) -> Iterator[Any]:

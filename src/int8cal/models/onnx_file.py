@@ -27,7 +27,7 @@ from int8cal.io.lacks import raise_if_lacking
 from int8cal.io.paths import given_path, near_names, open_regular
 from int8cal.io.safe_text import shell_word
 from int8cal.models import extras
-from int8cal.models.names import all_graphs, inner_graphs, replace_values
+from int8cal.models.names import all_graphs, copied, inner_graphs, replace_values
 
 MAX_BYTES = 2**31 - 1  # protobuf's own limit; external data counts, for the model is put together in memory
 MAX_ACTIVATION_BYTES = 2**32  # of one tensor at batch size 1
@@ -80,7 +80,7 @@ def load_with_paths(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]
     _check_ranks(model, name)
     _check_divisors(model, name)
     if len(model.graph.output) > _MOST_OUTPUTS:
-        hint = "Leave those away that nobody needs: onnx.utils.extract_model."
+        hint = "Remove those that are not needed: onnx.utils.extract_model."
         raise _bad(name, f"has {len(model.graph.output):,} outputs, and at most {_MOST_OUTPUTS} are read", hint)
     check_apart(lambda: _check_meaning(onnx, model, name), model.ByteSize(), len(model.graph.node), name)
     return model, (name, *external)
@@ -101,7 +101,7 @@ def check_valid(model: Any, where: str | None = None) -> None:
     checked = marked(model)
     stated = [output for output in checked.graph.output if output.type.tensor_type.HasField("shape")]
     if len(stated) < len(checked.graph.output):  # which TensorRT and ONNX Runtime don't need, and the checker wants
-        checked = type(checked).FromString(checked.SerializeToString())
+        checked = copied(checked)
         replace_values(checked.graph.output, stated)
     for value in checked.graph.input:
         if value.type.WhichOneof("value") == "tensor_type" and not value.type.tensor_type.HasField("shape"):
@@ -137,8 +137,7 @@ def marked(model: Any, *, plug_ins_alone: bool = False) -> Any:
 
     if not any(map(foreign_nodes, model.graph.node)):
         return model
-    copy = extras.onnx().ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     domains: set[str] = set()
     for node in copy.graph.node:
         for one in foreign_nodes(node):
@@ -152,7 +151,7 @@ def marked(model: Any, *, plug_ins_alone: bool = False) -> Any:
 
 def unmarked(node: Any) -> Any:
     """A copy of a node of a `marked` model as it was before, with all inside it."""
-    copy = type(node).FromString(node.SerializeToString())
+    copy = copied(node)
     for one in (copy, *(inner for graph in inner_graphs(copy) for inner in graph.node)):
         one.domain = one.domain.removeprefix(_FOREIGN_DOMAIN)
     return copy

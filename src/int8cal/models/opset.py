@@ -17,7 +17,7 @@ from int8cal.io.safe_text import printable
 from int8cal.models import extras
 from int8cal.models.agreement import TensorAgreement
 from int8cal.models.binding import InputBinding
-from int8cal.models.names import all_graphs, node_reads
+from int8cal.models.names import all_graphs, node_reads, replace_values
 from int8cal.models.runner import Runner, numeric_outputs
 from int8cal.types import BatchNCHW_f32
 
@@ -136,6 +136,4 @@ def _drop_masks(graph: Any) -> None:
         if node.op_type == "Dropout" and not node.domain and not read.intersection(node.output[1:]):
             gone = set(node.output[1:])
             del node.output[1:]
-            kept = [value for value in graph.value_info if value.name not in gone]
-            del graph.value_info[:]
-            graph.value_info.extend(kept)
+            replace_values(graph.value_info, [value for value in graph.value_info if value.name not in gone])

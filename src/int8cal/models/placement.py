@@ -133,12 +133,11 @@ class _Draft:
         return found
 
 
-def place(model: Any, wiring: Wiring, exclude: Sequence[str] = (), target: Target = "tensorrt") -> Placement:
+def place(wiring: Wiring, exclude: Sequence[str] = (), target: Target = "tensorrt") -> Placement:
     """Apply the rules to a model.
 
     Args:
-        model: as `int8cal.models.graph.prepare` gave it.
-        wiring: of that model.
+        wiring: of a model as `int8cal.models.graph.prepare` gave it.
         exclude: node names or shell patterns (``*/head/*``) that stay float.
         target: the engine that runs the result.
 
@@ -378,7 +377,7 @@ def _elementwise(draft: _Draft) -> list[str]:
 
 
 def _outputs(draft: _Draft) -> list[str]:
-    """Everybody but excluded nodes reads what an INT8 convolution or one of its neighbours gives from its Q/DQ."""
+    """All nodes but excluded ones read the outputs of INT8 convolutions, and of their neighbours, through Q/DQ."""
     wiring = draft.wiring
     quantized = {node.input[at] for node in wiring.nodes if node.name in draft.reads for at in draft.reads[node.name]}
     found = []

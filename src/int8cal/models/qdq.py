@@ -19,7 +19,7 @@ import numpy.typing as npt
 from int8cal.errors import UseError
 from int8cal.models import extras
 from int8cal.models.equalize import Peaks, equalize
-from int8cal.models.names import tensor_names, unique_name
+from int8cal.models.names import copied, replace_values, tensor_names, unique_name
 from int8cal.models.onnx_file import check_valid
 from int8cal.models.placement import Placement
 from int8cal.models.weights import Axis, separate_weights
@@ -127,8 +127,7 @@ def with_equal_channels(
     model: Any, placement: Placement, ranges: Mapping[str, Range]
 ) -> tuple[Any, Mapping[str, Range]]:
     """A copy in which depthwise convolutions read channels of one range, and the ranges with those of new tensors."""
-    copy = extras.onnx().ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     peaks = {name: values.peaks for name, values in ranges.items() if values.peaks is not None}
     new = equalize(copy, placement.did.get("depthwise", ()), peaks)
     return copy, {**ranges, **{name: Range(amax) for name, amax in new.items()}}
@@ -198,12 +197,9 @@ class _Pairs:
             for output in node.output:
                 ordered.extend(self._after.pop(output, ()))
         first = [node for nodes in self._after.values() for node in nodes]
-        copies = [type(node).FromString(node.SerializeToString()) for node in (*first, *ordered)]
+        replace_values(self._graph.node, [*first, *ordered])
         stated = [value for value in self._graph.value_info if value.name not in self._retyped]
-        del self._graph.value_info[:]
-        self._graph.value_info.extend(stated)
-        del self._graph.node[:]
-        self._graph.node.extend(copies)
+        replace_values(self._graph.value_info, stated)
 
 
 def _add_activations(

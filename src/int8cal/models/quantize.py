@@ -417,12 +417,12 @@ def _check_options(
     """Refuse what no model can be made by.
 
     Raises:
-        UsageError: an option has no sense, or none beside another.
+        UsageError: an option makes no sense, or none beside another.
     """
     if full_range_weights and target != "onnxruntime":
         raise UsageError("full-range weights are for ONNX Runtime; TensorRT's always are", hint="Leave the option out.")
     if bias_correction and min_agreement is not None:
-        raise UsageError("biases are corrected last, and a search needs models as they will be", hint=_ONE_OF_THEM)
+        raise UsageError("--min_agreement tries models without corrected biases", hint=_ONE_OF_THEM)
     if score is not None and min_agreement is None:
         raise UsageError(
             "score judges the models of a search, and none is asked for",

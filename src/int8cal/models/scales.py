@@ -216,7 +216,7 @@ def _place(
     lacking: dict[str, str] = {}
     while True:
         try:
-            placement = place(prepared, wiring, [*exclude, *map(glob.escape, lacking)])
+            placement = place(wiring, [*exclude, *map(glob.escape, lacking)])
         except UseError as error:
             if not lacking:
                 raise

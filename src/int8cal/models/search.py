@@ -53,7 +53,7 @@ class Search:
                 "below-min-agreement",
                 f"the model has {sqnr_db:.1f} dB on the images that it is judged by, less than the {self.wanted:g} dB "
                 f"asked for; on those that the layers were chosen by it had {self.reached:.1f} dB",
-                "Ask for as much more, or choose by more images.",
+                "Raise --min_agreement by what is missing, or have the layers chosen by more images (--eval).",
             )
 
     @property
@@ -80,7 +80,7 @@ def fewest_in_float(
     alone: Callable[[Sequence[str]], float] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Search:
-    """Find them: first what each layer costs when it alone is INT8, then greedily by true measurements.
+    """Find few layers to leave in float: first what each costs when it alone is INT8, then by true measurements.
 
     Layers are left in float from the most expensive on until the figure is reached; then each is tried in INT8 again,
     the cheapest first. One layer at least is INT8: without any, there is nothing to measure.
@@ -133,7 +133,7 @@ def fewest_in_float(
         else:
             low = middle
     chosen = order[:high]
-    for layer in reversed(chosen[:]):
+    for layer in reversed(chosen):
         if len(chosen) == 1:
             break
         without = [other for other in chosen if other != layer]

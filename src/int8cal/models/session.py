@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from int8cal.guard.onnx_bounds import limited, load_limit, model_name
 from int8cal.models import extras
+from int8cal.models.names import copied
 
 BIAS_ROUNDING = "WeightBiasQuantization"
 """ONNX Runtime's optimisation that rounds float biases of Q/DQ models to int32."""
@@ -107,8 +108,7 @@ def _is_for_onnxruntime(model: Any) -> bool:
 def with_outputs(model: Any, tensors: Sequence[str]) -> Any:
     """A copy of a model with more tensors among its outputs; ONNX Runtime sees to their types."""
     onnx = extras.onnx()
-    extended = onnx.ModelProto()
-    extended.CopyFrom(model)
+    extended = copied(model)
     present = {output.name for output in extended.graph.output}
     extended.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in tensors if tensor not in present)
     return extended

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from int8cal.models import extras
 from int8cal.models.binding import InputBinding
 from int8cal.models.graph import all_activations
-from int8cal.models.names import inner_graphs
+from int8cal.models.names import copied, inner_graphs
 from int8cal.models.typed import with_types
 
 
@@ -37,9 +37,7 @@ def activation_shapes(model: Any, binding: InputBinding, image_shape: tuple[int,
     Returns:
         None where inference fails.
     """
-    onnx = extras.onnx()
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
+    fixed = copied(model)
     channels, height, width = image_shape
     image = (channels, height, width) if binding.layout == "nchw" else (height, width, channels)
     for value in fixed.graph.input:

@@ -101,7 +101,7 @@ class KnownValues:
         return self._values.get(tuple(numbers))
 
     def keep(self, numbers: list[int], values: _Values) -> None:
-        """Keep copies of them, if there is room: what a session gave that keeps memory would hold all of it."""
+        """Keep copies of the outputs, if there is room: those of a session would hold all memory that it keeps."""
         size = sum(value.nbytes for value in values.values())
         with self._lock:
             if size > self._room:

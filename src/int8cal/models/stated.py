@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from int8cal.models import extras
-from int8cal.models.names import free_inputs, replace_values
+from int8cal.models.names import copied, free_inputs, replace_values
 from int8cal.models.onnx_file import foreign_operator
 
 _INVENTED = "unk__"
@@ -23,8 +22,7 @@ def without_stale_shapes(model: Any) -> Any:
     if not model.graph.value_info or all(extent.HasField("dim_value") for extent in extents):
         return model
     foreign = {name for node in model.graph.node if foreign_operator(node) is not None for name in node.output}
-    copy = extras.onnx().ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     replace_values(copy.graph.value_info, [value for value in model.graph.value_info if value.name in foreign])
     return copy
 
@@ -43,7 +41,7 @@ def restore_outputs(changed: Any, original: Any) -> None:
 
 def _as_stated(found: Any, stated: Any) -> Any:
     """A copy of an output as it was found, with the shape that was stated, less the names that ONNX Runtime makes."""
-    output = type(found).FromString(found.SerializeToString())
+    output = copied(found)
     here, there = output.type.tensor_type.shape, stated.type.tensor_type.shape
     is_new = not output.type.tensor_type.HasField("shape")
     if stated.type.tensor_type.HasField("shape") and (is_new or len(there.dim) == len(here.dim)):

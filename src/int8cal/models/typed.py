@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from int8cal.models import extras
-from int8cal.models.names import tensor_names, unique_name
+from int8cal.models.names import copied, replace_values, tensor_names, unique_name
 from int8cal.models.session import open_session, with_outputs
 
 
@@ -79,8 +79,7 @@ def with_true_float16(model: Any) -> Any:
     inferred = with_types(model).graph
     known = (*inferred.value_info, *inferred.output)
     names = {value.name for value in known if value.type.tensor_type.elem_type == half}
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     taken = tensor_names(copy.graph)
     nodes = []
     for node in copy.graph.node:
@@ -91,7 +90,5 @@ def with_true_float16(model: Any) -> Any:
                 node.output[position] = raw
                 for source, output in ((raw, between), (between, name)):
                     nodes.append(onnx.helper.make_node("Identity", [source], [output]))
-    nodes = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    del copy.graph.node[:]
-    copy.graph.node.extend(nodes)
+    replace_values(copy.graph.node, nodes)
     return copy

@@ -21,7 +21,7 @@ from int8cal.types import Progress, Target
 
 @dataclass(frozen=True)
 class Variants:
-    """Makes them.
+    """Makes INT8 models of one float model: with these layers in float, by those thresholds.
 
     Attributes:
         model: as `int8cal.models.graph.prepare` gave it.
@@ -46,7 +46,7 @@ class Variants:
 
     def placed(self, in_float: Sequence[str] = ()) -> Placement:
         """Where Q/DQ stands when these nodes stay float, too."""
-        return place(self.model, self.wiring, [*self.excluded, *map(glob.escape, in_float)], self.target)
+        return place(self.wiring, [*self.excluded, *map(glob.escape, in_float)], self.target)
 
     def made(
         self,

@@ -40,6 +40,25 @@ static inline void put(Bits *bits, uint64_t value, unsigned count) { /* count <=
     bits->count &= 7;
 }
 
+/* Bits that are ready to be put: the code in the top bits, its length (at most 56) in the lowest byte. So a register is
+   filled from its top, and a sum of entries holds the sum of the lengths in its lowest byte. */
+static inline uint64_t entry_of(uint64_t code, unsigned length) { return length ? code << (64 - length) | length : 0; }
+
+static const uint64_t NOT_READY = 57; /* in place of an entry: what is meant takes more than one put */
+
+static inline void add_entry(uint64_t *filled, uint64_t *lengths, uint64_t entry) {
+    *filled = *filled >> (entry & 63) | entry;
+    *lengths += entry;
+}
+
+/* Put what a few entries filled. 0: it is too long, or one was not ready; nothing was put. */
+static inline int put_filled(Bits *bits, uint64_t filled, uint64_t lengths) {
+    unsigned length = lengths & 255;
+    if (length > 56) return 0;
+    put(bits, filled >> (64 - length), length);
+    return 1;
+}
+
 /* Codes of one block: bit patterns in the order in which they are written, and the same for whole matches of distance
    1 (length code, extra bits, and the only distance code, which is the bit 0). */
 typedef struct {

@@ -317,21 +317,20 @@ class _Outlines:
         made_from = self._found.made_from.get(number)
         if made_from is None or self._found.plan is None or self._placements is None:
             return []
-        objects = [thing for thing in self._found.plan.origin.objects(made_from.sample) or () if thing.box]
-        placement = self._placements.of(made_from) if objects else None
+        things = self._found.plan.origin.objects(made_from.sample) or ()
+        boxes = [(thing.name, thing.box) for thing in things if thing.box]
+        placement = self._placements.of(made_from) if boxes else None
         if placement is None:
             return []
         _, _, height, width = self._found.shape
         outlines = []
-        for thing in objects:
-            if thing.box is None:
-                continue
-            left, top, right, bottom = placement.place(thing.box)
+        for name, box in boxes:
+            left, top, right, bottom = placement.place(box)
             left, right = max(left, 0.0), min(right, float(width))
             top, bottom = max(top, 0.0), min(bottom, float(height))
             if right > left and bottom > top:
                 edges = (round(edge, 1) for edge in (left, top, right - left, bottom - top))
-                outlines.append(Outline(thing.name, *edges))
+                outlines.append(Outline(name, *edges))
         return outlines
 
 

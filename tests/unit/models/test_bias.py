@@ -135,7 +135,7 @@ def test_the_same_bits_for_any_order_batch_size_and_number_of_threads(
 
 
 def test_it_does_not_go_with_a_search(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="corrected last") as raised:
+    with pytest.raises(UsageError, match="without corrected biases") as raised:
         quantize(skewed(tmp_path), images(), tmp_path / "o.onnx", bias_correction=True, min_agreement=20)
 
     assert raised.value.hint is not None

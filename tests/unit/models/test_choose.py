@@ -238,7 +238,7 @@ class TestAuto:
         parts = computable(model)
         binding = parts.bind(SHAPE)
         prepared = prepare(parts.model)
-        placement = place(prepared, Wiring(prepared, binding, SHAPE[1:]), [], "tensorrt")
+        placement = place(Wiring(prepared, binding, SHAPE[1:]), [], "tensorrt")
         (calibration,) = calibrate(prepared, placement.tensors(prepared), Images(), binding)
 
         def made(amax: dict[str, float], _: Trial) -> Any:

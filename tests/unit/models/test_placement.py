@@ -65,7 +65,7 @@ class Net:
 
     def placed(self, *outputs: str, exclude: Any = (), shape: Any = IMAGE, target: Any = "tensorrt") -> Placement:
         model = onnx.shape_inference.infer_shapes(self.model(*outputs, shape=shape))
-        return place(model, Wiring(model, BINDING, tuple(shape)), exclude, target)
+        return place(Wiring(model, BINDING, tuple(shape)), exclude, target)
 
 
 def swish(net: Net, name: str, source: str) -> str:
@@ -271,7 +271,7 @@ class TestWhatInt8PassesThrough:
         net.conv("b", first)
         net.conv("c", first)
         model = onnx.shape_inference.infer_shapes(net.model(first, "b", "c"))
-        placed = place(model, Wiring(model, BINDING, IMAGE))
+        placed = place(Wiring(model, BINDING, IMAGE))
         made = insert_qdq(model, placed, {name: Range(1.0) for name in placed.tensors(model)})
         by_name = {node.name: node for node in made.graph.node}
         assert by_name["b"].input[0] == by_name["c"].input[0] == "a.relu_DequantizeLinear_Output"
@@ -296,7 +296,7 @@ def biased() -> tuple[onnx.ModelProto, np.ndarray]:
     net.op("Conv", "x", "image", net.constant("w", np.full((16, 16, 1, 1), 9.0)), net.constant("b", np.full(16, 1e-4)))
     net.op("Conv", "y", "x", net.constant("one", np.eye(16)[:, :, None, None]))
     model = prepare(net.model("y"))
-    placed = place(model, Wiring(model, BINDING, IMAGE))
+    placed = place(Wiring(model, BINDING, IMAGE))
     quantized = insert_qdq(model, placed, {"image": Range(127.0), "x": Range(1e-4)})
     return quantized, np.zeros((1, *IMAGE), np.float32)
 
@@ -328,7 +328,7 @@ def test_products_of_eight_bits_do_not_overflow_in_the_measurement(tmp_path: Pat
     tokens = net.op("Transpose", "tokens", "image", perm=[0, 2, 3, 1])
     net.op("MatMul", "y", tokens, net.constant("w", np.full((16, 16), 1.0)))
     model = prepare(net.model("y"))
-    placed = place(model, Wiring(model, BINDING, IMAGE))
+    placed = place(Wiring(model, BINDING, IMAGE))
     quantized = insert_qdq(model, placed, {"tokens": Range(1.0)})
     images = np.ones((1, *IMAGE), np.float32)
     assert Runner(quantized, ["y"], BINDING, optimized=True).values(images)["y"] == pytest.approx(16.0, rel=1e-5)
@@ -351,7 +351,7 @@ class TestOnnxRuntime:
 
     def quantized(self, net: Net, **options: Any) -> tuple[onnx.ModelProto, Any]:
         model = prepare(net.model("p"))
-        placed = place(model, Wiring(model, BINDING, IMAGE), target="onnxruntime", **options)
+        placed = place(Wiring(model, BINDING, IMAGE), target="onnxruntime", **options)
         return insert_qdq(
             model, placed, {n: Range(2.0, 0.0 if "relu" in n else -0.3) for n in placed.tensors(model)}
         ), placed
@@ -414,7 +414,7 @@ class TestOperatorsOfOnnxRuntime:
         placed, activations = [], []
         for domain in ("", "com.microsoft"):
             model = prepare(self.mixer(Net(), domain))
-            placed.append(place(model, Wiring(model, BINDING, IMAGE)))
+            placed.append(place(Wiring(model, BINDING, IMAGE)))
             activations.append(all_activations(model))
         assert placed[0] == placed[1]
         assert {"first.down", "second.up", "second.down"} <= set(placed[1].layers)
@@ -429,7 +429,7 @@ class TestOperatorsOfOnnxRuntime:
         model = net.model("f")
         model.opset_import.add(domain="com.microsoft", version=1)
         prepared = prepare(model)
-        placed = place(prepared, Wiring(prepared, BINDING, IMAGE))
+        placed = place(Wiring(prepared, BINDING, IMAGE))
         assert placed.layers == ("a",)
         assert placed.floated == {"f": "contributed"}
         assert [names for _, names in placed.left_out] == [("f",)]
@@ -437,7 +437,7 @@ class TestOperatorsOfOnnxRuntime:
         model.graph.node[0].CopyFrom(helper.make_node("Relu", ["image"], ["a"], name="a"))
         prepared = prepare(model)
         with pytest.raises(UseError, match=r"none becomes INT8 \(layers of ONNX Runtime's own") as caught:
-            place(prepared, Wiring(prepared, BINDING, IMAGE))
+            place(Wiring(prepared, BINDING, IMAGE))
         assert "as it was exported" in str(caught.value.hint)
 
 
