@@ -19,6 +19,7 @@ from int8cal.network_kit.framing import Framing, framing
 from int8cal.samples.encoded import FIND_IMAGE, sample_place
 from int8cal.samples.nearby import image_instead, named_instead, near_by
 from int8cal.samples.paths import path_text
+from int8cal.samples.samples import FILES_LEFT_OUT
 from int8cal.tensorfile.layout import DATA_SET, FOLDER, FOLDER_RECURSIVE, MAX_BATCH_BYTES, MAX_SEED, is_seed
 from int8cal.types import Size
 
@@ -314,7 +315,7 @@ def _require_possible(choice: Choice) -> None:
 def _nothing_listed(decision: Decision) -> str:
     """Where there should have been images, and what is there instead."""
     looked_in = ", ".join(path_text(source.name) for source in decision.dataset.sources[:3])
-    others = decision.dataset.counts.get("files of other kinds")
+    others = decision.dataset.counts.get(FILES_LEFT_OUT)
     there = f" It holds {counted(others, 'file')} of other kinds." if others else ""
     check = "the split and the data sources" if decision.split else "that it is the right file"
     return f"Nothing is listed in {looked_in}.{there} Check {check}."

@@ -80,6 +80,9 @@ Message: TypeAlias = Any
 """A protobuf message of a class built at run time from our descriptors; no static type exists for it."""
 
 
+USUAL_IMAGES = 100
+"""Fewer images than this are said to be few. Advice from practice is 100 to 1000; NVIDIA speaks of about 500."""
+
 INT8_STEPS = 127
 """Steps between 0 and the magnitude at which a tensor saturates in INT8: scale = amax / 127."""
 

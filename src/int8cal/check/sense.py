@@ -17,9 +17,7 @@ from int8cal.check.statistics import ImageStatistics, Loudness, Statistics
 from int8cal.io.safe_text import printable, shortened
 from int8cal.io.summary import counted
 from int8cal.tensorfile.findings import Finding, Level
-
-USUAL_IMAGES = 100
-"""Fewer images than this are mentioned. Advice from practice is 100 to 1000; NVIDIA speaks of about 500."""
+from int8cal.types import USUAL_IMAGES
 
 _NOISE = 0.25
 """Smoothness below which an image is noise: noise has about 0, photographs have 0.8 and more."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from int8cal.cli import console
 from int8cal.io.safe_text import shell_word
 from int8cal.io.summary import counted
+from int8cal.types import USUAL_IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from int8cal.plans import Plan
     from int8cal.types import Format, Layout
 
-FEW_IMAGES = 100
-"""Fewer images than this are said to be few: advice from practice is 100 to 1000."""
 _FEW = " That is few: 100 to 1000 are usual"
 
 
@@ -68,7 +67,7 @@ def made(manifest: Manifest, source: str) -> None:
     """
     images = manifest.batches * manifest.shape[0]
     how = "" if manifest.facts["max_batches"] == -1 else " (-m N batches)"  # all are in it
-    few = f"{_FEW}{how}." if images < FEW_IMAGES else ""
+    few = f"{_FEW}{how}." if images < USUAL_IMAGES else ""
     file = quoted(manifest.path)
     print_next(
         f"{manifest.path} holds {counted(images, 'image')} as the network is fed them, for INT8 calibration.{few}",
@@ -159,7 +158,7 @@ def quantized(
     if trt_cache:
         lines.append(trtexec_with_cache(model, trt_cache, binding))
     told = "ONNX Runtime takes the INT8 model as it is. " if target == "onnxruntime" else ""
-    if calibrated_with is not None and calibrated_with < FEW_IMAGES:
+    if calibrated_with is not None and calibrated_with < USUAL_IMAGES:
         told += f"{counted(calibrated_with, 'image')} calibrated it.{_FEW}. "
     print_next(f"{told}Images that calibration has not seen decide whether the INT8 model is good.", *lines)
 

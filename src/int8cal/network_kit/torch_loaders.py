@@ -29,7 +29,7 @@ from int8cal.samples.coco import CocoImage, matching_files, read_boxes, read_coc
 from int8cal.samples.encoded import read_encoded, sample_place
 from int8cal.samples.hdf5_frames import SCHEME, frame_of
 from int8cal.samples.paths import path_text
-from int8cal.samples.samples import Dataset, Sample, Source
+from int8cal.samples.samples import FILES_LEFT_OUT, Dataset, Sample, Source
 from int8cal.samples.torch_listings import Listing, detection_folder
 from int8cal.spec.document import SpecDocument
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Message, Size, ValueTables_f32
@@ -232,7 +232,7 @@ def dataset_of(split: str, listings: Sequence[Listing], notes: Iterable[str] = (
     return Dataset(
         split,
         tuple(listing.source for listing in listings),
-        counts={"files of other kinds": others} if others else {},
+        counts={FILES_LEFT_OUT: others} if others else {},
         warnings=(*notes, *(note for listing in listings for note in listing.notes)),
     )
 

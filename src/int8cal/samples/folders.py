@@ -19,7 +19,7 @@ from int8cal.io.safe_text import printable, shell_word, short_name
 from int8cal.io.summary import counted
 from int8cal.samples.encoded import read_encoded
 from int8cal.samples.paths import WORKING_DIRECTORY_HINT, path_hint, path_text
-from int8cal.samples.samples import Dataset, Sample, Source
+from int8cal.samples.samples import FILES_LEFT_OUT, Dataset, Sample, Source
 from int8cal.types import Size, SplitName
 
 CLASS_IMAGE_ENDINGS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
@@ -108,7 +108,7 @@ def read_class_folders(root: str, split: SplitName) -> Dataset:
             "classes": len(classes),
             "empty class folders": empty,
             "files outside class folders": len(outside),
-            "files of other kinds": others,
+            FILES_LEFT_OUT: others,
         },
     )
 
@@ -144,7 +144,7 @@ def read_labelled_images(index: int, image_dir: str, label_dir: str) -> tuple[So
     counts |= {
         "images without label": len(stems) - len(samples),
         "labels without image": len(labels - {stem for stem, _ in stems}),
-        "files of other kinds": len(files) - len(stems),
+        FILES_LEFT_OUT: len(files) - len(stems),
     }
     return Source(index, image_dir, samples), counts
 
@@ -189,7 +189,7 @@ def read_folder(
         samples = [_with_size(sample, size_of) for sample in samples]
     source = Source(0, folder.path, tuple(samples))
     counts = _capitals(files)
-    counts["files of other kinds"] = others
+    counts[FILES_LEFT_OUT] = others
     if not folder.recursive:
         counts["folders not entered"] = len(folders)
     return Dataset(split, (source,), counts=counts)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from int8cal.errors import DataError
 from int8cal.io.safe_text import short_name
+from int8cal.samples.folders import PICTURE_SUFFIXES
 from int8cal.samples.glob import expand
 from int8cal.samples.paths import path_text
 
@@ -29,7 +30,6 @@ _MOST_NAMES = 20_000
 _NEAR = 0.75
 _MOST_PARTS = 64
 """Of a path that is looked for elsewhere: each of its ends is asked for in every folder."""
-_IMAGE_SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 _SHOWN = 3
 _ANOTHER_FORM = (
     "A file there has the same name in another form of Unicode (NFC, NFD): rename the files, or write the names as ls "
@@ -143,7 +143,7 @@ def _with_other_suffix(path: str) -> str | None:
     folder, name = os.path.split(path)
     bases = {name, os.path.splitext(name)[0]}
     others = [found for found in _names(folder) if found != name and os.path.splitext(found)[0] in bases]
-    images = (found for found in sorted(others) if os.path.splitext(found)[1].lower() in _IMAGE_SUFFIXES)
+    images = (found for found in sorted(others) if os.path.splitext(found)[1].lower() in PICTURE_SUFFIXES)
     return next((found for found in images if os.path.isfile(os.path.join(folder, found))), None)
 
 
