@@ -1,27 +1,26 @@
 """An INT8 model (Q/DQ ONNX) and a TensorRT calibration cache from a float model and a tensorfile, on the CPU.
 
-The flow: read the model → take what can be computed of it (`computable`) → look whether it comes alive on the images
-(`alive`) → prepare it (`graph`) → run the calibration images once (`calibrate`) → choose the method (`choose`) and with
-it thresholds (`ranges`) → insert Q/DQ (`qdq`) where it belongs (`placement`) → measure how far INT8 is from float
-(`side_by_side`, `agreement`) → judge that (`verdict`) → put the rest back → write.
+The flow: read the model → take what can be computed of it (`float_model`, `computable`) → look whether it comes alive
+on the images (`alive`) → prepare it (`graph`) → run the calibration images once (`calibrate`) → decide on the method
+and on what stays float (`decide`) → insert Q/DQ (`qdq`) with its thresholds (`ranges`) where it belongs (`placement`)
+→ measure how far INT8 is from float (`side_by_side`, `agreement`) → judge that (`verdict`) → put the rest back →
+write.
 """
 
 from __future__ import annotations
 
 import glob
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from int8cal.errors import UsageError
-from int8cal.guard.onnx_bounds import of_model
 from int8cal.io.arguments import checked_arguments
 from int8cal.io.file_kinds import CALIBRATION_CACHE, ONNX_MODEL
 from int8cal.io.files import OutputFile, commit_together
@@ -33,19 +32,22 @@ from int8cal.models.alive import MIN_FOR_CLASSES, check_alive, some_images
 from int8cal.models.bias import images_for_bias
 from int8cal.models.binding import Constants, InputBinding
 from int8cal.models.calibrate import Calibration, calibrate
-from int8cal.models.choose import Candidates, Choice, choose, held_out_parts, trials_of
-from int8cal.models.computable import Foreign, computable
+from int8cal.models.choose import Choice, held_out_parts, trials_of
+from int8cal.models.computable import Foreign
+from int8cal.models.decide import Chosen, Judges, decide
 from int8cal.models.equalize import SUFFIX, is_uneven
-from int8cal.models.graph import all_activations, in_float32, lost_activations, prepare
-from int8cal.models.onnx_file import load_with_paths, serialized
-from int8cal.models.opset import MIN_OPSET, converted, opset
+from int8cal.models.float_model import FloatModel
+from int8cal.models.graph import all_activations, lost_activations, prepare
+from int8cal.models.onnx_file import serialized
+from int8cal.models.opset import converted, opset
 from int8cal.models.overlap import Digested, check_evaluation, repeated_images, same_images, shared_images
 from int8cal.models.placement import Placement
 from int8cal.models.qdq import check_quantized
-from int8cal.models.ranges import DEFAULT_PERCENTILE, check_percentile
+from int8cal.models.ranges import DEFAULT_PERCENTILE
 from int8cal.models.recipe import recipe, write_recipe
 from int8cal.models.runner import INT8_MODEL, LEAVE_IN_FLOAT, fault_of_model, numeric_outputs, try_out
-from int8cal.models.search import QUICK_IMAGES, Figures, Search, fewest_in_float
+from int8cal.models.search import Search
+from int8cal.models.settings import Settings
 from int8cal.models.side_by_side import KnownValues, measure_agreement
 from int8cal.models.variants import Variants
 from int8cal.models.verdict import Verdict, judge
@@ -56,7 +58,6 @@ from int8cal.tensorrt.cache import CalibrationCache, check_names, dumps, version
 from int8cal.tensorrt.deepstream import CONFIGURATION, configuration, other_padding
 from int8cal.types import Layout, Method, MethodChoice, Precision, Progress, Target
 
-_ONE_OF_THEM = "Leave out either --bias_correction or --min_agreement."
 IN_SAMPLE_IMAGES = 64  # enough to see a broken model; a judgement needs held-out images anyway
 
 
@@ -226,32 +227,41 @@ def quantize(
         OutputError: a result cannot be written, or exists already.
         UnavailableError: the extra ``quantize`` is not installed.
     """
-    _check_options(percentile, target, full_range_weights, bias_correction, min_agreement, score)
+    settings = Settings(
+        method=method,
+        percentile=percentile,
+        exclude=tuple(exclude),
+        min_agreement=min_agreement,
+        score=score,
+        target=target,
+        precision=precision,
+        fold_weights=fold_weights,
+        full_range_weights=full_range_weights,
+        equalize=equalize,
+        bias_correction=bias_correction,
+    )
+    settings.check()
     version = _cache_version(out, trt_cache, trt_version, deepstream)
     if evaluation is not None and evaluation is batches:
         raise same_images(None)
-    searches = min_agreement is not None and evaluation is None  # on these images
-    again = agreement or method == "auto" or bool(bias_correction) or searches
     with ExitStack() as files:
-        images = files.enter_context(opened(batches, again=again))
-        used, held_out_images = Digested(images), None
-        sources = [given_path(model, "a model"), *images.paths]
+        searches_here = settings.searches and evaluation is None
+        again = agreement or method == "auto" or bool(bias_correction) or searches_here
+        images, validation = files.enter_context(opened(batches, again=again)), None
+        used = Digested(images)
+        inputs = [given_path(model, "a model"), *images.paths]
         if evaluation is not None:
-            held_out_images = Digested(files.enter_context(opened(evaluation)))
-            check_evaluation(images, held_out_images)
-            sources += held_out_images.paths
-        output = partial(OutputFile, overwrite=overwrite, inputs=sources)
-        model_file, cache_file, config_file = _result_files(files, output, out, trt_cache, deepstream)
+            validation = Digested(files.enter_context(opened(evaluation)))
+            check_evaluation(images, validation)
+            inputs += validation.paths
+        output = partial(OutputFile, overwrite=overwrite, inputs=inputs)
+        results = _result_files(files, output, out, trt_cache, deepstream)
+        model_file, cache_file, config_file = results
         manifest, config = getattr(images, "manifest", None), ""
 
         # Look: which part of the model can be computed, whether it comes alive on the images, where Q/DQ stands.
-        read, model_paths = load_with_paths(model)
-        files.enter_context(of_model(model_paths[0]))
-        original = in_float32(read)
-        for file in filter(None, (model_file, cache_file, config_file)):
-            file.spare(model_paths)
-        parts = computable(original)
-        parts.check_layers()
+        source = FloatModel.opened(model, files, filter(None, results))
+        parts = source.parts
         binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
         findings: tuple[Finding, ...] = ()
         if deepstream is not None and trt_cache is not None:
@@ -264,73 +274,63 @@ def quantize(
         findings += check_alive(parts, binding, shown, manifest, force=force)
         few = shown[: binding.batch or 1].copy()
         del shown
-        least = half.OPSET if precision == "fp16" else MIN_OPSET
-        prepared = prepare(converted(parts.model, binding, few, least))
-        wiring, excluded = Wiring(prepared, binding, images.shape[1:]), tuple(parts.exclusions(exclude, prepared))
+        prepared = prepare(converted(parts.model, binding, few, settings.least_opset))
+        wiring = Wiring(prepared, binding, images.shape[1:])
         variants = Variants(
-            prepared, wiring, binding, used, target, excluded, fold_weights, full_range_weights, progress
+            model=prepared,
+            wiring=wiring,
+            binding=binding,
+            images=used,
+            target=target,
+            excluded=tuple(parts.exclusions(exclude, prepared)),
+            fold_weights=fold_weights,
+            full_range_weights=full_range_weights,
+            progress=progress,
         )
         placement = variants.placed()
-        inputs = placement.tensors(prepared)
         listed = all_activations(prepared) if trt_cache else []
         check_names(listed)
 
-        # Calibrate: one run of all images, in which those that are held out to judge methods by are counted apart.
-        holds_out = held_out_images is None and (method == "auto" or min_agreement is not None)
-        held_out = held_out_parts(used.image_count) if holds_out else ()
-        needs_all = min_agreement is not None or precision == "fp16"
+        # Calibrate: one run of all images, in which those that are held out to judge models by are counted apart.
+        held_out = held_out_parts(used.image_count) if settings.holds_out and validation is None else ()
+        needs_all = settings.searches or precision == "fp16"
+        read_in_int8 = placement.tensors(prepared)
         depthwise = _depthwise(prepared, placement)
         known = KnownValues()
         parted = calibrate(
             prepared,
-            all_activations(prepared) if needs_all else list(dict.fromkeys([*inputs, *listed])),
+            all_activations(prepared) if needs_all else list(dict.fromkeys([*read_in_int8, *listed])),
             used,
             binding,
             progress,
-            needed=inputs,
+            needed=read_in_int8,
             by_channel=set(depthwise.values()) if equalize else (),
             known=known if method == "auto" and not binding.kernels else None,
             outputs=numeric_outputs(parts.model),
             held_out=held_out,
             activation_bytes=wiring.activation_bytes,
         )
-        calibration, trials = Calibration.joined(parted), trials_of(parted, held_out)
+        calibration = Calibration.joined(parted)
         findings += tuple(repeated_images(used))
 
         # Choose the method, then search for the layers that stay float.
-        to_judge_by = images if held_out_images is None else held_out_images
-        choice = found = None
-        if method == "auto":
-            asks_for_biases = bias_correction is None and min_agreement is None
-            choice = choose(
-                [trial.only(inputs) for trial in trials],
-                Candidates(partial(variants.by_trial, placement), placement, binding).of,
-                parts.model,
-                to_judge_by,
-                binding,
-                held_out=bool(held_out) or held_out_images is not None,
-                corrected_of=partial(variants.corrected, placement) if asks_for_biases else None,
-                known=known,
-                percentile=percentile,
-                progress=progress,
-            )
-        chosen: Method = choice.method if choice else cast(Method, method)
-        if min_agreement is not None:
-            figures = Figures(
-                variants, placement, trials[0], chosen, percentile, parts.model, to_judge_by, known, score
-            )
-            quick = partial(figures.of, images_at_most=QUICK_IMAGES)
-            found = fewest_in_float(placement.layers, min_agreement, figures.of, alone=quick, say=say)
-            placement = variants.placed(found.layers)
-            inputs = placement.tensors(prepared)
-        if bias_correction is None:
-            bias_correction = choice is not None and choice.corrects_biases
+        judges = Judges(
+            trials=trials_of(parted, held_out),
+            reference=parts.model,
+            batches=images if validation is None else validation,
+            known=known,
+            held_out=bool(held_out) or validation is not None,
+        )
+        chosen = decide(settings, variants, placement, judges, say)
+        placement = chosen.placement
 
         # Make the model by the thresholds of all images.
-        amax = calibration.only(dict.fromkeys([*inputs, *listed])).amax(chosen, percentile)
-        scales = placement.with_shared_scales({name: amax[name] for name in inputs})
-        bias_images = images_for_bias(used.digests) if bias_correction else ()
-        quantized, kept_float32 = variants.made(placement, scales, calibration, bias_images), tuple[str, ...]()
+        read_in_int8 = placement.tensors(prepared)
+        amax = calibration.only(dict.fromkeys([*read_in_int8, *listed])).amax(chosen.method, percentile)
+        scales = placement.with_shared_scales({name: amax[name] for name in read_in_int8})
+        bias_images = images_for_bias(used.digests) if chosen.bias_correction else ()
+        quantized = variants.made(placement, scales, calibration, bias_images)
+        kept_float32: tuple[str, ...] = ()
         if precision == "fp16":
             quantized, kept_float32 = _in_half(quantized, placement, calibration)
         check_quantized(quantized)
@@ -340,38 +340,22 @@ def quantize(
         # Judge it.
         measure = partial(measure_agreement, parts.model, quantized, bindings=(binding, binding), progress=progress)
         in_sample = measure(images, max_images=IN_SAMPLE_IMAGES) if agreement else None
-        by_evaluation = None if held_out_images is None else measure(held_out_images)
-        is_as_chosen = precision == "fp32" and not (found and found.layers)  # else it is another model
-        of_choice = choice.agreement if choice and is_as_chosen and bias_correction == choice.corrects_biases else None
-        seen = [by_evaluation] if by_evaluation else [one for one in (of_choice, in_sample) if one]
+        by_evaluation = None if validation is None else measure(validation)
+        seen = [by_evaluation] if by_evaluation else [one for one in (chosen.agreement(settings), in_sample) if one]
         verdict = judge(*seen) if seen else None
-        if found and score is None and verdict:
-            findings += tuple(found.missed_by(verdict.worst_db))
+        if chosen.search and score is None and verdict:
+            findings += tuple(chosen.search.missed_by(verdict.worst_db))
 
         # Write. The report comes before anything is published, for it reads the sample tables.
         whole = parts.reattach(quantized)
-        choices = {
-            "method": chosen,
-            "chosen_by": method,
-            "percentile": percentile,
-            "exclude": [*exclude, *(map(glob.escape, found.layers) if found else ())],
-            "target": target,
-            "precision": precision,
-            "fold_weights": fold_weights,
-            "full_range_weights": full_range_weights,
-            "equalize": equalize,
-            "bias_correction": bias_correction,
-            "layout": binding.layout,
-            "constants": {name: np.ravel(values).tolist() for name, values in (constants or {}).items()},
-        }
-        write_recipe(whole, recipe(read, used, choices, manifest))
+        write_recipe(whole, recipe(source.read, used, _recorded(settings, chosen, binding, constants), manifest))
         data = serialized(whole)
         uneven = {name for name, peaks in calibration.peaks.items() if is_uneven(peaks)}
         report = QuantizeReport(
-            method=chosen,
+            method=chosen.method,
             percentile=percentile,
-            choice=choice,
-            search=found,
+            choice=chosen.choice,
+            search=chosen.search,
             verdict=verdict,
             findings=findings,
             input=binding,
@@ -379,22 +363,22 @@ def quantize(
             nodes=len(placement.reads),
             placement=placement,
             equalized=tuple(name for name in placement.layers if depthwise.get(name) in uneven),
-            bias_correction=bias_correction,
+            bias_correction=chosen.bias_correction,
             kept_float32=kept_float32,
             foreign=parts.foreign,
             behind=parts.behind,
-            opset=(opset(original), opset(quantized)),
+            opset=(source.opset, opset(quantized)),
             amax=scales,
             not_finite=calibration.not_finite,
             inactive=tuple(name for name, magnitude in amax.items() if magnitude == 0.0),
             listed_in_float=tuple(name for name in listed if name in amax and name not in scales),
             unlisted=tuple(dict.fromkeys([*lost_activations(parts.model, prepared), *parts.unseen()])),
-            from_float16=original is not read,
-            float_bytes=read.ByteSize(),
+            from_float16=source.from_float16,
+            float_bytes=source.size,
             int8_bytes=len(data),
             in_sample=in_sample,
             held_out=by_evaluation,
-            shared_images=0 if held_out_images is None else shared_images(used, held_out_images),
+            shared_images=0 if validation is None else shared_images(used, validation),
         )
         model_file.write(data)
         if cache_file:
@@ -406,31 +390,23 @@ def quantize(
     return report
 
 
-def _check_options(
-    percentile: float,
-    target: Target,
-    full_range_weights: bool,
-    bias_correction: bool | None,
-    min_agreement: float | None,
-    score: Callable[[Any], float] | None,
-) -> None:
-    """Refuse what no model can be made by.
-
-    Raises:
-        UsageError: an option makes no sense, or none beside another.
-    """
-    if full_range_weights and target != "onnxruntime":
-        raise UsageError("full-range weights are for ONNX Runtime; TensorRT's always are", hint="Leave the option out.")
-    if bias_correction and min_agreement is not None:
-        raise UsageError("--min_agreement tries models without corrected biases", hint=_ONE_OF_THEM)
-    if score is not None and min_agreement is None:
-        raise UsageError(
-            "score judges the models of a search, and none is asked for",
-            hint="Give min_agreement, too: the least score, in the unit of score.",
-        )
-    if min_agreement is not None and not (math.isfinite(min_agreement) and (min_agreement >= 0 or score)):
-        raise UsageError(f"an agreement of {min_agreement:g} cannot be reached", hint="Give the least SQNR in dB: 15.")
-    check_percentile(percentile)
+def _recorded(settings: Settings, chosen: Chosen, binding: InputBinding, constants: Constants | None) -> dict[str, Any]:
+    """The arguments by which the same model is made again, see `int8cal.models.recipe`."""
+    in_float = chosen.search.layers if chosen.search else ()
+    return {
+        "method": chosen.method,
+        "chosen_by": settings.method,
+        "percentile": settings.percentile,
+        "exclude": [*settings.exclude, *map(glob.escape, in_float)],
+        "target": settings.target,
+        "precision": settings.precision,
+        "fold_weights": settings.fold_weights,
+        "full_range_weights": settings.full_range_weights,
+        "equalize": settings.equalize,
+        "bias_correction": chosen.bias_correction,
+        "layout": binding.layout,
+        "constants": {name: np.ravel(values).tolist() for name, values in (constants or {}).items()},
+    }
 
 
 def _result_files(

@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 
 from int8cal.errors import UseError
-from int8cal.guard.onnx_bounds import of_model
 from int8cal.io.arguments import checked_arguments
 from int8cal.io.file_kinds import ONNX_MODEL
 from int8cal.io.files import OutputFile
@@ -24,9 +23,10 @@ from int8cal.io.paths import given_path
 from int8cal.models.agreement import Agreement
 from int8cal.models.alive import some_images
 from int8cal.models.binding import Constants, InputBinding, unfed_binding
-from int8cal.models.computable import Computable, Foreign, computable
-from int8cal.models.graph import all_activations, in_float32, prepare
-from int8cal.models.onnx_file import load_with_paths, serialized
+from int8cal.models.computable import Computable, Foreign
+from int8cal.models.float_model import FloatModel
+from int8cal.models.graph import all_activations, prepare
+from int8cal.models.onnx_file import serialized
 from int8cal.models.opset import converted, opset
 from int8cal.models.placement import Placement, place
 from int8cal.models.qdq import Range, check_quantized, insert_qdq
@@ -120,16 +120,12 @@ def quantize_from_scales(
     """
     with ExitStack() as files:
         images = None if evaluation is None else files.enter_context(opened(evaluation))
-        sources = (given_path(model, "a model"), given_path(scales, "scales"), *(images.paths if images else ()))
+        inputs = (given_path(model, "a model"), given_path(scales, "scales"), *(images.paths if images else ()))
         path = given_path(out, "the INT8 model")
-        file = files.enter_context(OutputFile(path, overwrite=overwrite, inputs=sources, replaces=ONNX_MODEL))
+        file = files.enter_context(OutputFile(path, overwrite=overwrite, inputs=inputs, replaces=ONNX_MODEL))
         cache = read_cache(scales)
-        read, model_paths = load_with_paths(model)
-        files.enter_context(of_model(model_paths[0]))
-        file.spare(model_paths)
-        original = in_float32(read)
-        parts = computable(original)
-        parts.check_layers()
+        source = FloatModel.opened(model, files, [file])
+        parts = source.parts
         if images is None:
             binding, shape = unfed_binding(parts.model, input_name, layout)
         else:
@@ -163,9 +159,9 @@ def quantize_from_scales(
         without_range=cache.without_range,
         foreign=parts.foreign,
         behind=parts.behind,
-        opset=(opset(original), opset(quantized)),
-        from_float16=original is not read,
-        float_bytes=read.ByteSize(),
+        opset=(source.opset, opset(quantized)),
+        from_float16=source.from_float16,
+        float_bytes=source.size,
         int8_bytes=len(data),
         input=binding,
         held_out=held_out,

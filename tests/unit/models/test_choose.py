@@ -218,7 +218,7 @@ class TestAuto:
             return quantize(mobile(tmp_path), images, tmp_path / "o", target=target, agreement=False, overwrite=True)
 
         together = choice()
-        monkeypatch.setattr("int8cal.models.quantize.Candidates", Apart)
+        monkeypatch.setattr("int8cal.models.decide.Candidates", Apart)
         apart = choice()
         assert together.choice == apart.choice
         assert together.amax == apart.amax

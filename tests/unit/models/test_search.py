@@ -100,7 +100,7 @@ def test_the_report_says_that_the_model_falls_short(
     def found(layers: Sequence[str], wanted: float, *others: Any, **options: Any) -> Search:
         return Search(wanted, wanted + 1, tuple(layers[:1]), 3)
 
-    monkeypatch.setattr("int8cal.models.quantize.fewest_in_float", found)
+    monkeypatch.setattr("int8cal.models.decide.fewest_in_float", found)
 
     report = quantize(make_model(), Images(), tmp_path / "o", method="minmax", min_agreement=90)
 
