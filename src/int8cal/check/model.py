@@ -37,10 +37,10 @@ def try_model(
         UseError: the model cannot be read, or nothing can be told by it: its input cannot be fed, or it fails.
         UnavailableError: onnx or onnxruntime is not installed.
     """
-    from int8cal.models.alive import PROBED_IMAGES, contradictions, judge_model, other_size
+    from int8cal.models.alive import PROBED_IMAGES, judge_on
+    from int8cal.models.computable import computable
     from int8cal.models.graph import is_quantised, require_finite_weights
     from int8cal.models.onnx_file import load_model
-    from int8cal.models.probe import probe
     from int8cal.models.runner import fault_of_model
 
     loaded = load_model(model)
@@ -51,14 +51,11 @@ def try_model(
     with fault_of_model(os.fspath(model)):  # not of the file
         require_finite_weights(loaded)
         try:
-            seen = probe(loaded, images, input_name=input_name, layout=layout, constants=constants)
+            parts = computable(loaded)
+            binding = parts.bind(images.shape, name=input_name, layout=layout, constants=constants)
+            found = judge_on(images, parts, binding, manifest)
         except ImageShapeError as error:
             return [_unfit(error)]
-    found = [
-        *contradictions(loaded, seen.binding, images, manifest),
-        *other_size(loaded, seen.binding, images),
-        *judge_model(seen),
-    ]
     return [*found, _INT8] if is_quantised(loaded) else found
 
 

@@ -19,7 +19,7 @@ from int8cal.errors import TensorFileError, UseError
 from int8cal.io.safe_text import printable, shortened
 from int8cal.models.binding import InputBinding, images_not_finite
 from int8cal.models.computable import Computable
-from int8cal.models.probe import Probe, Remembered, probe_part
+from int8cal.models.probe import Probe, Remembered, probe
 from int8cal.models.wants import by_metadata, contradiction, said_by
 from int8cal.tensorfile import TensorFile
 from int8cal.tensorfile.arithmetic import stated_arithmetic
@@ -94,16 +94,32 @@ def check_alive(
         return ()
     if not np.isfinite(images).all():
         raise images_not_finite()
-    found = (
-        *no_pictures(images),
-        *contradictions(parts.original, binding, images, manifest),
-        *other_size(parts.original, binding, images),
-        *judge_model(probe_part(parts, images, binding)),
-    )
+    found = (*no_pictures(images), *judge_on(images, parts, binding, manifest))
     error = next((finding for finding in found if finding.level == "error"), None)
     if error is not None and not force:
         raise UseError(error.message, hint=f"{error.hint} To go on all the same: --force.")
     return tuple(replace(finding, level="warning") if finding.level == "error" else finding for finding in found)
+
+
+def judge_on(
+    images: BatchNCHW_f32, parts: Computable, binding: InputBinding, manifest: Mapping[str, Any] | None
+) -> list[Finding]:
+    """Whether a float model and images fit each other: by what both say of themselves, and by running it once.
+
+    Args:
+        images: some of a file.
+        parts: the model.
+        binding: its input.
+        manifest: of the file.
+
+    Raises:
+        UseError: the model fails on the images.
+    """
+    return [
+        *contradictions(parts.original, binding, images, manifest),
+        *other_size(parts.original, binding, images),
+        *judge_model(probe(parts, images, binding)),
+    ]
 
 
 def no_pictures(images: BatchNCHW_f32) -> Iterator[Finding]:

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from int8cal.models import extras
-from int8cal.models.binding import Constants, InputBinding
+from int8cal.models.binding import InputBinding
 from int8cal.models.choices import without_classes
-from int8cal.models.computable import Computable, computable
+from int8cal.models.computable import Computable
 from int8cal.models.graph import float_tensors
 from int8cal.models.names import computed_from
 from int8cal.models.runner import Runner, is_per_image, joined, numeric_outputs
 from int8cal.models.shapes import activation_shapes
 from int8cal.tensorfile.checksums import image_checksum
-from int8cal.types import BatchNCHW_f32, Layout
+from int8cal.types import BatchNCHW_f32
 
 Values = npt.NDArray[np.float32]
 
@@ -68,36 +68,16 @@ class Probe:
     different_images: int = field(kw_only=True)
 
 
-def probe(
-    model: Any,
-    images: BatchNCHW_f32,
-    *,
-    input_name: str | None = None,
-    layout: Layout | None = None,
-    constants: Constants | None = None,
-) -> Probe:
+def probe(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) -> Probe:
     """Run a float model once, on the CPU.
 
     Args:
-        model: ``onnx.ModelProto`` (see `int8cal.models.onnx_file.load_model`).
-        images: NCHW float32.
-        input_name: see `int8cal.models.binding.bind_input`.
-        layout: see `int8cal.models.binding.bind_input`.
-        constants: see `int8cal.models.binding.bind_input`.
+        parts: what can be computed of it.
+        images: NCHW float32. Where the outputs are very large, fewer of them are shown: two at least.
+        binding: how images get into it.
 
     Raises:
-        UnavailableError: onnx or onnxruntime is not installed.
-        ImageShapeError: the model takes other images.
-        UseError: the images cannot be fed to the model, or it fails on them.
-    """
-    parts = computable(model)
-    return probe_part(parts, images, parts.bind(images.shape, name=input_name, layout=layout, constants=constants))
-
-
-def probe_part(parts: Computable, images: BatchNCHW_f32, binding: InputBinding) -> Probe:
-    """The same of a model that was taken apart and bound to the images already.
-
-    Where its outputs are very large, it is shown fewer of the images: two at least.
+        UseError: it fails on them.
     """
     model = parts.model
     norm = next(_norms(model), None)

@@ -16,20 +16,24 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from int8cal.io.summary import counted
 from int8cal.preprocess.normalise import look_up
 from int8cal.preprocess.stretch import interpolated_pixels
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, ValueTable_f32, ValueTables_f32
 
-_LEVELS = np.arange(256, dtype=np.float32)
+TO_TENSOR: ValueTable_f32 = np.arange(256, dtype=np.float32) / np.float32(255)
 
 
-def normalised(mean: Sequence[float], std: Sequence[float], channels: int) -> ValueTables_f32:
-    """Values of the pixel levels after ``to_tensor`` and ``normalize``.
+def normalised(
+    mean: Sequence[float], std: Sequence[float], channels: int, scaled: ValueTable_f32 = TO_TENSOR
+) -> ValueTables_f32:
+    """Values of the pixel levels after ``normalize``.
 
     Args:
-        mean: on the scale 0..1, one number per channel, or one for all.
+        mean: on the scale of ``scaled``, one number per channel, or one for all.
         std: likewise.
         channels: 3 or 1.
+        scaled: values before; those of ``to_tensor``.
 
     Returns:
         channels × 256.
@@ -39,13 +43,13 @@ def normalised(mean: Sequence[float], std: Sequence[float], channels: int) -> Va
     """
     for name, numbers in (("mean", mean), ("std", std)):
         if len(numbers) not in (1, channels):
-            raise ValueError(f"{name} has {len(numbers)} values; {channels} channels need {channels}, or one for all")
-    with np.errstate(over="ignore", invalid="ignore"):
+            raise ValueError(f"{name} has {counted(len(numbers), 'value')} for {counted(channels, 'channel')}")
+    with np.errstate(over="ignore", invalid="ignore"):  # whoever calls looks whether the values are finite
         means, deviations = (np.array(one, dtype=np.float64).astype(np.float32)[:, None] for one in (mean, std))
         if not deviations.all():
             raise ValueError("std has a zero, by which nothing can be divided")
-        values: ValueTables_f32 = (_LEVELS / np.float32(255) - means) / deviations
-    return np.broadcast_to(values, (channels, len(_LEVELS)))
+        values: ValueTables_f32 = (scaled - means) / deviations
+    return np.broadcast_to(values, (channels, len(scaled)))
 
 
 def resized(pixels: ImageHWC_u8, size: Size, resample: Image.Resampling) -> ImageHWC_u8:

@@ -19,6 +19,7 @@ from tests.unit.models.conftest import Images
 from int8cal.models import runner
 from int8cal.models.binding import bind_input
 from int8cal.models.calibrate import calibrate
+from int8cal.models.computable import computable
 from int8cal.models.graph import prepare
 from int8cal.models.probe import probe
 from int8cal.models.runner import Runner
@@ -146,6 +147,7 @@ class TestActivationBytes:
         model = of_as_many_mebibytes() if sizes_depend_on_the_image else onnx.load(make_model())
         images = np.ones((2, 1, 1, 1) if sizes_depend_on_the_image else (2, 3, 16, 24), np.float32)
 
-        probe(model, images)
+        parts = computable(model)
+        probe(parts, images, parts.bind(images.shape))
 
         assert told == [not sizes_depend_on_the_image]

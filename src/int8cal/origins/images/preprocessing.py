@@ -26,7 +26,7 @@ from int8cal.images.pillow import PillowMode, open_converted
 from int8cal.network_kit.network import Arithmetic, Evidence, array_size
 from int8cal.preprocess.normalise import look_up, tells_levels_apart
 from int8cal.preprocess.stretch import nearest_positions
-from int8cal.preprocess.torchvision import centred, resized, shorter_edge_size
+from int8cal.preprocess.torchvision import centred, normalised, resized, shorter_edge_size
 from int8cal.samples.encoded import sample_place
 from int8cal.types import ImageCHW_f32, ImageHWC_u8, Size, ValueTables_f32
 
@@ -127,19 +127,16 @@ class Preprocessing:
         Raises:
             UsageError: a number is missing or too many, or the values are not finite, or all the same.
         """
-        for name, numbers in (("mean", self.mean), ("std", self.std)):
-            if len(numbers) not in (1, self.channels):
-                raise UsageError(
-                    f"{name} has {len(numbers)} numbers, and the network input {self.channels} channels",
-                    hint=f"Give --{name} one number, or one per channel with commas between them.",
-                )
         factor, divides = scale_factor(self.scale)
         with np.errstate(all="ignore"):
             scaled = _LEVELS / np.float32(factor) if divides else _LEVELS * np.float32(factor)
-            means, deviations = (np.array(one, np.float64).astype(np.float32)[:, None] for one in (self.mean, self.std))
-            values = np.broadcast_to((scaled - means) / deviations, (self.channels, len(_LEVELS)))
+        try:
+            values = normalised(self.mean, self.std, self.channels, scaled)
+        except ValueError as error:
+            hint = "Give one number, or one per channel with commas between them, as the model was trained with them."
+            raise UsageError(str(error), hint=hint) from None
         if not np.isfinite(values).all():
-            raise UsageError("scale, mean and std make values that are not finite", hint="Is a std 0?")
+            raise UsageError("scale, mean and std make values that are not finite", hint="Give smaller numbers.")
         if not tells_levels_apart(values):
             raise UsageError(
                 "scale, mean and std make one value of all levels",
