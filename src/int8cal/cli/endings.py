@@ -168,7 +168,6 @@ def compared(model: str, output: str, binding: InputBinding | None, verdict: Ver
 
     Nothing is measured where the second model is not quantised: the command makes one that is.
     """
-    name = f"{verdict.output}: " if verdict.output else ""
     meaning = {
         "good": "What INT8 changes is small. The accuracy on the task itself has the last word.",
         "look": "Often usable: measure the accuracy of the task itself.",
@@ -181,7 +180,7 @@ def compared(model: str, output: str, binding: InputBinding | None, verdict: Ver
         commands = [calibrating(model, "CALIBRATION.tensor", options)]
     else:
         commands = _more_in_float(verdict, model, output, f"CALIBRATION.tensor {quoted(*options)}")
-    print_next(f"verdict: {verdict.level} ({name}{verdict.reason}). {meaning}", *commands)
+    print_next(f"verdict: {verdict.level} ({verdict.why}). {meaning}", *commands)
 
 
 def calibrating(model: str | None, file: str, inputs: Sequence[str]) -> str:

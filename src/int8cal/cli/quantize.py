@@ -456,8 +456,7 @@ def _lines(report: QuantizeReport, output: str, trt_cache: str | None, trt_versi
     if report.held_out:
         lines += agreement.as_lines(report.held_out, f"agreement with float, {_seen(report)}")
     if report.verdict:
-        output = f"{report.verdict.output}: " if report.verdict.output else ""
-        lines.append(f"verdict: {report.verdict.level} ({output}{report.verdict.reason})")
+        lines.append(f"verdict: {report.verdict.level} ({report.verdict.why})")
     return lines
 
 

@@ -127,8 +127,7 @@ def _lines(report: ScalesReport, output: str, scales: str) -> list[str]:
             lines.append(f"{words}: {len(names)}: {_listed(names)}")
     if report.held_out and report.verdict:
         lines += agreement.as_lines(report.held_out, "agreement with float, on the images of --eval")
-        output = f"{report.verdict.output}: " if report.verdict.output else ""
-        return [*lines, f"verdict: {report.verdict.level} ({output}{report.verdict.reason})"]
+        return [*lines, f"verdict: {report.verdict.level} ({report.verdict.why})"]
     return [*lines, "agreement and verdict: not measured (--eval FILE measures it)"]
 
 

@@ -48,6 +48,11 @@ class Verdict:
     reason: str
     worst_db: float = math.nan
 
+    @property
+    def why(self) -> str:
+        """The output that decides, and its figure: ``output_cov: 36.2 dB``."""
+        return f"{self.output}: {self.reason}" if self.output else self.reason
+
 
 def judge(*agreements: Agreement) -> Verdict:
     """The verdict on a model by its agreement with the float model, on the worst of one or several sets of images."""

@@ -16,7 +16,7 @@ from int8cal.io.arguments import checked_arguments
 from int8cal.io.paths import given_path
 from int8cal.report import charts
 from int8cal.report.objects import PixelMaps
-from int8cal.report.page import Outline, Page, Picture, SampleLine, commands, manifest_groups
+from int8cal.report.page import LabelledBox, Page, Picture, SampleLine, commands, manifest_groups
 from int8cal.report.survey import survey
 from int8cal.report.viewing import ContactSheet, LevelCounts, Thumbnail, View, view_of
 from int8cal.report.web_page import page_output
@@ -73,7 +73,7 @@ def write_report(
     Args:
         path: a tensorfile, or its path.
         out: the page to write.
-        spec: the spec or another origin to make the images from again, or its path; adds the proof, box outlines and
+        spec: the spec or another origin to make the images from again, or its path; adds the proof, labelled boxes and
             the comparison with the split.
         claim: the same with more to say about it, in place of ``spec``; see `build_page`.
         model: the float model; see `build_page` for this and what follows.
@@ -135,7 +135,7 @@ def build_page(
 
     Args:
         path: the file.
-        claim: the spec to make its images from again; adds the proof, box outlines and the comparison with the split.
+        claim: the spec to make its images from again; adds the proof, labelled boxes and the comparison with the split.
         model: the float model, ONNX: a few of the images are shown to it, as `verify` does.
         int8: the INT8 model made of it: adds how far the two are apart on images of the file. Not without ``model``.
         input_name: the models' input, to be sure of it.
@@ -282,7 +282,7 @@ def _network(found: Verification, manifest: Mapping[str, Any]) -> str | None:
 
 
 def _pictures(thumbnails: list[Thumbnail], found: Verification, view: View, names: Mapping[int, str]) -> list[Picture]:
-    outlines = _Outlines(found, view)
+    labelled = _LabelledBoxes(found, view)
     images = {image.number: image for image in found.statistics.images}
     seen = Counter(image.digest for image in found.statistics.images)
     pictures = []
@@ -299,20 +299,20 @@ def _pictures(thumbnails: list[Thumbnail], found: Verification, view: View, name
                 name=names.get(thumbnail.number, ""),
                 place=_place(thumbnail.number, found),
                 marks=tuple(mark for mark, applies in odd.items() if applies),
-                outlines=tuple(outlines.of(thumbnail.number)),
+                boxes=tuple(labelled.of(thumbnail.number)),
             )
         )
     return pictures
 
 
-class _Outlines:
+class _LabelledBoxes:
     """The labelled boxes of images whose origin is proved."""
 
     def __init__(self, found: Verification, view: View) -> None:
         self._found = found
         self._placements = PixelMaps(found.plan, view.normalisation) if found.plan else None
 
-    def of(self, number: int) -> list[Outline]:
+    def of(self, number: int) -> list[LabelledBox]:
         """Boxes of an image that can be seen in it, in pixels of the network input."""
         made_from = self._found.made_from.get(number)
         if made_from is None or self._found.plan is None or self._placements is None:
@@ -323,15 +323,15 @@ class _Outlines:
         if placement is None:
             return []
         _, _, height, width = self._found.shape
-        outlines = []
+        visible = []
         for name, box in boxes:
             left, top, right, bottom = placement.place(box)
             left, right = max(left, 0.0), min(right, float(width))
             top, bottom = max(top, 0.0), min(bottom, float(height))
             if right > left and bottom > top:
                 edges = (round(edge, 1) for edge in (left, top, right - left, bottom - top))
-                outlines.append(Outline(name, *edges))
-        return outlines
+                visible.append(LabelledBox(name, *edges))
+        return visible
 
 
 def _sample_rows(file: TensorFile) -> dict[int, Any]:

@@ -50,7 +50,7 @@ class LevelChart:
 
 
 @dataclass(frozen=True)
-class Outlines:
+class BrightnessChart:
     """Two distributions in one chart.
 
     Attributes:
@@ -120,7 +120,7 @@ def histograms(counts: LevelCounts, facts: Sequence[dict[str, float]]) -> list[L
     ]
 
 
-def brightness(found: Survey) -> Outlines:
+def brightness(found: Survey) -> BrightnessChart:
     """Mean brightness of the chosen images against that of the split."""
     both = (found.split_brightness, found.chosen_brightness)
     low, high = _range_around([level for levels in both for level in levels])
@@ -128,7 +128,7 @@ def brightness(found: Survey) -> Outlines:
     split, chosen = (np.histogram(levels, bars, (low, high))[0] / max(len(levels), 1) for levels in both)
     top = float(max(split.max(), chosen.max(), 1e-9))
     means = [float(np.mean(levels)) if levels else 0.0 for levels in both]
-    return Outlines(
+    return BrightnessChart(
         split=_steps(split / top, closed=True),
         chosen=_steps(chosen / top, closed=False),
         split_mean=_place(means[0], low, high),

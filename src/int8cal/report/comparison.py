@@ -78,7 +78,7 @@ class ModelPart:
             is_quantised=comparison.is_quantised,
             level=level,
             verdict=word,
-            reason=f"{verdict.output}: {verdict.reason}" if verdict.output else verdict.reason,
+            reason=verdict.why,
             facts=(
                 ("Images compared", f"{agreement.images:,}"),
                 ("Float model", f"{comparison.float_bytes / 1e6:.3f} MB"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from int8cal import __version__
 from int8cal.io.safe_text import shell_word
-from int8cal.report.charts import HEIGHT, WIDTH, ClassShare, LevelChart, Outlines
+from int8cal.report.charts import HEIGHT, WIDTH, BrightnessChart, ClassShare, LevelChart
 from int8cal.report.web_page import rendered
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Outline:
+class LabelledBox:
     """A labelled box in a picture, in pixels of the network input."""
 
     name: str
@@ -40,14 +40,14 @@ class Picture:
         name: of the sample.
         place: ``batch 0, image 3``.
         marks: what is odd about it, in a word each.
-        outlines: labelled boxes.
+        boxes: of labelled objects.
     """
 
     thumbnail: Thumbnail
     name: str
     place: str
     marks: tuple[str, ...] = ()
-    outlines: tuple[Outline, ...] = ()
+    boxes: tuple[LabelledBox, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Page:
     histograms: tuple[LevelChart, ...]
     model: ModelPart | None = None
     survey: Survey | None = None
-    brightness: Outlines | None = None
+    brightness: BrightnessChart | None = None
     classes: tuple[ClassShare, ...] = ()
     manifest: tuple[FactGroup, ...] = ()
     samples: tuple[SampleLine, ...] = ()
