@@ -91,7 +91,7 @@ class Verification(Summarised):
         return self.count("error") == 0
 
     def with_findings(self, more: Iterable[Finding]) -> Verification:
-        """The same with further findings."""
+        """The verification with further findings."""
         return replace(self, findings=tuple(by_level([*self.findings, *more])))
 
     def require_sound(self) -> None:

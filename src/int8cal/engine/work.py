@@ -135,7 +135,7 @@ class ImageWork:
         return image
 
     def unchecked(self, sample: Sample) -> Image:
-        """The same for who asks by `require_finite`, or knows, whether all values are finite."""
+        """The image of a sample, whose values may be infinite: who takes it asks `require_finite`, or knows."""
         encoded = read_encoded(sample)
         decoded = self.arithmetic.decode(encoded, sample)
         size = self.arithmetic.size(decoded)

@@ -72,7 +72,7 @@ class _Table:
 
     @functools.cached_property
     def ac_steps(self) -> tuple[_Lookup, _Lookup]:
-        """The same, and how many coefficients a code goes on."""
+        """Bits of an AC code and of the number behind it, and how many coefficients the code goes on."""
         run, size = self.symbol >> 4, self.symbol & 15
         skipped = np.where(size, run + 1, np.where(run == 15, 16, _END_OF_BLOCK))
         return np.where(self.length, self.length + size, 0).astype(np.uint8), skipped.astype(np.uint8)

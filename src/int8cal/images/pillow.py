@@ -216,7 +216,7 @@ def _notes(picture: ImageFile.ImageFile, encoded: bytes, where: str) -> Mapping[
 
 
 def _notes_of_png(encoded: bytes, where: str) -> Mapping[Any, Any]:
-    """The same, wherever they stand in the file: Pillow gets one that has nothing else."""
+    """Notes of a PNG, wherever they stand in it: Pillow gets a file that has nothing else."""
     container = png.read_png(encoded, where)
     if len(container.notes) > _MAX_NOTES:
         raise ValueError(f"it has more than {_MAX_NOTES} notes on how it lies")
@@ -225,7 +225,7 @@ def _notes_of_png(encoded: bytes, where: str) -> Mapping[Any, Any]:
 
 
 def _notes_of_jpeg(encoded: bytes) -> dict[str, bytes]:
-    """The same, of a JPEG."""
+    """EXIF data and XMP notes of a JPEG, which Pillow is not asked for."""
     exif, xmp = [], b""
     for marker, begin, end in jpeg.segments(encoded):
         if marker == jpeg.START_OF_SCAN:

@@ -92,7 +92,7 @@ def with_stored_pixels(png: Png, corner: Size | None = None) -> bytes:
 
 
 def _stored_corner(png: Png, pixels: npt.NDArray[np.uint8], corner: Size | None) -> bytes:
-    """The same of rows that were inflated. No decoder gets a wrong filter.
+    """The file as the decoder needs it, made of rows that were inflated. No decoder gets a wrong filter.
 
     Each error of `imagecodecs.png_decode` drops a reference to None, and Python 3.11 ends when there are none left.
     """

@@ -42,7 +42,7 @@ class Calibration:
         return {name: threshold(histogram, method, percentile) for name, histogram in self.histograms.items()}
 
     def only(self, tensors: Iterable[str]) -> Calibration:
-        """The same of some of the tensors."""
+        """What was counted of some of the tensors."""
         histograms = {name: self.histograms[name] for name in tensors if name in self.histograms}
         return replace(self, histograms=histograms)
 

@@ -127,7 +127,7 @@ class Trial:
     numbers: frozenset[int] | None
 
     def only(self, tensors: Iterable[str]) -> Trial:
-        """The same with the thresholds of some tensors alone."""
+        """The trial with the thresholds of some tensors alone."""
         return Trial(self.calibration.only(tensors), self.numbers)
 
 

@@ -114,7 +114,7 @@ def for_each_image(
 
 
 def _done(work: Callable[[list[int], BatchNCHW_f32], tuple[T, int]]) -> Callable[[LoadedImages], tuple[int, T]]:
-    """The same for images with their numbers: how many they are, and what it makes of them."""
+    """Of images with their numbers: how many they are, and what the work makes of them."""
     return lambda some: (len(some.numbers), work(some.numbers, some.images)[0])
 
 

@@ -67,7 +67,7 @@ def measure_each(
     known: KnownValues | None = None,
     session: KeptSession | None = None,
 ) -> list[Agreement]:
-    """The same of outputs alone, for each image (or for as many as a model insists on running together).
+    """Agreement of the outputs, for each image (or for as many as a model insists on running together).
 
     The arguments are those of `measure_agreement`; ``numbers`` say which images, ``known`` holds outputs of the float
     model, to which new ones are added, and ``session`` keeps ``other`` open between calls that differ only in the

@@ -86,7 +86,7 @@ def wanted(path: str | os.PathLike[str], *, input_name: str | None = None, layou
 
 
 def said_by(model: Any, binding: InputBinding) -> Wanted:
-    """The same of a model that was read.
+    """What a model that was read wants of its images.
 
     Args:
         model: ``onnx.ModelProto``.

@@ -49,7 +49,7 @@ _IMAGE_NAMES = tuple(f".{ending}" for ending in CLASS_IMAGE_ENDINGS)
 """A name that ends so is taken for that of a file: a folder of such a name becomes a sample that cannot be read."""
 
 _FILE_NAMES = (*_IMAGE_NAMES, _LABEL_EXTENSION, ".xml", ".json")
-"""The same for names in folders whose folders are not entered."""
+"""In folders whose folders are not entered, a folder with a name that ends so is taken for a file, too."""
 
 
 class FolderListing(NamedTuple):

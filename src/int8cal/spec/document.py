@@ -120,7 +120,7 @@ class SpecDocument(Protocol):
         """The spec in a normal form, for people."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The same for programs: ``file``, ``networks``, ``message``, ``spec``, ``warnings``."""
+        """The spec for programs: ``file``, ``networks``, ``message``, ``spec``, ``warnings``."""
 
     def to_bytes(self) -> bytes:
         """The file, byte for byte."""

@@ -153,7 +153,7 @@ def _check(spec: SpecDocument) -> None:
 
 
 def _check_pixels(spec: SpecDocument) -> None:
-    """The same for images from a folder: what augmentation asks for takes no part."""
+    """Refuse settings of the pixels for images from a folder, in which augmentation takes no part."""
     for field_path, problem in _pixel_problems(_settings(spec.message)):
         raise SpecError(problem, where=_place(spec, field_path), hint=CORRECT_FIELD)
 

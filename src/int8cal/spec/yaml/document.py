@@ -267,7 +267,7 @@ class YamlSpec:
         return "\n".join(map(printable, text.rstrip("\n").split("\n")))
 
     def as_dict(self) -> dict[str, Any]:
-        """The same for programs: ``file``, ``networks``, ``message``, ``spec``, ``warnings``."""
+        """The spec for programs: ``file``, ``networks``, ``message``, ``spec``, ``warnings``."""
         return {
             "file": self.path,
             "networks": [self.network],
