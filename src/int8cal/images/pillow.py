@@ -9,8 +9,6 @@ orientation in EXIF or XMP is read by one rule.
 from __future__ import annotations
 
 import io
-import re
-import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -38,6 +36,7 @@ from int8cal.images import (
     tiff,
 )
 from int8cal.images.limits import check_pixels, decoding, reader_by_signature, unread_kind
+from int8cal.images.orientation import ON_ITS_SIDE, TURNS, orientation_of
 from int8cal.images.pictures import FLOAT, LONGEST_PPM_HEADER, picture_of, pixels_of, tell_loss
 from int8cal.types import ImageHWC_u8, Size
 
@@ -47,18 +46,7 @@ _Opener: TypeAlias = Callable[[bytes, str], ImageFile.ImageFile]
 
 _CANNOT = "The image cannot be decoded"
 
-_ON_ITS_SIDE = range(5, 9)
 _APP1, _EXIF, _XMP = 0xE1, b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
-_EXIF_PREFIXES = re.compile(rb"\A(?:Exif\0\0)+")
-_ORIENTATION = 274
-_ORDERS = {b"II*\0": "<", b"II\0*": "<", b"MM\0*": ">", b"MM*\0": ">", b"MM\0+": ">"}
-"""Of the bytes of numbers. Pillow knows a BigTIFF by its third byte, and so takes the last of these for none."""
-_WHOLE_NUMBERS = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
-_KNOWN_TYPES = range(1, 14)
-"""Field types that Pillow reads: what is none of `_WHOLE_NUMBERS` turns nothing, but an XMP note counts no more."""
-
-_XMP_ORIENTATION = re.compile(r'tiff:Orientation(?:="|>)([0-9])')
-_XMP_KEYS = ("XML:com.adobe.xmp", "xmp")
 _MAX_NOTES = 64
 """EXIF and XMP chunks of a PNG: a compressed one may hold 1 MiB, which Pillow inflates."""
 
@@ -96,7 +84,7 @@ def open_converted(
         if encoded.startswith(JPEG_SIGNATURE):
             components = jpeg.decode_components(encoded, where)
             notes = _notes_of_jpeg(encoded) if upright else {}
-            if components.shape[2] == _CHANNELS[mode] and _orientation(notes) not in tiff.TURNS:
+            if components.shape[2] == _CHANNELS[mode] and orientation_of(notes) not in TURNS:
                 return components  # a picture of Pillow would be a copy, and so would its pixels
             picture = picture_of(components)
         else:
@@ -104,7 +92,7 @@ def open_converted(
             picture.load()
             picture.info.pop("transparency", None)  # which is dropped all the same, with a warning
             notes = _notes(picture, encoded, where) if upright else {}
-        turn = tiff.TURNS.get(_orientation(notes)) if upright else None
+        turn = TURNS.get(orientation_of(notes)) if upright else None
         converted = _converted(picture, mode, where).convert(mode)
         return pixels_of(converted if turn is None else converted.transpose(turn))
 
@@ -136,11 +124,11 @@ def upright_size(encoded: bytes, where: str) -> Size:
             size, orientation = Size(first.height, first.width), first.orientation
         elif encoded.startswith(JPEG_SIGNATURE):
             header = jpeg.read_jpeg(encoded, where)
-            size, orientation = Size(header.height, header.width), _orientation(_notes_of_jpeg(encoded))
+            size, orientation = Size(header.height, header.width), orientation_of(_notes_of_jpeg(encoded))
         else:
             picture = _header(encoded, where)
-            size, orientation = Size(picture.height, picture.width), _orientation(_notes(picture, encoded, where))
-    return Size(size.width, size.height) if orientation in _ON_ITS_SIDE else size
+            size, orientation = Size(picture.height, picture.width), orientation_of(_notes(picture, encoded, where))
+    return Size(size.width, size.height) if orientation in ON_ITS_SIDE else size
 
 
 def _header(encoded: bytes, where: str) -> ImageFile.ImageFile:
@@ -235,39 +223,6 @@ def _notes_of_jpeg(encoded: bytes) -> dict[str, bytes]:
         elif marker == _APP1 and encoded.startswith(_XMP, begin + 4, end):
             xmp = encoded[begin + 4 + len(_XMP) : end]
     return {"exif": b"".join(exif), "xmp": xmp}
-
-
-def _orientation(notes: Mapping[Any, Any]) -> int:
-    """1 to 8 as EXIF counts."""
-    profile = notes.get("Raw profile type exif")  # how old programs wrote it into a PNG
-    exif = notes.get("exif") or (profile and bytes.fromhex("".join(profile.split("\n")[3:])))
-    orientation = _orientation_of_exif(_EXIF_PREFIXES.sub(b"", exif)) if exif else None
-    if orientation is None and (text := next(filter(None, map(notes.get, _XMP_KEYS)), None)):
-        match = _XMP_ORIENTATION.search(text if isinstance(text, str) else text.decode("utf-8", "replace"))
-        return int(match[1]) if match else 1
-    return orientation or 1
-
-
-def _orientation_of_exif(exif: bytes) -> int | None:
-    """The orientation tag of the first directory; Pillow would warn of damage elsewhere in it."""
-    order = _ORDERS.get(exif[:4])
-    try:
-        if order is None:
-            return None
-        (begin,) = struct.unpack_from(f"{order}I", exif, 4)
-        (count,) = struct.unpack_from(f"{order}H", exif, begin)
-        for at in range(begin + 2, begin + 2 + 12 * count, 12):
-            tag, kind, values, place = struct.unpack_from(f"{order}HHII", exif, at)
-            if tag != _ORIENTATION or not values or kind not in _KNOWN_TYPES:
-                continue
-            if kind not in _WHOLE_NUMBERS:
-                return 1
-            number = struct.Struct(order + _WHOLE_NUMBERS[kind])
-            inline = number.size * values <= 4  # the first of several counts
-            return int(number.unpack_from(exif, at + 8 if inline else place)[0])
-    except struct.error:
-        return None
-    return None
 
 
 _OPENERS: dict[tuple[bytes, ...], _Opener] = {

@@ -22,6 +22,7 @@ from PIL import Image, TiffImagePlugin
 from int8cal.images import JPEG_SIGNATURE
 from int8cal.images.jpeg import SEQUENTIAL, START_OF_SCAN, decode_components, read_jpeg, segments
 from int8cal.images.limits import check_pixels, unread_kind
+from int8cal.images.orientation import ON_ITS_SIDE, TURNS, orientation_of_xmp
 
 _TYPES = {3: "H", 4: "I"}
 """Field types of whole numbers: SHORT, LONG."""
@@ -35,7 +36,7 @@ _UNDEFINED = 7
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANES = 273, 274, 277, 278, 279, 284
 _PREDICTOR, _COLOURS, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = 317, 320, 322, 323, 324, 325
-_EXTRA_SAMPLES, _SAMPLE_FORMAT, _JPEG_TABLES, _MEDIA_PHOTO = 338, 339, 347, 0xBC01
+_EXTRA_SAMPLES, _SAMPLE_FORMAT, _JPEG_TABLES, _XMP, _MEDIA_PHOTO = 338, 339, 347, 700, 0xBC01
 _READ = frozenset({
     _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES,
     _ROWS_PER_STRIP, _STRIP_BYTES, _PLANES, _PREDICTOR, _COLOURS, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES,
@@ -47,18 +48,6 @@ _LOSSLESS = {_LZW: "lzw", _DEFLATE: "zlib", _OLD_DEFLATE: "zlib", _PACKBITS: "pa
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB = 0, 1, 2, 3, 5, 6, 8
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _NO_PREDICTOR, _DIFFERENCES, _FLOAT_DIFFERENCES = 1, 2, 3
-
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_ON_ITS_SIDE = range(5, 9)
-"""Orientations that swap width and height, of which Pillow 8.4 knows only once the pixels are loaded."""
 
 _MAX_PIECES = 1 << 16
 """Strips and tiles: a strip for each row of an image as high as Pillow's own limit."""
@@ -132,7 +121,7 @@ class Tiff:
     Args:
         data: the file.
         where: name of the image for messages.
-        any_orientation: take an image that lies on its side as well.
+        any_orientation: take an image that lies on its side as well, by whatever says so.
 
     Raises:
         ValueError, struct.error: the directory is damaged.
@@ -152,7 +141,10 @@ class Tiff:
 
     @property
     def orientation(self) -> int:
-        """1 to 8 as EXIF counts."""
+        """1 to 8 as EXIF counts. Where the tag is missing, Pillow 12 asks an XMP note."""
+        if self._any_orientation and _ORIENTATION not in self._places and _XMP in self._places:
+            _, count, offset = self._places[_XMP]
+            return orientation_of_xmp(self._data[offset : offset + count])
         return self._one(_ORIENTATION, 1)
 
     def load(self) -> Image.Image:
@@ -274,7 +266,7 @@ class Tiff:
             return "with compressed big-endian numbers of 32 bits"
         if photometric == _PALETTE and extra:
             return "with palette and alpha"
-        if self.orientation in _ON_ITS_SIDE and not self._any_orientation:
+        if self.orientation in ON_ITS_SIDE and not self._any_orientation:
             return "that lies on its side (orientation 5 to 8)"
         if (
             (len(formats) > 1 or (len(bits) > 1 and formats != {_UNSIGNED}))

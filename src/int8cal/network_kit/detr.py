@@ -53,6 +53,7 @@ def _check(spec: SpecDocument) -> None:
 
 
 def _notes(spec: SpecDocument) -> Iterator[str]:
+    yield from kit.unit_notes(spec, _MEAN, _STD)
     used = _stretched_size(spec, "export")
     stated = {name: kit.stated_size(spec, name) for name in ("export", _OLD_ENGINE, "evaluate", "inference")}
     others = [f"{name} has {_text(size)}" for name, size in stated.items() if size and size != used]

@@ -105,7 +105,8 @@ def checked_values(spec: SpecDocument, mean_name: str, std_name: str) -> tuple[V
         values = normalised(mean, std, 3)
     except (ValueError, TypeError) as error:
         name = std_name if str(error).startswith("std") else mean_name
-        raise SpecError(f"{name}: {error}", where=spec.where(name), hint="Give three numbers, or one.") from None
+        hint = "Give three numbers, or one, as the network was trained with them."
+        raise SpecError(f"{name}: {error}", where=spec.where(name), hint=hint) from None
     if not np.isfinite(values).all():
         raise SpecError(f"{mean_name} and {std_name} make values that are not finite", where=spec.where(mean_name))
     if not tells_levels_apart(values):
@@ -116,6 +117,17 @@ def checked_values(spec: SpecDocument, mean_name: str, std_name: str) -> tuple[V
         )
     facts: dict[str, Any] = {"mean": [255 * one for one in mean], "scale": [1 / (255 * one) for one in std]}
     return values, {"channel_order": "RGB", **(facts if min(std) > 0 else {})}
+
+
+def unit_notes(spec: SpecDocument, mean_name: str, std_name: str) -> Iterator[str]:
+    """Whether a mean or deviation is written for levels 0 to 255, where the loader has divided them by 255."""
+    for name in (mean_name, std_name):
+        numbers = spec.message.value(name)
+        if max(numbers, default=0) > 1:
+            yield (
+                f"{spec.where(name)}: {name} is {short_repr(list(numbers))}, and NVIDIA's loader applies it to values "
+                "0 to 1. If it is meant for levels 0 to 255, divide it by 255"
+            )
 
 
 def require_value(spec: SpecDocument, name: str, allowed: str) -> None:
@@ -348,7 +360,10 @@ def _coco_listing(index: int, image_dir: str, folder: str, json_file: str, root:
         notes.append(f"{where}: it has no categories; NVIDIA's loader would stop, which needs them")
     if sized and not all(image.sized for image in found.images):
         notes.append(f"{where}: images without width and height; NVIDIA's serialized training list would stop there")
-    samples = tuple(_coco_sample(index, folder, image) for image in found.images)
+    try:
+        samples = tuple(_coco_sample(index, folder, image) for image in found.images)
+    except ImageError as error:
+        raise ImageError(error.message, where=where, hint=error.hint) from None
     return Listing(Source(index, json_file, samples), tuple(notes))
 
 

@@ -278,7 +278,7 @@ def _image_folder(choice: Choice, *, elsewhere: bool) -> ImageFolder | None:
     if elsewhere:
         raise UsageError(
             "images from a folder belong to no split of the spec",
-            hint="Give either --cal_image_dir or --use_validation_set.",
+            hint="Leave out --cal_image_dir, or the split (--split, --use_validation_set).",
         )
     refuse_missing_address(os.fspath(path))
     return ImageFolder(os.fspath(path), choice.recursive)

@@ -165,10 +165,15 @@ def _single(entry: Mapping[str, Any], name: str, walk: _Walk) -> Any:
 
 def _image(entry: dict[str, Any], number: int, walk: _Walk) -> CocoImage:
     key, name = entry.get("id"), entry.get("file_name")
+    of = f"image {number} of the list"
+    if name is None:
+        raise walk.error(f"{of} has no file_name")
     if not isinstance(name, str):
-        raise walk.error(f"image {number} of the list has no file_name")
+        raise walk.error(f"{of} has the file_name {short_repr(name)}, which is not text")
+    if key is None:
+        raise walk.error(f"{of} ({short_repr(name)}) has no id")
     if not isinstance(key, int | float | str) or isinstance(key, bool):
-        raise walk.error(f"image {number} of the list ({short_repr(name)}) has no id")
+        raise walk.error(f"{of} ({short_repr(name)}) has the id {short_repr(key)}, which is no number and no text")
     return CocoImage(
         key, name, "width" in entry and "height" in entry, *map(_side, (entry.get("height"), entry.get("width")))
     )

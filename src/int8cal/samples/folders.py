@@ -175,24 +175,29 @@ def read_folder(
         folders, files = list_folder(folder.path, what, _FILE_NAMES)
     images = [name for name in files if os.path.splitext(name)[1] in IMAGE_EXTENSIONS]
     samples = [Sample(source=0, frame_id=name, path=os.path.join(folder.path, name)) for name in images]
-    others = len(files) - len(images)
+    taken = f"{', '.join(sorted(IMAGE_EXTENSIONS))} (lower case)"
+    capitals = sorted({os.path.splitext(name)[1] for name in files} & {one.upper() for one in IMAGE_EXTENSIONS})
+    renaming = f" Rename a copy: {_renaming(folder.path, capitals)}" if capitals else ""
     if not samples:
-        capitals = sorted({os.path.splitext(name)[1] for name in files} & {one.upper() for one in IMAGE_EXTENSIONS})
-        renaming = f" Rename a copy: {_renaming(folder.path, capitals)}" if capitals else ""
         below = " For those in folders below it, add --recursive." if folders else ""
         raise DataError(
             no_image_but(files, folders, recursive=folder.recursive),
             where=path_text(folder.path),
-            hint=f"Images are files named {', '.join(sorted(IMAGE_EXTENSIONS))} (lower case).{below}{renaming}",
+            hint=f"Images are files named {taken}.{below}{renaming}",
         )
     if size_of:
         samples = [_with_size(sample, size_of) for sample in samples]
     source = Source(0, folder.path, tuple(samples))
     counts = _capitals(files)
-    counts[FILES_LEFT_OUT] = others
+    counts[FILES_LEFT_OUT] = len(files) - len(images)
     if not folder.recursive:
         counts["folders not entered"] = len(folders)
-    return Dataset(split, (source,), counts=counts)
+    left = [name for name in set(files).difference(images) if name.lower().endswith(PICTURE_SUFFIXES)]
+    told = (
+        f"{path_text(folder.path)}: {counted(len(left), 'picture')} left out ({listed_suffixes(suffixes_of(left))}): "
+        f"NVIDIA's exporters take {taken}.{renaming}"
+    )
+    return Dataset(split, (source,), counts=counts, warnings=(told,) if left else ())
 
 
 def no_image_but(files: Sequence[str], folders: Sequence[str], *, recursive: bool) -> str:

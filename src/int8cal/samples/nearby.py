@@ -30,6 +30,8 @@ _MOST_NAMES = 20_000
 _NEAR = 0.75
 _MOST_PARTS = 64
 """Of a path that is looked for elsewhere: each of its ends is asked for in every folder."""
+_COMMON_NAMES = frozenset(("data", "dataset", "images", "test", "train", "val"))
+"""A folder of such a name says nothing by itself of what should be in it."""
 _SHOWN = 3
 _ANOTHER_FORM = (
     "A file there has the same name in another form of Unicode (NFC, NFD): rename the files, or write the names as ls "
@@ -213,6 +215,8 @@ def _elsewhere(written: str, roots: Sequence[str], without: int = 0) -> Moved | 
     for length in range(len(parts), 0, -1):
         head, tail = parts[:-length], parts[-length:]
         if all(not part.strip("*?.") for part in tail) or (not head and _is_wild(tail[0])):
+            continue
+        if without and len(tail) == 1 and tail[0] in _COMMON_NAMES:
             continue
         for folder in folders:
             if _is_there(os.path.join(glob.escape(folder), *tail)):

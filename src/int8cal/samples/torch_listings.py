@@ -9,6 +9,7 @@ import codecs
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from int8cal.errors import DataError
 from int8cal.io.lacks import raise_if_lacking
@@ -209,7 +210,10 @@ def listed_words(index: int, folder: str, list_file: str) -> Listing:
         words = line.split()
         odd += len(words) != 2
         names += words[:1]
-    note = f"{path_text(list_file)}: NVIDIA's loader would refuse {odd} lines that are not a name and a label"
+    lines = "1 line is" if odd == 1 else f"{odd} lines are"
+    note = (
+        f"{path_text(list_file)}: {lines} not a name and a label: NVIDIA's loader stops there; the first word is taken"
+    )
     return Listing(_source(index, folder, names), (note,) if odd else ())
 
 
@@ -292,11 +296,12 @@ def _below(folder: str) -> list[str]:
 
 
 def _lines(path: str, what: str) -> Iterator[str]:
-    """Lines of a text file, without the white space around them."""
+    """Lines of a text file, without the white space around them; they end as Python's do: LF, CR LF or CR."""
     with open_data_file(path, what, DataError, hint=_FIND_LIST) as file:
         if os.fstat(file.fileno()).st_size > MAX_LIST_BYTES:
             raise DataError(f"the {what} is larger than {MAX_LIST_BYTES >> 20} MB", where=path_text(path))
-        for number, line in enumerate(file, 1):
+        lines = chain.from_iterable(line.removesuffix(b"\n").removesuffix(b"\r").split(b"\r") for line in file)
+        for number, line in enumerate(lines, 1):
             if number == 1 and line.startswith(codecs.BOM_UTF8):
                 raise DataError(
                     f"the {what} begins with a byte-order mark, which NVIDIA's loader takes for a part of the name",

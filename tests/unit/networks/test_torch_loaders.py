@@ -9,7 +9,7 @@ import pytest
 from tests.pictures import encode, pixels
 
 import int8cal
-from int8cal.errors import SpecError
+from int8cal.errors import ImageError, SpecError
 
 
 def coco(name: str, boxes: list[list[int]]) -> str:
@@ -147,3 +147,24 @@ def test_the_side_that_is_wrong_is_named(sides: str, wrong: str, detr: Path) -> 
         file.write(f"export: {{{sides}}}\n")
     with pytest.raises(SpecError, match=f"export.{wrong} gives"):
         int8cal.plan(int8cal.read_spec("spec.yaml", "dino"))
+
+
+@pytest.mark.parametrize(("numbers", "told"), [
+    ("input_mean: [123.675, 116.28, 103.53]", ["input_mean"]),
+    ("input_std: [58.4, 57.1, 57.4]", ["input_std"]),
+    ("input_mean: [0.5, 0.5, 0.5], input_std: [1, 1, 1]", []),
+])  # fmt: skip
+def test_a_mean_for_levels_of_0_to_255_is_told_before_anything_is_made(
+    numbers: str, told: list[str], detr: Path
+) -> None:
+    detr.write_text(detr.read_text() + f"  augmentation: {{{numbers}}}\n")
+    plan = int8cal.plan(int8cal.read_spec("spec.yaml", "dino"), split="val")
+    said = [one for one in plan.warnings if "divide it by 255" in one]
+    assert [name in one for name, one in zip(told, said, strict=True)] == [True] * len(told)
+
+
+def test_a_frame_that_is_not_named_has_a_place(detection: Path, tmp_path: Path) -> None:
+    (tmp_path / "val.json").write_text(coco("h5://bgr", []))
+    with pytest.raises(ImageError, match="names no frame") as caught:
+        int8cal.plan(int8cal.read_spec("spec.yaml", "rtdetr"), split="val")
+    assert str(caught.value.where).endswith("val.json")

@@ -96,7 +96,14 @@ def test_words(tmp_path: Path) -> None:
     (tmp_path / "gt.txt").write_text("b.JPG one\r\na.png\ttwo\n\nc three words\nd\n")
     listing = listings.listed_words(0, folder, str(tmp_path / "gt.txt"))
     assert names(listing) == ["b.JPG", "a.png", "c", "d"]
-    assert "refuse 3 lines" in listing.notes[0]
+    assert "3 lines are not a name and a label: NVIDIA's loader stops there" in listing.notes[0]
+    (tmp_path / "gt.txt").write_bytes(b"b.JPG one\ra.png two\r\nx/c.jpeg three\r")
+    listing = listings.listed_words(0, folder, str(tmp_path / "gt.txt"))
+    assert (names(listing), listing.notes) == (["b.JPG", "a.png", "x/c.jpeg"], ())
+    (tmp_path / "gt.txt").write_bytes(b"a b\r\xff c\r")
+    with pytest.raises(DataError, match="UTF-8") as caught:
+        listings.listed_words(0, folder, str(tmp_path / "gt.txt"))
+    assert str(caught.value.where).endswith("gt.txt:2")
     (tmp_path / "gt.txt").write_bytes(b"a b\n\xff c\n")
     with pytest.raises(DataError, match="UTF-8") as caught:
         listings.listed_words(0, folder, str(tmp_path / "gt.txt"))

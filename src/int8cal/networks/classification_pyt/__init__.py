@@ -64,6 +64,7 @@ def _refuse_outdated(spec: SpecDocument) -> None:
 
 
 def _notes(spec: SpecDocument) -> Iterator[str]:
+    yield from kit.unit_notes(spec, _MEAN, _STD)
     yield from kit.export_size_note(spec, _size(spec), _SIZE)
 
 

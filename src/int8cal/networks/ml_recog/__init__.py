@@ -97,6 +97,7 @@ NETWORK = Network(
     arithmetic=_arithmetic,
     folder_arithmetic=_arithmetic,
     check=_check,
+    notes=lambda spec: kit.unit_notes(spec, _MEAN, _STD),
     detect=lambda message: True,
     path_roles={
         **kit.COMMON_ROLES,

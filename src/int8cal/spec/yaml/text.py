@@ -293,7 +293,7 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             message = " ".join(filter(None, (error.context, error.problem)))
-            hint = "YAML is indented by spaces, never by tabs." if "'\\t'" in message else self._hint
+            hint = "Write spaces in place of the tab." if "'\\t'" in message else self._hint
             if mark and self._text[max(mark.index - 1, 0) : mark.index + 1] == "${":
                 hint = "Between { and }, or [ and ], write ${…} in quotes."
             raise SpecError(f"this is not YAML: {message}", where=self._place(mark), hint=hint) from None

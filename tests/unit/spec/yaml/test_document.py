@@ -321,7 +321,7 @@ def test_a_scalar_that_newer_yaml_reads_differently_is_named() -> None:
         ("sources", "dataset:\n  sources:\n    image_dir: a\n", "Write a dash before its first key: - key: value."),
         ("sizes", "dataset:\n  sizes: 3\n", "Put it in [ ]."),
         ("source", "dataset:\n  source:\n  - image_dir: a\n", "Take away the [ ], or the -: it is one mapping."),
-        ("size", "dataset:\n\tsize: 3\n", "YAML is indented by spaces, never by tabs."),
+        ("size", "dataset:\n\tsize: 3\n", "Write spaces in place of the tab."),
         ("image_dir", "dataset: {image_dir: ${oc.env:HOME}/a}\n", "Between { and }, or [ and ], write ${…} in quotes."),
     ],
 )
