@@ -66,6 +66,12 @@ class SkippedImage(NamedTuple):
         return cls(sample.frame_id, sample.source, error.where or sample_place(sample), error.message)
 
 
+OWN_FIELDS = frozenset((
+    "schema", "tensorfile", "batches", "shape", "manifest", "skipped", "warnings", "reused", "run",
+))  # fmt: skip
+"""What `Manifest.to_json` always says; nothing else may be recorded under these names."""
+
+
 @dataclass(frozen=True, repr=False)
 class Manifest(Summarised):
     """The record of one run.

@@ -23,7 +23,7 @@ from int8cal.io.arguments import checked_arguments
 from int8cal.io.paths import absolute, given_path, near_names, refuse_address
 from int8cal.io.safe_text import first_line, printable
 from int8cal.io.summary import counted, times
-from int8cal.manifest import Clock, Manifest, SkippedImage
+from int8cal.manifest import OWN_FIELDS, Clock, Manifest, SkippedImage
 from int8cal.origins.experiment import read_spec
 from int8cal.origins.origin import Choice, Origin
 from int8cal.plans import Plan, plan_of
@@ -218,12 +218,14 @@ def _scratch_folder(given: str | os.PathLike[str] | None) -> str | None:
 def _as_json(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a caller wants recorded, which is written when all the work is done: what cannot be is refused before."""
     try:
-        json.dumps(record := dict(record))
+        json.dumps(record := dict(record), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
             f"record cannot be written as JSON: {first_line(error)}",
             hint="Give texts, numbers, True, False and None, and lists and dicts of them.",
         ) from error
+    if taken := sorted(OWN_FIELDS.intersection(record)):
+        raise UsageError(f"record cannot hold {', '.join(taken)}", hint="The record of a run says that itself.")
     return record
 
 

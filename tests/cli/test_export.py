@@ -49,6 +49,21 @@ def test_rebatching_says_what_it_left_out(run_cli: Any, tensor: Path, tmp_path: 
         assert file.manifest is None
 
 
+def test_the_parts_of_a_file_that_is_replaced_go_with_it(
+    run_cli: Any, tensor: Path, tiny_dataset: Any, tmp_path: Path
+) -> None:
+    made = run_cli(
+        "detectnet_v2", "calibration_tensorfile", "-e", tiny_dataset.spec, "-o", "p.t", "-m", "2", "--shards", "2"
+    )
+    assert made.code == 0, made.stderr
+    assert len(list(tmp_path.glob("p.t-*-of-*"))) == 2
+    done = run_cli("export", tensor, "--to", "tensorfile", "-o", "p.t", "--overwrite")
+    assert done.code == 0, done.stderr
+    assert list(tmp_path.glob("p.t-*-of-*")) == []
+    with TensorFile(tmp_path / "p.t") as file:
+        np.testing.assert_array_equal(np.concatenate(list(file)), IMAGES)
+
+
 def test_json_and_existing_output(run_cli: Any, tensor: Path) -> None:
     facts = json.loads(run_cli("export", tensor, "--to", "raw", "--layout", "nhwc", "-o", "raw", "--json").stdout)
 

@@ -392,12 +392,11 @@ def test_records_on_a_full_disk(tiny_dataset, tmp_path):
     assert not list(tmp_path.glob("*records*"))
 
 
-@pytest.mark.parametrize("named", ["spec", "out", "image"])
+@pytest.mark.parametrize("named", ["spec", "out", "record", "image"])
 def test_a_log_is_not_appended_to_what_is_worked_with(tiny_dataset, tmp_path, run_cli, named):
     spec, out = Path(tiny_dataset.spec), tmp_path / "c.t"
-    log = {"spec": spec, "out": out, "image": next(spec.parent.rglob("*.png"), next(spec.parent.rglob("*.jpg"), None))}[
-        named
-    ]
+    image = next(spec.parent.rglob("*.png"), next(spec.parent.rglob("*.jpg"), None))
+    log = {"spec": spec, "out": out, "record": tmp_path / "c.t.json", "image": image}[named]
     before = log.read_bytes() if log.exists() else None
     done = run_cli(*COMMAND, "-e", spec, "-o", out, "--log_file", log)
     assert done.code == 2

@@ -188,3 +188,13 @@ def test_plans_batches_and_specs_say_that_they_cannot_be_pickled(plan) -> None:
         assert "path" in caught.value.hint
     with pytest.raises(UsageError, match="cannot be pickled"):
         copy.copy(plan)
+
+
+@pytest.mark.parametrize(("record", "words"), [
+    ({"manifest": 2, "by": "hand"}, "record cannot hold manifest"),
+    ({"share": float("nan")}, "cannot be written as JSON"),
+])  # fmt: skip
+def test_a_record_says_nothing_that_it_says_itself(tiny_dataset, tmp_path, record, words):
+    with pytest.raises(UsageError, match=words):
+        int8cal.make(int8cal.plan(tiny_dataset.spec), tmp_path / "c.tensor", record=record)
+    assert not (tmp_path / "c.tensor").exists()

@@ -84,7 +84,7 @@ def print_error(error: Int8calError, *, as_json: bool) -> None:
     """A user's error: two lines, or with ``--json`` one object on stdout."""
     if as_json:
         facts = {
-            "type": type(error).__name__,
+            "type": next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "int8cal.errors"),
             "message": error.message,
             "where": error.where,
             "hint": error.hint,
@@ -162,9 +162,10 @@ def _refuse_input(path: str) -> None:
 
     hint = "Choose another name for the log."
     context = click.get_current_context(silent=True)
-    for name, value in (context.params if context else {}).items():
-        if name != "log_file" and isinstance(value, str) and os.path.realpath(value) == os.path.realpath(path):
-            raise UsageError(f"the log file is that of --{name}, too", where=absolute(path), hint=hint)
+    used = [value for name, value in (context.params if context else {}).items() if name != "log_file"]
+    texts = [value for value in used if isinstance(value, str)]
+    if os.path.realpath(path) in map(os.path.realpath, [*texts, *(f"{text}.json" for text in texts)]):  # of a record
+        raise UsageError("the command reads or writes this file itself", where=absolute(path), hint=hint)
     if os.path.isfile(path):
         with contextlib.suppress(OSError), open(path, "rb") as file:
             if b"\0" in file.read(_LOOKED_AT):

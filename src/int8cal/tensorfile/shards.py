@@ -92,6 +92,20 @@ class _PartOutput(OutputFile):
         return False
 
 
+def parts_of(path: str) -> set[str]:
+    """Paths of the parts of a tensorfile, as far as they have the names that such parts are given."""
+    try:
+        from int8cal.tensorfile.reader import TensorFile  # late: only where there was a file before
+
+        with TensorFile(path) as file:
+            declared = (file.manifest or {}).get(layout.PARTS, [])
+    except TensorFileError:  # there is none, or it is something else
+        return set()
+    folder, name = os.path.split(path)
+    ours = re.compile(rf"{re.escape(name)}-\d{{5}}-of-\d{{5}}-[0-9a-f]{{{_DIGITS}}}")
+    return {os.path.join(folder, part["name"]) for part in declared if ours.fullmatch(part["name"])}
+
+
 class TensorFileOutput(OutputFile):
     """An `OutputFile` that may have parts. All have their final names when all are complete, the head as the last.
 
@@ -159,7 +173,7 @@ class TensorFileOutput(OutputFile):
         """Give all files their final names, the head as the last; when that fails, none keeps its own."""
         self.prepare()
         used = [part for part in self._parts if part.is_used]
-        old = self._parts_of_old_file() if self._overwrite else set()
+        old = parts_of(self.path) if self._overwrite else set()
         with uninterrupted(), ExitStack() as published:
             for part in used:
                 part.commit()
@@ -168,19 +182,6 @@ class TensorFileOutput(OutputFile):
             published.pop_all()
             for path in old - {part.path for part in used}:
                 remove_remains(path)
-
-    def _parts_of_old_file(self) -> set[str]:
-        """The parts of the file that is replaced, as far as they have the names that such parts are given."""
-        try:
-            from int8cal.tensorfile.reader import TensorFile  # late: only where there was a file before
-
-            with TensorFile(self.path) as file:
-                declared = (file.manifest or {}).get(layout.PARTS, [])
-        except TensorFileError:  # there is none, or it is something else
-            return set()
-        folder, name = os.path.split(self.path)
-        ours = re.compile(rf"{re.escape(name)}-\d{{5}}-of-\d{{5}}-[0-9a-f]{{{_DIGITS}}}")
-        return {os.path.join(folder, part["name"]) for part in declared if ours.fullmatch(part["name"])}
 
 
 class _ShardedWriter(TensorFileWriter):
