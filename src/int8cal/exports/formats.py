@@ -14,10 +14,10 @@ import numpy as np
 from int8cal.errors import UsageError
 from int8cal.exports.readers import Rebatched
 from int8cal.io.arguments import checked_arguments
-from int8cal.io.file_kinds import NPY, NPZ, POLYGRAPHY_SCRIPT, TENSORFILE
+from int8cal.io.file_kinds import NPY, NPZ, POLYGRAPHY_SCRIPT
 from int8cal.io.files import OutputFile
 from int8cal.io.folders import new_folder
-from int8cal.io.paths import absolute, output_errors, remove_remains
+from int8cal.io.paths import absolute, output_errors
 from int8cal.io.progress import watched
 from int8cal.io.safe_text import short_repr
 from int8cal.io.space import require_free_space
@@ -26,7 +26,7 @@ from int8cal.tensorfile.batches import BatchesLike, opened
 from int8cal.tensorfile.checksums import IMAGE_BYTES, image_checksum
 from int8cal.tensorfile.chunks import Compression
 from int8cal.tensorfile.layout import PARTS, SAMPLE_FIELDS_1, SampleRow
-from int8cal.tensorfile.shards import parts_of
+from int8cal.tensorfile.shards import TensorFileOutput
 from int8cal.tensorfile.writer import TensorFileWriter
 from int8cal.types import Batches, BatchNCHW_f32, Format, Layout, Progress
 
@@ -59,7 +59,7 @@ def load_data():
     return readers.polygraphy({batches}, {name})
 '''
 
-_KINDS = {"npz": NPZ, "npy": NPY, "polygraphy": POLYGRAPHY_SCRIPT, "tensorfile": TENSORFILE}
+_KINDS = {"npz": NPZ, "npy": NPY, "polygraphy": POLYGRAPHY_SCRIPT}
 """What ``--overwrite`` may replace, by format."""
 
 
@@ -124,11 +124,12 @@ def export(
         source = original if rebatch is None else Rebatched(original, rebatch, drop_remainder=drop_remainder)
         if to == "raw":
             return _raw(source, path, layout, progress)
+        if to == "tensorfile":
+            tensorfile = TensorFileOutput(path, overwrite=overwrite, inputs=original.paths)
+            return _tensorfile(original, source, tensorfile, progress)
         output = OutputFile(path, overwrite=overwrite, inputs=original.paths, replaces=_KINDS[to])
         if to == "polygraphy":
             return _polygraphy(original, source, output, name, rebatch)
-        if to == "tensorfile":
-            return _tensorfile(original, source, output, progress)
         return _array(source, output, to, name, layout, progress)
 
 
@@ -266,10 +267,7 @@ def _tensorfile(file: Batches, source: Batches, output: OutputFile, progress: Pr
                 else (None, [])
             )
             writer.finish(*record)
-        left = parts_of(output.path)  # of the file that is replaced
         output.commit()
-        for path in left:
-            remove_remains(path)
     dropped = source.dropped if isinstance(source, Rebatched) else 0
     return Exported(output.path, "tensorfile", source.shape, source.image_count, dropped)
 

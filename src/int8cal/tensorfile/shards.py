@@ -92,20 +92,6 @@ class _PartOutput(OutputFile):
         return False
 
 
-def parts_of(path: str) -> set[str]:
-    """Paths of the parts of a tensorfile, as far as they have the names that such parts are given."""
-    try:
-        from int8cal.tensorfile.reader import TensorFile  # late: only where there was a file before
-
-        with TensorFile(path) as file:
-            declared = (file.manifest or {}).get(layout.PARTS, [])
-    except TensorFileError:  # there is none, or it is something else
-        return set()
-    folder, name = os.path.split(path)
-    ours = re.compile(rf"{re.escape(name)}-\d{{5}}-of-\d{{5}}-[0-9a-f]{{{_DIGITS}}}")
-    return {os.path.join(folder, part["name"]) for part in declared if ours.fullmatch(part["name"])}
-
-
 class TensorFileOutput(OutputFile):
     """An `OutputFile` that may have parts. All have their final names when all are complete, the head as the last.
 
@@ -114,6 +100,7 @@ class TensorFileOutput(OutputFile):
         shards: number of parts; None: everything is in the one file.
         overwrite: replace existing files, as far as they are tensorfiles, or empty.
         scratch_dir: write there, and copy to the target's folder at `commit`.
+        inputs: files that it must not be.
 
     Raises:
         UsageError: the number of parts is out of range.
@@ -121,11 +108,17 @@ class TensorFileOutput(OutputFile):
     """
 
     def __init__(
-        self, path: str, *, shards: int | None = None, overwrite: bool = False, scratch_dir: str | None = None
+        self,
+        path: str,
+        *,
+        shards: int | None = None,
+        overwrite: bool = False,
+        scratch_dir: str | None = None,
+        inputs: Sequence[str] = (),
     ) -> None:
         if shards is not None and not 1 <= shards <= layout.MAX_PARTS:
             raise UsageError(f"{shards} part files cannot be made", hint=f"Give --shards 1 to {layout.MAX_PARTS}.")
-        super().__init__(path, overwrite=overwrite, scratch_dir=scratch_dir, replaces=TENSORFILE)
+        super().__init__(path, overwrite=overwrite, scratch_dir=scratch_dir, inputs=inputs, replaces=TENSORFILE)
         self._shards = shards
         self._parts = [_PartOutput(path, part, shards or 0, scratch_dir=scratch_dir) for part in range(shards or 0)]
         self._open = ExitStack()
@@ -173,7 +166,7 @@ class TensorFileOutput(OutputFile):
         """Give all files their final names, the head as the last; when that fails, none keeps its own."""
         self.prepare()
         used = [part for part in self._parts if part.is_used]
-        old = parts_of(self.path) if self._overwrite else set()
+        old = self._parts_of_old_file() if self._overwrite else set()
         with uninterrupted(), ExitStack() as published:
             for part in used:
                 part.commit()
@@ -182,6 +175,19 @@ class TensorFileOutput(OutputFile):
             published.pop_all()
             for path in old - {part.path for part in used}:
                 remove_remains(path)
+
+    def _parts_of_old_file(self) -> set[str]:
+        """The parts of the file that is replaced, as far as they have the names that such parts are given."""
+        try:
+            from int8cal.tensorfile.reader import TensorFile  # late: only where there was a file before
+
+            with TensorFile(self.path) as file:
+                declared = (file.manifest or {}).get(layout.PARTS, [])
+        except TensorFileError:  # there is none, or it is something else
+            return set()
+        folder, name = os.path.split(self.path)
+        ours = re.compile(rf"{re.escape(name)}-\d{{5}}-of-\d{{5}}-[0-9a-f]{{{_DIGITS}}}")
+        return {os.path.join(folder, part["name"]) for part in declared if ours.fullmatch(part["name"])}
 
 
 class _ShardedWriter(TensorFileWriter):
