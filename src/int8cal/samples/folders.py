@@ -192,7 +192,8 @@ def read_folder(
     counts[FILES_LEFT_OUT] = len(files) - len(images)
     if not folder.recursive:
         counts["folders not entered"] = len(folders)
-    left = [name for name in set(files).difference(images) if name.lower().endswith(PICTURE_SUFFIXES)]
+    pictures = (name for name in files if name.lower().endswith(PICTURE_SUFFIXES))
+    left = [name for name in pictures if os.path.splitext(name)[1] not in IMAGE_EXTENSIONS]
     told = (
         f"{path_text(folder.path)}: {counted(len(left), 'picture')} left out ({listed_suffixes(suffixes_of(left))}): "
         f"NVIDIA's exporters take {taken}.{renaming}"
