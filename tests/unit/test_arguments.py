@@ -18,6 +18,7 @@ import int8cal
 from int8cal.demo.evaluate import DETECTOR
 from int8cal.errors import UsageError
 from int8cal.io import arguments
+from int8cal.manifest import OWN_FIELDS
 
 FUNCTIONS = [function for name in int8cal.__all__ if inspect.isfunction(function := getattr(int8cal, name))]
 READERS = [int8cal.readers.nncf, int8cal.readers.ort, int8cal.readers.polygraphy, int8cal.readers.rebatch]
@@ -179,6 +180,7 @@ def test_what_cannot_be_recorded_is_refused_before_the_work(plan, tmp_path, monk
 def test_a_mapping_is_recorded(plan, tmp_path) -> None:
     manifest = int8cal.make(plan, tmp_path / "c.tensor", record=MappingProxyType({"by": "hand"}))
     assert manifest.to_json()["by"] == "hand"
+    assert manifest.to_json().keys() - {"by"} == OWN_FIELDS
 
 
 def test_plans_batches_and_specs_say_that_they_cannot_be_pickled(plan) -> None:

@@ -222,6 +222,7 @@ def _constant(value: Any, given: float | Sequence[float]) -> tuple[npt.NDArray[A
         dtype = "bool"
     if dtype is None:
         raise UseError(f"input {value.name!r} takes {_type_name(value)}, no numbers")
+    hint = _to_be_given([value.name])
     each = bool(dims) and dims[0] is None
     shape = dims[1 if each else 0 :]
     try:
@@ -229,9 +230,7 @@ def _constant(value: Any, given: float | Sequence[float]) -> tuple[npt.NDArray[A
     except (TypeError, ValueError):
         numbers = np.array([np.nan])
     if not np.isfinite(numbers).all():
-        raise UsageError(
-            f"input {value.name!r} takes numbers, not {short_repr(given)}", hint=_to_be_given([value.name])
-        )
+        raise UsageError(f"input {value.name!r} takes numbers, not {short_repr(given)}", hint=hint)
     free = [axis for axis, dim in enumerate(shape) if dim is None]
     rest = prod(dim for dim in shape if dim is not None)
     if len(free) == 1 and numbers.size > 1 and numbers.size % rest == 0:
@@ -240,16 +239,12 @@ def _constant(value: Any, given: float | Sequence[float]) -> tuple[npt.NDArray[A
     if prod(filled) > _MAX_CONSTANT_VALUES or numbers.size not in (1, prod(filled)):
         wanted = "×".join("?" if dim is None else str(dim) for dim in shape) or "1"
         values = "value" if wanted == "1" else "values"
-        raise UsageError(
-            f"input {value.name!r} takes {wanted} {values}, not {numbers.size}", hint=_to_be_given([value.name])
-        )
+        raise UsageError(f"input {value.name!r} takes {wanted} {values}, not {numbers.size}", hint=hint)
     array = np.broadcast_to(numbers, prod(filled)).reshape(filled)
     with np.errstate(all="ignore"):
         converted = array.astype(dtype)
     if np.issubdtype(dtype, np.integer) and not np.array_equal(converted, array):
-        raise UsageError(
-            f"input {value.name!r} takes {dtype}, not {short_repr(given)}", hint=_to_be_given([value.name])
-        )
+        raise UsageError(f"input {value.name!r} takes {dtype}, not {short_repr(given)}", hint=hint)
     return converted, each
 
 

@@ -22,12 +22,10 @@ class FloatModel:
 
     Attributes:
         read: ``onnx.ModelProto`` as it is in the file.
-        original: the same in float32.
-        parts: what can be computed of it.
+        parts: the same in float32, and what can be computed of it.
     """
 
     read: Any
-    original: Any
     parts: Computable
 
     @classmethod
@@ -47,20 +45,19 @@ class FloatModel:
         files.enter_context(of_model(paths[0]))
         for file in results:
             file.spare(paths)
-        original = in_float32(read)
-        parts = computable(original)
+        parts = computable(in_float32(read))
         parts.check_layers()
-        return cls(read, original, parts)
+        return cls(read, parts)
 
     @property
     def opset(self) -> int:
         """Its operator set."""
-        return opset(self.original)
+        return opset(self.parts.original)
 
     @property
     def from_float16(self) -> bool:
         """Whether it held 16-bit floats."""
-        return self.original is not self.read
+        return self.parts.original is not self.read
 
     @property
     def size(self) -> int:

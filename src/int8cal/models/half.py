@@ -28,6 +28,7 @@ from int8cal.models.names import (
     tensor_names,
     unique_name,
 )
+from int8cal.models.opset import opset
 from int8cal.models.typed import with_types
 
 OPSET = 19
@@ -75,7 +76,7 @@ class _Conversion:
         onnx = extras.onnx()
         self._onnx = onnx
         self._graph = model.graph
-        self._opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+        self._opset = opset(model)
         self._floats = float_tensors(with_types(model))
         self._constants = {item.name: item for item in model.graph.initializer}
         self._outputs = {value.name for value in model.graph.output}
