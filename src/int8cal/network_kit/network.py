@@ -161,7 +161,7 @@ class Network:
         root: the kind of its experiment spec: full name of the protobuf message, or ``int8cal.NETWORK.Experiment``.
         detect: True when a spec of this message is of this network rather than of another with the same message.
         check: checks beyond those of the schema; raises `SpecError` with a position.
-        batch_size: images per batch that the spec asks for.
+        batch_size: images per batch that the spec asks for; raises `SpecError`.
         dataset: (spec, split, data root) → the samples of the split; raises `DataError`, `SpecError`.
         arithmetic: (spec, dataset, value of each of ``options``) → `Arithmetic`; raises `SpecError`.
         path_roles: field path → role of every path field, for path substitution (see `int8cal.spec.document`).
@@ -173,8 +173,8 @@ class Network:
         options: choices beside the spec.
         splits: the parts of its data set; the first is taken when none is named.
         listed_splits: those that keep the order of the listing, for networks with the option `ORDER`.
-        spec_batches: number of batches that the spec asks for, if it does; it gives way to ``max_batches``. None: specs
-            of this network never do.
+        spec_batches: number of batches that the spec asks for, if it does; it gives way to ``max_batches``; raises
+            `SpecError`. None: specs of this network never do.
         notes: what the user should know of a spec, one sentence each.
         folder_arithmetic: the same as ``arithmetic`` for images from a folder, as a program of the reference takes it;
             None: it takes none, and they get ``arithmetic`` itself, with the evidence ``not compared``.

@@ -71,7 +71,8 @@ def _positive(message: Message, name: str) -> int | None:
         return None
     number: int = message.value(name)
     if number < 1:
-        raise SpecError(f"{name} is {number}; it must be > 0", hint="Correct it in the spec.")
+        hint = "Correct it, or leave it out."
+        raise SpecError(f"{name} is {number}; it must be > 0", where=message.where(name), hint=hint)
     return number
 
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NoReturn
 
 from int8cal import networks
@@ -398,7 +398,7 @@ def require_sound(document: SpecDocument, network: Network | None, *, for_folder
 
 
 def refusals(document: SpecDocument, network: Network | None, *, for_folder: bool = False) -> tuple[SpecFinding, ...]:
-    """What a run would refuse: a form that is outdated; else all that the schema finds; else the network's own check.
+    """What a run would refuse: a form that is outdated; else all that the schema finds; else what the network does.
 
     Args:
         document: a spec of any kind.
@@ -412,15 +412,19 @@ def refusals(document: SpecDocument, network: Network | None, *, for_folder: boo
     if for_folder and network.pixel_fields:
         found = tuple(one for one in found if document.written(one.field) or one.field in network.pixel_fields)
         check = network.folder_check or check
-    return _findings(network.refuse_outdated, document) or found or _findings(check, document)
+    outdated = _findings(document, partial(network.refuse_outdated, document))
+    asked = (partial(ask, document.message) for ask in (network.batch_size, network.spec_batches) if ask)
+    return outdated or found or _findings(document, partial(check, document), *asked)
 
 
-def _findings(check: Callable[[SpecDocument], None], document: SpecDocument) -> tuple[SpecFinding, ...]:
-    try:
-        check(document)
-    except SpecError as error:
-        return (SpecFinding(error.where or document.path, "", error.message, error.hint),)
-    return ()
+def _findings(document: SpecDocument, *checks: Callable[[], object]) -> tuple[SpecFinding, ...]:
+    found = []
+    for check in checks:
+        try:
+            check()
+        except SpecError as error:
+            found.append(SpecFinding(error.where or document.path, "", error.message, error.hint))
+    return tuple(found)
 
 
 def is_spec(path: str) -> bool:

@@ -78,9 +78,19 @@ def test_the_boxes_are_found_from_the_folder_that_paths_start_from(
 @pytest.mark.parametrize("number", [0, -3])
 def test_a_number_that_makes_no_sense_is_not_taken_for_1(detection: Path, name: str, number: int) -> None:
     with detection.open("a") as file:
-        file.write(f"gen_trt_engine: {{tensorrt: {{calibration: {{{name}: {number}}}}}}}\n")
-    with pytest.raises(SpecError, match=f"{name} is {number}; it must be > 0"):
-        int8cal.plan(int8cal.read_spec("spec.yaml", "rtdetr"))
+        file.write(f"gen_trt_engine:\n  tensorrt:\n    calibration:\n      {name}: {number}\n")
+    line = len(detection.read_text().splitlines())
+    with pytest.raises(SpecError, match=f"{name} is {number}; it must be > 0") as caught:
+        int8cal.read_spec("spec.yaml", "rtdetr")
+    assert caught.value.where == f"spec.yaml:{line}:7"
+
+
+def test_all_that_a_network_refuses_is_found_at_once(detection: Path) -> None:
+    with detection.open("a") as file:
+        file.write("gen_trt_engine: {tensorrt: {calibration: {cal_batch_size: 0, cal_batches: 0}}}\n")
+    with pytest.raises(SpecError, match=r"cal_batch_size is 0") as caught:
+        int8cal.read_spec("spec.yaml", "rtdetr")
+    assert "1 more: see int8cal spec check." in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("name", ["classification_pyt", "segformer"])
