@@ -11,6 +11,8 @@ from itertools import groupby
 
 END, FIRST_LENGTH, LONGEST = 256, 257, 258
 BLOCK, WHOLE, SHORT_RUN = 65280, 8192, 6
+RUN_DISTANCE, LONG_REST = 64, 128
+REPEATED, REPEATED_APART = -1, -2  # in place of a value: a match of distance 1, or of distance RUN_DISTANCE
 
 
 class Bits:
@@ -77,10 +79,10 @@ def codes(lengths: dict[int, int]) -> dict[int, str]:
     return found
 
 
-def header(out: Bits, lengths: dict[int, int]) -> None:
-    """Begin of a block with dynamic codes, and one distance code of one bit."""
+def header(out: Bits, lengths: dict[int, int], distances: list[int]) -> None:
+    """Begin of a block with dynamic codes, those of distances as they are given."""
     count = max(lengths) + 1
-    listed = [lengths.get(symbol, 0) for symbol in range(max(count, FIRST_LENGTH))] + [1]
+    listed = [lengths.get(symbol, 0) for symbol in range(max(count, FIRST_LENGTH))] + distances
     tokens: list[tuple[int, int, int]] = []  # symbol, extra, bits
     at = 0
     while at < len(listed):
@@ -98,7 +100,13 @@ def header(out: Bits, lengths: dict[int, int]) -> None:
     inner = code_lengths(Counter(symbol for symbol, _, _ in tokens), 7)
     order = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15]
     given = max(4, *(order.index(symbol) + 1 for symbol in inner))
-    for value, bits in ((0, 1), (2, 2), (len(listed) - 1 - 257, 5), (0, 5), (given - 4, 4)):
+    for value, bits in (
+        (0, 1),
+        (2, 2),
+        (len(listed) - len(distances) - 257, 5),
+        (len(distances) - 1, 5),
+        (given - 4, 4),
+    ):
         out.number(value, bits)
     for symbol in order[:given]:
         out.number(inner.get(symbol, 0), 3)
@@ -109,10 +117,17 @@ def header(out: Bits, lengths: dict[int, int]) -> None:
 
 
 def rest(value: int, count: int) -> list[tuple[int, int]]:
-    """What follows a byte that is repeated so many times more: (value, 1) a literal, (-1, n) a match of distance 1."""
-    tokens = [(-1, LONGEST)] * (count // LONGEST)
+    """What follows a byte that is repeated so many times more: (value, 1) a literal, (REPEATED…, n) a match."""
+    if count >= LONG_REST:
+        return [(REPEATED, RUN_DISTANCE - 1), *matches(REPEATED_APART, value, count - RUN_DISTANCE + 1)]
+    return matches(REPEATED, value, count)
+
+
+def matches(kind: int, value: int, count: int) -> list[tuple[int, int]]:
+    """As many bytes by matches of one distance, and literals for what is too short for one."""
+    tokens = [(kind, LONGEST)] * (count // LONGEST)
     left = count % LONGEST
-    return tokens + ([(-1, left)] if left >= 3 else [(value, 1)] * left)
+    return tokens + ([(kind, left)] if left >= 3 else [(value, 1)] * left)
 
 
 def coded(out: Bits, tokens: list[tuple[int, int]], *, choose: bool = False) -> None:
@@ -120,7 +135,7 @@ def coded(out: Bits, tokens: list[tuple[int, int]], *, choose: bool = False) -> 
     frequency = Counter(value if value >= 0 else FIRST_LENGTH + length_symbol(n)[0] for value, n in tokens)
     frequency[END] = 1
     lengths = code_lengths(frequency, 12)
-    header(out, lengths)
+    header(out, lengths, [1, *[0] * 10, 1] if any(kind == REPEATED_APART for kind, _ in tokens) else [1])
     code = codes(lengths)
     for i, (value, n) in enumerate(tokens):
         if value >= 0:
@@ -135,7 +150,7 @@ def coded(out: Bits, tokens: list[tuple[int, int]], *, choose: bool = False) -> 
             continue
         out.parts.append(code[FIRST_LENGTH + symbol])
         out.number(extra, bits)
-        out.parts.append("0")
+        out.parts.append("0" if value == REPEATED else "1" + "1111")  # the last of the distances 49 to 64
     out.parts.append(code[END])
 
 

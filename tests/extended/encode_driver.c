@@ -4,8 +4,8 @@
        ./a.out COUNT SEED
 
    Prints how many images, how many of them with too little room, how many were left to another compressor, and a
-   checksum of all streams and of which images were left: the same on every processor, whatever the work memory holds. Built with -DNO_ZLIB it only prints, for architectures of which
-   no zlib is at hand. */
+   checksum of all streams and of which images were left: the same on every processor, whatever the work memory holds.
+   Built with -DNO_ZLIB it only prints, for architectures of which no zlib is at hand. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,10 +32,11 @@ static uint32_t any(uint32_t below) {
 /* Random bits, levels, runs, a walk, few levels, one value, repetitions, rare levels side by side: of float32. */
 static void fill(float *values, int64_t count) {
     uint32_t kind = any(8), period = 1 + any(300), mask = any(4) ? 0xffffe000u : 0xffffffffu, level = any(256);
+    uint32_t run = any(2) ? 20 : 400; /* about so long */
     for (int64_t i = 0; i < count; i++) {
         uint32_t bits;
         float value;
-        if (kind == 2 && any(20)) level = level; /* a run goes on */
+        if (kind == 2 && any(run)) level = level; /* a run goes on */
         else if (kind == 3) level = (level + any(5) + 254) & 255;
         else if (kind == 7) level = any(i % 64 < 8 ? 256 : 4);
         else if (kind != 5) level = any(kind == 4 ? 3 : 256);

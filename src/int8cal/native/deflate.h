@@ -13,10 +13,13 @@ enum {
     MIN_MATCH = 3,
     MAX_MATCH = 258,
     SHORT_RUN = 6,       /* longest run that is literals only: readers decode them faster than they copy */
+    LONG_REST = 128,     /* where so many bytes at least follow the first of a run, */
+    RUN_DISTANCE = 64,   /* matches have this distance, once there are as many: at distance 1, a reader that copies byte by
+                            byte waits for each before it copies the next */
     MAX_BITS = 12,       /* longest code: the 15 of deflate would save next to nothing, and fewer would fit into a put */
     LENGTH_SYMBOLS = 19, /* of the code for code lengths */
     FEW_SYMBOLS = 32,    /* sorted one by one */
-    HEADER_BYTES = 520,  /* no header takes more: 17 + 19·3 bits, then 287 lengths of at most 7 + 7 bits */
+    HEADER_BYTES = 532,  /* no header takes more: 17 + 19·3 bits, then 286 + 12 lengths of at most 7 + 7 bits */
 };
 
 /* Bits that wait for their byte are in `pending`, lowest first. Writing stores eight bytes at `at`: whoever begins
@@ -59,8 +62,13 @@ static inline int put_filled(Bits *bits, uint64_t filled, uint64_t lengths) {
     return 1;
 }
 
+/* How often each symbol is written. */
+typedef struct {
+    uint32_t symbols[SYMBOLS], distances[DISTANCE_SYMBOLS];
+} Histogram;
+
 /* Codes of one block: bit patterns in the order in which they are written, and the same for whole matches of distance
-   1 (length code, extra bits, and the only distance code, which is the bit 0). */
+   1 (length code, extra bits, and the bit 0: there are two distance codes at most). */
 typedef struct {
     uint8_t length[SYMBOLS];
     uint16_t code[SYMBOLS];
@@ -88,17 +96,40 @@ static inline int distance_index(int distance) {
 
 static inline int extra_distance_bits(int index) { return index < 4 ? 0 : index / 2 - 1; }
 
-/* Count a run of `rest` bytes of a value that was just written. Returns how many matches it takes. */
-static inline int64_t count_rest(uint32_t *frequency, int value, int64_t rest) {
-    int64_t matches = rest / MAX_MATCH;
-    frequency[FIRST_LENGTH + 28] += (uint32_t)matches;
-    rest %= MAX_MATCH;
-    if (rest < MIN_MATCH) {
-        frequency[value] += (uint32_t)rest;
-        return matches;
-    }
-    frequency[FIRST_LENGTH + length_index((int)rest)]++;
-    return matches + 1;
+static inline void count_match(Histogram *histogram, int length, int distance) {
+    histogram->symbols[FIRST_LENGTH + length_index(length)]++;
+    histogram->distances[distance_index(distance)]++;
+}
+
+/* What is written for a run of bytes of a value that was just written. */
+typedef struct {
+    int first;     /* length of a match of distance 1, where the others have another one; or 0 */
+    int distance;  /* of the others: 1 or RUN_DISTANCE */
+    int64_t whole; /* how many have full length */
+    int last;      /* length of one more; or 0 */
+    int literals;
+} Rest;
+
+static inline Rest rest_of(int64_t bytes) {
+    int is_long = bytes >= LONG_REST, first = is_long ? RUN_DISTANCE - 1 : 0, last = (int)((bytes - first) % MAX_MATCH);
+    return (Rest){
+        .first = first,
+        .distance = is_long ? RUN_DISTANCE : 1,
+        .whole = (bytes - first) / MAX_MATCH,
+        .last = last < MIN_MATCH ? 0 : last,
+        .literals = last < MIN_MATCH ? last : 0,
+    };
+}
+
+/* Count a run of `bytes` of a value that was just written. Returns how many matches it takes. */
+static inline int64_t count_rest(Histogram *histogram, int value, int64_t bytes) {
+    Rest rest = rest_of(bytes);
+    if (rest.first) count_match(histogram, rest.first, 1);
+    histogram->symbols[FIRST_LENGTH + length_index(MAX_MATCH)] += (uint32_t)rest.whole;
+    histogram->distances[distance_index(rest.distance)] += (uint32_t)rest.whole;
+    if (rest.last) count_match(histogram, rest.last, rest.distance);
+    histogram->symbols[value] += (uint32_t)rest.literals;
+    return (rest.first > 0) + rest.whole + (rest.last > 0);
 }
 
 /* Huffman code lengths of at most `limit` bits for the symbols with a frequency (below 2^18 in sum). Symbols are
@@ -185,18 +216,21 @@ static void canonical_codes(const uint8_t *length, int symbols, uint16_t *code) 
     }
 }
 
-/* Begin a block that is not the last, with the best codes for these frequencies and one distance code. 0: there is too
-   little room for the block; nothing was written. */
-static int begin_block(Bits *bits, Codes *codes, const uint32_t *frequency) {
+/* Begin a block that is not the last, with the best codes for these symbols; the distances 1 and RUN_DISTANCE have one
+   bit each. 0: there is too little room for the block; nothing was written. */
+static int begin_block(Bits *bits, Codes *codes, const Histogram *histogram) {
     static const uint8_t order[LENGTH_SYMBOLS] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
     static const uint8_t extra[3] = {2, 3, 7}; /* bits of the symbols 16, 17, 18 */
-    uint8_t lengths[SYMBOLS + 1], symbol[SYMBOLS + 1], repeats[SYMBOLS + 1], length[LENGTH_SYMBOLS];
+    const uint32_t *frequency = histogram->symbols;
+    const int apart = distance_index(RUN_DISTANCE), distances = histogram->distances[apart] ? apart + 1 : 1;
+    uint8_t lengths[SYMBOLS + DISTANCE_SYMBOLS] = {0}, symbol[sizeof lengths], repeats[sizeof lengths];
+    uint8_t length[LENGTH_SYMBOLS];
     uint16_t code[LENGTH_SYMBOLS];
     uint32_t occurs[LENGTH_SYMBOLS] = {0}, weight[SYMBOLS];
 
     for (int i = 0; i < SYMBOLS; i++) weight[i] = frequency[i] < 65535 ? frequency[i] : 65535; /* long constant planes */
     code_lengths(weight, SYMBOLS, MAX_BITS, codes->length);
-    uint64_t size = 0;
+    uint64_t size = (uint64_t)histogram->distances[apart] * (unsigned)extra_distance_bits(apart);
     for (int i = 0; i < FIRST_LENGTH; i++) size += (uint64_t)frequency[i] * codes->length[i];
     for (int i = FIRST_LENGTH; i < SYMBOLS; i++)
         size += (uint64_t)frequency[i] * (unsigned)(codes->length[i] + extra_bits(i - FIRST_LENGTH) + 1);
@@ -205,12 +239,12 @@ static int begin_block(Bits *bits, Codes *codes, const uint32_t *frequency) {
     int literals = SYMBOLS;
     while (!codes->length[literals - 1]) literals--; /* the end of the block has a code */
     memcpy(lengths, codes->length, (size_t)literals);
-    lengths[literals] = 1; /* the distance code */
+    lengths[literals] = lengths[literals + distances - 1] = 1;
 
-    int written = 0;
-    for (int i = 0; i <= literals;) { /* runs of lengths: 16 repeats the last one, 17 and 18 are zeros */
+    int written = 0, all = literals + distances;
+    for (int i = 0; i < all;) { /* runs of lengths: 16 repeats the last one, 17 and 18 are zeros */
         int run = 1;
-        while (i + run <= literals && lengths[i + run] == lengths[i]) run++;
+        while (i + run < all && lengths[i + run] == lengths[i]) run++;
         if (!lengths[i] && run >= 3) {
             run = run < 138 ? run : 138;
             symbol[written] = run < 11 ? 17 : 18;
@@ -230,7 +264,7 @@ static int begin_block(Bits *bits, Codes *codes, const uint32_t *frequency) {
     canonical_codes(length, LENGTH_SYMBOLS, code);
     int given = LENGTH_SYMBOLS;
     while (given > 4 && !length[order[given - 1]]) given--;
-    put(bits, (uint64_t)(2 << 1 | (literals - FIRST_LENGTH) << 3 | (given - 4) << 13), 17);
+    put(bits, (uint64_t)(2 << 1 | (literals - FIRST_LENGTH) << 3 | (distances - 1) << 8 | (given - 4) << 13), 17);
     for (int i = 0; i < given; i++) put(bits, length[order[i]], 3);
     for (int i = 0; i < written; i++) {
         put(bits, code[symbol[i]], length[symbol[i]]);
@@ -239,7 +273,7 @@ static int begin_block(Bits *bits, Codes *codes, const uint32_t *frequency) {
     return 1;
 }
 
-/* The codes of whole matches; after `begin_block`, in a block that has any. */
+/* The codes of whole matches of distance 1; after `begin_block`, in a block that has any. */
 static void match_codes(Codes *codes) {
     for (int index = 0, match = MIN_MATCH; index < SYMBOLS - FIRST_LENGTH; index++) {
         int length = codes->length[FIRST_LENGTH + index], extra = extra_bits(index);
@@ -249,6 +283,27 @@ static void match_codes(Codes *codes) {
             codes->match_code[match] = codes->code[FIRST_LENGTH + index] | over << length;
         }
     }
+}
+
+/* Write a match of distance 1 or RUN_DISTANCE. */
+static inline void put_match(Bits *bits, const Codes *codes, int length, int distance) {
+    uint64_t code = codes->match_code[length];
+    unsigned count = codes->match_length[length];
+    if (distance == RUN_DISTANCE) { /* the last distance of its symbol: all extra bits are 1, as the code is */
+        unsigned extra = (unsigned)extra_distance_bits(distance_index(distance));
+        code |= ((2ull << extra) - 1) << (count - 1);
+        count += extra;
+    }
+    put(bits, code, count);
+}
+
+/* Write a run of `bytes` of a value that was just written. */
+static inline void put_rest(Bits *bits, const Codes *codes, int value, int64_t bytes) {
+    Rest rest = rest_of(bytes);
+    if (rest.first) put_match(bits, codes, rest.first, 1);
+    for (; rest.whole; rest.whole--) put_match(bits, codes, MAX_MATCH, rest.distance);
+    if (rest.last) put_match(bits, codes, rest.last, rest.distance);
+    for (; rest.literals; rest.literals--) put(bits, codes->code[value], codes->length[value]);
 }
 
 /* An empty stored block: it ends on a byte boundary, so that more blocks can follow; or the last one, of fixed codes. */

@@ -1,9 +1,9 @@
 /* float32 values -> the deflate streams of their four byte planes, and the Adler-32 of all of them.
 
    Two ways to code a block. Sparse planes (few values, long runs) become a list of runs, most of them written by one
-   table look-up. Dense planes are literals, five or six to a store, with some runs between them. All matches have
-   distance 1. How large a compressor that seeks matches at all distances would make the chunk is estimated on samples;
-   where that is clearly smaller (stripes, tiles, text), the chunk is left to it. */
+   table look-up. Dense planes are literals, five or six to a store, with some runs between them. All matches are within
+   runs. How large a compressor that seeks others, too, would make the chunk is estimated on samples; where that is clearly
+   smaller (stripes, tiles, text), the chunk is left to it. */
 #include "repetitions.h"
 
 enum {
@@ -69,15 +69,6 @@ static inline int bits_set(uint64_t mask) {
 
 /* Length of run number `i` of those that `list_runs` found. */
 static inline int run_length(const Work *work, int i) { return work->begins[i + 1] - work->begins[i]; }
-
-/* Write a run of `rest` bytes of a value that was just written. */
-static inline void put_rest(Bits *bits, const Codes *codes, int value, int64_t rest) {
-    for (; rest >= MAX_MATCH; rest -= MAX_MATCH) put(bits, codes->match_code[MAX_MATCH], codes->match_length[MAX_MATCH]);
-    if (rest >= MIN_MATCH)
-        put(bits, codes->match_code[rest], codes->match_length[rest]);
-    else
-        for (; rest > 0; rest--) put(bits, codes->code[value], codes->length[value]);
-}
 
 /* --- sparse planes ------------------------------------------------------------------------------------------------ */
 
@@ -190,8 +181,8 @@ static void run_entries(Work *work, const uint8_t *values, int value_count) {
 }
 
 static int write_runs(Work *work, Bits *bits, const uint8_t *values, int value_count, int runs) {
-    uint32_t frequency[SYMBOLS] = {0};
-    frequency[END_OF_BLOCK] = 1;
+    Histogram histogram = {0};
+    histogram.symbols[END_OF_BLOCK] = 1;
     uint16_t of_length[RUN_KEYS] = {0}; /* runs of each length, of any value */
     for (int i = 0; i < value_count; i++) {
         const uint16_t *times = work->run_counts + values[i] * RUN_KEYS;
@@ -199,16 +190,16 @@ static int write_runs(Work *work, Bits *bits, const uint8_t *values, int value_c
         for (int length = 1; length <= SHORT_RUN; length++) literals += (uint32_t)length * times[length];
         for (int length = SHORT_RUN + 1; length <= RUN_TABLE; length++) literals += times[length];
         for (int length = 0; length < RUN_KEYS; length++) of_length[length] = (uint16_t)(of_length[length] + times[length]);
-        frequency[values[i]] = literals;
+        histogram.symbols[values[i]] = literals;
     }
     for (int length = SHORT_RUN + 1; length <= RUN_TABLE; length++)
-        frequency[FIRST_LENGTH + length_index(length - 1)] += of_length[length];
+        histogram.symbols[FIRST_LENGTH + length_index(length - 1)] += of_length[length];
     for (int k = 0; k < work->long_run_count; k++) {
         int i = work->long_runs[k], value = work->runs[i] / RUN_KEYS;
-        frequency[value]++;
-        count_rest(frequency, value, run_length(work, i) - 1);
+        histogram.symbols[value]++;
+        count_rest(&histogram, value, run_length(work, i) - 1);
     }
-    if (!begin_block(bits, &work->codes, frequency)) return 0;
+    if (!begin_block(bits, &work->codes, &histogram)) return 0;
     match_codes(&work->codes);
     run_entries(work, values, value_count);
     const uint64_t *entry = work->run_entry;
@@ -270,7 +261,7 @@ static inline void put_literals(Bits *bits, const uint64_t *entry, const uint8_t
 /* Where the runs are that become matches is noted in `work->begins`, for writing them. */
 static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) {
     Counts counts = {0};
-    uint32_t frequency[SYMBOLS] = {0};
+    Histogram histogram = {0};
     counts.table[0][bytes[0]]++;
     int at = 1, matches = 0;
     while (at + 64 <= count) {
@@ -284,7 +275,7 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
         for (; begin - at >= 8; at += 8) count_eight(&counts, bytes + at);
         for (; at < begin; at++) counts.table[at & 7][bytes[at]]++;
         int run = run_at(bytes, at, count);
-        count_rest(frequency, bytes[at], run);
+        count_rest(&histogram, bytes[at], run);
         work->begins[matches++] = (uint16_t)at;
         at += run;
     }
@@ -292,9 +283,9 @@ static int dense_block(Work *work, Bits *bits, const uint8_t *bytes, int count) 
     work->begins[matches] = (uint16_t)count;
     uint16_t sums[256];
     add_up(&counts, sums);
-    for (int value = 0; value < 256; value++) frequency[value] += sums[value];
-    frequency[END_OF_BLOCK] = 1;
-    if (!begin_block(bits, &work->codes, frequency)) return 0;
+    for (int value = 0; value < 256; value++) histogram.symbols[value] += sums[value];
+    histogram.symbols[END_OF_BLOCK] = 1;
+    if (!begin_block(bits, &work->codes, &histogram)) return 0;
     const Codes *codes = &work->codes;
     if (matches) match_codes(&work->codes);
     uint64_t entry[256];
@@ -396,11 +387,11 @@ static int flush_constant(Work *work, Plane *plane) {
     int64_t count = plane->constant;
     plane->constant = 0;
     if (!count) return 1;
-    uint32_t frequency[SYMBOLS] = {0};
-    frequency[END_OF_BLOCK] = 1;
-    frequency[plane->value] = 1;
-    count_rest(frequency, plane->value, count - 1);
-    if (!begin_block(&plane->bits, &work->codes, frequency)) return 0;
+    Histogram histogram = {0};
+    histogram.symbols[END_OF_BLOCK] = 1;
+    histogram.symbols[plane->value] = 1;
+    count_rest(&histogram, plane->value, count - 1);
+    if (!begin_block(&plane->bits, &work->codes, &histogram)) return 0;
     match_codes(&work->codes);
     put(&plane->bits, work->codes.code[plane->value], work->codes.length[plane->value]);
     put_rest(&plane->bits, &work->codes, plane->value, count - 1);
@@ -442,7 +433,7 @@ static int add_block(Work *work, int which, int count, int are_zeros) {
     return dense_block(work, &plane->bits, bytes, count);
 }
 
-EXPORT int int8cal_version(void) { return 10; }
+EXPORT int int8cal_version(void) { return 11; }
 
 EXPORT int64_t int8cal_encode_work_bytes(void) { return (int64_t)sizeof(Work); }
 

@@ -17,14 +17,9 @@ enum {
     SAMPLED_PLANES = 3,   /* all but the lowest */
     MOST_GROUPS = 4,      /* of channels that are estimated by themselves */
     THEIR_BLOCK = 131072, /* smaller channels share blocks of the other compressor: about so many symbols are one */
-    FLAT = 7,             /* quarters of a bit: bytes that take less in the planes in between are of a flat chunk, whose
-                             long runs inflate slowly where all matches have distance 1 */
+    FLAT = 7,             /* quarters of a bit: bytes that take less in the planes in between are of a flat chunk, which
+                             most readers inflate faster as the other compressor writes it */
 };
-
-/* How often each symbol is written. */
-typedef struct {
-    uint32_t symbols[SYMBOLS], distances[DISTANCE_SYMBOLS];
-} Histogram;
 
 /* Of samples of a plane, by each compressor. */
 typedef struct {
@@ -106,11 +101,6 @@ static inline int same_bytes(const uint8_t *bytes, int where, int at, int count)
     return same;
 }
 
-static inline void count_match(Histogram *histogram, int length, int distance) {
-    histogram->symbols[FIRST_LENGTH + length_index(length)]++;
-    histogram->distances[distance_index(distance)]++;
-}
-
 /* Bit i: of 64 bytes with these changes, SHORT_RUN from byte i on equal the one before them. */
 static inline uint64_t run_begins(uint64_t changed) {
     _Static_assert(SHORT_RUN == 6, "six in a row");
@@ -131,9 +121,8 @@ static int tally_ours(Histogram *ours, const uint8_t *bytes, int at, int end) {
         written += literals;
         at += literals;
         if (!begins) continue;
-        int run = run_at(bytes, at, end), matches = (int)count_rest(ours->symbols, bytes[at], run);
-        ours->distances[0] += (uint32_t)matches;
-        written += 2 * matches;
+        int run = run_at(bytes, at, end);
+        written += 2 * (int)count_rest(ours, bytes[at], run);
         at += run;
     }
     return written;

@@ -41,6 +41,17 @@ def long_run(height: int, width: int) -> np.ndarray:
     return flat.reshape(height, width)
 
 
+def runs_of_all_lengths(noise: np.ndarray) -> np.ndarray:
+    """Runs around the shortest one whose matches have another distance than 1, and around those that need one more."""
+    flat, lengths, at, number = noise.reshape(-1).copy(), (128, 129, 130, 131, 321, 322, 323, 324, 325, 581), 0, 0
+    while at < len(flat):
+        length = lengths[number % len(lengths)]
+        flat[at : at + length] = number % 20
+        number += 1
+        at += length + number * len(flat) // 1000
+    return flat.reshape(noise.shape)
+
+
 def pictures(kind: str, height: int, width: int, seed: int) -> np.ndarray:
     """uint8 (height, width, 3)."""
     rng, (y, x) = np.random.default_rng(seed), np.mgrid[0:height, 0:width]
@@ -55,6 +66,8 @@ def pictures(kind: str, height: int, width: int, seed: int) -> np.ndarray:
         "rare side by side": np.where(x % 64 < 8, noise, noise % 4),
         "rare in short runs": np.where((x % 128 < 6) & (y % 7 == 0), 10 + (y // 7 + 20 * (x // 128)) % 40, x // 11 % 3),
         "one long run": long_run(height, width),
+        "long runs": runs_of_all_lengths(noise % 5),
+        "long runs in noise": runs_of_all_lengths(noise),
     }[kind]
     return np.stack([picture, np.roll(picture, 1, 1), 255 - picture], -1).astype(np.uint8)
 
@@ -69,8 +82,16 @@ KINDS = (
     "rare side by side",
     "rare in short runs",
     "one long run",
+    "long runs",
+    "long runs in noise",
 )
-LARGER = [("soft", (64, 127)), ("soft", (64, 128)), ("rare in short runs", (130, 131)), ("one long run", (130, 131))]
+LARGER = [
+    ("soft", (64, 127)),
+    ("soft", (64, 128)),
+    ("rare in short runs", (130, 131)),
+    ("one long run", (130, 131)),
+    ("long runs in noise", (130, 131)),
+]
 """Channels just below and at the size that shares no blocks; runs whose codes take more than one put, or match."""
 
 
@@ -392,6 +413,7 @@ def borderline(height: int, width: int) -> Iterator[np.ndarray]:
     for grain in (3, 5, 9):
         yield x * 240 // width + noise % grain
         yield y * 240 // height + noise % grain
+    yield runs_of_all_lengths(noise)
     for levels in (256, 60, 12, 4, 2):
         yield noise % levels
         for picture in repeated.values():
@@ -421,6 +443,6 @@ def test_an_encoder_of_this_version_writes_these_bytes() -> None:
         found = native.deflated(bits.view(np.float32).reshape(1, 200, 200), always=True)
         assert found
         seen.update(b"".join(map(bytes, filter(None, found.planes))))
-    assert native.encoder() == "native 10"
+    assert native.encoder() == "native 11"
     assert 0.3 < np.mean(left) < 0.7
-    assert seen.hexdigest() == "a596b0eb372ba33acc78c755597b4a5b830310e313b226ec6a4c233cb8014523"
+    assert seen.hexdigest() == "2e0b5327cdafc97ca9c296b98041647f056d51ab78bf59ae5293d15a002d4128"
