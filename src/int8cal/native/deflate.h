@@ -285,11 +285,13 @@ static void match_codes(Codes *codes) {
     }
 }
 
+_Static_assert((RUN_DISTANCE & (RUN_DISTANCE - 1)) == 0, "the last distance of its symbol: all extra bits are 1");
+
 /* Write a match of distance 1 or RUN_DISTANCE. */
 static inline void put_match(Bits *bits, const Codes *codes, int length, int distance) {
     uint64_t code = codes->match_code[length];
     unsigned count = codes->match_length[length];
-    if (distance == RUN_DISTANCE) { /* the last distance of its symbol: all extra bits are 1, as the code is */
+    if (distance == RUN_DISTANCE) { /* its code is 1, too */
         unsigned extra = (unsigned)extra_distance_bits(distance_index(distance));
         code |= ((2ull << extra) - 1) << (count - 1);
         count += extra;

@@ -58,6 +58,7 @@ typedef struct {
     int finite;
 } Work;
 
+_Static_assert((int)RUN_TABLE <= (int)LONG_REST, "matches in the table of ready bits have distance 1");
 _Static_assert(RUN_TABLE == 63 && RUN_KEYS == 64, "six bits of a length count in `count_four_runs`");
 
 /* __builtin_popcountll is a call where the processor may lack the instruction. */
